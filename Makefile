@@ -1,0 +1,39 @@
+# bgjob: background jobs inside PostgreSQL
+#
+#   make                 builds the library and the install script (PG_CONFIG=… chooses the server)
+#   make install         installs them
+#   make WERROR=1        warnings are errors, as in the test suite
+#
+# The source is laid out in layers, see src/README.md; the install script is
+# the concatenation of src/sql/*.sql in the order of their names.
+
+EXTENSION = bgjob
+EXTVERSION = 1.0
+MODULE_big = bgjob
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c $(addprefix src/,$(addsuffix /*.c,rules base store run process api)))))
+DATA_built = bgjob--$(EXTVERSION).sql
+SQL_PIECES = $(sort $(wildcard src/sql/*.sql))
+
+REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
+REGRESS_OPTS = --inputdir=. --load-extension=bgjob
+
+PG_CPPFLAGS = -Isrc
+PG_CFLAGS = -std=gnu99 -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+ifdef WERROR
+PG_CFLAGS += -Werror
+endif
+
+EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.d) $(OBJS:.o=.bc)
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# LLVM bitcode serves inlining into queries only; the library has nothing to inline.
+override with_llvm = no
+
+$(DATA_built): $(SQL_PIECES) bgjob.control
+	cat $(SQL_PIECES) > $@
+
+# Every object depends on every header: the library is small, and a stale object is worse than a rebuild.
+$(OBJS): $(wildcard src/*/*.h)

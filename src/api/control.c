@@ -1,0 +1,328 @@
+/*-------------------------------------------------------------------------
+ *
+ * control.c
+ *	  Changing jobs: delete, requeue, reschedule; results; purging.
+ *
+ * What can be done with a job depends on where it is, and that may change at
+ * any moment. So each change is a loop of attempts that never waits while it
+ * holds something: read the job; if a worker is at it, leave a request with
+ * that worker (accepted: done, the worker will honour it); else take the row
+ * that stands for its state (in the queue, in the schedule, or the job's own
+ * row if it has ended) and change it. If somebody else was faster, look again.
+ *
+ * The state that the caller names (from_state) is compared with what the job
+ * is in at that moment: processing, where a worker is at it.
+ *
+ * Runs in the session that calls, in its transaction; what has been asked of
+ * a worker is not undone by a rollback.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "api/rights.h"
+#include "base/change.h"
+#include "base/registry.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "rules/clock.h"
+#include "run/attempt.h"
+#include "storage/latch.h"
+#include "store/job.h"
+#include "store/queue.h"
+#include "store/retention.h"
+#include "store/schedule.h"
+#include "store/sidetables.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* A change that somebody wants. */
+typedef struct Change
+{
+	BgjobEvent event;
+	BgjobRequest request; /* the same, of a worker */
+	BgjobState from;      /* BGJOB_NONE: any */
+	TimestampTz run_at;   /* of RESCHEDULE */
+	const char *reason;
+} Change;
+
+typedef enum Outcome
+{
+	OUTCOME_DONE,
+	OUTCOME_REFUSED, /* no such job, or not in that state */
+	OUTCOME_AGAIN    /* somebody was faster */
+} Outcome;
+
+static void
+apply(BgjobRel *jobs, BgjobJob *job, const Change *change)
+{
+	BgjobCircumstances what = {
+		.at = bgjob_now(), .reason = change->reason, .run_at = change->run_at};
+
+	bgjob_job_apply(job, change->event, &what);
+	bgjob_job_save(jobs, job);
+}
+
+/* Takes hold of a job that no worker is at. */
+static Outcome
+take_hold(BgjobRel *jobs, BgjobJob *job)
+{
+	TimestampTz run_at;
+	BgjobTaken taken;
+
+	switch (job->state)
+	{
+		case BGJOB_ENQUEUED:
+			taken = bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos);
+			break;
+		case BGJOB_SCHEDULED:
+			run_at = DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT));
+			taken = bgjob_schedule_take(run_at, job->id);
+			break;
+		case BGJOB_PROCESSING: /* its worker has gone; the scheduler will return it */
+			return OUTCOME_AGAIN;
+		default:
+			return bgjob_job_lock(jobs, job) ? OUTCOME_DONE : OUTCOME_AGAIN;
+	}
+	return taken == BGJOB_TAKEN ? OUTCOME_DONE : OUTCOME_AGAIN;
+}
+
+static bool
+is_wanted(BgjobState state, const Change *change)
+{
+	if (change->from != BGJOB_NONE && state != change->from)
+		return false;
+	return bgjob_transition(state, change->event) != BGJOB_NONE;
+}
+
+/* Leaves a request with the worker that is at the job, if one is. */
+static Outcome
+ask_worker(const BgjobJob *job, const Change *change, bool *running)
+{
+	BgjobRequest request =
+		is_wanted(BGJOB_PROCESSING, change) ? change->request : BGJOB_REQUEST_NONE;
+	BgjobRequestResult result;
+
+	if (request == BGJOB_REQUEST_NONE)
+	{
+		*running = bgjob_slot_is_at(MyDatabaseId, job->id);
+		return OUTCOME_REFUSED;
+	}
+	result = bgjob_slot_request(MyDatabaseId, job->id, request, change->run_at);
+	*running = result != BGJOB_REQUEST_NOT_RUNNING;
+	return result == BGJOB_REQUEST_ACCEPTED ? OUTCOME_DONE : OUTCOME_AGAIN;
+}
+
+/* One attempt at a change. */
+static Outcome
+try_change(BgjobRel *jobs, int64 id, const Change *change)
+{
+	BgjobJob job;
+	bool running;
+	Outcome outcome;
+
+	CommandCounterIncrement(); /* see what this transaction has done itself */
+	if (!bgjob_job_read(jobs, id, &job))
+		return OUTCOME_REFUSED;
+	bgjob_check_control(id, job.run_as);
+
+	outcome = ask_worker(&job, change, &running);
+	if (running)
+		return outcome;
+	if (!is_wanted(job.state, change))
+		return OUTCOME_REFUSED;
+	outcome = take_hold(jobs, &job);
+	if (outcome == OUTCOME_DONE)
+		apply(jobs, &job, change);
+	return outcome;
+}
+
+/*
+ * Changes a job. Between attempts it sleeps a little: what it waits for is
+ * the end of somebody's transaction, a worker's commit as a rule.
+ */
+static bool
+change_job(int64 id, const Change *change)
+{
+	BgjobRel *jobs;
+	Outcome outcome;
+	long pause = 0;
+
+	bgjob_check_usage();
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	while ((outcome = try_change(jobs, id, change)) == OUTCOME_AGAIN)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (pause > 0)
+			(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause,
+							 PG_WAIT_EXTENSION);
+		pause = Min(pause + 1, 10);
+	}
+	bgjob_rel_close(jobs);
+	return outcome == OUTCOME_DONE;
+}
+
+/* A state by its name, for from_state; NULL is any. 22023 if there is none of that name. */
+static BgjobState
+state_arg(FunctionCallInfo fcinfo, int arg)
+{
+	char *name;
+	BgjobState state;
+
+	if (PG_ARGISNULL(arg))
+		return BGJOB_NONE;
+	name = text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	state = bgjob_state_by_name(name);
+	if (state == BGJOB_NONE)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there is no state \"%s\"", name),
+						errhint("The states are enqueued, scheduled, awaiting, processing, "
+								"succeeded, failed and deleted.")));
+	return state;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_delete);
+
+/* bgjob_delete(id, from_state) deletes a job; one that is running is cancelled. True: done, or accepted. */
+Datum
+bgjob_delete(PG_FUNCTION_ARGS)
+{
+	Change change = {.event = BGJOB_EV_DELETE, .request = BGJOB_REQUEST_DELETE};
+
+	change.from = state_arg(fcinfo, 1);
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_requeue);
+
+/* bgjob_requeue(id, from_state) has a job run now, whatever its state; one that is running is cancelled first. */
+Datum
+bgjob_requeue(PG_FUNCTION_ARGS)
+{
+	Change change = {.event = BGJOB_EV_REQUEUE, .request = BGJOB_REQUEST_REQUEUE};
+
+	change.from = state_arg(fcinfo, 1);
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_reschedule);
+
+/* bgjob_reschedule(id, run_at, delay, from_state) has a job run at a time. 22023 unless just one of the two is given. */
+Datum
+bgjob_reschedule(PG_FUNCTION_ARGS)
+{
+	Change change = {.event = BGJOB_EV_RESCHEDULE, .request = BGJOB_REQUEST_RESCHEDULE};
+
+	if (PG_ARGISNULL(1) == PG_ARGISNULL(2))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("either run_at or delay must be given")));
+	if (!PG_ARGISNULL(1))
+		change.run_at = PG_GETARG_TIMESTAMPTZ(1);
+	else
+		change.run_at = DatumGetTimestampTz(DirectFunctionCall2(
+			timestamptz_pl_interval, TimestampTzGetDatum(bgjob_now()), PG_GETARG_DATUM(2)));
+	if (TIMESTAMP_NOT_FINITE(change.run_at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("run_at must be a point in time"), errdetail("It is infinite.")));
+	change.from = state_arg(fcinfo, 3);
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_result);
+
+/* bgjob_result(id) returns the result of a job that has succeeded, else null. 42501: not the caller's job. */
+Datum
+bgjob_result(PG_FUNCTION_ARGS)
+{
+	BgjobRel *jobs;
+	BgjobJob job;
+	Jsonb *result = NULL;
+
+	bgjob_check_usage();
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	if (bgjob_job_read(jobs, PG_GETARG_INT64(0), &job))
+	{
+		if (!bgjob_may_see(job.run_as))
+			bgjob_check_control(job.id, job.run_as);
+		if (job.state == BGJOB_SUCCEEDED)
+			result = bgjob_job_jsonb(&job, BGJOB_C_RESULT);
+	}
+	bgjob_rel_close(jobs);
+	if (result == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(result);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_purge);
+
+/*
+ * bgjob_purge(state, older_than) removes the jobs in a final state that ended
+ * longer ago, as far as the caller controls them. Returns their number. 22023:
+ * not a final state, or a negative interval.
+ */
+Datum
+bgjob_purge(PG_FUNCTION_ARGS)
+{
+	BgjobState state;
+	TimestampTz before;
+	TimestampTz now = bgjob_now();
+
+	bgjob_check_usage();
+	state = state_arg(fcinfo, 0);
+	if (!bgjob_state_is_final(state))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("only jobs that have ended can be purged"),
+						errhint("The states to purge are succeeded, failed and deleted.")));
+	if (PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("older_than must not be null")));
+	before = DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_mi_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
+	if (before > now)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("older_than must not be negative")));
+	CommandCounterIncrement();
+	PG_RETURN_INT64(bgjob_retention_purge(state, before,
+										  bgjob_is_administrator() ? InvalidOid : GetUserId()));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_current_id);
+
+/* bgjob_current_id() returns the id of the job that this process performs, null outside of one. */
+Datum
+bgjob_current_id(PG_FUNCTION_ARGS)
+{
+	const BgjobJob *job = bgjob_attempt_job();
+
+	if (job == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(job->id);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_adopt);
+
+/*
+ * bgjob_adopt() makes the jobs in a restored or copied database this
+ * database's own: what waits is put into the queue and will be performed.
+ * Returns the number of jobs put there. For administrators (42501).
+ */
+Datum
+bgjob_adopt(PG_FUNCTION_ARGS)
+{
+	int64 n;
+
+	bgjob_check_usage();
+	if (!bgjob_is_administrator())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be an administrator of bgjob to adopt jobs")));
+	if (!bgjob_installed_here())
+		bgjob_install_here();
+	n = bgjob_queue_rebuild();
+	bgjob_change_want(MyDatabaseId);
+	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_RECOUNT);
+	PG_RETURN_INT64(n);
+}

@@ -1,0 +1,516 @@
+/*-------------------------------------------------------------------------
+ *
+ * enqueue.c
+ *	  Putting jobs in: from SQL and from triggers.
+ *
+ * Everything about a job that can be wrong is found out here, in the
+ * caller's transaction and before a row is written: the name and the rights
+ * of the function, the number, names and types of its arguments, the queue,
+ * the times, the role. The options are checked once, into a template; then
+ * any number of jobs that differ in their arguments are inserted from it.
+ *
+ * Runs in the session that calls; takes no locks but those of the tables.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "api/enqueue.h"
+#include "api/rights.h"
+#include "base/captured.h"
+#include "base/guc.h"
+#include "base/lane.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "rules/clock.h"
+#include "run/arguments.h"
+#include "run/command.h"
+#include "run/function.h"
+#include "store/job.h"
+#include "store/settings.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+struct BgjobTemplate
+{
+	BgjobJob job; /* all but id, place, times and arguments */
+	Oid func;     /* InvalidOid: kind 'sql' */
+	bool scheduled;
+	TimestampTz run_at;
+	BgjobRel *jobs;
+};
+
+static void
+invalid(const char *message, const char *detail)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
+					detail ? errdetail("%s", detail) : 0));
+}
+
+static BgjobKind
+check_kind(const char *kind)
+{
+	if (strcmp(kind, "function") == 0)
+		return BGJOB_KIND_FUNCTION;
+	if (strcmp(kind, "sql") == 0)
+		return BGJOB_KIND_SQL;
+	if (strcmp(kind, "external") == 0)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("jobs of kind 'external' are not supported by this version")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("kind '%s' does not exist", kind),
+			 errhint("The kinds are 'function', 'sql' and 'external'.")));
+	return BGJOB_KIND_FUNCTION; /* keep the compiler quiet */
+}
+
+/* The name of a queue: ^[a-z0-9_-]{1,63}$. */
+static const char *
+check_queue(const char *queue)
+{
+	size_t length;
+
+	if (queue == NULL)
+		return "default";
+	length = strlen(queue);
+	if (length < 1 || length > BGJOB_QUEUE_NAME_MAX ||
+		strspn(queue, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid name of a queue: \"%s\"", queue),
+						errdetail("It must have 1 to %d lower-case letters, digits, _ and -.",
+								  BGJOB_QUEUE_NAME_MAX)));
+	return queue;
+}
+
+static int
+check_priority(const BgjobOptions *options)
+{
+	if (!options->has_priority)
+		return 0;
+	if (options->priority < PG_INT16_MIN || options->priority > PG_INT16_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("priority %d is out of range", options->priority),
+						errdetail("It must be from %d to %d.", PG_INT16_MIN, PG_INT16_MAX)));
+	return options->priority;
+}
+
+static int
+check_max_retries(const BgjobOptions *options)
+{
+	if (!options->has_max_retries)
+		return bgjob_max_retries;
+	if (options->max_retries < 0)
+		invalid("max_retries must not be negative", NULL);
+	return options->max_retries;
+}
+
+static bool
+is_negative(const Interval *interval)
+{
+	Interval zero = {0};
+
+	return DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(interval),
+											 IntervalPGetDatum(&zero))) < 0;
+}
+
+/* When the job is to run: sets scheduled and run_at if that is in the future. */
+static void
+check_times(BgjobTemplate *template, const BgjobOptions *options, TimestampTz now)
+{
+	TimestampTz run_at = options->run_at;
+
+	if (options->delay != NULL && options->has_run_at)
+		invalid("delay and run_at cannot both be given", NULL);
+	if (options->delay != NULL)
+	{
+		if (is_negative(options->delay))
+			invalid("delay must not be negative", NULL);
+		run_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+														 TimestampTzGetDatum(now),
+														 IntervalPGetDatum(options->delay)));
+	}
+	else if (!options->has_run_at)
+		return;
+	if (TIMESTAMP_NOT_FINITE(run_at))
+		invalid("run_at must be a point in time", "It is infinite.");
+	template->scheduled = run_at > now;
+	template->run_at = run_at;
+}
+
+static void
+set_text(BgjobJob *job, BgjobColumn column, const char *text)
+{
+	bgjob_job_set(job, column, CStringGetTextDatum(text));
+}
+
+/* Fills in what all jobs of a template have in common. */
+static void
+fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, Oid run_as)
+{
+	BgjobJob *job = &template->job;
+	Jsonb *custom = bgjob_capture_custom();
+
+	memset(job->nulls, true, sizeof(job->nulls));
+	job->kind = kind;
+	job->run_as = run_as;
+	job->queue = pstrdup(check_queue(options->queue));
+	job->priority = check_priority(options);
+	job->max_retries = check_max_retries(options);
+	job->job = options->job;
+	bgjob_job_set(job, BGJOB_C_KIND, CharGetDatum(kind));
+	bgjob_job_set(job, BGJOB_C_RUN_AS, ObjectIdGetDatum(run_as));
+	set_text(job, BGJOB_C_QUEUE, job->queue);
+	bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(job->priority));
+	bgjob_job_set(job, BGJOB_C_MAX_RETRIES, Int32GetDatum(job->max_retries));
+	set_text(job, BGJOB_C_JOB, job->job);
+	if (template->func != InvalidOid)
+	{
+		job->func = bgjob_function_signature(template->func);
+		set_text(job, BGJOB_C_FUNC, job->func);
+	}
+	bgjob_job_set(job, BGJOB_C_RETRIES, Int32GetDatum(0));
+	bgjob_job_set(job, BGJOB_C_INTERRUPTIONS, Int32GetDatum(0));
+	bgjob_job_set(job, BGJOB_C_CRASHES, Int32GetDatum(0));
+	bgjob_job_set(job, BGJOB_C_STATES, Int32GetDatum(0));
+	if (options->timeout != NULL)
+		bgjob_job_set(job, BGJOB_C_TIMEOUT, IntervalPGetDatum(options->timeout));
+	if (options->tags != (Datum) 0)
+		bgjob_job_set(job, BGJOB_C_TAGS, options->tags);
+	if (options->parameters != NULL)
+		bgjob_job_set(job, BGJOB_C_PARAMETERS, JsonbPGetDatum(options->parameters));
+	if (custom != NULL)
+		bgjob_job_set(job, BGJOB_C_CUSTOM_SETTINGS, JsonbPGetDatum(custom));
+}
+
+static void
+check_misc(const BgjobOptions *options)
+{
+	if (options->timeout != NULL && is_negative(options->timeout))
+		invalid("timeout must not be negative", NULL);
+	if (options->parameters != NULL && !JB_ROOT_IS_OBJECT(options->parameters))
+		invalid("parameters must be a JSON object", NULL);
+}
+
+/*
+ * bgjob_template_create checks the options of bgjob_enqueue() and captures
+ * the caller's settings. The arguments of the first job choose among
+ * overloaded functions; they are checked by bgjob_template_enqueue. Errors:
+ * 22023 a value that is not allowed, 0A000 one that this version does not
+ * know, 42883, 42725 and 42501 about the function, 42704, 42501 and 28000
+ * about the role.
+ */
+BgjobTemplate *
+bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
+{
+	BgjobTemplate *template = palloc0(sizeof(BgjobTemplate));
+	BgjobKind kind = check_kind(options->kind);
+	Oid run_as = bgjob_role_to_run_as(options->run_as);
+
+	check_misc(options);
+	check_times(template, options, bgjob_now());
+	if (kind == BGJOB_KIND_FUNCTION)
+		template->func = bgjob_function_resolve(options->job, first_args, run_as);
+	fill_job(template, options, kind, run_as);
+	bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
+				  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
+	template->jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	return template;
+}
+
+/* Checks the arguments of one job. */
+static void
+check_arguments(BgjobTemplate *template, const Jsonb *args)
+{
+	if (template->func != InvalidOid)
+		bgjob_arguments_check(template->func, args);
+	else
+		bgjob_command_check(template->job.job, args);
+}
+
+/*
+ * bgjob_template_enqueue checks the arguments of a job and inserts it.
+ * Returns its id. Errors: 22023 number or names of the arguments, or the
+ * type's own; 42601 for a command that does not parse.
+ */
+int64
+bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
+{
+	BgjobJob *job = &template->job;
+	BgjobCircumstances what = {.at = bgjob_now(), .run_at = template->run_at};
+
+	check_arguments(template, args);
+	job->id = job->pos = bgjob_next_id();
+	job->state = BGJOB_NONE;
+	bgjob_job_set(job, BGJOB_C_ID, Int64GetDatum(job->id));
+	bgjob_job_set(job, BGJOB_C_POS, Int64GetDatum(job->pos));
+	bgjob_job_set(job, BGJOB_C_CREATED_AT, TimestampTzGetDatum(what.at));
+	if (args != NULL)
+		bgjob_job_set(job, BGJOB_C_ARGS, JsonbPGetDatum(args));
+	else
+		bgjob_job_set_null(job, BGJOB_C_ARGS);
+	bgjob_job_apply(job, template->scheduled ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, &what);
+	bgjob_job_save(template->jobs, job);
+	return job->id;
+}
+
+/* bgjob_template_wants_all tells whether the function takes the arguments whole, as one json value. */
+bool
+bgjob_template_wants_all(const BgjobTemplate *template)
+{
+	return template->func != InvalidOid && bgjob_arguments_whole(template->func);
+}
+
+/* bgjob_template_free ends the use of a template. */
+void
+bgjob_template_free(BgjobTemplate *template)
+{
+	bgjob_rel_close(template->jobs);
+	pfree(template);
+}
+
+/* ---- the SQL functions ---- */
+
+/* Parameters of bgjob_enqueue and bgjob_enqueue_many, in their order. */
+enum
+{
+	P_JOB,
+	P_ARGS,
+	P_KIND,
+	P_QUEUE,
+	P_PRIORITY,
+	P_DELAY,
+	P_RUN_AT,
+	P_MAX_RETRIES,
+	P_TIMEOUT,
+	P_UNIQUE_KEY,
+	P_ON_DUPLICATE,
+	P_SEQUENCE_KEY,
+	P_LIMITS,
+	P_AFTER,
+	P_AFTER_BATCH,
+	P_CONDITION,
+	P_BATCH,
+	P_RUN_AS,
+	P_TAGS,
+	P_PARAMETERS
+};
+
+static const char *
+text_arg(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+/* A text parameter that must not be null. */
+static const char *
+required_text_arg(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
+	return text_arg(fcinfo, arg);
+}
+
+static void
+refuse(const char *option)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("option %s is not supported by this version", option)));
+}
+
+/* A value out of a fixed list, NULL-terminated; the first one is the default. */
+static void
+check_choice(const char *name, const char *value, const char *const *choices)
+{
+	for (int i = 0; choices[i] != NULL; i++)
+		if (strcmp(choices[i], value) == 0)
+		{
+			if (i > 0)
+				refuse(name);
+			return;
+		}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid value for %s: '%s'", name, value)));
+}
+
+/* Options that later versions bring. */
+static void
+refuse_unsupported(FunctionCallInfo fcinfo)
+{
+	static const char *const on_duplicate[] = {"skip", "replace", "reschedule", "error", NULL};
+	static const char *const condition[] = {"succeeded", "finished", "failed", "deleted", NULL};
+	static const struct
+	{
+		int arg;
+		const char *name;
+	} unsupported[] = {{P_UNIQUE_KEY, "unique_key"},   {P_SEQUENCE_KEY, "sequence_key"},
+					   {P_LIMITS, "limits"},           {P_AFTER, "after"},
+					   {P_AFTER_BATCH, "after_batch"}, {P_BATCH, "batch"}};
+
+	check_choice("on_duplicate", required_text_arg(fcinfo, P_ON_DUPLICATE, "on_duplicate"),
+				 on_duplicate);
+	check_choice("condition", required_text_arg(fcinfo, P_CONDITION, "condition"), condition);
+	for (int i = 0; i < lengthof(unsupported); i++)
+		if (!PG_ARGISNULL(unsupported[i].arg))
+			refuse(unsupported[i].name);
+}
+
+/* The options of a call of bgjob_enqueue or bgjob_enqueue_many. */
+static void
+read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
+{
+	memset(options, 0, sizeof(*options));
+	options->job = required_text_arg(fcinfo, P_JOB, "job");
+	options->kind = required_text_arg(fcinfo, P_KIND, "kind");
+	refuse_unsupported(fcinfo);
+	options->queue = text_arg(fcinfo, P_QUEUE);
+	options->has_priority = !PG_ARGISNULL(P_PRIORITY);
+	options->priority = options->has_priority ? PG_GETARG_INT32(P_PRIORITY) : 0;
+	options->delay = PG_ARGISNULL(P_DELAY) ? NULL : PG_GETARG_INTERVAL_P(P_DELAY);
+	options->has_run_at = !PG_ARGISNULL(P_RUN_AT);
+	options->run_at = options->has_run_at ? PG_GETARG_TIMESTAMPTZ(P_RUN_AT) : 0;
+	options->has_max_retries = !PG_ARGISNULL(P_MAX_RETRIES);
+	options->max_retries = options->has_max_retries ? PG_GETARG_INT32(P_MAX_RETRIES) : 0;
+	options->timeout = PG_ARGISNULL(P_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(P_TIMEOUT);
+	options->run_as = text_arg(fcinfo, P_RUN_AS);
+	options->tags = PG_ARGISNULL(P_TAGS) ? (Datum) 0 : PG_GETARG_DATUM(P_TAGS);
+	options->parameters = PG_ARGISNULL(P_PARAMETERS) ? NULL : PG_GETARG_JSONB_P(P_PARAMETERS);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_enqueue);
+
+/*
+ * bgjob_enqueue puts one job in. Parameters, defaults and errors: api.md and
+ * the manual; see bgjob_template_create and bgjob_template_enqueue.
+ */
+Datum
+bgjob_enqueue(PG_FUNCTION_ARGS)
+{
+	Jsonb *args = PG_ARGISNULL(P_ARGS) ? NULL : PG_GETARG_JSONB_P(P_ARGS);
+	BgjobOptions options;
+	BgjobTemplate *template;
+	int64 id;
+
+	bgjob_check_usage();
+	read_options(fcinfo, &options);
+	template = bgjob_template_create(&options, args);
+	id = bgjob_template_enqueue(template, args);
+	bgjob_template_free(template);
+	PG_RETURN_INT64(id);
+}
+
+/* The elements of args of bgjob_enqueue_many; a null element is a job without arguments. */
+static void
+read_many(FunctionCallInfo fcinfo, Datum **elements, bool **nulls, int *n)
+{
+	*n = 0;
+	if (!PG_ARGISNULL(P_ARGS))
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(P_ARGS), JSONBOID, -1, false, TYPALIGN_INT,
+						  elements, nulls, n);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_enqueue_many);
+
+/*
+ * bgjob_enqueue_many puts one job in for each element of args, in their
+ * order; returns their ids. Errors as bgjob_enqueue; then none is put in.
+ */
+Datum
+bgjob_enqueue_many(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	BgjobOptions options;
+	BgjobTemplate *template;
+	MemoryContext per_job;
+	Datum *elements;
+	bool *nulls;
+	int n;
+
+	bgjob_check_usage();
+	read_options(fcinfo, &options);
+	read_many(fcinfo, &elements, &nulls, &n);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	template = bgjob_template_create(&options,
+									 n == 0 || nulls[0] ? NULL : DatumGetJsonbP(elements[0]));
+	per_job =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob enqueue", ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(per_job);
+		Datum id;
+		bool isnull = false;
+
+		CHECK_FOR_INTERRUPTS();
+		id = Int64GetDatum(
+			bgjob_template_enqueue(template, nulls[i] ? NULL : DatumGetJsonbP(elements[i])));
+		MemoryContextSwitchTo(old);
+		tuplestore_putvalues(result->setResult, result->setDesc, &id, &isnull);
+		MemoryContextReset(per_job);
+	}
+	MemoryContextDelete(per_job);
+	bgjob_template_free(template);
+	return (Datum) 0;
+}
+
+/* ---- options by name, for triggers ---- */
+
+static Datum
+input(PGFunction function, const char *value, Oid type)
+{
+	return DirectFunctionCall3(function, CStringGetDatum(value), ObjectIdGetDatum(type),
+							   Int32GetDatum(-1));
+}
+
+/*
+ * bgjob_option_by_name sets an option of bgjob_enqueue() from its text.
+ * 22023: there is no such option; the type's own error: the value is wrong.
+ */
+void
+bgjob_option_by_name(BgjobOptions *options, const char *name, const char *value)
+{
+	if (strcmp(name, "kind") == 0)
+		options->kind = value;
+	else if (strcmp(name, "queue") == 0)
+		options->queue = value;
+	else if (strcmp(name, "priority") == 0)
+	{
+		options->has_priority = true;
+		options->priority = pg_strtoint32(value);
+	}
+	else if (strcmp(name, "delay") == 0)
+		options->delay = DatumGetIntervalP(input(interval_in, value, INTERVALOID));
+	else if (strcmp(name, "run_at") == 0)
+	{
+		options->has_run_at = true;
+		options->run_at = DatumGetTimestampTz(input(timestamptz_in, value, TIMESTAMPTZOID));
+	}
+	else if (strcmp(name, "max_retries") == 0)
+	{
+		options->has_max_retries = true;
+		options->max_retries = pg_strtoint32(value);
+	}
+	else if (strcmp(name, "timeout") == 0)
+		options->timeout = DatumGetIntervalP(input(interval_in, value, INTERVALOID));
+	else if (strcmp(name, "run_as") == 0)
+		options->run_as = value;
+	else if (strcmp(name, "tags") == 0)
+		options->tags = OidFunctionCall3(F_ARRAY_IN, CStringGetDatum(value),
+										 ObjectIdGetDatum(TEXTOID), Int32GetDatum(-1));
+	else if (strcmp(name, "parameters") == 0)
+		options->parameters =
+			DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
+	else if (strcmp(name, "unique_key") == 0 || strcmp(name, "on_duplicate") == 0 ||
+			 strcmp(name, "sequence_key") == 0 || strcmp(name, "limits") == 0 ||
+			 strcmp(name, "after") == 0 || strcmp(name, "after_batch") == 0 ||
+			 strcmp(name, "condition") == 0 || strcmp(name, "batch") == 0)
+		refuse(name);
+	else
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there is no option \"%s\"", name),
+						errhint("The options are the parameters of bgjob_enqueue(), and "
+								"\"columns\".")));
+}

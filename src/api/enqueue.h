@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ *
+ * enqueue.h
+ *	  Putting jobs in: from SQL and from triggers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_API_ENQUEUE_H
+#define BGJOB_API_ENQUEUE_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "store/job.h"
+#include "utils/jsonb.h"
+
+/* The options of bgjob_enqueue(), as given. What is not given is NULL, or has its has_… false. */
+typedef struct BgjobOptions
+{
+	const char *job;
+	const char *kind;
+	const char *queue;
+	bool has_priority;
+	int priority;
+	Interval *delay;
+	bool has_run_at;
+	TimestampTz run_at;
+	bool has_max_retries;
+	int max_retries;
+	Interval *timeout;
+	const char *run_as;
+	Datum tags; /* text[], 0: none */
+	Jsonb *parameters;
+} BgjobOptions;
+
+/* Options that have been checked, ready for any number of jobs. */
+typedef struct BgjobTemplate BgjobTemplate;
+
+extern BgjobTemplate *
+bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args);
+extern int64 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args);
+extern bool bgjob_template_wants_all(const BgjobTemplate *template);
+extern void bgjob_template_free(BgjobTemplate *template);
+extern void bgjob_option_by_name(BgjobOptions *options, const char *name, const char *value);
+
+#endif /* BGJOB_API_ENQUEUE_H */

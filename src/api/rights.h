@@ -1,0 +1,21 @@
+/*-------------------------------------------------------------------------
+ *
+ * rights.h
+ *	  Who may use bgjob, and whose jobs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_API_RIGHTS_H
+#define BGJOB_API_RIGHTS_H
+
+#include "postgres.h"
+
+extern void bgjob_check_usage(void);
+extern bool bgjob_is_administrator(void);
+extern bool bgjob_may_see(Oid run_as);
+extern bool bgjob_may_control(Oid run_as);
+extern void bgjob_check_control(int64 job, Oid run_as);
+extern Oid bgjob_role_to_run_as(const char *name);
+extern void bgjob_warn_if_not_preloaded(void);
+
+#endif /* BGJOB_API_RIGHTS_H */

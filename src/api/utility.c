@@ -1,0 +1,309 @@
+/*-------------------------------------------------------------------------
+ *
+ * utility.c
+ *	  Commands on databases and on the extension.
+ *
+ * bgjob's processes must never stand in the way of DROP DATABASE, ALTER
+ * DATABASE RENAME / SET TABLESPACE, CREATE DATABASE ... TEMPLATE and DROP
+ * EXTENSION, which need a database, or its tables, to themselves. Around
+ * such a command its database is blocked: the scheduler sees its workers off
+ * (their jobs go back to the head of their queue), leaves, and is not started
+ * again before the command is over, however it ends. That is done only for
+ * who may give the command; for anybody else it fails by itself, and nothing
+ * is disturbed.
+ *
+ * Also here: COMMIT PREPARED has the queue looked at, since nobody announced
+ * the jobs of the prepared transaction; CREATE EXTENSION is announced by the
+ * install script (bgjob_installed), DROP EXTENSION by an object access hook.
+ *
+ * Runs in the session that gives the command.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "api/utility.h"
+#include "base/change.h"
+#include "base/compat.h"
+#include "base/registry.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+/* A command waits so long at most for bgjob's processes to leave, in milliseconds. */
+#define LEAVE_TIMEOUT 30000
+
+static ProcessUtility_hook_type next_utility = NULL;
+static object_access_hook_type next_object_access = NULL;
+
+/* ---- blocking a database ---- */
+
+static int
+count_processes(Oid database)
+{
+	int n = 0;
+
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (slot->in_use && slot->database == database)
+			n++;
+	}
+	return n;
+}
+
+static void
+set_blocked(Oid database, pid_t from, pid_t to)
+{
+	BgjobDatabase *entry;
+
+	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
+	entry = bgjob_database_find(database);
+	if (entry != NULL && entry->blocked_by == from)
+		entry->blocked_by = to;
+	LWLockRelease(&bgjob_registry->lock);
+}
+
+/* Lets bgjob back into a database; also when this backend leaves in the middle of a command. */
+static void
+unblock(int code, Datum database)
+{
+	set_blocked(DatumGetObjectId(database), MyProcPid, 0);
+	bgjob_notify_launcher(false);
+}
+
+/* Blocks a database and waits until bgjob's processes have left it. */
+static void
+block(Oid database)
+{
+	TimestampTz until = GetCurrentTimestamp() + LEAVE_TIMEOUT * INT64CONST(1000);
+
+	set_blocked(database, 0, MyProcPid);
+	while (count_processes(database) > 0 && GetCurrentTimestamp() < until)
+	{
+		bgjob_notify_scheduler(database, 0);
+		bgjob_notify_launcher(false);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* ---- which command needs which database ---- */
+
+static bool
+owns(Oid database)
+{
+	return bgjob_database_owner(database, GetUserId());
+}
+
+static bool
+is_template(Oid database)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool template =
+		HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return template;
+}
+
+/* The template of CREATE DATABASE, if the user may copy it. */
+static Oid
+template_of(CreatedbStmt *stmt)
+{
+	const char *name = "template1";
+	ListCell *cell;
+	Oid database;
+
+	foreach (cell, stmt->options)
+	{
+		DefElem *option = lfirst(cell);
+
+		if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
+			name = defGetString(option);
+	}
+	database = get_database_oid(name, true);
+	if (database != InvalidOid && (have_createdb_privilege() || superuser()) &&
+		(owns(database) || is_template(database)))
+		return database;
+	return InvalidOid;
+}
+
+static bool
+sets_tablespace(AlterDatabaseStmt *stmt)
+{
+	ListCell *cell;
+
+	foreach (cell, stmt->options)
+		if (strcmp(((DefElem *) lfirst(cell))->defname, "tablespace") == 0)
+			return true;
+	return false;
+}
+
+static bool
+drops_bgjob(DropStmt *stmt)
+{
+	ListCell *cell;
+
+	if (stmt->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach (cell, stmt->objects)
+		if (strcmp(strVal(lfirst(cell)), "bgjob") == 0)
+			return true;
+	return false;
+}
+
+static Oid
+owned_database(const char *name)
+{
+	Oid database = get_database_oid(name, true);
+
+	return database != InvalidOid && owns(database) ? database : InvalidOid;
+}
+
+/* The database that a command needs to itself, and that the user may give it for. */
+static Oid
+needed_database(Node *stmt)
+{
+	Oid extension;
+
+	switch (nodeTag(stmt))
+	{
+		case T_DropdbStmt:
+			return owned_database(castNode(DropdbStmt, stmt)->dbname);
+		case T_RenameStmt:
+			if (castNode(RenameStmt, stmt)->renameType == OBJECT_DATABASE)
+				return owned_database(castNode(RenameStmt, stmt)->subname);
+			return InvalidOid;
+		case T_AlterDatabaseStmt:
+			if (sets_tablespace(castNode(AlterDatabaseStmt, stmt)))
+				return owned_database(castNode(AlterDatabaseStmt, stmt)->dbname);
+			return InvalidOid;
+		case T_CreatedbStmt:
+			return template_of(castNode(CreatedbStmt, stmt));
+		case T_DropStmt:
+			extension = get_extension_oid("bgjob", true);
+			if (drops_bgjob(castNode(DropStmt, stmt)) && extension != InvalidOid &&
+				bgjob_extension_owner(extension, GetUserId()))
+				return MyDatabaseId;
+			return InvalidOid;
+		default:
+			return InvalidOid;
+	}
+}
+
+/* ---- the hooks ---- */
+
+static void
+call_next(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityContext context,
+		  ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+		  QueryCompletion *completion)
+{
+	if (next_utility)
+		next_utility(pstmt, query, read_only, context, params, environment, dest, completion);
+	else
+		standard_ProcessUtility(pstmt, query, read_only, context, params, environment, dest,
+								completion);
+}
+
+/* What others are to be told when a command has been carried out. */
+static void
+after_command(Node *stmt)
+{
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+
+	if (IsA(stmt, TransactionStmt) &&
+		castNode(TransactionStmt, stmt)->kind == TRANS_STMT_COMMIT_PREPARED && entry != NULL)
+	{
+		uint32 recount = pg_atomic_read_u32(&entry->prepared) ? BGJOB_NOTICE_RECOUNT : 0;
+
+		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN | recount);
+	}
+	else if (IsA(stmt, CreatedbStmt) || IsA(stmt, RenameStmt))
+		bgjob_notify_launcher(true);
+}
+
+/* Carries a command out while its database is blocked. Not inlined: see -Wclobbered. */
+static pg_noinline void
+call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read_only,
+				  ProcessUtilityContext context, ParamListInfo params,
+				  QueryEnvironment *environment, DestReceiver *dest,
+				  QueryCompletion *completion)
+{
+	PG_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
+	{
+		block(database);
+		call_next(pstmt, query, read_only, context, params, environment, dest, completion);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
+	unblock(0, ObjectIdGetDatum(database));
+}
+
+static void
+utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityContext context,
+		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+		QueryCompletion *completion)
+{
+	Node *stmt = pstmt->utilityStmt;
+	Oid database = IsTransactionState() ? needed_database(stmt) : InvalidOid;
+
+	/* The parts of a command, such as ALTER … within CREATE SCHEMA, need nothing of this. */
+	if (database == InvalidOid || bgjob_database_find(database) == NULL ||
+		context == PROCESS_UTILITY_SUBCOMMAND)
+		call_next(pstmt, query, read_only, context, params, environment, dest, completion);
+	else
+		call_next_blocked(database, pstmt, query, read_only, context, params, environment, dest,
+						  completion);
+	after_command(stmt);
+}
+
+static void
+object_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	if (next_object_access)
+		next_object_access(access, class, object, sub, arg);
+	if (access == OAT_DROP && class == ExtensionRelationId &&
+		bgjob_database_find(MyDatabaseId) != NULL && object == get_extension_oid("bgjob", true))
+		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_EXTENSION);
+}
+
+/* bgjob_utility_install hooks the commands; by _PG_init in the postmaster. */
+void
+bgjob_utility_install(void)
+{
+	next_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility;
+	next_object_access = object_access_hook;
+	object_access_hook = object_access;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_installed);
+
+/* bgjob.installed() says, at commit, that this database has got the extension; for its script alone. */
+Datum
+bgjob_installed(PG_FUNCTION_ARGS)
+{
+	if (!creating_extension)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this function is for CREATE EXTENSION alone")));
+	bgjob_change_want(MyDatabaseId);
+	PG_RETURN_VOID();
+}

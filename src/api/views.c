@@ -1,0 +1,211 @@
+/*-------------------------------------------------------------------------
+ *
+ * views.c
+ *	  What the views show of shared memory.
+ *
+ * The views (src/sql/30_views.sql) join bgjob's tables with the functions
+ * here: who is at what right now, and the counts of jobs by state. A view
+ * calls functions as its reader, so each of them may be called by anybody and
+ * shows no more than the views: workers as far as the reader may see their
+ * role, and sums over all.
+ *
+ * Runs in the session that reads a view. Each slot is read under its mutex,
+ * so a row is consistent in itself; rows need not be so with each other, nor
+ * with the tables: a job may end between the two looks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <unistd.h>
+
+#include "access/htup_details.h"
+#include "api/rights.h"
+#include "base/guc.h"
+#include "base/registry.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "store/count.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(bgjob_may_see_sql);
+
+/* bgjob.may_see(role) tells whether the current user sees the jobs of a role. */
+Datum
+bgjob_may_see_sql(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(bgjob_may_see(PG_GETARG_OID(0)));
+}
+
+/* Copies a slot as it is at one moment, if it is that of a worker of this database. */
+static bool
+copy_worker(BgjobSlot *slot, BgjobSlot *copy)
+{
+	if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != MyDatabaseId ||
+		slot->pid == 0)
+		return false;
+	SpinLockAcquire(&slot->mutex);
+	*copy = *slot;
+	SpinLockRelease(&slot->mutex);
+	return true;
+}
+
+/* The resident memory that a process has to itself, in bytes; 0 where the kernel does not tell. */
+static int64
+private_memory(pid_t pid)
+{
+	char path[64];
+	long pages = 0;
+	long shared = 0;
+	FILE *statm;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int) pid);
+	statm = fopen(path, "r");
+	if (statm == NULL)
+		return 0;
+	if (fscanf(statm, "%*s %ld %ld", &pages, &shared) != 2)
+		pages = shared = 0;
+	fclose(statm);
+	return (int64) (pages - shared) * getpagesize();
+}
+
+PG_FUNCTION_INFO_V1(bgjob_worker_slots);
+
+/*
+ * bgjob.worker_slots() returns the workers of this database that the current
+ * user may see: pid, role,
+ * started_at, job (null: none), job_started_at, jobs_done, retiring, memory.
+ */
+Datum
+bgjob_worker_slots(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot slot;
+		Datum values[8];
+		bool nulls[8] = {false};
+
+		if (!copy_worker(&bgjob_registry->slots[i], &slot) || !bgjob_may_see(slot.role))
+			continue;
+		values[0] = Int32GetDatum(slot.pid);
+		values[1] = ObjectIdGetDatum(slot.role);
+		values[2] = TimestampTzGetDatum(slot.started_at);
+		values[3] = Int64GetDatum(slot.job);
+		nulls[3] = slot.job == 0;
+		values[4] = TimestampTzGetDatum(slot.job_started_at);
+		nulls[4] = slot.job == 0 || slot.job_started_at == 0;
+		values[5] = Int64GetDatum(slot.jobs_done);
+		values[6] = BoolGetDatum(slot.retire || slot.term);
+		values[7] = Int64GetDatum(private_memory(slot.pid));
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_server_row);
+
+/*
+ * bgjob.server() returns the one row of server "default": workers (how many
+ * it may have), busy, started_at and heartbeat_at (null where it is not
+ * running), running.
+ */
+Datum
+bgjob_server_row(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc;
+	Datum values[5];
+	bool nulls[5] = {false, false, true, true, false};
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	int busy = 0;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot slot;
+
+		if (copy_worker(&bgjob_registry->slots[i], &slot) && slot.job != 0)
+			busy++;
+	}
+	values[0] = Int32GetDatum(bgjob_workers);
+	values[1] = Int32GetDatum(busy);
+	values[4] = BoolGetDatum(entry != NULL && entry->ready && bgjob_enabled);
+	if (entry != NULL && entry->ready && entry->scheduler >= 0)
+	{
+		values[2] = TimestampTzGetDatum(bgjob_registry->slots[entry->scheduler].started_at);
+		values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
+		nulls[2] = nulls[3] = false;
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* How many of the jobs that the tables call enqueued, and how many others, a worker is at. */
+static int
+count_busy(void)
+{
+	int busy = 0;
+
+	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
+		if (bgjob_registry->slots[i].in_use &&
+			bgjob_registry->slots[i].database == MyDatabaseId &&
+			bgjob_registry->slots[i].job != 0)
+			busy++;
+	return busy;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_counts);
+
+/*
+ * bgjob.counts() returns how many jobs there are: enqueued, scheduled,
+ * awaiting, processing, succeeded, failed, deleted, retries. From shared
+ * memory; where that does not know yet, from the tables.
+ */
+Datum
+bgjob_counts(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc;
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	int64 counts[BGJOB_NSTATES] = {0};
+	Datum values[8];
+	bool nulls[8] = {false};
+	int64 waiting;
+	int64 busy = count_busy();
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (entry != NULL && pg_atomic_read_u32(&entry->counts_valid) != 0)
+		for (int state = 0; state < BGJOB_NSTATES; state++)
+			counts[state] = (int64) pg_atomic_read_u64(&entry->counts[state]);
+	else
+		bgjob_count_tables(counts);
+
+	/* A job in one transaction is stored as enqueued while a worker is at it. */
+	waiting = counts[BGJOB_ENQUEUED] + counts[BGJOB_PROCESSING];
+	busy = Min(busy, waiting);
+	values[0] = Int64GetDatum(waiting - busy);
+	values[1] = Int64GetDatum(counts[BGJOB_SCHEDULED]);
+	values[2] = Int64GetDatum(counts[BGJOB_AWAITING]);
+	values[3] = Int64GetDatum(busy);
+	values[4] = Int64GetDatum(counts[BGJOB_SUCCEEDED]);
+	values[5] = Int64GetDatum(counts[BGJOB_FAILED]);
+	values[6] = Int64GetDatum(counts[BGJOB_DELETED]);
+	values[7] = Int64GetDatum(counts[BGJOB_NONE]);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_server_count);
+
+/* bgjob.server_count() returns how many schedulers serve this database: 0 or 1. */
+Datum
+bgjob_server_count(PG_FUNCTION_ARGS)
+{
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+
+	PG_RETURN_INT32(entry != NULL && entry->ready ? 1 : 0);
+}

@@ -1,0 +1,164 @@
+/*-------------------------------------------------------------------------
+ *
+ * wait.c
+ *	  bgjob_wait(): sleeping until a job has ended.
+ *
+ * The session sleeps on a condition variable that the transaction which ends
+ * the job wakes after it has committed (base/waiters.c); nothing polls. Where
+ * the library is not preloaded nobody will ever wake it, and so it says.
+ *
+ * The caller's statement holds a snapshot while it waits, as any long
+ * statement does; what it reads about the job is read with fresh ones.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "api/rights.h"
+#include "base/registry.h"
+#include "base/waiters.h"
+#include "miscadmin.h"
+#include "rules/clock.h"
+#include "store/job.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* The state of a job, if that is one to stop waiting at; else BGJOB_NONE. */
+static BgjobState
+ended_as(int64 id, bool *found)
+{
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	BgjobState state = BGJOB_NONE;
+	BgjobJob job;
+
+	*found = bgjob_job_read(jobs, id, &job);
+	if (*found)
+	{
+		if (!bgjob_may_see(job.run_as))
+			bgjob_check_control(id, job.run_as);
+		if (bgjob_state_is_final(job.state))
+			state = job.state;
+	}
+	bgjob_rel_close(jobs);
+	return state;
+}
+
+/* The moment to stop at; DT_NOEND: never. 22023 for a negative timeout. */
+static TimestampTz
+deadline(FunctionCallInfo fcinfo)
+{
+	TimestampTz now = bgjob_now();
+	TimestampTz until;
+
+	if (PG_ARGISNULL(1))
+		return DT_NOEND;
+	until = DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
+	if (until < now)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("timeout must not be negative")));
+	return until;
+}
+
+/* Errors that can be told before sleeping. */
+static void
+check_waitable(int64 id)
+{
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	bool mine;
+
+	CommandCounterIncrement();
+	mine = bgjob_job_inserted_by_me(jobs, id);
+	bgjob_rel_close(jobs);
+	if (mine)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot wait for a job that this transaction has enqueued"),
+				 errdetail("It will exist, and run, when the transaction has committed.")));
+}
+
+static pg_noinline BgjobState
+wait_for(int64 id, TimestampTz until)
+{
+	MemoryContext per_look =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob wait", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(per_look);
+	BgjobState state;
+	bool found = true;
+
+	for (;;)
+	{
+		int64 rest;
+
+		MemoryContextReset(per_look);
+		state = ended_as(id, &found);
+		rest = until == DT_NOEND ? 60000 : (until - bgjob_now() + 999) / 1000;
+		if (state != BGJOB_NONE || !found || rest <= 0)
+			break;
+		(void) bgjob_waiters_sleep(id, (long) Min(rest, 60000));
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(per_look);
+	return state;
+}
+
+/* Waits among those that are woken; leaves them in any case. Not inlined: see -Wclobbered. */
+static pg_noinline BgjobState
+wait_as_waiter(int64 id, TimestampTz until)
+{
+	volatile BgjobState state = BGJOB_NONE;
+
+	PG_TRY();
+	{
+		bgjob_waiters_prepare(id);
+		state = wait_for(id, until);
+	}
+	PG_CATCH();
+	{
+		bgjob_waiters_leave();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	bgjob_waiters_leave();
+	return state;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_wait);
+
+/*
+ * bgjob_wait(id, timeout) sleeps until a job has succeeded, failed or been
+ * deleted and returns that state; null when the time is up, or if the job is
+ * removed meanwhile. 22023: there is no such job; 42501: it is not the
+ * caller's; 55000: this very transaction has enqueued it.
+ */
+Datum
+bgjob_wait(PG_FUNCTION_ARGS)
+{
+	TimestampTz until;
+	BgjobState state;
+	bool found;
+	int64 id;
+
+	bgjob_check_usage();
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	id = PG_GETARG_INT64(0);
+	until = deadline(fcinfo);
+	check_waitable(id);
+	state = ended_as(id, &found);
+	if (!found)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("job " INT64_FORMAT " does not exist", id)));
+	if (state == BGJOB_NONE && bgjob_registry == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot wait for a job where jobs are not performed"),
+						errhint("Add \"bgjob\" to shared_preload_libraries and restart the "
+								"server.")));
+	if (state == BGJOB_NONE)
+		state = wait_as_waiter(id, until);
+	if (state == BGJOB_NONE)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(bgjob_state_name(state)));
+}

@@ -1,0 +1,327 @@
+/*-------------------------------------------------------------------------
+ *
+ * change.c
+ *	  What the running transaction has changed, told to others when it commits.
+ *
+ * Any backend or worker that writes bgjob's tables notes here what it did:
+ * rows that have become ready, jobs that will be due, states that were left
+ * and entered, jobs that have ended. Nothing is told before the transaction
+ * has committed, and what a rolled-back savepoint did is never told at all:
+ * notes are kept per subtransaction.
+ *
+ * The callback runs after the rows are visible to others, so whoever is
+ * woken finds them. It must not throw; it takes short locks (base/lane.h,
+ * base/registry.h) and sets latches. It is registered once per backend.
+ *
+ * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since nobody knows
+ * who will commit and when; COMMIT PREPARED (api/utility.c) has everything
+ * looked at anew instead. Without the library in shared_preload_libraries
+ * there is nobody to tell, and nothing is noted.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/change.h"
+#include "base/registry.h"
+#include "base/waiters.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+typedef struct ReadyNote
+{
+	struct ReadyNote *next;
+	BgjobLaneKey key;
+	int64 pos; /* lowest */
+	int64 count;
+} ReadyNote;
+
+typedef struct EndedNote
+{
+	struct EndedNote *next;
+	int64 job;
+} EndedNote;
+
+/* The notes of one subtransaction, innermost first. All in TopTransactionContext. */
+typedef struct Notes
+{
+	struct Notes *parent;
+	SubTransactionId subid;
+	ReadyNote *ready;
+	EndedNote *ended;
+	TimestampTz due; /* DT_NOEND: none */
+	int64 counts[BGJOB_NSTATES];
+	bool counted;
+	Oid notice_database;
+	uint32 notices;
+	Oid wanted;
+} Notes;
+
+static Notes *notes = NULL;
+
+static void at_xact_event(XactEvent event, void *arg);
+static void
+at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg);
+
+/* The notes of the running subtransaction; NULL where there is nobody to tell. */
+static Notes *
+current_notes(void)
+{
+	static bool registered = false;
+	SubTransactionId subid = GetCurrentSubTransactionId();
+
+	if (bgjob_registry == NULL)
+		return NULL;
+	if (!registered)
+	{
+		RegisterXactCallback(at_xact_event, NULL);
+		RegisterSubXactCallback(at_subxact_event, NULL);
+		registered = true;
+	}
+	if (notes == NULL || notes->subid != subid)
+	{
+		Notes *inner = MemoryContextAllocZero(TopTransactionContext, sizeof(Notes));
+
+		inner->parent = notes;
+		inner->subid = subid;
+		inner->due = DT_NOEND;
+		notes = inner;
+	}
+	return notes;
+}
+
+static void
+add_ready(Notes *to, const BgjobLaneKey *key, int64 pos, int64 count)
+{
+	ReadyNote *note;
+
+	for (note = to->ready; note != NULL; note = note->next)
+		if (memcmp(&note->key, key, sizeof(*key)) == 0)
+			break;
+	if (note == NULL)
+	{
+		note = MemoryContextAlloc(TopTransactionContext, sizeof(ReadyNote));
+		note->key = *key;
+		note->pos = pos;
+		note->count = 0;
+		note->next = to->ready;
+		to->ready = note;
+	}
+	note->pos = Min(note->pos, pos);
+	note->count += count;
+}
+
+/* bgjob_change_ready notes that a row of bgjob.queue was inserted. */
+void
+bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos)
+{
+	Notes *to = current_notes();
+	BgjobLaneKey key;
+
+	if (to == NULL)
+		return;
+	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
+	add_ready(to, &key, pos, 1);
+}
+
+/* bgjob_change_due notes that a row of bgjob.schedule was inserted. */
+void
+bgjob_change_due(TimestampTz at)
+{
+	Notes *to = current_notes();
+
+	if (to != NULL)
+		to->due = Min(to->due, at);
+}
+
+/* bgjob_change_count notes that a job went from one state to another; retries count by themselves. */
+void
+bgjob_change_count(BgjobState from, BgjobState to_state, bool from_retry, bool to_retry)
+{
+	Notes *to = current_notes();
+
+	if (to == NULL)
+		return;
+	if (from != BGJOB_NONE)
+		to->counts[from]--;
+	if (to_state != BGJOB_NONE)
+		to->counts[to_state]++;
+	to->counts[BGJOB_NONE] += (to_retry ? 1 : 0) - (from_retry ? 1 : 0);
+	to->counted = true;
+}
+
+/* bgjob_change_ended notes that nothing more will happen to a job by itself. */
+void
+bgjob_change_ended(int64 job)
+{
+	Notes *to = current_notes();
+	EndedNote *note;
+
+	if (to == NULL)
+		return;
+	note = MemoryContextAlloc(TopTransactionContext, sizeof(EndedNote));
+	note->job = job;
+	note->next = to->ended;
+	to->ended = note;
+}
+
+/* bgjob_change_notice notes something that the scheduler of a database is to be told. */
+void
+bgjob_change_notice(Oid database, uint32 scheduler_notices)
+{
+	Notes *to = current_notes();
+
+	if (to == NULL)
+		return;
+	to->notice_database = database;
+	to->notices |= scheduler_notices;
+}
+
+/* bgjob_change_want notes that a database has got the extension. */
+void
+bgjob_change_want(Oid database)
+{
+	Notes *to = current_notes();
+
+	if (to != NULL)
+		to->wanted = database;
+}
+
+/* Wakes workers for what has become ready, and the scheduler where there are too few. */
+static void
+tell_ready(const ReadyNote *note)
+{
+	BgjobDatabase *entry;
+	int64 woken = 0;
+
+	bgjob_lane_announce(&note->key, note->pos, note->count);
+	while (woken < note->count && bgjob_wake_worker(note->key.database, note->key.role))
+		woken++;
+	if (woken == note->count)
+		return;
+
+	entry = bgjob_database_find(note->key.database);
+	if (entry != NULL && (pg_atomic_read_u32(&entry->saturated) == 0 ||
+						  bgjob_count_workers(note->key.database, note->key.role) == 0))
+		bgjob_notify_scheduler(note->key.database, 0);
+}
+
+/*
+ * bgjob_announce says at once that a job is ready, in its old place: its
+ * worker was lost, or gave it back. Must be called when no slot names it any
+ * more. Does not throw.
+ */
+void
+bgjob_announce(Oid role, const char *queue, int priority, int64 pos)
+{
+	ReadyNote note = {.pos = pos, .count = 1};
+
+	bgjob_lane_key(&note.key, MyDatabaseId, role, queue, priority);
+	tell_ready(&note);
+}
+
+/* Tells the scheduler of an earlier due time, unless it will look before that anyway. */
+static void
+tell_due(BgjobDatabase *entry, TimestampTz due)
+{
+	uint64 known = pg_atomic_read_u64(&entry->low_due);
+
+	while ((TimestampTz) known > due &&
+		   !pg_atomic_compare_exchange_u64(&entry->low_due, &known, (uint64) due))
+		;
+	if (due < (TimestampTz) pg_atomic_read_u64(&entry->next_due))
+		bgjob_notify_scheduler(entry->database, 0);
+}
+
+static void
+tell(const Notes *committed)
+{
+	BgjobDatabase *entry;
+
+	if (committed->wanted != InvalidOid)
+	{
+		bgjob_database_want(committed->wanted);
+		bgjob_notify_launcher(false);
+	}
+	entry = bgjob_database_find(MyDatabaseId);
+	if (entry != NULL && committed->counted)
+		for (int state = 0; state < BGJOB_NSTATES; state++)
+			if (committed->counts[state] != 0)
+				pg_atomic_fetch_add_u64(&entry->counts[state], committed->counts[state]);
+	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
+		tell_ready(note);
+	if (entry != NULL && committed->due != DT_NOEND)
+		tell_due(entry, committed->due);
+	for (EndedNote *note = committed->ended; note != NULL; note = note->next)
+		bgjob_waiters_wake(note->job);
+	if (committed->notices != 0)
+		bgjob_notify_scheduler(committed->notice_database, committed->notices);
+}
+
+static void
+at_xact_event(XactEvent event, void *arg)
+{
+	Notes *committed = notes;
+
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			notes = NULL;
+			for (; committed != NULL; committed = committed->parent)
+				tell(committed);
+			break;
+		case XACT_EVENT_PREPARE:
+			if (committed != NULL && bgjob_database_find(MyDatabaseId) != NULL)
+				pg_atomic_write_u32(&bgjob_database_find(MyDatabaseId)->prepared, 1);
+			notes = NULL;
+			break;
+		case XACT_EVENT_ABORT:
+			notes = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+/* Adds the notes of a committed subtransaction to those of its parent. */
+static void
+merge_into_parent(Notes *inner, Notes *outer)
+{
+	for (ReadyNote *note = inner->ready; note != NULL; note = note->next)
+		add_ready(outer, &note->key, note->pos, note->count);
+	for (EndedNote *note = inner->ended, *next; note != NULL; note = next)
+	{
+		next = note->next;
+		note->next = outer->ended;
+		outer->ended = note;
+	}
+	outer->due = Min(outer->due, inner->due);
+	for (int state = 0; state < BGJOB_NSTATES; state++)
+		outer->counts[state] += inner->counts[state];
+	outer->counted |= inner->counted;
+	if (inner->notices != 0)
+		outer->notice_database = inner->notice_database;
+	outer->notices |= inner->notices;
+	if (inner->wanted != InvalidOid)
+		outer->wanted = inner->wanted;
+}
+
+static void
+at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg)
+{
+	if (notes == NULL || notes->subid != my)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		notes = notes->parent;
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		if (notes->parent != NULL && notes->parent->subid == parent)
+		{
+			merge_into_parent(notes, notes->parent);
+			notes = notes->parent;
+		}
+		else
+			notes->subid = parent;
+	}
+}

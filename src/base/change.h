@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * change.h
+ *	  What the running transaction has changed, told to others when it commits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_CHANGE_H
+#define BGJOB_BASE_CHANGE_H
+
+#include "postgres.h"
+
+#include "base/lane.h"
+#include "datatype/timestamp.h"
+#include "rules/state.h"
+
+extern void bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos);
+extern void bgjob_announce(Oid role, const char *queue, int priority, int64 pos);
+extern void bgjob_change_due(TimestampTz at);
+extern void bgjob_change_count(BgjobState from, BgjobState to, bool from_retry, bool to_retry);
+extern void bgjob_change_ended(int64 job);
+extern void bgjob_change_notice(Oid database, uint32 scheduler_notices);
+extern void bgjob_change_want(Oid database);
+
+#endif /* BGJOB_BASE_CHANGE_H */

@@ -1,0 +1,171 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  What differs between the supported server versions, 15 to 18.
+ *
+ * The only file that may name PG_VERSION_NUM. Each macro or small function
+ * here has one meaning in all versions; the rest of the code calls that.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_COMPAT_H
+#define BGJOB_BASE_COMPAT_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "executor/executor.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "bgjob supports PostgreSQL 15 to 18"
+#endif
+
+/* What an update of a tuple says about indexes, and what to do about it: 16 knows summarizing ones. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes bgjob_update_indexes;
+#define bgjob_must_update_indexes(u) ((u) != TU_None)
+#define bgjob_exec_insert_index_tuples(result, slot, estate, u)                                \
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL, (u) == TU_Summarizing)
+#else
+typedef bool bgjob_update_indexes;
+#define bgjob_must_update_indexes(u) (u)
+#define bgjob_exec_insert_index_tuples(result, slot, estate, u)                                \
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL)
+#endif
+
+/* 18 counts the searches of an index scan. */
+#if PG_VERSION_NUM >= 180000
+#define bgjob_index_beginscan(heap, index, snapshot, nkeys)                                    \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define bgjob_index_beginscan(heap, index, snapshot, nkeys)                                    \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+/* 18 no longer lets a portal or an executor be run in parts, so there is nothing to say about it. */
+#if PG_VERSION_NUM >= 180000
+#define bgjob_portal_run(portal, receiver, completion)                                         \
+	((void) PortalRun(portal, FETCH_ALL, true, receiver, receiver, completion))
+#define bgjob_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0)
+#else
+#define bgjob_portal_run(portal, receiver, completion)                                         \
+	((void) PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, completion))
+#define bgjob_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0, true)
+#endif
+
+/* Splitting a qualified name: 16 can report errors softly. */
+#if PG_VERSION_NUM >= 160000
+#define bgjob_qualified_name(name) stringToQualifiedNameList(name, NULL)
+#else
+#define bgjob_qualified_name(name) stringToQualifiedNameList(name)
+#endif
+
+/* How many transactions that wrote have ended since the server started: 17 renamed the structure. */
+#if PG_VERSION_NUM >= 170000
+#define bgjob_completed_transactions() (TransamVariables->xactCompletionCount)
+#else
+#define bgjob_completed_transactions() (ShmemVariableCache->xactCompletionCount)
+#endif
+
+/* Checks of rights by object: 16 has one function for all kinds. */
+#if PG_VERSION_NUM >= 160000
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#define bgjob_database_owner(oid, role)  object_ownercheck(DatabaseRelationId, oid, role)
+#define bgjob_extension_owner(oid, role) object_ownercheck(ExtensionRelationId, oid, role)
+#define bgjob_schema_aclcheck(oid, role, mode)                                                 \
+	object_aclcheck(NamespaceRelationId, oid, role, mode)
+#define bgjob_database_aclcheck(oid, role, mode)                                               \
+	object_aclcheck(DatabaseRelationId, oid, role, mode)
+#define bgjob_function_aclcheck(oid, role, mode)                                               \
+	object_aclcheck(ProcedureRelationId, oid, role, mode)
+#else
+#define bgjob_database_owner(oid, role)          pg_database_ownercheck(oid, role)
+#define bgjob_extension_owner(oid, role)         pg_extension_ownercheck(oid, role)
+#define bgjob_schema_aclcheck(oid, role, mode)   pg_namespace_aclcheck(oid, role, mode)
+#define bgjob_database_aclcheck(oid, role, mode) pg_database_aclcheck(oid, role, mode)
+#define bgjob_function_aclcheck(oid, role, mode) pg_proc_aclcheck(oid, role, mode)
+#endif
+
+/*
+ * Settings: bgjob_find_setting returns the record of a setting by its name, or
+ * NULL; bgjob_foreach_changed_setting visits all that differ from the built-in
+ * default, and in 15 some that do not. 16 made the table private, and what it
+ * offers instead copies and sorts all of it (tens of microseconds); but the
+ * records with a source are in a ring, which is fast to walk once its head is
+ * known: the one link in it that is in no record.
+ */
+#if PG_VERSION_NUM >= 160000
+#define bgjob_find_setting(name) find_option(name, false, true, DEBUG1)
+
+static inline bool
+bgjob_is_settings_link(const dlist_node *link, struct config_generic **all, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (link == &all[i]->nondef_link)
+			return true;
+	return false;
+}
+
+static inline dlist_node *
+bgjob_changed_settings(void)
+{
+	static dlist_node *head = NULL;
+
+	if (head == NULL)
+	{
+		int count;
+		struct config_generic **all = get_guc_variables(&count);
+		/* one that is always set */
+		dlist_node *link = &find_option("data_directory", false, false, ERROR)->nondef_link;
+
+		while (bgjob_is_settings_link(link, all, count))
+			link = link->next;
+		head = link;
+		pfree(all);
+	}
+	return head;
+}
+
+#define bgjob_foreach_changed_setting(record)                                                  \
+	for (dlist_node *head_ = bgjob_changed_settings(), *link_ = head_->next;                   \
+		 link_ != head_ &&                                                                     \
+		 ((record) = dlist_container(struct config_generic, nondef_link, link_), true);        \
+		 link_ = link_->next)
+#else
+static inline struct config_generic *
+bgjob_find_setting(const char *name)
+{
+	struct config_generic **all = get_guc_variables();
+	int low = 0;
+	int high = GetNumConfigOptions();
+
+	while (low < high)
+	{
+		int middle = (low + high) / 2;
+		int order = pg_strcasecmp(name, all[middle]->name);
+
+		if (order == 0)
+			return all[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+#define bgjob_foreach_changed_setting(record)                                                  \
+	for (struct config_generic **all_ = get_guc_variables(),                                   \
+							   **end_ = all_ + GetNumConfigOptions();                          \
+		 all_ < end_ && ((record) = *all_, true); all_++)
+#endif
+
+#endif /* BGJOB_BASE_COMPAT_H */

@@ -1,0 +1,128 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.c
+ *	  The settings of bgjob, all of them.
+ *
+ * They are defined when the library is loaded: by the postmaster where it is
+ * in shared_preload_libraries, else by the first call of a bgjob function in
+ * a session. All but bgjob.max_retries, bgjob.job_timeout, bgjob.time_zone
+ * and bgjob.capture_settings steer the server's own processes, so they are
+ * read from the configuration file (SIGHUP); those four are read by the
+ * session that enqueues, and an administrator may set them per role or
+ * database.
+ *
+ * bgjob.databases and bgjob.queues are checked here, when they are set, so
+ * that a typing error is refused at once instead of idling a server.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+#include <unistd.h>
+
+#include "base/guc.h"
+#include "base/compat.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/varlena.h"
+
+bool bgjob_enabled = true;
+char *bgjob_databases;
+int bgjob_workers;
+char *bgjob_queues;
+int bgjob_worker_idle_timeout;
+int bgjob_max_retries;
+int bgjob_job_timeout;
+int bgjob_shutdown_timeout;
+int bgjob_max_crashes;
+int bgjob_retention;
+int bgjob_retention_failed;
+char *bgjob_time_zone;
+char *bgjob_capture_settings;
+
+/* The default number of workers: five for each core, but not more than 20. */
+static int
+default_workers(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cores < 1 ? 5 : (int) Min(cores * 5, 20);
+}
+
+/* A list of identifiers, or "*". */
+static bool
+check_name_list(char **newval, void **extra, GucSource source)
+{
+	char *copy = pstrdup(*newval);
+	char *star;
+	List *names;
+	bool ok;
+
+	/* SplitIdentifierString knows no bare star. */
+	for (star = copy; *star; star++)
+		if (*star == '*')
+			*star = '_';
+	ok = SplitIdentifierString(copy, ',', &names) && names != NIL;
+	if (!ok)
+		GUC_check_errdetail(
+			"It must be a list of names, separated by commas, or \"*\" for all.");
+	return ok;
+}
+
+/* bgjob_define_settings defines every setting of bgjob. */
+void
+bgjob_define_settings(void)
+{
+	DefineCustomBoolVariable("bgjob.enabled", "Performs jobs.",
+							 "Off lets running jobs end and starts no more.", &bgjob_enabled,
+							 true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("bgjob.databases", "Databases that may have workers.",
+							   "A list of names, or * for all.", &bgjob_databases, "*",
+							   PGC_SIGHUP, GUC_LIST_INPUT, check_name_list, NULL, NULL);
+	DefineCustomIntVariable("bgjob.workers", "Workers of server \"default\", per database.",
+							"As many start as jobs and max_worker_processes call for.",
+							&bgjob_workers, default_workers(), 0, 1000, PGC_SIGHUP, 0, NULL,
+							NULL, NULL);
+	DefineCustomStringVariable("bgjob.queues", "Queues of server \"default\".",
+							   "In the order of taking; * stands for all others.",
+							   &bgjob_queues, "*", PGC_SIGHUP, GUC_LIST_INPUT, check_name_list,
+							   NULL, NULL);
+	DefineCustomIntVariable("bgjob.worker_idle_timeout",
+							"Time after which a worker without a job leaves.", NULL,
+							&bgjob_worker_idle_timeout, 60, 1, INT_MAX / 1000, PGC_SIGHUP,
+							GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("bgjob.max_retries",
+							"Retries of a failed job that does not say itself how many.", NULL,
+							&bgjob_max_retries, 10, 0, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("bgjob.job_timeout", "Time that one attempt at a job may take.",
+							"0 means no limit. A job's own timeout has precedence.",
+							&bgjob_job_timeout, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("bgjob.shutdown_timeout", "Time that running jobs get at shutdown.",
+							"Then they are cancelled and go back to the head of their queue.",
+							&bgjob_shutdown_timeout, 15000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("bgjob.max_crashes",
+							"Crashes of the server after which the job that caused them fails.",
+							NULL, &bgjob_max_crashes, 3, 1, 1000, PGC_SIGHUP, 0, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("bgjob.retention",
+							"Time after which succeeded and deleted jobs are removed.",
+							"-1 keeps them for ever.", &bgjob_retention, 86400, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("bgjob.retention_failed",
+							"Time after which failed jobs are removed.",
+							"-1 keeps them for ever.", &bgjob_retention_failed, -1, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable("bgjob.time_zone",
+							   "Time zone of recurring jobs that do not name one.", NULL,
+							   &bgjob_time_zone, "UTC", PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("bgjob.capture_settings",
+							   "Settings of the caller that are stored with a job.",
+							   "They are in force when the job runs.", &bgjob_capture_settings,
+							   "TimeZone, DateStyle, IntervalStyle, search_path, lc_messages, "
+							   "lc_monetary, lc_numeric, lc_time",
+							   PGC_SUSET, GUC_LIST_INPUT, check_name_list, NULL, NULL);
+	MarkGUCPrefixReserved("bgjob");
+}

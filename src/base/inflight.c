@@ -1,0 +1,311 @@
+/*-------------------------------------------------------------------------
+ *
+ * inflight.c
+ *	  Which jobs were being performed when the server crashed, and whose
+ *	  process crashed it.
+ *
+ * A small file in the data directory (bgjob.inflight) is mapped into the
+ * postmaster and so into every process. It has a cell for each slot of the
+ * registry; a worker stores there what it is at, which costs nanoseconds,
+ * and what it stored survives the death of every process. It does not
+ * survive the operating system, which no job causes.
+ *
+ * WHO DID IT. When a process dies of a signal, the postmaster has all others
+ * leave at once. A worker that dies by a fault of its own (SIGSEGV, SIGABRT,
+ * SIGBUS, SIGFPE, SIGILL) marks its cell in the handler of that signal and
+ * then dies of it as it would have. SIGKILL cannot be handled: if the
+ * kernel's count of killings for want of memory has grown since the server
+ * started and just one worker did not leave when told to (bystanders mark
+ * their cells in the handler of SIGQUIT), it was that one. A worker that
+ * somebody killed by hand is nobody's culprit: such a job may be killed any
+ * number of times and still runs to its end.
+ *
+ * The postmaster reads the cells when it (re)initializes shared memory,
+ * moves what was in flight to the second half of the file, the wrecks, and
+ * clears the cells. The scheduler of the database accounts for its wrecks
+ * before it starts a worker, and clears them when that has committed; a
+ * crash in between has them accounted for twice, which may blame a culprit
+ * one crash early, and nobody else.
+ *
+ * A file that cannot be made or has another layout is a warning, not an
+ * error: everything works but the count of crashes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/inflight.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+
+#define INFLIGHT_FILE  "bgjob.inflight"
+#define INFLIGHT_MAGIC 0x626a6631 /* "bjf1" */
+
+/* The wrecks of several crashes may have to wait for a scheduler. */
+#define WRECKS_PER_SLOT 4
+
+typedef enum CellMark
+{
+	MARK_NONE,
+	MARK_CRASHED, /* by the handler of a fatal signal */
+	MARK_TOLD     /* by the handler of SIGQUIT: was told to leave */
+} CellMark;
+
+typedef struct Cell
+{
+	volatile Oid database; /* InvalidOid: nothing in flight */
+	volatile uint32 mark;
+	volatile int64 job;
+	volatile int64 pos;
+	volatile TimestampTz started_at;
+} Cell;
+
+typedef struct InflightFile
+{
+	uint32 magic;
+	uint32 nslots;
+	int64 oom_kills;                   /* of the kernel, when the server started */
+	Cell cells[FLEXIBLE_ARRAY_MEMBER]; /* nslots, then the wrecks */
+} InflightFile;
+
+static InflightFile *file = NULL; /* mapped, NULL if there is none */
+static Cell *my_cell = NULL;
+static char signal_stack[16384]; /* a stack overflow leaves no other */
+
+static Size
+file_size(int nslots)
+{
+	return offsetof(InflightFile, cells) + (1 + WRECKS_PER_SLOT) * nslots * sizeof(Cell);
+}
+
+static int
+count_wreck_cells(void)
+{
+	return file->nslots * WRECKS_PER_SLOT;
+}
+
+static Cell *
+wreck_cell(int entry)
+{
+	return &file->cells[file->nslots + entry];
+}
+
+/* How often the kernel has killed a process for want of memory; 0 where it does not tell. */
+static int64
+count_oom_kills(void)
+{
+	FILE *stat = AllocateFile("/proc/vmstat", "r");
+	char line[128];
+	long long kills = 0;
+
+	if (stat == NULL)
+		return 0;
+	while (fgets(line, sizeof(line), stat) != NULL)
+		if (sscanf(line, "oom_kill %lld", &kills) == 1)
+			break;
+	FreeFile(stat);
+	return kills;
+}
+
+/* Maps the file, making or resizing it as needed; what it holds is kept if the layout fits. */
+static bool
+map_file(void)
+{
+	int fd = OpenTransientFile(INFLIGHT_FILE, O_RDWR | O_CREAT | PG_BINARY);
+	Size size = file_size(max_worker_processes);
+	struct stat status;
+	void *address;
+
+	if (fd < 0 || fstat(fd, &status) != 0 ||
+		(status.st_size != size && ftruncate(fd, 0) != 0) || ftruncate(fd, size) != 0)
+	{
+		ereport(WARNING, (errcode_for_file_access(),
+						  errmsg("could not prepare file \"%s\": %m", INFLIGHT_FILE),
+						  errdetail("Jobs that crash the server will not be recognized.")));
+		if (fd >= 0)
+			CloseTransientFile(fd);
+		return false;
+	}
+	address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CloseTransientFile(fd);
+	if (address == MAP_FAILED)
+	{
+		ereport(WARNING, (errmsg("could not map file \"%s\": %m", INFLIGHT_FILE)));
+		return false;
+	}
+	file = address;
+	return true;
+}
+
+/* Keeps what was in flight in a free wreck cell; if there is none, it is forgotten. */
+static void
+keep_wreck(const Cell *cell, bool culprit)
+{
+	for (int i = 0; i < count_wreck_cells(); i++)
+	{
+		Cell *wreck = wreck_cell(i);
+
+		if (wreck->database != InvalidOid)
+			continue;
+		wreck->job = cell->job;
+		wreck->pos = cell->pos;
+		wreck->started_at = cell->started_at;
+		wreck->mark = culprit ? MARK_CRASHED : MARK_TOLD;
+		wreck->database = cell->database;
+		return;
+	}
+}
+
+/* Moves what was in flight to the wrecks, judging each. */
+static void
+collect_wrecks(bool out_of_memory)
+{
+	int unmarked = 0;
+
+	for (int i = 0; i < file->nslots; i++)
+		if (file->cells[i].database != InvalidOid && file->cells[i].mark == MARK_NONE)
+			unmarked++;
+
+	for (int i = 0; i < file->nslots; i++)
+	{
+		Cell *cell = &file->cells[i];
+
+		if (cell->database != InvalidOid)
+			keep_wreck(cell, cell->mark == MARK_CRASHED ||
+								 (cell->mark == MARK_NONE && out_of_memory && unmarked == 1));
+		cell->database = InvalidOid;
+		cell->mark = MARK_NONE;
+	}
+}
+
+/*
+ * bgjob_inflight_startup maps the file and takes stock of what was in flight
+ * when the server went down; by the postmaster, from shmem_startup_hook, at
+ * its start and after each crash.
+ */
+void
+bgjob_inflight_startup(void)
+{
+	int64 oom_kills;
+
+	if (IsUnderPostmaster || (file == NULL && !map_file()))
+		return;
+
+	oom_kills = count_oom_kills();
+	if (file->magic == INFLIGHT_MAGIC && file->nslots == max_worker_processes)
+		collect_wrecks(oom_kills > file->oom_kills);
+	else
+	{
+		memset(file, 0, file_size(max_worker_processes));
+		file->nslots = max_worker_processes;
+		file->magic = INFLIGHT_MAGIC;
+	}
+	file->oom_kills = oom_kills;
+}
+
+/* A fatal signal: say that it was this worker, and die of it. */
+static void
+crashing(SIGNAL_ARGS)
+{
+	if (my_cell != NULL)
+		my_cell->mark = MARK_CRASHED;
+	signal(postgres_signal_arg, SIG_DFL);
+	raise(postgres_signal_arg);
+}
+
+/* Some other process has crashed: say that this one was told, and leave as PostgreSQL does. */
+static void
+told_to_quit(SIGNAL_ARGS)
+{
+	if (my_cell != NULL && my_cell->mark == MARK_NONE)
+		my_cell->mark = MARK_TOLD;
+	_exit(2);
+}
+
+/*
+ * bgjob_inflight_attach gives this worker the cell of its slot, and has it
+ * marked should the worker crash.
+ */
+void
+bgjob_inflight_attach(int slot)
+{
+	static const int fatal[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
+	stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof(signal_stack)};
+	struct sigaction action = {.sa_flags = SA_ONSTACK | SA_NODEFER};
+
+	if (file == NULL)
+		return;
+	my_cell = &file->cells[slot];
+	my_cell->database = InvalidOid;
+	my_cell->mark = MARK_NONE;
+
+	sigaltstack(&stack, NULL);
+	sigemptyset(&action.sa_mask);
+	action.sa_handler = crashing;
+	for (int i = 0; i < lengthof(fatal); i++)
+		sigaction(fatal[i], &action, NULL);
+	pqsignal(SIGQUIT, told_to_quit);
+}
+
+/* bgjob_inflight_begin notes what this worker is about to perform. */
+void
+bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now)
+{
+	if (my_cell == NULL)
+		return;
+	my_cell->job = job;
+	my_cell->pos = pos;
+	my_cell->started_at = now;
+	my_cell->mark = MARK_NONE;
+	pg_compiler_barrier();
+	my_cell->database = database; /* last: makes the cell valid */
+}
+
+/* bgjob_inflight_end notes that this worker is at nothing any more. */
+void
+bgjob_inflight_end(void)
+{
+	if (my_cell != NULL)
+		my_cell->database = InvalidOid;
+}
+
+/*
+ * bgjob_inflight_wrecks returns the jobs of a database that were in flight
+ * at a crash and have not been accounted for; their number, at most max.
+ */
+int
+bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max)
+{
+	int n = 0;
+
+	for (int i = 0; file != NULL && i < count_wreck_cells() && n < max; i++)
+	{
+		Cell *cell = wreck_cell(i);
+
+		if (cell->database != database)
+			continue;
+		wrecks[n].job = cell->job;
+		wrecks[n].pos = cell->pos;
+		wrecks[n].started_at = cell->started_at;
+		wrecks[n].verdict = cell->mark == MARK_CRASHED ? BGJOB_CULPRIT : BGJOB_BYSTANDER;
+		wrecks[n].entry = i;
+		n++;
+	}
+	return n;
+}
+
+/* bgjob_inflight_settled forgets wrecks that have been accounted for, durably. */
+void
+bgjob_inflight_settled(const BgjobWreck *wrecks, int nwrecks)
+{
+	for (int i = 0; i < nwrecks; i++)
+		wreck_cell(wrecks[i].entry)->database = InvalidOid;
+}

@@ -1,0 +1,39 @@
+/*-------------------------------------------------------------------------
+ *
+ * inflight.h
+ *	  Which jobs were being performed when the server crashed, and whose
+ *	  process crashed it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_INFLIGHT_H
+#define BGJOB_BASE_INFLIGHT_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+/* How a job that was in flight at a crash stands to it. */
+typedef enum BgjobVerdict
+{
+	BGJOB_BYSTANDER, /* its worker was ended because some other process crashed */
+	BGJOB_CULPRIT    /* its worker was the one that crashed */
+} BgjobVerdict;
+
+typedef struct BgjobWreck
+{
+	int64 job;
+	int64 pos;
+	TimestampTz started_at;
+	BgjobVerdict verdict;
+	int entry; /* for bgjob_inflight_settled */
+} BgjobWreck;
+
+extern void bgjob_inflight_startup(void);
+extern void bgjob_inflight_attach(int slot);
+extern void bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now);
+extern void bgjob_inflight_end(void);
+extern int bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max);
+extern void bgjob_inflight_settled(const BgjobWreck *wrecks, int nwrecks);
+
+#endif /* BGJOB_BASE_INFLIGHT_H */

@@ -1,0 +1,553 @@
+/*-------------------------------------------------------------------------
+ *
+ * lane.c
+ *	  The cursors through the queues, in shared memory.
+ *
+ * Who calls what: a transaction that put jobs into the queue announces them
+ * at commit (base/change.c); a worker takes the next job (process/worker.c)
+ * and, when its lane has none at hand, looks into the queue (store/queue.c)
+ * between bgjob_lane_scan_begin and _end; the scheduler asks for the demand
+ * and has everything looked at again when it cannot be sure.
+ *
+ * WHY NO JOB IS EVER STRANDED. A row can become visible below the mark: ids
+ * are drawn before commits, and a worker that dies gives its row back. Who
+ * makes such a row visible announces its place afterwards, under the lane's
+ * mutex, lowering "mark" and "late" both. A look notes mark and sets late to
+ * infinity in one hold of the mutex, takes its snapshot after that, and at
+ * the end sets the mark to the lower of what it has seen and late. A place
+ * announced before the look began has lowered the mark that the look starts
+ * from; one announced while it runs is in "late"; one announced after it has
+ * ended lowers the new mark. There is one look at a time in a lane.
+ *
+ * WHY NO JOB IS CLAIMED TWICE. A worker's slot names the job from the moment
+ * it is popped, in one hold of the mutex, until its outcome has committed;
+ * the look leaves out the rows whose places are in flight. Should a row come
+ * out twice nevertheless (its worker committed between snapshot and look),
+ * deleting it fails and the worker goes on to the next: the row lock decides.
+ *
+ * LOCKS. "lane_lock" (LWLock): shared to find lanes and use them, exclusively
+ * to add or evict one. lane->scan_lock (LWLock): held during a look, may do
+ * I/O. lane->mutex (spinlock): the fields, for a few instructions. Order:
+ * scan_lock, lane_lock, mutex, slot mutex.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "base/compat.h"
+#include "base/guc.h"
+#include "base/lane.h"
+#include "base/registry.h"
+#include "miscadmin.h"
+#include "storage/shmem.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/varlena.h"
+
+/* As many lanes as ordinary use will ever see; idle ones make room. */
+#define MAX_LANES 2048
+
+typedef struct LaneControl
+{
+	LWLock lock; /* the lane lock */
+	int scan_tranche;
+	uint64 generation; /* changes whenever a lane comes or goes */
+} LaneControl;
+
+static LaneControl *control = NULL;
+static HTAB *lanes = NULL;
+
+/* This worker's lanes in the order of taking; valid for one generation and list of queues. */
+typedef struct MyLane
+{
+	BgjobLane *lane;
+	int level;
+} MyLane;
+
+static MyLane *my_lanes = NULL;
+static int my_nlanes = 0;
+static uint64 my_generation = 0;
+static char *my_queues = NULL;
+
+/* bgjob_lane_size returns the bytes of shared memory that the lanes take. */
+Size
+bgjob_lane_size(void)
+{
+	return add_size(MAXALIGN(sizeof(LaneControl)),
+					hash_estimate_size(MAX_LANES, sizeof(BgjobLane)));
+}
+
+/* bgjob_lane_startup creates or finds the lanes; from shmem_startup_hook. */
+void
+bgjob_lane_startup(void)
+{
+	HASHCTL info = {.keysize = sizeof(BgjobLaneKey), .entrysize = sizeof(BgjobLane)};
+	bool found;
+
+	control = ShmemInitStruct("bgjob lanes", sizeof(LaneControl), &found);
+	if (!found)
+	{
+		LWLockInitialize(&control->lock, LWLockNewTrancheId());
+		control->scan_tranche = LWLockNewTrancheId();
+		control->generation = 1;
+	}
+	lanes = ShmemInitHash("bgjob lane table", MAX_LANES, MAX_LANES, &info,
+						  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+}
+
+/* bgjob_lane_key fills in a key; queue must not be longer than BGJOB_QUEUE_NAME_MAX. */
+void
+bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int priority)
+{
+	memset(key, 0, sizeof(*key));
+	key->database = database;
+	key->role = role;
+	key->priority = priority;
+	strlcpy(key->queue, queue, BGJOB_QUEUE_NAME_SIZE);
+}
+
+/* Makes room by evicting a lane that nobody uses and that has nothing. Lane lock held. */
+static bool
+evict_one(void)
+{
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+	{
+		if (lane->users == 0 && lane->head == lane->nitems && !lane->more)
+		{
+			hash_search(lanes, &lane->key, HASH_REMOVE, NULL);
+			hash_seq_term(&all);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Finds or adds a lane; NULL if there is no room. Takes the lane lock exclusively. */
+static bool
+add_lane(const BgjobLaneKey *key)
+{
+	BgjobLane *lane;
+	bool found;
+
+	LWLockAcquire(&control->lock, LW_EXCLUSIVE);
+	lane = hash_search(lanes, key, HASH_ENTER_NULL, &found);
+	if (lane == NULL && evict_one())
+		lane = hash_search(lanes, key, HASH_ENTER_NULL, &found);
+	if (lane != NULL && !found)
+	{
+		LWLockInitialize(&lane->scan_lock, control->scan_tranche);
+		SpinLockInit(&lane->mutex);
+		lane->mark = lane->late = PG_INT64_MIN;
+		lane->more = true;
+		lane->backlog = 0;
+		lane->head = lane->nitems = 0;
+		lane->users = 0;
+		control->generation++;
+	}
+	LWLockRelease(&control->lock);
+	return lane != NULL;
+}
+
+/*
+ * bgjob_lane_announce says that "count" rows, the lowest of them at place
+ * "pos", have become visible in a lane. A count of 0 says only that there
+ * may be something. Must not throw: it runs after commit.
+ */
+void
+bgjob_lane_announce(const BgjobLaneKey *key, int64 pos, int64 count)
+{
+	BgjobLane *lane;
+
+	for (int attempt = 0; attempt < 2; attempt++)
+	{
+		LWLockAcquire(&control->lock, LW_SHARED);
+		lane = hash_search(lanes, key, HASH_FIND, NULL);
+		if (lane != NULL)
+		{
+			SpinLockAcquire(&lane->mutex);
+			lane->mark = Min(lane->mark, pos);
+			lane->late = Min(lane->late, pos);
+			lane->more = true;
+			lane->backlog += count;
+			SpinLockRelease(&lane->mutex);
+		}
+		LWLockRelease(&control->lock);
+		if (lane != NULL)
+			return;
+		if (!add_lane(key))
+			break;
+	}
+	/* No room at all: the scheduler finds it when it looks for itself. */
+	bgjob_notify_scheduler(key->database, BGJOB_NOTICE_RESCAN);
+}
+
+/* bgjob_lanes_rescan has every lane of a database looked at from its beginning. */
+void
+bgjob_lanes_rescan(Oid database)
+{
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+	{
+		if (lane->key.database != database)
+			continue;
+		SpinLockAcquire(&lane->mutex);
+		lane->mark = lane->late = PG_INT64_MIN;
+		lane->more = true;
+		SpinLockRelease(&lane->mutex);
+	}
+	LWLockRelease(&control->lock);
+}
+
+/* bgjob_lanes_forget drops the lanes of a database that bgjob has left. */
+void
+bgjob_lanes_forget(Oid database)
+{
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+
+	LWLockAcquire(&control->lock, LW_EXCLUSIVE);
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+		if (lane->key.database == database && lane->users == 0)
+			hash_search(lanes, &lane->key, HASH_REMOVE, NULL);
+	control->generation++;
+	LWLockRelease(&control->lock);
+}
+
+/*
+ * Returns the place of a queue in a list like 'critical, default, *', -1 if
+ * it is not to be taken at all. "*" stands for all that are not named.
+ */
+static int
+queue_level(List *names, const char *queue)
+{
+	ListCell *cell;
+	int level = 0;
+	int others = -1;
+
+	foreach (cell, names)
+	{
+		const char *name = lfirst(cell);
+
+		if (strcmp(name, queue) == 0)
+			return level;
+		if (strcmp(name, "*") == 0)
+			others = level;
+		level++;
+	}
+	return others;
+}
+
+/* Splits bgjob.queues; the result and its strings live in the current context. */
+static List *
+split_queues(void)
+{
+	List *names = NIL;
+	char *copy = pstrdup(bgjob_queues);
+	char *state = NULL;
+
+	for (char *name = strtok_r(copy, ", \t\n\"", &state); name != NULL;
+		 name = strtok_r(NULL, ", \t\n\"", &state))
+		names = lappend(names, name);
+	return names;
+}
+
+/* By level, then higher priority first, then (only to be deterministic) by name. */
+static int
+compare_lanes(const void *left, const void *right)
+{
+	const MyLane *a = left;
+	const MyLane *b = right;
+
+	if (a->level != b->level)
+		return a->level < b->level ? -1 : 1;
+	if (a->lane->key.priority != b->lane->key.priority)
+		return a->lane->key.priority > b->lane->key.priority ? -1 : 1;
+	return strcmp(a->lane->key.queue, b->lane->key.queue);
+}
+
+/* Collects this worker's lanes anew if lanes or queues have changed. Lane lock held, shared. */
+static void
+refresh_my_lanes(void)
+{
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+	List *names;
+	MemoryContext old;
+
+	if (my_generation == control->generation && my_queues != NULL &&
+		strcmp(my_queues, bgjob_queues) == 0)
+		return;
+
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	if (my_lanes == NULL)
+		my_lanes = palloc(MAX_LANES * sizeof(MyLane));
+	if (my_queues != NULL)
+		pfree(my_queues);
+	my_queues = pstrdup(bgjob_queues);
+	MemoryContextSwitchTo(old);
+
+	names = split_queues();
+	my_nlanes = 0;
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+	{
+		int level;
+
+		if (lane->key.database != bgjob_my_slot->database ||
+			lane->key.role != bgjob_my_slot->role)
+			continue;
+		level = queue_level(names, lane->key.queue);
+		if (level >= 0)
+			my_lanes[my_nlanes++] = (MyLane){lane, level};
+	}
+	qsort(my_lanes, my_nlanes, sizeof(MyLane), compare_lanes);
+	my_generation = control->generation;
+}
+
+/* What a lane has at hand. */
+typedef enum LaneLook
+{
+	LANE_EMPTY,
+	LANE_UNKNOWN, /* the queue must be looked into */
+	LANE_HAS      /* *pos is the place of the first */
+} LaneLook;
+
+static LaneLook
+look_at_lane(BgjobLane *lane, int64 *pos)
+{
+	LaneLook look = LANE_EMPTY;
+
+	SpinLockAcquire(&lane->mutex);
+	if (lane->head < lane->nitems)
+	{
+		look = LANE_HAS;
+		*pos = lane->items[lane->head].pos;
+	}
+	else if (lane->more)
+	{
+		look = LANE_UNKNOWN;
+		lane->users++; /* the caller drops it again if it does not scan */
+	}
+	SpinLockRelease(&lane->mutex);
+	return look;
+}
+
+/*
+ * Pops the first job of a lane and notes it in this worker's slot, in one
+ * hold of the mutex. False if somebody else was faster.
+ */
+static bool
+pop(BgjobLane *lane, BgjobLaneItem *item)
+{
+	bool popped;
+
+	SpinLockAcquire(&lane->mutex);
+	popped = lane->head < lane->nitems;
+	if (popped)
+	{
+		*item = lane->items[lane->head++];
+		item->more = lane->head < lane->nitems || lane->more;
+		if (lane->backlog > 0)
+			lane->backlog--;
+		bgjob_slot_begin(item->job, item->pos);
+	}
+	SpinLockRelease(&lane->mutex);
+	return popped;
+}
+
+/*
+ * bgjob_lane_take gives this worker its next job: the lane of the first
+ * queue in the server's order, the highest priority there, and among the
+ * lanes of one level and priority the one whose first job is the oldest.
+ *
+ * BGJOB_TAKE_ITEM: *item is it, *key its lane's key, and this worker's slot names it.
+ * BGJOB_TAKE_REFILL: nothing can be said before the queue has been looked
+ * into for *lane; the caller does so and must call bgjob_lane_scan_begin.
+ */
+BgjobTake
+bgjob_lane_take(BgjobLane **lane, BgjobLaneItem *item, BgjobLaneKey *key)
+{
+	BgjobTake take = BGJOB_TAKE_NONE;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	refresh_my_lanes();
+	for (int i = 0; i < my_nlanes && take == BGJOB_TAKE_NONE;)
+	{
+		BgjobLane *best = NULL;
+		int64 best_pos = 0;
+		int group = i;
+
+		for (; i < my_nlanes && my_lanes[i].level == my_lanes[group].level &&
+			   my_lanes[i].lane->key.priority == my_lanes[group].lane->key.priority;
+			 i++)
+		{
+			BgjobLane *candidate = my_lanes[i].lane;
+			int64 pos = 0;
+			LaneLook look = look_at_lane(candidate, &pos);
+
+			if (look == LANE_UNKNOWN)
+			{
+				*lane = candidate;
+				take = BGJOB_TAKE_REFILL;
+				break;
+			}
+			if (look == LANE_HAS && (best == NULL || pos < best_pos))
+			{
+				best = candidate;
+				best_pos = pos;
+			}
+		}
+		if (take == BGJOB_TAKE_NONE && best != NULL)
+		{
+			if (pop(best, item))
+			{
+				*key = best->key;
+				take = BGJOB_TAKE_ITEM;
+			}
+			else
+				i = group; /* look at this group again */
+		}
+	}
+	LWLockRelease(&control->lock);
+	return take;
+}
+
+/* bgjob_lane_has_work tells whether there may be something for this worker. */
+bool
+bgjob_lane_has_work(void)
+{
+	bool work = false;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	refresh_my_lanes();
+	for (int i = 0; i < my_nlanes && !work; i++)
+	{
+		BgjobLane *lane = my_lanes[i].lane;
+
+		SpinLockAcquire(&lane->mutex);
+		work = lane->head < lane->nitems || lane->more;
+		SpinLockRelease(&lane->mutex);
+	}
+	LWLockRelease(&control->lock);
+	return work;
+}
+
+/*
+ * bgjob_lane_scan_begin begins a look into the queue for a lane that
+ * bgjob_lane_take has returned. Returns the place to start at; the snapshot
+ * must be taken afterwards. PG_INT64_MAX: somebody else has looked in the
+ * meantime, there is nothing to do or to end.
+ */
+int64
+bgjob_lane_scan_begin(BgjobLane *lane)
+{
+	int64 start;
+
+	LWLockAcquire(&lane->scan_lock, LW_EXCLUSIVE);
+	SpinLockAcquire(&lane->mutex);
+	if (lane->head < lane->nitems || !lane->more)
+	{
+		start = PG_INT64_MAX;
+		lane->users--;
+	}
+	else
+	{
+		start = lane->mark;
+		lane->late = PG_INT64_MAX;
+		lane->more = false;
+	}
+	SpinLockRelease(&lane->mutex);
+	if (start == PG_INT64_MAX)
+		LWLockRelease(&lane->scan_lock);
+	return start;
+}
+
+/*
+ * bgjob_lane_scan_end ends a look: these items were found in the order of
+ * their places, "next" is the first place that was not looked at, and "more"
+ * tells whether there may be something there.
+ */
+void
+bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems, int64 next,
+					bool more)
+{
+	SpinLockAcquire(&lane->mutex);
+	lane->mark = Min(next, lane->late);
+	lane->more = more || lane->late != PG_INT64_MAX;
+	memcpy(lane->items, items, nitems * sizeof(BgjobLaneItem));
+	lane->head = 0;
+	lane->nitems = nitems;
+	if (lane->more)
+		lane->backlog = Max(lane->backlog, nitems + 1);
+	else
+		lane->backlog = nitems;
+	lane->users--;
+	SpinLockRelease(&lane->mutex);
+	LWLockRelease(&lane->scan_lock);
+}
+
+/*
+ * bgjob_lane_scan_abort ends a look that failed, as if it had not been; the
+ * error has released the scan lock already, or will.
+ */
+void
+bgjob_lane_scan_abort(BgjobLane *lane)
+{
+	SpinLockAcquire(&lane->mutex);
+	lane->mark = PG_INT64_MIN;
+	lane->late = PG_INT64_MIN;
+	lane->more = true;
+	lane->users--;
+	SpinLockRelease(&lane->mutex);
+}
+
+/*
+ * bgjob_lane_demand adds up, for each role, how much is ready in the queues
+ * that server "default" takes. Returns the number of roles that have any.
+ */
+int
+bgjob_lane_demand(Oid database, BgjobDemand *demands, int max)
+{
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+	List *names = split_queues();
+	int n = 0;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+	{
+		int64 ready = 0;
+		int i;
+
+		if (lane->key.database != database || queue_level(names, lane->key.queue) < 0)
+			continue;
+		SpinLockAcquire(&lane->mutex);
+		if (lane->head < lane->nitems || lane->more)
+			ready = Max(lane->backlog, Max(1, lane->nitems - lane->head));
+		SpinLockRelease(&lane->mutex);
+		if (ready == 0)
+			continue;
+		for (i = 0; i < n && demands[i].role != lane->key.role; i++)
+			;
+		if (i == n && n == max)
+			continue;
+		if (i == n)
+			demands[n++] = (BgjobDemand){lane->key.role, 0};
+		demands[i].ready += ready;
+	}
+	LWLockRelease(&control->lock);
+	list_free(names);
+	return n;
+}

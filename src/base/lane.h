@@ -1,0 +1,100 @@
+/*-------------------------------------------------------------------------
+ *
+ * lane.h
+ *	  The cursors through the queues, in shared memory.
+ *
+ * A lane is what is ready in one database for one role in one queue at one
+ * priority: a first-in, first-out line. Its cursor says from which place on
+ * bgjob.queue must be looked at ("mark"), and holds the next few jobs that
+ * the last look has found. That keeps the cost of a claim flat: no worker
+ * ever looks at the rows of jobs that are done, however many dead ones a
+ * held snapshot keeps there.
+ *
+ * The rows of bgjob.queue are the truth; lanes only say where to look. They
+ * may be lost at any time (crash, eviction) and are then filled anew.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_LANE_H
+#define BGJOB_BASE_LANE_H
+
+#include "postgres.h"
+
+#include "storage/itemptr.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+
+/* Longest name of a queue, and the room for it. */
+#define BGJOB_QUEUE_NAME_MAX  63
+#define BGJOB_QUEUE_NAME_SIZE (BGJOB_QUEUE_NAME_MAX + 1)
+
+/* How many jobs a look into the queue takes along. */
+#define BGJOB_LANE_AHEAD 32
+
+typedef struct BgjobLaneKey
+{
+	Oid database;
+	Oid role;
+	int32 priority;
+	char queue[BGJOB_QUEUE_NAME_SIZE]; /* zero-filled */
+} BgjobLaneKey;
+
+/* A row of bgjob.queue that was ready when it was looked at. */
+typedef struct BgjobLaneItem
+{
+	int64 pos;
+	int64 job;
+	ItemPointerData tid;
+	bool more; /* when it was taken, there was something behind it */
+} BgjobLaneItem;
+
+typedef struct BgjobLane
+{
+	BgjobLaneKey key; /* must be first */
+	LWLock scan_lock; /* held by the worker that is looking into the queue */
+	slock_t mutex;
+	/* under mutex */
+	int64 mark;    /* nothing that can be claimed lies below, but for "late" */
+	int64 late;    /* lowest place announced since the running look began */
+	bool more;     /* there may be something from mark on */
+	int64 backlog; /* about how many are ready: announced less taken */
+	int head;      /* items[head] is the next one */
+	int nitems;
+	BgjobLaneItem items[BGJOB_LANE_AHEAD];
+	/* under the lane lock: shared to raise, exclusive to read for eviction */
+	int users; /* under mutex */
+} BgjobLane;
+
+/* What bgjob_lane_take found. */
+typedef enum BgjobTake
+{
+	BGJOB_TAKE_NONE,  /* there is nothing for this worker */
+	BGJOB_TAKE_ITEM,  /* *item is the job; it is in flight in this worker's slot */
+	BGJOB_TAKE_REFILL /* look into the queue for *lane, then ask again */
+} BgjobTake;
+
+extern Size bgjob_lane_size(void);
+extern void bgjob_lane_startup(void);
+
+extern void
+bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int priority);
+extern void bgjob_lane_announce(const BgjobLaneKey *key, int64 pos, int64 count);
+extern void bgjob_lanes_rescan(Oid database);
+extern BgjobTake bgjob_lane_take(BgjobLane **lane, BgjobLaneItem *item, BgjobLaneKey *key);
+extern bool bgjob_lane_has_work(void);
+extern int64 bgjob_lane_scan_begin(BgjobLane *lane);
+extern void bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems,
+								int64 next, bool more);
+extern void bgjob_lane_scan_abort(BgjobLane *lane);
+
+/* What a scheduler wants to know: for each role how much is ready. */
+typedef struct BgjobDemand
+{
+	Oid role;
+	int64 ready; /* estimate; at least 1 if there is anything to look at */
+} BgjobDemand;
+
+extern int bgjob_lane_demand(Oid database, BgjobDemand *demands, int max);
+extern void bgjob_lanes_forget(Oid database);
+
+#endif /* BGJOB_BASE_LANE_H */

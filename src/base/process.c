@@ -1,0 +1,210 @@
+/*-------------------------------------------------------------------------
+ *
+ * process.c
+ *	  What every process of bgjob starts with, and how it is started.
+ *
+ * Schedulers and workers are dynamic background workers that are never
+ * restarted by the postmaster: after a crash of the server everything starts
+ * from the launcher, the one static process, and shared memory is fresh. A
+ * process is started with the index of its slot and the slot's generation; it
+ * attaches before anything else, so that whoever created the slot learns of
+ * its end in every case: by the exit callback here, or (where it died before
+ * it could attach) from the postmaster.
+ *
+ * The exit callback is registered before the connection is made, so it runs
+ * after the transaction has been aborted and its locks are free: when the
+ * scheduler is told that a worker has gone, the worker's job can be claimed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/guc.h"
+#include "base/inflight.h"
+#include "base/process.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/backend_status.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#define BGJOB_LIBRARY "bgjob"
+
+/* Travels with a process, in bgw_extra. */
+typedef struct StartData
+{
+	uint64 generation;
+	Oid database;
+	Oid role;
+} StartData;
+
+/*
+ * bgjob_process_start starts a process for a slot: "type" is what
+ * pg_stat_activity will show, "function" the C function to run. Returns false
+ * if max_worker_processes does not allow another one; the slot stays the
+ * caller's. The caller is woken when the process has started or stopped.
+ */
+bool
+bgjob_process_start(BgjobSlot *slot, const char *type, const char *function,
+					BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker = {0};
+	StartData start = {slot->generation, slot->database, slot->role};
+	MemoryContext old;
+	bool started;
+
+	StaticAssertStmt(sizeof(StartData) <= BGW_EXTRALEN, "must fit");
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	worker.bgw_main_arg = Int32GetDatum(bgjob_slot_index(slot));
+	strlcpy(worker.bgw_library_name, BGJOB_LIBRARY, sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, function, sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_type, type, sizeof(worker.bgw_type));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "%s, database %u", type, slot->database);
+	memcpy(worker.bgw_extra, &start, sizeof(start));
+
+	old = MemoryContextSwitchTo(TopMemoryContext); /* the handle is kept */
+	started = RegisterDynamicBackgroundWorker(&worker, handle);
+	MemoryContextSwitchTo(old);
+	return started;
+}
+
+/* Says that this process has gone; by before_shmem_exit. */
+static void
+detach(int code, Datum arg)
+{
+	BgjobSlot *slot = bgjob_my_slot;
+
+	if (slot == NULL)
+		return;
+	bgjob_inflight_end();
+	slot->pid = 0;
+	pg_memory_barrier();
+	if (slot->kind == BGJOB_WORKER)
+		bgjob_notify_scheduler(slot->database, BGJOB_NOTICE_REAP);
+	else
+		bgjob_notify_launcher(false);
+	bgjob_my_slot = NULL;
+}
+
+/*
+ * bgjob_process_attach makes the slot that this process was started for its
+ * own. False if it has been given up: the caller leaves.
+ */
+bool
+bgjob_process_attach(Datum slot_index)
+{
+	StartData start;
+
+	memcpy(&start, MyBgworkerEntry->bgw_extra, sizeof(start));
+	if (bgjob_registry == NULL ||
+		!bgjob_slot_attach(DatumGetInt32(slot_index), start.generation))
+		return false;
+	before_shmem_exit(detach, 0);
+	return true;
+}
+
+/*
+ * bgjob_process_connect connects to the slot's database, as the slot's role
+ * (InvalidOid: the bootstrap superuser), and shows "name" in
+ * pg_stat_activity. FATAL if that cannot be.
+ */
+void
+bgjob_process_connect(const char *name)
+{
+	BackgroundWorkerInitializeConnectionByOid(bgjob_my_slot->database, bgjob_my_slot->role, 0);
+	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_OVERRIDE);
+	pgstat_report_appname(name);
+	bgjob_my_slot->ready = true;
+}
+
+/*
+ * bgjob_process_wait sleeps until this process's latch is set or the time is
+ * up (-1: no limit), then resets the latch and serves interrupts. Returns
+ * true if the settings have been read anew.
+ */
+bool
+bgjob_process_wait(long timeout_ms)
+{
+	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout_ms >= 0 ? WL_TIMEOUT : 0);
+
+	(void) WaitLatch(MyLatch, events, timeout_ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (!ConfigReloadPending)
+		return false;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	return true;
+}
+
+/*
+ * bgjob_process_left tells whether the process of a slot has gone, or has
+ * never come. "handle" is NULL if somebody else started it; then a process
+ * that has not attached within ten seconds is given up.
+ */
+bool
+bgjob_process_left(const BgjobSlot *slot, BackgroundWorkerHandle *handle)
+{
+	pid_t pid;
+
+	if (slot->pid != 0)
+		return false;
+	if (slot->latch != NULL)
+		return true; /* was attached */
+	if (handle != NULL)
+		return GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
+	return TimestampDifferenceExceeds(slot->created_at, GetCurrentTimestamp(), 10000);
+}
+
+/*
+ * bgjob_begin starts a transaction of bgjob's own; what is allocated in it
+ * stays in the caller's memory context and outlives it.
+ */
+void
+bgjob_begin(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(caller);
+}
+
+/* bgjob_commit ends what bgjob_begin started. */
+void
+bgjob_commit(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+}
+
+/* bgjob_database_allowed tells whether bgjob.databases lets a database have workers. */
+bool
+bgjob_database_allowed(const char *name)
+{
+	char *copy = pstrdup(bgjob_databases);
+	List *names = NIL;
+	ListCell *cell;
+	bool allowed = false;
+
+	if (strcmp(copy, "*") == 0)
+		return true;
+	if (SplitIdentifierString(copy, ',', &names))
+		foreach (cell, names)
+			allowed =
+				allowed || strcmp(lfirst(cell), "*") == 0 || strcmp(lfirst(cell), name) == 0;
+	list_free(names);
+	pfree(copy);
+	return allowed;
+}

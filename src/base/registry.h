@@ -1,0 +1,184 @@
+/*-------------------------------------------------------------------------
+ *
+ * registry.h
+ *	  bgjob's processes and databases, in shared memory.
+ *
+ * The registry has a slot for every scheduler and worker, and an entry for
+ * every database that has, or may have, the extension. It is empty after
+ * each start of the server and after each crash; all that must survive is
+ * in tables (store/) or in the in-flight file (base/inflight.h).
+ *
+ * LOCKING PROTOCOL
+ *
+ * registry->lock (LWLock) is taken exclusively to hand out or free a slot or
+ * a database entry, and to change who may use a database; shared to look
+ * through them where the answer must be consistent. It is held for
+ * microseconds only: nobody sleeps, allocates or reads tables under it.
+ *
+ * slot->mutex (spinlock) protects the fields below "under mutex": the job
+ * that a worker is at and what others ask of it. The worker alone writes
+ * "job" and "finishing"; others write "request". A request is accepted only
+ * if, under one hold of the mutex, the slot is at that very job and is not
+ * finishing; the worker sets "finishing" only while no request is there.
+ * So an accepted request is always honoured, and never hits another job.
+ *
+ * Latches may be set without any lock, and from signal handlers: a process
+ * that has gone, or whose slot has a new owner, is woken in vain at worst.
+ *
+ * Order: lane lock, then registry lock, then lane mutex, then slot mutex.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_REGISTRY_H
+#define BGJOB_BASE_REGISTRY_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+
+#include "rules/state.h"
+
+/* The name of the one pool of workers that needs no configuration. */
+#define BGJOB_DEFAULT_SERVER "default"
+
+typedef enum BgjobProcessKind
+{
+	BGJOB_SCHEDULER,
+	BGJOB_WORKER
+} BgjobProcessKind;
+
+/* What somebody may ask of a worker about the job that it is at. */
+typedef enum BgjobRequest
+{
+	BGJOB_REQUEST_NONE,
+	BGJOB_REQUEST_DELETE,
+	BGJOB_REQUEST_REQUEUE,
+	BGJOB_REQUEST_RESCHEDULE,
+	BGJOB_REQUEST_INTERRUPT /* time is up: give the job back and leave */
+} BgjobRequest;
+
+typedef enum BgjobRequestResult
+{
+	BGJOB_REQUEST_NOT_RUNNING, /* no worker is at that job */
+	BGJOB_REQUEST_FINISHING,   /* one is, and is past the point of no return */
+	BGJOB_REQUEST_ACCEPTED
+} BgjobRequestResult;
+
+typedef struct BgjobSlot
+{
+	/* under registry->lock */
+	bool in_use;
+	BgjobProcessKind kind;
+	uint64 generation; /* grows with every new owner */
+	Oid database;
+	Oid role;
+	TimestampTz created_at;
+
+	/* written by the owner when it attaches, pid by its exit too */
+	pid_t pid; /* 0: not yet, or no longer, attached */
+	Latch *latch;
+	TimestampTz started_at;
+
+	/* single stores, read without a lock */
+	bool ready;  /* connected, serves */
+	bool retire; /* to leave after the job that it is at */
+	bool term;   /* has received SIGTERM */
+
+	slock_t mutex;
+	/* under mutex */
+	bool idle; /* waiting for work; the waker clears it */
+	int64 job; /* 0: none */
+	int64 pos; /* its place in the queue */
+	bool finishing;
+	BgjobRequest request;
+	TimestampTz request_run_at; /* of BGJOB_REQUEST_RESCHEDULE */
+	TimestampTz job_started_at;
+	int64 jobs_done;
+} BgjobSlot;
+
+typedef enum BgjobDatabaseStatus
+{
+	BGJOB_DATABASE_WANTED,  /* a scheduler is to be started */
+	BGJOB_DATABASE_STARTED, /* one has been started; "ready" once it serves */
+	BGJOB_DATABASE_ABSENT   /* looked: no extension there, to be forgotten */
+} BgjobDatabaseStatus;
+
+/* What a scheduler is told; bits of BgjobDatabase.notices. */
+#define BGJOB_NOTICE_RESCAN    0x01 /* look for work that nobody announced */
+#define BGJOB_NOTICE_EXTENSION 0x02 /* see whether the extension is still there */
+#define BGJOB_NOTICE_REAP      0x04 /* a slot was left, look after its job */
+#define BGJOB_NOTICE_RECOUNT   0x08 /* the counts may be wrong */
+
+typedef struct BgjobDatabase
+{
+	/* under registry->lock */
+	bool in_use;
+	Oid database;
+	BgjobDatabaseStatus status;
+	int scheduler;             /* slot, -1: none */
+	pid_t blocked_by;          /* a backend that needs the database to itself, 0: none */
+	int failures;              /* of its scheduler, one after the other */
+	TimestampTz retry_at;      /* not before, after a failure */
+	bool ready;                /* its scheduler serves */
+	pg_atomic_uint32 prepared; /* some transaction with jobs has been prepared */
+
+	pg_atomic_uint32 notices;
+	pg_atomic_uint32 saturated; /* no more workers can be started now */
+	pg_atomic_uint64 next_due;  /* when the next scheduled job is due, at the latest */
+	pg_atomic_uint64 low_due;   /* the earliest that has been announced since the last look */
+
+	/* how many jobs are in each state; the retries among the scheduled ones in [0] */
+	pg_atomic_uint64 counts[BGJOB_NSTATES];
+	pg_atomic_uint32 counts_valid;
+} BgjobDatabase;
+
+typedef struct BgjobRegistry
+{
+	LWLock lock;
+	uint64 next_generation;
+	Latch *launcher; /* NULL: none is there */
+	bool rediscover; /* the launcher is to look at pg_database again */
+	int nslots;
+	int ndatabases;
+	BgjobDatabase *databases;
+	BgjobSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} BgjobRegistry;
+
+/* NULL where the library is not in shared_preload_libraries. */
+extern BgjobRegistry *bgjob_registry;
+
+/* This process's slot, NULL if it has none. */
+extern BgjobSlot *bgjob_my_slot;
+
+extern Size bgjob_registry_size(void);
+extern void bgjob_registry_startup(void);
+
+extern int bgjob_slot_index(const BgjobSlot *slot);
+extern BgjobSlot *bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role);
+extern void bgjob_slot_free(BgjobSlot *slot);
+extern bool bgjob_slot_attach(int index, uint64 generation);
+extern void bgjob_slot_set_idle(bool idle);
+extern void bgjob_slot_begin(int64 job, int64 pos);
+extern void bgjob_slot_start_clock(TimestampTz now);
+extern bool bgjob_slot_finish(void);
+extern void bgjob_slot_end(bool done);
+extern BgjobRequest bgjob_slot_request_seen(TimestampTz *run_at);
+extern BgjobRequestResult
+bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at);
+extern bool bgjob_slot_is_at(Oid database, int64 job);
+extern void bgjob_slot_interrupt(BgjobSlot *slot);
+extern int bgjob_slots_in_flight(Oid database, int64 *positions, int max);
+extern bool bgjob_wake_worker(Oid database, Oid role);
+extern int bgjob_count_workers(Oid database, Oid role);
+
+extern BgjobDatabase *bgjob_database_find(Oid database);
+extern BgjobDatabase *bgjob_database_want(Oid database);
+extern void bgjob_database_forget(BgjobDatabase *entry);
+extern void bgjob_notify_scheduler(Oid database, uint32 notices);
+extern void bgjob_notify_launcher(bool rediscover);
+
+#endif /* BGJOB_BASE_REGISTRY_H */

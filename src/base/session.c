@@ -1,0 +1,214 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.c
+ *	  What one job leaves behind in a worker's session, and its removal.
+ *
+ * A worker is one session that runs many jobs of one role. Between two jobs
+ * this file does what DISCARD ALL would do (which is refused inside functions
+ * and throws away what no job can see, the plans), in two halves:
+ *
+ *	 bgjob_session_clean				outside of any transaction, at once
+ *	 bgjob_session_clean_in_transaction	first thing in the next transaction
+ *
+ * The first half has all that needs neither catalogs nor a resource owner:
+ * held cursors, role and session authorization, settings, prepared statements,
+ * session-level advisory locks, sequences' currval, the seed of random() and
+ * the replication origin. Settings are reset outside of a transaction on
+ * purpose: then nothing remembers the old values and no abort can bring them
+ * back. The assign hooks that run there must be able to run in an abort, so
+ * they do not look at catalogs. The second half has temporary objects, and
+ * LISTEN; if its transaction aborts, the next one does it again.
+ *
+ * Neither half is expected to throw. If one does, the worker must not take
+ * another job: the error ends the process, or the transaction of the claim.
+ *
+ * What the worker has pinned (bgjob_session_pin) is the value that a reset
+ * goes back to. Not undone, since the server has no means to: loaded libraries,
+ * the global variables of procedural languages, connections of dblink and
+ * postgres_fdw, and that a custom setting once existed (it reads as '').
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/session.h"
+#include "catalog/namespace.h"
+#include "commands/async.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "replication/origin.h"
+#include "storage/lock.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
+
+/*
+ * Whether there may be something in the temporary schema, which stays once it
+ * has been made; looking costs several microseconds.
+ */
+static bool temporary_objects = true;
+
+/* Whether this transaction has dropped them. */
+static bool temporary_dropped = false;
+
+/*
+ * At the end of every transaction, procedures' own included: remembers whether
+ * temporary objects can have come into being. What an aborted transaction
+ * dropped is there again; what it made is not.
+ */
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT)
+	{
+		if (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE)
+			temporary_objects = true;
+		else if (temporary_dropped)
+			temporary_objects = false;
+		temporary_dropped = false;
+	}
+	else if (event == XACT_EVENT_ABORT)
+		temporary_dropped = false;
+}
+
+/* Makes a value the process's own: RESET goes back to it. Older servers lack some settings. */
+static void
+pin(const char *name, const char *value)
+{
+	if (GetConfigOption(name, true, false) != NULL)
+		SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * bgjob_session_pin sets what a role's or database's own settings must not
+ * decide in a worker: time-outs that end the process while it waits or does
+ * its bookkeeping, and the current role, which is the one that it is connected
+ * as even if ALTER ROLE … SET role says otherwise. A job may still set them
+ * for itself. Called once by a worker, after it has connected and outside of a
+ * transaction.
+ */
+void
+bgjob_session_pin(void)
+{
+	pin("role", "none");
+	pin("transaction_timeout", "0");
+	pin("idle_in_transaction_session_timeout", "0");
+	pin("idle_session_timeout", "0");
+	RegisterXactCallback(at_transaction_end, NULL);
+}
+
+/*
+ * bgjob_session_pin_all does the same for a process that runs no code of
+ * users: nothing that ALTER ROLE or ALTER DATABASE sets may bend what its
+ * statements mean or stop them. synchronous_commit stays the administrator's.
+ */
+void
+bgjob_session_pin_all(void)
+{
+	bgjob_session_pin();
+	pin("search_path", "pg_catalog, pg_temp");
+	pin("statement_timeout", "0");
+	pin("lock_timeout", "0");
+	pin("default_transaction_isolation", "read committed");
+	pin("default_transaction_read_only", "off");
+	pin("default_transaction_deferrable", "off");
+	pin("session_replication_role", "origin");
+	pin("row_security", "off");
+	pin("DateStyle", "ISO, MDY");
+	pin("IntervalStyle", "postgres");
+	pin("extra_float_digits", "1");
+	pin("bytea_output", "hex");
+	pin("standard_conforming_strings", "on");
+	pin("transform_null_equals", "off");
+}
+
+/* Back to the value that the process was connected with, or has pinned; no look at catalogs. */
+static void
+reset(const char *name)
+{
+	(void) set_config_option(name, NULL, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET, true, 0,
+							 false);
+}
+
+/* Ends SET ROLE and SET SESSION AUTHORIZATION. */
+static void
+restore_identity(void)
+{
+	if (OidIsValid(GetCurrentRoleId()))
+		reset("role");
+	if (GetSessionUserId() != GetAuthenticatedUserId())
+		reset("session_authorization");
+	if (GetUserId() != GetAuthenticatedUserId())
+		elog(FATAL, "could not return to the role of the process");
+}
+
+/* What setseed() did is undone by a seed that nobody knows. */
+static void
+reseed_random(void)
+{
+	float8 seed = 2.0 * pg_prng_double(&pg_global_prng_state) - 1.0;
+
+	(void) DirectFunctionCall1(setseed, Float8GetDatumFast(seed));
+}
+
+/* Ends pg_replication_origin_session_setup(). */
+static void
+reset_replication_origin(void)
+{
+	if (replorigin_session_origin == InvalidRepOriginId)
+		return;
+	replorigin_session_reset();
+	replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_origin_lsn = InvalidXLogRecPtr;
+	replorigin_session_origin_timestamp = 0;
+}
+
+/*
+ * bgjob_session_clean removes all that the last job has left in the session
+ * but for temporary objects and LISTEN. Called by a worker right after the
+ * job's transaction has ended, outside of any.
+ */
+void
+bgjob_session_clean(void)
+{
+	Assert(!IsTransactionOrTransactionBlock());
+
+	PortalHashTableDeleteAll();
+	restore_identity();
+	ResetAllOptions();
+	DropAllPreparedStatements();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	ResetSequenceCaches();
+	reseed_random();
+	reset_replication_origin();
+}
+
+/*
+ * bgjob_session_clean_in_transaction removes the rest: temporary objects, and
+ * LISTEN. (The server refuses LISTEN in background workers, so that can only
+ * come from C; it ends with this transaction's commit.) Called by a worker
+ * first thing in the transaction after the job's.
+ */
+void
+bgjob_session_clean_in_transaction(void)
+{
+	Oid temp;
+	Oid temp_toast;
+
+	Async_UnlistenAll();
+	if (!temporary_objects)
+		return;
+	GetTempNamespaceState(&temp, &temp_toast);
+	if (OidIsValid(temp))
+	{
+		/* TOAST tables may be read; nothing else needs the snapshot */
+		PushActiveSnapshot(GetTransactionSnapshot());
+		ResetTempTableNamespace();
+		PopActiveSnapshot();
+	}
+	temporary_dropped = true;
+}

@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.h
+ *	  What one job leaves behind in a worker's session, and its removal.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_SESSION_H
+#define BGJOB_BASE_SESSION_H
+
+#include "postgres.h"
+
+extern void bgjob_session_pin(void);
+extern void bgjob_session_pin_all(void);
+extern void bgjob_session_clean(void);
+extern void bgjob_session_clean_in_transaction(void);
+
+#endif /* BGJOB_BASE_SESSION_H */

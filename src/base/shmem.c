@@ -1,0 +1,59 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.c
+ *	  bgjob's shared memory, as a whole.
+ *
+ * The parts (registry, lanes, waiters, the in-flight file) know their own
+ * sizes and contents; this file puts them into the server's start. Where the
+ * library is not in shared_preload_libraries none of it exists, and
+ * bgjob_registry stays NULL: that is how everybody else can tell.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/inflight.h"
+#include "base/lane.h"
+#include "base/registry.h"
+#include "base/shmem.h"
+#include "base/waiters.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
+static shmem_request_hook_type next_request_hook = NULL;
+static shmem_startup_hook_type next_startup_hook = NULL;
+
+static void
+request(void)
+{
+	if (next_request_hook)
+		next_request_hook();
+	RequestAddinShmemSpace(bgjob_registry_size());
+	RequestAddinShmemSpace(bgjob_lane_size());
+	RequestAddinShmemSpace(bgjob_waiters_size());
+}
+
+static void
+startup(void)
+{
+	if (next_startup_hook)
+		next_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	bgjob_registry_startup();
+	bgjob_lane_startup();
+	bgjob_waiters_startup();
+	bgjob_inflight_startup();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* bgjob_shmem_install asks for shared memory; by _PG_init in the postmaster. */
+void
+bgjob_shmem_install(void)
+{
+	next_request_hook = shmem_request_hook;
+	shmem_request_hook = request;
+	next_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup;
+}

@@ -1,0 +1,303 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher.c
+ *	  Keeps a scheduler in each database that has bgjob.
+ *
+ * One per cluster, the only static background worker of bgjob; connected to
+ * no database, so it stands in nobody's way. At its start it looks through
+ * pg_database and starts a scheduler in every database that
+ * bgjob.databases allows, a few at a time: one that finds no extension
+ * says so and leaves. From then on it is told: CREATE EXTENSION wants a
+ * database at commit (base/change.c), commands on databases have it look
+ * again (api/utility.c), and the server wakes it when a scheduler stops. It
+ * sleeps without limit otherwise.
+ *
+ * Known hole: a database that gets the extension by COMMIT PREPARED, or is
+ * copied by other means than CREATE DATABASE, is found at the next restart.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "base/guc.h"
+#include "base/process.h"
+#include "base/registry.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "process/launcher.h"
+#include "process/scheduler.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* So many schedulers may be looking for their extension at the same time. */
+#define PROBES_AT_ONCE 3
+
+/* Waits after the first and at most after repeated failures of a scheduler, in milliseconds. */
+#define FIRST_PAUSE   100
+#define LONGEST_PAUSE 60000
+
+static BackgroundWorkerHandle **handles; /* of the schedulers, by database entry */
+static List *waiting = NIL;              /* databases that the registry had no room for */
+static bool warned_of_slots = false;
+
+static void
+on_exit_of_launcher(int code, Datum arg)
+{
+	bgjob_registry->launcher = NULL;
+}
+
+/* Wants every database that may have bgjob; those that find no room wait. */
+static void
+look_for_databases(void)
+{
+	Relation rel;
+	TableScanDesc scan;
+	HeapTuple tuple;
+
+	list_free(waiting);
+	waiting = NIL;
+	bgjob_begin();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (!database->datallowconn || !bgjob_database_allowed(NameStr(database->datname)))
+			continue;
+		waiting = lappend_oid(waiting, database->oid);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	bgjob_commit();
+}
+
+/* Enters databases that wait into the registry as far as there is room. */
+static void
+admit_waiting(void)
+{
+	while (waiting != NIL)
+	{
+		if (bgjob_database_want(linitial_oid(waiting)) == NULL)
+			return;
+		waiting = list_delete_first(waiting);
+	}
+}
+
+/* How long to wait before starting a scheduler once more, in milliseconds. */
+static long
+pause_after(int failures)
+{
+	return failures >= 10 ? LONGEST_PAUSE : Min(FIRST_PAUSE << (failures - 1), LONGEST_PAUSE);
+}
+
+/* Draws the conclusions from a scheduler that has gone. */
+static void
+take_leave(BgjobDatabase *entry, BgjobSlot *slot)
+{
+	bool served = slot->ready && entry->ready;
+	int index = entry - bgjob_registry->databases;
+
+	if (handles[index] != NULL)
+		pfree(handles[index]);
+	handles[index] = NULL;
+	entry->scheduler = -1;
+	entry->ready = false;
+	bgjob_slot_free(slot);
+	if (entry->status == BGJOB_DATABASE_ABSENT)
+	{
+		bgjob_database_forget(entry);
+		return;
+	}
+	entry->status = BGJOB_DATABASE_WANTED;
+	if (entry->blocked_by == 0 && bgjob_enabled)
+	{
+		entry->failures = served ? 1 : entry->failures + 1;
+		entry->retry_at = GetCurrentTimestamp() + pause_after(entry->failures) * 1000;
+	}
+}
+
+/* A database that has been dropped, or is not allowed any more, is forgotten. */
+static bool
+still_there(Oid database)
+{
+	char *name;
+	bool there;
+
+	bgjob_begin();
+	name = get_database_name(database);
+	there = name != NULL && bgjob_database_allowed(name);
+	bgjob_commit();
+	return there;
+}
+
+/* Starts a scheduler. False if there is no room for another process. */
+static bool
+start_scheduler(BgjobDatabase *entry)
+{
+	BgjobSlot *slot = bgjob_slot_create(BGJOB_SCHEDULER, entry->database, InvalidOid);
+	int index = entry - bgjob_registry->databases;
+
+	if (slot == NULL)
+		return entry->blocked_by != 0;
+	entry->ready = false;
+	entry->scheduler = bgjob_slot_index(slot);
+	if (!bgjob_process_start(slot, BGJOB_SCHEDULER_TYPE, "bgjob_scheduler_main",
+							 &handles[index]))
+	{
+		entry->scheduler = -1;
+		bgjob_slot_free(slot);
+		return false;
+	}
+	entry->status = BGJOB_DATABASE_STARTED;
+	return true;
+}
+
+static int
+count_probes(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < bgjob_registry->ndatabases; i++)
+	{
+		BgjobDatabase *entry = &bgjob_registry->databases[i];
+
+		if (entry->in_use && entry->scheduler >= 0 && !entry->ready)
+			n++;
+	}
+	return n;
+}
+
+static void
+warn_of_slots(void)
+{
+	if (warned_of_slots)
+		return;
+	warned_of_slots = true;
+	ereport(
+		WARNING,
+		(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+		 errmsg("out of background worker slots for the schedulers of bgjob"),
+		 errhint("Consider increasing the configuration parameter \"max_worker_processes\".")));
+}
+
+/*
+ * Looks after every database: notes who has gone, starts who is wanted.
+ * Returns how long to sleep, in milliseconds; -1: until somebody calls.
+ */
+static long
+look_after_databases(void)
+{
+	long sleep = -1;
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < bgjob_registry->ndatabases; i++)
+	{
+		BgjobDatabase *entry = &bgjob_registry->databases[i];
+
+		if (!entry->in_use)
+			continue;
+		if (entry->scheduler >= 0 &&
+			bgjob_process_left(&bgjob_registry->slots[entry->scheduler], handles[i]))
+			take_leave(entry, &bgjob_registry->slots[entry->scheduler]);
+		if (!entry->in_use || entry->scheduler >= 0 || entry->blocked_by != 0 || !bgjob_enabled)
+			continue;
+		if (entry->retry_at > now)
+		{
+			long rest = TimestampDifferenceMilliseconds(now, entry->retry_at) + 1;
+
+			sleep = sleep < 0 ? rest : Min(sleep, rest);
+		}
+		else if (!still_there(entry->database))
+			bgjob_database_forget(entry);
+		else if (count_probes() >= PROBES_AT_ONCE)
+			sleep = 100;
+		else if (!start_scheduler(entry))
+		{
+			warn_of_slots();
+			entry->retry_at = now + 1000 * 1000;
+			sleep = sleep < 0 ? 1000 : Min(sleep, 1000);
+		}
+	}
+	if (waiting != NIL)
+		sleep = sleep < 0 ? 1000 : Min(sleep, 1000);
+	return sleep;
+}
+
+/* bgjob_launcher_register has the postmaster start the launcher; from _PG_init. */
+void
+bgjob_launcher_register(void)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 1;
+	strlcpy(worker.bgw_library_name, "bgjob", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "bgjob_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, BGJOB_LAUNCHER_TYPE, sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, BGJOB_LAUNCHER_TYPE, sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+}
+
+/* Schedulers of a launcher that was before this one go on; their handles are lost. */
+static void
+adopt_schedulers(void)
+{
+	handles = MemoryContextAllocZero(TopMemoryContext, bgjob_registry->ndatabases *
+														   sizeof(BackgroundWorkerHandle *));
+	bgjob_registry->launcher = &MyProc->procLatch;
+	bgjob_registry->rediscover = true;
+	before_shmem_exit(on_exit_of_launcher, 0);
+}
+
+/* bgjob_launcher_main is the launcher. */
+void
+bgjob_launcher_main(Datum arg)
+{
+	MemoryContext loop;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	pgstat_report_appname(BGJOB_LAUNCHER_TYPE);
+	adopt_schedulers();
+
+	loop = AllocSetContextCreate(TopMemoryContext, "bgjob launcher", ALLOCSET_DEFAULT_SIZES);
+	while (!ShutdownRequestPending)
+	{
+		long sleep;
+
+		MemoryContextSwitchTo(loop);
+		if (bgjob_registry->rediscover)
+		{
+			bgjob_registry->rediscover = false;
+			look_for_databases();
+		}
+		admit_waiting();
+		sleep = look_after_databases();
+		if (bgjob_process_wait(sleep)) /* bgjob.databases or bgjob.enabled may have changed */
+			bgjob_registry->rediscover = true;
+		if (waiting == NIL)
+			MemoryContextReset(loop);
+	}
+	proc_exit(1); /* ended by hand: come back; at shutdown the postmaster restarts nothing */
+}

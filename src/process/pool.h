@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * pool.h
+ *	  The workers of a database: how many, for whom, and what becomes of
+ *	  their jobs when they are lost.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_PROCESS_POOL_H
+#define BGJOB_PROCESS_POOL_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+extern void bgjob_pool_init(void);
+extern bool bgjob_pool_reap(void);
+extern TimestampTz bgjob_pool_balance(TimestampTz now);
+extern void bgjob_pool_end_terminated(void);
+extern void bgjob_pool_drain(int grace_ms);
+
+#endif /* BGJOB_PROCESS_POOL_H */

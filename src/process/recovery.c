@@ -1,0 +1,255 @@
+/*-------------------------------------------------------------------------
+ *
+ * recovery.c
+ *	  Jobs that lost their worker.
+ *
+ * Run by the scheduler. A job in one transaction is in the queue again the
+ * moment its worker has gone; all there is to do is to say so in its history
+ * and to let others look for it. A job whose claim was committed is put back
+ * into its place in the queue. Neither uses up a retry.
+ *
+ * After a crash of the server the in-flight file tells who was at what
+ * (base/inflight.h). A job whose worker caused the crash has that counted,
+ * and fails when it has done so bgjob.max_crashes times; the jobs that ran
+ * beside it are only noted as interrupted. That is done before any worker is
+ * started, so a poisonous job cannot run once more in between.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/change.h"
+#include "base/guc.h"
+#include "base/inflight.h"
+#include "base/process.h"
+#include "base/registry.h"
+#include "miscadmin.h"
+#include "process/recovery.h"
+#include "rules/clock.h"
+#include "run/failure.h"
+#include "store/job.h"
+#include "store/queue.h"
+#include "store/sidetables.h"
+#include "utils/elog.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define MANY 1000
+
+static Jsonb *
+error_json(int sqlstate, const char *message, const char *hint)
+{
+	ErrorData error = {0};
+
+	error.sqlerrcode = sqlstate;
+	error.message = unconstify(char *, message);
+	error.hint = unconstify(char *, hint);
+	return bgjob_failure_json(&error);
+}
+
+/* Puts a job that is stored as processing back into the queue, as interrupted. */
+static void
+return_claimed(BgjobRel *jobs, BgjobJob *job, const char *reason)
+{
+	BgjobCircumstances what = {.at = bgjob_now(), .reason = reason};
+
+	bgjob_job_apply(job, BGJOB_EV_INTERRUPT, &what);
+	bgjob_job_save(jobs, job);
+}
+
+/* Notes that an attempt in one transaction was interrupted; the job is in the queue. */
+static void
+note_interruption(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid,
+				  const char *reason, bool crashed)
+{
+	BgjobCircumstances what = {.at = bgjob_now(),
+							   .reason = reason,
+							   .started_at = started_at,
+							   .worker_pid = pid,
+							   .in_queue = job->state == BGJOB_ENQUEUED,
+							   .crashed = crashed};
+
+	bgjob_job_apply(job, BGJOB_EV_INTERRUPT, &what);
+	bgjob_job_save(jobs, job);
+}
+
+/* Fails a job that is in the queue, or stored as processing. False if somebody else is at it. */
+static bool
+fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *reason,
+		 const Jsonb *error, bool crashed)
+{
+	BgjobCircumstances what = {.at = bgjob_now(),
+							   .reason = reason,
+							   .started_at = started_at,
+							   .error = error,
+							   .crashed = crashed};
+
+	if (job->state == BGJOB_ENQUEUED &&
+		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos) != BGJOB_TAKEN)
+		return false;
+	bgjob_job_apply(job, BGJOB_EV_FAIL, &what);
+	bgjob_job_save(jobs, job);
+	return true;
+}
+
+static void
+account_for(BgjobRel *jobs, const BgjobWreck *wreck)
+{
+	BgjobJob job;
+	char *reason;
+
+	if (!bgjob_job_read(jobs, wreck->job, &job) || job.pos != wreck->pos ||
+		(job.state != BGJOB_ENQUEUED && job.state != BGJOB_PROCESSING))
+		return; /* it had come to its end, or somebody has changed it */
+	if (wreck->verdict == BGJOB_BYSTANDER)
+	{
+		note_interruption(jobs, &job, wreck->started_at, 0,
+						  "Interrupted by a crash of the server", false);
+		return;
+	}
+	if (job.crashes + 1 < bgjob_max_crashes)
+	{
+		reason =
+			psprintf("Crashed the server, %d of %d times", job.crashes + 1, bgjob_max_crashes);
+		note_interruption(jobs, &job, wreck->started_at, 0, reason, true);
+		return;
+	}
+	reason = psprintf("Crashed the server %d times", job.crashes + 1);
+	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) has crashed the server %d times and is not "
+						 "tried again",
+						 job.id, job.job, job.crashes + 1)));
+	(void) fail_job(jobs, &job, wreck->started_at, reason,
+					error_json(ERRCODE_CRASH_SHUTDOWN, reason,
+							   "Requeue the job when the cause has been found."),
+					true);
+}
+
+/* bgjob_recover_wrecks accounts for the jobs that were in flight when the server crashed. */
+void
+bgjob_recover_wrecks(void)
+{
+	BgjobWreck *wrecks = palloc(MANY * sizeof(BgjobWreck));
+	int n = bgjob_inflight_wrecks(MyDatabaseId, wrecks, MANY);
+
+	if (n > 0)
+	{
+		BgjobRel *jobs;
+
+		bgjob_begin();
+		jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+		for (int i = 0; i < n; i++)
+		{
+			account_for(jobs, &wrecks[i]);
+			CommandCounterIncrement();
+		}
+		bgjob_rel_close(jobs);
+		ForceSyncCommit();
+		bgjob_commit();
+		bgjob_inflight_settled(wrecks, n);
+	}
+	pfree(wrecks);
+}
+
+static bool
+owner_lives(const BgjobClaim *claim)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (slot->in_use && slot->pid == claim->pid && slot->started_at == claim->started_at)
+			return true;
+	}
+	return false;
+}
+
+/* bgjob_recover_claims returns the jobs with committed claims whose process has gone. */
+void
+bgjob_recover_claims(void)
+{
+	BgjobClaim *claims = palloc(MANY * sizeof(BgjobClaim));
+	BgjobRel *jobs;
+	int n;
+
+	bgjob_begin();
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	n = bgjob_claims(claims, MANY);
+	for (int i = 0; i < n; i++)
+	{
+		BgjobJob job;
+
+		if (!owner_lives(&claims[i]) && bgjob_job_read(jobs, claims[i].job, &job) &&
+			job.state == BGJOB_PROCESSING)
+			return_claimed(jobs, &job, "Its worker was lost");
+	}
+	bgjob_rel_close(jobs);
+	bgjob_commit();
+	pfree(claims);
+}
+
+/*
+ * bgjob_recover_lost looks after the job that a worker was at when it left;
+ * its slot still names the job, so nobody else is at it. Frees nothing.
+ */
+void
+bgjob_recover_lost(BgjobSlot *slot)
+{
+	BgjobRel *jobs;
+	BgjobJob job;
+	bool waits = false;
+	int64 id = slot->job;
+
+	if (id == 0)
+		return;
+	bgjob_begin();
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	if (bgjob_job_read(jobs, id, &job) && job.pos == slot->pos)
+	{
+		waits = job.state == BGJOB_ENQUEUED;
+		if (job.state == BGJOB_PROCESSING)
+			return_claimed(jobs, &job, "Its worker was lost");
+		else if (waits && slot->job_started_at != 0)
+			note_interruption(jobs, &job, slot->job_started_at, 0, "Its worker was lost",
+							  false);
+		waits = waits || job.state == BGJOB_ENQUEUED;
+	}
+	bgjob_rel_close(jobs);
+	bgjob_commit();
+
+	SpinLockAcquire(&slot->mutex);
+	slot->job = 0;
+	SpinLockRelease(&slot->mutex);
+	if (waits)
+		bgjob_announce(job.run_as, job.queue, job.priority, job.pos);
+}
+
+/* bgjob_fail_jobs_of_role fails what is in the queue for a role that has been dropped. */
+void
+bgjob_fail_jobs_of_role(Oid role)
+{
+	int64 *ids = palloc(MANY * sizeof(int64));
+	int n;
+
+	do
+	{
+		BgjobRel *jobs;
+
+		bgjob_begin();
+		jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+		n = bgjob_queue_jobs_of_role(role, ids, MANY);
+		for (int i = 0; i < n; i++)
+		{
+			const char *reason = "The role that was to run the job has been dropped";
+			BgjobJob job;
+
+			if (bgjob_job_read(jobs, ids[i], &job) && job.state == BGJOB_ENQUEUED)
+				(void) fail_job(jobs, &job, 0, reason,
+								error_json(ERRCODE_UNDEFINED_OBJECT, reason, NULL), false);
+		}
+		bgjob_rel_close(jobs);
+		bgjob_commit();
+		CHECK_FOR_INTERRUPTS();
+	} while (n == MANY);
+	pfree(ids);
+}

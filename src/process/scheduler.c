@@ -1,0 +1,337 @@
+/*-------------------------------------------------------------------------
+ *
+ * scheduler.c
+ *	  Looks after one database: due jobs, workers, lost jobs, retention.
+ *
+ * One per database that has the extension, connected as the bootstrap
+ * superuser; it runs no code but bgjob's own. It performs no jobs: it moves
+ * what is due into the queue, starts workers where there is work, returns the
+ * jobs of workers that were lost and removes what has expired, and sleeps
+ * until the next of these has to be done or somebody wakes it.
+ *
+ * Now and then (SLOW_POLL) it looks for what nobody announced: rows that came
+ * by COMMIT PREPARED after a restart, by hand, by replication, or that an
+ * outsider had locked. It does so only if some transaction has written since
+ * the last time, so an idle server has no transactions at all.
+ *
+ * An error ends the process; the launcher starts it again, and the workers go
+ * on meanwhile. At shutdown, and when its database is needed by a command
+ * such as DROP DATABASE, it sees all its workers off before it leaves.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/guc.h"
+#include "base/lane.h"
+#include "base/process.h"
+#include "base/registry.h"
+#include "base/session.h"
+#include "commands/dbcommands.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "process/pool.h"
+#include "process/recovery.h"
+#include "process/scheduler.h"
+#include "rules/clock.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "store/count.h"
+#include "store/queue.h"
+#include "store/relation.h"
+#include "store/retention.h"
+#include "store/schedule.h"
+#include "store/sidetables.h"
+#include "utils/backend_status.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* Seconds between two looks for what nobody announced. */
+#define SLOW_POLL 10
+
+/* Rows per transaction when moving due jobs, and when removing expired ones. */
+#define DUE_BATCH   1000
+#define SWEEP_BATCH 5000
+
+/* A round of retention starts at most so often, in seconds. */
+#define SWEEP_PAUSE 1
+
+static BgjobDatabase *entry; /* this database's */
+static TimestampTz
+	schedule_mark; /* nothing in the schedule lies before, but for what is announced */
+static TimestampTz next_due; /* of what is in the schedule */
+static TimestampTz next_poll;
+static uint64 polled_at; /* completed transactions, at the last poll */
+static BgjobSweep sweep;
+static TimestampTz next_sweep;
+static uint64 swept_at; /* completed transactions, at the last round's end */
+static TimestampTz next_recount;
+static bool gone = false; /* the extension has been dropped */
+
+/* Whether this process is to see its workers off and leave. */
+static bool
+must_leave(void)
+{
+	return ShutdownRequestPending || gone || !bgjob_enabled || entry->blocked_by != 0;
+}
+
+/* Whether the extension is in this database, and is not a copy of another's. */
+static bool
+has_extension(void)
+{
+	bool installed;
+	bool here = false;
+
+	bgjob_begin();
+	installed = bgjob_tables_exist();
+	if (installed)
+		here = bgjob_installed_here();
+	if (installed && !here)
+		ereport(LOG, (errmsg("database \"%s\" is a copy of another one with jobs of bgjob",
+							 get_database_name(MyDatabaseId)),
+					  errdetail("The jobs are not performed here."),
+					  errhint("To have them performed, run SELECT bgjob_adopt() in it.")));
+	bgjob_commit();
+	return here;
+}
+
+/* Whether bgjob.databases still names this database. */
+static bool
+is_allowed(void)
+{
+	bool allowed;
+
+	bgjob_begin();
+	allowed = bgjob_database_allowed(get_database_name(MyDatabaseId));
+	bgjob_commit();
+	return allowed;
+}
+
+/* ---- the steps of the loop ---- */
+
+/* Has everything looked at that is in the queue and in the schedule. */
+static void
+rescan(void)
+{
+	bgjob_begin();
+	bgjob_lanes_rescan(MyDatabaseId);
+	bgjob_queue_discover();
+	bgjob_commit();
+	schedule_mark = DT_NOBEGIN;
+	next_due = DT_NOBEGIN;
+	polled_at = bgjob_completed_transactions();
+}
+
+/* Serves what others have told. */
+static void
+serve_notices(void)
+{
+	uint32 notices = pg_atomic_exchange_u32(&entry->notices, 0);
+
+	if (notices & BGJOB_NOTICE_EXTENSION)
+		gone = !has_extension();
+	if (gone)
+		return;
+	if (notices & BGJOB_NOTICE_RESCAN)
+		rescan();
+	if (notices & BGJOB_NOTICE_RECOUNT)
+		pg_atomic_write_u32(&entry->counts_valid, 0);
+}
+
+/* Moves what is due into the queue. */
+static void
+enqueue_due(TimestampTz now)
+{
+	TimestampTz low = (TimestampTz) pg_atomic_exchange_u64(&entry->low_due, (uint64) DT_NOEND);
+	bool blocked = false;
+
+	schedule_mark = Min(schedule_mark, low);
+	next_due = Min(next_due, low);
+	while (next_due <= now)
+	{
+		bgjob_begin();
+		pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
+		(void) bgjob_schedule_enqueue_due(schedule_mark, now, DUE_BATCH, &next_due, &blocked);
+		bgjob_commit();
+		if (!blocked)
+			schedule_mark = Min(now, next_due);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (blocked) /* somebody else has one of them; it may come back */
+		next_due = Min(next_due, now + USECS_PER_SEC);
+}
+
+/* Removes what has expired, a batch at a time. */
+static void
+remove_expired(TimestampTz now)
+{
+	bool complete;
+
+	if (now < next_sweep)
+		return;
+	if (sweep.next_id == 0 && sweep.earliest == DT_NOEND &&
+		swept_at == bgjob_completed_transactions())
+	{
+		next_sweep = now + SLOW_POLL * USECS_PER_SEC; /* nobody has written anything */
+		return;
+	}
+	swept_at = bgjob_completed_transactions();
+	bgjob_begin();
+	pgstat_report_activity(STATE_RUNNING, "removing expired jobs");
+	complete = bgjob_retention_sweep(&sweep, now, SWEEP_BATCH);
+	bgjob_commit();
+	if (complete)
+		next_sweep =
+			Max(sweep.earliest == DT_NOEND ? now + SLOW_POLL * USECS_PER_SEC : sweep.earliest,
+				now + SWEEP_PAUSE * USECS_PER_SEC);
+}
+
+/* Looks for what nobody announced, if anybody has written since the last time. */
+static void
+poll_slowly(TimestampTz now)
+{
+	if (now < next_poll)
+		return;
+	next_poll = now + SLOW_POLL * USECS_PER_SEC;
+	if (bgjob_completed_transactions() != polled_at)
+		rescan();
+}
+
+/* Counts the jobs by state, where the counts in shared memory cannot be trusted. */
+static void
+recount(TimestampTz now)
+{
+	if (pg_atomic_read_u32(&entry->counts_valid) != 0 || now < next_recount)
+		return;
+	next_recount = now + 60 * USECS_PER_SEC;
+	bgjob_begin();
+	pgstat_report_activity(STATE_RUNNING, "counting jobs");
+	bgjob_count_jobs(entry);
+	bgjob_commit();
+}
+
+/* Sleeps until something has to be done, or somebody calls. */
+static void
+sleep_until(TimestampTz wake)
+{
+	TimestampTz now;
+	int64 rest;
+
+	pg_atomic_write_u64(&entry->next_due, (uint64) Min(wake, next_due));
+	pg_memory_barrier();
+	if ((TimestampTz) pg_atomic_read_u64(&entry->low_due) < next_due)
+		return; /* announced just before it could see when this process wakes */
+
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	now = bgjob_now();
+	rest = (Min(wake, next_due) - now + 999) / 1000;
+	rest = Max(0, Min(rest, SLOW_POLL * 1000));
+	if (bgjob_process_wait((long) rest))
+	{
+		next_sweep = 0;
+		gone = gone || !is_allowed();
+	}
+}
+
+/* Tells apart a shutdown, which this process is told of too, from a worker terminated by hand. */
+static void
+look_after_terminated(void)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (!slot->in_use || slot->database != MyDatabaseId || !slot->term || slot->pid == 0)
+			continue;
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50, PG_WAIT_EXTENSION);
+		if (!ShutdownRequestPending)
+			bgjob_pool_end_terminated();
+		return;
+	}
+}
+
+/* What has to be done before the first worker starts. */
+static void
+begin_service(void)
+{
+	bgjob_recover_wrecks();
+	bgjob_recover_claims();
+	(void) bgjob_pool_reap();
+	next_poll = bgjob_now() + SLOW_POLL * USECS_PER_SEC;
+	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
+	rescan();
+	entry->ready = true;
+	bgjob_notify_launcher(false);
+}
+
+/* Sees the workers off. */
+static void
+end_service(void)
+{
+	bgjob_pool_drain(entry->blocked_by != 0 || gone ? 0 : bgjob_shutdown_timeout);
+	if (gone)
+		bgjob_lanes_forget(MyDatabaseId);
+}
+
+static void
+serve(void)
+{
+	MemoryContext loop =
+		AllocSetContextCreate(TopMemoryContext, "bgjob scheduler", ALLOCSET_DEFAULT_SIZES);
+
+	MemoryContextSwitchTo(loop);
+	begin_service();
+	while (!must_leave())
+	{
+		TimestampTz now = bgjob_now();
+		TimestampTz wake;
+
+		serve_notices();
+		look_after_terminated();
+		(void) bgjob_pool_reap();
+		enqueue_due(now);
+		wake = bgjob_pool_balance(now);
+		remove_expired(now);
+		recount(now);
+		poll_slowly(now);
+		if (!must_leave())
+			sleep_until(Min(wake, Min(next_poll, next_sweep)));
+		MemoryContextReset(loop);
+	}
+	end_service();
+}
+
+/* bgjob_scheduler_main is a scheduler; arg is the index of its slot. */
+void
+bgjob_scheduler_main(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	if (!bgjob_process_attach(arg))
+		proc_exit(0);
+	bgjob_process_connect(BGJOB_SCHEDULER_TYPE);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	bgjob_session_pin_all();
+
+	entry = bgjob_database_find(MyDatabaseId);
+	if (entry == NULL)
+		proc_exit(0);
+	gone = !has_extension();
+	if (!gone)
+	{
+		bgjob_pool_init();
+		serve();
+	}
+	if (gone)
+		entry->status = BGJOB_DATABASE_ABSENT;
+	proc_exit(0);
+}

@@ -1,0 +1,175 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  Performs the jobs of one role in one database.
+ *
+ * A worker is connected as the role whose jobs it performs and never was
+ * anybody else. Its loop: perform what there is, wait on the latch, leave
+ * when there was nothing for bgjob.worker_idle_timeout, when the scheduler
+ * says so, or after many jobs (what an interpreter such as PL/Perl keeps
+ * cannot be reset).
+ *
+ * SIGNALS. SIGUSR2 says that somebody has asked for something about the job
+ * that this worker is at (base/registry.h); the handler looks for the request
+ * itself, so a signal that comes late hits nobody. SIGINT (pg_cancel_backend)
+ * cancels the job that is running, if one is. SIGTERM comes at shutdown and
+ * from pg_terminate_backend; the worker cannot tell which, so it only says
+ * that it got it, and the scheduler, which knows, has it end its job in time
+ * or at once. Without a scheduler it ends at once. SIGQUIT: base/inflight.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "base/guc.h"
+#include "base/inflight.h"
+#include "base/lane.h"
+#include "base/process.h"
+#include "base/registry.h"
+#include "base/session.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "process/worker.h"
+#include "run/attempt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+#include "utils/timestamp.h"
+
+/* A worker leaves after so many jobs, and another takes its place. */
+#define JOBS_PER_WORKER 100000
+
+static void
+cancel_current(void)
+{
+	InterruptPending = true;
+	QueryCancelPending = true;
+}
+
+/* SIGUSR2: there may be a request. */
+static void
+on_request(SIGNAL_ARGS)
+{
+	int save_errno = errno;
+
+	if (bgjob_my_slot != NULL && bgjob_my_slot->request != BGJOB_REQUEST_NONE)
+		cancel_current();
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+/* SIGINT: somebody cancels what is running. */
+static void
+on_cancel(SIGNAL_ARGS)
+{
+	int save_errno = errno;
+
+	if (bgjob_my_slot != NULL && bgjob_my_slot->job != 0 && !bgjob_my_slot->finishing)
+		cancel_current();
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+/* SIGTERM: the scheduler decides how much time there is; without one, none. */
+static void
+on_terminate(SIGNAL_ARGS)
+{
+	int save_errno = errno;
+	BgjobDatabase *entry =
+		bgjob_my_slot == NULL ? NULL : bgjob_database_find(bgjob_my_slot->database);
+
+	if (entry != NULL && entry->scheduler >= 0)
+	{
+		bgjob_my_slot->term = true;
+		bgjob_notify_scheduler(entry->database, BGJOB_NOTICE_REAP);
+	}
+	else
+	{
+		InterruptPending = true;
+		ProcDiePending = true;
+	}
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+static bool
+must_leave(void)
+{
+	return bgjob_my_slot->retire || bgjob_my_slot->term || !bgjob_enabled ||
+		   bgjob_my_slot->jobs_done >= JOBS_PER_WORKER;
+}
+
+/*
+ * Waits for work. Returns false if there was none for bgjob.worker_idle_timeout.
+ * The order matters: idle first, then one more look; who enqueues makes the
+ * work visible first and then looks for idle workers.
+ */
+static bool
+wait_for_work(void)
+{
+	TimestampTz until = GetCurrentTimestamp() + bgjob_worker_idle_timeout * USECS_PER_SEC;
+	bool work = false;
+
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	while (!must_leave())
+	{
+		long rest;
+
+		bgjob_slot_set_idle(true);
+		work = bgjob_lane_has_work();
+		rest = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		if (work || rest == 0)
+			break;
+		(void) bgjob_process_wait(rest + 1);
+	}
+	bgjob_slot_set_idle(false);
+	return work || bgjob_lane_has_work();
+}
+
+/* Performs all there is. Wakes others along the way, where there is more than one can do. */
+static void
+perform_all(void)
+{
+	while (!must_leave() && bgjob_attempt_next())
+	{
+		CHECK_FOR_INTERRUPTS();
+		pgstat_report_stat(false);
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+	}
+}
+
+/* bgjob_worker_main is a worker; arg is the index of its slot. */
+void
+bgjob_worker_main(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGUSR2, SIG_IGN);
+	BackgroundWorkerUnblockSignals();
+
+	if (!bgjob_process_attach(arg))
+		proc_exit(0);
+	bgjob_inflight_attach(bgjob_slot_index(bgjob_my_slot));
+	bgjob_process_connect(BGJOB_WORKER_TYPE);
+	bgjob_session_pin();
+	bgjob_attempt_init();
+	pqsignal(SIGINT, on_cancel);
+	pqsignal(SIGUSR2, on_request);
+	pqsignal(SIGTERM, on_terminate);
+
+	do
+		perform_all();
+	while (!must_leave() && wait_for_work());
+	proc_exit(0);
+}

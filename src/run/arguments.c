@@ -1,0 +1,452 @@
+/*-------------------------------------------------------------------------
+ *
+ * arguments.c
+ *	  Binding JSON to the arguments of a function.
+ *
+ * An array gives positional arguments, an object named ones; what is missing
+ * takes its default. A function whose only argument is json or jsonb gets the
+ * JSON whole. Values are converted as jsonb_to_record() does: strings by
+ * their content, numbers and booleans by their text, through the input
+ * function of the type; arrays and objects for array and row types by
+ * jsonb_to_record() itself, since the server has no function for one value
+ * before version 17.
+ *
+ * The same code binds at enqueue, where it only checks, and at run time; so
+ * what has passed the check binds, unless the function has changed since.
+ *
+ * Runs in the session that enqueues and in workers, inside a transaction, as
+ * the current user: domains and types may call functions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "run/arguments.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+/* ---- counting and naming ---- */
+
+static int
+count_required(const BgjobFunction *function)
+{
+	int n = function->nargs - (function->variadic ? 1 : 0);
+
+	while (n > 0 && function->args[n - 1].default_expr != NULL)
+		n--;
+	return n;
+}
+
+static int
+find_argument(const BgjobFunction *function, const char *name, int length)
+{
+	for (int i = 0; i < function->nargs; i++)
+		if (function->args[i].name != NULL && strlen(function->args[i].name) == length &&
+			memcmp(function->args[i].name, name, length) == 0)
+			return i;
+	return -1;
+}
+
+static JsonbValue *
+get_member(const Jsonb *object, const char *name)
+{
+	JsonbValue key = {.type = jbvString};
+
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = strlen(name);
+	return findJsonbValueFromContainer(unconstify(JsonbContainer *, &object->root), JB_FOBJECT,
+									   &key);
+}
+
+static bool
+is_object(const Jsonb *args)
+{
+	return JB_ROOT_IS_OBJECT(args);
+}
+
+static bool
+is_array(const Jsonb *args)
+{
+	return JB_ROOT_IS_ARRAY(args) && !JB_ROOT_IS_SCALAR(args);
+}
+
+static void
+misfit(const BgjobFunction *function, const char *message)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
+					errdetail("The function is %s.", function->signature)));
+}
+
+/* The first name in an object that is no argument's; NULL: there is none. */
+static char *
+unknown_name(const BgjobFunction *function, const Jsonb *args)
+{
+	JsonbIterator *it = JsonbIteratorInit(unconstify(JsonbContainer *, &args->root));
+	JsonbIteratorToken token;
+	JsonbValue value;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+		if (token == WJB_KEY &&
+			find_argument(function, value.val.string.val, value.val.string.len) < 0)
+			return pnstrdup(value.val.string.val, value.val.string.len);
+	return NULL;
+}
+
+/* The first argument that has neither a value in an object nor a default; -1: there is none. */
+static int
+missing_argument(const BgjobFunction *function, const Jsonb *args)
+{
+	for (int i = 0; i < function->nargs; i++)
+	{
+		const BgjobArgument *arg = &function->args[i];
+
+		if (arg->default_expr != NULL || (function->variadic && i == function->nargs - 1))
+			continue;
+		if (arg->name == NULL || get_member(args, arg->name) == NULL)
+			return i;
+	}
+	return -1;
+}
+
+static bool
+count_fits(const BgjobFunction *function, int n)
+{
+	return n >= count_required(function) && (function->variadic || n <= function->nargs);
+}
+
+/* bgjob_arguments_fit tells whether JSON fits a function by number and names; the types are not looked at. */
+bool
+bgjob_arguments_fit(const BgjobFunction *function, const Jsonb *args)
+{
+	if (function->whole)
+		return true;
+	if (args == NULL)
+		return count_required(function) == 0;
+	if (is_object(args))
+		return unknown_name(function, args) == NULL && missing_argument(function, args) < 0;
+	return is_array(args) && count_fits(function, JB_ROOT_COUNT(args));
+}
+
+/* Raises 22023, saying what is wrong, if JSON does not fit a function. */
+static void
+check_fit(const BgjobFunction *function, const Jsonb *args)
+{
+	char *name;
+	int missing;
+	int n;
+
+	if (function->whole || bgjob_arguments_fit(function, args))
+		return;
+	if (args == NULL || is_array(args))
+	{
+		n = args == NULL ? 0 : JB_ROOT_COUNT(args);
+		misfit(function,
+			   psprintf(
+				   "too %s arguments: %d given, %s%d expected",
+				   n < count_required(function) ? "few" : "many", n,
+				   n < count_required(function) && count_required(function) < function->nargs
+					   ? "at least "
+					   : "",
+				   n < count_required(function) ? count_required(function) : function->nargs));
+	}
+	if (!is_object(args))
+		misfit(function, "args must be a JSON array or object");
+	name = unknown_name(function, args);
+	if (name != NULL)
+		misfit(function, psprintf("the function has no argument named \"%s\"", name));
+	missing = missing_argument(function, args);
+	if (function->args[missing].name == NULL)
+		misfit(function, psprintf("argument %d has no name and cannot be given by an object",
+								  missing + 1));
+	misfit(function, psprintf("argument \"%s\" is missing", function->args[missing].name));
+}
+
+/* ---- converting one value ---- */
+
+/* How values of a type are made. Cached in the backend. */
+typedef struct TypeEntry
+{
+	Oid type;
+	bool structured; /* array or row, or a domain over one */
+	Oid base;
+	Oid io_param;
+	int32 typmod;
+	FmgrInfo input;
+} TypeEntry;
+
+static HTAB *types = NULL;
+static bool types_stale = false;
+
+static void
+on_type_invalidation(Datum arg, int cacheid, uint32 hashvalue)
+{
+	types_stale = true;
+}
+
+static void
+prepare_types(void)
+{
+	HASHCTL info = {.keysize = sizeof(Oid), .entrysize = sizeof(TypeEntry)};
+
+	if (types == NULL)
+		CacheRegisterSyscacheCallback(TYPEOID, on_type_invalidation, (Datum) 0);
+	else if (types_stale)
+		hash_destroy(types);
+	if (types == NULL || types_stale)
+		types = hash_create("bgjob types", 32, &info, HASH_ELEM | HASH_BLOBS);
+	types_stale = false;
+}
+
+static TypeEntry *
+find_type(Oid type)
+{
+	TypeEntry *entry;
+	Oid input;
+	Oid io_param;
+
+	prepare_types();
+	entry = hash_search(types, &type, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry;
+	getTypeInputInfo(type, &input, &io_param);
+	prepare_types();
+	entry = hash_search(types, &type, HASH_ENTER, NULL);
+	entry->base = getBaseType(type);
+	entry->structured =
+		type_is_rowtype(entry->base) || OidIsValid(get_element_type(entry->base));
+	entry->io_param = io_param;
+	entry->typmod = -1;
+	fmgr_info_cxt(input, &entry->input, TopMemoryContext);
+	return entry;
+}
+
+/* The text that a JSON value is converted by; NULL for null. */
+static char *
+text_of(JsonbValue *json)
+{
+	switch (json->type)
+	{
+		case jbvNull:
+			return NULL;
+		case jbvString:
+			return pnstrdup(json->val.string.val, json->val.string.len);
+		case jbvNumeric:
+			return DatumGetCString(
+				DirectFunctionCall1(numeric_out, NumericGetDatum(json->val.numeric)));
+		case jbvBool:
+			return pstrdup(json->val.boolean ? "true" : "false");
+		default:
+			return JsonbToCString(NULL, &JsonbValueToJsonb(json)->root, -1);
+	}
+}
+
+/* Converts an array or object for an array or row type: the server's own way, by SQL. */
+static BgjobValue
+convert_structured(JsonbValue *json, Oid type)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue key = {.type = jbvString};
+	BgjobValue result = {.given = true};
+	Oid jsonb_type = JSONBOID;
+	Datum whole;
+	MemoryContext caller = CurrentMemoryContext;
+	char *query = psprintf("SELECT r.x FROM pg_catalog.jsonb_to_record($1) AS r(x %s)",
+						   format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY));
+
+	key.val.string.val = "x";
+	key.val.string.len = 1;
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, json);
+	whole = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+
+	if (SPI_connect() != SPI_OK_CONNECT ||
+		SPI_execute_with_args(query, 1, &jsonb_type, &whole, NULL, false, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not convert an argument");
+	result.value =
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &result.isnull);
+	if (!result.isnull)
+	{
+		int16 length;
+		bool byval;
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		get_typlenbyval(type, &length, &byval);
+		result.value = datumCopy(result.value, byval, length);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return result;
+}
+
+/*
+ * bgjob_value_of converts a JSON value to a type. Raises the type's own error
+ * if it cannot be.
+ */
+BgjobValue
+bgjob_value_of(JsonbValue *json, Oid type)
+{
+	TypeEntry *entry = find_type(type);
+	BgjobValue result = {.given = true, .isnull = json->type == jbvNull};
+
+	if (entry->structured && json->type != jbvNull &&
+		(json->type == jbvBinary || json->type == jbvObject || json->type == jbvArray))
+		return convert_structured(json, type);
+	if (type == JSONBOID)
+	{
+		if (!result.isnull)
+			result.value = JsonbPGetDatum(JsonbValueToJsonb(json));
+		return result;
+	}
+	if (entry->base == JSONOID || entry->base == JSONBOID)
+	{
+		/* A string is a JSON string, not its content. */
+		char *text =
+			result.isnull ? NULL : JsonbToCString(NULL, &JsonbValueToJsonb(json)->root, -1);
+
+		result.value = InputFunctionCall(&entry->input, text, entry->io_param, entry->typmod);
+		return result;
+	}
+	result.value =
+		InputFunctionCall(&entry->input, text_of(json), entry->io_param, entry->typmod);
+	return result;
+}
+
+/* ---- binding ---- */
+
+/* Collects positional arguments from number "first" on into an array. */
+static BgjobValue
+collect_variadic(const Jsonb *args, int first, Oid array_type)
+{
+	Oid element_type = get_element_type(array_type);
+	int n = JB_ROOT_COUNT(args) - first;
+	Datum *values = palloc(n * sizeof(Datum));
+	bool *nulls = palloc(n * sizeof(bool));
+	int dims[1] = {n};
+	int lower[1] = {1};
+	int16 length;
+	bool byval;
+	char align;
+
+	for (int i = 0; i < n; i++)
+	{
+		BgjobValue value = bgjob_value_of(
+			getIthJsonbValueFromContainer(unconstify(JsonbContainer *, &args->root), first + i),
+			element_type);
+
+		values[i] = value.value;
+		nulls[i] = value.isnull;
+	}
+	get_typlenbyvalalign(element_type, &length, &byval, &align);
+	return (BgjobValue){
+		true, false,
+		PointerGetDatum(construct_md_array(values, nulls, 1, dims, lower, element_type, length,
+										   byval, align))};
+}
+
+static BgjobValue
+empty_variadic(Oid array_type)
+{
+	return (BgjobValue){true, false,
+						PointerGetDatum(construct_empty_array(get_element_type(array_type)))};
+}
+
+static void
+bind_positional(const BgjobFunction *function, const Jsonb *args, BgjobValue *values)
+{
+	int n = JB_ROOT_COUNT(args);
+	int fixed = function->nargs - (function->variadic ? 1 : 0);
+
+	for (int i = 0; i < Min(n, fixed); i++)
+		values[i] = bgjob_value_of(
+			getIthJsonbValueFromContainer(unconstify(JsonbContainer *, &args->root), i),
+			function->args[i].type);
+	if (function->variadic && n > fixed)
+		values[fixed] = collect_variadic(args, fixed, function->args[fixed].type);
+}
+
+static void
+bind_named(const BgjobFunction *function, const Jsonb *args, BgjobValue *values)
+{
+	for (int i = 0; i < function->nargs; i++)
+	{
+		const BgjobArgument *arg = &function->args[i];
+		JsonbValue *json = arg->name == NULL ? NULL : get_member(args, arg->name);
+
+		if (json != NULL)
+			values[i] = bgjob_value_of(json, arg->type);
+	}
+}
+
+/* The JSON itself, for a function that takes it whole; SQL null if there is none. */
+static BgjobValue
+bind_whole(const BgjobFunction *function, const Jsonb *args)
+{
+	BgjobValue value = {.given = args != NULL || function->args[0].default_expr == NULL,
+						.isnull = args == NULL};
+
+	if (args != NULL && function->args[0].type == JSONBOID)
+		value.value = JsonbPGetDatum(args);
+	else if (args != NULL)
+		value.value = CStringGetTextDatum(
+			JsonbToCString(NULL, unconstify(JsonbContainer *, &args->root), VARSIZE(args)));
+	return value;
+}
+
+/*
+ * bgjob_arguments_bind converts JSON to the input arguments of a function;
+ * the result has function->nargs entries. Errors: 22023 number or names do
+ * not fit; the type's own if a value cannot be converted.
+ */
+BgjobValue *
+bgjob_arguments_bind(const BgjobFunction *function, const Jsonb *args)
+{
+	BgjobValue *values = palloc0(Max(1, function->nargs) * sizeof(BgjobValue));
+
+	check_fit(function, args);
+	if (function->whole)
+		values[0] = bind_whole(function, args);
+	else if (args != NULL && is_object(args))
+		bind_named(function, args, values);
+	else if (args != NULL)
+		bind_positional(function, args, values);
+	if (function->variadic && !values[function->nargs - 1].given &&
+		function->args[function->nargs - 1].default_expr == NULL)
+		values[function->nargs - 1] = empty_variadic(function->args[function->nargs - 1].type);
+	return values;
+}
+
+/* bgjob_arguments_whole tells whether a function takes its arguments whole, as one json value. */
+bool
+bgjob_arguments_whole(Oid func)
+{
+	return bgjob_function_describe(func)->whole;
+}
+
+/* bgjob_arguments_check raises what bgjob_arguments_bind would, and nothing else happens. */
+void
+bgjob_arguments_check(Oid func, const Jsonb *args)
+{
+	const BgjobFunction *function = bgjob_function_describe(func);
+
+	if (function->whole)
+		return;
+	if (function->nargs == 0 || args == NULL)
+		check_fit(function, args);
+	else
+		(void) bgjob_arguments_bind(function, args);
+}

@@ -1,0 +1,468 @@
+/*-------------------------------------------------------------------------
+ *
+ * attempt.c
+ *	  One attempt at a job, from the claim to its outcome.
+ *
+ * Run by workers, outside of any transaction. The way of an attempt:
+ *
+ *	 start a transaction, clean the session of the job before, claim
+ *	   -> [kinds that cannot live in one transaction: commit the claim]
+ *	   -> settings, time limits, the job itself
+ *	   -> point of no return -> outcome -> commit
+ *
+ * so that a function's effects and its success are one commit. On an error
+ * that transaction is aborted (the row is in the queue again, but the slot
+ * still names the job, so nobody else is given it), and a second transaction
+ * takes it out of the queue once more and records what is to become of it:
+ * what somebody has asked for meanwhile (delete, requeue, interrupt), else a
+ * retry or the failure.
+ *
+ * The job runs as the role that the worker is connected as, and so does all
+ * of this: the bookkeeping below SQL needs no rights (store/relation.c), and
+ * nothing here is looked up along a search_path.
+ *
+ * The state of the attempt is static: variables that change within PG_TRY
+ * would have to be volatile otherwise, and there is one attempt at a time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/captured.h"
+#include "base/change.h"
+#include "base/guc.h"
+#include "base/inflight.h"
+#include "base/registry.h"
+#include "base/session.h"
+#include "common/pg_prng.h"
+#include "jit/jit.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "rules/clock.h"
+#include "rules/retry.h"
+#include "run/attempt.h"
+#include "run/command.h"
+#include "run/failure.h"
+#include "run/function.h"
+#include "run/invoke.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "store/queue.h"
+#include "store/settings.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+static struct
+{
+	BgjobJob job;
+	bool claimed;   /* the slot names the job, *job is filled in */
+	bool committed; /* the claim is committed: the job is stored as processing */
+	TimestampTz started_at;
+	bool give_back; /* announce the job once the slot no longer names it */
+} attempt;
+
+static MemoryContext attempt_context = NULL;
+static TimeoutId job_timeout;
+static volatile sig_atomic_t timed_out = false;
+
+/* The attempt has taken too long: cancel it. A timeout handler. */
+static void
+on_job_timeout(void)
+{
+	timed_out = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+/* bgjob_attempt_init prepares a worker; once, before it connects. */
+void
+bgjob_attempt_init(void)
+{
+	attempt_context =
+		AllocSetContextCreate(TopMemoryContext, "bgjob attempt", ALLOCSET_DEFAULT_SIZES);
+	job_timeout = RegisterTimeout(USER_TIMEOUT, on_job_timeout);
+}
+
+/* bgjob_attempt_job returns the job that this process is performing, NULL if it is at none. */
+const BgjobJob *
+bgjob_attempt_job(void)
+{
+	return attempt.claimed ? &attempt.job : NULL;
+}
+
+/* Adds to the context of every message that the job causes which job it is. */
+static void
+add_context(void *arg)
+{
+	errcontext("bgjob job " INT64_FORMAT " (%s)", attempt.job.id, attempt.job.job);
+}
+
+static void
+start_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(attempt_context);
+}
+
+/* ---- limits in time ---- */
+
+static int64
+interval_to_ms(const Interval *interval)
+{
+	return interval->time / 1000 +
+		   ((int64) interval->day + (int64) interval->month * DAYS_PER_MONTH) * SECS_PER_DAY *
+			   1000;
+}
+
+/* How long the attempt may take, in milliseconds; 0: any time. */
+static int64
+time_limit(void)
+{
+	if (bgjob_job_is_null(&attempt.job, BGJOB_C_TIMEOUT))
+		return bgjob_job_timeout;
+	return interval_to_ms(DatumGetIntervalP(bgjob_job_datum(&attempt.job, BGJOB_C_TIMEOUT)));
+}
+
+/* Starts the clocks: the job's own limit, and the role's statement_timeout as for any statement. */
+static void
+start_clocks(void)
+{
+	int64 limit = time_limit();
+
+	timed_out = false;
+	if (limit > 0)
+		enable_timeout_after(job_timeout, (int) Min(limit, INT_MAX));
+	if (StatementTimeout > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+}
+
+static void
+stop_clocks(void)
+{
+	disable_timeout(job_timeout, false);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+}
+
+/* ---- performing ---- */
+
+/* Whether the claim must be committed before the job may run. */
+static bool
+needs_committed_claim(void)
+{
+	if (attempt.job.kind == BGJOB_KIND_FUNCTION)
+		return bgjob_function_is_procedure(bgjob_function_find(attempt.job.func));
+	return !bgjob_command_is_plain(attempt.job.job);
+}
+
+/* Commits the claim, and goes on in a new transaction. */
+static void
+commit_claim(void)
+{
+	BgjobCircumstances what = {.at = attempt.started_at,
+							   .started_at = attempt.started_at,
+							   .worker_pid = MyProcPid,
+							   .worker_since = bgjob_my_slot->started_at};
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+
+	bgjob_job_apply(&attempt.job, BGJOB_EV_START, &what);
+	bgjob_job_save(jobs, &attempt.job);
+	bgjob_rel_close(jobs);
+	CommitTransactionCommand();
+	attempt.committed = true;
+	start_transaction();
+}
+
+static void
+apply_settings(void)
+{
+	const Jsonb *listed = NULL;
+
+	if (!bgjob_job_is_null(&attempt.job, BGJOB_C_SETTINGS_ID))
+		listed = bgjob_settings_read(
+			DatumGetInt64(bgjob_job_datum(&attempt.job, BGJOB_C_SETTINGS_ID)));
+	bgjob_captured_apply(listed, bgjob_job_jsonb(&attempt.job, BGJOB_C_CUSTOM_SETTINGS));
+}
+
+static Jsonb *
+run_job(void)
+{
+	Jsonb *args = bgjob_job_jsonb(&attempt.job, BGJOB_C_ARGS);
+
+	if (attempt.job.kind == BGJOB_KIND_FUNCTION)
+		return bgjob_invoke(bgjob_function_find(attempt.job.func), args);
+	return bgjob_command_run(attempt.job.job, args);
+}
+
+static void
+report_activity(void)
+{
+	char activity[256];
+
+	snprintf(activity, sizeof(activity), "job " INT64_FORMAT ": %s", attempt.job.id,
+			 attempt.job.func != NULL ? attempt.job.func : attempt.job.job);
+	debug_query_string = MemoryContextStrdup(attempt_context, activity);
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+/* Records the success; in the job's own transaction. */
+static void
+record_success(const Jsonb *result)
+{
+	BgjobCircumstances what = {.at = bgjob_now(),
+							   .started_at = attempt.started_at,
+							   .worker_pid = MyProcPid,
+							   .result = result};
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+
+	if (attempt.committed && !bgjob_job_read(jobs, attempt.job.id, &attempt.job))
+		elog(ERROR, "job " INT64_FORMAT " has gone", attempt.job.id);
+	bgjob_job_apply(&attempt.job, BGJOB_EV_SUCCEED, &what);
+	bgjob_job_save(jobs, &attempt.job);
+	bgjob_rel_close(jobs);
+}
+
+/* Performs the claimed job and records its success; the caller commits. */
+static void
+perform(void)
+{
+	ErrorContextCallback context = {.callback = add_context};
+	Jsonb *result;
+
+	attempt.started_at = bgjob_now();
+	bgjob_slot_start_clock(attempt.started_at);
+	bgjob_inflight_begin(MyDatabaseId, attempt.job.id, attempt.job.pos, attempt.started_at);
+	report_activity();
+
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	if (needs_committed_claim())
+		commit_claim();
+	apply_settings();
+	start_clocks();
+	result = run_job();
+	stop_clocks();
+	MemoryContextSwitchTo(attempt_context);
+	error_context_stack = context.previous;
+
+	if (!bgjob_slot_finish())
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling job on request")));
+	record_success(result);
+}
+
+/* ---- when it went wrong ---- */
+
+/*
+ * Recovers from an error as PostgresMain does, and returns it, copied. The
+ * error is in the server's log, as any statement's would be; not so where the
+ * job was ended because somebody asked for that.
+ */
+static ErrorData *
+recover(void)
+{
+	ErrorData *error;
+
+	error_context_stack = NULL;
+	HOLD_INTERRUPTS();
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+	MemoryContextSwitchTo(attempt_context);
+	error = CopyErrorData();
+	if (bgjob_slot_request_seen(NULL) == BGJOB_REQUEST_NONE)
+		EmitErrorReport();
+	AbortOutOfAnyTransaction();
+	PortalErrorCleanup();
+	jit_reset_after_error();
+	FlushErrorState();
+	MemoryContextSwitchTo(attempt_context);
+	RESUME_INTERRUPTS();
+	if (timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		error->message = psprintf("canceling job due to its timeout of " INT64_FORMAT " ms",
+								  attempt.claimed ? time_limit() : 0);
+	return error;
+}
+
+/* What somebody has asked for, as an event; false if nobody has. */
+static bool
+requested_event(BgjobEvent *event, BgjobCircumstances *what)
+{
+	switch (bgjob_slot_request_seen(&what->run_at))
+	{
+		case BGJOB_REQUEST_DELETE:
+			*event = BGJOB_EV_DELETE;
+			what->reason = "Deleted while it was performed";
+			return true;
+		case BGJOB_REQUEST_REQUEUE:
+			*event = BGJOB_EV_REQUEUE;
+			what->reason = "Requeued while it was performed";
+			return true;
+		case BGJOB_REQUEST_RESCHEDULE:
+			*event = BGJOB_EV_RESCHEDULE;
+			what->reason = "Rescheduled while it was performed";
+			return true;
+		case BGJOB_REQUEST_INTERRUPT:
+			*event = BGJOB_EV_INTERRUPT;
+			what->reason = "Interrupted by shutdown";
+			what->in_queue = !attempt.committed;
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* What becomes of the job after an error of its own. */
+static BgjobEvent
+failed_event(ErrorData *error, BgjobCircumstances *what)
+{
+	int random = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, BGJOB_RETRY_SPREAD - 1);
+
+	what->error = bgjob_failure_json(error);
+	if (attempt.job.retries >= attempt.job.max_retries)
+	{
+		what->reason = error->message;
+		return BGJOB_EV_FAIL;
+	}
+	what->run_at =
+		what->at + bgjob_retry_delay(attempt.job.retries + 1, random) * USECS_PER_SEC;
+	return BGJOB_EV_RETRY;
+}
+
+/* Gets hold of the job once more, in a new transaction; false if it is no longer this worker's. */
+static bool
+reclaim(BgjobRel *jobs, bool leave_in_queue)
+{
+	BgjobJob *job = &attempt.job;
+
+	if (!attempt.committed && !leave_in_queue &&
+		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos) != BGJOB_TAKEN)
+		return false;
+	return bgjob_job_read(jobs, job->id, job) &&
+		   job->state == (attempt.committed ? BGJOB_PROCESSING : BGJOB_ENQUEUED);
+}
+
+/* Records what became of the job after an error; in a transaction of its own. */
+static void
+record_failure(ErrorData *error)
+{
+	BgjobCircumstances what = {
+		.at = bgjob_now(), .started_at = attempt.started_at, .worker_pid = MyProcPid};
+	bool requested = !bgjob_slot_finish(); /* from here on no request comes */
+	BgjobEvent event = BGJOB_EV_FAIL;
+	BgjobRel *jobs;
+
+	if (what.started_at == 0)
+		what.started_at = what.at;
+	if (requested)
+		requested = requested_event(&event, &what);
+	start_transaction();
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	if (reclaim(jobs, what.in_queue))
+	{
+		if (!requested)
+			event = failed_event(error, &what);
+		bgjob_job_apply(&attempt.job, event, &what);
+		bgjob_job_save(jobs, &attempt.job);
+		attempt.give_back = event == BGJOB_EV_INTERRUPT;
+	}
+	else
+		ereport(LOG, (errmsg("job " INT64_FORMAT " was changed while its failure was recorded",
+							 attempt.job.id)));
+	bgjob_rel_close(jobs);
+	CommitTransactionCommand();
+}
+
+/*
+ * Records a failure, and if that fails too (no space left, say), leaves the
+ * job where it is: it stays in the queue and is tried again, but not at once.
+ */
+static void
+record_failure_safely(ErrorData *error)
+{
+	bool recorded = false;
+
+	PG_TRY();
+	{
+		record_failure(error);
+		recorded = true;
+	}
+	PG_CATCH();
+	{
+		(void) recover();
+	}
+	PG_END_TRY();
+
+	if (!recorded)
+	{
+		attempt.give_back = true;
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
+	}
+}
+
+/* The worker is at nothing any more: says so, and cleans up behind the job. */
+static void
+end_attempt(void)
+{
+	bool performed = attempt.claimed;
+
+	MemoryContextSwitchTo(attempt_context);
+	attempt.claimed = false;
+	bgjob_inflight_end();
+	bgjob_slot_end(performed);
+	QueryCancelPending = false; /* was meant for the job that has just ended */
+	debug_query_string = NULL;
+	if (!performed)
+		return;
+	bgjob_session_clean();
+	if (attempt.give_back)
+		bgjob_announce(attempt.job.run_as, attempt.job.queue, attempt.job.priority,
+					   attempt.job.pos);
+}
+
+/*
+ * bgjob_attempt_next claims the next job for this worker and performs it.
+ * Returns false if there was none. Never throws because of the job; leaves no
+ * transaction behind.
+ */
+bool
+bgjob_attempt_next(void)
+{
+	ErrorData *volatile error = NULL;
+	bool performed;
+
+	memset(&attempt, 0, sizeof(attempt));
+	MemoryContextReset(attempt_context);
+	start_transaction();
+	PG_TRY();
+	{
+		BgjobRel *jobs;
+
+		bgjob_session_clean_in_transaction();
+		jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+		attempt.claimed = bgjob_queue_claim(jobs, &attempt.job);
+		bgjob_rel_close(jobs);
+		if (attempt.claimed)
+			perform();
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		error = recover();
+	}
+	PG_END_TRY();
+
+	performed = attempt.claimed || error != NULL;
+	if (attempt.claimed && error != NULL)
+		record_failure_safely(error);
+	else if (error != NULL) /* the claim itself failed; do not spin */
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
+	end_attempt();
+	return performed;
+}

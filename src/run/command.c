@@ -1,0 +1,230 @@
+/*-------------------------------------------------------------------------
+ *
+ * command.c
+ *	  Jobs of kind 'sql': one SQL command.
+ *
+ * At enqueue the command is parsed, no more: tables that it names may come
+ * later. At run time it goes the way of a statement that a client sends with
+ * parameters: parse, analyze (the parameters' types are inferred), bind the
+ * elements of the JSON array, rewrite, plan, and run in a portal at top
+ * level. So VACUUM, CREATE INDEX CONCURRENTLY and a DO block that commits
+ * work.
+ *
+ * Commands that would end the worker's own transaction under it (BEGIN,
+ * COMMIT, …) and COPY from or to a client, which is not there, are refused.
+ *
+ * Checking runs in the session that enqueues, running in workers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/params.h"
+#include "parser/analyze.h"
+#include "run/arguments.h"
+#include "run/command.h"
+#include "run/invoke.h"
+#include "run/tojson.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+/* The position of a syntax error is one in the job's command, not in the statement that enqueues it. */
+static void
+set_position(void *sql)
+{
+	int position = geterrposition();
+
+	if (position <= 0)
+		return;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery((const char *) sql);
+}
+
+/* Parses a command. 42601 on a syntax error, and if there is not just one. */
+static RawStmt *
+parse(const char *sql)
+{
+	ErrorContextCallback context = {.callback = set_position, .arg = unconstify(char *, sql)};
+	List *statements;
+
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	statements = pg_parse_query(sql);
+	error_context_stack = context.previous;
+	if (list_length(statements) != 1)
+		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+						statements == NIL
+							? errmsg("the command of a job must not be empty")
+							: errmsg("a job has one command, not %d", list_length(statements)),
+						errhint("Use a DO block or a function for several commands.")));
+	return linitial_node(RawStmt, statements);
+}
+
+static bool
+is_plain(const RawStmt *raw)
+{
+	switch (nodeTag(raw->stmt))
+	{
+		case T_SelectStmt:
+			return castNode(SelectStmt, raw->stmt)->intoClause == NULL;
+		case T_InsertStmt:
+		case T_UpdateStmt:
+		case T_DeleteStmt:
+		case T_MergeStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Finds the highest parameter of a command; a tree walker. */
+static bool
+find_highest_parameter(Node *node, void *highest)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, ParamRef))
+	{
+		*(int *) highest = Max(*(int *) highest, castNode(ParamRef, node)->number);
+		return false;
+	}
+	return raw_expression_tree_walker(node, find_highest_parameter, highest);
+}
+
+static void
+refuse_unsuitable(const RawStmt *raw)
+{
+	if (IsA(raw->stmt, TransactionStmt))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a job cannot be a transaction command"),
+						errhint("A procedure or a DO block may commit.")));
+	if (IsA(raw->stmt, CopyStmt) && castNode(CopyStmt, raw->stmt)->filename == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a job cannot copy from or to a client"),
+						errhint("Name a file or a program.")));
+}
+
+/*
+ * bgjob_command_check checks a command and its parameters without running
+ * anything. 42601: it does not parse, or is not one command; 22023: the
+ * parameters are not an array, or not as many as the command has; 0A000: a
+ * command that cannot be a job.
+ */
+void
+bgjob_command_check(const char *sql, const Jsonb *args)
+{
+	RawStmt *raw = parse(sql);
+	int given = 0;
+	int highest = 0;
+
+	refuse_unsuitable(raw);
+	if (args != NULL)
+	{
+		if (!JB_ROOT_IS_ARRAY(args) || JB_ROOT_IS_SCALAR(args))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("args of a command must be a JSON array"),
+							errdetail("Its elements are the parameters $1, $2 and so on.")));
+		given = JB_ROOT_COUNT(args);
+	}
+	if (is_plain(raw))
+		(void) find_highest_parameter(raw->stmt, &highest);
+	if (given != highest)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the command has %d parameters, but %d were given", highest, given),
+				 is_plain(raw) ? 0
+							   : errdetail("Only SELECT, INSERT, UPDATE, DELETE, MERGE and "
+										   "VALUES have parameters.")));
+}
+
+/*
+ * bgjob_command_is_plain tells whether a command can share a transaction with
+ * its job's bookkeeping; utility commands may end transactions.
+ */
+bool
+bgjob_command_is_plain(const char *sql)
+{
+	return is_plain(parse(sql));
+}
+
+/* Binds the elements of a JSON array to parameters of known types. */
+static ParamListInfo
+bind_parameters(const Jsonb *args, const Oid *types, int ntypes)
+{
+	ParamListInfo params;
+	int given = args == NULL ? 0 : JB_ROOT_COUNT(args);
+
+	if (ntypes == 0)
+		return NULL;
+	if (given < ntypes)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the command has %d parameters, but %d were given", ntypes, given)));
+	params = makeParamList(ntypes);
+	for (int i = 0; i < ntypes; i++)
+	{
+		BgjobValue value = bgjob_value_of(
+			getIthJsonbValueFromContainer(unconstify(JsonbContainer *, &args->root), i),
+			types[i]);
+
+		params->params[i] = (ParamExternData){.value = value.value,
+											  .isnull = value.isnull,
+											  .pflags = PARAM_FLAG_CONST,
+											  .ptype = types[i]};
+	}
+	return params;
+}
+
+/* Whether running the plans sends rows. */
+static bool
+sends_rows(List *plans)
+{
+	ListCell *cell;
+
+	foreach (cell, plans)
+	{
+		PlannedStmt *plan = lfirst_node(PlannedStmt, cell);
+
+		if (plan->commandType == CMD_UTILITY
+				? UtilityReturnsTuples(plan->utilityStmt)
+				: plan->commandType == CMD_SELECT || plan->hasReturning)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * bgjob_command_run runs a command as one statement at top level, as the
+ * current user. Returns its rows as an array of objects, in the current
+ * memory context; NULL for a command that has none. Errors: those of the
+ * command, and 22023 or the type's own about its parameters.
+ */
+Jsonb *
+bgjob_command_run(const char *sql, const Jsonb *args)
+{
+	DestReceiver *receiver = bgjob_rows_receiver(BGJOB_ROWS_OBJECTS);
+	RawStmt *raw = parse(sql);
+	Oid *types = NULL;
+	int ntypes = 0;
+	ParamListInfo params;
+	List *plans;
+	bool rows;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	plans = pg_analyze_and_rewrite_varparams(raw, sql, &types, &ntypes, NULL);
+	params = bind_parameters(args, types, ntypes);
+	plans = pg_plan_queries(plans, sql, CURSOR_OPT_PARALLEL_OK, params);
+	PopActiveSnapshot();
+
+	rows = sends_rows(plans);
+	bgjob_run_in_portal(plans, params, sql, CreateCommandTag(raw->stmt), receiver);
+	return rows ? bgjob_rows_result(receiver) : NULL;
+}

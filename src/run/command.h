@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * command.h
+ *	  Jobs of kind 'sql': one SQL command.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_RUN_COMMAND_H
+#define BGJOB_RUN_COMMAND_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+extern void bgjob_command_check(const char *sql, const Jsonb *args);
+extern bool bgjob_command_is_plain(const char *sql);
+extern Jsonb *bgjob_command_run(const char *sql, const Jsonb *args);
+
+#endif /* BGJOB_RUN_COMMAND_H */

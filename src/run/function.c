@@ -1,0 +1,358 @@
+/*-------------------------------------------------------------------------
+ *
+ * function.c
+ *	  The function that a job means: found by name, remembered by signature.
+ *
+ * At enqueue a name is looked up along the caller's search_path, as a call
+ * would, and the one function that the arguments fit is chosen. The job keeps
+ * its signature, schema.name(types): an OID would not survive a dump or an
+ * upgrade, and a function that is dropped and created again is still meant.
+ * At run time the signature, which no search_path can bend, is looked up.
+ *
+ * Descriptions and signatures are cached in the backend; the cache is emptied
+ * whenever anything about functions, schemas or types changes. A description
+ * stays valid until the next call of bgjob_function_describe or _find.
+ *
+ * Runs in the session that enqueues and in workers, inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/compat.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "run/arguments.h"
+#include "run/function.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+
+#define SIGNATURE_CACHE_KEY 256
+
+typedef struct SignatureEntry
+{
+	char signature[SIGNATURE_CACHE_KEY]; /* longer ones are not cached */
+	Oid func;
+} SignatureEntry;
+
+typedef struct DescriptionEntry
+{
+	Oid func;
+	BgjobFunction *function;
+} DescriptionEntry;
+
+static MemoryContext cache_context = NULL;
+static HTAB *signatures;
+static HTAB *descriptions;
+static bool cache_stale = false;
+
+static void
+on_invalidation(Datum arg, int cacheid, uint32 hashvalue)
+{
+	cache_stale = true;
+}
+
+/* Makes the caches, or empties them if something has changed. */
+static void
+prepare_cache(void)
+{
+	static bool registered = false;
+	HASHCTL by_signature = {.keysize = SIGNATURE_CACHE_KEY,
+							.entrysize = sizeof(SignatureEntry)};
+	HASHCTL by_oid = {.keysize = sizeof(Oid), .entrysize = sizeof(DescriptionEntry)};
+
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(PROCOID, on_invalidation, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, on_invalidation, (Datum) 0);
+		CacheRegisterSyscacheCallback(TYPEOID, on_invalidation, (Datum) 0);
+		registered = true;
+	}
+	if (cache_context != NULL && !cache_stale)
+		return;
+	if (cache_context != NULL)
+		MemoryContextDelete(cache_context);
+	cache_context =
+		AllocSetContextCreate(TopMemoryContext, "bgjob functions", ALLOCSET_DEFAULT_SIZES);
+	by_signature.hcxt = by_oid.hcxt = cache_context;
+	signatures = hash_create("bgjob signatures", 64, &by_signature,
+							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	descriptions =
+		hash_create("bgjob functions", 64, &by_oid, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	cache_stale = false;
+}
+
+/* ---- describing ---- */
+
+static bool
+is_input(char mode)
+{
+	return mode == PROARGMODE_IN || mode == PROARGMODE_INOUT || mode == PROARGMODE_VARIADIC;
+}
+
+/* Fills in the input arguments and their defaults. */
+static void
+describe_arguments(BgjobFunction *function, HeapTuple tuple, char **names)
+{
+	bool isnull;
+	Datum defaults_text = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargdefaults, &isnull);
+	List *defaults =
+		isnull ? NIL : castNode(List, stringToNode(TextDatumGetCString(defaults_text)));
+	int first_default;
+
+	function->args = palloc0(Max(1, function->nall) * sizeof(BgjobArgument));
+	for (int i = 0; i < function->nall; i++)
+	{
+		BgjobArgument *arg = &function->args[function->nargs];
+
+		if (function->all_modes != NULL && !is_input(function->all_modes[i]))
+			continue;
+		arg->name = names != NULL && names[i][0] != '\0' ? names[i] : NULL;
+		arg->type = function->all_types[i];
+		function->nargs++;
+	}
+	first_default = function->nargs - list_length(defaults);
+	for (int i = first_default; i < function->nargs; i++)
+		function->args[i].default_expr = list_nth(defaults, i - first_default);
+}
+
+static BgjobFunction *
+describe(Oid func, HeapTuple tuple)
+{
+	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
+	BgjobFunction *function = palloc0(sizeof(BgjobFunction));
+	char **names;
+
+	function->oid = func;
+	function->signature = format_procedure(func);
+	function->procedure = form->prokind == PROKIND_PROCEDURE;
+	function->set = form->proretset;
+	function->result_type = form->prorettype;
+	function->variadic = OidIsValid(form->provariadic);
+	function->nall =
+		get_func_arg_info(tuple, &function->all_types, &names, &function->all_modes);
+	describe_arguments(function, tuple, names);
+	function->whole = function->nargs == 1 && !function->variadic &&
+					  (function->args[0].type == JSONOID || function->args[0].type == JSONBOID);
+	return function;
+}
+
+/*
+ * bgjob_function_describe returns what must be known of a function to call
+ * it. 42883 if it has gone.
+ */
+const BgjobFunction *
+bgjob_function_describe(Oid func)
+{
+	DescriptionEntry *entry;
+	MemoryContext old;
+	HeapTuple tuple;
+
+	prepare_cache();
+	entry = hash_search(descriptions, &func, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->function;
+
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(func));
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+						errmsg("function with OID %u does not exist", func)));
+	old = MemoryContextSwitchTo(cache_context);
+	entry = hash_search(descriptions, &func, HASH_ENTER, NULL);
+	entry->function = NULL;
+	entry->function = describe(func, tuple);
+	MemoryContextSwitchTo(old);
+	ReleaseSysCache(tuple);
+	return entry->function;
+}
+
+/* ---- looking up at enqueue ---- */
+
+/* Functions that cannot be a job, and why; NULL for those that can. */
+static const char *
+why_not(const BgjobFunction *function)
+{
+	for (int i = 0; i < function->nargs; i++)
+	{
+		if (IsPolymorphicType(function->args[i].type))
+			return "It has polymorphic arguments, whose types JSON values do not tell.";
+		if (get_typtype(function->args[i].type) == TYPTYPE_PSEUDO)
+			return "It has an argument of a pseudo-type.";
+	}
+	switch (function->result_type)
+	{
+		case TRIGGEROID:
+		case EVENT_TRIGGEROID:
+			return "It is a trigger function.";
+		case INTERNALOID:
+		case CSTRINGOID:
+			return "It returns a pseudo-type.";
+		default:
+			return NULL;
+	}
+}
+
+static void
+check_kind(Oid func, const char *name)
+{
+	char kind = get_func_prokind(func);
+	const BgjobFunction *function;
+	const char *reason;
+
+	if (kind != PROKIND_FUNCTION && kind != PROKIND_PROCEDURE)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" is an aggregate or a window function", name),
+			 errhint("A job calls a function or a procedure; use kind 'sql' for a query.")));
+	function = bgjob_function_describe(func);
+	reason = why_not(function);
+	if (reason != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("function %s cannot be called by a job", function->signature),
+						errdetail("%s", reason)));
+}
+
+static void
+unknown_function(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_FUNCTION),
+			 errmsg("function \"%s\" does not exist", name),
+			 errhint("Check its name and schema; it is looked up along the search_path.")));
+}
+
+/* A function given with the types of its arguments: just that one. */
+static Oid
+find_by_signature(const char *name)
+{
+	return DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(name)));
+}
+
+/* A function given by its name alone: the one that the arguments fit. */
+static Oid
+find_by_name(const char *name, const Jsonb *args)
+{
+	List *names = bgjob_qualified_name(name);
+	FuncCandidateList candidates =
+		FuncnameGetCandidates(names, -1, NIL, false, false, false, true);
+	Oid found = InvalidOid;
+	int fitting = 0;
+	StringInfoData signatures_text;
+
+	if (candidates == NULL)
+		unknown_function(name);
+	if (candidates->next == NULL)
+		return candidates->oid; /* the arguments are checked against it, with better messages */
+
+	initStringInfo(&signatures_text);
+	for (; candidates != NULL; candidates = candidates->next)
+	{
+		const BgjobFunction *function = bgjob_function_describe(candidates->oid);
+
+		appendStringInfo(&signatures_text, "%s%s", signatures_text.len > 0 ? ", " : "",
+						 function->signature);
+		if (why_not(function) != NULL || !bgjob_arguments_fit(function, args))
+			continue;
+		found = function->oid;
+		fitting++;
+	}
+	if (fitting == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the arguments fit no function named \"%s\"", name),
+						errdetail("There are %s.", signatures_text.data)));
+	if (fitting > 1)
+		ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_FUNCTION),
+						errmsg("function name \"%s\" is not unique", name),
+						errdetail("There are %s.", signatures_text.data),
+						errhint("Name the types of the arguments, such as %s.",
+								bgjob_function_describe(found)->signature)));
+	return found;
+}
+
+/*
+ * bgjob_function_check_execute raises 42501 unless a role may execute a
+ * function, and use its schema.
+ */
+void
+bgjob_function_check_execute(Oid func, Oid role)
+{
+	AclResult result = bgjob_schema_aclcheck(get_func_namespace(func), role, ACL_USAGE);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_SCHEMA, get_namespace_name(get_func_namespace(func)));
+	result = bgjob_function_aclcheck(func, role, ACL_EXECUTE);
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result,
+					   bgjob_function_is_procedure(func) ? OBJECT_PROCEDURE : OBJECT_FUNCTION,
+					   get_func_name(func));
+}
+
+/*
+ * bgjob_function_resolve returns the function that a name means, which may be
+ * qualified and may have the types of its arguments; "args" choose where a
+ * name alone is not unique. "role" is who will call it. Errors: 42883 there
+ * is none; 42725 several fit; 22023 none fits, or it cannot be a job; 42809
+ * an aggregate or window function; 42501 the role may not execute it.
+ */
+Oid
+bgjob_function_resolve(const char *name, const Jsonb *args, Oid role)
+{
+	size_t length = strlen(name);
+	Oid func = length > 0 && name[length - 1] == ')' ? find_by_signature(name)
+													 : find_by_name(name, args);
+
+	check_kind(func, name);
+	bgjob_function_check_execute(func, role);
+	return func;
+}
+
+/* bgjob_function_signature returns schema.name(types), which means the same under any search_path. */
+char *
+bgjob_function_signature(Oid func)
+{
+	return format_procedure_qualified(func);
+}
+
+/* ---- looking up at run time ---- */
+
+/*
+ * bgjob_function_find returns the function of a signature. 42883 if it has
+ * gone. The role of the worker may lack USAGE on its schema: then 42501.
+ */
+Oid
+bgjob_function_find(const char *signature)
+{
+	SignatureEntry *entry;
+	Oid func;
+
+	prepare_cache();
+	if (strlen(signature) >= SIGNATURE_CACHE_KEY)
+		return find_by_signature(signature);
+	entry = hash_search(signatures, signature, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->func;
+	func = find_by_signature(signature);
+	prepare_cache(); /* the look-up may have received invalidations */
+	entry = hash_search(signatures, signature, HASH_ENTER, NULL);
+	entry->func = func;
+	return func;
+}
+
+/* bgjob_function_is_procedure tells whether it is called by CALL. */
+bool
+bgjob_function_is_procedure(Oid func)
+{
+	return bgjob_function_describe(func)->procedure;
+}

@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * function.h
+ *	  The function that a job means: found by name, remembered by signature.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_RUN_FUNCTION_H
+#define BGJOB_RUN_FUNCTION_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+/* An input argument of a function. */
+typedef struct BgjobArgument
+{
+	const char *name; /* NULL: it has none */
+	Oid type;
+	Node *default_expr; /* NULL: none */
+} BgjobArgument;
+
+/* What must be known of a function to call it. In the caller's memory context. */
+typedef struct BgjobFunction
+{
+	Oid oid;
+	const char *signature; /* for messages */
+	bool procedure;
+	bool set; /* returns a set */
+	Oid result_type;
+	bool variadic; /* the last argument collects the rest */
+	bool whole;    /* takes its arguments whole, as one json value */
+	int nargs;     /* input arguments */
+	BgjobArgument *args;
+	int nall; /* with those that are only output, in the order of declaration */
+	Oid *all_types;
+	char *all_modes; /* NULL: all are input */
+} BgjobFunction;
+
+extern Oid bgjob_function_resolve(const char *name, const Jsonb *args, Oid role);
+extern char *bgjob_function_signature(Oid func);
+extern Oid bgjob_function_find(const char *signature);
+extern bool bgjob_function_is_procedure(Oid func);
+extern const BgjobFunction *bgjob_function_describe(Oid func);
+extern void bgjob_function_check_execute(Oid func, Oid role);
+
+#endif /* BGJOB_RUN_FUNCTION_H */

@@ -1,0 +1,251 @@
+/*-------------------------------------------------------------------------
+ *
+ * invoke.c
+ *	  Calling the function or procedure of a job.
+ *
+ * The call is built as an expression tree around the function's OID, never as
+ * text: it is exactly the function that was found, whatever else has the same
+ * name. A plain function is evaluated as an expression, which is all that a
+ * SELECT of it would do in the end; a set-returning one is the target list of
+ * a query; a procedure is a CALL at top level in a portal, so that it may
+ * commit.
+ *
+ * The server's executor checks EXECUTE for the current user when it prepares
+ * the call; the schema's USAGE is checked here.
+ *
+ * Runs in workers, inside a transaction that is no block.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/params.h"
+#include "optimizer/optimizer.h"
+#include "run/arguments.h"
+#include "run/function.h"
+#include "run/invoke.h"
+#include "run/tojson.h"
+#include "tcop/pquery.h"
+#include "tcop/tcopprot.h"
+#include "utils/lsyscache.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
+
+/* ---- building the call ---- */
+
+static Expr *
+constant(Oid type, const BgjobValue *value)
+{
+	int16 length;
+	bool byval;
+
+	get_typlenbyval(type, &length, &byval);
+	return (Expr *) makeConst(type, -1, get_typcollation(type), length, value->value,
+							  value->isnull, byval);
+}
+
+/* The input arguments as expressions: what was given, else the default. */
+static List *
+input_expressions(const BgjobFunction *function, const BgjobValue *values)
+{
+	List *expressions = NIL;
+
+	for (int i = 0; i < function->nargs; i++)
+	{
+		const BgjobArgument *arg = &function->args[i];
+		Expr *expression = values[i].given
+							   ? constant(arg->type, &values[i])
+							   : expression_planner((Expr *) copyObject(arg->default_expr));
+
+		expressions = lappend(expressions, expression);
+	}
+	return expressions;
+}
+
+/* The collation that the call would have as a statement: that of its first argument that has one. */
+static Oid
+input_collation(List *expressions)
+{
+	ListCell *cell;
+
+	foreach (cell, expressions)
+		if (OidIsValid(exprCollation(lfirst(cell))))
+			return exprCollation(lfirst(cell));
+	return InvalidOid;
+}
+
+static FuncExpr *
+build_call(const BgjobFunction *function, List *expressions)
+{
+	FuncExpr *call = makeFuncExpr(function->oid, function->result_type, expressions,
+								  get_typcollation(function->result_type),
+								  input_collation(expressions), COERCE_EXPLICIT_CALL);
+
+	call->funcretset = function->set;
+	call->funcvariadic = function->variadic;
+	return call;
+}
+
+/* ---- plain functions ---- */
+
+static Jsonb *
+call_function(const BgjobFunction *function, List *expressions)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	EState *estate = CreateExecutorState();
+	ExprContext *context = GetPerTupleExprContext(estate);
+	ExprState *state;
+	Jsonb *result = NULL;
+	bool isnull;
+	Datum value;
+
+	MemoryContextSwitchTo(estate->es_query_cxt);
+	state = ExecInitExpr((Expr *) build_call(function, expressions), NULL);
+	value = ExecEvalExprSwitchContext(state, context, &isnull);
+	MemoryContextSwitchTo(caller);
+	if (!isnull && function->result_type != VOIDOID)
+		result = bgjob_to_jsonb(value, function->result_type);
+	FreeExecutorState(estate);
+	return result;
+}
+
+/* ---- functions that return a set ---- */
+
+static Jsonb *
+call_set_function(const BgjobFunction *function, List *expressions)
+{
+	Query *query = makeNode(Query);
+	DestReceiver *receiver = bgjob_rows_receiver(BGJOB_ROWS_VALUES);
+	PlannedStmt *plan;
+	QueryDesc *desc;
+
+	query->commandType = CMD_SELECT;
+	query->canSetTag = true;
+	query->hasTargetSRFs = true;
+	query->jointree = makeFromExpr(NIL, NULL);
+	query->targetList = list_make1(
+		makeTargetEntry((Expr *) build_call(function, expressions), 1, "result", false));
+	plan = pg_plan_query(query, debug_query_string ? debug_query_string : "", 0, NULL);
+	desc = CreateQueryDesc(plan, debug_query_string ? debug_query_string : "",
+						   GetActiveSnapshot(), InvalidSnapshot, receiver, NULL, NULL, 0);
+	ExecutorStart(desc, 0);
+	bgjob_executor_run(desc);
+	ExecutorFinish(desc);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	return bgjob_rows_result(receiver);
+}
+
+/* ---- procedures ---- */
+
+/* The output arguments of a CALL: nulls for what is only output, the inputs that are output too. */
+static List *
+output_expressions(const BgjobFunction *function, List *inputs)
+{
+	List *outputs = NIL;
+	int input = 0;
+
+	for (int i = 0; function->all_modes != NULL && i < function->nall; i++)
+		switch (function->all_modes[i])
+		{
+			case PROARGMODE_OUT:
+				outputs =
+					lappend(outputs, makeNullConst(function->all_types[i], -1,
+												   get_typcollation(function->all_types[i])));
+				break;
+			case PROARGMODE_INOUT:
+				outputs = lappend(outputs, copyObject(list_nth(inputs, input)));
+				input++;
+				break;
+			default:
+				input++;
+				break;
+		}
+	return outputs;
+}
+
+/*
+ * bgjob_run_in_portal runs planned statements as one statement at top level,
+ * as if a client had sent it: they may be ones that end transactions. Rows go
+ * to the receiver. The plans must live until it returns.
+ */
+void
+bgjob_run_in_portal(List *plans, ParamListInfo params, const char *source, CommandTag tag,
+					DestReceiver *receiver)
+{
+	Portal portal = CreatePortal("", true, true);
+	QueryCompletion completion;
+
+	portal->visible = false;
+	InitializeQueryCompletion(&completion);
+	PortalDefineQuery(portal, NULL, source, tag, plans, NULL);
+	PortalStart(portal, params, 0, InvalidSnapshot);
+	bgjob_portal_run(portal, receiver, &completion);
+	PortalDrop(portal, false);
+}
+
+static Jsonb *
+call_procedure(const BgjobFunction *function, List *expressions)
+{
+	CallStmt *stmt = makeNode(CallStmt);
+	PlannedStmt *plan = makeNode(PlannedStmt);
+	DestReceiver *receiver = bgjob_rows_receiver(BGJOB_ROWS_ONE);
+
+	stmt->funccall = makeFuncCall(
+		list_make2(makeString(get_namespace_name(get_func_namespace(function->oid))),
+				   makeString(get_func_name(function->oid))),
+		NIL, COERCE_EXPLICIT_CALL, -1);
+	stmt->funcexpr = build_call(function, expressions);
+	stmt->outargs = output_expressions(function, expressions);
+	plan->commandType = CMD_UTILITY;
+	plan->canSetTag = true;
+	plan->utilityStmt = (Node *) stmt;
+	plan->stmt_location = -1;
+	bgjob_run_in_portal(list_make1(plan), NULL,
+						debug_query_string ? debug_query_string : "CALL", CMDTAG_CALL,
+						receiver);
+	return bgjob_rows_result(receiver);
+}
+
+/*
+ * bgjob_invoke calls a function or procedure as the current user and returns
+ * its result as jsonb, in the current memory context: NULL for void, SQL null
+ * and procedures without output; an array for a set; an object for a row.
+ * Errors: what bgjob_arguments_bind raises, 42501, and whatever the function
+ * raises.
+ */
+Jsonb *
+bgjob_invoke(Oid func, const Jsonb *args)
+{
+	const BgjobFunction *function = bgjob_function_describe(func);
+	BgjobFunction copy = *function; /* the cache may be emptied while the function runs */
+	List *expressions;
+	Jsonb *result;
+
+	bgjob_function_check_execute(func, GetUserId());
+	PushActiveSnapshot(GetTransactionSnapshot());
+	expressions = input_expressions(&copy, bgjob_arguments_bind(&copy, args));
+	if (copy.procedure)
+	{
+		if (copy.all_modes != NULL)
+		{
+			copy.all_types = memcpy(palloc(copy.nall * sizeof(Oid)), copy.all_types,
+									copy.nall * sizeof(Oid));
+			copy.all_modes = memcpy(palloc(copy.nall), copy.all_modes, copy.nall);
+		}
+		PopActiveSnapshot();
+		return call_procedure(&copy, expressions);
+	}
+	result =
+		copy.set ? call_set_function(&copy, expressions) : call_function(&copy, expressions);
+	PopActiveSnapshot();
+	return result;
+}

@@ -1,0 +1,130 @@
+-- bgjob's tables. They are private: the views are the contract, and the tables may change between versions.
+-- Only src/store (in C) and the views (in SQL) name them.
+
+-- complain if the script is sourced in psql, rather than by CREATE EXTENSION
+\echo Use "CREATE EXTENSION bgjob" to load this file. \quit
+
+-- Nothing below is looked up in a schema that others may have put something into.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+CREATE SCHEMA bgjob;
+
+CREATE SEQUENCE bgjob.job_id_seq;
+CREATE SEQUENCE bgjob.settings_id_seq;
+
+-- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in bgjob.state.
+-- The order of the columns is that of the enum in src/store/job.c.
+CREATE TABLE bgjob.job (
+    id bigint NOT NULL,
+    pos bigint NOT NULL,                -- its place in the queue, from the same sequence as id
+    created_at timestamptz NOT NULL,
+    entered_at timestamptz,             -- since when it waits (enqueued, scheduled, awaiting); null: that is in bgjob.state
+    run_at timestamptz,
+    started_at timestamptz,
+    finished_at timestamptz,
+    settings_id bigint,                 -- of bgjob.settings
+    run_as regrole NOT NULL,
+    retries integer NOT NULL,
+    max_retries integer NOT NULL,
+    interruptions integer NOT NULL,
+    crashes integer NOT NULL,
+    states integer NOT NULL,            -- entries in bgjob.state
+    worker_pid integer,
+    priority smallint NOT NULL,
+    kind "char" NOT NULL,
+    state "char" NOT NULL,
+    timeout interval,
+    retention interval,
+    queue text COLLATE "C" NOT NULL,
+    job text NOT NULL,                  -- as the caller gave it
+    func text,                          -- the function that it means: schema.name(types)
+    args jsonb,
+    entry_reason text,                  -- why it waits
+    reason text,                        -- why it is in the state that it is in
+    error jsonb,
+    result jsonb,
+    custom_settings jsonb,
+    unique_key text,
+    sequence_key text,
+    limits text[],
+    batch_id bigint,
+    recurring_name text,
+    after bigint[],
+    tags text[],
+    parameters jsonb,
+    CONSTRAINT job_pkey PRIMARY KEY (id)
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.1);
+
+-- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
+CREATE TABLE bgjob.queue (
+    role regrole NOT NULL,
+    queue text COLLATE "C" NOT NULL,
+    priority smallint NOT NULL,
+    pos bigint NOT NULL,
+    job bigint NOT NULL,
+    CONSTRAINT queue_pkey PRIMARY KEY (role, queue, priority, pos)
+) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_cost_delay = 0);
+
+-- What will be able to run at a known time.
+CREATE TABLE bgjob.schedule (
+    at timestamptz NOT NULL,
+    job bigint NOT NULL,
+    queue text COLLATE "C" NOT NULL,
+    CONSTRAINT schedule_pkey PRIMARY KEY (at, job)
+);
+
+-- What has failed and waits for somebody to act.
+CREATE TABLE bgjob.failure (
+    job bigint NOT NULL,
+    queue text COLLATE "C" NOT NULL,
+    CONSTRAINT failure_pkey PRIMARY KEY (job)
+);
+
+-- Jobs whose claim had to be committed before they could be performed, and the process that has them.
+CREATE TABLE bgjob.claim (
+    job bigint NOT NULL,
+    pid integer NOT NULL,
+    started_at timestamptz NOT NULL,    -- of the process: a pid alone may be given to another
+    CONSTRAINT claim_pkey PRIMARY KEY (job)
+);
+
+-- History: the transitions that the row of the job does not tell itself. Append-only.
+CREATE TABLE bgjob.state (
+    job bigint NOT NULL,
+    seq integer NOT NULL,
+    state "char" NOT NULL,
+    at timestamptz NOT NULL,
+    reason text,
+    data jsonb,
+    CONSTRAINT state_pkey PRIMARY KEY (job, seq)
+);
+
+-- Captured settings, each combination stored once (by and large: two sessions may store the same one at the same time).
+CREATE TABLE bgjob.settings (
+    id bigint NOT NULL,
+    hash bigint NOT NULL,
+    settings jsonb NOT NULL,
+    CONSTRAINT settings_pkey PRIMARY KEY (id)
+);
+CREATE INDEX settings_hash_idx ON bgjob.settings (hash);
+
+-- Finished jobs that have been removed, for the totals. Append-only; the scheduler adds the rows up now and then.
+CREATE TABLE bgjob.total (
+    state "char" NOT NULL,
+    jobs bigint NOT NULL
+);
+
+-- The database that these tables belong to. In a copy of it (CREATE DATABASE ... TEMPLATE) nothing runs until bgjob_adopt().
+CREATE TABLE bgjob.installation (
+    database oid NOT NULL
+);
+INSERT INTO bgjob.installation SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+
+-- A dump takes jobs, history and settings along, but not what can run now: restored jobs stay put until bgjob_adopt().
+-- Jobs of roles that have been dropped stay behind: their number may be another role's where the dump is restored.
+SELECT pg_catalog.pg_extension_config_dump('bgjob.job_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.settings_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.job', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.state', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.settings', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.total', '');

@@ -1,0 +1,116 @@
+-- The functions, in the extension's schema. Who may call them is asked by the functions themselves: USAGE on schema bgjob.
+
+CREATE FUNCTION @extschema@.bgjob_enqueue(
+    job text, args jsonb DEFAULT NULL,
+    kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
+    delay interval DEFAULT NULL, run_at timestamptz DEFAULT NULL,
+    max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
+    unique_key text DEFAULT NULL, on_duplicate text DEFAULT 'skip',
+    sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL,
+    after bigint[] DEFAULT NULL, after_batch bigint DEFAULT NULL, condition text DEFAULT 'succeeded',
+    batch bigint DEFAULT NULL, run_as text DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL)
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_enqueue IS 'puts a background job in; it exists, and runs, when the transaction commits';
+
+CREATE FUNCTION @extschema@.bgjob_enqueue_many(
+    job text, args jsonb[],
+    kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
+    delay interval DEFAULT NULL, run_at timestamptz DEFAULT NULL,
+    max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
+    unique_key text DEFAULT NULL, on_duplicate text DEFAULT 'skip',
+    sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL,
+    after bigint[] DEFAULT NULL, after_batch bigint DEFAULT NULL, condition text DEFAULT 'succeeded',
+    batch bigint DEFAULT NULL, run_as text DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_enqueue_many IS 'puts in one background job for each element of args';
+
+CREATE FUNCTION @extschema@.bgjob_enqueue_trigger()
+    RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_enqueue_trigger IS 'trigger function: a background job for each changed row';
+
+CREATE FUNCTION @extschema@.bgjob_delete(id bigint, from_state text DEFAULT NULL)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_delete IS 'deletes a job; one that is running is cancelled';
+
+CREATE FUNCTION @extschema@.bgjob_requeue(id bigint, from_state text DEFAULT NULL)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_requeue IS 'has a job run now, whatever its state; one that is running is cancelled first';
+
+CREATE FUNCTION @extschema@.bgjob_reschedule(id bigint, run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL, from_state text DEFAULT NULL)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_reschedule IS 'has a job run at a time, whatever its state';
+
+CREATE FUNCTION @extschema@.bgjob_wait(id bigint, timeout interval DEFAULT NULL)
+    RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_wait IS 'sleeps until a job has succeeded, failed or been deleted, and returns which; null when the time is up';
+
+CREATE FUNCTION @extschema@.bgjob_result(id bigint)
+    RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_result IS 'the result of a job that has succeeded';
+
+CREATE FUNCTION @extschema@.bgjob_purge(state text, older_than interval DEFAULT '0')
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_purge IS 'removes jobs that ended in a state longer ago; returns their number';
+
+CREATE FUNCTION @extschema@.bgjob_current_id()
+    RETURNS bigint LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_current_id IS 'the id of the job that this session performs; null outside of one';
+
+CREATE FUNCTION @extschema@.bgjob_adopt()
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_adopt IS 'has the waiting jobs of a restored or copied database performed here; returns their number';
+
+-- What the views need; in schema bgjob, which every reader of the views calls through them: they show nobody more than the views do.
+
+CREATE FUNCTION bgjob.may_see(role regrole)
+    RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'bgjob_may_see_sql';
+COMMENT ON FUNCTION bgjob.may_see IS 'whether the current user sees the jobs of a role';
+
+CREATE FUNCTION bgjob.state_name(state "char")
+    RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE state WHEN 'e' THEN 'enqueued' WHEN 's' THEN 'scheduled' WHEN 'a' THEN 'awaiting' WHEN 'p' THEN 'processing'
+                      WHEN 'k' THEN 'succeeded' WHEN 'f' THEN 'failed' WHEN 'd' THEN 'deleted' END;
+COMMENT ON FUNCTION bgjob.state_name IS 'the name of a state that the tables store as a letter';
+
+CREATE FUNCTION bgjob.milliseconds(duration interval)
+    RETURNS numeric LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN pg_catalog.round(EXTRACT(epoch FROM duration) OPERATOR(pg_catalog.*) 1000, 3);
+COMMENT ON FUNCTION bgjob.milliseconds IS 'a duration in milliseconds';
+
+CREATE FUNCTION bgjob.worker_slots(
+    OUT pid integer, OUT role regrole, OUT started_at timestamptz, OUT job bigint, OUT job_started_at timestamptz,
+    OUT jobs_done bigint, OUT retiring boolean, OUT memory_bytes bigint)
+    RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'bgjob_worker_slots';
+COMMENT ON FUNCTION bgjob.worker_slots IS 'the workers of this database that the current user may see';
+
+CREATE FUNCTION bgjob.server(
+    OUT workers integer, OUT busy integer, OUT started_at timestamptz, OUT heartbeat_at timestamptz, OUT running boolean)
+    RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_server_row';
+COMMENT ON FUNCTION bgjob.server IS 'server "default" in this database';
+
+CREATE FUNCTION bgjob.counts(
+    OUT enqueued bigint, OUT scheduled bigint, OUT awaiting bigint, OUT processing bigint,
+    OUT succeeded bigint, OUT failed bigint, OUT deleted bigint, OUT retries bigint)
+    RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_counts';
+COMMENT ON FUNCTION bgjob.counts IS 'how many jobs there are in each state';
+
+CREATE FUNCTION bgjob.server_count()
+    RETURNS integer LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_server_count';
+COMMENT ON FUNCTION bgjob.server_count IS 'how many servers there are in this database';
+
+CREATE FUNCTION bgjob.installed()
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bgjob_installed';
+COMMENT ON FUNCTION bgjob.installed IS 'announces the extension; for its script alone';
+REVOKE ALL ON FUNCTION bgjob.installed() FROM PUBLIC;
+
+-- A subscriber of FOR ALL TABLES must not run the publisher's jobs again: what is applied there does not become ready.
+CREATE FUNCTION bgjob.ignore_row()
+    RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+COMMENT ON FUNCTION bgjob.ignore_row IS 'trigger function: the row is not stored';
+REVOKE ALL ON FUNCTION bgjob.ignore_row() FROM PUBLIC;
+CREATE TRIGGER not_on_subscribers BEFORE INSERT ON bgjob.queue FOR EACH ROW EXECUTE FUNCTION bgjob.ignore_row();
+ALTER TABLE bgjob.queue ENABLE REPLICA TRIGGER not_on_subscribers;
+CREATE TRIGGER not_on_subscribers BEFORE INSERT ON bgjob.schedule FOR EACH ROW EXECUTE FUNCTION bgjob.ignore_row();
+ALTER TABLE bgjob.schedule ENABLE REPLICA TRIGGER not_on_subscribers;
+CREATE TRIGGER not_on_subscribers BEFORE INSERT ON bgjob.claim FOR EACH ROW EXECUTE FUNCTION bgjob.ignore_row();
+ALTER TABLE bgjob.claim ENABLE REPLICA TRIGGER not_on_subscribers;

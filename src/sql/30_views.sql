@@ -1,0 +1,155 @@
+-- The views: the contract. Each shows what the current user may see; security_barrier keeps a function in the
+-- reader's own conditions from seeing more.
+
+CREATE VIEW bgjob.jobs WITH (security_barrier) AS
+SELECT j.id,
+       CASE j.kind WHEN 'f' THEN 'function' WHEN 's' THEN 'sql' ELSE 'external' END AS kind,
+       j.job,
+       j.args,
+       j.queue::text AS queue,
+       j.priority::integer AS priority,
+       CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN 'processing' ELSE bgjob.state_name(j.state) END AS state,
+       CASE WHEN w.job IS NOT NULL OR j.state = 'p' THEN NULL
+            WHEN j.state IN ('e', 's', 'a') THEN j.entry_reason ELSE j.reason END AS reason,
+       j.created_at,
+       j.run_at,
+       coalesce(w.job_started_at, j.started_at) AS started_at,
+       j.finished_at,
+       j.retries,
+       j.max_retries,
+       j.interruptions,
+       j.run_as,
+       j.error,
+       j.result,
+       NULL::numeric AS progress,
+       NULL::text AS progress_message,
+       CASE WHEN coalesce(w.job_started_at, j.started_at) IS NOT NULL THEN 'default' END AS server,
+       coalesce(w.pid, j.worker_pid) AS worker_pid,
+       j.unique_key,
+       j.sequence_key,
+       j.limits,
+       j.batch_id,
+       j.recurring_name,
+       j.after,
+       j.tags,
+       j.parameters,
+       coalesce(s.settings, '{}') || coalesce(j.custom_settings, '{}') AS settings,
+       j.timeout,
+       CASE WHEN j.state = 'f' AND current_setting('bgjob.retention_failed') <> '-1'
+            THEN j.finished_at + coalesce(j.retention, current_setting('bgjob.retention_failed')::interval)
+            WHEN j.state IN ('k', 'd') AND current_setting('bgjob.retention') <> '-1'
+            THEN j.finished_at + coalesce(j.retention, current_setting('bgjob.retention')::interval) END AS expires_at
+FROM bgjob.job j
+LEFT JOIN bgjob.worker_slots() w ON w.job = j.id
+LEFT JOIN bgjob.settings s ON s.id = j.settings_id
+WHERE bgjob.may_see(j.run_as);
+COMMENT ON VIEW bgjob.jobs IS 'jobs, and where they stand';
+
+CREATE VIEW bgjob.job_states WITH (security_barrier) AS
+SELECT h.job_id, h.seq, h.state, h.reason, h.at, h.data
+FROM bgjob.job j
+LEFT JOIN bgjob.worker_slots() w ON w.job = j.id AND j.state = 'e'
+CROSS JOIN LATERAL (
+    -- what the row no longer tells
+    SELECT s.job AS job_id, s.seq, bgjob.state_name(s.state) AS state, s.reason, s.at,
+           coalesce(s.data, CASE WHEN s.state IN ('a', 'd') THEN '{}'::jsonb END) AS data
+    FROM bgjob.state s WHERE s.job = j.id
+    UNION ALL
+    -- since when it waited
+    SELECT j.id, j.states + 1,
+           CASE WHEN j.state IN ('s', 'a') THEN bgjob.state_name(j.state) ELSE 'enqueued' END,
+           j.entry_reason, j.entered_at,
+           CASE j.state WHEN 's' THEN jsonb_build_object('run_at', j.run_at) WHEN 'a' THEN '{}'
+                        ELSE jsonb_build_object('queue', j.queue) END
+    WHERE j.entered_at IS NOT NULL
+    UNION ALL
+    -- the attempt
+    SELECT j.id, j.states + (j.entered_at IS NOT NULL)::integer + 1, 'processing', NULL,
+           coalesce(w.job_started_at, j.started_at),
+           jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', j.retries + 1)
+    WHERE coalesce(w.job_started_at, j.started_at) IS NOT NULL
+    UNION ALL
+    -- and its end
+    SELECT j.id, j.states + (j.entered_at IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
+           bgjob.state_name(j.state), j.reason, j.finished_at,
+           CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob.milliseconds(j.finished_at - j.started_at),
+                                                         'latency_ms', bgjob.milliseconds(j.started_at - j.entered_at))
+                        WHEN 'f' THEN j.error ELSE '{}' END
+    WHERE j.state IN ('k', 'f', 'd')
+) h
+WHERE bgjob.may_see(j.run_as);
+COMMENT ON VIEW bgjob.job_states IS 'every state that a job has been in';
+
+CREATE VIEW bgjob.queues WITH (security_barrier) AS
+WITH ready AS (
+    SELECT q.queue::text AS queue, count(*) AS jobs, count(w.job) AS running
+    FROM bgjob.queue q LEFT JOIN bgjob.worker_slots() w ON w.job = q.job
+    WHERE bgjob.may_see(q.role) GROUP BY 1
+), claimed AS (
+    SELECT j.queue::text AS queue, count(*) AS jobs
+    FROM bgjob.claim c JOIN bgjob.job j ON j.id = c.job WHERE bgjob.may_see(j.run_as) GROUP BY 1
+), scheduled AS (
+    SELECT s.queue::text AS queue, count(*) AS jobs
+    FROM bgjob.schedule s JOIN bgjob.job j ON j.id = s.job WHERE bgjob.may_see(j.run_as) GROUP BY 1
+), failed AS (
+    SELECT f.queue::text AS queue, count(*) AS jobs
+    FROM bgjob.failure f JOIN bgjob.job j ON j.id = f.job WHERE bgjob.may_see(j.run_as) GROUP BY 1
+), oldest AS (
+    SELECT l.queue::text AS queue, min(j.entered_at) AS at
+    FROM (SELECT role, queue, priority, min(pos) AS pos FROM bgjob.queue
+          WHERE job NOT IN (SELECT w.job FROM bgjob.worker_slots() w WHERE w.job IS NOT NULL) GROUP BY 1, 2, 3) l
+    JOIN bgjob.queue q USING (role, queue, priority, pos) JOIN bgjob.job j ON j.id = q.job
+    WHERE bgjob.may_see(l.role) GROUP BY 1
+), names AS (
+    SELECT queue FROM ready UNION SELECT queue FROM claimed UNION SELECT queue FROM scheduled UNION SELECT queue FROM failed
+    UNION SELECT 'default'
+)
+SELECT n.queue,
+       false AS paused,
+       coalesce(ready.jobs - ready.running, 0) AS enqueued,
+       coalesce(ready.running, 0) + coalesce(claimed.jobs, 0) AS processing,
+       coalesce(scheduled.jobs, 0) AS scheduled,
+       coalesce(failed.jobs, 0) AS failed,
+       oldest.at AS oldest_enqueued_at,
+       NULL::integer AS max_running,
+       NULL::integer AS group_size
+FROM names n
+LEFT JOIN ready USING (queue) LEFT JOIN claimed USING (queue) LEFT JOIN scheduled USING (queue)
+LEFT JOIN failed USING (queue) LEFT JOIN oldest USING (queue);
+COMMENT ON VIEW bgjob.queues IS 'queues that have jobs, and how many';
+
+CREATE VIEW bgjob.servers WITH (security_barrier) AS
+SELECT 'default'::text AS name,
+       'internal'::text AS kind,
+       string_to_array(replace(replace(current_setting('bgjob.queues'), ' ', ''), '"', ''), ',') AS queues,
+       s.workers,
+       s.busy,
+       s.started_at,
+       s.heartbeat_at,
+       false AS paused
+FROM bgjob.server() s
+WHERE s.running;
+COMMENT ON VIEW bgjob.servers IS 'the pools of workers of this database';
+
+CREATE VIEW bgjob.workers WITH (security_barrier) AS
+SELECT w.pid,
+       'default'::text AS server,
+       w.role,
+       CASE WHEN w.retiring THEN 'leaving' WHEN w.job IS NOT NULL THEN 'busy' ELSE 'idle' END AS state,
+       w.job AS job_id,
+       w.started_at,
+       w.jobs_done,
+       w.memory_bytes
+FROM bgjob.worker_slots() w
+WHERE bgjob.may_see(w.role);
+COMMENT ON VIEW bgjob.workers IS 'the processes that perform jobs in this database';
+
+CREATE VIEW bgjob.stats WITH (security_barrier) AS
+SELECT bgjob.server_count()::bigint AS servers,
+       (SELECT count(*) FROM bgjob.worker_slots()) AS workers,
+       c.enqueued, c.scheduled, c.awaiting, c.processing, c.succeeded, c.failed, c.deleted, c.retries,
+       0::bigint AS recurring
+FROM bgjob.counts() c;
+COMMENT ON VIEW bgjob.stats IS 'how much there is of everything; succeeded and deleted count all there ever were';
+
+GRANT SELECT ON bgjob.jobs, bgjob.job_states, bgjob.queues, bgjob.servers, bgjob.workers, bgjob.stats TO PUBLIC;

@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * count.h
+ *	  How many jobs are in each state.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_COUNT_H
+#define BGJOB_STORE_COUNT_H
+
+#include "postgres.h"
+
+#include "base/registry.h"
+
+extern void bgjob_count_jobs(BgjobDatabase *entry);
+extern void bgjob_count_tables(int64 *counts);
+
+#endif /* BGJOB_STORE_COUNT_H */

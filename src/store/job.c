@@ -1,0 +1,455 @@
+/*-------------------------------------------------------------------------
+ *
+ * job.c
+ *	  A job: its row, and the one function that changes its state.
+ *
+ * THE ROW TELLS THE CURRENT ATTEMPT. A job that is enqueued, performed and
+ * succeeds is inserted once and updated once, and no history is written at
+ * all: since when it waited, when it was started and by whom, when it ended
+ * and how are columns of the row, from which the view bgjob.job_states makes
+ * the entries. Only when a job goes on from there (a retry, a requeue, a due
+ * time) are these entries moved to bgjob.state ("archived") before the row
+ * takes new ones. bgjob.job.states counts the archived ones.
+ *
+ * The entries that a row stands for, in this order:
+ *	 waiting    if entered_at is set: scheduled or awaiting if that is the
+ *	            state, else enqueued; reason in entry_reason
+ *	 processing if started_at is set
+ *	 the end    if the state is succeeded, failed or deleted
+ *
+ * Runs in any process, inside a transaction. It names no column by a string
+ * and calls nothing that a job could have replaced.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "base/change.h"
+#include "catalog/pg_type.h"
+#include "rules/clock.h"
+#include "store/history.h"
+#include "store/job.h"
+#include "store/queue.h"
+#include "store/schedule.h"
+#include "store/sidetables.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* bgjob_job_jsonb returns a jsonb column, NULL if it is null. */
+Jsonb *
+bgjob_job_jsonb(const BgjobJob *job, BgjobColumn column)
+{
+	return bgjob_job_is_null(job, column) ? NULL : DatumGetJsonbP(bgjob_job_datum(job, column));
+}
+
+static TimestampTz
+get_time(const BgjobJob *job, BgjobColumn column)
+{
+	return DatumGetTimestampTz(bgjob_job_datum(job, column));
+}
+
+static void
+set_time(BgjobJob *job, BgjobColumn column, TimestampTz at)
+{
+	bgjob_job_set(job, column, TimestampTzGetDatum(at));
+}
+
+static void
+set_text(BgjobJob *job, BgjobColumn column, const char *text)
+{
+	if (text != NULL)
+		bgjob_job_set(job, column, CStringGetTextDatum(text));
+	else
+		bgjob_job_set_null(job, column);
+}
+
+static void
+set_jsonb(BgjobJob *job, BgjobColumn column, const Jsonb *value)
+{
+	if (value != NULL)
+		bgjob_job_set(job, column, JsonbPGetDatum(value));
+	else
+		bgjob_job_set_null(job, column);
+}
+
+static const char *
+get_text(const BgjobJob *job, BgjobColumn column)
+{
+	return bgjob_job_is_null(job, column) ? NULL
+										  : TextDatumGetCString(bgjob_job_datum(job, column));
+}
+
+/* Copies what is passed by reference out of the slot's buffer and decodes the often used columns. */
+static void
+decode(BgjobJob *job, TupleTableSlot *slot)
+{
+	TupleDesc desc = slot->tts_tupleDescriptor;
+
+	slot_getallattrs(slot);
+	for (int i = 0; i < BGJOB_NCOLUMNS; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		job->nulls[i] = slot->tts_isnull[i];
+		job->values[i] = slot->tts_values[i];
+		if (!attribute->attbyval && !job->nulls[i])
+			job->values[i] =
+				datumCopy(slot->tts_values[i], attribute->attbyval, attribute->attlen);
+	}
+	job->tid = slot->tts_tid;
+	job->id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_ID));
+	job->pos = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POS));
+	job->state = bgjob_state_by_letter(DatumGetChar(bgjob_job_datum(job, BGJOB_C_STATE)));
+	job->kind = (BgjobKind) DatumGetChar(bgjob_job_datum(job, BGJOB_C_KIND));
+	job->run_as = DatumGetObjectId(bgjob_job_datum(job, BGJOB_C_RUN_AS));
+	job->priority = DatumGetInt16(bgjob_job_datum(job, BGJOB_C_PRIORITY));
+	job->retries = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_RETRIES));
+	job->max_retries = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_MAX_RETRIES));
+	job->crashes = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_CRASHES));
+	job->queue = get_text(job, BGJOB_C_QUEUE);
+	job->job = get_text(job, BGJOB_C_JOB);
+	job->func = get_text(job, BGJOB_C_FUNC);
+}
+
+/* bgjob_job_load takes a job out of rel->slot, which holds its row. */
+void
+bgjob_job_load(BgjobRel *rel, BgjobJob *job)
+{
+	decode(job, rel->slot);
+	ExecClearTuple(rel->slot);
+}
+
+/* bgjob_job_read reads a job as it is at this moment. False if there is none of that id. */
+bool
+bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	bool found;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan = bgjob_scan_begin(rel, "job_pkey", snapshot, &key, 1);
+	found = bgjob_scan_next(scan);
+	if (found)
+		bgjob_job_load(rel, job);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * bgjob_job_lock locks the row of a job that has just been read, waiting for
+ * others who change it. False if it has been changed or removed meanwhile:
+ * the caller reads again.
+ */
+bool
+bgjob_job_lock(BgjobRel *rel, BgjobJob *job)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TM_FailureData failure;
+	TM_Result result;
+
+	result =
+		table_tuple_lock(rel->rel, &job->tid, snapshot, rel->slot, GetCurrentCommandId(true),
+						 LockTupleExclusive, LockWaitBlock, 0, &failure);
+	ExecClearTuple(rel->slot);
+	UnregisterSnapshot(snapshot);
+	return result == TM_Ok;
+}
+
+/* bgjob_job_inserted_by_me tells whether the running transaction has itself inserted a job. */
+bool
+bgjob_job_inserted_by_me(BgjobRel *rel, int64 id)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	bool mine = false;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan = bgjob_scan_begin(rel, "job_pkey", snapshot, &key, 1);
+	if (bgjob_scan_next(scan))
+	{
+		bool isnull;
+		Datum xmin = slot_getsysattr(rel->slot, MinTransactionIdAttributeNumber, &isnull);
+
+		mine = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
+		ExecClearTuple(rel->slot);
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return mine;
+}
+
+/* ---- the entries of history that a row stands for ---- */
+
+static void
+archive_entry(BgjobJob *job, BgjobState state, TimestampTz at, const char *reason,
+			  const Jsonb *data)
+{
+	int seq = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_STATES)) + 1;
+
+	bgjob_history_insert(job->id, seq, state, at, reason, data);
+	bgjob_job_set(job, BGJOB_C_STATES, Int32GetDatum(seq));
+}
+
+/* Moves the entry of the waiting to bgjob.state, if the row stands for one. */
+static void
+archive_waiting(BgjobJob *job)
+{
+	BgjobState state = job->state;
+
+	if (bgjob_job_is_null(job, BGJOB_C_ENTERED_AT))
+		return;
+	if (state != BGJOB_SCHEDULED && state != BGJOB_AWAITING)
+		state = BGJOB_ENQUEUED;
+	archive_entry(
+		job, state, get_time(job, BGJOB_C_ENTERED_AT), get_text(job, BGJOB_C_ENTRY_REASON),
+		state == BGJOB_SCHEDULED  ? bgjob_history_scheduled(get_time(job, BGJOB_C_RUN_AT))
+		: state == BGJOB_ENQUEUED ? bgjob_history_enqueued(job->queue)
+								  : NULL);
+	bgjob_job_set_null(job, BGJOB_C_ENTERED_AT);
+	bgjob_job_set_null(job, BGJOB_C_ENTRY_REASON);
+}
+
+/* Moves the entry of the processing to bgjob.state, if the row stands for one. */
+static void
+archive_processing(BgjobJob *job)
+{
+	int pid;
+
+	if (bgjob_job_is_null(job, BGJOB_C_STARTED_AT))
+		return;
+	pid = bgjob_job_is_null(job, BGJOB_C_WORKER_PID)
+			  ? 0
+			  : DatumGetInt32(bgjob_job_datum(job, BGJOB_C_WORKER_PID));
+	archive_entry(job, BGJOB_PROCESSING, get_time(job, BGJOB_C_STARTED_AT), NULL,
+				  bgjob_history_processing(pid, job->retries + 1));
+	bgjob_job_set_null(job, BGJOB_C_STARTED_AT);
+	bgjob_job_set_null(job, BGJOB_C_WORKER_PID);
+}
+
+/* Moves the entry of the end to bgjob.state, if the row stands for one. */
+static void
+archive_end(BgjobJob *job, const Jsonb *succeeded_data)
+{
+	const Jsonb *data = NULL;
+
+	if (!bgjob_state_is_final(job->state))
+		return;
+	if (job->state == BGJOB_FAILED)
+		data = bgjob_job_jsonb(job, BGJOB_C_ERROR);
+	else if (job->state == BGJOB_SUCCEEDED)
+		data = succeeded_data;
+	archive_entry(job, job->state, get_time(job, BGJOB_C_FINISHED_AT),
+				  get_text(job, BGJOB_C_REASON), data);
+}
+
+/* Moves all that the row stands for to bgjob.state. */
+static void
+archive(BgjobJob *job)
+{
+	const Jsonb *data = NULL;
+
+	if (job->state == BGJOB_SUCCEEDED && !bgjob_job_is_null(job, BGJOB_C_ENTERED_AT))
+		data = bgjob_history_succeeded(get_time(job, BGJOB_C_ENTERED_AT),
+									   get_time(job, BGJOB_C_STARTED_AT),
+									   get_time(job, BGJOB_C_FINISHED_AT));
+	archive_waiting(job);
+	archive_processing(job);
+	archive_end(job, data);
+	bgjob_job_set_null(job, BGJOB_C_FINISHED_AT);
+	bgjob_job_set_null(job, BGJOB_C_REASON);
+}
+
+/* ---- leaving and entering states ---- */
+
+static void
+leave(BgjobJob *job)
+{
+	if (job->state == BGJOB_FAILED)
+		bgjob_failure_delete(job->id);
+	else if (job->state == BGJOB_PROCESSING)
+		bgjob_claim_delete(job->id);
+}
+
+static void
+enter_waiting(BgjobJob *job, const BgjobCircumstances *what)
+{
+	set_time(job, BGJOB_C_ENTERED_AT, what->at);
+	set_text(job, BGJOB_C_ENTRY_REASON, what->reason);
+}
+
+static void
+enter_enqueued(BgjobJob *job, const BgjobCircumstances *what, bool keep_place)
+{
+	enter_waiting(job, what);
+	bgjob_job_set_null(job, BGJOB_C_RUN_AT);
+	if (!keep_place)
+	{
+		job->pos = bgjob_next_id();
+		bgjob_job_set(job, BGJOB_C_POS, Int64GetDatum(job->pos));
+	}
+	if (!what->in_queue)
+		bgjob_queue_insert(job->run_as, job->queue, job->priority, job->pos, job->id);
+}
+
+static void
+enter_scheduled(BgjobJob *job, const BgjobCircumstances *what)
+{
+	enter_waiting(job, what);
+	set_time(job, BGJOB_C_RUN_AT, what->run_at);
+	bgjob_schedule_insert(what->run_at, job->id, job->queue);
+}
+
+/* Notes who performed the attempt that ends now, where the row does not say so yet. */
+static void
+note_attempt(BgjobJob *job, const BgjobCircumstances *what)
+{
+	if (!bgjob_job_is_null(job, BGJOB_C_STARTED_AT) || what->started_at == 0)
+		return;
+	set_time(job, BGJOB_C_STARTED_AT, what->started_at);
+	bgjob_job_set(job, BGJOB_C_WORKER_PID, Int32GetDatum(what->worker_pid));
+}
+
+static void
+enter_end(BgjobJob *job, BgjobState state, const BgjobCircumstances *what)
+{
+	set_time(job, BGJOB_C_FINISHED_AT, what->at);
+	set_text(job, BGJOB_C_REASON, what->reason);
+	if (state == BGJOB_SUCCEEDED)
+	{
+		set_jsonb(job, BGJOB_C_RESULT, what->result);
+		bgjob_job_set_null(job, BGJOB_C_ERROR);
+	}
+	if (state == BGJOB_FAILED)
+	{
+		set_jsonb(job, BGJOB_C_ERROR, what->error);
+		bgjob_failure_insert(job->id, job->queue);
+	}
+	bgjob_change_ended(job->id);
+}
+
+static void
+add_to(BgjobJob *job, BgjobColumn column)
+{
+	bgjob_job_set(job, column, Int32GetDatum(DatumGetInt32(bgjob_job_datum(job, column)) + 1));
+}
+
+/* A failed attempt that will be tried again: processing, failed, scheduled. */
+static void
+apply_retry(BgjobJob *job, const BgjobCircumstances *what)
+{
+	BgjobCircumstances scheduled = *what;
+	char *message = bgjob_history_message(what->error);
+
+	archive_waiting(job);
+	archive_processing(job);
+	archive_entry(job, BGJOB_FAILED, what->at, message, what->error);
+	set_jsonb(job, BGJOB_C_ERROR, what->error);
+	job->retries++;
+	bgjob_job_set(job, BGJOB_C_RETRIES, Int32GetDatum(job->retries));
+	scheduled.reason =
+		psprintf("Retry attempt %d of %d: %s", job->retries, job->max_retries, message);
+	enter_scheduled(job, &scheduled);
+}
+
+static void
+set_retries(BgjobJob *job, int retries)
+{
+	job->retries = retries;
+	bgjob_job_set(job, BGJOB_C_RETRIES, Int32GetDatum(retries));
+}
+
+/*
+ * bgjob_job_apply has an event happen to a job: "what" are the circumstances.
+ * Side tables and history are written, the row itself is changed in memory
+ * only (bgjob_job_save). What may happen is in rules/state.c; anything else
+ * is an internal error (XX000).
+ */
+void
+bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
+{
+	BgjobState from = job->state;
+	BgjobState to = bgjob_transition(from, event);
+	bool was_retry = from == BGJOB_SCHEDULED && job->retries > 0;
+
+	/* An attempt in one transaction is claimed and ended at once. */
+	if (to == BGJOB_NONE && from == BGJOB_ENQUEUED && what->started_at != 0)
+		to = bgjob_transition(BGJOB_PROCESSING, event);
+	if (to == BGJOB_NONE)
+		elog(ERROR, "job " INT64_FORMAT " is %s: event %d cannot happen", job->id,
+			 bgjob_state_name(from), (int) event);
+
+	note_attempt(job, what);
+	if (what->crashed)
+	{
+		job->crashes++;
+		add_to(job, BGJOB_C_CRASHES);
+	}
+	leave(job);
+	switch (event)
+	{
+		case BGJOB_EV_ENQUEUE:
+			enter_waiting(job, what);
+			bgjob_queue_insert(job->run_as, job->queue, job->priority, job->pos, job->id);
+			break;
+		case BGJOB_EV_SCHEDULE:
+			enter_scheduled(job, what);
+			break;
+		case BGJOB_EV_DUE:
+			archive(job);
+			enter_enqueued(job, what, false);
+			break;
+		case BGJOB_EV_START:
+			bgjob_claim_insert(job->id, what->worker_pid, what->worker_since);
+			break;
+		case BGJOB_EV_SUCCEED:
+		case BGJOB_EV_FAIL:
+		case BGJOB_EV_DELETE:
+			/* From these two the row can tell the whole attempt itself. */
+			if (from != BGJOB_ENQUEUED && from != BGJOB_PROCESSING)
+				archive(job);
+			enter_end(job, to, what);
+			break;
+		case BGJOB_EV_RETRY:
+			apply_retry(job, what);
+			break;
+		case BGJOB_EV_INTERRUPT:
+			archive(job);
+			add_to(job, BGJOB_C_INTERRUPTIONS);
+			enter_enqueued(job, what, true);
+			break;
+		case BGJOB_EV_REQUEUE:
+			archive(job);
+			set_retries(job, 0);
+			enter_enqueued(job, what, false);
+			break;
+		case BGJOB_EV_RESCHEDULE:
+			archive(job);
+			set_retries(job, 0);
+			enter_scheduled(job, what);
+			break;
+	}
+	job->state = to;
+	bgjob_job_set(job, BGJOB_C_STATE, CharGetDatum(bgjob_state_letter(to)));
+	bgjob_change_count(from, to, was_retry, to == BGJOB_SCHEDULED && job->retries > 0);
+}
+
+/* bgjob_job_save writes a job's row: inserts a new one, updates one that was read. */
+void
+bgjob_job_save(BgjobRel *rel, BgjobJob *job)
+{
+	if (ItemPointerIsValid(&job->tid))
+		bgjob_rel_update(rel, &job->tid, job->values, job->nulls);
+	else
+		bgjob_rel_insert(rel, job->values, job->nulls);
+}

@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.h
+ *	  What can run now: putting jobs there, looking for them, claiming them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_QUEUE_H
+#define BGJOB_STORE_QUEUE_H
+
+#include "postgres.h"
+
+#include "base/lane.h"
+#include "store/job.h"
+
+/* What became of an attempt to take a job out of the queue. */
+typedef enum BgjobTaken
+{
+	BGJOB_TAKEN,     /* its row is deleted by this transaction: the job is the caller's */
+	BGJOB_NOT_THERE, /* it is not in the queue */
+	BGJOB_BUSY       /* somebody else is at it */
+} BgjobTaken;
+
+extern void bgjob_queue_insert(Oid role, const char *queue, int priority, int64 pos, int64 job);
+extern BgjobTaken bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos);
+extern bool bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job);
+extern void bgjob_queue_discover(void);
+extern int64 bgjob_queue_rebuild(void);
+extern int bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max);
+
+#endif /* BGJOB_STORE_QUEUE_H */

@@ -1,0 +1,268 @@
+/*-------------------------------------------------------------------------
+ *
+ * relation.c
+ *	  bgjob's tables, opened and written directly.
+ *
+ * The storage layer reads and writes bgjob's tables below SQL: no parsing,
+ * no plans, no rights to raise and drop, and nothing that is looked up along
+ * a search_path, so it works the same whatever a job has done to its session
+ * (settings, role, read-only transactions). Who may do what has been decided
+ * before: at enqueue, by the control functions, by the claim.
+ *
+ * Indexes and constraints are maintained by the executor's own functions for
+ * simple changes (those that logical replication applies rows with), so an
+ * index that an administrator adds to a table is kept up too.
+ *
+ * Any process; inside a transaction. Locks: RowExclusiveLock on a table,
+ * kept to the end of the transaction. Tables are always opened in the order
+ * of enum BgjobTable where several are needed, and DROP EXTENSION stops
+ * bgjob's processes first (api/utility.c), so these locks do not deadlock.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "commands/sequence.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "store/relation.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#define BGJOB_SCHEMA "bgjob"
+
+static const char *const table_names[] = {
+	[BGJOB_TABLE_JOB] = "job",
+	[BGJOB_TABLE_QUEUE] = "queue",
+	[BGJOB_TABLE_SCHEDULE] = "schedule",
+	[BGJOB_TABLE_FAILURE] = "failure",
+	[BGJOB_TABLE_CLAIM] = "claim",
+	[BGJOB_TABLE_STATE] = "state",
+	[BGJOB_TABLE_SETTINGS] = "settings",
+	[BGJOB_TABLE_TOTAL] = "total",
+	[BGJOB_TABLE_INSTALLATION] = "installation",
+};
+
+/* bgjob_schema_oid returns schema bgjob; 42704 if there is none, or InvalidOid. */
+Oid
+bgjob_schema_oid(bool missing_ok)
+{
+	Oid schema = get_namespace_oid(BGJOB_SCHEMA, true);
+
+	if (schema == InvalidOid && !missing_ok)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("extension \"bgjob\" is not installed in this database"),
+						errhint("Run CREATE EXTENSION bgjob.")));
+	return schema;
+}
+
+/* bgjob_tables_exist tells whether the extension's tables are in this database. */
+bool
+bgjob_tables_exist(void)
+{
+	Oid schema = bgjob_schema_oid(true);
+
+	return schema != InvalidOid &&
+		   get_relname_relid(table_names[BGJOB_TABLE_INSTALLATION], schema) != InvalidOid;
+}
+
+/* The relation of that name in bgjob's schema, which may be a table, an index or a sequence. */
+static Oid
+find_relation(const char *name)
+{
+	Oid relation = get_relname_relid(name, bgjob_schema_oid(false));
+
+	if (relation == InvalidOid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("relation \"%s.%s\" does not exist", BGJOB_SCHEMA, name),
+				 errhint("The library and the extension's script are of different versions, "
+						 "or the extension is damaged.")));
+	return relation;
+}
+
+/* bgjob_rel_open opens a table to be read and written. */
+BgjobRel *
+bgjob_rel_open(BgjobTable table)
+{
+	BgjobRel *opened = palloc(sizeof(BgjobRel));
+
+	opened->rel = table_open(find_relation(table_names[table]), RowExclusiveLock);
+	opened->slot = table_slot_create(opened->rel, NULL);
+	opened->context = CurrentMemoryContext;
+	opened->estate = NULL;
+	opened->result = NULL;
+	return opened;
+}
+
+/* bgjob_rel_close closes a table; the lock stays until the transaction ends. */
+void
+bgjob_rel_close(BgjobRel *rel)
+{
+	if (rel->result != NULL)
+	{
+		ExecCloseIndices(rel->result);
+		FreeExecutorState(rel->estate);
+	}
+	ExecDropSingleTupleTableSlot(rel->slot);
+	table_close(rel->rel, NoLock);
+	pfree(rel);
+}
+
+/*
+ * bgjob_rel_snapshot returns a registered snapshot of this very moment,
+ * whatever the isolation level of the transaction: bookkeeping works on what
+ * is, and must neither fix the transaction's own snapshot nor take part in
+ * serializable conflicts. The caller unregisters it.
+ */
+Snapshot
+bgjob_rel_snapshot(BgjobRel *rel)
+{
+	return RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel->rel)));
+}
+
+/* What the executor's functions want to be called with. */
+static void
+prepare_to_write(BgjobRel *rel)
+{
+	MemoryContext old;
+
+	if (rel->result != NULL)
+		return;
+	old = MemoryContextSwitchTo(rel->context);
+	rel->estate = CreateExecutorState();
+	rel->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(rel->result, rel->rel, 0, NULL, 0);
+	rel->result->ri_TrigDesc = NULL; /* no trigger may see, or steer, bookkeeping */
+	ExecOpenIndices(rel->result, false);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
+{
+	int natts = slot->tts_tupleDescriptor->natts;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+}
+
+/* bgjob_rel_insert inserts a row. */
+void
+bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
+{
+	prepare_to_write(rel);
+	fill_slot(rel->slot, values, nulls);
+	ExecSimpleRelationInsert(rel->result, rel->estate, rel->slot);
+	ExecClearTuple(rel->slot);
+	ResetPerTupleExprContext(rel->estate);
+}
+
+/*
+ * bgjob_rel_update replaces a row that nobody else may be changing; that is
+ * so for the holder of a job's row in the queue or in the schedule, and for
+ * who has locked the row. An error otherwise.
+ */
+void
+bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
+				 const bool *nulls)
+{
+	ItemPointerData otid = *tid;
+	bgjob_update_indexes update_indexes;
+
+	prepare_to_write(rel);
+	fill_slot(rel->slot, values, nulls);
+	simple_table_tuple_update(rel->rel, &otid, rel->slot, InvalidSnapshot, &update_indexes);
+	if (bgjob_must_update_indexes(update_indexes))
+		list_free(bgjob_exec_insert_index_tuples(rel->result, rel->slot, rel->estate,
+												 update_indexes));
+	ExecClearTuple(rel->slot);
+	ResetPerTupleExprContext(rel->estate);
+}
+
+/*
+ * bgjob_rel_delete deletes a row unless somebody else has locked, changed or
+ * deleted it; never waits. Returns whether it did.
+ */
+bool
+bgjob_rel_delete(BgjobRel *rel, ItemPointer tid)
+{
+	TM_FailureData failure;
+
+	return table_tuple_delete(rel->rel, tid, GetCurrentCommandId(true), InvalidSnapshot,
+							  InvalidSnapshot, false, &failure, false) == TM_Ok;
+}
+
+/* bgjob_rel_fetch reads the row at a tid into rel->slot, if it is visible there. */
+bool
+bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot)
+{
+	return table_tuple_fetch_row_version(rel->rel, tid, snapshot, rel->slot);
+}
+
+/* bgjob_scan_begin starts a forward scan along an index; rows come in rel->slot. */
+BgjobScan *
+bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey keys, int nkeys)
+{
+	BgjobScan *scan = palloc(sizeof(BgjobScan));
+
+	scan->rel = rel;
+	scan->snapshot = snapshot;
+	scan->index = index_open(find_relation(index), AccessShareLock);
+	scan->scan = bgjob_index_beginscan(rel->rel, scan->index, snapshot, nkeys);
+	index_rescan(scan->scan, keys, nkeys, NULL, 0);
+	return scan;
+}
+
+/* bgjob_scan_next reads the next row into rel->slot; false if there is none. */
+bool
+bgjob_scan_next(BgjobScan *scan)
+{
+	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->rel->slot);
+}
+
+/* bgjob_scan_end ends a scan. */
+void
+bgjob_scan_end(BgjobScan *scan)
+{
+	index_endscan(scan->scan);
+	index_close(scan->index, AccessShareLock);
+	pfree(scan);
+}
+
+/*
+ * bgjob_key fills in a key of a scan: column (of the index, from 1), strategy,
+ * the function of the comparison, and the value to compare with. Texts are
+ * compared by their bytes, as the columns are declared.
+ */
+void
+bgjob_key(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure proc,
+		  Datum value)
+{
+	ScanKeyEntryInitialize(key, 0, column, strategy, InvalidOid, C_COLLATION_OID, proc, value);
+}
+
+/* bgjob_next_id draws from the sequence of ids and places. */
+int64
+bgjob_next_id(void)
+{
+	return nextval_internal(find_relation("job_id_seq"), false);
+}
+
+/* bgjob_next_settings_id draws from the sequence of the captured settings. */
+int64
+bgjob_next_settings_id(void)
+{
+	return nextval_internal(find_relation("settings_id_seq"), false);
+}

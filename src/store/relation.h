@@ -1,0 +1,71 @@
+/*-------------------------------------------------------------------------
+ *
+ * relation.h
+ *	  bgjob's tables, opened and written directly.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_RELATION_H
+#define BGJOB_STORE_RELATION_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+typedef enum BgjobTable
+{
+	BGJOB_TABLE_JOB,
+	BGJOB_TABLE_QUEUE,
+	BGJOB_TABLE_SCHEDULE,
+	BGJOB_TABLE_FAILURE,
+	BGJOB_TABLE_CLAIM,
+	BGJOB_TABLE_STATE,
+	BGJOB_TABLE_SETTINGS,
+	BGJOB_TABLE_TOTAL,
+	BGJOB_TABLE_INSTALLATION,
+} BgjobTable;
+
+typedef struct BgjobRel
+{
+	Relation rel;
+	TupleTableSlot *slot;  /* a row read or to be written */
+	MemoryContext context; /* of opening: what lives as long as this does */
+	EState *estate;
+	ResultRelInfo *result;
+} BgjobRel;
+
+/* A scan along an index of a table, in its order. */
+typedef struct BgjobScan
+{
+	BgjobRel *rel;
+	Relation index;
+	IndexScanDesc scan;
+	Snapshot snapshot;
+} BgjobScan;
+
+extern Oid bgjob_schema_oid(bool missing_ok);
+extern bool bgjob_tables_exist(void);
+extern BgjobRel *bgjob_rel_open(BgjobTable table);
+extern void bgjob_rel_close(BgjobRel *rel);
+extern Snapshot bgjob_rel_snapshot(BgjobRel *rel);
+extern void bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls);
+extern void bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
+							 const bool *nulls);
+extern bool bgjob_rel_delete(BgjobRel *rel, ItemPointer tid);
+extern bool bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot);
+
+extern BgjobScan *
+bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey keys, int nkeys);
+extern bool bgjob_scan_next(BgjobScan *scan);
+extern void bgjob_scan_end(BgjobScan *scan);
+extern void bgjob_key(ScanKey key, AttrNumber column, StrategyNumber strategy,
+					  RegProcedure proc, Datum value);
+extern int64 bgjob_next_id(void);
+extern int64 bgjob_next_settings_id(void);
+
+#endif /* BGJOB_STORE_RELATION_H */

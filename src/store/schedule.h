@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * schedule.h
+ *	  Jobs that are to run at a known time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_SCHEDULE_H
+#define BGJOB_STORE_SCHEDULE_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "store/queue.h"
+
+extern void bgjob_schedule_insert(TimestampTz at, int64 job, const char *queue);
+extern BgjobTaken bgjob_schedule_take(TimestampTz at, int64 job);
+extern bool bgjob_schedule_has(TimestampTz at, int64 job);
+extern int bgjob_schedule_enqueue_due(TimestampTz from, TimestampTz now, int max,
+									  TimestampTz *next, bool *blocked);
+
+#endif /* BGJOB_STORE_SCHEDULE_H */

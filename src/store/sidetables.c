@@ -1,0 +1,153 @@
+/*-------------------------------------------------------------------------
+ *
+ * sidetables.c
+ *	  The small tables beside bgjob.job: what has failed, what is claimed,
+ *	  what has been removed, and whose tables these are.
+ *
+ * bgjob.failure lists the failed jobs, so that they can be counted and found
+ * without an index on bgjob.job.state, which would make every update of a
+ * job an insertion into each of its indexes. bgjob.claim has a row for each
+ * job whose claim is committed; the scheduler compares its process with
+ * those that live. bgjob.total keeps what the statistics would lose when
+ * finished jobs are removed. bgjob.installation names the database: a copy
+ * made with it as template must not run its jobs a second time.
+ *
+ * Any process, inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "miscadmin.h"
+#include "store/relation.h"
+#include "store/sidetables.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+static void
+insert_row(BgjobTable table, const Datum *values)
+{
+	static const bool no_nulls[4] = {false};
+	BgjobRel *rel = bgjob_rel_open(table);
+
+	bgjob_rel_insert(rel, values, no_nulls);
+	bgjob_rel_close(rel);
+}
+
+/* Deletes the row of a job from a table whose key it is. */
+static void
+delete_by_job(BgjobTable table, const char *index, int64 job)
+{
+	BgjobRel *rel = bgjob_rel_open(table);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+	scan = bgjob_scan_begin(rel, index, snapshot, &key, 1);
+	while (bgjob_scan_next(scan))
+		if (!bgjob_rel_delete(rel, &rel->slot->tts_tid))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("job " INT64_FORMAT " is being changed by somebody else", job)));
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+}
+
+/* bgjob_failure_insert enters a job among the failed ones. */
+void
+bgjob_failure_insert(int64 job, const char *queue)
+{
+	Datum values[] = {Int64GetDatum(job), CStringGetTextDatum(queue)};
+
+	insert_row(BGJOB_TABLE_FAILURE, values);
+}
+
+/* bgjob_failure_delete removes a job from the failed ones. */
+void
+bgjob_failure_delete(int64 job)
+{
+	delete_by_job(BGJOB_TABLE_FAILURE, "failure_pkey", job);
+}
+
+/* bgjob_claim_insert notes that a process has a job, and commits that before it performs it. */
+void
+bgjob_claim_insert(int64 job, int pid, TimestampTz started_at)
+{
+	Datum values[] = {Int64GetDatum(job), Int32GetDatum(pid), TimestampTzGetDatum(started_at)};
+
+	insert_row(BGJOB_TABLE_CLAIM, values);
+}
+
+/* bgjob_claim_delete ends a claim. */
+void
+bgjob_claim_delete(int64 job)
+{
+	delete_by_job(BGJOB_TABLE_CLAIM, "claim_pkey", job);
+}
+
+/* bgjob_claims returns the committed claims, at most max; their number. */
+int
+bgjob_claims(BgjobClaim *claims, int max)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_CLAIM);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	BgjobScan *scan = bgjob_scan_begin(rel, "claim_pkey", snapshot, NULL, 0);
+	int n = 0;
+
+	while (n < max && bgjob_scan_next(scan))
+	{
+		slot_getallattrs(rel->slot);
+		claims[n].job = DatumGetInt64(rel->slot->tts_values[0]);
+		claims[n].pid = DatumGetInt32(rel->slot->tts_values[1]);
+		claims[n].started_at = DatumGetTimestampTz(rel->slot->tts_values[2]);
+		n++;
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return n;
+}
+
+/* bgjob_total_add notes that finished jobs of a state are being removed. */
+void
+bgjob_total_add(BgjobState state, int64 jobs)
+{
+	Datum values[] = {CharGetDatum(bgjob_state_letter(state)), Int64GetDatum(jobs)};
+
+	insert_row(BGJOB_TABLE_TOTAL, values);
+}
+
+/* bgjob_installed_here tells whether the tables belong to this database, and are no copy of another's. */
+bool
+bgjob_installed_here(void)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_INSTALLATION);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+	bool here = false;
+
+	while (!here && table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		slot_getallattrs(rel->slot);
+		here = DatumGetObjectId(rel->slot->tts_values[0]) == MyDatabaseId;
+	}
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return here;
+}
+
+/* bgjob_install_here makes the tables this database's own. */
+void
+bgjob_install_here(void)
+{
+	Datum values[] = {ObjectIdGetDatum(MyDatabaseId)};
+
+	insert_row(BGJOB_TABLE_INSTALLATION, values);
+}

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * sidetables.h
+ *	  The small tables beside bgjob.job: what has failed, what is claimed,
+ *	  what has been removed, and whose tables these are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_SIDETABLES_H
+#define BGJOB_STORE_SIDETABLES_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "rules/state.h"
+
+extern void bgjob_failure_insert(int64 job, const char *queue);
+extern void bgjob_failure_delete(int64 job);
+
+/* A claim that has been committed, and the process that made it. */
+typedef struct BgjobClaim
+{
+	int64 job;
+	int pid;
+	TimestampTz started_at;
+} BgjobClaim;
+
+extern void bgjob_claim_insert(int64 job, int pid, TimestampTz started_at);
+extern void bgjob_claim_delete(int64 job);
+extern int bgjob_claims(BgjobClaim *claims, int max);
+
+extern void bgjob_total_add(BgjobState state, int64 jobs);
+extern bool bgjob_installed_here(void);
+extern void bgjob_install_here(void);
+
+#endif /* BGJOB_STORE_SIDETABLES_H */

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# The demonstration itself, as an ordinary user and inside the folder that demo.sh has made.
+#
+#   bash run.sh DIR SOURCE                 PG_CONFIG in the environment; SOURCE: the checkout, for the last hint
+set -u
+DIR=$1
+SOURCE=$2
+TREE=$DIR/tree
+
+# shellcheck source=test/lib/common.sh
+. "$TREE/test/lib/common.sh"
+
+# heading TEXT… opens a part of the output.
+heading()
+{
+	if [ -t 1 ]; then
+		printf '\n\033[1m%s\033[0m\n' "$*"
+	else
+		printf '\n%s\n' "$*"
+	fi
+}
+
+# sql ROLE OPTION… runs psql in the demonstration's database.
+sql()
+{
+	local role=$1
+
+	shift
+	"$BIN/psql" -X -q -v ON_ERROR_STOP=1 -h "$DIR/socket" -p 5432 -U "$role" -d demo -P pager=off -P footer=off "$@"
+}
+
+# value QUERY prints the fields of one row, separated by blanks.
+value()
+{
+	sql app -A -t -F ' ' -c "$1"
+}
+
+# build makes the private server and installs the extension there.
+build()
+{
+	mirror_server "$DIR/server"
+	BIN=$("$PG_CONFIG" --bindir)
+	if ! make_bgjob "$TREE" -j "$(nproc)" all install >"$DIR/build.log" 2>&1; then
+		cat "$DIR/build.log" >&2
+		die "bgjob does not build"
+	fi
+}
+
+# start makes and starts the cluster, with the extension and the role in its database.
+start()
+{
+	cluster_init "$DIR" 'max_worker_processes = 20' 'max_connections = 30' 'shared_buffers = 64MB' || exit 1
+	chmod 700 "$DIR/socket"
+	cluster_start "$DIR" || exit 1
+	"$BIN/createdb" -h "$DIR/socket" -p 5432 -U postgres demo || exit 1
+	sql postgres -f "$TREE/test/demo/administrator.sql" && sql app -f "$TREE/test/demo/application.sql" || exit 1
+}
+
+# progress SECONDS CONDITION shows how far the jobs are, until the condition, over bgjob.stats, holds.
+# On a terminal it is one line that changes; elsewhere there is a line now and then.
+progress()
+{
+	local deadline=$((SECONDS + $1)) condition=$2 done_ enqueued scheduled processing succeeded failed all bar shown=''
+
+	while :; do
+		read -r done_ enqueued scheduled processing succeeded failed < <(
+			value "SELECT $condition, enqueued, scheduled, processing, succeeded, failed FROM bgjob.stats"
+		)
+		[ -n "${failed:-}" ] || die "the server does not answer; see $DIR/server.log"
+		all=$((enqueued + scheduled + processing + succeeded + failed))
+		bar=$(((succeeded + failed) * 30 / (all > 0 ? all : 1)))
+		bar=$(printf '%*s' "$bar" '' | tr ' ' '#')
+		printf -v line '  [%-30s] %5d succeeded %5d enqueued %3d running %3d scheduled %2d failed' \
+			"$bar" "$succeeded" "$enqueued" "$processing" "$scheduled" "$failed"
+		if [ -t 1 ]; then
+			printf '\r%s' "$line"
+		elif [ "$line" != "$shown" ]; then
+			printf '%s\n' "$line"
+			shown=$line
+		fi
+		[ "$done_" != t ] || break
+		[ "$SECONDS" -lt "$deadline" ] || break
+		if [ -t 1 ]; then sleep 0.1; else sleep 0.5; fi
+	done
+	[ ! -t 1 ] || echo
+	[ "$done_" = t ] || die "the jobs are not done after $1 s; see $DIR/server.log"
+}
+
+BIN=
+heading "A private cluster in $DIR"
+build
+start
+say "  $(value 'SHOW server_version' | sed 's/^/PostgreSQL /'), bgjob $(value "SELECT extversion FROM pg_extension WHERE extname = 'bgjob'"), database demo, role app (no superuser)"
+
+heading "The text files of this machine go into table document; its trigger enqueues a job for each"
+began=$(date +%s%N)
+perl "$TREE/test/demo/documents.pl" >"$DIR/documents.copy"
+sql app -c "\\copy document (path, body) FROM '$DIR/documents.copy'" || exit 1
+sql app -f "$TREE/test/demo/others.sql" || exit 1
+read -r documents kilobytes < <(value 'SELECT count(*), sum(octet_length(body)) / 1024 FROM document')
+say "  $documents documents, $kilobytes kB; and jobs that fail at first, one that fails for good, delayed ones, a VACUUM"
+progress 240 "enqueued = 0 AND processing = 0"
+read -r indexed words < <(value 'SELECT count(*), sum(words) FROM document_index')
+say "  $indexed of $documents documents indexed, $words words, $((($(date +%s%N) - began) / 1000000)) ms after the loading began"
+
+heading "Three jobs met a mail server that is down; they will be retried, each time after a longer pause"
+sql app -f "$TREE/test/demo/waiting.sql" || exit 1
+say "  The mail server comes back, and somebody does not want to wait: bgjob_reschedule(id, delay => '1 second')"
+sql app -f "$TREE/test/demo/repair.sql" >/dev/null || exit 1
+progress 60 "enqueued + processing + scheduled = 0"
+
+sql app -f "$TREE/test/demo/report.sql" || exit 1
+
+psql=$BIN/psql
+command -v psql >/dev/null && psql=psql
+heading "The cluster is still running"
+say "  connect    $psql -h $DIR/socket -U app demo"
+say "             SELECT bgjob_enqueue('index_document', '{\"id\": 1}');"
+say "             SELECT id, job, state, result FROM bgjob.jobs ORDER BY id DESC LIMIT 5;"
+say "  stop       bash $SOURCE/test/demo.sh stop"

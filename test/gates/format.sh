@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Gate: the C source has the format of .clang-format.
+#
+#   bash format.sh TREE                    says TAP
+#
+# Versions of clang-format differ in small things, so the result of one counts: 14, which is
+# Debian 12's. Where that one cannot be had, the gate is skipped and counted as such.
+set -u
+cd "$1" || exit 1
+
+formatter=
+for candidate in clang-format-14 clang-format; do
+	case $("$candidate" --version 2>/dev/null) in
+	*"version 14."*) formatter=$candidate && break ;;
+	esac
+done
+if [ -z "$formatter" ]; then
+	echo "1..0 # SKIP clang-format 14 is not to be had here"
+	exit 0
+fi
+
+mapfile -t files < <(find src test -name '*.c' -o -name '*.h' | sort)
+bad=()
+for file in "${files[@]}"; do
+	"$formatter" --dry-run -Werror --style=file "$file" >/dev/null 2>&1 || bad+=("$file")
+done
+echo "1..1"
+if [ "${#bad[@]}" -eq 0 ]; then
+	echo "ok 1 - ${#files[@]} files are formatted"
+else
+	echo "not ok 1 - ${#files[@]} files are formatted"
+	echo "# mend it with: $formatter -i ${bad[*]}"
+	for file in "${bad[@]}"; do
+		"$formatter" --style=file "$file" | diff -U1 --label "$file" --label formatted "$file" - | head -n 20 | sed 's/^/# /'
+	done
+fi

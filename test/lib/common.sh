@@ -1,0 +1,254 @@
+# shellcheck shell=bash
+# What check.sh and demo.sh share: installing Debian packages that are missing, choosing the
+# PostgreSQL to work with, leaving root's rights behind, and a private copy of the server.
+#
+# The private copy is the point to know. PostgreSQL finds its own directories relative to its
+# executable, so a folder with copies of the executables and links to everything else is a
+# complete server of its own: `make install` goes into that folder, needs no rights, and
+# neither the server that is installed on the machine nor any cluster of it is touched.
+#
+# To be sourced. Uses bash and the base system only until ensure_packages has run.
+
+SUPPORTED_VERSIONS="18 17 16 15"
+
+say()
+{
+	printf '%s\n' "$*"
+}
+
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# as_root COMMAND… runs it as root: directly, or through sudo.
+as_root()
+{
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+# missing_packages NAME… prints the ones that are not installed.
+missing_packages()
+{
+	local name
+
+	for name in "$@"; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] ||
+			say "$name"
+	done
+}
+
+# apt COMMAND… runs apt-get as root without questions, quiet unless it fails.
+apt()
+{
+	local log status=0
+
+	log=$(mktemp)
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" \
+		>"$log" 2>&1 </dev/null || status=$?
+	[ "$status" -eq 0 ] || tail -n 25 "$log" >&2
+	rm -f "$log"
+	return "$status"
+}
+
+# apt_update reads the package lists, once per run.
+apt_update()
+{
+	[ -z "${APT_UPDATED:-}" ] || return 0
+	command -v apt-get >/dev/null || die "this needs Debian's apt-get"
+	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+		die "packages have to be installed: run this as root, or install sudo"
+	say "reading the package lists"
+	apt update || say "apt-get update failed, going on with the lists that are there" >&2
+	APT_UPDATED=yes
+}
+
+# ensure_packages NAME… installs what is missing. A cluster that Debian would create and start with
+# a server package is suppressed, for this installation only.
+ensure_packages()
+{
+	local missing conf status=0
+
+	mapfile -t missing < <(missing_packages "$@")
+	[ "${#missing[@]}" -gt 0 ] || return 0
+	apt_update
+	say "installing: ${missing[*]}"
+	conf=/etc/postgresql-common/createcluster.d/bgjob-no-cluster.conf
+	as_root mkdir -p "${conf%/*}"
+	say 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
+	apt install --no-install-recommends "${missing[@]}" || status=$?
+	as_root rm -f "$conf"
+	[ "$status" -eq 0 ] || die "could not install: ${missing[*]}"
+}
+
+# choose_version sets VERSION, the major version to work with: that of the highest server installed
+# with its headers, otherwise the one that the distribution prefers.
+choose_version()
+{
+	for VERSION in $SUPPORTED_VERSIONS; do
+		if [ -x "/usr/lib/postgresql/$VERSION/bin/initdb" ] &&
+			[ -f "/usr/lib/postgresql/$VERSION/lib/pgxs/src/makefiles/pgxs.mk" ]; then
+			return
+		fi
+	done
+	apt_update
+	VERSION=$(apt-cache depends postgresql | sed -n 's/^ *Depends: postgresql-\([0-9][0-9]*\)$/\1/p')
+	[ -n "$VERSION" ] || die "the package lists have no PostgreSQL"
+}
+
+# choose_server [PACKAGE-TEMPLATE…] installs server, compiler and the packages named (NN stands for
+# the major version) and sets PG_CONFIG, unless the caller's environment names one.
+choose_server()
+{
+	if [ -z "${PG_CONFIG:-}" ]; then
+		choose_version
+		ensure_packages "postgresql-$VERSION" "postgresql-server-dev-$VERSION" gcc libc6-dev make \
+			"${@//NN/$VERSION}"
+		PG_CONFIG=/usr/lib/postgresql/$VERSION/bin/pg_config
+	elif command -v dpkg-query >/dev/null; then
+		VERSION=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+		ensure_packages "${@//NN/$VERSION}"
+	fi
+	[ -x "$PG_CONFIG" ] || PG_CONFIG=$(command -v "$PG_CONFIG") || die "there is no $PG_CONFIG"
+	[ -f "$("$PG_CONFIG" --pgxs)" ] || die "$PG_CONFIG: the server's headers (PGXS) are missing"
+	export PG_CONFIG
+}
+
+# test_user prints who builds and runs the server: the caller, or for root, which PostgreSQL refuses,
+# the user that Debian's packages made for it.
+test_user()
+{
+	if [ "$(id -u)" -ne 0 ]; then
+		id -un
+	elif id postgres >/dev/null 2>&1; then
+		say postgres
+	else
+		say nobody
+	fi
+}
+
+# as_user COMMAND… runs it as test_user, with an environment that nothing personal gets into.
+as_user()
+{
+	local user clean
+
+	user=$(test_user)
+	clean=(env -u LC_ALL -u LANGUAGE -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGDATA
+		-u PGSERVICE -u PGOPTIONS -u MAKEFLAGS LANG=C.UTF-8 USER="$user" LOGNAME="$user")
+	if [ "$(id -u)" -eq 0 ]; then
+		setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups "${clean[@]}" "$@"
+	else
+		"${clean[@]}" "$@"
+	fi
+}
+
+# copy_tree FROM TO copies the source without what was built in it, and without its history.
+copy_tree()
+{
+	mkdir -p "$2"
+	tar -C "$1" -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+		--exclude=./bgjob--1.0.sql --exclude=tmp_check --exclude=./results --exclude=./output_iso \
+		--exclude=./test/unit/build . |
+		tar -C "$2" -xf -
+}
+
+# mirror_server DIR makes the private copy of the server of PG_CONFIG and points PG_CONFIG into it.
+# The parts keep their places relative to each other: that is how the server finds them.
+mirror_server()
+{
+	local to=$1 bin lib share prefix kind from
+
+	bin=$(readlink -f "$("$PG_CONFIG" --bindir)")
+	lib=$(readlink -f "$("$PG_CONFIG" --pkglibdir)")
+	share=$(readlink -f "$("$PG_CONFIG" --sharedir)")
+	prefix=$bin
+	while [ "$lib" = "${lib#"$prefix"/}" ] || [ "$share" = "${share#"$prefix"/}" ]; do
+		prefix=${prefix%/*}
+	done
+	mkdir -p "$to/${bin#"$prefix"/}" "$to/${lib#"$prefix"/}" "$to/${share#"$prefix"/}"
+	cp -L "$bin"/* "$to/${bin#"$prefix"/}/"
+	cp -rs "$lib"/. "$to/${lib#"$prefix"/}/"
+	cp -rs "$share"/. "$to/${share#"$prefix"/}/"
+	for kind in includedir pkgincludedir includedir-server; do
+		from=$("$PG_CONFIG" "--$kind")
+		if [ -d "$from" ] && [ ! -e "$to/${from#"$prefix"/}" ]; then
+			mkdir -p "$(dirname "$to/${from#"$prefix"/}")"
+			ln -s "$from" "$to/${from#"$prefix"/}"
+		fi
+	done
+	rm -rf "$to/${lib#"$prefix"/}"/bgjob.so "$to/${share#"$prefix"/}"/extension/bgjob*
+	PG_CONFIG=$to/${bin#"$prefix"/}/pg_config
+	[ "$("$PG_CONFIG" --pkglibdir)" = "$to/${lib#"$prefix"/}" ] ||
+		die "the copy of the server does not find its own directories"
+	export PG_CONFIG
+}
+
+# make_bgjob TREE TARGET… [VARIABLE=VALUE…] runs the extension's Makefile for PG_CONFIG.
+make_bgjob()
+{
+	local tree=$1
+
+	shift
+	make -s -C "$tree" PG_CONFIG="$PG_CONFIG" "$@"
+}
+
+# wait_until SECONDS COMMAND… runs it until it succeeds; fails when the time is up.
+wait_until()
+{
+	local deadline=$((SECONDS + $1))
+
+	shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$deadline" ] || return 1
+		sleep 0.1
+	done
+}
+
+# cluster_init DIR [LINE…] makes a cluster in DIR/data (socket in DIR/socket, port 5432, no TCP), with
+# the lines given added to its configuration. The caller must not be root.
+cluster_init()
+{
+	local dir=$1 bin
+
+	shift
+	bin=$("$PG_CONFIG" --bindir)
+	mkdir -p "$dir/socket"
+	[ "${#dir}" -lt 80 ] || die "$dir is too long a name for a Unix socket's folder: set TMPDIR"
+	"$bin/initdb" -D "$dir/data" -U postgres -A trust -N --encoding=UTF8 --locale=C.UTF-8 \
+		>"$dir/initdb.log" 2>&1 || {
+		cat "$dir/initdb.log" >&2
+		return 1
+	}
+	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$dir/socket'" \
+		"log_line_prefix = '%m [%p] %b %u@%d '" "shared_preload_libraries = 'bgjob'" \
+		"lc_messages = 'C'" "$@" >>"$dir/data/postgresql.conf"
+}
+
+# cluster_start DIR starts it and waits until it takes connections.
+cluster_start()
+{
+	"$("$PG_CONFIG" --bindir)/pg_ctl" -D "$1/data" -l "$1/server.log" -w -t 120 start \
+		>"$1/start.log" 2>&1 </dev/null || {
+		cat "$1/start.log" >&2
+		tail -n 30 "$1/server.log" >&2
+		return 1
+	}
+}
+
+# cluster_stop DIR [MODE] ends it, by its pid file; with force if it does not end within a minute.
+cluster_stop()
+{
+	local ctl
+
+	ctl=$("$PG_CONFIG" --bindir)/pg_ctl
+	[ -f "$1/data/postmaster.pid" ] || return 0
+	"$ctl" -D "$1/data" -m "${2:-fast}" -w -t 60 stop >"$1/stop.log" 2>&1 || {
+		"$ctl" -D "$1/data" -m immediate -w -t 60 stop >>"$1/stop.log" 2>&1 || true
+		return 1
+	}
+}

@@ -1,0 +1,364 @@
+#!/usr/bin/env bash
+# Builds the extension and runs its tests, as an ordinary user and inside the folder given. check.sh
+# prepares that folder (the copy of the source in tree/) and calls this.
+#
+#   bash suite.sh DIR [SELECTION…]         PG_CONFIG in the environment
+#
+# Each group has a function group_NAME below. A group's tests become TAP, run by tap.pl, which adds
+# their numbers to DIR/counts; the last line printed is the sum. Clusters live in folders of their
+# own below DIR and have no TCP port.
+set -u
+DIR=$1
+shift
+SELECTIONS=("$@")
+TREE=$DIR/tree
+COUNTS=$DIR/counts
+LOGS=$DIR/logs
+GROUPS_ALL="unit gates regress isolation pgtap tap"
+# The server's words for a crash. SIGKILL is not among them: tests send that one.
+CRASH='was terminated by signal (4|6|7|8|11):|PANIC:|TRAP:'
+TAP_TIMEOUT=${BGJOB_TEST_TIMEOUT:-600}
+
+# shellcheck source=test/lib/common.sh
+. "$TREE/test/lib/common.sh"
+
+# group_of WORD prints the group that a selection's first part names: the group or its folder.
+group_of()
+{
+	case $1 in
+	sql) say regress ;;
+	specs | isolation) say isolation ;;
+	t) say tap ;;
+	*) say "$1" ;;
+	esac
+}
+
+# selected GROUP [NAME] succeeds if the command line asks for it. A selection is a group, or
+# group/beginning-of-a-name.
+selected()
+{
+	local selection name
+
+	[ "${#SELECTIONS[@]}" -gt 0 ] || return 0
+	for selection in "${SELECTIONS[@]}"; do
+		[ "$(group_of "${selection%%/*}")" = "$1" ] || continue
+		[ -n "${2:-}" ] || return 0
+		case $selection in
+		*/*) name=${selection#*/} ;;
+		*) return 0 ;;
+		esac
+		case $2 in "${name%.*}"*) return 0 ;; esac
+	done
+	return 1
+}
+
+# names_of GROUP FILE… prints the selected files' names without folder and ending.
+names_of()
+{
+	local group=$1 file name
+
+	shift
+	for file in "$@"; do
+		[ -f "$file" ] || continue
+		name=${file##*/}
+		name=${name%.*}
+		! selected "$group" "$name" || say "$name"
+	done
+}
+
+# tap NAME COMMAND… runs a program that says TAP and counts what it says.
+tap()
+{
+	local name=$1
+
+	shift
+	perl "$TREE/test/lib/tap.pl" --name "$name" --log "$LOGS/${name//\//-}.log" --counts "$COUNTS" \
+		--timeout "$TAP_TIMEOUT" -- "$@" || fail "$name" "its results could not be read"
+}
+
+# count NAME PASSED FAILED counts a test that is no program.
+count()
+{
+	printf '%s\t%d\t%d\t0\n' "$@" >>"$COUNTS"
+}
+
+# fail NAME TEXT… counts and prints a failure.
+fail()
+{
+	count "$1" 0 1
+	say "  FAIL  $1"
+	shift
+	printf '        ! %s\n' "$@"
+}
+
+# check_log NAME LOG… counts one test: no crash in these server logs; shows what led to one.
+check_log()
+{
+	local name=$1 log line
+
+	shift
+	for log in "$@"; do
+		[ -f "$log" ] || continue
+		line=$(grep -nEm 1 "$CRASH" "$log" | cut -d: -f1)
+		if [ -n "$line" ]; then
+			fail "$name: server log" "a crash that no test declares: ${log#"$DIR"/}, line $line"
+			sed -n "$((line > 15 ? line - 15 : 1)),$((line + 5))p" "$log" | sed 's/^/        | /'
+			return
+		fi
+	done
+	count "$name: server log" 1 0
+}
+
+# show_server_logs DIR prints the ends of the logs of servers and TAP tests below it, after a failure.
+show_server_logs()
+{
+	local log
+
+	find "$1" \( -name '*.log' -o -name 'regress_log_*' \) -size +0 -not -name initdb.log -not -name start.log \
+		-not -name stop.log | sort | while read -r log; do
+		say "        --- end of ${log#"$DIR"/}"
+		tail -n 25 "$log" | sed 's/^/        | /'
+	done
+}
+
+# end_servers DIR ends the clusters below it that somebody left running.
+end_servers()
+{
+	local file pid
+
+	find "$1" -name postmaster.pid 2>/dev/null | while read -r file; do
+		pid=$(head -n 1 "$file")
+		case $(readlink "/proc/$pid/exe") in "$DIR"/*) kill -QUIT "$pid" 2>/dev/null ;; *) continue ;; esac
+		wait_until 20 test ! -e "/proc/$pid" || kill -KILL "$pid" 2>/dev/null
+	done
+}
+
+# test_cluster NAME starts a cluster for a group's tests.
+test_cluster()
+{
+	mkdir -p "$DIR/$1"
+	if ! cluster_init "$DIR/$1" 'fsync = off' 'max_connections = 50' 'max_worker_processes = 32' \
+		'max_prepared_transactions = 10' 'shared_buffers = 64MB' || ! cluster_start "$DIR/$1"; then
+		fail "$1: cluster" "the cluster did not start"
+		return 1
+	fi
+}
+
+# end_cluster NAME ends it; that it obeys, and that nothing crashed, are tests too.
+end_cluster()
+{
+	if cluster_stop "$DIR/$1"; then
+		count "$1: shutdown" 1 0
+	else
+		fail "$1: shutdown" "the cluster did not end within a minute of a fast shutdown"
+		show_server_logs "$DIR/$1"
+	fi
+	check_log "$1" "$DIR/$1/server.log"
+}
+
+# run_regress GROUP INPUTDIR PROGRAM NAME… runs one of the two regression drivers on its own cluster.
+run_regress()
+{
+	local group=$1 input=$2 program=$3 tests
+
+	shift 3
+	tests=$(IFS=, && say "$*")
+	test_cluster "$group" || return 0
+	tap "$group" perl "$TREE/test/lib/regress.pl" --outputdir "$DIR/$group/out" --tests "$tests" -- \
+		"$program" --bindir="$BIN" --host="$DIR/$group/socket" --port=5432 --user=postgres \
+		--inputdir="$input" --dbname=contrib_regression --load-extension=bgjob
+	[ -z "$(tail -n 1 "$COUNTS" | awk -F '\t' '$3 > 0')" ] || show_server_logs "$DIR/$group"
+	end_cluster "$group"
+}
+
+group_unit()
+{
+	local names name
+
+	mapfile -t names < <(names_of unit "$TREE"/test/unit/*.c)
+	[ "${#names[@]}" -gt 0 ] || return 0
+	if ! make -s -C "$TREE/test/unit" PG_CONFIG="$PG_CONFIG" all >"$LOGS/unit-build.log" 2>&1; then
+		fail unit/build "the unit tests do not build"
+		sed 's/^/        | /' "$LOGS/unit-build.log"
+		return 0
+	fi
+	for name in "${names[@]}"; do
+		tap "unit/$name" "$TREE/test/unit/build/$name"
+	done
+}
+
+group_gates()
+{
+	local file name
+
+	for file in "$TREE"/test/gates/*.pl "$TREE"/test/gates/*.sh; do
+		name=${file##*/}
+		name=${name%.*}
+		[ -f "$file" ] || continue
+		selected gates "$name" || continue
+		case $file in
+		*.pl) tap "gates/$name" perl "$file" "$TREE" ;;
+		*) tap "gates/$name" bash "$file" "$TREE" ;;
+		esac
+		# A gate's comments are its report, worth reading when it passes too.
+		grep -q '^not ok' "$LOGS/gates-$name.log" || grep '^#' "$LOGS/gates-$name.log" | grep -v 'SKIP' | head -n 12 | sed 's/^# /        /'
+	done
+}
+
+group_regress()
+{
+	local names
+
+	mapfile -t names < <(names_of regress "$TREE"/sql/*.sql)
+	[ "${#names[@]}" -gt 0 ] || return 0
+	run_regress regress "$TREE" "$PGXS_TEST/regress/pg_regress" "${names[@]}"
+}
+
+group_isolation()
+{
+	local names input
+
+	for input in "$TREE"/test/isolation "$TREE"/test; do
+		[ ! -d "$input/specs" ] || break
+	done
+	mapfile -t names < <(names_of isolation "$input"/specs/*.spec)
+	[ "${#names[@]}" -gt 0 ] || return 0
+	run_regress isolation "$input" "$PGXS_TEST/isolation/pg_isolation_regress" "${names[@]}"
+}
+
+# Each file has a database of its own, with bgjob and pgTAP in it, which a plain DROP DATABASE removes.
+group_pgtap()
+{
+	local names name psql
+
+	mapfile -t names < <(names_of pgtap "$TREE"/test/pgtap/*.sql)
+	[ "${#names[@]}" -gt 0 ] || return 0
+	test_cluster pgtap || return 0
+	psql=("$BIN/psql" -X -q -h "$DIR/pgtap/socket" -p 5432 -U postgres -v ON_ERROR_STOP=1)
+	for name in "${names[@]}"; do
+		# The file before may have crashed the server.
+		wait_until 60 "$BIN/pg_isready" -q -h "$DIR/pgtap/socket" -p 5432
+		if ! { "${psql[@]}" -d postgres -c "CREATE DATABASE \"$name\"" &&
+			"${psql[@]}" -d "$name" -c 'CREATE EXTENSION bgjob' -c 'CREATE EXTENSION pgtap'; } >"$LOGS/psql.log" 2>&1; then
+			fail "pgtap/$name" "its database cannot be set up" "$(cat "$LOGS/psql.log")"
+			continue
+		fi
+		tap "pgtap/$name" "${psql[@]}" -A -t -P pager=off -d "$name" -f "$TREE/test/pgtap/$name.sql"
+		if "${psql[@]}" -d postgres -c "DROP DATABASE \"$name\"" >"$LOGS/psql.log" 2>&1; then
+			count "pgtap/$name: DROP DATABASE" 1 0
+		else
+			fail "pgtap/$name: DROP DATABASE" "$(cat "$LOGS/psql.log")"
+		fi
+	done
+	end_cluster pgtap
+}
+
+# The files that crash the server on purpose say so in a comment: "check.sh: crashes expected".
+group_tap()
+{
+	local names name place logs
+
+	mapfile -t names < <(names_of tap "$TREE"/test/t/*.pl)
+	for name in "${names[@]}"; do
+		place=$DIR/t/$name
+		mkdir -p "$place"
+		(
+			cd "$place" || exit 1
+			export TESTDIR=$place TESTDATADIR=$place/tmp_check TESTLOGDIR=$place/tmp_check/log
+			export PG_REGRESS=$PGXS_TEST/regress/pg_regress top_builddir=$place
+			mkdir -p "$TESTLOGDIR"
+			PATH=$BIN:$PATH tap "tap/$name" perl -I "$PGXS_TEST/perl" -I "$TREE/test/lib" -I "$TREE/test/t" \
+				"$TREE/test/t/$name.pl"
+		)
+		end_servers "$place"
+		[ -z "$(tail -n 1 "$COUNTS" | awk -F '\t' '$3 > 0')" ] || show_server_logs "$place"
+		if ! grep -q 'check\.sh: crashes expected' "$TREE/test/t/$name.pl"; then
+			mapfile -t logs < <(find "$place" -name '*.log')
+			check_log "tap/$name" "${logs[@]}"
+		fi
+		[ -n "${BGJOB_KEEP:-}" ] || rm -rf "$place"
+	done
+}
+
+# build makes and installs the extension, and the C modules that tests bring, into the server's copy.
+build()
+{
+	local module
+
+	{
+		make_bgjob "$TREE" -j "$(nproc)" WERROR=1 all && make_bgjob "$TREE" install || return 1
+		for module in "$TREE"/test/modules/*/; do
+			[ -f "$module/Makefile" ] || continue
+			make -s -C "$module" PG_CONFIG="$PG_CONFIG" all install || return 1
+		done
+	} >"$LOGS/build.log" 2>&1
+}
+
+# built succeeds if the extension is installed: builds it when first asked, and counts a failure once.
+built()
+{
+	if [ -z "${BUILT:-}" ]; then
+		if build; then
+			BUILT=yes
+		else
+			BUILT=no
+			fail build "bgjob does not build"
+			sed 's/^/        | /' "$LOGS/build.log"
+		fi
+	fi
+	[ "$BUILT" = yes ]
+}
+
+# summary GROUP SECONDS prints a group's numbers.
+summary()
+{
+	awk -F '\t' -v from="$3" -v group="$1" -v took="$2" 'NR > from { p += $2; f += $3; s += $4 }
+		END { printf "-- %s: %d passed, %d failed%s, %d s\n", group, p, f, s ? ", " s " skipped" : "", took }' "$COUNTS"
+}
+
+# check_selections counts a selection that matched nothing as a failure: a typing error must not pass.
+check_selections()
+{
+	local selection group
+
+	for selection in "${SELECTIONS[@]}"; do
+		group=$(group_of "${selection%%/*}")
+		case " $GROUPS_ALL " in
+		*" $group "*) ;;
+		*) fail "$selection" "no such group; there are: $GROUPS_ALL" ;;
+		esac
+	done
+}
+
+main()
+{
+	local group began from
+
+	mkdir -p "$LOGS"
+	: >"$COUNTS"
+	trap 'end_servers "$DIR"' EXIT
+	mirror_server "$DIR/server"
+	BIN=$("$PG_CONFIG" --bindir)
+	PGXS_TEST=$(dirname "$("$PG_CONFIG" --pgxs)")/../test
+	export BIN PGXS_TEST
+	say "$("$PG_CONFIG" --version)"
+
+	check_selections
+	for group in $GROUPS_ALL; do
+		selected "$group" || continue
+		say "== $group"
+		began=$SECONDS
+		from=$(wc -l <"$COUNTS")
+		case $group in
+		unit | gates) "group_$group" ;;
+		*) ! built || "group_$group" ;;
+		esac
+		summary "$group" "$((SECONDS - began))" "$from"
+	done
+
+	say "took $SECONDS s"
+	awk -F '\t' '{ p += $2; f += $3; s += $4 }
+		END { printf "%d passed, %d failed%s\n", p, f, s ? ", " s " skipped" : ""; exit p == 0 || f > 0 }' "$COUNTS"
+}
+
+main
