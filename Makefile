@@ -25,12 +25,12 @@ endif
 
 EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.d) $(OBJS:.o=.bc)
 
+# LLVM bitcode serves inlining into queries only; the library has nothing to inline.
+override with_llvm = no
+
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
-
-# LLVM bitcode serves inlining into queries only; the library has nothing to inline.
-override with_llvm = no
 
 $(DATA_built): $(SQL_PIECES) bgjob.control
 	cat $(SQL_PIECES) > $@

@@ -177,6 +177,7 @@ state_arg(FunctionCallInfo fcinfo, int arg)
 	if (state == BGJOB_NONE)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("there is no state \"%s\"", name),
+						errdetail("A job is always in one of seven states."),
 						errhint("The states are enqueued, scheduled, awaiting, processing, "
 								"succeeded, failed and deleted.")));
 	return state;
@@ -216,16 +217,18 @@ bgjob_reschedule(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(1) == PG_ARGISNULL(2))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("either run_at or delay must be given")));
+						errmsg("either run_at or delay must be given"),
+						errdetail("Each says when the job is to run."),
+						errhint("Give one of the two.")));
 	if (!PG_ARGISNULL(1))
 		change.run_at = PG_GETARG_TIMESTAMPTZ(1);
 	else
 		change.run_at = DatumGetTimestampTz(DirectFunctionCall2(
 			timestamptz_pl_interval, TimestampTzGetDatum(bgjob_now()), PG_GETARG_DATUM(2)));
 	if (TIMESTAMP_NOT_FINITE(change.run_at))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("run_at must be a point in time"), errdetail("It is infinite.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("run_at must be a point in time"), errdetail("It is infinite."),
+						errhint("Give a time.")));
 	change.from = state_arg(fcinfo, 3);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
 }
@@ -276,15 +279,20 @@ bgjob_purge(PG_FUNCTION_ARGS)
 	if (!bgjob_state_is_final(state))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("only jobs that have ended can be purged"),
+						errdetail("To purge is to remove jobs and their history for good."),
 						errhint("The states to purge are succeeded, failed and deleted.")));
 	if (PG_ARGISNULL(1))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("older_than must not be null")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("older_than must not be null"),
+				 errdetail("Jobs that ended longer ago are removed."),
+				 errhint("Use '0' for all.")));
 	before = DatumGetTimestampTz(DirectFunctionCall2(
 		timestamptz_mi_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
 	if (before > now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("older_than must not be negative")));
+						errmsg("older_than must not be negative"),
+						errdetail("Jobs that ended longer ago are removed."),
+						errhint("Use '0' for all.")));
 	CommandCounterIncrement();
 	PG_RETURN_INT64(bgjob_retention_purge(state, before,
 										  bgjob_is_administrator() ? InvalidOid : GetUserId()));
@@ -317,8 +325,11 @@ bgjob_adopt(PG_FUNCTION_ARGS)
 
 	bgjob_check_usage();
 	if (!bgjob_is_administrator())
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("must be an administrator of bgjob to adopt jobs")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be an administrator of bgjob to adopt jobs"),
+				 errdetail("Administrators are superusers and members of the role that owns "
+						   "the extension.")));
 	if (!bgjob_installed_here())
 		bgjob_install_here();
 	n = bgjob_queue_rebuild();

@@ -46,10 +46,10 @@ struct BgjobTemplate
 };
 
 static void
-invalid(const char *message, const char *detail)
+invalid(const char *message, const char *detail, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
-					detail ? errdetail("%s", detail) : 0));
+					errdetail("%s", detail), errhint("%s", hint)));
 }
 
 static BgjobKind
@@ -60,10 +60,14 @@ check_kind(const char *kind)
 	if (strcmp(kind, "sql") == 0)
 		return BGJOB_KIND_SQL;
 	if (strcmp(kind, "external") == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("jobs of kind 'external' are not supported by this version")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("jobs of kind 'external' are not supported by this version"),
+				 errdetail("They are for external workers, which a later version brings."),
+				 errhint("The kinds to use are 'function' and 'sql'.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("kind '%s' does not exist", kind),
+			 errdetail("It says what the job is: a function or procedure, or a command."),
 			 errhint("The kinds are 'function', 'sql' and 'external'.")));
 	return BGJOB_KIND_FUNCTION; /* keep the compiler quiet */
 }
@@ -81,8 +85,8 @@ check_queue(const char *queue)
 		strspn(queue, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid name of a queue: \"%s\"", queue),
-						errdetail("It must have 1 to %d lower-case letters, digits, _ and -.",
-								  BGJOB_QUEUE_NAME_MAX)));
+						errdetail("It must have 1 to %d characters.", BGJOB_QUEUE_NAME_MAX),
+						errhint("Use lower-case letters, digits, \"_\" and \"-\".")));
 	return queue;
 }
 
@@ -94,7 +98,8 @@ check_priority(const BgjobOptions *options)
 	if (options->priority < PG_INT16_MIN || options->priority > PG_INT16_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("priority %d is out of range", options->priority),
-						errdetail("It must be from %d to %d.", PG_INT16_MIN, PG_INT16_MAX)));
+						errdetail("It must be from %d to %d.", PG_INT16_MIN, PG_INT16_MAX),
+						errhint("Jobs of higher priority run first; the default is 0.")));
 	return options->priority;
 }
 
@@ -104,7 +109,8 @@ check_max_retries(const BgjobOptions *options)
 	if (!options->has_max_retries)
 		return bgjob_max_retries;
 	if (options->max_retries < 0)
-		invalid("max_retries must not be negative", NULL);
+		invalid("max_retries must not be negative",
+				"It is how often a failed job is tried again.", "Use 0 for no retry.");
 	return options->max_retries;
 }
 
@@ -124,11 +130,13 @@ check_times(BgjobTemplate *template, const BgjobOptions *options, TimestampTz no
 	TimestampTz run_at = options->run_at;
 
 	if (options->delay != NULL && options->has_run_at)
-		invalid("delay and run_at cannot both be given", NULL);
+		invalid("delay and run_at cannot both be given", "Each says when the job is to run.",
+				"Give one of the two.");
 	if (options->delay != NULL)
 	{
 		if (is_negative(options->delay))
-			invalid("delay must not be negative", NULL);
+			invalid("delay must not be negative", "It is counted from now.",
+					"Leave it out to have the job run at once.");
 		run_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 														 TimestampTzGetDatum(now),
 														 IntervalPGetDatum(options->delay)));
@@ -136,7 +144,8 @@ check_times(BgjobTemplate *template, const BgjobOptions *options, TimestampTz no
 	else if (!options->has_run_at)
 		return;
 	if (TIMESTAMP_NOT_FINITE(run_at))
-		invalid("run_at must be a point in time", "It is infinite.");
+		invalid("run_at must be a point in time", "It is infinite.",
+				"Give a time, or leave it out to have the job run at once.");
 	template->scheduled = run_at > now;
 	template->run_at = run_at;
 }
@@ -190,9 +199,11 @@ static void
 check_misc(const BgjobOptions *options)
 {
 	if (options->timeout != NULL && is_negative(options->timeout))
-		invalid("timeout must not be negative", NULL);
+		invalid("timeout must not be negative", "It is the time that one attempt may take.",
+				"Use 0 for no limit.");
 	if (options->parameters != NULL && !JB_ROOT_IS_OBJECT(options->parameters))
-		invalid("parameters must be a JSON object", NULL);
+		invalid("parameters must be a JSON object", "They are pairs of a name and a value.",
+				"Write {\"name\": \"value\"}.");
 }
 
 /*
@@ -311,7 +322,8 @@ required_text_arg(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	if (PG_ARGISNULL(arg))
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
+				 errdetail("It says what is to be done, or how."), errhint("Give a value.")));
 	return text_arg(fcinfo, arg);
 }
 
@@ -319,7 +331,8 @@ static void
 refuse(const char *option)
 {
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("option %s is not supported by this version", option)));
+					errmsg("option %s is not supported by this version", option),
+					errdetail("A later version brings it."), errhint("Leave the option out.")));
 }
 
 /* A value out of a fixed list, NULL-terminated; the first one is the default. */
@@ -334,7 +347,10 @@ check_choice(const char *name, const char *value, const char *const *choices)
 			return;
 		}
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid value for %s: '%s'", name, value)));
+					errmsg("invalid value for %s: '%s'", name, value),
+					errdetail("It must be '%s', '%s', '%s' or '%s'.", choices[0], choices[1],
+							  choices[2], choices[3]),
+					errhint("The default is '%s'.", choices[0])));
 }
 
 /* Options that later versions bring. */
@@ -511,6 +527,7 @@ bgjob_option_by_name(BgjobOptions *options, const char *name, const char *value)
 	else
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("there is no option \"%s\"", name),
+						errdetail("It is named by an argument of bgjob_enqueue_trigger()."),
 						errhint("The options are the parameters of bgjob_enqueue(), and "
 								"\"columns\".")));
 }

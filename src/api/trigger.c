@@ -33,7 +33,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
-#include "utils/varlena.h"
 
 /* What a trigger's arguments say. */
 typedef struct TriggerPlan
@@ -53,7 +52,25 @@ check_columns(const TriggerPlan *plan, Relation rel)
 							errmsg("column \"%s\" of relation \"%s\" does not exist",
 								   (char *) lfirst(cell), RelationGetRelationName(rel)),
 							errdetail("It is named by option \"columns\" of trigger function "
-									  "bgjob_enqueue_trigger().")));
+									  "bgjob_enqueue_trigger()."),
+							errhint("Names are taken as they are, without quotes.")));
+}
+
+/* Splits a list of columns at its commas; blanks around the names do not count. */
+static bool
+split_columns(char *list, List **columns)
+{
+	char *name;
+
+	while ((name = strsep(&list, ",")) != NULL)
+	{
+		name += strspn(name, " ");
+		name[strcspn(name, " ")] = '\0';
+		if (*name == '\0')
+			return false;
+		*columns = lappend(*columns, name);
+	}
+	return true;
 }
 
 static void
@@ -65,13 +82,16 @@ read_option(TriggerPlan *plan, const char *text)
 	if (value == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid argument of bgjob_enqueue_trigger(): \"%s\"", text),
+						errdetail("It has no \"=\"."),
 						errhint("Arguments after the first are of the form 'option=value'.")));
 	*value++ = '\0';
 	if (strcmp(copy, "columns") != 0)
 		bgjob_option_by_name(&plan->options, copy, value);
-	else if (!SplitIdentifierString(value, ',', &plan->columns) || plan->columns == NIL)
+	else if (!split_columns(value, &plan->columns))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid list of columns in \"%s\"", text)));
+						errmsg("invalid list of columns in \"%s\"", text),
+						errdetail("A name is missing."),
+						errhint("Write columns=a,b for two columns.")));
 }
 
 static void
@@ -81,8 +101,11 @@ read_plan(TriggerPlan *plan, TriggerData *data)
 
 	memset(plan, 0, sizeof(*plan));
 	if (trigger->tgnargs < 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("bgjob_enqueue_trigger() needs the job as its first argument")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("bgjob_enqueue_trigger() needs the job as its first argument"),
+				 errdetail("The trigger was created without arguments."),
+				 errhint("Write EXECUTE FUNCTION bgjob_enqueue_trigger('my_function').")));
 	plan->options.job = trigger->tgargs[0];
 	plan->options.kind = "function";
 	for (int i = 1; i < trigger->tgnargs; i++)

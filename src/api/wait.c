@@ -58,7 +58,9 @@ deadline(FunctionCallInfo fcinfo)
 		timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
 	if (until < now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("timeout must not be negative")));
+						errmsg("timeout must not be negative"),
+						errdetail("It is the longest time to wait."),
+						errhint("Leave it out to wait until the job has ended.")));
 	return until;
 }
 
@@ -76,7 +78,8 @@ check_waitable(int64 id)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot wait for a job that this transaction has enqueued"),
-				 errdetail("It will exist, and run, when the transaction has committed.")));
+				 errdetail("It will exist, and run, when the transaction has committed."),
+				 errhint("Commit first.")));
 }
 
 static pg_noinline BgjobState
@@ -150,10 +153,13 @@ bgjob_wait(PG_FUNCTION_ARGS)
 	state = ended_as(id, &found);
 	if (!found)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("job " INT64_FORMAT " does not exist", id)));
+						errmsg("job " INT64_FORMAT " does not exist", id),
+						errdetail("It was never enqueued, or has been removed."),
+						errhint("See bgjob.jobs for the jobs that there are.")));
 	if (state == BGJOB_NONE && bgjob_registry == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("cannot wait for a job where jobs are not performed"),
+						errdetail("The library \"bgjob\" is not in shared_preload_libraries."),
 						errhint("Add \"bgjob\" to shared_preload_libraries and restart the "
 								"server.")));
 	if (state == BGJOB_NONE)

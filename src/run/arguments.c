@@ -24,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "run/arguments.h"
 #include "utils/array.h"
@@ -34,6 +35,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
+#include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -83,11 +85,37 @@ is_array(const Jsonb *args)
 	return JB_ROOT_IS_ARRAY(args) && !JB_ROOT_IS_SCALAR(args);
 }
 
+/* A function with the names and types of its arguments, and which of them have a default. */
+static char *
+describe_call(const BgjobFunction *function)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "%.*s(", (int) strcspn(function->signature, "("),
+					 function->signature);
+	for (int i = 0; i < function->nargs; i++)
+	{
+		const BgjobArgument *arg = &function->args[i];
+
+		appendStringInfo(&text, "%s%s%s%s%s%s", i > 0 ? ", " : "",
+						 function->variadic && i == function->nargs - 1 ? "VARIADIC " : "",
+						 arg->name != NULL ? quote_identifier(arg->name) : "",
+						 arg->name != NULL ? " " : "", format_type_be(arg->type),
+						 arg->default_expr != NULL ? " DEFAULT" : "");
+	}
+	appendStringInfoChar(&text, ')');
+	return text.data;
+}
+
 static void
 misfit(const BgjobFunction *function, const char *message)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
-					errdetail("The function is %s.", function->signature)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
+		 errdetail("The function is %s.", describe_call(function)),
+		 errhint("An array gives the arguments in their order, an object by their names.")));
 }
 
 /* The first name in an object that is no argument's; NULL: there is none. */

@@ -33,6 +33,8 @@
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 /* The position of a syntax error is one in the job's command, not in the statement that enqueues it. */
@@ -105,44 +107,13 @@ refuse_unsuitable(const RawStmt *raw)
 	if (IsA(raw->stmt, TransactionStmt))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("a job cannot be a transaction command"),
+						errdetail("The worker begins and ends the transactions of its jobs."),
 						errhint("A procedure or a DO block may commit.")));
 	if (IsA(raw->stmt, CopyStmt) && castNode(CopyStmt, raw->stmt)->filename == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("a job cannot copy from or to a client"),
+						errdetail("It runs in a background worker."),
 						errhint("Name a file or a program.")));
-}
-
-/*
- * bgjob_command_check checks a command and its parameters without running
- * anything. 42601: it does not parse, or is not one command; 22023: the
- * parameters are not an array, or not as many as the command has; 0A000: a
- * command that cannot be a job.
- */
-void
-bgjob_command_check(const char *sql, const Jsonb *args)
-{
-	RawStmt *raw = parse(sql);
-	int given = 0;
-	int highest = 0;
-
-	refuse_unsuitable(raw);
-	if (args != NULL)
-	{
-		if (!JB_ROOT_IS_ARRAY(args) || JB_ROOT_IS_SCALAR(args))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("args of a command must be a JSON array"),
-							errdetail("Its elements are the parameters $1, $2 and so on.")));
-		given = JB_ROOT_COUNT(args);
-	}
-	if (is_plain(raw))
-		(void) find_highest_parameter(raw->stmt, &highest);
-	if (given != highest)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the command has %d parameters, but %d were given", highest, given),
-				 is_plain(raw) ? 0
-							   : errdetail("Only SELECT, INSERT, UPDATE, DELETE, MERGE and "
-										   "VALUES have parameters.")));
 }
 
 /*
@@ -181,6 +152,88 @@ bind_parameters(const Jsonb *args, const Oid *types, int ntypes)
 											  .ptype = types[i]};
 	}
 	return params;
+}
+
+/*
+ * Infers the types of a command's parameters. Returns their number, -1 if that
+ * cannot be done now: a table may be there only when the job runs.
+ */
+static pg_noinline int
+infer_types(const char *sql, RawStmt *raw, Oid **types)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile int n = 0;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		int ntypes = 0;
+
+		(void) parse_analyze_varparams(raw, sql, types, &ntypes, NULL);
+		n = ntypes;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		n = -1;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return n;
+}
+
+/* Raises the error of a parameter that cannot be converted to its type. */
+static void
+check_parameter_types(const char *sql, RawStmt *raw, const Jsonb *args)
+{
+	Oid *types = NULL;
+	int ntypes = infer_types(sql, raw, &types);
+
+	if (ntypes > 0)
+		(void) bind_parameters(args, types, ntypes);
+}
+
+/*
+ * bgjob_command_check checks a command and its parameters without running
+ * anything. 42601: it does not parse, or is not one command; 22023: the
+ * parameters are not an array, or not as many as the command has; 0A000: a
+ * command that cannot be a job; the type's own error for a parameter whose
+ * type can be told already.
+ */
+void
+bgjob_command_check(const char *sql, const Jsonb *args)
+{
+	RawStmt *raw = parse(sql);
+	int given = 0;
+	int highest = 0;
+
+	refuse_unsuitable(raw);
+	if (args != NULL)
+	{
+		if (!JB_ROOT_IS_ARRAY(args) || JB_ROOT_IS_SCALAR(args))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("args of a command must be a JSON array"),
+							errdetail("Its elements are the parameters $1, $2 and so on."),
+							errhint("Write [1, \"two\"] for two parameters.")));
+		given = JB_ROOT_COUNT(args);
+	}
+	if (is_plain(raw))
+		(void) find_highest_parameter(raw->stmt, &highest);
+	if (given != highest)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the command has %d parameters, but %d were given", highest, given),
+				 errdetail("Each element of args is a parameter: $1, $2 and so on."),
+				 errhint("Only SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES have "
+						 "parameters.")));
+	if (given > 0)
+		check_parameter_types(sql, raw, args);
 }
 
 /* Whether running the plans sends rows. */

@@ -221,23 +221,33 @@ check_kind(Oid func, const char *name)
 	if (reason != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("function %s cannot be called by a job", function->signature),
-						errdetail("%s", reason)));
+						errdetail("%s", reason),
+						errhint("Have the job call a function that calls it.")));
 }
 
 static void
 unknown_function(const char *name)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_FUNCTION),
-			 errmsg("function \"%s\" does not exist", name),
-			 errhint("Check its name and schema; it is looked up along the search_path.")));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+					errmsg("function \"%s\" does not exist", name),
+					errdetail("No function of that name is visible along the search_path."),
+					errhint("Check its name, or qualify it with its schema.")));
 }
 
 /* A function given with the types of its arguments: just that one. */
 static Oid
 find_by_signature(const char *name)
 {
-	return DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(name)));
+	LOCAL_FCINFO(fcinfo, 1);
+	Datum func;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = CStringGetTextDatum(name);
+	fcinfo->args[0].isnull = false;
+	func = to_regprocedure(fcinfo);
+	if (fcinfo->isnull)
+		unknown_function(name);
+	return DatumGetObjectId(func);
 }
 
 /* A function given by its name alone: the one that the arguments fit. */
@@ -271,7 +281,8 @@ find_by_name(const char *name, const Jsonb *args)
 	if (fitting == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the arguments fit no function named \"%s\"", name),
-						errdetail("There are %s.", signatures_text.data)));
+						errdetail("There are %s.", signatures_text.data),
+						errhint("Check the number and the names of the arguments.")));
 	if (fitting > 1)
 		ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_FUNCTION),
 						errmsg("function name \"%s\" is not unique", name),

@@ -65,6 +65,7 @@ typedef struct RowsReceiver
 	MemoryContext context;
 	MemoryContext per_row;
 	BgjobRows shape;
+	TupleDesc desc;         /* of the rows, with the names of the columns */
 	JsonbParseState *state; /* of the array */
 	Jsonb *only;
 	bool started;
@@ -80,6 +81,7 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
 		return;
 	old = MemoryContextSwitchTo(receiver->context);
 	receiver->started = true;
+	receiver->desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 	receiver->per_row =
 		AllocSetContextCreate(receiver->context, "bgjob row", ALLOCSET_DEFAULT_SIZES);
 	if (receiver->shape != BGJOB_ROWS_ONE)
@@ -91,8 +93,6 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
 static Jsonb *
 row_to_jsonb(const RowsReceiver *receiver, TupleTableSlot *slot)
 {
-	TupleDesc desc;
-
 	if (receiver->shape == BGJOB_ROWS_VALUES)
 	{
 		bool isnull;
@@ -102,10 +102,9 @@ row_to_jsonb(const RowsReceiver *receiver, TupleTableSlot *slot)
 					  : bgjob_to_jsonb(value,
 									   TupleDescAttr(slot->tts_tupleDescriptor, 0)->atttypid);
 	}
-	desc = BlessTupleDesc(CreateTupleDescCopy(slot->tts_tupleDescriptor));
 	slot_getallattrs(slot);
 	return bgjob_to_jsonb(
-		HeapTupleGetDatum(heap_form_tuple(desc, slot->tts_values, slot->tts_isnull)),
+		HeapTupleGetDatum(heap_form_tuple(receiver->desc, slot->tts_values, slot->tts_isnull)),
 		RECORDOID);
 }
 

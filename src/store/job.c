@@ -430,12 +430,14 @@ bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 			break;
 		case BGJOB_EV_REQUEUE:
 			archive(job);
-			set_retries(job, 0);
+			if (bgjob_state_is_final(from))
+				set_retries(job, 0);
 			enter_enqueued(job, what, false);
 			break;
 		case BGJOB_EV_RESCHEDULE:
 			archive(job);
-			set_retries(job, 0);
+			if (bgjob_state_is_final(from))
+				set_retries(job, 0);
 			enter_scheduled(job, what);
 			break;
 	}
