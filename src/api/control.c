@@ -29,6 +29,7 @@
 #include "rules/clock.h"
 #include "run/attempt.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "store/job.h"
 #include "store/queue.h"
 #include "store/retention.h"
@@ -66,7 +67,7 @@ apply(BgjobRel *jobs, BgjobJob *job, const Change *change)
 
 /* Takes hold of a job that no worker is at. */
 static Outcome
-take_hold(BgjobRel *jobs, BgjobJob *job)
+take_hold(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
 {
 	TimestampTz run_at;
 	BgjobTaken taken;
@@ -74,11 +75,11 @@ take_hold(BgjobRel *jobs, BgjobJob *job)
 	switch (job->state)
 	{
 		case BGJOB_ENQUEUED:
-			taken = bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos);
+			taken = bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, holder);
 			break;
 		case BGJOB_SCHEDULED:
 			run_at = DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT));
-			taken = bgjob_schedule_take(run_at, job->id);
+			taken = bgjob_schedule_take(run_at, job->id, holder);
 			break;
 		case BGJOB_PROCESSING: /* its worker has gone; the scheduler will return it */
 			return OUTCOME_AGAIN;
@@ -116,7 +117,7 @@ ask_worker(const BgjobJob *job, const Change *change, bool *running)
 
 /* One attempt at a change. */
 static Outcome
-try_change(BgjobRel *jobs, int64 id, const Change *change)
+try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder)
 {
 	BgjobJob job;
 	bool running;
@@ -132,32 +133,41 @@ try_change(BgjobRel *jobs, int64 id, const Change *change)
 		return outcome;
 	if (!is_wanted(job.state, change))
 		return OUTCOME_REFUSED;
-	outcome = take_hold(jobs, &job);
+	outcome = take_hold(jobs, &job, holder);
 	if (outcome == OUTCOME_DONE)
 		apply(jobs, &job, change);
 	return outcome;
 }
 
 /*
- * Changes a job. Between attempts it sleeps a little: what it waits for is
- * the end of somebody's transaction, a worker's commit as a rule.
+ * Waits for who has a job: another session that is changing it, whose
+ * transaction can be waited for as for any row; or a worker that is past the
+ * point of no return, or the scheduler, for a moment.
  */
+static void
+wait_for_holder(int64 id, TransactionId holder)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (TransactionIdIsValid(holder) && !bgjob_slot_is_at(MyDatabaseId, id))
+		XactLockTableWait(holder, NULL, NULL, XLTW_None);
+	else
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1, PG_WAIT_EXTENSION);
+}
+
+/* Changes a job, however many attempts that takes. */
 static bool
 change_job(int64 id, const Change *change)
 {
+	TransactionId holder = InvalidTransactionId;
 	BgjobRel *jobs;
 	Outcome outcome;
-	long pause = 0;
 
 	bgjob_check_usage();
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	while ((outcome = try_change(jobs, id, change)) == OUTCOME_AGAIN)
+	while ((outcome = try_change(jobs, id, change, &holder)) == OUTCOME_AGAIN)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (pause > 0)
-			(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause,
-							 PG_WAIT_EXTENSION);
-		pause = Min(pause + 1, 10);
+		wait_for_holder(id, holder);
+		holder = InvalidTransactionId;
 	}
 	bgjob_rel_close(jobs);
 	return outcome == OUTCOME_DONE;

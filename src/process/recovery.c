@@ -86,7 +86,7 @@ fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *reas
 							   .crashed = crashed};
 
 	if (job->state == BGJOB_ENQUEUED &&
-		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos) != BGJOB_TAKEN)
+		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, NULL) != BGJOB_TAKEN)
 		return false;
 	bgjob_job_apply(job, BGJOB_EV_FAIL, &what);
 	bgjob_job_save(jobs, job);

@@ -342,7 +342,7 @@ reclaim(BgjobRel *jobs, bool leave_in_queue)
 	BgjobJob *job = &attempt.job;
 
 	if (!attempt.committed && !leave_in_queue &&
-		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos) != BGJOB_TAKEN)
+		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, NULL) != BGJOB_TAKEN)
 		return false;
 	return bgjob_job_read(jobs, job->id, job) &&
 		   job->state == (attempt.committed ? BGJOB_PROCESSING : BGJOB_ENQUEUED);

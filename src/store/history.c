@@ -58,7 +58,7 @@ bgjob_history_delete(int64 job)
 	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
 	scan = bgjob_scan_begin(rel, "state_pkey", snapshot, &key, 1);
 	while (bgjob_scan_next(scan))
-		(void) bgjob_rel_delete(rel, &rel->slot->tts_tid);
+		(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);

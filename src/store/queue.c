@@ -87,10 +87,11 @@ lane_keys(ScanKey keys, Oid role, const char *queue, int priority, StrategyNumbe
 
 /*
  * bgjob_queue_take takes a job out of the queue if nobody else is at it;
- * never waits. The job is the caller's until the transaction ends.
+ * never waits. The job is the caller's until the transaction ends. Where the
+ * answer is BGJOB_BUSY, *holder (which may be NULL) is who has it, if known.
  */
 BgjobTaken
-bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos)
+bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, TransactionId *holder)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
@@ -101,7 +102,7 @@ bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos)
 	lane_keys(keys, role, queue, priority, BTEqualStrategyNumber, F_INT8EQ, pos);
 	scan = bgjob_scan_begin(rel, QUEUE_INDEX, snapshot, keys, 4);
 	if (bgjob_scan_next(scan))
-		taken = bgjob_rel_delete(rel, &rel->slot->tts_tid) ? BGJOB_TAKEN : BGJOB_BUSY;
+		taken = bgjob_rel_delete(rel, &rel->slot->tts_tid, holder) ? BGJOB_TAKEN : BGJOB_BUSY;
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
@@ -213,7 +214,7 @@ claim_row(BgjobRel *rel, BgjobLaneItem *item, const BgjobLaneKey *key)
 				  VARSIZE_ANY_EXHDR(queue) == strlen(key->queue) &&
 				  memcmp(VARDATA_ANY(queue), key->queue, VARSIZE_ANY_EXHDR(queue)) == 0;
 		ExecClearTuple(rel->slot);
-		claimed = claimed && bgjob_rel_delete(rel, &item->tid);
+		claimed = claimed && bgjob_rel_delete(rel, &item->tid, NULL);
 	}
 	UnregisterSnapshot(snapshot);
 	return claimed;

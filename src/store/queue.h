@@ -22,7 +22,8 @@ typedef enum BgjobTaken
 } BgjobTaken;
 
 extern void bgjob_queue_insert(Oid role, const char *queue, int priority, int64 pos, int64 job);
-extern BgjobTaken bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos);
+extern BgjobTaken
+bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, TransactionId *holder);
 extern bool bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job);
 extern void bgjob_queue_discover(void);
 extern int64 bgjob_queue_rebuild(void);

@@ -193,15 +193,20 @@ bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 
 /*
  * bgjob_rel_delete deletes a row unless somebody else has locked, changed or
- * deleted it; never waits. Returns whether it did.
+ * deleted it; never waits. Returns whether it did; if not, *holder (which may
+ * be NULL) is the transaction that has the row, where one can be named.
  */
 bool
-bgjob_rel_delete(BgjobRel *rel, ItemPointer tid)
+bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 {
-	TM_FailureData failure;
+	TM_FailureData failure = {.xmax = InvalidTransactionId};
+	TM_Result result =
+		table_tuple_delete(rel->rel, tid, GetCurrentCommandId(true), InvalidSnapshot,
+						   InvalidSnapshot, false, &failure, false);
 
-	return table_tuple_delete(rel->rel, tid, GetCurrentCommandId(true), InvalidSnapshot,
-							  InvalidSnapshot, false, &failure, false) == TM_Ok;
+	if (holder != NULL)
+		*holder = result == TM_Ok ? InvalidTransactionId : failure.xmax;
+	return result == TM_Ok;
 }
 
 /* bgjob_rel_fetch reads the row at a tid into rel->slot, if it is visible there. */

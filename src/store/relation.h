@@ -56,7 +56,7 @@ extern Snapshot bgjob_rel_snapshot(BgjobRel *rel);
 extern void bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls);
 extern void bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 							 const bool *nulls);
-extern bool bgjob_rel_delete(BgjobRel *rel, ItemPointer tid);
+extern bool bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder);
 extern bool bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot);
 
 extern BgjobScan *

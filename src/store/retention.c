@@ -84,7 +84,7 @@ read_finished(TupleTableSlot *slot, Finished *row)
 static void
 remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed)
 {
-	if (!bgjob_rel_delete(rel, tid))
+	if (!bgjob_rel_delete(rel, tid, NULL))
 		return;
 	if (row->has_history)
 		bgjob_history_delete(row->id);

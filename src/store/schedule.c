@@ -56,7 +56,7 @@ bgjob_schedule_insert(TimestampTz at, int64 job, const char *queue)
 
 /* Looks up the row of a job, and deletes it if so told. */
 static BgjobTaken
-look_up(TimestampTz at, int64 job, bool take)
+look_up(TimestampTz at, int64 job, bool take, TransactionId *holder)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
@@ -68,7 +68,8 @@ look_up(TimestampTz at, int64 job, bool take)
 	bgjob_key(&keys[1], S_JOB, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
 	scan = bgjob_scan_begin(rel, SCHEDULE_INDEX, snapshot, keys, lengthof(keys));
 	if (bgjob_scan_next(scan))
-		taken = !take || bgjob_rel_delete(rel, &rel->slot->tts_tid) ? BGJOB_TAKEN : BGJOB_BUSY;
+		taken = !take || bgjob_rel_delete(rel, &rel->slot->tts_tid, holder) ? BGJOB_TAKEN
+																			: BGJOB_BUSY;
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
@@ -77,19 +78,20 @@ look_up(TimestampTz at, int64 job, bool take)
 
 /*
  * bgjob_schedule_take takes a job out of the schedule if nobody else is at
- * it; never waits. The job is the caller's until the transaction ends.
+ * it; never waits. The job is the caller's until the transaction ends. *holder
+ * as in bgjob_queue_take.
  */
 BgjobTaken
-bgjob_schedule_take(TimestampTz at, int64 job)
+bgjob_schedule_take(TimestampTz at, int64 job, TransactionId *holder)
 {
-	return look_up(at, job, true);
+	return look_up(at, job, true, holder);
 }
 
 /* bgjob_schedule_has tells whether a job is in the schedule. */
 bool
 bgjob_schedule_has(TimestampTz at, int64 job)
 {
-	return look_up(at, job, false) == BGJOB_TAKEN;
+	return look_up(at, job, false, NULL) == BGJOB_TAKEN;
 }
 
 /* Moves one job, whose row in the schedule has been deleted, into the queue. */
@@ -139,7 +141,7 @@ bgjob_schedule_enqueue_due(TimestampTz from, TimestampTz now, int max, Timestamp
 		if (*next > now || n == max)
 			break;
 		*next = DT_NOEND;
-		if (!bgjob_rel_delete(rel, &rel->slot->tts_tid))
+		if (!bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL))
 		{
 			*blocked = true;
 			continue;

@@ -14,7 +14,7 @@
 #include "store/queue.h"
 
 extern void bgjob_schedule_insert(TimestampTz at, int64 job, const char *queue);
-extern BgjobTaken bgjob_schedule_take(TimestampTz at, int64 job);
+extern BgjobTaken bgjob_schedule_take(TimestampTz at, int64 job, TransactionId *holder);
 extern bool bgjob_schedule_has(TimestampTz at, int64 job);
 extern int bgjob_schedule_enqueue_due(TimestampTz from, TimestampTz now, int max,
 									  TimestampTz *next, bool *blocked);

@@ -72,17 +72,20 @@ remember(const Jsonb *settings)
 	return copy;
 }
 
-/* Looks for a stored row of the same content; 0 if there is none. */
+/*
+ * Looks for a stored row of the same content; 0 if there is none. Not with an
+ * MVCC snapshot: rows are only ever inserted, and a serializable transaction
+ * must not conflict with others about them.
+ */
 static int64
 find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 {
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
 	BgjobScan *scan;
 	int64 id = 0;
 
 	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash));
-	scan = bgjob_scan_begin(rel, "settings_hash_idx", snapshot, &key, 1);
+	scan = bgjob_scan_begin(rel, "settings_hash_idx", SnapshotSelf, &key, 1);
 	while (id == 0 && bgjob_scan_next(scan))
 	{
 		slot_getallattrs(rel->slot);
@@ -90,7 +93,6 @@ find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 			id = DatumGetInt64(rel->slot->tts_values[0]);
 	}
 	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
 	return id;
 }
 

@@ -50,7 +50,7 @@ delete_by_job(BgjobTable table, const char *index, int64 job)
 	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
 	scan = bgjob_scan_begin(rel, index, snapshot, &key, 1);
 	while (bgjob_scan_next(scan))
-		if (!bgjob_rel_delete(rel, &rel->slot->tts_tid))
+		if (!bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL))
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("job " INT64_FORMAT " is being changed by somebody else", job)));
