@@ -396,6 +396,28 @@ bgjob_database_find(Oid database)
 	return NULL;
 }
 
+/* bgjob_database_reset makes an entry that is in no use a new database's. */
+static void
+bgjob_database_reset(BgjobDatabase *entry, Oid database)
+{
+	entry->database = database;
+	entry->status = BGJOB_DATABASE_WANTED;
+	entry->scheduler = -1;
+	entry->blocked_by = 0;
+	entry->failures = 0;
+	entry->retry_at = 0;
+	pg_atomic_write_u32(&entry->notices, 0);
+	pg_atomic_write_u32(&entry->saturated, 0);
+	pg_atomic_write_u32(&entry->counts_valid, 0);
+	pg_atomic_write_u32(&entry->prepared, 0);
+	entry->ready = false;
+	pg_atomic_write_u64(&entry->next_due, 0);
+	pg_atomic_write_u64(&entry->low_due, 0);
+	for (int state = 0; state < BGJOB_NSTATES; state++)
+		pg_atomic_write_u64(&entry->counts[state], 0);
+	entry->in_use = true;
+}
+
 /*
  * bgjob_database_want makes sure that there is an entry for a database; a
  * new one asks the launcher for a scheduler. NULL if the registry is full.
@@ -407,32 +429,21 @@ bgjob_database_want(Oid database)
 
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
 	entry = bgjob_database_find(database);
-	for (int i = 0; i < bgjob_registry->ndatabases && entry == NULL; i++)
+	if (entry != NULL)
 	{
-		BgjobDatabase *candidate = &bgjob_registry->databases[i];
-
-		if (candidate->in_use)
-			continue;
-		candidate->database = database;
-		candidate->status = BGJOB_DATABASE_WANTED;
-		candidate->scheduler = -1;
-		candidate->blocked_by = 0;
-		candidate->failures = 0;
-		candidate->retry_at = 0;
-		pg_atomic_write_u32(&candidate->notices, 0);
-		pg_atomic_write_u32(&candidate->saturated, 0);
-		pg_atomic_write_u32(&candidate->counts_valid, 0);
-		pg_atomic_write_u32(&candidate->prepared, 0);
-		candidate->ready = false;
-		pg_atomic_write_u64(&candidate->next_due, 0);
-		pg_atomic_write_u64(&candidate->low_due, 0);
-		for (int state = 0; state < BGJOB_NSTATES; state++)
-			pg_atomic_write_u64(&candidate->counts[state], 0);
-		candidate->in_use = true;
-		entry = candidate;
+		if (entry->status == BGJOB_DATABASE_ABSENT)
+			entry->status = BGJOB_DATABASE_WANTED;
 	}
-	if (entry != NULL && entry->status == BGJOB_DATABASE_ABSENT)
-		entry->status = BGJOB_DATABASE_WANTED;
+	else
+	{
+		for (int i = 0; i < bgjob_registry->ndatabases; i++)
+			if (!bgjob_registry->databases[i].in_use)
+			{
+				entry = &bgjob_registry->databases[i];
+				bgjob_database_reset(entry, database);
+				break;
+			}
+	}
 	LWLockRelease(&bgjob_registry->lock);
 	return entry;
 }

@@ -1,0 +1,64 @@
+# A job exists exactly if the transaction that enqueued it commits, however it commits.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PostgreSQL::Test::Utils;
+use Test::More;
+use BgjobTest;
+
+my $node = bgjob_cluster('basic');
+$node->safe_psql('postgres', q{
+	CREATE TABLE ran (label text);
+	CREATE FUNCTION run(label text) RETURNS void LANGUAGE sql AS 'INSERT INTO ran VALUES (label)';
+});
+
+$node->safe_psql('postgres', q{SELECT bgjob_enqueue('run', '["committed"]')});
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'committed'}, 'a committed job runs');
+
+$node->safe_psql('postgres', q{
+	BEGIN; SELECT bgjob_enqueue('run', '["rolled back"]'); ROLLBACK;
+	BEGIN; SAVEPOINT s; SELECT bgjob_enqueue('run', '["savepoint"]'); ROLLBACK TO s; SELECT bgjob_enqueue('run', '["after savepoint"]'); COMMIT;
+});
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'after savepoint'}, 'a job after a savepoint that was rolled back runs');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE args->>0 IN ('rolled back', 'savepoint')}), '0',
+	'what was rolled back never existed');
+
+$node->safe_psql('postgres', q{
+	BEGIN; SELECT bgjob_enqueue('run', '["prepared"]'); PREPARE TRANSACTION 'one';
+	BEGIN; SELECT bgjob_enqueue('run', '["never"]'); PREPARE TRANSACTION 'two';
+	BEGIN; SELECT bgjob_enqueue('run', '["after restart"]'); PREPARE TRANSACTION 'three';
+	BEGIN; SELECT bgjob_enqueue('run', '["delayed"]', delay => '50 ms'); PREPARE TRANSACTION 'four';
+});
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE args->>0 IN ('prepared', 'never')}), '0',
+	'a prepared transaction has enqueued nothing yet');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'one'});
+$node->safe_psql('postgres', q{ROLLBACK PREPARED 'two'});
+$node->safe_psql('postgres', q{COMMIT PREPARED 'four'});
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'prepared'}, 'COMMIT PREPARED: it runs', 5);
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'delayed'}, 'also one with a delay', 5);
+
+$node->restart;
+is($node->safe_psql('postgres', q{SELECT count(*) FROM ran WHERE label = 'after restart'}), '0', 'still prepared after a restart');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'three'});
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'after restart'}, 'COMMIT PREPARED after a restart: it runs');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM ran WHERE label = 'never'}), '0', 'ROLLBACK PREPARED: it never does');
+wait_until($node, q{SELECT succeeded = (SELECT count(*) FROM bgjob.jobs WHERE state = 'succeeded') AND enqueued = 0 FROM bgjob.stats},
+	'the statistics count all of them');
+
+# Which setting decides about a job's effects while an outsider holds its row.
+$node->safe_psql('postgres', q{ALTER SYSTEM SET bgjob.enabled = off});
+$node->reload;
+wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^bgjob (worker|scheduler)'}, 'nobody performs jobs');
+$node->safe_psql('postgres', q{SELECT bgjob_enqueue('run', '["held"]')});
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; SELECT * FROM bgjob.queue FOR UPDATE');
+$node->safe_psql('postgres', q{ALTER SYSTEM RESET bgjob.enabled});
+$node->reload;
+$node->safe_psql('postgres', q{SELECT bgjob_enqueue('run', '["beside"]')});
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'beside'}, 'a row that an outsider has locked holds nobody up');
+$holder->query_safe('COMMIT');
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'held'}, 'and its job runs once the lock is gone');
+$holder->quit;
+$node->stop;
+done_testing();

@@ -1,0 +1,57 @@
+# An idle bgjob does nothing: no transaction for a minute. Then its workers leave.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use BgjobTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $minute = 60;
+my $node   = bgjob_cluster('idle', 'bgjob.worker_idle_timeout' => '10min');
+
+# What is asked here is asked in a database without bgjob: being asked is a transaction.
+$node->safe_psql('postgres', 'DROP EXTENSION bgjob; CREATE DATABASE db1');
+$node->safe_psql('db1', 'CREATE EXTENSION bgjob; CREATE TABLE done (n int);
+	CREATE FUNCTION work(n int) RETURNS void LANGUAGE sql AS $$INSERT INTO done VALUES (n)$$;');
+$node->safe_psql('db1', q(SELECT bgjob_enqueue_many('work', (SELECT array_agg(to_jsonb(ARRAY[n])) FROM generate_series(1, 100) n));
+	SELECT bgjob_enqueue('work', '[0]', delay => '1 day')));
+wait_until($node, 'SELECT count(*) = 100 FROM done', 'jobs run', 60, 'db1');
+my $processes = q(SELECT count(*) FROM pg_stat_activity WHERE datname = 'db1' AND backend_type = 'bgjob %s');
+my $workers = $node->safe_psql('postgres', sprintf $processes, 'worker');
+cmp_ok($workers, '>', 0, 'their workers are still there');
+
+# counted: the transactions of db1. Its server processes report theirs with a delay of up to a second,
+# and the first slow look of the scheduler comes after what has been written so far.
+sub counted
+{
+	return $node->safe_psql('postgres',
+		q(SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'db1'));
+}
+
+my ($quiet, $last, $since) = (0, -1, time);
+my $end = time + 60;
+while (time < $end)
+{
+	my $now = counted();
+	($last, $since) = ($now, time) if $now != $last;
+	last if $quiet = time - $since > 15;
+	usleep(500_000);
+}
+ok($quiet, 'it comes to rest');
+
+my $began = time;
+usleep(1_000_000) while time < $began + $minute;
+is(counted(), $last, 'no transaction for a minute');
+is($node->safe_psql('postgres', sprintf $processes, 'worker'), $workers, 'the workers are still there');
+
+set_and_reload($node, 'bgjob.worker_idle_timeout' => '2s');
+wait_until($node, 'SELECT 0 = (' . sprintf($processes, 'worker') . ')',
+	'workers leave after bgjob.worker_idle_timeout', 20);
+is($node->safe_psql('postgres', sprintf $processes, 'scheduler'), 1, 'the scheduler stays');
+my $id = $node->safe_psql('db1', q(SELECT bgjob_enqueue('work', '[101]')));
+is($node->safe_psql('db1', "SELECT bgjob_wait($id, '30 s')"), 'succeeded', 'and has the next job performed');
+$node->stop;
+done_testing();

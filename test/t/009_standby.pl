@@ -1,0 +1,67 @@
+# A streaming standby performs nothing; promoted, it performs every job exactly once.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use BgjobTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $jobs    = 200;
+my $primary = PostgreSQL::Test::Cluster->new('primary');
+
+$primary->init(allows_streaming => 1);
+$primary->append_conf('postgresql.conf', "shared_preload_libraries = 'bgjob'
+max_worker_processes = 32
+autovacuum = off
+bgjob.enabled = off");
+$primary->start;
+$primary->safe_psql('postgres', 'CREATE EXTENSION bgjob; CREATE TABLE done (n int);
+	CREATE FUNCTION work(n int) RETURNS void LANGUAGE sql AS $$INSERT INTO done VALUES (n)$$');
+$primary->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->append_conf('postgresql.conf', 'bgjob.enabled = on');
+$standby->start;
+wait_until($primary, q(SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'), 'the standby follows');
+set_and_reload($primary, synchronous_standby_names => '*');
+wait_until($primary, q(SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'), 'synchronously');
+
+# Half of them are finished before, by the primary.
+set_and_reload($primary, 'bgjob.enabled' => 'on');
+$primary->safe_psql('postgres', enqueue(1, $jobs / 2));
+wait_until($primary, "SELECT count(*) = $jobs / 2 FROM bgjob.jobs WHERE state = 'succeeded'", 'jobs run on the primary');
+set_and_reload($primary, 'bgjob.enabled' => 'off');
+wait_until($primary, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'), 'it stops');
+$primary->safe_psql('postgres', enqueue($jobs / 2 + 1, $jobs));
+$primary->safe_psql('postgres', q(SELECT bgjob_enqueue('work', '[0]', delay => '1 s')));
+$primary->wait_for_catchup($standby, 'replay');
+
+my $processes = q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'bgjob%');
+is($standby->safe_psql('postgres', $processes), 0, 'no process of bgjob on the standby');
+is( $standby->safe_psql('postgres', q(SELECT string_agg(state || n, ' ' ORDER BY state) FROM
+	(SELECT state, count(*) AS n FROM bgjob.jobs GROUP BY 1) s)),
+	sprintf('enqueued%d scheduled1 succeeded%d', $jobs / 2, $jobs / 2), 'its views show the jobs');
+is($standby->safe_psql('postgres', 'SELECT enqueued, scheduled, succeeded FROM bgjob.stats'),
+	sprintf('%d|1|%d', $jobs / 2, $jobs / 2), 'and their numbers');
+isnt($standby->psql('postgres', q(SELECT bgjob_enqueue('work', '[0]'))), 0, 'nothing can be enqueued there');
+
+$primary->stop('immediate');
+$standby->promote;
+wait_until($standby, "SELECT count(*) = $jobs + 1 FROM bgjob.jobs WHERE state = 'succeeded'", 'promoted, it performs them');
+is($standby->safe_psql('postgres', 'SELECT count(*), count(DISTINCT n), min(n), max(n) FROM done'),
+	sprintf('%d|%d|0|%d', $jobs + 1, $jobs + 1, $jobs), 'each exactly once');
+is($standby->safe_psql('postgres', "SELECT count(*) FROM bgjob.jobs WHERE interruptions > 0 OR retries > 0"), 0, 'at the first attempt');
+my $id = $standby->safe_psql('postgres', q(SELECT bgjob_enqueue('work', '[-1]')));
+cmp_ok($id, '>', $jobs + 1, 'a new job gets a new id');
+is($standby->safe_psql('postgres', "SELECT bgjob_wait($id, '30 s')"), 'succeeded', 'and runs');
+$standby->stop;
+done_testing();
+
+sub enqueue
+{
+	my ($from, $to) = @_;
+	return "SELECT bgjob_enqueue_many('work', (SELECT array_agg(to_jsonb(ARRAY[n])) FROM generate_series($from, $to) n))";
+}

@@ -1,0 +1,71 @@
+# Cancelling and deleting hit the job that is meant, and never another one.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PostgreSQL::Test::Utils;
+use Test::More;
+use BgjobTest;
+
+my $node = bgjob_cluster('signals');
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION hold() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(600)';
+	CREATE FUNCTION tiny() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(0.0005)';
+	CREATE FUNCTION stubborn() RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM pg_sleep(600);
+	EXCEPTION WHEN query_canceled THEN
+		PERFORM 1;
+	END $$;
+});
+
+# pg_cancel_backend()
+my $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('hold', max_retries => 0)});
+wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}, 'a job runs');
+my $pid = $node->safe_psql('postgres', qq{SELECT worker_pid FROM bgjob.jobs WHERE id = $id});
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'failed', 'cancelled by pg_cancel_backend(): it has failed');
+is($node->safe_psql('postgres', "SELECT error->>'sqlstate' FROM bgjob.jobs WHERE id = $id"), '57014', 'as a cancelled query');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+$id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('tiny')});
+is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'cancelling an idle worker does nothing');
+is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob.workers WHERE pid = $pid"), '1', 'and it stays');
+
+# A job that catches the cancellation does not get away with it.
+$id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('stubborn')});
+wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}, 'a job runs that catches cancellations');
+is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'deleted');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'deleted', 'it ends as deleted');
+$id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('hold')});
+wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}, 'a job runs');
+is($node->safe_psql('postgres', "SELECT bgjob_reschedule($id, delay => '1 hour')"), 't', 'rescheduled while it runs');
+wait_until($node, qq{SELECT state = 'scheduled' AND retries = 0 FROM bgjob.jobs WHERE id = $id}, 'it is scheduled');
+
+# Thousands of tiny jobs, with deletions at random: what was not deleted succeeds.
+$node->safe_psql('postgres', q{
+	CREATE TABLE victim (id bigint, answer boolean);
+	SELECT count(*) FROM bgjob_enqueue_many('tiny', array_fill(NULL::jsonb, ARRAY[4000]), max_retries => 0);
+});
+my $deleted = 0;
+for (1 .. 40)
+{
+	$node->safe_psql('postgres', q{
+		DO $$
+		DECLARE v bigint;
+		BEGIN
+			FOR i IN 1 .. 10 LOOP
+				SELECT job_id INTO v FROM bgjob.workers WHERE job_id IS NOT NULL ORDER BY random() LIMIT 1;
+				IF v IS NOT NULL THEN
+					INSERT INTO victim SELECT v, bgjob_delete(v, 'processing');
+				END IF;
+			END LOOP;
+		END $$});
+}
+wait_until($node, q{SELECT bool_and(state IN ('succeeded', 'deleted')) FROM bgjob.jobs WHERE job = 'tiny'}, 'all jobs have ended', 120);
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE job = 'tiny' AND state = 'deleted' AND id NOT IN (SELECT id FROM victim WHERE answer)}),
+	'0', 'nothing was deleted but what was asked for');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM victim JOIN bgjob.jobs USING (id) WHERE answer AND state <> 'deleted'}), '0',
+	'and an accepted deletion is always honoured');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM victim WHERE answer'), '>', 0, 'some were hit while they ran');
+$node->stop;
+done_testing();
