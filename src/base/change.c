@@ -91,9 +91,11 @@ current_notes(void)
 	return notes;
 }
 
+/* Notes rows of a lane; higher priorities first, which is the order of announcing them. */
 static void
 add_ready(Notes *to, const BgjobLaneKey *key, int64 pos, int64 count)
 {
+	ReadyNote **place;
 	ReadyNote *note;
 
 	for (note = to->ready; note != NULL; note = note->next)
@@ -105,8 +107,10 @@ add_ready(Notes *to, const BgjobLaneKey *key, int64 pos, int64 count)
 		note->key = *key;
 		note->pos = pos;
 		note->count = 0;
-		note->next = to->ready;
-		to->ready = note;
+		for (place = &to->ready; *place != NULL && (*place)->key.priority >= key->priority;)
+			place = &(*place)->next;
+		note->next = *place;
+		*place = note;
 	}
 	note->pos = Min(note->pos, pos);
 	note->count += count;
@@ -190,12 +194,11 @@ bgjob_change_want(Oid database)
 
 /* Wakes workers for what has become ready, and the scheduler where there are too few. */
 static void
-tell_ready(const ReadyNote *note)
+wake_for(const ReadyNote *note)
 {
 	BgjobDatabase *entry;
 	int64 woken = 0;
 
-	bgjob_lane_announce(&note->key, note->pos, note->count);
 	while (woken < note->count && bgjob_wake_worker(note->key.database, note->key.role))
 		woken++;
 	if (woken == note->count)
@@ -218,7 +221,8 @@ bgjob_announce(Oid role, const char *queue, int priority, int64 pos)
 	ReadyNote note = {.pos = pos, .count = 1};
 
 	bgjob_lane_key(&note.key, MyDatabaseId, role, queue, priority);
-	tell_ready(&note);
+	bgjob_lane_announce(&note.key, pos, 1);
+	wake_for(&note);
 }
 
 /* Tells the scheduler of an earlier due time, unless it will look before that anyway. */
@@ -249,8 +253,11 @@ tell(const Notes *committed)
 		for (int state = 0; state < BGJOB_NSTATES; state++)
 			if (committed->counts[state] != 0)
 				pg_atomic_fetch_add_u64(&entry->counts[state], committed->counts[state]);
+	/* All of it before anybody is woken, who would otherwise begin with what is not the first. */
 	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
-		tell_ready(note);
+		bgjob_lane_announce(&note->key, note->pos, note->count);
+	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
+		wake_for(note);
 	if (entry != NULL && committed->due != DT_NOEND)
 		tell_due(entry, committed->due);
 	for (EndedNote *note = committed->ended; note != NULL; note = note->next)

@@ -208,9 +208,12 @@ bgjob_lanes_rescan(Oid database)
 	LWLockRelease(&control->lock);
 }
 
-/* bgjob_lanes_forget drops the lanes of a database that bgjob has left. */
+/*
+ * bgjob_lanes_forget drops the lanes of a role that is gone, or (InvalidOid) of
+ * a whole database that bgjob has left.
+ */
 void
-bgjob_lanes_forget(Oid database)
+bgjob_lanes_forget(Oid database, Oid role)
 {
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
@@ -218,7 +221,8 @@ bgjob_lanes_forget(Oid database)
 	LWLockAcquire(&control->lock, LW_EXCLUSIVE);
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
-		if (lane->key.database == database && lane->users == 0)
+		if (lane->key.database == database && (role == InvalidOid || lane->key.role == role) &&
+			lane->users == 0)
 			hash_search(lanes, &lane->key, HASH_REMOVE, NULL);
 	control->generation++;
 	LWLockRelease(&control->lock);

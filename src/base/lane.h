@@ -95,6 +95,6 @@ typedef struct BgjobDemand
 } BgjobDemand;
 
 extern int bgjob_lane_demand(Oid database, BgjobDemand *demands, int max);
-extern void bgjob_lanes_forget(Oid database);
+extern void bgjob_lanes_forget(Oid database, Oid role);
 
 #endif /* BGJOB_BASE_LANE_H */

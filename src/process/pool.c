@@ -97,6 +97,8 @@ note_failed_start(Oid role)
 
 	if (!role_exists(role))
 	{
+		/* Should a transaction with more of them still commit, its lane comes back, and so do we. */
+		bgjob_lanes_forget(MyDatabaseId, role);
 		bgjob_fail_jobs_of_role(role);
 		return;
 	}
@@ -318,20 +320,49 @@ somebody_is_leaving(void)
 	return false;
 }
 
-/* Makes room for a claimant that has less than its fair share of "places"; one at a time. */
-static void
-make_room(const Claimant *needy, int nclaimants, int places)
+/* A role that holds an idle worker and has no work; InvalidOid: there is none. */
+static Oid
+idler(const Claimant *claimants, int n)
 {
-	int share = Max(1, places / Max(1, nclaimants));
-	int most;
-	Oid rich = richest(&most);
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+		bool has_work = false;
 
-	if (needy->workers < share && rich != InvalidOid && rich != needy->role &&
-		most > needy->workers + 1 && !somebody_is_leaving())
+		if (!is_mine(slot) || !slot->idle || slot->retire)
+			continue;
+		for (int k = 0; k < n; k++)
+			has_work = has_work || claimants[k].role == slot->role;
+		if (!has_work)
+			return slot->role;
+	}
+	return InvalidOid;
+}
+
+/*
+ * Makes room for a claimant, one worker at a time: by one that idles for a
+ * role without work; else, if it has less than its fair share of "places", by
+ * one of the role that has the most.
+ */
+static void
+make_room(const Claimant *needy, const Claimant *claimants, int n, int places)
+{
+	int share = Max(1, places / n);
+	int most;
+	Oid rich = idler(claimants, n);
+
+	if (somebody_is_leaving())
+		return;
+	if (rich != InvalidOid)
+	{
 		retire_one(rich);
-	else if (needy->workers == 0 && rich != InvalidOid && rich != needy->role &&
-			 !somebody_is_leaving())
-		retire_one(rich); /* more roles than places: they take turns */
+		return;
+	}
+	rich = richest(&most);
+	if (rich == InvalidOid || rich == needy->role || needy->workers >= share)
+		return;
+	if (most > needy->workers + 1 || needy->workers == 0) /* at worst they take turns */
+		retire_one(rich);
 }
 
 /*
@@ -370,7 +401,7 @@ bgjob_pool_balance(TimestampTz now)
 			(void) bgjob_wake_worker(MyDatabaseId, claimants[i].role);
 	if (full)
 	{
-		make_room(needy, n, workers);
+		make_room(needy, claimants, n, workers);
 		if (no_slot_until > now)
 			wake = Min(wake, no_slot_until);
 		else if (n > 1)

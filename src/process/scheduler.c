@@ -277,7 +277,7 @@ end_service(void)
 {
 	bgjob_pool_drain(entry->blocked_by != 0 || gone ? 0 : bgjob_shutdown_timeout);
 	if (gone)
-		bgjob_lanes_forget(MyDatabaseId);
+		bgjob_lanes_forget(MyDatabaseId, InvalidOid);
 }
 
 static void

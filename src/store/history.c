@@ -127,7 +127,10 @@ bgjob_history_scheduled(TimestampTz run_at)
 	if (timestamp2tm(run_at, NULL, &tm, &fsec, NULL, NULL) != 0)
 		strlcpy(text, run_at > 0 ? "infinity" : "-infinity", sizeof(text));
 	else
+	{
+		tm.tm_isdst = 0; /* otherwise the zone is left out */
 		EncodeDateTime(&tm, fsec, true, 0, NULL, USE_XSD_DATES, text);
+	}
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_string(&state, "run_at", text);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));

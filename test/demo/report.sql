@@ -12,8 +12,8 @@ SELECT queue, paused, enqueued, processing, scheduled, failed FROM bgjob.queues 
 SELECT pid, server, role, state, jobs_done, pg_size_pretty(memory_bytes::bigint) AS memory FROM bgjob.workers ORDER BY pid;
 
 \echo 'bgjob.jobs: the last document, and all the others'
-SELECT id, job, queue, state, retries AS retry, run_as,
-	left(coalesce(result::text, error ->> 'message', reason), 44) AS "result or error"
+SELECT id, left(job, 20) || CASE WHEN length(job) > 20 THEN '...' ELSE '' END AS job, queue, state, retries AS retry, run_as,
+	left(coalesce(result::text, error ->> 'message', reason), 31) AS "result or error"
 FROM bgjob.jobs
 WHERE queue <> 'index' OR state <> 'succeeded' OR id = (SELECT max(id) FROM bgjob.jobs WHERE queue = 'index' AND state = 'succeeded')
 ORDER BY id;
@@ -26,9 +26,13 @@ WHERE job_id = (SELECT min(id) FROM bgjob.jobs WHERE queue = 'mail')
 ORDER BY seq;
 
 \echo 'Delayed jobs: how late they started'
-SELECT id, job, to_char(run_at, 'HH24:MI:SS.MS') AS due, to_char(started_at, 'HH24:MI:SS.MS') AS started,
-	round(1000 * extract(epoch FROM started_at - run_at), 1) || ' ms' AS late
-FROM bgjob.jobs WHERE queue = 'default' ORDER BY id;
+SELECT id, left(job, 20) || CASE WHEN length(job) > 20 THEN '...' ELSE '' END AS job, to_char(due, 'HH24:MI:SS.MS') AS due,
+	to_char(started_at, 'HH24:MI:SS.MS') AS started,
+	round(1000 * extract(epoch FROM started_at - due), 1) || ' ms' AS late
+FROM bgjob.jobs, LATERAL (
+	SELECT (data ->> 'run_at')::timestamptz AS due FROM bgjob.job_states WHERE job_id = id AND state = 'scheduled'
+) AS scheduled
+WHERE queue = 'default' ORDER BY due;
 
 \echo 'A search in what the jobs produced: "derivative works" patent'
 SELECT path, words, round(ts_rank(search, query)::numeric, 3) AS rank,

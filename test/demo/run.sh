@@ -60,7 +60,7 @@ start()
 # On a terminal it is one line that changes; elsewhere there is a line now and then.
 progress()
 {
-	local deadline=$((SECONDS + $1)) condition=$2 done_ enqueued scheduled processing succeeded failed all bar shown=''
+	local deadline=$((SECONDS + $1)) condition=$2 done_ enqueued scheduled processing succeeded failed all bar line shown=''
 
 	while :; do
 		read -r done_ enqueued scheduled processing succeeded failed < <(
@@ -68,12 +68,13 @@ progress()
 		)
 		[ -n "${failed:-}" ] || die "the server does not answer; see $DIR/server.log"
 		all=$((enqueued + scheduled + processing + succeeded + failed))
-		bar=$(((succeeded + failed) * 30 / (all > 0 ? all : 1)))
+		bar=$(((succeeded + failed) * 16 / (all > 0 ? all : 1)))
 		bar=$(printf '%*s' "$bar" '' | tr ' ' '#')
-		printf -v line '  [%-30s] %5d succeeded %5d enqueued %3d running %3d scheduled %2d failed' \
-			"$bar" "$succeeded" "$enqueued" "$processing" "$scheduled" "$failed"
+		# No wider than a terminal of 80 columns: a line that wraps cannot be written over.
+		printf -v line '  [%-16s] %4d of %d succeeded, %2d running, %d scheduled, %d failed' \
+			"$bar" "$succeeded" "$all" "$processing" "$scheduled" "$failed"
 		if [ -t 1 ]; then
-			printf '\r%s' "$line"
+			printf '\r%s\033[K' "$line"
 		elif [ "$line" != "$shown" ]; then
 			printf '%s\n' "$line"
 			shown=$line

@@ -26,7 +26,7 @@ my $status = $node->psql('postgres', q(
 is($status, 0, 'jobs can be enqueued');
 is($out, "1\n2\n3\n4\n2", 'and have ids');
 is(scalar(() = $err =~ /WARNING/g), 1, 'with one warning per session') or diag($err);
-like($err, qr/HINT:.*shared_preload_libraries/s, 'and a hint');
+like($err, qr/DETAIL: .*shared_preload_libraries.*HINT: .*restart/s, 'that says what to do');
 $node->psql('postgres', q(SELECT bgjob_enqueue('work', '[7]')), stderr => \$err);
 is(scalar(() = $err =~ /WARNING/g), 1, 'the next session is warned too') or diag($err);
 

@@ -16,7 +16,8 @@ $node->safe_psql('postgres', 'CREATE TABLE done (n int, who name);
 	GRANT ALL ON done TO PUBLIC;
 	CREATE FUNCTION work(n int) RETURNS void LANGUAGE sql AS $$INSERT INTO done VALUES (n, session_user)$$;
 	CREATE PROCEDURE step(n int) LANGUAGE plpgsql AS $$BEGIN INSERT INTO done VALUES (n, session_user); COMMIT; END$$;
-	CREATE ROLE app1 LOGIN; CREATE ROLE app2 LOGIN; CREATE ROLE app3 LOGIN');
+	CREATE ROLE app1 LOGIN; CREATE ROLE app2 LOGIN; CREATE ROLE app3 LOGIN;
+	GRANT USAGE ON SCHEMA bgjob TO app1, app2, app3');
 
 # Slow ones first: the others wait for them in vain if roles do not take turns.
 $node->safe_psql('postgres', q(SELECT bgjob_enqueue_many('pg_sleep', array_fill('[0.1]'::jsonb, ARRAY[100]))));
