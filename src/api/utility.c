@@ -28,6 +28,7 @@
 #include "base/compat.h"
 #include "base/registry.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
@@ -125,6 +126,19 @@ is_template(Oid database)
 	return template;
 }
 
+/* The server's own test of this is not public in all minor versions. */
+static bool
+may_create_databases(void)
+{
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool may = superuser() ||
+			   (HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb);
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return may;
+}
+
 /* The template of CREATE DATABASE, if the user may copy it. */
 static Oid
 template_of(CreatedbStmt *stmt)
@@ -141,7 +155,7 @@ template_of(CreatedbStmt *stmt)
 			name = defGetString(option);
 	}
 	database = get_database_oid(name, true);
-	if (database != InvalidOid && (have_createdb_privilege() || superuser()) &&
+	if (database != InvalidOid && may_create_databases() &&
 		(owns(database) || is_template(database)))
 		return database;
 	return InvalidOid;

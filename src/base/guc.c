@@ -5,11 +5,11 @@
  *
  * They are defined when the library is loaded: by the postmaster where it is
  * in shared_preload_libraries, else by the first call of a bgjob function in
- * a session. All but bgjob.max_retries, bgjob.job_timeout, bgjob.time_zone
- * and bgjob.capture_settings steer the server's own processes, so they are
- * read from the configuration file (SIGHUP); those four are read by the
- * session that enqueues, and an administrator may set them per role or
- * database.
+ * a session. Most steer the server's own processes, so they are read from the
+ * configuration file (SIGHUP). bgjob.max_retries and bgjob.time_zone are
+ * defaults of a session that enqueues, and anybody may set them;
+ * bgjob.job_timeout and bgjob.capture_settings are an administrator's, who
+ * may set them per role or database.
  *
  * bgjob.databases and bgjob.queues are checked here, when they are set, so
  * that a typing error is refused at once instead of idling a server.
@@ -94,7 +94,7 @@ bgjob_define_settings(void)
 							GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("bgjob.max_retries",
 							"Retries of a failed job that does not say itself how many.", NULL,
-							&bgjob_max_retries, 10, 0, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+							&bgjob_max_retries, 10, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("bgjob.job_timeout", "Time that one attempt at a job may take.",
 							"0 means no limit. A job's own timeout has precedence.",
 							&bgjob_job_timeout, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS, NULL,
@@ -117,7 +117,7 @@ bgjob_define_settings(void)
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomStringVariable("bgjob.time_zone",
 							   "Time zone of recurring jobs that do not name one.", NULL,
-							   &bgjob_time_zone, "UTC", PGC_SUSET, 0, NULL, NULL, NULL);
+							   &bgjob_time_zone, "UTC", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("bgjob.capture_settings",
 							   "Settings of the caller that are stored with a job.",
 							   "They are in force when the job runs.", &bgjob_capture_settings,

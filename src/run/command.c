@@ -136,9 +136,8 @@ bind_parameters(const Jsonb *args, const Oid *types, int ntypes)
 	if (ntypes == 0)
 		return NULL;
 	if (given < ntypes)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the command has %d parameters, but %d were given", ntypes, given)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%d parameters expected, but %d given", ntypes, given)));
 	params = makeParamList(ntypes);
 	for (int i = 0; i < ntypes; i++)
 	{
@@ -226,12 +225,11 @@ bgjob_command_check(const char *sql, const Jsonb *args)
 	if (is_plain(raw))
 		(void) find_highest_parameter(raw->stmt, &highest);
 	if (given != highest)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the command has %d parameters, but %d were given", highest, given),
-				 errdetail("Each element of args is a parameter: $1, $2 and so on."),
-				 errhint("Only SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES have "
-						 "parameters.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%d parameters expected, but %d given", highest, given),
+						errdetail("Each element of args is a parameter: $1, $2 and so on."),
+						errhint("Only SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES have "
+								"parameters.")));
 	if (given > 0)
 		check_parameter_types(sql, raw, args);
 }

@@ -4,10 +4,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use BgjobTest;
-use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(time);
 
 my $node = bgjob_cluster('shutdown');
 

@@ -4,8 +4,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use BgjobTest;
-use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 

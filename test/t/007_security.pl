@@ -57,7 +57,7 @@ is($node->safe_psql('postgres', q{SELECT "session" || ' ' || "current" FROM seen
 for my $command ('RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET ROLE NONE', 'SET SESSION AUTHORIZATION DEFAULT',
 	'SET SESSION AUTHORIZATION postgres', 'SET ROLE postgres', 'SET ROLE other',
 	"SET session_replication_role = replica", "INSERT INTO bgjob.queue VALUES (10, 'default', 0, 1, 1)",
-	"UPDATE bgjob.job SET run_as = 10", "SELECT bgjob.installed()", "SET bgjob.max_retries = 1")
+	"UPDATE bgjob.job SET run_as = 10", "SELECT bgjob.installed()", "SET bgjob.job_timeout = 1")
 {
 	my $id = $node->safe_psql('postgres', qq{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('app.climb', jsonb_build_array(\$\$$command\$\$))});
 	finish($id, 'succeeded', "a job that tries: $command");

@@ -4,10 +4,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use BgjobTest;
-use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
 my $node = bgjob_cluster('nopreload', shared_preload_libraries => '', autovacuum => 'off');
 my ($out, $err);

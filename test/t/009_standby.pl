@@ -5,9 +5,7 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use BgjobTest;
 use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
 my $jobs    = 200;
 my $primary = PostgreSQL::Test::Cluster->new('primary');

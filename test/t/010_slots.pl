@@ -4,10 +4,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use BgjobTest;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
 # The launcher, the scheduler and the server's launcher of logical replication leave one.
 my $node = bgjob_cluster('slots', max_worker_processes => 4, 'bgjob.worker_idle_timeout' => '1h');

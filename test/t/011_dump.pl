@@ -4,10 +4,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use BgjobTest;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
 my $node = bgjob_cluster('dump', wal_level => 'logical', max_wal_senders => 5, 'bgjob.shutdown_timeout' => '1s');
 my $file = "$PostgreSQL::Test::Utils::tmp_check/dump.custom";

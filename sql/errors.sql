@@ -1,0 +1,70 @@
+-- How errors read: each has a SQLSTATE, a detail and a hint, and leaves nothing behind.
+\set SHOW_CONTEXT never
+CREATE FUNCTION add(a int, b int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT a + b';
+CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql AS 'SELECT 2 * $1';
+CREATE FUNCTION twice(text) RETURNS text LANGUAGE sql AS 'SELECT $1 || $1';
+CREATE FUNCTION many(VARIADIC items int[]) RETURNS int LANGUAGE sql AS 'SELECT cardinality(items)';
+DO $$
+DECLARE
+	command text;
+	state text; message text; detail text; hint text;
+BEGIN
+	FOREACH command IN ARRAY ARRAY[
+		$c$bgjob_enqueue('no_such_function')$c$,
+		$c$bgjob_enqueue('no_such_schema.f')$c$,
+		$c$bgjob_enqueue('add(text)', '[1]')$c$,
+		$c$bgjob_enqueue('twice', '[1]')$c$,
+		$c$bgjob_enqueue('twice', '[1, 2]')$c$,
+		$c$bgjob_enqueue('add', '[]')$c$,
+		$c$bgjob_enqueue('add', '[1, 2, 3]')$c$,
+		$c$bgjob_enqueue('add', '{"b": 1}')$c$,
+		$c$bgjob_enqueue('add', '{"a": 1, "c": 1}')$c$,
+		$c$bgjob_enqueue('add', '7')$c$,
+		$c$bgjob_enqueue('add', '["x"]')$c$,
+		$c$bgjob_enqueue('many', '[1, "y"]')$c$,
+		$c$bgjob_enqueue('count')$c$,
+		$c$bgjob_enqueue('array_append', '[[1], 2]')$c$,
+		$c$bgjob_enqueue('bgjob_enqueue_trigger')$c$,
+		$c$bgjob_enqueue(NULL)$c$,
+		$c$bgjob_enqueue('add', '[1]', kind => 'magic')$c$,
+		$c$bgjob_enqueue('add', '[1]', kind => 'external')$c$,
+		$c$bgjob_enqueue('add', '[1]', queue => 'No Good')$c$,
+		$c$bgjob_enqueue('add', '[1]', priority => 40000)$c$,
+		$c$bgjob_enqueue('add', '[1]', delay => '1 s', run_at => now())$c$,
+		$c$bgjob_enqueue('add', '[1]', delay => '-1 s')$c$,
+		$c$bgjob_enqueue('add', '[1]', run_at => 'infinity')$c$,
+		$c$bgjob_enqueue('add', '[1]', max_retries => -1)$c$,
+		$c$bgjob_enqueue('add', '[1]', timeout => '-1 s')$c$,
+		$c$bgjob_enqueue('add', '[1]', on_duplicate => 'maybe')$c$,
+		$c$bgjob_enqueue('add', '[1]', unique_key => 'k')$c$,
+		$c$bgjob_enqueue('add', '[1]', batch => 1)$c$,
+		$c$bgjob_enqueue('add', '[1]', parameters => '[]')$c$,
+		$c$bgjob_enqueue('add', '[1]', run_as => 'no_such_role')$c$,
+		$c$bgjob_enqueue('add', '[1]', run_as => 'pg_monitor')$c$,
+		$c$bgjob_enqueue('SELEKT 1', kind => 'sql')$c$,
+		$c$bgjob_enqueue('SELECT 1; SELECT 2', kind => 'sql')$c$,
+		$c$bgjob_enqueue('', kind => 'sql')$c$,
+		$c$bgjob_enqueue('COMMIT', kind => 'sql')$c$,
+		$c$bgjob_enqueue('COPY pg_class TO STDOUT', kind => 'sql')$c$,
+		$c$bgjob_enqueue('SELECT $1::int', kind => 'sql')$c$,
+		$c$bgjob_enqueue('SELECT $1::int', '["x"]', kind => 'sql')$c$,
+		$c$bgjob_enqueue('VACUUM', '[1]', kind => 'sql')$c$,
+		$c$bgjob_delete(0, 'lost')$c$,
+		$c$bgjob_reschedule(0)$c$,
+		$c$bgjob_reschedule(0, now(), '1 s')$c$,
+		$c$bgjob_purge('enqueued')$c$,
+		$c$bgjob_purge('failed', '-1 s')$c$,
+		$c$bgjob_wait(0)$c$,
+		$c$bgjob_wait(0, '-1 s')$c$]
+	LOOP
+		BEGIN
+			EXECUTE 'SELECT ' || command;
+			RAISE INFO '%: no error', command;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+			RAISE INFO E'%\n  % %\n  DETAIL %\n  HINT %', command, state, message, detail, hint;
+		END;
+	END LOOP;
+END $$;
+SELECT count(*) FROM bgjob.jobs;
+SELECT bgjob_delete(0), bgjob_requeue(0), bgjob_reschedule(0, delay => '1 s'), bgjob_result(0), bgjob_current_id();

@@ -1,0 +1,13 @@
+-- What the extension consists of. A change here is a change of the contract, or of what a dump takes along.
+SELECT pg_describe_object(d.classid, d.objid, 0) AS object
+FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'bgjob'
+WHERE d.deptype = 'e' AND d.classid <> 'pg_type'::regclass ORDER BY 1 COLLATE "C";
+SELECT p.oid::regprocedure, pg_get_function_result(p.oid), p.provolatile, p.proparallel
+FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'bgjob'
+ORDER BY p.oid::regprocedure::text COLLATE "C";
+-- PUBLIC may read the views and nothing else; the schema's USAGE is the one grant that a role needs.
+SELECT c.relname, c.relkind, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
+WHERE c.relnamespace = 'bgjob'::regnamespace AND a.grantee = 0 ORDER BY 1, 3;
+SELECT nspacl FROM pg_namespace WHERE nspname = 'bgjob';
+SELECT extconfig::regclass[], extcondition FROM pg_extension WHERE extname = 'bgjob';
