@@ -50,11 +50,11 @@ default_workers(void)
 	return cores < 1 ? 5 : (int) Min(cores * 5, 20);
 }
 
-/* A list of identifiers, or "*". */
+/* A list of identifiers, or "*"; or nothing, if that is allowed. */
 static bool
-check_name_list(char **newval, void **extra, GucSource source)
+check_list(const char *value, bool may_be_empty)
 {
-	char *copy = pstrdup(*newval);
+	char *copy = pstrdup(value);
 	char *star;
 	List *names;
 	bool ok;
@@ -63,11 +63,23 @@ check_name_list(char **newval, void **extra, GucSource source)
 	for (star = copy; *star; star++)
 		if (*star == '*')
 			*star = '_';
-	ok = SplitIdentifierString(copy, ',', &names) && names != NIL;
+	ok = SplitIdentifierString(copy, ',', &names) && (may_be_empty || names != NIL);
 	if (!ok)
 		GUC_check_errdetail(
 			"It must be a list of names, separated by commas, or \"*\" for all.");
 	return ok;
+}
+
+static bool
+check_name_list(char **newval, void **extra, GucSource source)
+{
+	return check_list(*newval, false);
+}
+
+static bool
+check_setting_list(char **newval, void **extra, GucSource source)
+{
+	return check_list(*newval, true);
 }
 
 /* bgjob_define_settings defines every setting of bgjob. */
@@ -92,9 +104,9 @@ bgjob_define_settings(void)
 							"Time after which a worker without a job leaves.", NULL,
 							&bgjob_worker_idle_timeout, 60, 1, INT_MAX / 1000, PGC_SIGHUP,
 							GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("bgjob.max_retries",
-							"Retries of a failed job that does not say itself how many.", NULL,
-							&bgjob_max_retries, 10, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"bgjob.max_retries", "Retries of a failed job that does not say itself how many.", NULL,
+		&bgjob_max_retries, 10, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("bgjob.job_timeout", "Time that one attempt at a job may take.",
 							"0 means no limit. A job's own timeout has precedence.",
 							&bgjob_job_timeout, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS, NULL,
@@ -123,6 +135,6 @@ bgjob_define_settings(void)
 							   "They are in force when the job runs.", &bgjob_capture_settings,
 							   "TimeZone, DateStyle, IntervalStyle, search_path, lc_messages, "
 							   "lc_monetary, lc_numeric, lc_time",
-							   PGC_SUSET, GUC_LIST_INPUT, check_name_list, NULL, NULL);
+							   PGC_SUSET, GUC_LIST_INPUT, check_setting_list, NULL, NULL);
 	MarkGUCPrefixReserved("bgjob");
 }

@@ -215,7 +215,8 @@ typedef struct TypeEntry
 	FmgrInfo input;
 } TypeEntry;
 
-static HTAB *types = NULL;
+static MemoryContext types_context = NULL;
+static HTAB *types;
 static bool types_stale = false;
 
 static void
@@ -224,17 +225,25 @@ on_type_invalidation(Datum arg, int cacheid, uint32 hashvalue)
 	types_stale = true;
 }
 
+/* Makes the cache, or empties it if a type has changed. */
 static void
 prepare_types(void)
 {
+	static bool registered = false;
 	HASHCTL info = {.keysize = sizeof(Oid), .entrysize = sizeof(TypeEntry)};
 
-	if (types == NULL)
+	if (types_context != NULL && !types_stale)
+		return;
+	if (!registered)
 		CacheRegisterSyscacheCallback(TYPEOID, on_type_invalidation, (Datum) 0);
-	else if (types_stale)
-		hash_destroy(types);
-	if (types == NULL || types_stale)
-		types = hash_create("bgjob types", 32, &info, HASH_ELEM | HASH_BLOBS);
+	registered = true;
+	if (types_context !=
+		NULL) /* somebody further up may be using it: it goes with the transaction */
+		MemoryContextSetParent(types_context, TopTransactionContext);
+	types_context =
+		AllocSetContextCreate(TopMemoryContext, "bgjob types", ALLOCSET_DEFAULT_SIZES);
+	info.hcxt = types_context;
+	types = hash_create("bgjob types", 32, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	types_stale = false;
 }
 
@@ -257,7 +266,7 @@ find_type(Oid type)
 		type_is_rowtype(entry->base) || OidIsValid(get_element_type(entry->base));
 	entry->io_param = io_param;
 	entry->typmod = -1;
-	fmgr_info_cxt(input, &entry->input, TopMemoryContext);
+	fmgr_info_cxt(input, &entry->input, types_context);
 	return entry;
 }
 

@@ -449,7 +449,10 @@ bgjob_attempt_next(void)
 		attempt.claimed = bgjob_queue_claim(jobs, &attempt.job);
 		bgjob_rel_close(jobs);
 		if (attempt.claimed)
+		{
+			RESUME_INTERRUPTS(); /* held by the claim */
 			perform();
+		}
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
@@ -461,8 +464,12 @@ bgjob_attempt_next(void)
 	performed = attempt.claimed || error != NULL;
 	if (attempt.claimed && error != NULL)
 		record_failure_safely(error);
-	else if (error != NULL) /* the claim itself failed; do not spin */
+	else if (error != NULL)
+	{
+		/* The claim itself failed. Whatever was popped must be found again; and do not spin. */
+		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
+	}
 	end_attempt();
 	return performed;
 }

@@ -11,7 +11,7 @@
  *
  * Descriptions and signatures are cached in the backend; the cache is emptied
  * whenever anything about functions, schemas or types changes. A description
- * stays valid until the next call of bgjob_function_describe or _find.
+ * stays valid until the end of the transaction.
  *
  * Runs in the session that enqueues and in workers, inside a transaction.
  *
@@ -81,8 +81,9 @@ prepare_cache(void)
 	}
 	if (cache_context != NULL && !cache_stale)
 		return;
-	if (cache_context != NULL)
-		MemoryContextDelete(cache_context);
+	if (cache_context !=
+		NULL) /* somebody further up may be using it: it goes with the transaction */
+		MemoryContextSetParent(cache_context, TopTransactionContext);
 	cache_context =
 		AllocSetContextCreate(TopMemoryContext, "bgjob functions", ALLOCSET_DEFAULT_SIZES);
 	by_signature.hcxt = by_oid.hcxt = cache_context;
@@ -156,6 +157,7 @@ const BgjobFunction *
 bgjob_function_describe(Oid func)
 {
 	DescriptionEntry *entry;
+	BgjobFunction *function;
 	MemoryContext old;
 	HeapTuple tuple;
 
@@ -169,10 +171,10 @@ bgjob_function_describe(Oid func)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
 						errmsg("function with OID %u does not exist", func)));
 	old = MemoryContextSwitchTo(cache_context);
-	entry = hash_search(descriptions, &func, HASH_ENTER, NULL);
-	entry->function = NULL;
-	entry->function = describe(func, tuple);
+	function = describe(func, tuple);
 	MemoryContextSwitchTo(old);
+	entry = hash_search(descriptions, &func, HASH_ENTER, NULL);
+	entry->function = function;
 	ReleaseSysCache(tuple);
 	return entry->function;
 }

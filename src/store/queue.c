@@ -223,7 +223,10 @@ claim_row(BgjobRel *rel, BgjobLaneItem *item, const BgjobLaneKey *key)
 /*
  * bgjob_queue_claim claims the next job for this worker: its row is deleted
  * from the queue by the running transaction, this worker's slot names it, and
- * *job holds its row of bgjob.job. False if there is nothing to do.
+ * *job holds its row of bgjob.job. Interrupts are held then, since from the
+ * moment that the slot names the job they may be meant for it: the caller
+ * resumes them when it is ready to answer for the job. False if there is
+ * nothing to do.
  */
 bool
 bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job)
@@ -236,13 +239,16 @@ bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job)
 		BgjobLane *lane;
 		BgjobLaneItem item;
 		BgjobLaneKey key;
-		BgjobTake take = bgjob_lane_take(&lane, &item, &key);
+		BgjobTake take;
 
-		if (take == BGJOB_TAKE_NONE)
-			break;
-		if (take == BGJOB_TAKE_REFILL)
+		CHECK_FOR_INTERRUPTS();
+		HOLD_INTERRUPTS();
+		take = bgjob_lane_take(&lane, &item, &key);
+		if (take != BGJOB_TAKE_ITEM)
 		{
-			CHECK_FOR_INTERRUPTS();
+			RESUME_INTERRUPTS();
+			if (take == BGJOB_TAKE_NONE)
+				break;
 			refill(rel, lane);
 			continue;
 		}
@@ -250,7 +256,10 @@ bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job)
 			(void) bgjob_wake_worker(key.database, key.role);
 		claimed = claim_row(rel, &item, &key) && bgjob_job_read(jobs, item.job, job);
 		if (!claimed)
+		{
 			bgjob_slot_end(false);
+			RESUME_INTERRUPTS();
+		}
 	}
 	bgjob_rel_close(rel);
 	return claimed;
