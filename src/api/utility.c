@@ -34,6 +34,7 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -320,4 +321,17 @@ bgjob_installed(PG_FUNCTION_ARGS)
 						errmsg("this function is for CREATE EXTENSION alone")));
 	bgjob_change_want(MyDatabaseId);
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(bgjob_count_again);
+
+/* bgjob.count_again() has the jobs counted anew after rows of bgjob.job were changed by SQL; a trigger. */
+Datum
+bgjob_count_again(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("this function must be called as a trigger")));
+	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RECOUNT);
+	return PointerGetDatum(NULL);
 }

@@ -447,6 +447,63 @@ bgjob_lane_has_work(void)
 	return work;
 }
 
+/* Whether nothing is known of a lane that nobody but the scheduler could look into now. */
+static bool
+is_orphaned_unknown(BgjobLane *lane, Oid database)
+{
+	bool unknown;
+
+	if (lane->key.database != database)
+		return false;
+	SpinLockAcquire(&lane->mutex);
+	unknown = lane->head == lane->nitems && lane->more;
+	SpinLockRelease(&lane->mutex);
+	return unknown && bgjob_count_workers(database, lane->key.role) == 0;
+}
+
+/*
+ * bgjob_lane_next_unknown returns a lane of a role without workers that has
+ * to be looked into, NULL if there is none. The caller must call
+ * bgjob_lane_scan_begin for it.
+ */
+BgjobLane *
+bgjob_lane_next_unknown(Oid database)
+{
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+	BgjobLane *found = NULL;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+		if (found == NULL && is_orphaned_unknown(lane, database))
+			found = lane;
+	if (found != NULL)
+	{
+		SpinLockAcquire(&found->mutex);
+		found->users++;
+		SpinLockRelease(&found->mutex);
+	}
+	LWLockRelease(&control->lock);
+	return found;
+}
+
+/* bgjob_lane_any_unknown tells whether bgjob_lane_next_unknown would find one. */
+bool
+bgjob_lane_any_unknown(Oid database)
+{
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+	bool any = false;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+		any = any || is_orphaned_unknown(lane, database);
+	LWLockRelease(&control->lock);
+	return any;
+}
+
 /*
  * bgjob_lane_scan_begin begins a look into the queue for a lane that
  * bgjob_lane_take has returned. Returns the place to start at; the snapshot

@@ -82,6 +82,8 @@ extern void bgjob_lane_announce(const BgjobLaneKey *key, int64 pos, int64 count)
 extern void bgjob_lanes_rescan(Oid database);
 extern BgjobTake bgjob_lane_take(BgjobLane **lane, BgjobLaneItem *item, BgjobLaneKey *key);
 extern bool bgjob_lane_has_work(void);
+extern bool bgjob_lane_any_unknown(Oid database);
+extern BgjobLane *bgjob_lane_next_unknown(Oid database);
 extern int64 bgjob_lane_scan_begin(BgjobLane *lane);
 extern void bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems,
 								int64 next, bool more);

@@ -52,6 +52,16 @@ static RolePause pauses[MAX_ROLES];
 static BackgroundWorkerHandle **handles; /* by slot */
 static bool warned_of_slots = false;
 static TimestampTz no_slot_until = 0; /* max_worker_processes was reached: do not try before */
+static TimestampTz last_left = 0;     /* a worker: the postmaster may need a moment to notice */
+
+/* When a worker was last started for a role: who has waited longest comes first. */
+typedef struct RoleTurn
+{
+	Oid role; /* InvalidOid: unused */
+	TimestampTz at;
+} RoleTurn;
+
+static RoleTurn turns[MAX_ROLES];
 
 /* bgjob_pool_init prepares a scheduler; once. */
 void
@@ -168,7 +178,10 @@ bgjob_pool_reap(void)
 		}
 	}
 	if (any)
+	{
 		no_slot_until = 0;
+		last_left = bgjob_now();
+	}
 	return any;
 }
 
@@ -252,6 +265,45 @@ collect_claimants(Claimant *claimants, TimestampTz now, TimestampTz *wake)
 	return kept;
 }
 
+/* When a role last got a worker; 0: not that anybody remembers. */
+static TimestampTz
+last_turn(Oid role)
+{
+	for (int i = 0; i < MAX_ROLES; i++)
+		if (turns[i].role == role)
+			return turns[i].at;
+	return 0;
+}
+
+/* Notes that a role has got a worker; the oldest note makes room for it. */
+static void
+note_turn(Oid role, TimestampTz now)
+{
+	RoleTurn *turn = &turns[0];
+
+	for (int i = 0; i < MAX_ROLES; i++)
+	{
+		if (turns[i].role == role)
+		{
+			turn = &turns[i];
+			break;
+		}
+		if (turns[i].at < turn->at)
+			turn = &turns[i];
+	}
+	turn->role = role;
+	turn->at = now;
+}
+
+/* Whether one claimant comes before another: it has fewer workers, or has waited longer. */
+static bool
+comes_before(const Claimant *a, const Claimant *b)
+{
+	if (a->workers != b->workers)
+		return a->workers < b->workers;
+	return last_turn(a->role) < last_turn(b->role);
+}
+
 /* The claimant with the fewest workers among those that could use another; NULL: none. */
 static Claimant *
 neediest(Claimant *claimants, int n)
@@ -260,7 +312,7 @@ neediest(Claimant *claimants, int n)
 
 	for (int i = 0; i < n; i++)
 		if (claimants[i].ready > claimants[i].available &&
-			(needy == NULL || claimants[i].workers < needy->workers))
+			(needy == NULL || comes_before(&claimants[i], needy)))
 			needy = &claimants[i];
 	return needy;
 }
@@ -387,11 +439,13 @@ bgjob_pool_balance(TimestampTz now)
 		if (!full && !start_worker(needy->role))
 		{
 			warn_of_slots(workers);
-			no_slot_until = now + USECS_PER_SEC;
+			no_slot_until =
+				now + (now - last_left < USECS_PER_SEC ? USECS_PER_SEC / 50 : USECS_PER_SEC);
 			full = true;
 		}
 		if (full)
 			break;
+		note_turn(needy->role, now);
 		workers++;
 		needy->workers++;
 		needy->available++;

@@ -72,13 +72,15 @@ static BgjobSweep sweep;
 static TimestampTz next_sweep;
 static uint64 swept_at; /* completed transactions, at the last round's end */
 static TimestampTz next_recount;
-static bool gone = false; /* the extension has been dropped */
+static bool gone = false;     /* the extension has been dropped */
+static bool unwanted = false; /* bgjob.databases no longer names this database */
 
 /* Whether this process is to see its workers off and leave. */
 static bool
 must_leave(void)
 {
-	return ShutdownRequestPending || gone || !bgjob_enabled || entry->blocked_by != 0;
+	return ShutdownRequestPending || gone || unwanted || !bgjob_enabled ||
+		   entry->blocked_by != 0;
 }
 
 /* Whether the extension is in this database, and is not a copy of another's. */
@@ -142,6 +144,20 @@ serve_notices(void)
 		rescan();
 	if (notices & BGJOB_NOTICE_RECOUNT)
 		pg_atomic_write_u32(&entry->counts_valid, 0);
+}
+
+/*
+ * Looks into the queue for roles that have no worker, so that none is started
+ * just to find that there is nothing.
+ */
+static void
+look_for_the_absent(void)
+{
+	if (!bgjob_lane_any_unknown(MyDatabaseId))
+		return;
+	bgjob_begin();
+	bgjob_queue_look(MyDatabaseId);
+	bgjob_commit();
 }
 
 /* Moves what is due into the queue. */
@@ -209,7 +225,7 @@ recount(TimestampTz now)
 {
 	if (pg_atomic_read_u32(&entry->counts_valid) != 0 || now < next_recount)
 		return;
-	next_recount = now + 60 * USECS_PER_SEC;
+	next_recount = now + SLOW_POLL * USECS_PER_SEC;
 	bgjob_begin();
 	pgstat_report_activity(STATE_RUNNING, "counting jobs");
 	bgjob_count_jobs(entry);
@@ -236,7 +252,7 @@ sleep_until(TimestampTz wake)
 	if (bgjob_process_wait((long) rest))
 	{
 		next_sweep = 0;
-		gone = gone || !is_allowed();
+		unwanted = !is_allowed();
 	}
 }
 
@@ -276,7 +292,7 @@ static void
 end_service(void)
 {
 	bgjob_pool_drain(entry->blocked_by != 0 || gone ? 0 : bgjob_shutdown_timeout);
-	if (gone)
+	if (gone || unwanted)
 		bgjob_lanes_forget(MyDatabaseId, InvalidOid);
 }
 
@@ -297,6 +313,7 @@ serve(void)
 		look_after_terminated();
 		(void) bgjob_pool_reap();
 		enqueue_due(now);
+		look_for_the_absent();
 		wake = bgjob_pool_balance(now);
 		remove_expired(now);
 		recount(now);
@@ -331,7 +348,7 @@ bgjob_scheduler_main(Datum arg)
 		bgjob_pool_init();
 		serve();
 	}
-	if (gone)
+	if (gone || unwanted)
 		entry->status = BGJOB_DATABASE_ABSENT;
 	proc_exit(0);
 }

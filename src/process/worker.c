@@ -112,13 +112,14 @@ must_leave(void)
 static bool
 wait_for_work(void)
 {
-	TimestampTz until = GetCurrentTimestamp() + bgjob_worker_idle_timeout * USECS_PER_SEC;
+	TimestampTz since = GetCurrentTimestamp();
 	bool work = false;
 
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	while (!must_leave())
 	{
+		TimestampTz until = since + bgjob_worker_idle_timeout * USECS_PER_SEC;
 		long rest;
 
 		bgjob_slot_set_idle(true);

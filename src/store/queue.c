@@ -332,6 +332,24 @@ bgjob_queue_discover(void)
 	bgjob_rel_close(rel);
 }
 
+/*
+ * bgjob_queue_look looks into the queue for all lanes of a database that
+ * nothing is known of, and that no worker could look into. By the scheduler.
+ */
+void
+bgjob_queue_look(Oid database)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	BgjobLane *lane;
+
+	while ((lane = bgjob_lane_next_unknown(database)) != NULL)
+	{
+		refill(rel, lane);
+		CHECK_FOR_INTERRUPTS();
+	}
+	bgjob_rel_close(rel);
+}
+
 /* bgjob_queue_jobs_of_role returns jobs of a role that are in the queue, at most max; their number. */
 int
 bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max)

@@ -26,6 +26,7 @@ extern BgjobTaken
 bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, TransactionId *holder);
 extern bool bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job);
 extern void bgjob_queue_discover(void);
+extern void bgjob_queue_look(Oid database);
 extern int64 bgjob_queue_rebuild(void);
 extern int bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max);
 
