@@ -8,7 +8,7 @@ use BgjobTest;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = bgjob_cluster('databases');
+my $node = bgjob_cluster('databases', 'bgjob.shutdown_timeout' => '6s');
 my $work = 'CREATE TABLE done (n int);
 	CREATE FUNCTION work(n int) RETURNS void LANGUAGE sql AS $$INSERT INTO done VALUES (n)$$';
 
@@ -121,7 +121,7 @@ schedulers('after', 0, 'bgjob.databases without a database ends its scheduler');
 set_and_reload($node, 'bgjob.databases' => '*');
 schedulers('after', 1, 'with it, it is there again');
 
-# bgjob.enabled: the job that runs may end, within bgjob.shutdown_timeout (15 s).
+# bgjob.enabled: the job that runs may end, within bgjob.shutdown_timeout.
 my $running = enqueue('postgres', 'pg_sleep', q('[3]'));
 state_is('postgres', $running, 'processing', 'a job runs');
 set_and_reload($node, 'bgjob.enabled' => 'off');
