@@ -68,3 +68,13 @@ BEGIN
 END $$;
 SELECT count(*) FROM bgjob.jobs;
 SELECT bgjob_delete(0), bgjob_requeue(0), bgjob_reschedule(0, delay => '1 s'), bgjob_result(0), bgjob_current_id();
+-- A read-only transaction changes nothing, although bgjob writes below SQL.
+BEGIN READ ONLY;
+SELECT bgjob_enqueue('add', '[1]');
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT bgjob_delete(1);
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT bgjob_purge('failed');
+ROLLBACK;

@@ -41,6 +41,7 @@
 /* A change that somebody wants. */
 typedef struct Change
 {
+	const char *function; /* whose, for messages */
 	BgjobEvent event;
 	BgjobRequest request; /* the same, of a worker */
 	BgjobState from;      /* BGJOB_NONE: any */
@@ -163,6 +164,7 @@ change_job(int64 id, const Change *change)
 	Outcome outcome;
 
 	bgjob_check_usage();
+	bgjob_check_writable(change->function);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	while ((outcome = try_change(jobs, id, change, &holder)) == OUTCOME_AGAIN)
 	{
@@ -199,7 +201,9 @@ PG_FUNCTION_INFO_V1(bgjob_delete);
 Datum
 bgjob_delete(PG_FUNCTION_ARGS)
 {
-	Change change = {.event = BGJOB_EV_DELETE, .request = BGJOB_REQUEST_DELETE};
+	Change change = {.function = "bgjob_delete()",
+					 .event = BGJOB_EV_DELETE,
+					 .request = BGJOB_REQUEST_DELETE};
 
 	change.from = state_arg(fcinfo, 1);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
@@ -211,7 +215,9 @@ PG_FUNCTION_INFO_V1(bgjob_requeue);
 Datum
 bgjob_requeue(PG_FUNCTION_ARGS)
 {
-	Change change = {.event = BGJOB_EV_REQUEUE, .request = BGJOB_REQUEST_REQUEUE};
+	Change change = {.function = "bgjob_requeue()",
+					 .event = BGJOB_EV_REQUEUE,
+					 .request = BGJOB_REQUEST_REQUEUE};
 
 	change.from = state_arg(fcinfo, 1);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
@@ -223,7 +229,9 @@ PG_FUNCTION_INFO_V1(bgjob_reschedule);
 Datum
 bgjob_reschedule(PG_FUNCTION_ARGS)
 {
-	Change change = {.event = BGJOB_EV_RESCHEDULE, .request = BGJOB_REQUEST_RESCHEDULE};
+	Change change = {.function = "bgjob_reschedule()",
+					 .event = BGJOB_EV_RESCHEDULE,
+					 .request = BGJOB_REQUEST_RESCHEDULE};
 
 	if (PG_ARGISNULL(1) == PG_ARGISNULL(2))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -285,6 +293,7 @@ bgjob_purge(PG_FUNCTION_ARGS)
 	TimestampTz now = bgjob_now();
 
 	bgjob_check_usage();
+	bgjob_check_writable("bgjob_purge()");
 	state = state_arg(fcinfo, 0);
 	if (!bgjob_state_is_final(state))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -334,6 +343,7 @@ bgjob_adopt(PG_FUNCTION_ARGS)
 	int64 n;
 
 	bgjob_check_usage();
+	bgjob_check_writable("bgjob_adopt()");
 	if (!bgjob_is_administrator())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

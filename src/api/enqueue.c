@@ -221,6 +221,7 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	BgjobKind kind = check_kind(options->kind);
 	Oid run_as = bgjob_role_to_run_as(options->run_as);
 
+	bgjob_check_writable("bgjob_enqueue()");
 	check_misc(options);
 	check_times(template, options, bgjob_now());
 	if (kind == BGJOB_KIND_FUNCTION)

@@ -27,6 +27,7 @@
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "store/relation.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -42,6 +43,17 @@ bgjob_check_usage(void)
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_SCHEMA, "bgjob");
 	bgjob_warn_if_not_preloaded();
+}
+
+/*
+ * bgjob_check_writable raises 25006 in a read-only transaction, and so on a
+ * standby: the storage layer writes below SQL, where nobody would ask.
+ */
+void
+bgjob_check_writable(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
 }
 
 /* The owner of schema bgjob, who is the owner of the extension. */

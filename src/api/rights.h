@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 extern void bgjob_check_usage(void);
+extern void bgjob_check_writable(const char *function);
 extern bool bgjob_is_administrator(void);
 extern bool bgjob_may_see(Oid run_as);
 extern bool bgjob_may_control(Oid run_as);

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "api/rights.h"
 #include "base/registry.h"
 #include "base/waiters.h"
@@ -156,10 +157,11 @@ bgjob_wait(PG_FUNCTION_ARGS)
 						errmsg("job " INT64_FORMAT " does not exist", id),
 						errdetail("It was never enqueued, or has been removed."),
 						errhint("See bgjob.jobs for the jobs that there are.")));
-	if (state == BGJOB_NONE && bgjob_registry == NULL)
+	if (state == BGJOB_NONE && (bgjob_registry == NULL || RecoveryInProgress()))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("cannot wait for a job where jobs are not performed"),
-						errdetail("The library \"bgjob\" is not in shared_preload_libraries."),
+						errdetail("The server is a standby, or the library \"bgjob\" is not in "
+								  "shared_preload_libraries."),
 						errhint("Add \"bgjob\" to shared_preload_libraries and restart the "
 								"server.")));
 	if (state == BGJOB_NONE)

@@ -93,36 +93,46 @@ fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *reas
 	return true;
 }
 
+/*
+ * Holds against a job that its attempt "did" something that no job should
+ * ("crashed the server"): it goes back, or fails when it has done so
+ * bgjob.max_crashes times. Returns whether it goes back.
+ */
+static bool
+blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *did)
+{
+	int times = job->crashes + 1;
+	char *reason;
+
+	if (times < bgjob_max_crashes)
+	{
+		reason = psprintf("%s, %d of %d times", did, times, bgjob_max_crashes);
+		note_interruption(jobs, job, started_at, 0, reason, true);
+		return true;
+	}
+	reason = psprintf("%s %d times", did, times);
+	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) is not tried again", job->id, job->job),
+				  errdetail("%s.", reason)));
+	(void) fail_job(jobs, job, started_at, reason,
+					error_json(ERRCODE_CRASH_SHUTDOWN, reason,
+							   "Requeue the job when the cause has been found."),
+					true);
+	return false;
+}
+
 static void
 account_for(BgjobRel *jobs, const BgjobWreck *wreck)
 {
 	BgjobJob job;
-	char *reason;
 
 	if (!bgjob_job_read(jobs, wreck->job, &job) || job.pos != wreck->pos ||
 		(job.state != BGJOB_ENQUEUED && job.state != BGJOB_PROCESSING))
 		return; /* it had come to its end, or somebody has changed it */
-	if (wreck->verdict == BGJOB_BYSTANDER)
-	{
+	if (wreck->verdict == BGJOB_CULPRIT)
+		(void) blame(jobs, &job, wreck->started_at, "Crashed the server");
+	else
 		note_interruption(jobs, &job, wreck->started_at, 0,
 						  "Interrupted by a crash of the server", false);
-		return;
-	}
-	if (job.crashes + 1 < bgjob_max_crashes)
-	{
-		reason =
-			psprintf("Crashed the server, %d of %d times", job.crashes + 1, bgjob_max_crashes);
-		note_interruption(jobs, &job, wreck->started_at, 0, reason, true);
-		return;
-	}
-	reason = psprintf("Crashed the server %d times", job.crashes + 1);
-	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) has crashed the server %d times and is not "
-						 "tried again",
-						 job.id, job.job, job.crashes + 1)));
-	(void) fail_job(jobs, &job, wreck->started_at, reason,
-					error_json(ERRCODE_CRASH_SHUTDOWN, reason,
-							   "Requeue the job when the cause has been found."),
-					true);
 }
 
 /* bgjob_recover_wrecks accounts for the jobs that were in flight when the server crashed. */
@@ -190,7 +200,9 @@ bgjob_recover_claims(void)
 
 /*
  * bgjob_recover_lost looks after the job that a worker was at when it left;
- * its slot still names the job, so nobody else is at it. Frees nothing.
+ * its slot still names the job, so nobody else is at it. A worker that was
+ * told to leave is nobody's fault; one that left by itself was made to by the
+ * job. Frees nothing.
  */
 void
 bgjob_recover_lost(BgjobSlot *slot)
@@ -198,21 +210,20 @@ bgjob_recover_lost(BgjobSlot *slot)
 	BgjobRel *jobs;
 	BgjobJob job;
 	bool waits = false;
-	int64 id = slot->job;
 
-	if (id == 0)
+	if (slot->job == 0)
 		return;
 	bgjob_begin();
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	if (bgjob_job_read(jobs, id, &job) && job.pos == slot->pos)
+	if (bgjob_job_read(jobs, slot->job, &job) && job.pos == slot->pos &&
+		(job.state == BGJOB_ENQUEUED || job.state == BGJOB_PROCESSING))
 	{
-		waits = job.state == BGJOB_ENQUEUED;
-		if (job.state == BGJOB_PROCESSING)
-			return_claimed(jobs, &job, "Its worker was lost");
-		else if (waits && slot->job_started_at != 0)
+		waits = true;
+		if (slot->job_started_at != 0 && !slot->term && !slot->retire)
+			waits = blame(jobs, &job, slot->job_started_at, "Ended its worker");
+		else if (slot->job_started_at != 0 || job.state == BGJOB_PROCESSING)
 			note_interruption(jobs, &job, slot->job_started_at, 0, "Its worker was lost",
 							  false);
-		waits = waits || job.state == BGJOB_ENQUEUED;
 	}
 	bgjob_rel_close(jobs);
 	bgjob_commit();

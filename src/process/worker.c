@@ -83,11 +83,10 @@ on_terminate(SIGNAL_ARGS)
 	BgjobDatabase *entry =
 		bgjob_my_slot == NULL ? NULL : bgjob_database_find(bgjob_my_slot->database);
 
-	if (entry != NULL && entry->scheduler >= 0)
-	{
+	if (bgjob_my_slot != NULL)
 		bgjob_my_slot->term = true;
+	if (entry != NULL && entry->scheduler >= 0)
 		bgjob_notify_scheduler(entry->database, BGJOB_NOTICE_REAP);
-	}
 	else
 	{
 		InterruptPending = true;

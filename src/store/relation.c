@@ -26,6 +26,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "base/compat.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
@@ -90,13 +91,14 @@ find_relation(const char *name)
 	return relation;
 }
 
-/* bgjob_rel_open opens a table to be read and written. */
+/* bgjob_rel_open opens a table to be read and written; on a standby only to be read. */
 BgjobRel *
 bgjob_rel_open(BgjobTable table)
 {
 	BgjobRel *opened = palloc(sizeof(BgjobRel));
+	LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
 
-	opened->rel = table_open(find_relation(table_names[table]), RowExclusiveLock);
+	opened->rel = table_open(find_relation(table_names[table]), lock);
 	opened->slot = table_slot_create(opened->rel, NULL);
 	opened->context = CurrentMemoryContext;
 	opened->estate = NULL;

@@ -1,5 +1,5 @@
 # check.sh: crashes expected
-# A job that crashes the server is contained: it fails after three crashes, and its neighbours are not blamed.
+# A job that crashes the server, or ends its worker, is contained: it fails after three crashes, and its neighbours are not blamed.
 use strict;
 use warnings;
 use FindBin;
@@ -24,7 +24,7 @@ $node->safe_psql('postgres', q{
 	END $$;
 });
 
-for my $poison ('crashme_abort', 'crashme_segv', 'crashme_stack', 'late_crash')
+for my $poison ('crashme_abort', 'crashme_segv', 'crashme_stack', 'late_crash', 'crashme_fatal')
 {
 	# One transaction, so that all is there before the first crash; which may end this very session.
 	$node->psql('postgres', qq{
@@ -36,7 +36,8 @@ for my $poison ('crashme_abort', 'crashme_segv', 'crashme_stack', 'late_crash')
 	});
 	wait_until($node, qq{SELECT count(*) = 1 FROM bgjob.jobs WHERE job = '$poison' AND state = 'failed'}, "$poison: the job has failed", 120);
 	my $id = $node->safe_psql('postgres', qq{SELECT id FROM bgjob.jobs WHERE job = '$poison'});
-	is($node->safe_psql('postgres', qq{SELECT reason FROM bgjob.jobs WHERE id = $id}), 'Crashed the server 3 times', 'and says why');
+	is($node->safe_psql('postgres', qq{SELECT reason FROM bgjob.jobs WHERE id = $id}), 
+		$poison eq 'crashme_fatal' ? 'Ended its worker 3 times' : 'Crashed the server 3 times', 'and says why');
 	is($node->safe_psql('postgres', qq{SELECT retries FROM bgjob.jobs WHERE id = $id}), '0', 'no retry was used');
 	is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.job_states WHERE job_id = $id AND state = 'processing'}), '3',
 		'its history has three attempts');

@@ -44,7 +44,12 @@ is( $standby->safe_psql('postgres', q(SELECT string_agg(state || n, ' ' ORDER BY
 	sprintf('enqueued%d scheduled1 succeeded%d', $jobs / 2, $jobs / 2), 'its views show the jobs');
 is($standby->safe_psql('postgres', 'SELECT enqueued, scheduled, succeeded FROM bgjob.stats'),
 	sprintf('%d|1|%d', $jobs / 2, $jobs / 2), 'and their numbers');
-isnt($standby->psql('postgres', q(SELECT bgjob_enqueue('work', '[0]'))), 0, 'nothing can be enqueued there');
+my (undef, undef, $refused) = $standby->psql('postgres', q(SELECT bgjob_enqueue('work', '[0]')));
+like($refused, qr/cannot execute bgjob_enqueue\(\)/, 'nothing can be enqueued there');
+is($standby->safe_psql('postgres', q(SELECT bgjob_wait(min(id), '1 s') FROM bgjob.jobs WHERE state = 'succeeded')), 'succeeded',
+	'what has ended can be waited for');
+(undef, undef, $refused) = $standby->psql('postgres', q(SELECT bgjob_wait(max(id), '1 s') FROM bgjob.jobs WHERE state = 'enqueued'));
+like($refused, qr/cannot wait for a job where jobs are not performed/, 'what has not cannot');
 
 $primary->stop('immediate');
 $standby->promote;

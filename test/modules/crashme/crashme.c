@@ -56,3 +56,13 @@ crashme_stack(PG_FUNCTION_ARGS)
 
 	PG_RETURN_INT32(overflow(start));
 }
+
+PG_FUNCTION_INFO_V1(crashme_fatal);
+
+/* crashme_fatal() ends its own process, but not the server. */
+Datum
+crashme_fatal(PG_FUNCTION_ARGS)
+{
+	ereport(FATAL, (errmsg("this process has had enough")));
+	PG_RETURN_VOID();
+}
