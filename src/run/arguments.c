@@ -250,23 +250,21 @@ prepare_types(void)
 static TypeEntry *
 find_type(Oid type)
 {
+	TypeEntry made = {.type = type, .typmod = -1};
 	TypeEntry *entry;
 	Oid input;
-	Oid io_param;
 
 	prepare_types();
 	entry = hash_search(types, &type, HASH_FIND, NULL);
 	if (entry != NULL)
 		return entry;
-	getTypeInputInfo(type, &input, &io_param);
-	prepare_types();
-	entry = hash_search(types, &type, HASH_ENTER, NULL);
-	entry->base = getBaseType(type);
-	entry->structured =
-		type_is_rowtype(entry->base) || OidIsValid(get_element_type(entry->base));
-	entry->io_param = io_param;
-	entry->typmod = -1;
-	fmgr_info_cxt(input, &entry->input, types_context);
+	getTypeInputInfo(type, &input, &made.io_param);
+	made.base = getBaseType(type);
+	made.structured = type_is_rowtype(made.base) || OidIsValid(get_element_type(made.base));
+	prepare_types(); /* the look-ups may have received invalidations */
+	fmgr_info_cxt(input, &made.input, types_context);
+	entry = hash_search(types, &type, HASH_ENTER, NULL); /* what can fail has been done */
+	*entry = made;
 	return entry;
 }
 
@@ -300,8 +298,9 @@ convert_structured(JsonbValue *json, Oid type)
 	Oid jsonb_type = JSONBOID;
 	Datum whole;
 	MemoryContext caller = CurrentMemoryContext;
-	char *query = psprintf("SELECT r.x FROM pg_catalog.jsonb_to_record($1) AS r(x %s)",
-						   format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY));
+	char *query = psprintf(
+		"SELECT r.x FROM pg_catalog.jsonb_to_record($1) AS r(x %s)",
+		format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY | FORMAT_TYPE_TYPEMOD_GIVEN));
 
 	key.val.string.val = "x";
 	key.val.string.len = 1;

@@ -101,10 +101,22 @@ find_highest_parameter(Node *node, void *highest)
 	return raw_expression_tree_walker(node, find_highest_parameter, highest);
 }
 
+/* Whether a command begins, ends or shapes a transaction; SET SESSION CHARACTERISTICS does not. */
+static bool
+is_transaction_command(const RawStmt *raw)
+{
+	const VariableSetStmt *set = (const VariableSetStmt *) raw->stmt;
+
+	if (IsA(raw->stmt, TransactionStmt))
+		return true;
+	return IsA(raw->stmt, VariableSetStmt) && set->kind == VAR_SET_MULTI &&
+		   strncmp(set->name, "TRANSACTION", strlen("TRANSACTION")) == 0;
+}
+
 static void
 refuse_unsuitable(const RawStmt *raw)
 {
-	if (IsA(raw->stmt, TransactionStmt))
+	if (is_transaction_command(raw))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("a job cannot be a transaction command"),
 						errdetail("The worker begins and ends the transactions of its jobs."),
@@ -141,10 +153,16 @@ bind_parameters(const Jsonb *args, const Oid *types, int ntypes)
 	params = makeParamList(ntypes);
 	for (int i = 0; i < ntypes; i++)
 	{
-		BgjobValue value = bgjob_value_of(
+		BgjobValue value;
+
+		if (!OidIsValid(types[i]))
+			ereport(ERROR, (errcode(ERRCODE_INDETERMINATE_DATATYPE),
+							errmsg("could not determine data type of parameter $%d", i + 1),
+							errdetail("The command does not use it."),
+							errhint("Number the parameters of the command without gaps.")));
+		value = bgjob_value_of(
 			getIthJsonbValueFromContainer(unconstify(JsonbContainer *, &args->root), i),
 			types[i]);
-
 		params->params[i] = (ParamExternData){.value = value.value,
 											  .isnull = value.isnull,
 											  .pflags = PARAM_FLAG_CONST,
@@ -155,13 +173,17 @@ bind_parameters(const Jsonb *args, const Oid *types, int ntypes)
 
 /*
  * Infers the types of a command's parameters. Returns their number, -1 if that
- * cannot be done now: a table may be there only when the job runs.
+ * cannot be done now: a table may be there only when the job runs. The
+ * subtransaction is rolled back in any case: the session that enqueues must
+ * not be left with the locks that the analysis takes. A cancel is no failure
+ * of the analysis, and is passed on.
  */
 static pg_noinline int
 infer_types(const char *sql, RawStmt *raw, Oid **types)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
 	volatile int n = 0;
 
 	BeginInternalSubTransaction(NULL);
@@ -172,18 +194,20 @@ infer_types(const char *sql, RawStmt *raw, Oid **types)
 
 		(void) parse_analyze_varparams(raw, sql, types, &ntypes, NULL);
 		n = ntypes;
-		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
 		n = -1;
 	}
 	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
 	return n;
 }
 

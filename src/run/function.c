@@ -201,18 +201,28 @@ why_not(const BgjobFunction *function)
 		case CSTRINGOID:
 			return "It returns a pseudo-type.";
 		default:
-			return NULL;
+			break;
 	}
+	if (isAnyTempNamespace(get_func_namespace(function->oid)))
+		return "It is a temporary one, which no other session has.";
+	return NULL;
+}
+
+static bool
+is_callable_kind(Oid func)
+{
+	char kind = get_func_prokind(func);
+
+	return kind == PROKIND_FUNCTION || kind == PROKIND_PROCEDURE;
 }
 
 static void
 check_kind(Oid func, const char *name)
 {
-	char kind = get_func_prokind(func);
 	const BgjobFunction *function;
 	const char *reason;
 
-	if (kind != PROKIND_FUNCTION && kind != PROKIND_PROCEDURE)
+	if (!is_callable_kind(func))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -236,20 +246,36 @@ unknown_function(const char *name)
 					errhint("Check its name, or qualify it with its schema.")));
 }
 
+/* What has gone may be the function, its schema or a type: for a job it is the function. */
+static void
+add_signature_hint(void *name)
+{
+	int code = geterrcode();
+
+	if (code != ERRCODE_UNDEFINED_FUNCTION && code != ERRCODE_UNDEFINED_SCHEMA &&
+		code != ERRCODE_UNDEFINED_OBJECT)
+		return;
+	errcode(ERRCODE_UNDEFINED_FUNCTION);
+	if (code == ERRCODE_UNDEFINED_OBJECT)
+		errdetail("The function looked for is %s.", (const char *) name);
+	else
+		errdetail("No function of that name is visible along the search_path.");
+	errhint("Check its name, or qualify it with its schema.");
+}
+
 /* A function given with the types of its arguments: just that one. */
 static Oid
 find_by_signature(const char *name)
 {
-	LOCAL_FCINFO(fcinfo, 1);
-	Datum func;
+	ErrorContextCallback context = {.callback = add_signature_hint,
+									.arg = unconstify(char *, name)};
+	Oid func;
 
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = CStringGetTextDatum(name);
-	fcinfo->args[0].isnull = false;
-	func = to_regprocedure(fcinfo);
-	if (fcinfo->isnull)
-		unknown_function(name);
-	return DatumGetObjectId(func);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	func = DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(name)));
+	error_context_stack = context.previous;
+	return func;
 }
 
 /* A function given by its name alone: the one that the arguments fit. */
@@ -259,7 +285,9 @@ find_by_name(const char *name, const Jsonb *args)
 	List *names = bgjob_qualified_name(name);
 	FuncCandidateList candidates =
 		FuncnameGetCandidates(names, -1, NIL, false, false, false, true);
+	Oid first = candidates == NULL ? InvalidOid : candidates->oid;
 	Oid found = InvalidOid;
+	bool callable = false; /* one of them is no aggregate or window function */
 	int fitting = 0;
 	StringInfoData signatures_text;
 
@@ -275,11 +303,15 @@ find_by_name(const char *name, const Jsonb *args)
 
 		appendStringInfo(&signatures_text, "%s%s", signatures_text.len > 0 ? ", " : "",
 						 function->signature);
-		if (why_not(function) != NULL || !bgjob_arguments_fit(function, args))
+		callable = callable || is_callable_kind(function->oid);
+		if (!is_callable_kind(function->oid) || why_not(function) != NULL ||
+			!bgjob_arguments_fit(function, args))
 			continue;
 		found = function->oid;
 		fitting++;
 	}
+	if (!callable)
+		check_kind(first, name);
 	if (fitting == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the arguments fit no function named \"%s\"", name),
@@ -322,9 +354,9 @@ bgjob_function_check_execute(Oid func, Oid role)
 Oid
 bgjob_function_resolve(const char *name, const Jsonb *args, Oid role)
 {
-	size_t length = strlen(name);
-	Oid func = length > 0 && name[length - 1] == ')' ? find_by_signature(name)
-													 : find_by_name(name, args);
+	const char *end = strrchr(name, ')');
+	bool has_types = end != NULL && end[1 + strspn(end + 1, " \t\r\n")] == '\0';
+	Oid func = has_types ? find_by_signature(name) : find_by_name(name, args);
 
 	check_kind(func, name);
 	bgjob_function_check_execute(func, role);

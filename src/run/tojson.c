@@ -30,30 +30,29 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 /* bgjob_to_jsonb returns a value, which is not null, as jsonb. */
 Jsonb *
 bgjob_to_jsonb(Datum value, Oid type)
 {
-	static FmgrInfo function;
-	static Oid prepared_type = InvalidOid;
+	static Const *argument = NULL; /* only its type counts */
+	static FuncExpr *call;
+	FmgrInfo function;
 
-	if (prepared_type != type)
+	if (argument == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-		Node *argument;
+		Const *made = makeNullConst(TEXTOID, -1, InvalidOid);
 
-		if (prepared_type != InvalidOid)
-			pfree(function.fn_expr);
-		prepared_type = InvalidOid;
-		fmgr_info_cxt(F_TO_JSONB, &function, TopMemoryContext);
-		argument = (Node *) makeNullConst(type, -1, InvalidOid);
-		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID, list_make1(argument),
-												 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL),
-						   &function);
-		prepared_type = type;
+		call = makeFuncExpr(F_TO_JSONB, JSONBOID, list_make1(made), InvalidOid, InvalidOid,
+							COERCE_EXPLICIT_CALL);
+		argument = made;
 		MemoryContextSwitchTo(old);
 	}
+	argument->consttype = type;
+	fmgr_info(F_TO_JSONB, &function);
+	fmgr_info_set_expr((Node *) call, &function);
 	return DatumGetJsonbP(FunctionCall1(&function, value));
 }
 
@@ -77,15 +76,16 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
 	RowsReceiver *receiver = (RowsReceiver *) self;
 	MemoryContext old;
 
-	if (receiver->started)
-		return;
 	old = MemoryContextSwitchTo(receiver->context);
-	receiver->started = true;
-	receiver->desc = BlessTupleDesc(CreateTupleDescCopy(desc));
-	receiver->per_row =
-		AllocSetContextCreate(receiver->context, "bgjob row", ALLOCSET_DEFAULT_SIZES);
-	if (receiver->shape != BGJOB_ROWS_ONE)
-		pushJsonbValue(&receiver->state, WJB_BEGIN_ARRAY, NULL);
+	receiver->desc = BlessTupleDesc(CreateTupleDescCopy(desc)); /* with rules, more than once */
+	if (!receiver->started)
+	{
+		receiver->started = true;
+		receiver->per_row =
+			AllocSetContextCreate(receiver->context, "bgjob row", ALLOCSET_DEFAULT_SIZES);
+		if (receiver->shape != BGJOB_ROWS_ONE)
+			pushJsonbValue(&receiver->state, WJB_BEGIN_ARRAY, NULL);
+	}
 	MemoryContextSwitchTo(old);
 }
 
@@ -136,8 +136,15 @@ receiver_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowsReceiver *receiver = (RowsReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(receiver->per_row);
-	Jsonb *row = row_to_jsonb(receiver, slot);
+	bool pushed = !ActiveSnapshotSet();
+	Jsonb *row;
 
+	/* A cast to json may need a snapshot, and the rows of a CALL come without one. */
+	if (pushed)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	row = row_to_jsonb(receiver, slot);
+	if (pushed)
+		PopActiveSnapshot();
 	if (receiver->shape == BGJOB_ROWS_ONE)
 	{
 		receiver->only = MemoryContextAlloc(receiver->context, VARSIZE(row));

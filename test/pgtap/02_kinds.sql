@@ -161,7 +161,7 @@ INSERT INTO tap_case (kind, job, args, expected, description) VALUES
 	('sql', 'SELECT $1::text AS same', '["''; DROP TABLE t_log; --"]', '[{"same": "''; DROP TABLE t_log; --"}]', 'a parameter is only data'),
 	('sql', 'SELECT $1::jsonb -> ''a'' AS a', '[{"a": [1]}]', '[{"a": [1]}]', 'a jsonb parameter'),
 	('sql', 'INSERT INTO t_log (label, number) VALUES ($1, $2) RETURNING number', '["returning", 9]', '[{"number": 9}]', 'INSERT … RETURNING'),
-	('sql', 'WITH d AS (DELETE FROM t_log WHERE label = ''returning'' RETURNING 1) SELECT count(*) AS n FROM d', NULL, '[{"n": 1}]', 'a command with a writing WITH'),
+	('sql', 'WITH d AS (DELETE FROM t_big WHERE id = 500 RETURNING 1) SELECT count(*) AS n FROM d', NULL, '[{"n": 1}]', 'a command with a writing WITH'),
 	('sql', 'VALUES (1), (2)', NULL, '[{"column1": 1}, {"column1": 2}]', 'VALUES'),
 	('sql', 'SELECT 1 AS one; ', NULL, '[{"one": 1}]', 'a semicolon at the end is no second command'),
 	('sql', 'SELECT '';'' AS semicolon -- ; SELECT 2', NULL, '[{"semicolon": ";"}]', 'semicolons in strings and comments separate nothing');
@@ -229,7 +229,7 @@ SELECT has_table('t_made', 'has made the table');
 
 SELECT bgjob_enqueue('VACUUM (ANALYZE) t_big', kind => 'sql', max_retries => 0) AS vacuum \gset
 SELECT is(bgjob_wait(:vacuum, '20 s'), 'succeeded', 'VACUUM ANALYZE');
-SELECT is((SELECT reltuples::int FROM pg_class WHERE relname = 't_big'), 500, 'has counted the rows');
+SELECT is((SELECT reltuples::int FROM pg_class WHERE relname = 't_big'), 499, 'has counted the rows');
 
 SELECT bgjob_enqueue('CREATE INDEX CONCURRENTLY t_big_body ON t_big (body)', kind => 'sql', max_retries => 0) AS cic \gset
 -- Not by bgjob_wait: the snapshot of a waiting statement is one that CREATE INDEX CONCURRENTLY has to wait for.
