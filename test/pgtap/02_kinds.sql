@@ -124,7 +124,7 @@ CREATE TABLE t_big (id int PRIMARY KEY, body text);
 INSERT INTO t_big SELECT i, 'row ' || i FROM generate_series(1, 1000) i;
 DELETE FROM t_big WHERE id > 500;
 
-SELECT plan(71);
+SELECT plan(74);
 
 ----------------------------------------------------------------------------------------------------
 -- Functions and procedures, and their results
@@ -267,5 +267,20 @@ SELECT bgjob_enqueue('SELECT bgjob_current_id() AS me', kind => 'sql') AS sql_cu
 SELECT bgjob_wait(:sql_current, '20 s') AS sql_current_state \gset
 SELECT is(bgjob_result(:sql_current), jsonb_build_array(jsonb_build_object('me', :sql_current::bigint)),
 	'also in a command');
+
+-- Rules may make several result sets of different shape out of one command.
+CREATE TABLE t_ruled (n int);
+CREATE RULE one AS ON INSERT TO t_ruled DO ALSO SELECT 1 AS n;
+CREATE RULE two AS ON INSERT TO t_ruled DO ALSO SELECT 'x'::text AS a, 2 AS n;
+SELECT bgjob_enqueue('INSERT INTO t_ruled VALUES (7)', kind => 'sql', max_retries => 0) AS ruled \gset
+SELECT is(bgjob_wait(:ruled, '20 s'), 'succeeded', 'a command that rules add to');
+SELECT is(bgjob_result(:ruled), '[{"n": 1}, {"a": "x", "n": 2}]', 'has the rows of all, each in its own shape');
+
+-- Checking a command takes no locks that the session would keep.
+BEGIN;
+SELECT bgjob_enqueue('SELECT body FROM t_big WHERE id = $1', '[1]', kind => 'sql') AS locked \gset
+SELECT is((SELECT count(*) FROM pg_locks WHERE relation = 't_big'::regclass AND pid = pg_backend_pid()), 0::bigint,
+	'enqueuing a command locks nothing that it names');
+ROLLBACK;
 
 SELECT * FROM finish();
