@@ -163,8 +163,10 @@ bgjob_slot_set_idle(bool idle)
 }
 
 /*
- * bgjob_slot_begin notes that this worker is now at a job. From here on the
- * job is in flight: nobody else is given it.
+ * bgjob_slot_begin notes that this worker is about to claim a job. From here
+ * on the job is in flight: nobody else is given it. But it need not be this
+ * worker's, nor even be there any more; so no request is accepted before
+ * bgjob_slot_claimed, and who has one tries again.
  */
 void
 bgjob_slot_begin(int64 job, int64 pos)
@@ -172,9 +174,18 @@ bgjob_slot_begin(int64 job, int64 pos)
 	SpinLockAcquire(&bgjob_my_slot->mutex);
 	bgjob_my_slot->job = job;
 	bgjob_my_slot->pos = pos;
-	bgjob_my_slot->finishing = false;
+	bgjob_my_slot->finishing = true;
 	bgjob_my_slot->request = BGJOB_REQUEST_NONE;
 	bgjob_my_slot->job_started_at = 0;
+	SpinLockRelease(&bgjob_my_slot->mutex);
+}
+
+/* bgjob_slot_claimed notes that the job is this worker's: it answers for it from here on. */
+void
+bgjob_slot_claimed(void)
+{
+	SpinLockAcquire(&bgjob_my_slot->mutex);
+	bgjob_my_slot->finishing = false;
 	SpinLockRelease(&bgjob_my_slot->mutex);
 }
 

@@ -19,7 +19,8 @@
  * that a worker is at and what others ask of it. The worker alone writes
  * "job" and "finishing"; others write "request". A request is accepted only
  * if, under one hold of the mutex, the slot is at that very job and is not
- * finishing; the worker sets "finishing" only while no request is there.
+ * finishing; the worker sets "finishing" only while no request is there, and
+ * it is set too as long as the job is named, but not yet claimed.
  * So an accepted request is always honoured, and never hits another job.
  *
  * Latches may be set without any lock, and from signal handlers: a process
@@ -64,7 +65,7 @@ typedef enum BgjobRequest
 typedef enum BgjobRequestResult
 {
 	BGJOB_REQUEST_NOT_RUNNING, /* no worker is at that job */
-	BGJOB_REQUEST_FINISHING,   /* one is, and is past the point of no return */
+	BGJOB_REQUEST_FINISHING,   /* one is, but cannot take requests: try again */
 	BGJOB_REQUEST_ACCEPTED
 } BgjobRequestResult;
 
@@ -163,6 +164,7 @@ extern void bgjob_slot_free(BgjobSlot *slot);
 extern bool bgjob_slot_attach(int index, uint64 generation);
 extern void bgjob_slot_set_idle(bool idle);
 extern void bgjob_slot_begin(int64 job, int64 pos);
+extern void bgjob_slot_claimed(void);
 extern void bgjob_slot_start_clock(TimestampTz now);
 extern bool bgjob_slot_finish(void);
 extern void bgjob_slot_end(bool done);

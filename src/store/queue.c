@@ -255,7 +255,9 @@ bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job)
 		if (item.more) /* one wakes the next, as long as there is work */
 			(void) bgjob_wake_worker(key.database, key.role);
 		claimed = claim_row(rel, &item, &key) && bgjob_job_read(jobs, item.job, job);
-		if (!claimed)
+		if (claimed)
+			bgjob_slot_claimed();
+		else
 		{
 			bgjob_slot_end(false);
 			RESUME_INTERRUPTS();
