@@ -198,6 +198,28 @@ bgjob_recover_claims(void)
 	pfree(claims);
 }
 
+/* Does what the worker had been asked for, and has left undone. Returns whether it was anything. */
+static bool
+honour_request(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
+{
+	BgjobCircumstances what = {.at = bgjob_now(),
+							   .reason = "Its worker was lost when it was asked for this",
+							   .run_at = slot->request_run_at,
+							   .started_at = slot->job_started_at};
+	BgjobEvent event = slot->request == BGJOB_REQUEST_DELETE    ? BGJOB_EV_DELETE
+					   : slot->request == BGJOB_REQUEST_REQUEUE ? BGJOB_EV_REQUEUE
+																: BGJOB_EV_RESCHEDULE;
+
+	if (slot->request == BGJOB_REQUEST_NONE || slot->request == BGJOB_REQUEST_INTERRUPT)
+		return false;
+	if (job->state == BGJOB_ENQUEUED &&
+		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, NULL) != BGJOB_TAKEN)
+		return false;
+	bgjob_job_apply(job, event, &what);
+	bgjob_job_save(jobs, job);
+	return true;
+}
+
 /*
  * bgjob_recover_lost looks after the job that a worker was at when it left;
  * its slot still names the job, so nobody else is at it. A worker that was
@@ -219,7 +241,9 @@ bgjob_recover_lost(BgjobSlot *slot)
 		(job.state == BGJOB_ENQUEUED || job.state == BGJOB_PROCESSING))
 	{
 		waits = true;
-		if (slot->job_started_at != 0 && !slot->term && !slot->retire)
+		if (honour_request(jobs, &job, slot))
+			waits = false;
+		else if (slot->job_started_at != 0 && !slot->term && !slot->retire)
 			waits = blame(jobs, &job, slot->job_started_at, "Ended its worker");
 		else if (slot->job_started_at != 0 || job.state == BGJOB_PROCESSING)
 			note_interruption(jobs, &job, slot->job_started_at, 0, "Its worker was lost",

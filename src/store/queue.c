@@ -217,7 +217,10 @@ claim_row(BgjobRel *rel, BgjobLaneItem *item, const BgjobLaneKey *key)
 		claimed = claimed && bgjob_rel_delete(rel, &item->tid, NULL);
 	}
 	UnregisterSnapshot(snapshot);
-	return claimed;
+
+	/* VACUUM FULL and CLUSTER move rows: then the key finds what the ctid no longer does. */
+	return claimed || bgjob_queue_take(key->role, key->queue, key->priority, item->pos, NULL) ==
+						  BGJOB_TAKEN;
 }
 
 /*

@@ -33,7 +33,8 @@ sub ask
 	my $until = time + 60;
 	while (time < $until)
 	{
-		my ($status, $out) = $node->psql('postgres', $query, on_error_stop => 1, timeout => 30);
+		# psql may be gone before it has read the query.
+		my ($status, $out) = eval { $node->psql('postgres', $query, on_error_stop => 1, timeout => 30) };
 		return $out if defined $status && $status == 0;
 		usleep(20_000);
 	}

@@ -27,13 +27,13 @@ $node->safe_psql('postgres', q{
 for my $poison ('crashme_abort', 'crashme_segv', 'crashme_stack', 'late_crash', 'crashme_fatal')
 {
 	# One transaction, so that all is there before the first crash; which may end this very session.
-	$node->psql('postgres', qq{
+	eval { $node->psql('postgres', qq{
 		BEGIN;
 		SELECT count(*) FROM bgjob_enqueue_many('innocent', array_fill(NULL::jsonb, ARRAY[6]));
 		SELECT bgjob_enqueue('$poison');
 		SELECT count(*) FROM bgjob_enqueue_many('innocent', array_fill(NULL::jsonb, ARRAY[6]));
 		COMMIT;
-	});
+	}) };
 	wait_until($node, qq{SELECT count(*) = 1 FROM bgjob.jobs WHERE job = '$poison' AND state = 'failed'}, "$poison: the job has failed", 120);
 	my $id = $node->safe_psql('postgres', qq{SELECT id FROM bgjob.jobs WHERE job = '$poison'});
 	is($node->safe_psql('postgres', qq{SELECT reason FROM bgjob.jobs WHERE id = $id}), 
