@@ -36,6 +36,7 @@
 #include "store/schedule.h"
 #include "store/sidetables.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* A change that somebody wants. */
@@ -66,24 +67,42 @@ apply(BgjobRel *jobs, BgjobJob *job, const Change *change)
 	bgjob_job_save(jobs, job);
 }
 
-/* Takes hold of a job that no worker is at. */
+/* Takes what stands for a waiting job in the queue or in the schedule. */
+static BgjobTaken
+take_waiting(const BgjobJob *job, TransactionId *holder)
+{
+	if (job->state == BGJOB_ENQUEUED)
+		return bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, holder);
+	return bgjob_schedule_take(DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)),
+							   job->id, holder);
+}
+
+/*
+ * Takes hold of a job that no worker is at. A waiting one need not be in the
+ * queue or the schedule: not in a restored database before bgjob_adopt(), nor
+ * in a replica. If it is missing there when its own row is locked, that row is
+ * all there is.
+ */
 static Outcome
 take_hold(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
 {
-	TimestampTz run_at;
-	BgjobTaken taken;
+	BgjobTaken taken = BGJOB_NOT_THERE;
 
 	switch (job->state)
 	{
 		case BGJOB_ENQUEUED:
-			taken = bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, holder);
-			break;
 		case BGJOB_SCHEDULED:
-			run_at = DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT));
-			taken = bgjob_schedule_take(run_at, job->id, holder);
-			break;
-		case BGJOB_PROCESSING: /* its worker has gone; the scheduler will return it */
-			return OUTCOME_AGAIN;
+			taken = take_waiting(job, holder);
+			if (taken != BGJOB_NOT_THERE)
+				break;
+			if (!bgjob_job_lock(jobs, job))
+				return OUTCOME_AGAIN;
+			taken = take_waiting(job, holder);
+			return taken == BGJOB_BUSY ? OUTCOME_AGAIN : OUTCOME_DONE;
+		case BGJOB_PROCESSING:
+			if (bgjob_claim_is_held(job->id))
+				return OUTCOME_AGAIN; /* somebody was between two looks */
+			return bgjob_job_lock(jobs, job) ? OUTCOME_DONE : OUTCOME_AGAIN;
 		default:
 			return bgjob_job_lock(jobs, job) ? OUTCOME_DONE : OUTCOME_AGAIN;
 	}
@@ -108,7 +127,7 @@ ask_worker(const BgjobJob *job, const Change *change, bool *running)
 
 	if (request == BGJOB_REQUEST_NONE)
 	{
-		*running = bgjob_slot_is_at(MyDatabaseId, job->id);
+		*running = bgjob_slot_is_at(MyDatabaseId, job->id, NULL);
 		return OUTCOME_REFUSED;
 	}
 	result = bgjob_slot_request(MyDatabaseId, job->id, request, change->run_at);
@@ -141,15 +160,20 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 }
 
 /*
- * Waits for who has a job: another session that is changing it, whose
- * transaction can be waited for as for any row; or a worker that is past the
- * point of no return, or the scheduler, for a moment.
+ * Waits for who has a job: another session that is changing it, or a worker
+ * that is past the point of no return. Their transactions are waited for as
+ * for any row, so that a deadlock is noticed; where there is none to wait for
+ * (a worker before that point, the scheduler), a moment.
  */
 static void
 wait_for_holder(int64 id, TransactionId holder)
 {
+	TransactionId finishing;
+
 	CHECK_FOR_INTERRUPTS();
-	if (TransactionIdIsValid(holder) && !bgjob_slot_is_at(MyDatabaseId, id))
+	if (bgjob_slot_is_at(MyDatabaseId, id, &finishing))
+		holder = finishing;
+	if (TransactionIdIsValid(holder))
 		XactLockTableWait(holder, NULL, NULL, XLTW_None);
 	else
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1, PG_WAIT_EXTENSION);
@@ -160,17 +184,25 @@ static bool
 change_job(int64 id, const Change *change)
 {
 	TransactionId holder = InvalidTransactionId;
+	MemoryContext per_attempt;
+	MemoryContext old;
 	BgjobRel *jobs;
 	Outcome outcome;
 
 	bgjob_check_usage();
 	bgjob_check_writable(change->function);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	per_attempt =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob change", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(per_attempt);
 	while ((outcome = try_change(jobs, id, change, &holder)) == OUTCOME_AGAIN)
 	{
 		wait_for_holder(id, holder);
 		holder = InvalidTransactionId;
+		MemoryContextReset(per_attempt);
 	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(per_attempt);
 	bgjob_rel_close(jobs);
 	return outcome == OUTCOME_DONE;
 }

@@ -7,7 +7,10 @@
  * asks for it here, although the functions live in a schema that may be open
  * to all. A role sees and controls the jobs of every role that it is a member
  * of; members of pg_monitor see all; superusers and members of the role that
- * owns the extension are administrators and control all.
+ * owns the extension are administrators and control all. To be a member is
+ * taken as the server takes it: to see and control needs the other role's
+ * privileges (inherited, or after SET ROLE); to have a job run as it needs that
+ * SET ROLE to it is allowed.
  *
  * What counts is the current user: in a SECURITY DEFINER function its owner,
  * after SET ROLE that role.
@@ -74,14 +77,14 @@ extension_owner(void)
 bool
 bgjob_is_administrator(void)
 {
-	return superuser() || is_member_of_role(GetUserId(), extension_owner());
+	return superuser() || has_privs_of_role(GetUserId(), extension_owner());
 }
 
 /* bgjob_may_control tells whether the current user controls the jobs of a role. */
 bool
 bgjob_may_control(Oid run_as)
 {
-	return run_as == GetUserId() || is_member_of_role(GetUserId(), run_as) ||
+	return run_as == GetUserId() || has_privs_of_role(GetUserId(), run_as) ||
 		   bgjob_is_administrator();
 }
 
@@ -89,7 +92,7 @@ bgjob_may_control(Oid run_as)
 bool
 bgjob_may_see(Oid run_as)
 {
-	return bgjob_may_control(run_as) || is_member_of_role(GetUserId(), ROLE_PG_MONITOR);
+	return bgjob_may_control(run_as) || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
 }
 
 /* bgjob_check_control raises 42501 unless the current user controls a job. */
@@ -126,7 +129,7 @@ bgjob_role_to_run_as(const char *name)
 {
 	Oid role = name == NULL ? GetUserId() : get_role_oid(name, false);
 
-	if (role != GetUserId() && !is_member_of_role(GetUserId(), role))
+	if (role != GetUserId() && !bgjob_may_become(GetUserId(), role))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be a member of role \"%s\" to have a job run as it", name)));

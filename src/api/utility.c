@@ -22,6 +22,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "api/utility.h"
 #include "base/change.h"
@@ -46,8 +48,12 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-/* A command waits so long at most for bgjob's processes to leave, in milliseconds. */
+/*
+ * A command waits so long at most for bgjob's processes to leave, in
+ * milliseconds, and so long until it does not let the scheduler wait either.
+ */
 #define LEAVE_TIMEOUT 30000
+#define PATIENCE      1000
 
 static ProcessUtility_hook_type next_utility = NULL;
 static object_access_hook_type next_object_access = NULL;
@@ -69,35 +75,69 @@ count_processes(Oid database)
 	return n;
 }
 
-static void
-set_blocked(Oid database, pid_t from, pid_t to)
+/* Blocks a database for this backend; false if another one has done so, or it is blocked already. */
+static bool
+try_block(Oid database)
 {
 	BgjobDatabase *entry;
+	bool blocked;
 
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
 	entry = bgjob_database_find(database);
-	if (entry != NULL && entry->blocked_by == from)
-		entry->blocked_by = to;
+	blocked = entry != NULL && entry->blocked_by == 0;
+	if (blocked)
+		entry->blocked_by = MyProcPid;
 	LWLockRelease(&bgjob_registry->lock);
+	return blocked;
 }
 
 /* Lets bgjob back into a database; also when this backend leaves in the middle of a command. */
 static void
 unblock(int code, Datum database)
 {
-	set_blocked(DatumGetObjectId(database), MyProcPid, 0);
+	BgjobDatabase *entry;
+
+	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
+	entry = bgjob_database_find(DatumGetObjectId(database));
+	if (entry != NULL && entry->blocked_by == MyProcPid)
+		entry->blocked_by = 0;
+	LWLockRelease(&bgjob_registry->lock);
 	bgjob_notify_launcher(false);
 }
 
-/* Blocks a database and waits until bgjob's processes have left it. */
+/* Has the scheduler of a database leave even if it waits for something, a lock for example. */
+static void
+hurry(Oid database)
+{
+	BgjobDatabase *entry = bgjob_database_find(database);
+	int scheduler = entry == NULL ? -1 : entry->scheduler;
+	pid_t pid = scheduler < 0 ? 0 : bgjob_registry->slots[scheduler].pid;
+
+	if (pid != 0)
+		kill(pid, SIGTERM);
+}
+
+/*
+ * Blocks a database and waits until bgjob's processes have left it. Where
+ * another command holds it, that one is waited for.
+ */
 static void
 block(Oid database)
 {
-	TimestampTz until = GetCurrentTimestamp() + LEAVE_TIMEOUT * INT64CONST(1000);
+	TimestampTz begin = GetCurrentTimestamp();
+	bool mine = false;
+	bool hurried = false;
 
-	set_blocked(database, 0, MyProcPid);
-	while (count_processes(database) > 0 && GetCurrentTimestamp() < until)
+	while (!TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), LEAVE_TIMEOUT))
 	{
+		mine = mine || try_block(database);
+		if (mine && count_processes(database) == 0)
+			break;
+		if (!hurried && TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), PATIENCE))
+		{
+			hurry(database);
+			hurried = true;
+		}
 		bgjob_notify_scheduler(database, 0);
 		bgjob_notify_launcher(false);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
@@ -272,6 +312,23 @@ call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read
 	unblock(0, ObjectIdGetDatum(database));
 }
 
+/*
+ * Whether this backend has blocked a database. 55006 if it cannot, since it
+ * would have to end itself: a job would be interrupted and begun again for ever.
+ */
+static bool
+blocked_here(Oid database)
+{
+	if (bgjob_my_slot != NULL && bgjob_my_slot->database == database)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("a job cannot give a command that ends its own worker"),
+						errdetail("The command needs the database, or the extension, without "
+								  "any job that is running."),
+						errhint("Give it from another session, or from a job in another "
+								"database.")));
+	return bgjob_database_find(database)->blocked_by == MyProcPid;
+}
+
 static void
 utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityContext context,
 		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
@@ -280,9 +337,13 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 	Node *stmt = pstmt->utilityStmt;
 	Oid database = IsTransactionState() ? needed_database(stmt) : InvalidOid;
 
-	/* The parts of a command, such as ALTER … within CREATE SCHEMA, need nothing of this. */
+	/*
+	 * The parts of a command, such as ALTER … within CREATE SCHEMA, need
+	 * nothing of this, nor does what runs within a command that has blocked
+	 * the database already.
+	 */
 	if (database == InvalidOid || bgjob_database_find(database) == NULL ||
-		context == PROCESS_UTILITY_SUBCOMMAND)
+		context == PROCESS_UTILITY_SUBCOMMAND || blocked_here(database))
 		call_next(pstmt, query, read_only, context, params, environment, dest, completion);
 	else
 		call_next_blocked(database, pstmt, query, read_only, context, params, environment, dest,

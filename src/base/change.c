@@ -245,8 +245,8 @@ tell(const Notes *committed)
 
 	if (committed->wanted != InvalidOid)
 	{
-		bgjob_database_want(committed->wanted);
-		bgjob_notify_launcher(false);
+		/* Where there is no room, the launcher keeps it in mind. */
+		bgjob_notify_launcher(bgjob_database_want(committed->wanted) == NULL);
 	}
 	entry = bgjob_database_find(MyDatabaseId);
 	if (entry != NULL && committed->counted)

@@ -72,6 +72,20 @@ typedef bool bgjob_update_indexes;
 #define bgjob_completed_transactions() (ShmemVariableCache->xactCompletionCount)
 #endif
 
+/* Temporary replication slots of this process: 17 tells the synchronized ones of standbys apart. */
+#if PG_VERSION_NUM >= 170000
+#define bgjob_replication_slot_cleanup() ReplicationSlotCleanup(false)
+#else
+#define bgjob_replication_slot_cleanup() ReplicationSlotCleanup()
+#endif
+
+/* Whether one role may become another: 16 can grant membership without that. */
+#if PG_VERSION_NUM >= 160000
+#define bgjob_may_become(member, role) member_can_set_role(member, role)
+#else
+#define bgjob_may_become(member, role) is_member_of_role(member, role)
+#endif
+
 /* Checks of rights by object: 16 has one function for all kinds. */
 #if PG_VERSION_NUM >= 160000
 #include "catalog/pg_database.h"

@@ -23,6 +23,7 @@
 
 #include "base/guc.h"
 #include "base/compat.h"
+#include "base/inflight.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/varlena.h"
@@ -40,6 +41,7 @@ int bgjob_retention;
 int bgjob_retention_failed;
 char *bgjob_time_zone;
 char *bgjob_capture_settings;
+int bgjob_inflight_cell;
 
 /* The default number of workers: five for each core, but not more than 20. */
 static int
@@ -136,5 +138,11 @@ bgjob_define_settings(void)
 							   "TimeZone, DateStyle, IntervalStyle, search_path, lc_messages, "
 							   "lc_monetary, lc_numeric, lc_time",
 							   PGC_SUSET, GUC_LIST_INPUT, check_setting_list, NULL, NULL);
+	/* Not for users: it tells parallel workers whose job they work for. */
+	DefineCustomIntVariable("bgjob.inflight_cell", "Cell of this worker in bgjob.inflight.",
+							NULL, &bgjob_inflight_cell, -1, -1, INT_MAX, PGC_SUSET,
+							GUC_NO_SHOW_ALL | GUC_NO_RESET_ALL | GUC_NOT_IN_SAMPLE |
+								GUC_DISALLOW_IN_FILE,
+							NULL, bgjob_inflight_assign, NULL);
 	MarkGUCPrefixReserved("bgjob");
 }

@@ -12,8 +12,10 @@
  *
  * WHO DID IT. When a process dies of a signal, the postmaster has all others
  * leave at once. A worker that dies by a fault of its own (SIGSEGV, SIGABRT,
- * SIGBUS, SIGFPE, SIGILL) marks its cell in the handler of that signal and
- * then dies of it as it would have. SIGKILL cannot be handled: if the
+ * SIGBUS, SIGILL; SIGFPE is an error to the server) marks its cell in the
+ * handler of that signal and then dies of it as it would have. So does a
+ * parallel worker of a job, which learns the number of the cell by a setting,
+ * as settings are what the server hands on to parallel workers. SIGKILL cannot be handled: if the
  * kernel's count of killings for want of memory has grown since the server
  * started and just one worker did not leave when told to (bystanders mark
  * their cells in the handler of SIGQUIT), it was that one. A worker that
@@ -40,11 +42,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/parallel.h"
 #include "base/inflight.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
+#include "utils/guc.h"
 
 #define INFLIGHT_FILE  "bgjob.inflight"
 #define INFLIGHT_MAGIC 0x626a6631 /* "bjf1" */
@@ -230,6 +234,22 @@ told_to_quit(SIGNAL_ARGS)
 	_exit(2);
 }
 
+/* Has the cell marked should this process crash. */
+static void
+watch(Cell *cell)
+{
+	static const int fatal[] = {SIGSEGV, SIGABRT, SIGBUS, SIGILL};
+	stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof(signal_stack)};
+	struct sigaction action = {.sa_flags = SA_ONSTACK | SA_NODEFER};
+
+	my_cell = cell;
+	sigaltstack(&stack, NULL);
+	sigemptyset(&action.sa_mask);
+	action.sa_handler = crashing;
+	for (int i = 0; i < lengthof(fatal); i++)
+		sigaction(fatal[i], &action, NULL);
+}
+
 /*
  * bgjob_inflight_attach gives this worker the cell of its slot, and has it
  * marked should the worker crash.
@@ -237,22 +257,40 @@ told_to_quit(SIGNAL_ARGS)
 void
 bgjob_inflight_attach(int slot)
 {
-	static const int fatal[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
-	stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof(signal_stack)};
-	struct sigaction action = {.sa_flags = SA_ONSTACK | SA_NODEFER};
+	Cell *cell;
 
 	if (file == NULL)
 		return;
-	my_cell = &file->cells[slot];
-	my_cell->database = InvalidOid;
-	my_cell->mark = MARK_NONE;
-
-	sigaltstack(&stack, NULL);
-	sigemptyset(&action.sa_mask);
-	action.sa_handler = crashing;
-	for (int i = 0; i < lengthof(fatal); i++)
-		sigaction(fatal[i], &action, NULL);
+	cell = &file->cells[slot];
+	cell->database = InvalidOid;
+	cell->mark = MARK_NONE;
+	watch(cell);
 	pqsignal(SIGQUIT, told_to_quit);
+}
+
+/*
+ * bgjob_inflight_tell_parallel has this worker's parallel workers know its
+ * cell. Called once, when the worker is connected.
+ */
+void
+bgjob_inflight_tell_parallel(int slot)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", slot);
+	SetConfigOption("bgjob.inflight_cell", number, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * bgjob_inflight_assign is called when the number of a cell is assigned to the
+ * setting bgjob.inflight_cell, which a worker does once: in its parallel
+ * workers it says which job they work for. Must not throw.
+ */
+void
+bgjob_inflight_assign(int cell, void *extra)
+{
+	if (IsParallelWorker() && file != NULL && cell >= 0 && cell < file->nslots)
+		watch(&file->cells[cell]);
 }
 
 /* bgjob_inflight_begin notes what this worker is about to perform. */
@@ -300,6 +338,15 @@ bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max)
 		n++;
 	}
 	return n;
+}
+
+/* bgjob_inflight_forget forgets the wrecks of a database that is no longer there. */
+void
+bgjob_inflight_forget(Oid database)
+{
+	for (int i = 0; file != NULL && i < count_wreck_cells(); i++)
+		if (wreck_cell(i)->database == database)
+			wreck_cell(i)->database = InvalidOid;
 }
 
 /* bgjob_inflight_settled forgets wrecks that have been accounted for, durably. */

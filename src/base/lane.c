@@ -44,10 +44,12 @@
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/varlena.h"
 
-/* As many lanes as ordinary use will ever see; idle ones make room. */
+/* As many lanes as ordinary use will ever see. */
 #define MAX_LANES 2048
+
+/* Between the names in bgjob.queues. */
+#define SEPARATORS ", \t\n\""
 
 typedef struct LaneControl
 {
@@ -58,6 +60,14 @@ typedef struct LaneControl
 
 static LaneControl *control = NULL;
 static HTAB *lanes = NULL;
+
+/* How many lanes a role has in a database. */
+typedef struct Holder
+{
+	Oid database;
+	Oid role;
+	int lanes;
+} Holder;
 
 /* This worker's lanes in the order of taking; valid for one generation and list of queues. */
 typedef struct MyLane
@@ -108,27 +118,137 @@ bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int
 	strlcpy(key->queue, queue, BGJOB_QUEUE_NAME_SIZE);
 }
 
-/* Makes room by evicting a lane that nobody uses and that has nothing. Lane lock held. */
+/* Whether a lane may have anything for a worker. An instant's look, without the mutex. */
 static bool
-evict_one(void)
+is_empty(const BgjobLane *lane)
+{
+	return lane->head == lane->nitems && !lane->more;
+}
+
+/*
+ * Returns the place of a queue in a list like 'critical, default, *', -1 if
+ * it is not to be taken at all. "*" stands for all that are not named.
+ * Neither allocates nor throws.
+ */
+static int
+queue_level(const char *list, const char *queue)
+{
+	size_t length = strlen(queue);
+	int level = 0;
+	int others = -1;
+
+	while (*(list += strspn(list, SEPARATORS)) != '\0')
+	{
+		size_t n = strcspn(list, SEPARATORS);
+
+		if (n == length && memcmp(list, queue, n) == 0)
+			return level;
+		if (n == 1 && *list == '*')
+			others = level;
+		list += n;
+		level++;
+	}
+	return others;
+}
+
+/* Notes that there may be something in a database that no lane leads to. */
+static void
+note_lost(Oid database)
+{
+	BgjobDatabase *entry = bgjob_database_find(database);
+
+	if (entry != NULL)
+		pg_atomic_write_u32(&entry->lost_lanes, 1);
+}
+
+/* Counts the lanes of each role in each database, into "holders"; their number. Lane lock held. */
+static int
+count_holders(Holder *holders)
 {
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
+	int n = 0;
 
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
 	{
-		if (lane->users == 0 && lane->head == lane->nitems && !lane->more)
-		{
-			hash_search(lanes, &lane->key, HASH_REMOVE, NULL);
-			hash_seq_term(&all);
-			return true;
-		}
+		int i = 0;
+
+		while (i < n &&
+			   (holders[i].database != lane->key.database || holders[i].role != lane->key.role))
+			i++;
+		if (i == n)
+			holders[n++] = (Holder){lane->key.database, lane->key.role, 0};
+		holders[i].lanes++;
 	}
-	return false;
+	return n;
 }
 
-/* Finds or adds a lane; NULL if there is no room. Takes the lane lock exclusively. */
+static int
+lanes_of(const Holder *holders, int n, const BgjobLaneKey *key)
+{
+	for (int i = 0; i < n; i++)
+		if (holders[i].database == key->database && holders[i].role == key->role)
+			return holders[i].lanes;
+	return 0;
+}
+
+/*
+ * What it would cost to evict a lane: nothing if there is nothing in it, or if
+ * its queue is not taken; else the less, the more lanes its role has, and
+ * among these the lower its priority.
+ */
+static int64
+eviction_cost(const BgjobLane *lane, const Holder *holders, int n)
+{
+	if (is_empty(lane))
+		return -2;
+	if (queue_level(bgjob_queues, lane->key.queue) < 0)
+		return -1;
+	return ((int64) (MAX_LANES - lanes_of(holders, n, &lane->key)) << 32) +
+		   (lane->key.priority - (int64) PG_INT16_MIN);
+}
+
+/*
+ * Makes room for a lane by evicting another one that nobody uses, if that is
+ * fair: the newcomer's role has fewer lanes, or lower priorities. What is lost
+ * is found again by the scheduler when there is room. Lane lock held.
+ */
+static bool
+evict_for(const BgjobLaneKey *newcomer)
+{
+	static Holder holders[MAX_LANES];
+	int nholders = count_holders(holders);
+	int64 own = ((int64) (MAX_LANES - lanes_of(holders, nholders, newcomer)) << 32) +
+				(newcomer->priority - (int64) PG_INT16_MIN);
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+	BgjobLane *victim = NULL;
+	int64 lowest = PG_INT64_MAX;
+
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+	{
+		int64 cost = lane->users > 0 ? PG_INT64_MAX : eviction_cost(lane, holders, nholders);
+
+		if (cost < lowest)
+		{
+			lowest = cost;
+			victim = lane;
+		}
+	}
+	if (victim == NULL || lowest >= own)
+		return false;
+	if (lowest >= 0)
+		note_lost(victim->key.database);
+	hash_search(lanes, &victim->key, HASH_REMOVE, NULL);
+	return true;
+}
+
+/*
+ * Finds or adds a lane; false if there is no room, or if it would need some and
+ * its queue is not taken. Takes the lane lock exclusively.
+ */
 static bool
 add_lane(const BgjobLaneKey *key)
 {
@@ -137,8 +257,13 @@ add_lane(const BgjobLaneKey *key)
 
 	LWLockAcquire(&control->lock, LW_EXCLUSIVE);
 	lane = hash_search(lanes, key, HASH_ENTER_NULL, &found);
-	if (lane == NULL && evict_one())
-		lane = hash_search(lanes, key, HASH_ENTER_NULL, &found);
+	if (lane == NULL && queue_level(bgjob_queues, key->queue) >= 0)
+	{
+		if (evict_for(key))
+			lane = hash_search(lanes, key, HASH_ENTER_NULL, &found);
+		else
+			note_lost(key->database);
+	}
 	if (lane != NULL && !found)
 	{
 		LWLockInitialize(&lane->scan_lock, control->scan_tranche);
@@ -154,37 +279,67 @@ add_lane(const BgjobLaneKey *key)
 	return lane != NULL;
 }
 
+/* Says that rows have become visible in a lane, if it is there. */
+static bool
+announce(const BgjobLaneKey *key, int64 pos, int64 count)
+{
+	BgjobLane *lane;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	lane = hash_search(lanes, key, HASH_FIND, NULL);
+	if (lane != NULL)
+	{
+		SpinLockAcquire(&lane->mutex);
+		lane->mark = Min(lane->mark, pos);
+		lane->late = Min(lane->late, pos);
+		lane->more = true;
+		lane->backlog += count;
+		SpinLockRelease(&lane->mutex);
+	}
+	LWLockRelease(&control->lock);
+	return lane != NULL;
+}
+
 /*
  * bgjob_lane_announce says that "count" rows, the lowest of them at place
- * "pos", have become visible in a lane. A count of 0 says only that there
- * may be something. Must not throw: it runs after commit.
+ * "pos", have become visible in a lane. Must not throw: it runs after commit.
  */
 void
 bgjob_lane_announce(const BgjobLaneKey *key, int64 pos, int64 count)
 {
-	BgjobLane *lane;
-
-	for (int attempt = 0; attempt < 2; attempt++)
-	{
-		LWLockAcquire(&control->lock, LW_SHARED);
-		lane = hash_search(lanes, key, HASH_FIND, NULL);
-		if (lane != NULL)
-		{
-			SpinLockAcquire(&lane->mutex);
-			lane->mark = Min(lane->mark, pos);
-			lane->late = Min(lane->late, pos);
-			lane->more = true;
-			lane->backlog += count;
-			SpinLockRelease(&lane->mutex);
-		}
-		LWLockRelease(&control->lock);
-		if (lane != NULL)
-			return;
+	while (!announce(key, pos, count))
 		if (!add_lane(key))
-			break;
-	}
-	/* No room at all: the scheduler finds it when it looks for itself. */
-	bgjob_notify_scheduler(key->database, BGJOB_NOTICE_RESCAN);
+			return; /* no room: the scheduler finds it when there is */
+}
+
+/* bgjob_lane_reopen says that there may be anything in a lane; for the scheduler. */
+void
+bgjob_lane_reopen(const BgjobLaneKey *key)
+{
+	bgjob_lane_announce(key, PG_INT64_MIN, 0);
+}
+
+/*
+ * bgjob_lanes_lost_any tells whether there is something in the queue of a
+ * database that no lane leads to, and room for one now; once.
+ */
+bool
+bgjob_lanes_lost_any(Oid database)
+{
+	BgjobDatabase *entry = bgjob_database_find(database);
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+	bool room;
+
+	if (entry == NULL || pg_atomic_read_u32(&entry->lost_lanes) == 0)
+		return false;
+	LWLockAcquire(&control->lock, LW_SHARED);
+	room = hash_get_num_entries(lanes) < MAX_LANES;
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+		room = room || is_empty(lane);
+	LWLockRelease(&control->lock);
+	return room && pg_atomic_exchange_u32(&entry->lost_lanes, 0) != 0;
 }
 
 /* bgjob_lanes_rescan has every lane of a database looked at from its beginning. */
@@ -228,44 +383,6 @@ bgjob_lanes_forget(Oid database, Oid role)
 	LWLockRelease(&control->lock);
 }
 
-/*
- * Returns the place of a queue in a list like 'critical, default, *', -1 if
- * it is not to be taken at all. "*" stands for all that are not named.
- */
-static int
-queue_level(List *names, const char *queue)
-{
-	ListCell *cell;
-	int level = 0;
-	int others = -1;
-
-	foreach (cell, names)
-	{
-		const char *name = lfirst(cell);
-
-		if (strcmp(name, queue) == 0)
-			return level;
-		if (strcmp(name, "*") == 0)
-			others = level;
-		level++;
-	}
-	return others;
-}
-
-/* Splits bgjob.queues; the result and its strings live in the current context. */
-static List *
-split_queues(void)
-{
-	List *names = NIL;
-	char *copy = pstrdup(bgjob_queues);
-	char *state = NULL;
-
-	for (char *name = strtok_r(copy, ", \t\n\"", &state); name != NULL;
-		 name = strtok_r(NULL, ", \t\n\"", &state))
-		names = lappend(names, name);
-	return names;
-}
-
 /* By level, then higher priority first, then (only to be deterministic) by name. */
 static int
 compare_lanes(const void *left, const void *right)
@@ -286,7 +403,6 @@ refresh_my_lanes(void)
 {
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
-	List *names;
 	MemoryContext old;
 
 	if (my_generation == control->generation && my_queues != NULL &&
@@ -301,7 +417,6 @@ refresh_my_lanes(void)
 	my_queues = pstrdup(bgjob_queues);
 	MemoryContextSwitchTo(old);
 
-	names = split_queues();
 	my_nlanes = 0;
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
@@ -311,7 +426,7 @@ refresh_my_lanes(void)
 		if (lane->key.database != bgjob_my_slot->database ||
 			lane->key.role != bgjob_my_slot->role)
 			continue;
-		level = queue_level(names, lane->key.queue);
+		level = queue_level(bgjob_queues, lane->key.queue);
 		if (level >= 0)
 			my_lanes[my_nlanes++] = (MyLane){lane, level};
 	}
@@ -339,10 +454,7 @@ look_at_lane(BgjobLane *lane, int64 *pos)
 		*pos = lane->items[lane->head].pos;
 	}
 	else if (lane->more)
-	{
 		look = LANE_UNKNOWN;
-		lane->users++; /* the caller drops it again if it does not scan */
-	}
 	SpinLockRelease(&lane->mutex);
 	return look;
 }
@@ -377,10 +489,10 @@ pop(BgjobLane *lane, BgjobLaneItem *item)
  *
  * BGJOB_TAKE_ITEM: *item is it, *key its lane's key, and this worker's slot names it.
  * BGJOB_TAKE_REFILL: nothing can be said before the queue has been looked
- * into for *lane; the caller does so and must call bgjob_lane_scan_begin.
+ * into for the lane of *key.
  */
 BgjobTake
-bgjob_lane_take(BgjobLane **lane, BgjobLaneItem *item, BgjobLaneKey *key)
+bgjob_lane_take(BgjobLaneItem *item, BgjobLaneKey *key)
 {
 	BgjobTake take = BGJOB_TAKE_NONE;
 
@@ -402,7 +514,7 @@ bgjob_lane_take(BgjobLane **lane, BgjobLaneItem *item, BgjobLaneKey *key)
 
 			if (look == LANE_UNKNOWN)
 			{
-				*lane = candidate;
+				*key = candidate->key;
 				take = BGJOB_TAKE_REFILL;
 				break;
 			}
@@ -453,7 +565,7 @@ is_orphaned_unknown(BgjobLane *lane, Oid database)
 {
 	bool unknown;
 
-	if (lane->key.database != database)
+	if (lane->key.database != database || queue_level(bgjob_queues, lane->key.queue) < 0)
 		return false;
 	SpinLockAcquire(&lane->mutex);
 	unknown = lane->head == lane->nitems && lane->more;
@@ -462,76 +574,79 @@ is_orphaned_unknown(BgjobLane *lane, Oid database)
 }
 
 /*
- * bgjob_lane_next_unknown returns a lane of a role without workers that has
- * to be looked into, NULL if there is none. The caller must call
- * bgjob_lane_scan_begin for it.
+ * bgjob_lane_next_unknown finds a lane of a role without workers that has to
+ * be looked into. False if there is none.
  */
-BgjobLane *
-bgjob_lane_next_unknown(Oid database)
+bool
+bgjob_lane_next_unknown(Oid database, BgjobLaneKey *key)
 {
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
-	BgjobLane *found = NULL;
+	bool found = false;
 
 	LWLockAcquire(&control->lock, LW_SHARED);
 	hash_seq_init(&all, lanes);
-	while ((lane = hash_seq_search(&all)) != NULL)
-		if (found == NULL && is_orphaned_unknown(lane, database))
-			found = lane;
-	if (found != NULL)
+	while (!found && (lane = hash_seq_search(&all)) != NULL)
 	{
-		SpinLockAcquire(&found->mutex);
-		found->users++;
-		SpinLockRelease(&found->mutex);
+		found = is_orphaned_unknown(lane, database);
+		if (found)
+		{
+			*key = lane->key;
+			hash_seq_term(&all);
+		}
 	}
 	LWLockRelease(&control->lock);
 	return found;
 }
 
-/* bgjob_lane_any_unknown tells whether bgjob_lane_next_unknown would find one. */
-bool
-bgjob_lane_any_unknown(Oid database)
+/* Ends a look. The lane may go as soon as it has no users, so its lock is released first. */
+static void
+end_scan(BgjobLane *lane)
 {
-	HASH_SEQ_STATUS all;
-	BgjobLane *lane;
-	bool any = false;
-
-	LWLockAcquire(&control->lock, LW_SHARED);
-	hash_seq_init(&all, lanes);
-	while ((lane = hash_seq_search(&all)) != NULL)
-		any = any || is_orphaned_unknown(lane, database);
-	LWLockRelease(&control->lock);
-	return any;
+	LWLockRelease(&lane->scan_lock);
+	SpinLockAcquire(&lane->mutex);
+	lane->users--;
+	SpinLockRelease(&lane->mutex);
 }
 
 /*
- * bgjob_lane_scan_begin begins a look into the queue for a lane that
- * bgjob_lane_take has returned. Returns the place to start at; the snapshot
- * must be taken afterwards. PG_INT64_MAX: somebody else has looked in the
- * meantime, there is nothing to do or to end.
+ * bgjob_lane_scan_begin begins a look into the queue for a lane. Returns the
+ * lane and the place to start at; the snapshot must be taken afterwards. NULL:
+ * there is nothing to do, since somebody else has looked in the meantime, or
+ * the lane has gone.
  */
-int64
-bgjob_lane_scan_begin(BgjobLane *lane)
+BgjobLane *
+bgjob_lane_scan_begin(const BgjobLaneKey *key, int64 *start)
 {
-	int64 start;
+	BgjobLane *lane;
+	bool needed;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	lane = hash_search(lanes, key, HASH_FIND, NULL);
+	if (lane != NULL)
+	{
+		SpinLockAcquire(&lane->mutex);
+		lane->users++; /* it stays */
+		SpinLockRelease(&lane->mutex);
+	}
+	LWLockRelease(&control->lock);
+	if (lane == NULL)
+		return NULL;
 
 	LWLockAcquire(&lane->scan_lock, LW_EXCLUSIVE);
 	SpinLockAcquire(&lane->mutex);
-	if (lane->head < lane->nitems || !lane->more)
+	needed = lane->head == lane->nitems && lane->more;
+	if (needed)
 	{
-		start = PG_INT64_MAX;
-		lane->users--;
-	}
-	else
-	{
-		start = lane->mark;
+		*start = lane->mark;
 		lane->late = PG_INT64_MAX;
 		lane->more = false;
 	}
 	SpinLockRelease(&lane->mutex);
-	if (start == PG_INT64_MAX)
-		LWLockRelease(&lane->scan_lock);
-	return start;
+	if (needed)
+		return lane;
+	end_scan(lane);
+	return NULL;
 }
 
 /*
@@ -553,14 +668,13 @@ bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems, int
 		lane->backlog = Max(lane->backlog, nitems + 1);
 	else
 		lane->backlog = nitems;
-	lane->users--;
 	SpinLockRelease(&lane->mutex);
-	LWLockRelease(&lane->scan_lock);
+	end_scan(lane);
 }
 
 /*
- * bgjob_lane_scan_abort ends a look that failed, as if it had not been; the
- * error has released the scan lock already, or will.
+ * bgjob_lane_scan_abort ends a look that has thrown, as if it had not been.
+ * Called before the error is passed on, so the scan lock is still held.
  */
 void
 bgjob_lane_scan_abort(BgjobLane *lane)
@@ -569,8 +683,9 @@ bgjob_lane_scan_abort(BgjobLane *lane)
 	lane->mark = PG_INT64_MIN;
 	lane->late = PG_INT64_MIN;
 	lane->more = true;
-	lane->users--;
 	SpinLockRelease(&lane->mutex);
+	HOLD_INTERRUPTS(); /* the error has forgotten that the lock did so */
+	end_scan(lane);
 }
 
 /*
@@ -582,7 +697,6 @@ bgjob_lane_demand(Oid database, BgjobDemand *demands, int max)
 {
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
-	List *names = split_queues();
 	int n = 0;
 
 	LWLockAcquire(&control->lock, LW_SHARED);
@@ -592,7 +706,7 @@ bgjob_lane_demand(Oid database, BgjobDemand *demands, int max)
 		int64 ready = 0;
 		int i;
 
-		if (lane->key.database != database || queue_level(names, lane->key.queue) < 0)
+		if (lane->key.database != database || queue_level(bgjob_queues, lane->key.queue) < 0)
 			continue;
 		SpinLockAcquire(&lane->mutex);
 		if (lane->head < lane->nitems || lane->more)
@@ -609,6 +723,5 @@ bgjob_lane_demand(Oid database, BgjobDemand *demands, int max)
 		demands[i].ready += ready;
 	}
 	LWLockRelease(&control->lock);
-	list_free(names);
 	return n;
 }

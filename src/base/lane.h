@@ -11,7 +11,9 @@
  * held snapshot keeps there.
  *
  * The rows of bgjob.queue are the truth; lanes only say where to look. They
- * may be lost at any time (crash, eviction) and are then filled anew.
+ * may be lost at any time (crash, eviction) and are then filled anew. There is
+ * room for a fixed number of them; who has the most makes room for others, so
+ * a role with thousands of queues is in nobody's way but its own.
  *
  *-------------------------------------------------------------------------
  */
@@ -61,8 +63,7 @@ typedef struct BgjobLane
 	int head;      /* items[head] is the next one */
 	int nitems;
 	BgjobLaneItem items[BGJOB_LANE_AHEAD];
-	/* under the lane lock: shared to raise, exclusive to read for eviction */
-	int users; /* under mutex */
+	int users; /* looks that are under way; raised with the lane lock held, too */
 } BgjobLane;
 
 /* What bgjob_lane_take found. */
@@ -70,7 +71,7 @@ typedef enum BgjobTake
 {
 	BGJOB_TAKE_NONE,  /* there is nothing for this worker */
 	BGJOB_TAKE_ITEM,  /* *item is the job; it is in flight in this worker's slot */
-	BGJOB_TAKE_REFILL /* look into the queue for *lane, then ask again */
+	BGJOB_TAKE_REFILL /* look into the queue for the lane of *key, then ask again */
 } BgjobTake;
 
 extern Size bgjob_lane_size(void);
@@ -80,11 +81,12 @@ extern void
 bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int priority);
 extern void bgjob_lane_announce(const BgjobLaneKey *key, int64 pos, int64 count);
 extern void bgjob_lanes_rescan(Oid database);
-extern BgjobTake bgjob_lane_take(BgjobLane **lane, BgjobLaneItem *item, BgjobLaneKey *key);
+extern void bgjob_lane_reopen(const BgjobLaneKey *key);
+extern BgjobTake bgjob_lane_take(BgjobLaneItem *item, BgjobLaneKey *key);
 extern bool bgjob_lane_has_work(void);
-extern bool bgjob_lane_any_unknown(Oid database);
-extern BgjobLane *bgjob_lane_next_unknown(Oid database);
-extern int64 bgjob_lane_scan_begin(BgjobLane *lane);
+extern bool bgjob_lane_next_unknown(Oid database, BgjobLaneKey *key);
+extern bool bgjob_lanes_lost_any(Oid database);
+extern BgjobLane *bgjob_lane_scan_begin(const BgjobLaneKey *key, int64 *start);
 extern void bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems,
 								int64 next, bool more);
 extern void bgjob_lane_scan_abort(BgjobLane *lane);

@@ -77,6 +77,20 @@ bgjob_process_start(BgjobSlot *slot, const char *type, const char *function,
 	return started;
 }
 
+/* Ends the workers that have been told to end and wait for their scheduler, which leaves now. */
+static void
+end_deserted(Oid database)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (slot->in_use && slot->kind == BGJOB_WORKER && slot->database == database &&
+			slot->term)
+			bgjob_slot_terminate(slot);
+	}
+}
+
 /* Says that this process has gone; by before_shmem_exit. */
 static void
 detach(int code, Datum arg)
@@ -91,7 +105,10 @@ detach(int code, Datum arg)
 	if (slot->kind == BGJOB_WORKER)
 		bgjob_notify_scheduler(slot->database, BGJOB_NOTICE_REAP);
 	else
+	{
+		end_deserted(slot->database);
 		bgjob_notify_launcher(false);
+	}
 	bgjob_my_slot = NULL;
 }
 

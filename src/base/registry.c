@@ -25,6 +25,7 @@
 #include "base/compat.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
@@ -68,6 +69,7 @@ bgjob_registry_startup(void)
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
 
 		pg_atomic_init_u32(&entry->notices, 0);
+		pg_atomic_init_u32(&entry->lost_lanes, 0);
 		pg_atomic_init_u32(&entry->saturated, 0);
 		pg_atomic_init_u32(&entry->counts_valid, 0);
 		pg_atomic_init_u32(&entry->prepared, 0);
@@ -85,6 +87,16 @@ bgjob_slot_index(const BgjobSlot *slot)
 	return slot - bgjob_registry->slots;
 }
 
+/* bgjob_slot_wake wakes the process of a slot, if it has one; the slot may change hands meanwhile. */
+void
+bgjob_slot_wake(const BgjobSlot *slot)
+{
+	Latch *latch = *(Latch *volatile const *) &slot->latch;
+
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
 /*
  * bgjob_slot_create hands out a slot for a process that is about to be
  * started. Returns NULL if none is free, or if the database is blocked.
@@ -94,6 +106,7 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role)
 {
 	BgjobSlot *slot = NULL;
 	BgjobDatabase *entry;
+	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
 	entry = bgjob_database_find(database);
@@ -103,19 +116,25 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role)
 				slot = &bgjob_registry->slots[i];
 	if (slot != NULL)
 	{
+		SpinLockAcquire(&slot->mutex);
 		slot->kind = kind;
 		slot->generation = bgjob_registry->next_generation++;
 		slot->database = database;
 		slot->role = role;
-		slot->created_at = GetCurrentTimestamp();
+		slot->created_at = now;
 		slot->pid = 0;
 		slot->latch = NULL;
 		slot->started_at = 0;
-		slot->ready = slot->retire = slot->term = false;
-		slot->idle = slot->finishing = false;
+		slot->ready = slot->retire = slot->term = slot->die = false;
+		slot->idle = false;
 		slot->job = slot->pos = slot->jobs_done = 0;
+		slot->phase = BGJOB_PHASE_CLAIMING;
 		slot->request = BGJOB_REQUEST_NONE;
+		slot->job_started_at = 0;
+		slot->overdue_since = 0;
+		slot->timed_out = false;
 		slot->in_use = true;
+		SpinLockRelease(&slot->mutex);
 	}
 	LWLockRelease(&bgjob_registry->lock);
 	return slot;
@@ -174,9 +193,11 @@ bgjob_slot_begin(int64 job, int64 pos)
 	SpinLockAcquire(&bgjob_my_slot->mutex);
 	bgjob_my_slot->job = job;
 	bgjob_my_slot->pos = pos;
-	bgjob_my_slot->finishing = true;
+	bgjob_my_slot->phase = BGJOB_PHASE_CLAIMING;
 	bgjob_my_slot->request = BGJOB_REQUEST_NONE;
 	bgjob_my_slot->job_started_at = 0;
+	bgjob_my_slot->overdue_since = 0;
+	bgjob_my_slot->timed_out = false;
 	SpinLockRelease(&bgjob_my_slot->mutex);
 }
 
@@ -185,7 +206,7 @@ void
 bgjob_slot_claimed(void)
 {
 	SpinLockAcquire(&bgjob_my_slot->mutex);
-	bgjob_my_slot->finishing = false;
+	bgjob_my_slot->phase = BGJOB_PHASE_PERFORMING;
 	SpinLockRelease(&bgjob_my_slot->mutex);
 }
 
@@ -209,9 +230,43 @@ bgjob_slot_finish(void)
 
 	SpinLockAcquire(&bgjob_my_slot->mutex);
 	clear = bgjob_my_slot->request == BGJOB_REQUEST_NONE;
-	bgjob_my_slot->finishing = clear;
+	if (clear)
+		bgjob_my_slot->phase = BGJOB_PHASE_FINISHING;
 	SpinLockRelease(&bgjob_my_slot->mutex);
 	return clear;
+}
+
+/*
+ * bgjob_slot_give_up ends an attempt that failed: no request is accepted any
+ * more. Returns the one that has been, which stays in the slot in case that
+ * this worker is lost before it could honour it.
+ */
+BgjobRequest
+bgjob_slot_give_up(TimestampTz *run_at)
+{
+	BgjobRequest request;
+
+	SpinLockAcquire(&bgjob_my_slot->mutex);
+	request = bgjob_my_slot->request;
+	*run_at = bgjob_my_slot->request_run_at;
+	bgjob_my_slot->phase = BGJOB_PHASE_FINISHING;
+	SpinLockRelease(&bgjob_my_slot->mutex);
+	return request;
+}
+
+/*
+ * bgjob_slot_timed_out notes that the job has been at it longer than it may.
+ * Called by the handler of a timer, so it takes no lock.
+ */
+void
+bgjob_slot_timed_out(TimestampTz now)
+{
+	if (bgjob_my_slot->phase != BGJOB_PHASE_PERFORMING)
+		return;
+	bgjob_my_slot->timed_out = true;
+	if (bgjob_my_slot->overdue_since == 0)
+		bgjob_my_slot->overdue_since = now;
+	bgjob_notify_scheduler(bgjob_my_slot->database, 0);
 }
 
 /* bgjob_slot_end notes that this worker is at no job any more. */
@@ -221,9 +276,11 @@ bgjob_slot_end(bool done)
 	SpinLockAcquire(&bgjob_my_slot->mutex);
 	bgjob_my_slot->job = 0;
 	bgjob_my_slot->pos = 0;
-	bgjob_my_slot->finishing = false;
+	bgjob_my_slot->phase = BGJOB_PHASE_CLAIMING;
 	bgjob_my_slot->request = BGJOB_REQUEST_NONE;
 	bgjob_my_slot->job_started_at = 0;
+	bgjob_my_slot->overdue_since = 0;
+	bgjob_my_slot->timed_out = false;
 	if (done)
 		bgjob_my_slot->jobs_done++;
 	SpinLockRelease(&bgjob_my_slot->mutex);
@@ -231,41 +288,54 @@ bgjob_slot_end(bool done)
 
 /* bgjob_slot_request_seen returns what has been asked of this worker's job. */
 BgjobRequest
-bgjob_slot_request_seen(TimestampTz *run_at)
+bgjob_slot_request_seen(void)
 {
 	BgjobRequest request;
 
 	SpinLockAcquire(&bgjob_my_slot->mutex);
 	request = bgjob_my_slot->request;
-	if (run_at != NULL)
-		*run_at = bgjob_my_slot->request_run_at;
 	SpinLockRelease(&bgjob_my_slot->mutex);
 	return request;
 }
 
-/* Leaves a request with a slot if it is at that job; the mutex is not held. */
+/*
+ * Leaves a request with a slot if it is at that job; the mutex is not held.
+ * What somebody has been promised is not overwritten by an interruption.
+ */
 static BgjobRequestResult
-leave_request(BgjobSlot *slot, int64 job, BgjobRequest request, TimestampTz run_at)
+leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
+			  TimestampTz run_at)
 {
 	BgjobRequestResult result = BGJOB_REQUEST_NOT_RUNNING;
+	TimestampTz now = GetCurrentTimestamp();
 	pid_t pid = 0;
 
 	SpinLockAcquire(&slot->mutex);
-	if (slot->in_use && slot->pid != 0 && slot->job == job)
+	if (slot->in_use && slot->database == database && slot->pid != 0 && slot->job == job)
 	{
-		result = slot->finishing ? BGJOB_REQUEST_FINISHING : BGJOB_REQUEST_ACCEPTED;
+		result = slot->phase == BGJOB_PHASE_PERFORMING ? BGJOB_REQUEST_ACCEPTED
+													   : BGJOB_REQUEST_NOT_NOW;
 		if (result == BGJOB_REQUEST_ACCEPTED)
 		{
-			slot->request = request;
-			slot->request_run_at = run_at;
+			if (request != BGJOB_REQUEST_INTERRUPT || slot->request == BGJOB_REQUEST_NONE)
+			{
+				slot->request = request;
+				slot->request_run_at = run_at;
+			}
 			pid = slot->pid;
 		}
+		/* One that is to leave may also hang in its commit. */
+		if ((pid != 0 || request == BGJOB_REQUEST_INTERRUPT) && slot->overdue_since == 0)
+			slot->overdue_since = now;
 	}
 	SpinLockRelease(&slot->mutex);
 
 	/* The handler looks for the request itself: a signal that comes late does nothing. */
 	if (pid != 0)
+	{
 		kill(pid, SIGUSR2);
+		bgjob_notify_scheduler(database, 0);
+	}
 	return result;
 }
 
@@ -285,26 +355,63 @@ bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz ru
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 
 		if (slot->in_use && slot->database == database && slot->job == job)
-			result = leave_request(slot, job, request, run_at);
+			result = leave_request(slot, database, job, request, run_at);
 	}
 	return result;
 }
 
-/* bgjob_slot_is_at tells whether a worker is at a job. */
+/*
+ * bgjob_slot_is_at tells whether a worker is at a job. *finishing (which may
+ * be NULL) is the transaction in which it records what became of the job;
+ * invalid if it is not at that point, or has no transaction at this instant.
+ */
 bool
-bgjob_slot_is_at(Oid database, int64 job)
+bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing)
+{
+	if (finishing != NULL)
+		*finishing = InvalidTransactionId;
+	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+		TransactionId xid = InvalidTransactionId;
+		bool there;
+
+		if (!slot->in_use || slot->database != database || slot->job != job)
+			continue;
+		if (slot->pid != 0 && slot->phase == BGJOB_PHASE_FINISHING)
+		{
+			PGPROC *process = BackendPidGetProc(slot->pid);
+
+			xid = process != NULL ? process->xid : InvalidTransactionId;
+		}
+		/* Still there: then the transaction is of this attempt. */
+		SpinLockAcquire(&slot->mutex);
+		there = slot->in_use && slot->database == database && slot->job == job;
+		SpinLockRelease(&slot->mutex);
+		if (!there)
+			continue;
+		if (finishing != NULL)
+			*finishing = xid;
+		return true;
+	}
+	return false;
+}
+
+/* bgjob_slot_lives tells whether the process of bgjob that had this pid since that time is there. */
+bool
+bgjob_slot_lives(pid_t pid, TimestampTz started_at)
 {
 	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
 	{
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 
-		if (slot->in_use && slot->database == database && slot->job == job)
+		if (slot->in_use && slot->pid == pid && slot->started_at == started_at)
 			return true;
 	}
 	return false;
 }
 
-/* bgjob_slot_interrupt has a worker give its job back, and leave. */
+/* bgjob_slot_interrupt has a worker give its job back, and leave; now, or when it gets there. */
 void
 bgjob_slot_interrupt(BgjobSlot *slot)
 {
@@ -316,10 +423,52 @@ bgjob_slot_interrupt(BgjobSlot *slot)
 	job = slot->job;
 	pid = slot->pid;
 	SpinLockRelease(&slot->mutex);
-	if (job != 0)
-		leave_request(slot, job, BGJOB_REQUEST_INTERRUPT, 0);
-	else if (pid != 0)
-		kill(pid, SIGUSR2);
+	if (job == 0)
+	{
+		if (pid != 0)
+			kill(pid, SIGUSR2); /* sets its latch */
+	}
+	else
+		leave_request(slot, slot->database, job, BGJOB_REQUEST_INTERRUPT, 0);
+}
+
+/*
+ * bgjob_slot_force ends a worker by force if the job that it is at ought to
+ * have ended BGJOB_FORCE_AFTER ago; true if it has. Else *wake is lowered to
+ * when that will be. A worker that is told so takes no other job, so no other
+ * job can be hit.
+ */
+bool
+bgjob_slot_force(BgjobSlot *slot, TimestampTz now, TimestampTz *wake)
+{
+	TimestampTz until = DT_NOEND;
+	bool forced;
+
+	SpinLockAcquire(&slot->mutex);
+	if (slot->overdue_since != 0 && slot->pid != 0 && !slot->die)
+		until = TimestampTzPlusMilliseconds(slot->overdue_since, BGJOB_FORCE_AFTER);
+	forced = until <= now;
+	if (forced)
+		slot->retire = true;
+	SpinLockRelease(&slot->mutex);
+	if (forced)
+		bgjob_slot_terminate(slot);
+	else
+		*wake = Min(*wake, until);
+	return forced;
+}
+
+/* bgjob_slot_terminate ends a process at once, whatever it is at. Its job goes back to the queue. */
+void
+bgjob_slot_terminate(BgjobSlot *slot)
+{
+	pid_t pid = slot->pid;
+
+	slot->retire = true;
+	slot->die = true;
+	pg_memory_barrier();
+	if (pid != 0)
+		kill(pid, SIGTERM);
 }
 
 /*
@@ -363,7 +512,7 @@ bgjob_wake_worker(Oid database, Oid role)
 		SpinLockRelease(&slot->mutex);
 		if (woken)
 		{
-			SetLatch(slot->latch);
+			bgjob_slot_wake(slot);
 			return true;
 		}
 	}
@@ -418,10 +567,12 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	entry->failures = 0;
 	entry->retry_at = 0;
 	pg_atomic_write_u32(&entry->notices, 0);
+	pg_atomic_write_u32(&entry->lost_lanes, 0);
 	pg_atomic_write_u32(&entry->saturated, 0);
 	pg_atomic_write_u32(&entry->counts_valid, 0);
 	pg_atomic_write_u32(&entry->prepared, 0);
 	entry->ready = false;
+	entry->wants = 0;
 	pg_atomic_write_u64(&entry->next_due, 0);
 	pg_atomic_write_u64(&entry->low_due, 0);
 	for (int state = 0; state < BGJOB_NSTATES; state++)
@@ -430,8 +581,9 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 }
 
 /*
- * bgjob_database_want makes sure that there is an entry for a database; a
- * new one asks the launcher for a scheduler. NULL if the registry is full.
+ * bgjob_database_want makes sure that there is an entry for a database, and
+ * that a scheduler that is about to leave it is followed by another one; a
+ * new entry asks the launcher for one. NULL if the registry is full.
  */
 BgjobDatabase *
 bgjob_database_want(Oid database)
@@ -442,6 +594,7 @@ bgjob_database_want(Oid database)
 	entry = bgjob_database_find(database);
 	if (entry != NULL)
 	{
+		entry->wants++;
 		if (entry->status == BGJOB_DATABASE_ABSENT)
 			entry->status = BGJOB_DATABASE_WANTED;
 	}
@@ -459,17 +612,39 @@ bgjob_database_want(Oid database)
 	return entry;
 }
 
-/* bgjob_database_forget frees an entry that no process uses. */
+/*
+ * bgjob_database_leave notes that a scheduler has found no extension in its
+ * database, unless that has got it since ("wants" is what entry->wants was
+ * before the scheduler looked). Returns whether it was so.
+ */
+bool
+bgjob_database_leave(BgjobDatabase *entry, uint32 wants)
+{
+	bool absent;
+
+	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
+	absent = entry->wants == wants;
+	if (absent)
+		entry->status = BGJOB_DATABASE_ABSENT;
+	LWLockRelease(&bgjob_registry->lock);
+	return absent;
+}
+
+/* bgjob_database_forget frees an entry that no process uses, if its status still is this one. */
 void
-bgjob_database_forget(BgjobDatabase *entry)
+bgjob_database_forget(BgjobDatabase *entry, BgjobDatabaseStatus status)
 {
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
-	if (entry->blocked_by == 0)
+	if (entry->blocked_by == 0 && entry->status == status)
 		entry->in_use = false;
 	LWLockRelease(&bgjob_registry->lock);
 }
 
-/* bgjob_notify_scheduler tells the scheduler of a database something, and wakes it. */
+/*
+ * bgjob_notify_scheduler tells the scheduler of a database something, and
+ * wakes it. The latch alone would not do: what sets it while the scheduler
+ * waits in a commit or for a lock is taken for that wait's own.
+ */
 void
 bgjob_notify_scheduler(Oid database, uint32 notices)
 {
@@ -478,11 +653,10 @@ bgjob_notify_scheduler(Oid database, uint32 notices)
 
 	if (entry == NULL)
 		return;
-	if (notices != 0)
-		pg_atomic_fetch_or_u32(&entry->notices, notices);
+	pg_atomic_fetch_or_u32(&entry->notices, notices | BGJOB_NOTICE_WAKE);
 	scheduler = entry->scheduler;
-	if (scheduler >= 0 && bgjob_registry->slots[scheduler].latch != NULL)
-		SetLatch(bgjob_registry->slots[scheduler].latch);
+	if (scheduler >= 0)
+		bgjob_slot_wake(&bgjob_registry->slots[scheduler]);
 }
 
 /* bgjob_notify_launcher wakes the launcher, to look at pg_database again if so said. */
@@ -495,6 +669,7 @@ bgjob_notify_launcher(bool rediscover)
 		return;
 	if (rediscover)
 		bgjob_registry->rediscover = true;
+	bgjob_registry->called = true;
 	pg_memory_barrier();
 	launcher = bgjob_registry->launcher;
 	if (launcher != NULL)

@@ -17,11 +17,18 @@
  *
  * slot->mutex (spinlock) protects the fields below "under mutex": the job
  * that a worker is at and what others ask of it. The worker alone writes
- * "job" and "finishing"; others write "request". A request is accepted only
- * if, under one hold of the mutex, the slot is at that very job and is not
- * finishing; the worker sets "finishing" only while no request is there, and
- * it is set too as long as the job is named, but not yet claimed.
- * So an accepted request is always honoured, and never hits another job.
+ * "job" and "phase"; others write "request". A request is accepted only if,
+ * under one hold of the mutex, the slot is at that very job and is performing
+ * it; the worker leaves that phase only while no request is there, or takes
+ * the request along in the same hold. So an accepted request is always
+ * honoured, and never hits another job.
+ *
+ * ENDING A JOB THAT WILL NOT END. A request, or the job's own time limit,
+ * cancels what is running, as pg_cancel_backend does; a job may trap that. The
+ * slot notes since when ("overdue_since"), and the scheduler, which is woken
+ * for it, ends a worker that has not come to an end BGJOB_FORCE_AFTER later by
+ * force ("die", then SIGTERM), which nothing can trap. What had been asked for
+ * is then done by the scheduler (process/recovery.c).
  *
  * Latches may be set without any lock, and from signal handlers: a process
  * that has gone, or whose slot has a new owner, is woken in vain at worst.
@@ -65,9 +72,20 @@ typedef enum BgjobRequest
 typedef enum BgjobRequestResult
 {
 	BGJOB_REQUEST_NOT_RUNNING, /* no worker is at that job */
-	BGJOB_REQUEST_FINISHING,   /* one is, but cannot take requests: try again */
+	BGJOB_REQUEST_NOT_NOW,     /* one is, but cannot take requests: try again */
 	BGJOB_REQUEST_ACCEPTED
 } BgjobRequestResult;
+
+/* Where a worker is with the job that its slot names. */
+typedef enum BgjobPhase
+{
+	BGJOB_PHASE_CLAIMING,   /* need not get it, nor need it be there any more */
+	BGJOB_PHASE_PERFORMING, /* answers for it, and takes requests */
+	BGJOB_PHASE_FINISHING   /* records what became of it */
+} BgjobPhase;
+
+/* A job gets so long to end after it was cancelled, in milliseconds; then its worker is ended. */
+#define BGJOB_FORCE_AFTER 3000
 
 typedef struct BgjobSlot
 {
@@ -88,17 +106,22 @@ typedef struct BgjobSlot
 	bool ready;  /* connected, serves */
 	bool retire; /* to leave after the job that it is at */
 	bool term;   /* has received SIGTERM */
+	bool die;    /* SIGTERM is to end it at once, whatever it is at */
 
 	slock_t mutex;
 	/* under mutex */
 	bool idle; /* waiting for work; the waker clears it */
 	int64 job; /* 0: none */
 	int64 pos; /* its place in the queue */
-	bool finishing;
+	BgjobPhase phase;
 	BgjobRequest request;
 	TimestampTz request_run_at; /* of BGJOB_REQUEST_RESCHEDULE */
 	TimestampTz job_started_at;
 	int64 jobs_done;
+
+	/* single stores, by the worker's timer or under mutex; read without a lock */
+	TimestampTz overdue_since; /* since when the job ought to end; 0: it need not */
+	bool timed_out;            /* because its own time limit has passed */
 } BgjobSlot;
 
 typedef enum BgjobDatabaseStatus
@@ -113,6 +136,7 @@ typedef enum BgjobDatabaseStatus
 #define BGJOB_NOTICE_EXTENSION 0x02 /* see whether the extension is still there */
 #define BGJOB_NOTICE_REAP      0x04 /* a slot was left, look after its job */
 #define BGJOB_NOTICE_RECOUNT   0x08 /* the counts may be wrong */
+#define BGJOB_NOTICE_WAKE      0x10 /* do not sleep before one more round; always set */
 
 typedef struct BgjobDatabase
 {
@@ -125,12 +149,14 @@ typedef struct BgjobDatabase
 	int failures;              /* of its scheduler, one after the other */
 	TimestampTz retry_at;      /* not before, after a failure */
 	bool ready;                /* its scheduler serves */
+	uint32 wants;              /* grows when the database gets the extension */
 	pg_atomic_uint32 prepared; /* some transaction with jobs has been prepared */
 
 	pg_atomic_uint32 notices;
-	pg_atomic_uint32 saturated; /* no more workers can be started now */
-	pg_atomic_uint64 next_due;  /* when the next scheduled job is due, at the latest */
-	pg_atomic_uint64 low_due;   /* the earliest that has been announced since the last look */
+	pg_atomic_uint32 lost_lanes; /* there may be something in the queue that no lane leads to */
+	pg_atomic_uint32 saturated;  /* no more workers can be started now */
+	pg_atomic_uint64 next_due;   /* when the next scheduled job is due, at the latest */
+	pg_atomic_uint64 low_due;    /* the earliest that has been announced since the last look */
 
 	/* how many jobs are in each state; the retries among the scheduled ones in [0] */
 	pg_atomic_uint64 counts[BGJOB_NSTATES];
@@ -143,6 +169,7 @@ typedef struct BgjobRegistry
 	uint64 next_generation;
 	Latch *launcher; /* NULL: none is there */
 	bool rediscover; /* the launcher is to look at pg_database again */
+	bool called;     /* it is not to sleep before one more round */
 	int nslots;
 	int ndatabases;
 	BgjobDatabase *databases;
@@ -167,19 +194,26 @@ extern void bgjob_slot_begin(int64 job, int64 pos);
 extern void bgjob_slot_claimed(void);
 extern void bgjob_slot_start_clock(TimestampTz now);
 extern bool bgjob_slot_finish(void);
+extern BgjobRequest bgjob_slot_give_up(TimestampTz *run_at);
 extern void bgjob_slot_end(bool done);
-extern BgjobRequest bgjob_slot_request_seen(TimestampTz *run_at);
+extern void bgjob_slot_timed_out(TimestampTz now);
+extern BgjobRequest bgjob_slot_request_seen(void);
 extern BgjobRequestResult
 bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at);
-extern bool bgjob_slot_is_at(Oid database, int64 job);
+extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
+extern bool bgjob_slot_lives(pid_t pid, TimestampTz started_at);
+extern void bgjob_slot_wake(const BgjobSlot *slot);
 extern void bgjob_slot_interrupt(BgjobSlot *slot);
+extern bool bgjob_slot_force(BgjobSlot *slot, TimestampTz now, TimestampTz *wake);
+extern void bgjob_slot_terminate(BgjobSlot *slot);
 extern int bgjob_slots_in_flight(Oid database, int64 *positions, int max);
 extern bool bgjob_wake_worker(Oid database, Oid role);
 extern int bgjob_count_workers(Oid database, Oid role);
 
 extern BgjobDatabase *bgjob_database_find(Oid database);
 extern BgjobDatabase *bgjob_database_want(Oid database);
-extern void bgjob_database_forget(BgjobDatabase *entry);
+extern bool bgjob_database_leave(BgjobDatabase *entry, uint32 wants);
+extern void bgjob_database_forget(BgjobDatabase *entry, BgjobDatabaseStatus status);
 extern void bgjob_notify_scheduler(Oid database, uint32 notices);
 extern void bgjob_notify_launcher(bool rediscover);
 

@@ -12,8 +12,8 @@
  *
  * The first half has all that needs neither catalogs nor a resource owner:
  * held cursors, role and session authorization, settings, prepared statements,
- * session-level advisory locks, sequences' currval, the seed of random() and
- * the replication origin. Settings are reset outside of a transaction on
+ * session-level advisory locks, sequences' currval, the seed of random(), the
+ * replication origin and temporary replication slots. Settings are reset outside of a transaction on
  * purpose: then nothing remembers the old values and no abort can bring them
  * back. The assign hooks that run there must be able to run in an abort, so
  * they do not look at catalogs. The second half has temporary objects, and
@@ -32,6 +32,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/compat.h"
 #include "base/session.h"
 #include "catalog/namespace.h"
 #include "commands/async.h"
@@ -40,6 +41,7 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "replication/origin.h"
+#include "replication/slot.h"
 #include "storage/lock.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -168,6 +170,17 @@ reset_replication_origin(void)
 }
 
 /*
+ * bgjob_session_release_slot lets go of a replication slot that an error has
+ * left in use, as the server's own loop does. Outside of any transaction.
+ */
+void
+bgjob_session_release_slot(void)
+{
+	if (MyReplicationSlot != NULL)
+		ReplicationSlotRelease();
+}
+
+/*
  * bgjob_session_clean removes all that the last job has left in the session
  * but for temporary objects and LISTEN. Called by a worker right after the
  * job's transaction has ended, outside of any.
@@ -185,6 +198,8 @@ bgjob_session_clean(void)
 	ResetSequenceCaches();
 	reseed_random();
 	reset_replication_origin();
+	bgjob_session_release_slot();
+	bgjob_replication_slot_cleanup(); /* temporary ones */
 }
 
 /*

@@ -25,6 +25,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/guc.h"
+#include "base/inflight.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "catalog/pg_database.h"
@@ -123,7 +124,9 @@ take_leave(BgjobDatabase *entry, BgjobSlot *slot)
 	bgjob_slot_free(slot);
 	if (entry->status == BGJOB_DATABASE_ABSENT)
 	{
-		bgjob_database_forget(entry);
+		bgjob_database_forget(entry, BGJOB_DATABASE_ABSENT);
+		if (entry->in_use)
+			entry->retry_at = 0; /* has got it again */
 		return;
 	}
 	entry->status = BGJOB_DATABASE_WANTED;
@@ -226,7 +229,10 @@ look_after_databases(void)
 			sleep = sleep < 0 ? rest : Min(sleep, rest);
 		}
 		else if (!still_there(entry->database))
-			bgjob_database_forget(entry);
+		{
+			bgjob_inflight_forget(entry->database);
+			bgjob_database_forget(entry, entry->status);
+		}
 		else if (count_probes() >= PROBES_AT_ONCE)
 			sleep = 100;
 		else if (!start_scheduler(entry))
@@ -287,6 +293,8 @@ bgjob_launcher_main(Datum arg)
 		long sleep;
 
 		MemoryContextSwitchTo(loop);
+		bgjob_registry->called = false;
+		pg_memory_barrier();
 		if (bgjob_registry->rediscover)
 		{
 			bgjob_registry->rediscover = false;
@@ -294,6 +302,8 @@ bgjob_launcher_main(Datum arg)
 		}
 		admit_waiting();
 		sleep = look_after_databases();
+		if (bgjob_registry->called) /* by somebody, while it waited for something else */
+			continue;
 		if (bgjob_process_wait(sleep)) /* bgjob.databases or bgjob.enabled may have changed */
 			bgjob_registry->rediscover = true;
 		if (waiting == NIL)

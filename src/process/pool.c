@@ -334,8 +334,7 @@ retire_one(Oid role)
 	if (chosen == NULL)
 		return;
 	chosen->retire = true;
-	if (chosen->latch != NULL)
-		SetLatch(chosen->latch);
+	bgjob_slot_wake(chosen);
 }
 
 /* The role, with or without work, that has the most workers. */
@@ -484,6 +483,27 @@ bgjob_pool_end_terminated(void)
 	}
 }
 
+/*
+ * bgjob_pool_end_stubborn ends by force the workers whose jobs ought to have
+ * ended BGJOB_FORCE_AFTER ago. Returns when to look again (DT_NOEND: when told).
+ */
+TimestampTz
+bgjob_pool_end_stubborn(TimestampTz now)
+{
+	TimestampTz wake = DT_NOEND;
+
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+		int64 job = slot->job;
+
+		if (is_mine(slot) && bgjob_slot_force(slot, now, &wake))
+			ereport(LOG, (errmsg("job " INT64_FORMAT " did not end when it was canceled", job),
+						  errdetail("Its worker is terminated.")));
+	}
+	return wake;
+}
+
 static int
 retire_all(void)
 {
@@ -496,8 +516,7 @@ retire_all(void)
 		if (!is_mine(slot))
 			continue;
 		slot->retire = true;
-		if (slot->latch != NULL && slot->pid != 0)
-			SetLatch(slot->latch);
+		bgjob_slot_wake(slot);
 		n++;
 	}
 	return n;
@@ -513,8 +532,8 @@ interrupt_all(void)
 
 /*
  * bgjob_pool_drain has all workers leave: running jobs get "grace_ms", then
- * they are interrupted and go back to the head of their queue. Returns when
- * the last worker has gone.
+ * they are interrupted and go back to the head of their queue, and what does
+ * not end then is ended by force. Returns when the last worker has gone.
  */
 void
 bgjob_pool_drain(int grace_ms)
@@ -527,9 +546,11 @@ bgjob_pool_drain(int grace_ms)
 
 		if (rest == 0)
 			interrupt_all();
+		(void) bgjob_pool_end_stubborn(GetCurrentTimestamp());
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 rest == 0 ? 100 : Min(rest, 1000), PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS(); /* also serves what others wait for, barriers for example */
 		(void) bgjob_pool_reap();
 	}
 }

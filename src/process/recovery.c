@@ -28,6 +28,7 @@
 #include "process/recovery.h"
 #include "rules/clock.h"
 #include "run/failure.h"
+#include "run/outcome.h"
 #include "store/job.h"
 #include "store/queue.h"
 #include "store/sidetables.h"
@@ -48,17 +49,7 @@ error_json(int sqlstate, const char *message, const char *hint)
 	return bgjob_failure_json(&error);
 }
 
-/* Puts a job that is stored as processing back into the queue, as interrupted. */
-static void
-return_claimed(BgjobRel *jobs, BgjobJob *job, const char *reason)
-{
-	BgjobCircumstances what = {.at = bgjob_now(), .reason = reason};
-
-	bgjob_job_apply(job, BGJOB_EV_INTERRUPT, &what);
-	bgjob_job_save(jobs, job);
-}
-
-/* Notes that an attempt in one transaction was interrupted; the job is in the queue. */
+/* Notes that an attempt was interrupted: the job is in the queue, or is put back into it. */
 static void
 note_interruption(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid,
 				  const char *reason, bool crashed)
@@ -126,7 +117,8 @@ account_for(BgjobRel *jobs, const BgjobWreck *wreck)
 	BgjobJob job;
 
 	if (!bgjob_job_read(jobs, wreck->job, &job) || job.pos != wreck->pos ||
-		(job.state != BGJOB_ENQUEUED && job.state != BGJOB_PROCESSING))
+		(job.state != BGJOB_ENQUEUED && job.state != BGJOB_PROCESSING) ||
+		!bgjob_job_lock(jobs, &job))
 		return; /* it had come to its end, or somebody has changed it */
 	if (wreck->verdict == BGJOB_CULPRIT)
 		(void) blame(jobs, &job, wreck->started_at, "Crashed the server");
@@ -161,19 +153,6 @@ bgjob_recover_wrecks(void)
 	pfree(wrecks);
 }
 
-static bool
-owner_lives(const BgjobClaim *claim)
-{
-	for (int i = 0; i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
-
-		if (slot->in_use && slot->pid == claim->pid && slot->started_at == claim->started_at)
-			return true;
-	}
-	return false;
-}
-
 /* bgjob_recover_claims returns the jobs with committed claims whose process has gone. */
 void
 bgjob_recover_claims(void)
@@ -189,29 +168,37 @@ bgjob_recover_claims(void)
 	{
 		BgjobJob job;
 
-		if (!owner_lives(&claims[i]) && bgjob_job_read(jobs, claims[i].job, &job) &&
-			job.state == BGJOB_PROCESSING)
-			return_claimed(jobs, &job, "Its worker was lost");
+		if (!bgjob_slot_lives(claims[i].pid, claims[i].started_at) &&
+			bgjob_job_read(jobs, claims[i].job, &job) && job.state == BGJOB_PROCESSING &&
+			bgjob_job_lock(jobs, &job))
+			note_interruption(jobs, &job, 0, 0, "Its worker was lost", false);
 	}
 	bgjob_rel_close(jobs);
 	bgjob_commit();
 	pfree(claims);
 }
 
-/* Does what the worker had been asked for, and has left undone. Returns whether it was anything. */
+/*
+ * Does what the worker should have done with its job, but did not come to:
+ * what it had been asked for, or what follows from its time limit. Returns
+ * whether it was anything.
+ */
 static bool
-honour_request(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
+conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 {
-	BgjobCircumstances what = {.at = bgjob_now(),
-							   .reason = "Its worker was lost when it was asked for this",
-							   .run_at = slot->request_run_at,
-							   .started_at = slot->job_started_at};
-	BgjobEvent event = slot->request == BGJOB_REQUEST_DELETE    ? BGJOB_EV_DELETE
-					   : slot->request == BGJOB_REQUEST_REQUEUE ? BGJOB_EV_REQUEUE
-																: BGJOB_EV_RESCHEDULE;
+	BgjobCircumstances what = {
+		.at = bgjob_now(), .run_at = slot->request_run_at, .started_at = slot->job_started_at};
+	ErrorData error = {0};
+	BgjobEvent event;
 
-	if (slot->request == BGJOB_REQUEST_NONE || slot->request == BGJOB_REQUEST_INTERRUPT)
+	if (slot->request == BGJOB_REQUEST_INTERRUPT ||
+		(slot->request == BGJOB_REQUEST_NONE && !slot->timed_out))
 		return false;
+	if (!bgjob_outcome_requested(slot->request, &event, &what))
+	{
+		bgjob_outcome_timed_out(job, &error);
+		event = bgjob_outcome_of_error(job, &error, &what);
+	}
 	if (job->state == BGJOB_ENQUEUED &&
 		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, NULL) != BGJOB_TAKEN)
 		return false;
@@ -238,10 +225,11 @@ bgjob_recover_lost(BgjobSlot *slot)
 	bgjob_begin();
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	if (bgjob_job_read(jobs, slot->job, &job) && job.pos == slot->pos &&
-		(job.state == BGJOB_ENQUEUED || job.state == BGJOB_PROCESSING))
+		(job.state == BGJOB_ENQUEUED || job.state == BGJOB_PROCESSING) &&
+		bgjob_job_lock(jobs, &job))
 	{
 		waits = true;
-		if (honour_request(jobs, &job, slot))
+		if (conclude(jobs, &job, slot))
 			waits = false;
 		else if (slot->job_started_at != 0 && !slot->term && !slot->retire)
 			waits = blame(jobs, &job, slot->job_started_at, "Ended its worker");
@@ -259,16 +247,22 @@ bgjob_recover_lost(BgjobSlot *slot)
 		bgjob_announce(job.run_as, job.queue, job.priority, job.pos);
 }
 
-/* bgjob_fail_jobs_of_role fails what is in the queue for a role that has been dropped. */
+/*
+ * bgjob_fail_jobs_of_role fails what is in the queue for a role that has been
+ * dropped; what somebody else is at stays for the next time.
+ */
 void
 bgjob_fail_jobs_of_role(Oid role)
 {
 	int64 *ids = palloc(MANY * sizeof(int64));
 	int n;
+	int failed;
 
 	do
 	{
 		BgjobRel *jobs;
+
+		failed = 0;
 
 		bgjob_begin();
 		jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
@@ -278,13 +272,14 @@ bgjob_fail_jobs_of_role(Oid role)
 			const char *reason = "The role that was to run the job has been dropped";
 			BgjobJob job;
 
-			if (bgjob_job_read(jobs, ids[i], &job) && job.state == BGJOB_ENQUEUED)
-				(void) fail_job(jobs, &job, 0, reason,
-								error_json(ERRCODE_UNDEFINED_OBJECT, reason, NULL), false);
+			if (bgjob_job_read(jobs, ids[i], &job) && job.state == BGJOB_ENQUEUED &&
+				fail_job(jobs, &job, 0, reason,
+						 error_json(ERRCODE_UNDEFINED_OBJECT, reason, NULL), false))
+				failed++;
 		}
 		bgjob_rel_close(jobs);
 		bgjob_commit();
 		CHECK_FOR_INTERRUPTS();
-	} while (n == MANY);
+	} while (n == MANY && failed > 0);
 	pfree(ids);
 }

@@ -22,6 +22,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/guc.h"
@@ -48,8 +50,10 @@
 #include "store/schedule.h"
 #include "store/sidetables.h"
 #include "utils/backend_status.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 /* Seconds between two looks for what nobody announced. */
@@ -58,6 +62,9 @@
 /* Rows per transaction when moving due jobs, and when removing expired ones. */
 #define DUE_BATCH   1000
 #define SWEEP_BATCH 5000
+
+/* Seconds between two searches for what has found no place among the lanes. */
+#define SEARCH_PAUSE 1
 
 /* A round of retention starts at most so often, in seconds. */
 #define SWEEP_PAUSE 1
@@ -72,6 +79,9 @@ static BgjobSweep sweep;
 static TimestampTz next_sweep;
 static uint64 swept_at; /* completed transactions, at the last round's end */
 static TimestampTz next_recount;
+static TimestampTz next_search;
+static volatile sig_atomic_t in_service = false;
+static uint32 wants;          /* entry->wants when the extension was last looked for */
 static bool gone = false;     /* the extension has been dropped */
 static bool unwanted = false; /* bgjob.databases no longer names this database */
 
@@ -90,6 +100,8 @@ has_extension(void)
 	bool installed;
 	bool here = false;
 
+	wants = entry->wants;
+	pg_memory_barrier();
 	bgjob_begin();
 	installed = bgjob_tables_exist();
 	if (installed)
@@ -153,7 +165,9 @@ serve_notices(void)
 static void
 look_for_the_absent(void)
 {
-	if (!bgjob_lane_any_unknown(MyDatabaseId))
+	BgjobLaneKey any;
+
+	if (!bgjob_lane_next_unknown(MyDatabaseId, &any))
 		return;
 	bgjob_begin();
 	bgjob_queue_look(MyDatabaseId);
@@ -208,6 +222,25 @@ remove_expired(TimestampTz now)
 				now + SWEEP_PAUSE * USECS_PER_SEC);
 }
 
+/* Finds what there was no lane for, now that there may be one. */
+static TimestampTz
+find_lost(TimestampTz now)
+{
+	if (pg_atomic_read_u32(&entry->lost_lanes) == 0)
+		return DT_NOEND;
+	if (now >= next_search)
+	{
+		next_search = now + SEARCH_PAUSE * USECS_PER_SEC;
+		if (bgjob_lanes_lost_any(MyDatabaseId))
+		{
+			bgjob_begin();
+			bgjob_queue_discover();
+			bgjob_commit();
+		}
+	}
+	return next_search;
+}
+
 /* Looks for what nobody announced, if anybody has written since the last time. */
 static void
 poll_slowly(TimestampTz now)
@@ -243,6 +276,8 @@ sleep_until(TimestampTz wake)
 	pg_memory_barrier();
 	if ((TimestampTz) pg_atomic_read_u64(&entry->low_due) < next_due)
 		return; /* announced just before it could see when this process wakes */
+	if (pg_atomic_read_u32(&entry->notices) != 0)
+		return; /* called in the middle of the round */
 
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -252,6 +287,7 @@ sleep_until(TimestampTz wake)
 	if (bgjob_process_wait((long) rest))
 	{
 		next_sweep = 0;
+		pg_atomic_fetch_or_u32(&entry->notices, BGJOB_NOTICE_RESCAN); /* bgjob.queues */
 		unwanted = !is_allowed();
 	}
 }
@@ -287,13 +323,51 @@ begin_service(void)
 	bgjob_notify_launcher(false);
 }
 
-/* Sees the workers off. */
+/*
+ * Sees the workers off. What that writes must not wait for long: the server,
+ * or who wants to drop the database, waits for this process.
+ */
 static void
 end_service(void)
 {
+	SetConfigOption("lock_timeout", "5s", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 	bgjob_pool_drain(entry->blocked_by != 0 || gone ? 0 : bgjob_shutdown_timeout);
 	if (gone || unwanted)
 		bgjob_lanes_forget(MyDatabaseId, InvalidOid);
+}
+
+/* Does what has to be done, and sleeps until there is more. */
+static void
+do_round(void)
+{
+	TimestampTz now = bgjob_now();
+	TimestampTz wake;
+
+	serve_notices();
+	look_after_terminated();
+	(void) bgjob_pool_reap();
+	enqueue_due(now);
+	wake = find_lost(now);
+	look_for_the_absent();
+	wake = Min(wake, bgjob_pool_balance(now));
+	wake = Min(wake, bgjob_pool_end_stubborn(GetCurrentTimestamp()));
+	remove_expired(now);
+	recount(now);
+	poll_slowly(now);
+	if (!must_leave())
+		sleep_until(Min(wake, Min(next_poll, next_sweep)));
+}
+
+/* Forgets an error that came of being told to leave. */
+static void
+recover(void)
+{
+	HOLD_INTERRUPTS();
+	disable_all_timeouts(false);
+	AbortOutOfAnyTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
 }
 
 static void
@@ -303,26 +377,43 @@ serve(void)
 		AllocSetContextCreate(TopMemoryContext, "bgjob scheduler", ALLOCSET_DEFAULT_SIZES);
 
 	MemoryContextSwitchTo(loop);
-	begin_service();
-	while (!must_leave())
+	PG_TRY();
 	{
-		TimestampTz now = bgjob_now();
-		TimestampTz wake;
-
-		serve_notices();
-		look_after_terminated();
-		(void) bgjob_pool_reap();
-		enqueue_due(now);
-		look_for_the_absent();
-		wake = bgjob_pool_balance(now);
-		remove_expired(now);
-		recount(now);
-		poll_slowly(now);
-		if (!must_leave())
-			sleep_until(Min(wake, Min(next_poll, next_sweep)));
-		MemoryContextReset(loop);
+		in_service = true;
+		begin_service();
+		while (!must_leave())
+		{
+			do_round();
+			MemoryContextReset(loop);
+		}
 	}
+	PG_CATCH();
+	{
+		if (!ShutdownRequestPending)
+			PG_RE_THROW();
+		recover();
+	}
+	PG_END_TRY();
+	in_service = false;
+	QueryCancelPending = false;
+	MemoryContextSwitchTo(loop);
 	end_service();
+}
+
+/* SIGTERM: leave in order, but do not wait for what the round is at, such as a lock. */
+static void
+on_terminate(SIGNAL_ARGS)
+{
+	int save_errno = errno;
+
+	ShutdownRequestPending = true;
+	if (in_service)
+	{
+		InterruptPending = true;
+		QueryCancelPending = true;
+	}
+	SetLatch(MyLatch);
+	errno = save_errno;
 }
 
 /* bgjob_scheduler_main is a scheduler; arg is the index of its slot. */
@@ -336,7 +427,7 @@ bgjob_scheduler_main(Datum arg)
 	if (!bgjob_process_attach(arg))
 		proc_exit(0);
 	bgjob_process_connect(BGJOB_SCHEDULER_TYPE);
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	pqsignal(SIGTERM, on_terminate);
 	bgjob_session_pin_all();
 
 	entry = bgjob_database_find(MyDatabaseId);
@@ -349,6 +440,6 @@ bgjob_scheduler_main(Datum arg)
 		serve();
 	}
 	if (gone || unwanted)
-		entry->status = BGJOB_DATABASE_ABSENT;
+		(void) bgjob_database_leave(entry, wants);
 	proc_exit(0);
 }

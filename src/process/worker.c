@@ -15,7 +15,9 @@
  * cancels the job that is running, if one is. SIGTERM comes at shutdown and
  * from pg_terminate_backend; the worker cannot tell which, so it only says
  * that it got it, and the scheduler, which knows, has it end its job in time
- * or at once. Without a scheduler it ends at once. SIGQUIT: base/inflight.c.
+ * or at once. Without a scheduler it ends at once, and also where the scheduler
+ * has sent the signal itself, because the job does not end when it is cancelled
+ * (base/registry.h). SIGQUIT: base/inflight.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,7 +59,8 @@ on_request(SIGNAL_ARGS)
 {
 	int save_errno = errno;
 
-	if (bgjob_my_slot != NULL && bgjob_my_slot->request != BGJOB_REQUEST_NONE)
+	if (bgjob_my_slot != NULL && bgjob_my_slot->phase == BGJOB_PHASE_PERFORMING &&
+		bgjob_my_slot->request != BGJOB_REQUEST_NONE)
 		cancel_current();
 	SetLatch(MyLatch);
 	errno = save_errno;
@@ -69,23 +72,31 @@ on_cancel(SIGNAL_ARGS)
 {
 	int save_errno = errno;
 
-	if (bgjob_my_slot != NULL && bgjob_my_slot->job != 0 && !bgjob_my_slot->finishing)
+	if (bgjob_my_slot != NULL && bgjob_my_slot->job != 0 &&
+		bgjob_my_slot->phase == BGJOB_PHASE_PERFORMING)
 		cancel_current();
 	SetLatch(MyLatch);
 	errno = save_errno;
 }
 
-/* SIGTERM: the scheduler decides how much time there is; without one, none. */
+/*
+ * SIGTERM: the scheduler decides how much time there is; without one, or when
+ * it says so, none. (A scheduler that leaves now sees "term", or is seen gone.)
+ */
 static void
 on_terminate(SIGNAL_ARGS)
 {
 	int save_errno = errno;
-	BgjobDatabase *entry =
-		bgjob_my_slot == NULL ? NULL : bgjob_database_find(bgjob_my_slot->database);
+	BgjobDatabase *entry = NULL;
 
 	if (bgjob_my_slot != NULL)
+	{
 		bgjob_my_slot->term = true;
-	if (entry != NULL && entry->scheduler >= 0)
+		pg_memory_barrier();
+		entry = bgjob_database_find(bgjob_my_slot->database);
+	}
+	if (entry != NULL && entry->scheduler >= 0 &&
+		bgjob_registry->slots[entry->scheduler].pid != 0 && !bgjob_my_slot->die)
 		bgjob_notify_scheduler(entry->database, BGJOB_NOTICE_REAP);
 	else
 	{
@@ -163,6 +174,7 @@ bgjob_worker_main(Datum arg)
 	bgjob_inflight_attach(bgjob_slot_index(bgjob_my_slot));
 	bgjob_process_connect(BGJOB_WORKER_TYPE);
 	bgjob_session_pin();
+	bgjob_inflight_tell_parallel(bgjob_slot_index(bgjob_my_slot));
 	bgjob_attempt_init();
 	pqsignal(SIGINT, on_cancel);
 	pqsignal(SIGUSR2, on_request);

@@ -231,19 +231,23 @@ prepare_types(void)
 {
 	static bool registered = false;
 	HASHCTL info = {.keysize = sizeof(Oid), .entrysize = sizeof(TypeEntry)};
+	MemoryContext fresh;
 
 	if (types_context != NULL && !types_stale)
 		return;
 	if (!registered)
 		CacheRegisterSyscacheCallback(TYPEOID, on_type_invalidation, (Datum) 0);
 	registered = true;
-	if (types_context !=
-		NULL) /* somebody further up may be using it: it goes with the transaction */
+	if (types_context != NULL)
+	{
+		/* Somebody further up may be using it: it goes with the transaction. */
 		MemoryContextSetParent(types_context, TopTransactionContext);
-	types_context =
-		AllocSetContextCreate(TopMemoryContext, "bgjob types", ALLOCSET_DEFAULT_SIZES);
-	info.hcxt = types_context;
+		types_context = NULL;
+	}
+	fresh = AllocSetContextCreate(TopMemoryContext, "bgjob types", ALLOCSET_DEFAULT_SIZES);
+	info.hcxt = fresh;
 	types = hash_create("bgjob types", 32, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	types_context = fresh;
 	types_stale = false;
 }
 

@@ -35,17 +35,16 @@
 #include "base/inflight.h"
 #include "base/registry.h"
 #include "base/session.h"
-#include "common/pg_prng.h"
+#include "commands/trigger.h"
 #include "jit/jit.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "rules/clock.h"
-#include "rules/retry.h"
 #include "run/attempt.h"
 #include "run/command.h"
-#include "run/failure.h"
 #include "run/function.h"
 #include "run/invoke.h"
+#include "run/outcome.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
@@ -77,6 +76,7 @@ static void
 on_job_timeout(void)
 {
 	timed_out = true;
+	bgjob_slot_timed_out(GetCurrentTimestamp());
 	InterruptPending = true;
 	QueryCancelPending = true;
 	SetLatch(MyLatch);
@@ -115,32 +115,16 @@ start_transaction(void)
 
 /* ---- limits in time ---- */
 
-static int64
-interval_to_ms(const Interval *interval)
-{
-	return interval->time / 1000 +
-		   ((int64) interval->day + (int64) interval->month * DAYS_PER_MONTH) * SECS_PER_DAY *
-			   1000;
-}
-
-/* How long the attempt may take, in milliseconds; 0: any time. */
-static int64
-time_limit(void)
-{
-	if (bgjob_job_is_null(&attempt.job, BGJOB_C_TIMEOUT))
-		return bgjob_job_timeout;
-	return interval_to_ms(DatumGetIntervalP(bgjob_job_datum(&attempt.job, BGJOB_C_TIMEOUT)));
-}
-
 /* Starts the clocks: the job's own limit, and the role's statement_timeout as for any statement. */
 static void
 start_clocks(void)
 {
-	int64 limit = time_limit();
+	int64 limit = bgjob_time_limit(&attempt.job);
 
 	timed_out = false;
 	if (limit > 0)
-		enable_timeout_after(job_timeout, (int) Min(limit, INT_MAX));
+		enable_timeout_at(job_timeout,
+						  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit));
 	if (StatementTimeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
 }
@@ -230,6 +214,21 @@ record_success(const Jsonb *result)
 	bgjob_rel_close(jobs);
 }
 
+/*
+ * Does what is left to do of the job when its statement has ended, and what
+ * would else run at commit, when nobody could interrupt it or take its failure
+ * for the job's: deferred triggers, and cursors that are held beyond the commit.
+ * The server does it in the same way and finds nothing left.
+ */
+static void
+complete(void)
+{
+	do
+		AfterTriggerFireDeferred();
+	while (PreCommit_Portals(false));
+	CHECK_FOR_INTERRUPTS();
+}
+
 /* Performs the claimed job and records its success; the caller commits. */
 static void
 perform(void)
@@ -249,6 +248,7 @@ perform(void)
 	apply_settings();
 	start_clocks();
 	result = run_job();
+	complete();
 	stop_clocks();
 	MemoryContextSwitchTo(attempt_context);
 	error_context_stack = context.previous;
@@ -276,63 +276,18 @@ recover(void)
 	QueryCancelPending = false;
 	MemoryContextSwitchTo(attempt_context);
 	error = CopyErrorData();
-	if (bgjob_slot_request_seen(NULL) == BGJOB_REQUEST_NONE)
+	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE)
 		EmitErrorReport();
 	AbortOutOfAnyTransaction();
 	PortalErrorCleanup();
+	bgjob_session_release_slot();
 	jit_reset_after_error();
 	FlushErrorState();
 	MemoryContextSwitchTo(attempt_context);
 	RESUME_INTERRUPTS();
-	if (timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		error->message = psprintf("canceling job due to its timeout of " INT64_FORMAT " ms",
-								  attempt.claimed ? time_limit() : 0);
+	if (timed_out && attempt.claimed && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		bgjob_outcome_timed_out(&attempt.job, error);
 	return error;
-}
-
-/* What somebody has asked for, as an event; false if nobody has. */
-static bool
-requested_event(BgjobEvent *event, BgjobCircumstances *what)
-{
-	switch (bgjob_slot_request_seen(&what->run_at))
-	{
-		case BGJOB_REQUEST_DELETE:
-			*event = BGJOB_EV_DELETE;
-			what->reason = "Deleted while it was performed";
-			return true;
-		case BGJOB_REQUEST_REQUEUE:
-			*event = BGJOB_EV_REQUEUE;
-			what->reason = "Requeued while it was performed";
-			return true;
-		case BGJOB_REQUEST_RESCHEDULE:
-			*event = BGJOB_EV_RESCHEDULE;
-			what->reason = "Rescheduled while it was performed";
-			return true;
-		case BGJOB_REQUEST_INTERRUPT:
-			*event = BGJOB_EV_INTERRUPT;
-			what->reason = "Interrupted by shutdown";
-			what->in_queue = !attempt.committed;
-			return true;
-		default:
-			return false;
-	}
-}
-
-/* What becomes of the job after an error of its own. */
-static BgjobEvent
-failed_event(ErrorData *error, BgjobCircumstances *what)
-{
-	int random = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, BGJOB_RETRY_SPREAD - 1);
-
-	what->error = bgjob_failure_json(error);
-	if (attempt.job.retries >= attempt.job.max_retries)
-	{
-		what->reason = error->message;
-		return BGJOB_EV_FAIL;
-	}
-	what->run_at =
-		what->at + bgjob_retry_delay(attempt.job.retries + 1, random) * USECS_PER_SEC;
-	return BGJOB_EV_RETRY;
 }
 
 /* Gets hold of the job once more, in a new transaction; false if it is no longer this worker's. */
@@ -354,20 +309,21 @@ record_failure(ErrorData *error)
 {
 	BgjobCircumstances what = {
 		.at = bgjob_now(), .started_at = attempt.started_at, .worker_pid = MyProcPid};
-	bool requested = !bgjob_slot_finish(); /* from here on no request comes */
-	BgjobEvent event = BGJOB_EV_FAIL;
+	BgjobRequest request = bgjob_slot_give_up(&what.run_at);
+	BgjobEvent event;
 	BgjobRel *jobs;
 
+	QueryCancelPending = false; /* was meant for the attempt that has failed */
 	if (what.started_at == 0)
 		what.started_at = what.at;
-	if (requested)
-		requested = requested_event(&event, &what);
+	what.in_queue = request == BGJOB_REQUEST_INTERRUPT && !attempt.committed;
 	start_transaction();
+	XactReadOnly = false; /* whatever default_transaction_read_only says */
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	if (reclaim(jobs, what.in_queue))
 	{
-		if (!requested)
-			event = failed_event(error, &what);
+		if (!bgjob_outcome_requested(request, &event, &what))
+			event = bgjob_outcome_of_error(&attempt.job, error, &what);
 		bgjob_job_apply(&attempt.job, event, &what);
 		bgjob_job_save(jobs, &attempt.job);
 		attempt.give_back = event == BGJOB_EV_INTERRUPT;
@@ -461,15 +417,15 @@ bgjob_attempt_next(void)
 	}
 	PG_END_TRY();
 
-	performed = attempt.claimed || error != NULL;
+	performed = attempt.claimed;
 	if (attempt.claimed && error != NULL)
 		record_failure_safely(error);
-	else if (error != NULL)
+	end_attempt();
+	if (error != NULL && !performed)
 	{
-		/* The claim itself failed. Whatever was popped must be found again; and do not spin. */
+		/* The claim itself failed. What was popped must be found again; and do not spin. */
 		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
 	}
-	end_attempt();
-	return performed;
+	return performed || error != NULL;
 }

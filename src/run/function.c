@@ -71,6 +71,7 @@ prepare_cache(void)
 	HASHCTL by_signature = {.keysize = SIGNATURE_CACHE_KEY,
 							.entrysize = sizeof(SignatureEntry)};
 	HASHCTL by_oid = {.keysize = sizeof(Oid), .entrysize = sizeof(DescriptionEntry)};
+	MemoryContext fresh;
 
 	if (!registered)
 	{
@@ -81,16 +82,19 @@ prepare_cache(void)
 	}
 	if (cache_context != NULL && !cache_stale)
 		return;
-	if (cache_context !=
-		NULL) /* somebody further up may be using it: it goes with the transaction */
+	if (cache_context != NULL)
+	{
+		/* Somebody further up may be using it: it goes with the transaction. */
 		MemoryContextSetParent(cache_context, TopTransactionContext);
-	cache_context =
-		AllocSetContextCreate(TopMemoryContext, "bgjob functions", ALLOCSET_DEFAULT_SIZES);
-	by_signature.hcxt = by_oid.hcxt = cache_context;
+		cache_context = NULL;
+	}
+	fresh = AllocSetContextCreate(TopMemoryContext, "bgjob functions", ALLOCSET_DEFAULT_SIZES);
+	by_signature.hcxt = by_oid.hcxt = fresh;
 	signatures = hash_create("bgjob signatures", 64, &by_signature,
 							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	descriptions =
 		hash_create("bgjob functions", 64, &by_oid, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	cache_context = fresh;
 	cache_stale = false;
 }
 

@@ -167,20 +167,21 @@ look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobL
 
 /* Fills a lane that has nothing at hand from the queue. */
 static void
-refill(BgjobRel *rel, BgjobLane *lane)
+refill(BgjobRel *rel, const BgjobLaneKey *key)
 {
 	BgjobLaneItem items[BGJOB_LANE_AHEAD];
 	Relation index =
 		index_open(get_relname_relid(QUEUE_INDEX, bgjob_schema_oid(false)), AccessShareLock);
-	int64 start = bgjob_lane_scan_begin(lane);
+	int64 start;
+	BgjobLane *lane = bgjob_lane_scan_begin(key, &start);
 
-	if (start != PG_INT64_MAX)
+	if (lane != NULL)
 	{
 		PG_TRY();
 		{
 			int64 next;
 			bool more;
-			int nitems = look(rel, index, &lane->key, start, items, &next, &more);
+			int nitems = look(rel, index, key, start, items, &next, &more);
 
 			bgjob_lane_scan_end(lane, items, nitems, next, more);
 		}
@@ -239,25 +240,26 @@ bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job)
 
 	while (!claimed)
 	{
-		BgjobLane *lane;
 		BgjobLaneItem item;
 		BgjobLaneKey key;
 		BgjobTake take;
 
 		CHECK_FOR_INTERRUPTS();
 		HOLD_INTERRUPTS();
-		take = bgjob_lane_take(&lane, &item, &key);
+		take = bgjob_lane_take(&item, &key);
 		if (take != BGJOB_TAKE_ITEM)
 		{
 			RESUME_INTERRUPTS();
 			if (take == BGJOB_TAKE_NONE)
 				break;
-			refill(rel, lane);
+			refill(rel, &key);
 			continue;
 		}
 		if (item.more) /* one wakes the next, as long as there is work */
 			(void) bgjob_wake_worker(key.database, key.role);
-		claimed = claim_row(rel, &item, &key) && bgjob_job_read(jobs, item.job, job);
+		/* A row that stands for nothing (somebody wrote it by hand) goes unperformed. */
+		claimed = claim_row(rel, &item, &key) && bgjob_job_read(jobs, item.job, job) &&
+				  job->state == BGJOB_ENQUEUED && job->pos == item.pos;
 		if (claimed)
 			bgjob_slot_claimed();
 		else
@@ -332,7 +334,7 @@ bgjob_queue_discover(void)
 
 		CHECK_FOR_INTERRUPTS();
 		bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-		bgjob_lane_announce(&key, PG_INT64_MIN, 0);
+		bgjob_lane_reopen(&key);
 	}
 	bgjob_rel_close(rel);
 }
@@ -345,11 +347,11 @@ void
 bgjob_queue_look(Oid database)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
-	BgjobLane *lane;
+	BgjobLaneKey key;
 
-	while ((lane = bgjob_lane_next_unknown(database)) != NULL)
+	while (bgjob_lane_next_unknown(database, &key))
 	{
-		refill(rel, lane);
+		refill(rel, &key);
 		CHECK_FOR_INTERRUPTS();
 	}
 	bgjob_rel_close(rel);
@@ -397,35 +399,67 @@ is_in_queue(BgjobRel *rel, const BgjobJob *job)
 	return found;
 }
 
-/* Puts one job to where its state says that it belongs. Returns whether that was missing. */
+/* Whether a job is in the table that its state says. */
 static bool
-rebuild_one(BgjobRel *jobs, BgjobRel *queue, BgjobJob *job)
+is_in_place(BgjobRel *queue, const BgjobJob *job)
 {
-	BgjobCircumstances what = {.at = bgjob_now(), .reason = "Restored from a copy"};
-	TimestampTz run_at;
-
 	switch (job->state)
 	{
 		case BGJOB_ENQUEUED:
-			if (is_in_queue(queue, job))
-				return false;
-			bgjob_queue_insert(job->run_as, job->queue, job->priority, job->pos, job->id);
+			return is_in_queue(queue, job);
+		case BGJOB_SCHEDULED:
+			return bgjob_schedule_has(DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)),
+									  job->id);
+		case BGJOB_PROCESSING:
+			return bgjob_claim_is_held(job->id);
+		case BGJOB_FAILED:
+			return bgjob_failure_has(job->id);
+		default:
+			return true;
+	}
+}
+
+/* Whether jobs in a state are in some table besides bgjob.job. */
+static bool
+has_place(char letter)
+{
+	BgjobState state = bgjob_state_by_letter(letter);
+
+	return state == BGJOB_ENQUEUED || state == BGJOB_SCHEDULED || state == BGJOB_PROCESSING ||
+		   state == BGJOB_FAILED;
+}
+
+/*
+ * Puts one job to where its state says that it belongs, if it is not there.
+ * Jobs that others are at are in their places, or become so; only what is
+ * missing in both looks, the second with the row locked, is put there. Returns
+ * whether something will be performed that would not have been.
+ */
+static bool
+rebuild_one(BgjobRel *jobs, BgjobRel *queue, int64 id)
+{
+	BgjobCircumstances what = {.at = bgjob_now(), .reason = "Restored from a copy"};
+	TimestampTz run_at;
+	BgjobJob job;
+
+	if (!bgjob_job_read(jobs, id, &job) || is_in_place(queue, &job) ||
+		!bgjob_job_lock(jobs, &job) || is_in_place(queue, &job))
+		return false;
+	switch (job.state)
+	{
+		case BGJOB_ENQUEUED:
+			bgjob_queue_insert(job.run_as, job.queue, job.priority, job.pos, job.id);
 			return true;
 		case BGJOB_PROCESSING:
-			bgjob_job_apply(job, BGJOB_EV_INTERRUPT, &what);
-			bgjob_job_save(jobs, job);
+			bgjob_job_apply(&job, BGJOB_EV_INTERRUPT, &what);
+			bgjob_job_save(jobs, &job);
 			return true;
 		case BGJOB_SCHEDULED:
-			run_at = DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT));
-			if (bgjob_schedule_has(run_at, job->id))
-				return false;
-			bgjob_schedule_insert(run_at, job->id, job->queue);
+			run_at = DatumGetTimestampTz(bgjob_job_datum(&job, BGJOB_C_RUN_AT));
+			bgjob_schedule_insert(run_at, job.id, job.queue);
 			return true;
-		case BGJOB_FAILED:
-			bgjob_failure_delete(job->id);
-			bgjob_failure_insert(job->id, job->queue);
-			return false;
 		default:
+			bgjob_failure_insert(job.id, job.queue);
 			return false;
 	}
 }
@@ -449,13 +483,11 @@ bgjob_queue_rebuild(void)
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		BgjobJob job;
+		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		ExecCopySlot(jobs->slot, slot);
-		jobs->slot->tts_tid = slot->tts_tid;
-		bgjob_job_load(jobs, &job);
-		if (rebuild_one(jobs, queue, &job))
+		if (has_place(DatumGetChar(slot_getattr(slot, BGJOB_C_STATE, &isnull))) &&
+			rebuild_one(jobs, queue, DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull))))
 			n++;
 		MemoryContextReset(per_row);
 	}

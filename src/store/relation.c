@@ -91,6 +91,13 @@ find_relation(const char *name)
 	return relation;
 }
 
+/* bgjob_table_oid returns the OID of a table, which changes when the extension is made anew. */
+Oid
+bgjob_table_oid(BgjobTable table)
+{
+	return find_relation(table_names[table]);
+}
+
 /* bgjob_rel_open opens a table to be read and written; on a standby only to be read. */
 BgjobRel *
 bgjob_rel_open(BgjobTable table)

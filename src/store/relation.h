@@ -50,6 +50,7 @@ typedef struct BgjobScan
 
 extern Oid bgjob_schema_oid(bool missing_ok);
 extern bool bgjob_tables_exist(void);
+extern Oid bgjob_table_oid(BgjobTable table);
 extern BgjobRel *bgjob_rel_open(BgjobTable table);
 extern void bgjob_rel_close(BgjobRel *rel);
 extern Snapshot bgjob_rel_snapshot(BgjobRel *rel);

@@ -180,7 +180,7 @@ bgjob_retention_sweep(BgjobSweep *sweep, TimestampTz now, int max)
 
 /*
  * bgjob_retention_purge removes the jobs in a final state that finished
- * before a time and that "role" is a member of (InvalidOid: all); their number.
+ * before a time and that "role" has the privileges of (InvalidOid: all); their number.
  */
 int64
 bgjob_retention_purge(BgjobState state, TimestampTz finished_before, Oid role)
@@ -197,7 +197,7 @@ bgjob_retention_purge(BgjobState state, TimestampTz finished_before, Oid role)
 		CHECK_FOR_INTERRUPTS();
 		read_finished(rel->slot, &row);
 		if (row.state == state && row.finished_at != 0 && row.finished_at <= finished_before &&
-			(role == InvalidOid || is_member_of_role(role, row.run_as)))
+			(role == InvalidOid || has_privs_of_role(role, row.run_as)))
 			remove_job(rel, &rel->slot->tts_tid, &row, &removed);
 	}
 	table_endscan(scan);

@@ -10,7 +10,8 @@
  * store a row: waiting for the other's transaction would be worse.
  *
  * What a backend remembers is dropped when a transaction or subtransaction
- * aborts, since the row may have gone with it.
+ * aborts, since the row may have gone with it, and when the table is no longer
+ * the same (DROP and CREATE EXTENSION).
  *
  * Any process, inside a transaction. Rows are never changed.
  *
@@ -34,6 +35,7 @@ static Jsonb *stored = NULL;
 static int64 stored_id;
 static Jsonb *read_last = NULL;
 static int64 read_id;
+static Oid table = InvalidOid; /* where they are from */
 
 static void
 forget_stored(void)
@@ -41,6 +43,14 @@ forget_stored(void)
 	if (stored != NULL)
 		pfree(stored);
 	stored = NULL;
+}
+
+static void
+forget_read(void)
+{
+	if (read_last != NULL)
+		pfree(read_last);
+	read_last = NULL;
 }
 
 static void
@@ -55,6 +65,19 @@ at_subabort(SubXactEvent event, SubTransactionId my, SubTransactionId parent, vo
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		forget_stored();
+}
+
+/* Forgets what is of a table that has gone. */
+static void
+check_table(void)
+{
+	Oid now = bgjob_table_oid(BGJOB_TABLE_SETTINGS);
+
+	if (table == now)
+		return;
+	forget_stored();
+	forget_read();
+	table = now;
 }
 
 static bool
@@ -104,6 +127,7 @@ bgjob_settings_store(const Jsonb *settings)
 	BgjobRel *rel;
 	int64 hash;
 
+	check_table();
 	if (stored != NULL && same(stored, settings))
 		return stored_id;
 	if (!registered)
@@ -142,11 +166,10 @@ bgjob_settings_read(int64 id)
 	ScanKeyData key;
 	BgjobScan *scan;
 
+	check_table();
 	if (read_last != NULL && read_id == id)
 		return read_last;
-	if (read_last != NULL)
-		pfree(read_last);
-	read_last = NULL;
+	forget_read();
 
 	rel = bgjob_rel_open(BGJOB_TABLE_SETTINGS);
 	snapshot = bgjob_rel_snapshot(rel);

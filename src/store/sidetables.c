@@ -20,6 +20,7 @@
 
 #include "access/stratnum.h"
 #include "access/tableam.h"
+#include "base/registry.h"
 #include "miscadmin.h"
 #include "store/relation.h"
 #include "store/sidetables.h"
@@ -89,6 +90,53 @@ void
 bgjob_claim_delete(int64 job)
 {
 	delete_by_job(BGJOB_TABLE_CLAIM, "claim_pkey", job);
+}
+
+/* Whether a table has a row for a job. If so, rel->slot holds it. */
+static bool
+find_by_job(BgjobRel *rel, const char *index, int64 job)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	bool found;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+	scan = bgjob_scan_begin(rel, index, snapshot, &key, 1);
+	found = bgjob_scan_next(scan);
+	if (found)
+		ExecMaterializeSlot(rel->slot);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/* bgjob_failure_has tells whether a job is among the failed ones. */
+bool
+bgjob_failure_has(int64 job)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FAILURE);
+	bool found = find_by_job(rel, "failure_pkey", job);
+
+	bgjob_rel_close(rel);
+	return found;
+}
+
+/* bgjob_claim_is_held tells whether the process that has claimed a job is there. */
+bool
+bgjob_claim_is_held(int64 job)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_CLAIM);
+	bool held = find_by_job(rel, "claim_pkey", job);
+
+	if (held)
+	{
+		slot_getallattrs(rel->slot);
+		held = bgjob_slot_lives(DatumGetInt32(rel->slot->tts_values[1]),
+								DatumGetTimestampTz(rel->slot->tts_values[2]));
+	}
+	bgjob_rel_close(rel);
+	return held;
 }
 
 /* bgjob_claims returns the committed claims, at most max; their number. */

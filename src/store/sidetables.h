@@ -16,6 +16,7 @@
 
 extern void bgjob_failure_insert(int64 job, const char *queue);
 extern void bgjob_failure_delete(int64 job);
+extern bool bgjob_failure_has(int64 job);
 
 /* A claim that has been committed, and the process that made it. */
 typedef struct BgjobClaim
@@ -27,6 +28,7 @@ typedef struct BgjobClaim
 
 extern void bgjob_claim_insert(int64 job, int pid, TimestampTz started_at);
 extern void bgjob_claim_delete(int64 job);
+extern bool bgjob_claim_is_held(int64 job);
 extern int bgjob_claims(BgjobClaim *claims, int max);
 
 extern void bgjob_total_add(BgjobState state, int64 jobs);

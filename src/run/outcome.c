@@ -1,0 +1,97 @@
+/*-------------------------------------------------------------------------
+ *
+ * outcome.c
+ *	  What becomes of a job after an attempt that did not succeed.
+ *
+ * Decided by the worker; or by the scheduler, where the worker had to be
+ * ended by force before it could. What somebody has asked for (deletion,
+ * requeueing, rescheduling, interruption) comes before the error, which may
+ * only be how the job ended because of that. Else the job is tried again
+ * after a while, or fails if it has no retries left.
+ *
+ * Nothing is written here; the caller applies the event (store/job.h).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/guc.h"
+#include "common/pg_prng.h"
+#include "rules/retry.h"
+#include "run/failure.h"
+#include "run/outcome.h"
+#include "utils/timestamp.h"
+
+/*
+ * bgjob_outcome_requested gives what has been asked of a worker as an event,
+ * with its reason; what->run_at is the caller's. False if nothing has been.
+ */
+bool
+bgjob_outcome_requested(BgjobRequest request, BgjobEvent *event, BgjobCircumstances *what)
+{
+	switch (request)
+	{
+		case BGJOB_REQUEST_DELETE:
+			*event = BGJOB_EV_DELETE;
+			what->reason = "Deleted while it was performed";
+			return true;
+		case BGJOB_REQUEST_REQUEUE:
+			*event = BGJOB_EV_REQUEUE;
+			what->reason = "Requeued while it was performed";
+			return true;
+		case BGJOB_REQUEST_RESCHEDULE:
+			*event = BGJOB_EV_RESCHEDULE;
+			what->reason = "Rescheduled while it was performed";
+			return true;
+		case BGJOB_REQUEST_INTERRUPT:
+			*event = BGJOB_EV_INTERRUPT;
+			what->reason = "Interrupted by shutdown";
+			return true;
+		case BGJOB_REQUEST_NONE:
+			break;
+	}
+	return false;
+}
+
+/* bgjob_outcome_of_error gives what an error of the job's own leads to; what->at must be set. */
+BgjobEvent
+bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircumstances *what)
+{
+	int random = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, BGJOB_RETRY_SPREAD - 1);
+
+	what->error = bgjob_failure_json(error);
+	if (job->retries >= job->max_retries)
+	{
+		what->reason = error->message;
+		return BGJOB_EV_FAIL;
+	}
+	what->run_at = what->at + bgjob_retry_delay(job->retries + 1, random) * USECS_PER_SEC;
+	return BGJOB_EV_RETRY;
+}
+
+/*
+ * bgjob_time_limit returns how long an attempt at a job may take, in
+ * milliseconds; 0: any time. What is less than a millisecond is one.
+ */
+int64
+bgjob_time_limit(const BgjobJob *job)
+{
+	const Interval *limit;
+	int64 us;
+
+	if (bgjob_job_is_null(job, BGJOB_C_TIMEOUT))
+		return bgjob_job_timeout;
+	limit = DatumGetIntervalP(bgjob_job_datum(job, BGJOB_C_TIMEOUT));
+	us = limit->time +
+		 ((int64) limit->day + (int64) limit->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	return (us + 999) / 1000;
+}
+
+/* bgjob_outcome_timed_out makes an error say that the job has exceeded its time limit. */
+void
+bgjob_outcome_timed_out(const BgjobJob *job, ErrorData *error)
+{
+	error->sqlerrcode = ERRCODE_QUERY_CANCELED;
+	error->message = psprintf("canceling job due to its timeout of " INT64_FORMAT " ms",
+							  bgjob_time_limit(job));
+}

@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * outcome.h
+ *	  What becomes of a job after an attempt that did not succeed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_RUN_OUTCOME_H
+#define BGJOB_RUN_OUTCOME_H
+
+#include "postgres.h"
+
+#include "base/registry.h"
+#include "store/job.h"
+
+extern bool
+bgjob_outcome_requested(BgjobRequest request, BgjobEvent *event, BgjobCircumstances *what);
+extern BgjobEvent
+bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircumstances *what);
+extern int64 bgjob_time_limit(const BgjobJob *job);
+extern void bgjob_outcome_timed_out(const BgjobJob *job, ErrorData *error);
+
+#endif /* BGJOB_RUN_OUTCOME_H */
