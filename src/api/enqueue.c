@@ -72,21 +72,26 @@ check_kind(const char *kind)
 	return BGJOB_KIND_FUNCTION; /* keep the compiler quiet */
 }
 
-/* The name of a queue: ^[a-z0-9_-]{1,63}$. */
-static const char *
-check_queue(const char *queue)
+/* bgjob_check_queue_name raises 22023 unless a name is one of a queue: ^[a-z0-9_-]{1,63}$. */
+void
+bgjob_check_queue_name(const char *queue)
 {
-	size_t length;
+	size_t length = strlen(queue);
 
-	if (queue == NULL)
-		return "default";
-	length = strlen(queue);
 	if (length < 1 || length > BGJOB_QUEUE_NAME_MAX ||
 		strspn(queue, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid name of a queue: \"%s\"", queue),
 						errdetail("It must have 1 to %d characters.", BGJOB_QUEUE_NAME_MAX),
 						errhint("Use lower-case letters, digits, \"_\" and \"-\".")));
+}
+
+static const char *
+check_queue(const char *queue)
+{
+	if (queue == NULL)
+		return "default";
+	bgjob_check_queue_name(queue);
 	return queue;
 }
 
@@ -257,6 +262,7 @@ bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 	check_arguments(template, args);
 	job->id = job->pos = bgjob_next_id();
 	job->state = BGJOB_NONE;
+	ItemPointerSetInvalid(&job->tid);
 	bgjob_job_set(job, BGJOB_C_ID, Int64GetDatum(job->id));
 	bgjob_job_set(job, BGJOB_C_POS, Int64GetDatum(job->pos));
 	bgjob_job_set(job, BGJOB_C_CREATED_AT, TimestampTzGetDatum(what.at));

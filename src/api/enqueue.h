@@ -36,6 +36,8 @@ typedef struct BgjobOptions
 /* Options that have been checked, ready for any number of jobs. */
 typedef struct BgjobTemplate BgjobTemplate;
 
+extern void bgjob_check_queue_name(const char *queue);
+
 extern BgjobTemplate *
 bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args);
 extern int64 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args);

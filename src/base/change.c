@@ -43,6 +43,14 @@ typedef struct EndedNote
 	int64 job;
 } EndedNote;
 
+/* A queue has been configured; or, with a group size of 0, is no longer. */
+typedef struct QueueNote
+{
+	struct QueueNote *next;
+	char queue[BGJOB_QUEUE_NAME_SIZE];
+	BgjobQueueConf conf;
+} QueueNote;
+
 /* The notes of one subtransaction, innermost first. All in TopTransactionContext. */
 typedef struct Notes
 {
@@ -50,6 +58,7 @@ typedef struct Notes
 	SubTransactionId subid;
 	ReadyNote *ready;
 	EndedNote *ended;
+	QueueNote *queues;
 	TimestampTz due; /* DT_NOEND: none */
 	int64 counts[BGJOB_NSTATES];
 	bool counted;
@@ -170,6 +179,26 @@ bgjob_change_ended(int64 job)
 	to->ended = note;
 }
 
+/*
+ * bgjob_change_queue notes that a queue has been configured, or (a group size
+ * of 0) is no longer; conf->version tells the order of changes.
+ */
+void
+bgjob_change_queue(const char *queue, const BgjobQueueConf *conf)
+{
+	Notes *to = current_notes();
+	QueueNote *note;
+
+	if (to == NULL)
+		return;
+	note = MemoryContextAlloc(TopTransactionContext, sizeof(QueueNote));
+	strlcpy(note->queue, queue, sizeof(note->queue));
+	note->conf = *conf;
+	note->next = to->queues;
+	to->queues = note;
+	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN); /* some may be ready, some not */
+}
+
 /* bgjob_change_notice notes something that the scheduler of a database is to be told. */
 void
 bgjob_change_notice(Oid database, uint32 scheduler_notices)
@@ -225,6 +254,20 @@ bgjob_announce(Oid role, const char *queue, int priority, int64 pos)
 	wake_for(&note);
 }
 
+/*
+ * bgjob_announce_rest says at once that jobs which were taken as a group are
+ * free again; singly: and are better not taken as one. Does not throw.
+ */
+void
+bgjob_announce_rest(const BgjobRest *rest, bool singly)
+{
+	ReadyNote note = {.pos = rest->pos, .count = rest->count};
+
+	bgjob_lane_key(&note.key, MyDatabaseId, rest->role, rest->queue, rest->priority);
+	bgjob_lane_give_back(rest, singly);
+	wake_for(&note);
+}
+
 /* Tells the scheduler of an earlier due time, unless it will look before that anyway. */
 static void
 tell_due(BgjobDatabase *entry, TimestampTz due)
@@ -253,6 +296,11 @@ tell(const Notes *committed)
 		for (int state = 0; state < BGJOB_NSTATES; state++)
 			if (committed->counts[state] != 0)
 				pg_atomic_fetch_add_u64(&entry->counts[state], committed->counts[state]);
+	for (QueueNote *note = committed->queues; note != NULL; note = note->next)
+		if (note->conf.group_size > 0)
+			bgjob_queues_set(MyDatabaseId, note->queue, &note->conf);
+		else
+			bgjob_queues_remove(MyDatabaseId, note->queue, note->conf.version);
 	/* All of it before anybody is woken, who would otherwise begin with what is not the first. */
 	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
 		bgjob_lane_announce(&note->key, note->pos, note->count);
@@ -302,6 +350,12 @@ merge_into_parent(Notes *inner, Notes *outer)
 		next = note->next;
 		note->next = outer->ended;
 		outer->ended = note;
+	}
+	for (QueueNote *note = inner->queues, *next; note != NULL; note = next)
+	{
+		next = note->next;
+		note->next = outer->queues;
+		outer->queues = note;
 	}
 	outer->due = Min(outer->due, inner->due);
 	for (int state = 0; state < BGJOB_NSTATES; state++)

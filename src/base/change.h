@@ -15,7 +15,9 @@
 #include "rules/state.h"
 
 extern void bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos);
+extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
 extern void bgjob_announce(Oid role, const char *queue, int priority, int64 pos);
+extern void bgjob_announce_rest(const BgjobRest *rest, bool singly);
 extern void bgjob_change_due(TimestampTz at);
 extern void bgjob_change_count(BgjobState from, BgjobState to, bool from_retry, bool to_retry);
 extern void bgjob_change_ended(int64 job);

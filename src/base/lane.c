@@ -74,11 +74,13 @@ typedef struct MyLane
 {
 	BgjobLane *lane;
 	int level;
+	int group_size;
 } MyLane;
 
 static MyLane *my_lanes = NULL;
 static int my_nlanes = 0;
 static uint64 my_generation = 0;
+static uint64 my_conf_generation = 0;
 static char *my_queues = NULL;
 
 /* bgjob_lane_size returns the bytes of shared memory that the lanes take. */
@@ -161,6 +163,14 @@ note_lost(Oid database)
 		pg_atomic_write_u32(&entry->lost_lanes, 1);
 }
 
+/* Whether workers may take what is in a lane. */
+static bool
+is_taken(const BgjobLaneKey *key)
+{
+	return queue_level(bgjob_queues, key->queue) >= 0 &&
+		   !bgjob_queues_get(key->database, key->queue).paused;
+}
+
 /* Counts the lanes of each role in each database, into "holders"; their number. Lane lock held. */
 static int
 count_holders(Holder *holders)
@@ -203,7 +213,7 @@ eviction_cost(const BgjobLane *lane, const Holder *holders, int n)
 {
 	if (is_empty(lane))
 		return -2;
-	if (queue_level(bgjob_queues, lane->key.queue) < 0)
+	if (!is_taken(&lane->key))
 		return -1;
 	return ((int64) (MAX_LANES - lanes_of(holders, n, &lane->key)) << 32) +
 		   (lane->key.priority - (int64) PG_INT16_MIN);
@@ -257,7 +267,7 @@ add_lane(const BgjobLaneKey *key)
 
 	LWLockAcquire(&control->lock, LW_EXCLUSIVE);
 	lane = hash_search(lanes, key, HASH_ENTER_NULL, &found);
-	if (lane == NULL && queue_level(bgjob_queues, key->queue) >= 0)
+	if (lane == NULL && is_taken(key))
 	{
 		if (evict_for(key))
 			lane = hash_search(lanes, key, HASH_ENTER_NULL, &found);
@@ -273,6 +283,7 @@ add_lane(const BgjobLaneKey *key)
 		lane->backlog = 0;
 		lane->head = lane->nitems = 0;
 		lane->users = 0;
+		lane->singly = 0;
 		control->generation++;
 	}
 	LWLockRelease(&control->lock);
@@ -281,7 +292,7 @@ add_lane(const BgjobLaneKey *key)
 
 /* Says that rows have become visible in a lane, if it is there. */
 static bool
-announce(const BgjobLaneKey *key, int64 pos, int64 count)
+announce(const BgjobLaneKey *key, int64 pos, int64 count, int singly)
 {
 	BgjobLane *lane;
 
@@ -294,6 +305,9 @@ announce(const BgjobLaneKey *key, int64 pos, int64 count)
 		lane->late = Min(lane->late, pos);
 		lane->more = true;
 		lane->backlog += count;
+		lane->singly += singly;
+		if (lane->head < lane->nitems && pos < lane->items[lane->head].pos)
+			lane->head = lane->nitems = 0; /* it comes first, and is found with them */
 		SpinLockRelease(&lane->mutex);
 	}
 	LWLockRelease(&control->lock);
@@ -307,9 +321,25 @@ announce(const BgjobLaneKey *key, int64 pos, int64 count)
 void
 bgjob_lane_announce(const BgjobLaneKey *key, int64 pos, int64 count)
 {
-	while (!announce(key, pos, count))
+	while (!announce(key, pos, count, 0))
 		if (!add_lane(key))
 			return; /* no room: the scheduler finds it when there is */
+}
+
+/*
+ * bgjob_lane_give_back says that jobs which a worker had taken as a group are
+ * free again; singly: that they are not to be taken as a group once more, since
+ * one of them has made the group fail.
+ */
+void
+bgjob_lane_give_back(const BgjobRest *rest, bool singly)
+{
+	BgjobLaneKey key;
+
+	bgjob_lane_key(&key, MyDatabaseId, rest->role, rest->queue, rest->priority);
+	while (!announce(&key, rest->pos, rest->count, singly ? rest->count : 0))
+		if (!add_lane(&key))
+			return;
 }
 
 /* bgjob_lane_reopen says that there may be anything in a lane; for the scheduler. */
@@ -404,9 +434,10 @@ refresh_my_lanes(void)
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
 	MemoryContext old;
+	uint64 conf_generation = bgjob_queues_generation();
 
-	if (my_generation == control->generation && my_queues != NULL &&
-		strcmp(my_queues, bgjob_queues) == 0)
+	if (my_generation == control->generation && my_conf_generation == conf_generation &&
+		my_queues != NULL && strcmp(my_queues, bgjob_queues) == 0)
 		return;
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
@@ -421,17 +452,20 @@ refresh_my_lanes(void)
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
 	{
+		BgjobQueueConf conf;
 		int level;
 
 		if (lane->key.database != bgjob_my_slot->database ||
 			lane->key.role != bgjob_my_slot->role)
 			continue;
 		level = queue_level(bgjob_queues, lane->key.queue);
-		if (level >= 0)
-			my_lanes[my_nlanes++] = (MyLane){lane, level};
+		conf = bgjob_queues_get(lane->key.database, lane->key.queue);
+		if (level >= 0 && !conf.paused)
+			my_lanes[my_nlanes++] = (MyLane){lane, level, conf.group_size};
 	}
 	qsort(my_lanes, my_nlanes, sizeof(MyLane), compare_lanes);
 	my_generation = control->generation;
+	my_conf_generation = conf_generation;
 }
 
 /* What a lane has at hand. */
@@ -460,39 +494,58 @@ look_at_lane(BgjobLane *lane, int64 *pos)
 }
 
 /*
- * Pops the first job of a lane and notes it in this worker's slot, in one
- * hold of the mutex. False if somebody else was faster.
+ * Pops the first jobs of a lane, as many as may be performed in one
+ * transaction, and notes them in this worker's slot, in one hold of the mutex.
+ * False if somebody else was faster.
  */
 static bool
-pop(BgjobLane *lane, BgjobLaneItem *item)
+pop(const MyLane *mine, BgjobLaneItem *items, BgjobTaking *taking)
 {
-	bool popped;
+	BgjobLane *lane = mine->lane;
+	int n;
 
 	SpinLockAcquire(&lane->mutex);
-	popped = lane->head < lane->nitems;
-	if (popped)
+	taking->group_size = mine->group_size;
+	if (taking->group_size > 1 && lane->singly > 0)
+		taking->group_size = 1;
+	n = Min(taking->group_size, lane->nitems - lane->head);
+	memcpy(items, &lane->items[lane->head], n * sizeof(BgjobLaneItem));
+	lane->head += n;
+	lane->backlog = Max(0, lane->backlog - n);
+	if (lane->singly > 0)
+		lane->singly -= n;
+	taking->n = n;
+	taking->more = lane->head < lane->nitems || lane->more;
+	if (n > 0 && taking->group_size == 1)
+		bgjob_slot_begin(items[0].job, items[0].pos);
+	else if (n > 0)
 	{
-		*item = lane->items[lane->head++];
-		item->more = lane->head < lane->nitems || lane->more;
-		if (lane->backlog > 0)
-			lane->backlog--;
-		bgjob_slot_begin(item->job, item->pos);
+		int64 positions[BGJOB_LANE_AHEAD];
+
+		for (int i = 0; i < n; i++)
+			positions[i] = items[i].pos;
+		bgjob_slot_batch_begin(lane->key.role, lane->key.queue, lane->key.priority);
+		bgjob_slot_batch_add(positions, n);
 	}
 	SpinLockRelease(&lane->mutex);
-	return popped;
+	if (n > 0)
+		taking->key = lane->key;
+	return n > 0;
 }
 
 /*
- * bgjob_lane_take gives this worker its next job: the lane of the first
- * queue in the server's order, the highest priority there, and among the
- * lanes of one level and priority the one whose first job is the oldest.
+ * bgjob_lane_take gives this worker its next job, or in a queue with groups its
+ * next jobs: from the lane of the first queue in the server's order, the highest
+ * priority there, and among the lanes of one level and priority the one whose
+ * first job is the oldest. There must be room for BGJOB_LANE_AHEAD items.
  *
- * BGJOB_TAKE_ITEM: *item is it, *key its lane's key, and this worker's slot names it.
+ * BGJOB_TAKE_ITEMS: a single one is named by this worker's slot; those of a
+ * group are in the slot's batch.
  * BGJOB_TAKE_REFILL: nothing can be said before the queue has been looked
- * into for the lane of *key.
+ * into for the lane of taking->key.
  */
 BgjobTake
-bgjob_lane_take(BgjobLaneItem *item, BgjobLaneKey *key)
+bgjob_lane_take(BgjobLaneItem *items, BgjobTaking *taking)
 {
 	BgjobTake take = BGJOB_TAKE_NONE;
 
@@ -500,7 +553,7 @@ bgjob_lane_take(BgjobLaneItem *item, BgjobLaneKey *key)
 	refresh_my_lanes();
 	for (int i = 0; i < my_nlanes && take == BGJOB_TAKE_NONE;)
 	{
-		BgjobLane *best = NULL;
+		const MyLane *best = NULL;
 		int64 best_pos = 0;
 		int group = i;
 
@@ -508,29 +561,25 @@ bgjob_lane_take(BgjobLaneItem *item, BgjobLaneKey *key)
 			   my_lanes[i].lane->key.priority == my_lanes[group].lane->key.priority;
 			 i++)
 		{
-			BgjobLane *candidate = my_lanes[i].lane;
 			int64 pos = 0;
-			LaneLook look = look_at_lane(candidate, &pos);
+			LaneLook look = look_at_lane(my_lanes[i].lane, &pos);
 
 			if (look == LANE_UNKNOWN)
 			{
-				*key = candidate->key;
+				taking->key = my_lanes[i].lane->key;
 				take = BGJOB_TAKE_REFILL;
 				break;
 			}
 			if (look == LANE_HAS && (best == NULL || pos < best_pos))
 			{
-				best = candidate;
+				best = &my_lanes[i];
 				best_pos = pos;
 			}
 		}
 		if (take == BGJOB_TAKE_NONE && best != NULL)
 		{
-			if (pop(best, item))
-			{
-				*key = best->key;
-				take = BGJOB_TAKE_ITEM;
-			}
+			if (pop(best, items, taking))
+				take = BGJOB_TAKE_ITEMS;
 			else
 				i = group; /* look at this group again */
 		}
@@ -565,7 +614,7 @@ is_orphaned_unknown(BgjobLane *lane, Oid database)
 {
 	bool unknown;
 
-	if (lane->key.database != database || queue_level(bgjob_queues, lane->key.queue) < 0)
+	if (lane->key.database != database || !is_taken(&lane->key))
 		return false;
 	SpinLockAcquire(&lane->mutex);
 	unknown = lane->head == lane->nitems && lane->more;
@@ -659,6 +708,8 @@ bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems, int
 					bool more)
 {
 	SpinLockAcquire(&lane->mutex);
+	while (nitems > 0 && items[nitems - 1].pos > lane->late)
+		nitems--; /* something came that is before it: look again when it is its turn */
 	lane->mark = Min(next, lane->late);
 	lane->more = more || lane->late != PG_INT64_MAX;
 	memcpy(lane->items, items, nitems * sizeof(BgjobLaneItem));
@@ -706,7 +757,7 @@ bgjob_lane_demand(Oid database, BgjobDemand *demands, int max)
 		int64 ready = 0;
 		int i;
 
-		if (lane->key.database != database || queue_level(bgjob_queues, lane->key.queue) < 0)
+		if (lane->key.database != database || !is_taken(&lane->key))
 			continue;
 		SpinLockAcquire(&lane->mutex);
 		if (lane->head < lane->nitems || lane->more)

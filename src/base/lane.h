@@ -22,13 +22,11 @@
 
 #include "postgres.h"
 
+#include "base/queues.h"
+#include "base/registry.h"
 #include "storage/itemptr.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
-
-/* Longest name of a queue, and the room for it. */
-#define BGJOB_QUEUE_NAME_MAX  63
-#define BGJOB_QUEUE_NAME_SIZE (BGJOB_QUEUE_NAME_MAX + 1)
 
 /* How many jobs a look into the queue takes along. */
 #define BGJOB_LANE_AHEAD 32
@@ -47,7 +45,6 @@ typedef struct BgjobLaneItem
 	int64 pos;
 	int64 job;
 	ItemPointerData tid;
-	bool more; /* when it was taken, there was something behind it */
 } BgjobLaneItem;
 
 typedef struct BgjobLane
@@ -59,6 +56,7 @@ typedef struct BgjobLane
 	int64 mark;    /* nothing that can be claimed lies below, but for "late" */
 	int64 late;    /* lowest place announced since the running look began */
 	bool more;     /* there may be something from mark on */
+	int singly;    /* so many of the next are not to be taken in groups: one has failed */
 	int64 backlog; /* about how many are ready: announced less taken */
 	int head;      /* items[head] is the next one */
 	int nitems;
@@ -70,9 +68,18 @@ typedef struct BgjobLane
 typedef enum BgjobTake
 {
 	BGJOB_TAKE_NONE,  /* there is nothing for this worker */
-	BGJOB_TAKE_ITEM,  /* *item is the job; it is in flight in this worker's slot */
-	BGJOB_TAKE_REFILL /* look into the queue for the lane of *key, then ask again */
+	BGJOB_TAKE_ITEMS, /* there are items; they are in flight in this worker's slot */
+	BGJOB_TAKE_REFILL /* look into the queue for the lane, then ask again */
 } BgjobTake;
+
+/* What bgjob_lane_take has taken, or asks to be looked into. */
+typedef struct BgjobTaking
+{
+	BgjobLaneKey key; /* the lane */
+	int n;            /* items */
+	int group_size;   /* so many could be performed in one transaction; 1: no group */
+	bool more;        /* there was something behind them */
+} BgjobTaking;
 
 extern Size bgjob_lane_size(void);
 extern void bgjob_lane_startup(void);
@@ -82,7 +89,8 @@ bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int
 extern void bgjob_lane_announce(const BgjobLaneKey *key, int64 pos, int64 count);
 extern void bgjob_lanes_rescan(Oid database);
 extern void bgjob_lane_reopen(const BgjobLaneKey *key);
-extern BgjobTake bgjob_lane_take(BgjobLaneItem *item, BgjobLaneKey *key);
+extern void bgjob_lane_give_back(const BgjobRest *rest, bool singly);
+extern BgjobTake bgjob_lane_take(BgjobLaneItem *items, BgjobTaking *taking);
 extern bool bgjob_lane_has_work(void);
 extern bool bgjob_lane_next_unknown(Oid database, BgjobLaneKey *key);
 extern bool bgjob_lanes_lost_any(Oid database);

@@ -40,7 +40,8 @@ bgjob_registry_size(void)
 
 	size = add_size(size, mul_size(max_worker_processes, sizeof(BgjobSlot)));
 	size = MAXALIGN(size);
-	return add_size(size, mul_size(max_worker_processes, sizeof(BgjobDatabase)));
+	size = add_size(size, MAXALIGN(mul_size(max_worker_processes, sizeof(BgjobDatabase))));
+	return add_size(size, mul_size(max_worker_processes, sizeof(BgjobBatch)));
 }
 
 /* bgjob_registry_startup creates or finds the registry; from shmem_startup_hook. */
@@ -49,6 +50,7 @@ bgjob_registry_startup(void)
 {
 	bool found;
 	Size slots;
+	BgjobBatch *batches;
 
 	bgjob_registry = ShmemInitStruct("bgjob registry", bgjob_registry_size(), &found);
 	if (found)
@@ -62,8 +64,13 @@ bgjob_registry_startup(void)
 	slots = offsetof(BgjobRegistry, slots) + max_worker_processes * sizeof(BgjobSlot);
 	bgjob_registry->databases = (BgjobDatabase *) ((char *) bgjob_registry + MAXALIGN(slots));
 
+	batches = (BgjobBatch *) ((char *) bgjob_registry->databases +
+							  MAXALIGN(max_worker_processes * sizeof(BgjobDatabase)));
 	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
 		SpinLockInit(&bgjob_registry->slots[i].mutex);
+		bgjob_registry->slots[i].batch = &batches[i];
+	}
 	for (int i = 0; i < bgjob_registry->ndatabases; i++)
 	{
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
@@ -133,6 +140,8 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role)
 		slot->job_started_at = 0;
 		slot->overdue_since = 0;
 		slot->timed_out = false;
+		slot->batch->n = slot->batch->next = 0;
+		slot->batch_slow = false;
 		slot->in_use = true;
 		SpinLockRelease(&slot->mutex);
 	}
@@ -199,6 +208,117 @@ bgjob_slot_begin(int64 job, int64 pos)
 	bgjob_my_slot->overdue_since = 0;
 	bgjob_my_slot->timed_out = false;
 	SpinLockRelease(&bgjob_my_slot->mutex);
+}
+
+/*
+ * bgjob_slot_batch_begin begins a group of jobs of one lane; bgjob_slot_batch_add
+ * adds places to it, which are in flight from then on. They must be ascending.
+ */
+void
+bgjob_slot_batch_begin(Oid role, const char *queue, int priority)
+{
+	BgjobBatch *batch = bgjob_my_slot->batch;
+
+	SpinLockAcquire(&bgjob_my_slot->mutex);
+	batch->role = role;
+	batch->priority = priority;
+	strlcpy(batch->queue, queue, sizeof(batch->queue));
+	batch->n = batch->next = 0;
+	bgjob_my_slot->batch_slow = false;
+	SpinLockRelease(&bgjob_my_slot->mutex);
+}
+
+/* bgjob_slot_batch_add: see bgjob_slot_batch_begin. */
+void
+bgjob_slot_batch_add(const int64 *positions, int n)
+{
+	BgjobBatch *batch = bgjob_my_slot->batch;
+
+	SpinLockAcquire(&bgjob_my_slot->mutex);
+	Assert(batch->n + n <= BGJOB_GROUP_MAX);
+	memcpy(&batch->pos[batch->n], positions, n * sizeof(int64));
+	batch->n += n;
+	SpinLockRelease(&bgjob_my_slot->mutex);
+}
+
+/* bgjob_slot_batch_next begins the next of the group; its number from 0, or -1: there is none. */
+int
+bgjob_slot_batch_next(void)
+{
+	BgjobBatch *batch = bgjob_my_slot->batch;
+	int next = -1;
+
+	SpinLockAcquire(&bgjob_my_slot->mutex);
+	if (batch->next < batch->n)
+		next = batch->next++;
+	SpinLockRelease(&bgjob_my_slot->mutex);
+	return next;
+}
+
+/* bgjob_slot_batch_keep undoes bgjob_slot_batch_next: that one has not been begun. */
+void
+bgjob_slot_batch_keep(void)
+{
+	SpinLockAcquire(&bgjob_my_slot->mutex);
+	bgjob_my_slot->batch->next--;
+	SpinLockRelease(&bgjob_my_slot->mutex);
+}
+
+/* Takes the places from "first" on out of a batch; false if there are none. Mutex held. */
+static bool
+cut_batch(BgjobBatch *batch, int first, BgjobRest *rest)
+{
+	int count = batch->n - first;
+
+	if (count <= 0)
+		return false;
+	rest->role = batch->role;
+	rest->priority = batch->priority;
+	strlcpy(rest->queue, batch->queue, sizeof(rest->queue));
+	rest->pos = batch->pos[first];
+	rest->count = count;
+	batch->n = first;
+	return true;
+}
+
+/*
+ * bgjob_slot_batch_end ends a group: *rest is what has not been begun, or (all)
+ * the whole of it, if its transaction was aborted. False if that is nothing.
+ */
+bool
+bgjob_slot_batch_end(BgjobSlot *slot, bool all, BgjobRest *rest)
+{
+	bool any;
+
+	SpinLockAcquire(&slot->mutex);
+	any = cut_batch(slot->batch, all ? 0 : slot->batch->next, rest);
+	slot->batch->n = slot->batch->next = 0;
+	slot->batch_slow = false;
+	SpinLockRelease(&slot->mutex);
+	return any;
+}
+
+/* bgjob_slot_batch_slow has what this worker has not begun taken back. By the handler of a timer. */
+void
+bgjob_slot_batch_slow(void)
+{
+	bgjob_my_slot->batch_slow = true;
+	bgjob_notify_scheduler(bgjob_my_slot->database, 0);
+}
+
+/* bgjob_slot_batch_take_back takes what a slow worker has not begun. False if there is nothing. */
+bool
+bgjob_slot_batch_take_back(BgjobSlot *slot, BgjobRest *rest)
+{
+	bool any = false;
+
+	if (!slot->batch_slow)
+		return false;
+	SpinLockAcquire(&slot->mutex);
+	if (slot->batch_slow)
+		any = cut_batch(slot->batch, slot->batch->next, rest);
+	SpinLockRelease(&slot->mutex);
+	return any;
 }
 
 /* bgjob_slot_claimed notes that the job is this worker's: it answers for it from here on. */
@@ -471,27 +591,60 @@ bgjob_slot_terminate(BgjobSlot *slot)
 		kill(pid, SIGTERM);
 }
 
-/*
- * bgjob_slots_in_flight collects the places in the queue of the jobs that
- * workers of a database are at. Returns their number.
- */
-int
-bgjob_slots_in_flight(Oid database, int64 *positions, int max)
+static int
+compare_positions(const void *a, const void *b)
 {
-	int n = 0;
+	int64 left = *(const int64 *) a;
+	int64 right = *(const int64 *) b;
 
-	for (int i = 0; i < bgjob_registry->nslots && n < max; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
+	return left < right ? -1 : left > right;
+}
 
-		if (!slot->in_use || slot->database != database)
-			continue;
-		SpinLockAcquire(&slot->mutex);
-		if (slot->job != 0)
-			positions[n++] = slot->pos;
-		SpinLockRelease(&slot->mutex);
-	}
+/* Adds the places that a slot has in flight, as far as there is room; how many there are. */
+static int
+add_in_flight(BgjobSlot *slot, int64 *positions, int room)
+{
+	int n;
+
+	SpinLockAcquire(&slot->mutex);
+	n = slot->batch->n;
+	if (n <= room)
+		memcpy(positions, slot->batch->pos, n * sizeof(int64));
+	if (slot->job != 0 && ++n <= room)
+		positions[n - 1] = slot->pos;
+	SpinLockRelease(&slot->mutex);
 	return n;
+}
+
+/*
+ * bgjob_slots_in_flight returns the places in the queue of the jobs that
+ * workers of a database are at, in ascending order, and their number; in the
+ * current memory context.
+ */
+int64 *
+bgjob_slots_in_flight(Oid database, int *n)
+{
+	int room = bgjob_registry->nslots;
+	int64 *positions;
+
+	for (;;)
+	{
+		positions = palloc(room * sizeof(int64));
+		*n = 0;
+		for (int i = 0; i < bgjob_registry->nslots; i++)
+		{
+			BgjobSlot *slot = &bgjob_registry->slots[i];
+
+			if (slot->in_use && slot->database == database)
+				*n += add_in_flight(slot, positions + Min(*n, room), Max(0, room - *n));
+		}
+		if (*n <= room)
+			break;
+		pfree(positions);
+		room = *n * 2;
+	}
+	qsort(positions, *n, sizeof(int64), compare_positions);
+	return positions;
 }
 
 /* bgjob_wake_worker wakes one idle worker of a role, if there is one. */

@@ -42,6 +42,7 @@
 
 #include "postgres.h"
 
+#include "base/queues.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
@@ -87,6 +88,31 @@ typedef enum BgjobPhase
 /* A job gets so long to end after it was cancelled, in milliseconds; then its worker is ended. */
 #define BGJOB_FORCE_AFTER 3000
 
+/*
+ * The places in the queue of a group of jobs that a worker has taken to
+ * perform in one transaction. All of them are in flight. Those from "next" on
+ * have not been begun and may be taken back by others, who cut "n".
+ */
+typedef struct BgjobBatch
+{
+	Oid role;
+	int priority;
+	char queue[BGJOB_QUEUE_NAME_SIZE];
+	int n;
+	int next;
+	int64 pos[BGJOB_GROUP_MAX]; /* ascending */
+} BgjobBatch;
+
+/* What is left of a batch. */
+typedef struct BgjobRest
+{
+	Oid role;
+	int priority;
+	char queue[BGJOB_QUEUE_NAME_SIZE];
+	int64 pos; /* the lowest place */
+	int count;
+} BgjobRest;
+
 typedef struct BgjobSlot
 {
 	/* under registry->lock */
@@ -118,6 +144,8 @@ typedef struct BgjobSlot
 	TimestampTz request_run_at; /* of BGJOB_REQUEST_RESCHEDULE */
 	TimestampTz job_started_at;
 	int64 jobs_done;
+	BgjobBatch *batch;        /* n is 0 but for groups */
+	volatile bool batch_slow; /* it takes too long: others are to take back the rest */
 
 	/* single stores, by the worker's timer or under mutex; read without a lock */
 	TimestampTz overdue_since; /* since when the job ought to end; 0: it need not */
@@ -191,6 +219,13 @@ extern void bgjob_slot_free(BgjobSlot *slot);
 extern bool bgjob_slot_attach(int index, uint64 generation);
 extern void bgjob_slot_set_idle(bool idle);
 extern void bgjob_slot_begin(int64 job, int64 pos);
+extern void bgjob_slot_batch_begin(Oid role, const char *queue, int priority);
+extern void bgjob_slot_batch_add(const int64 *positions, int n);
+extern int bgjob_slot_batch_next(void);
+extern void bgjob_slot_batch_keep(void);
+extern bool bgjob_slot_batch_end(BgjobSlot *slot, bool all, BgjobRest *rest);
+extern void bgjob_slot_batch_slow(void);
+extern bool bgjob_slot_batch_take_back(BgjobSlot *slot, BgjobRest *rest);
 extern void bgjob_slot_claimed(void);
 extern void bgjob_slot_start_clock(TimestampTz now);
 extern bool bgjob_slot_finish(void);
@@ -206,7 +241,7 @@ extern void bgjob_slot_wake(const BgjobSlot *slot);
 extern void bgjob_slot_interrupt(BgjobSlot *slot);
 extern bool bgjob_slot_force(BgjobSlot *slot, TimestampTz now, TimestampTz *wake);
 extern void bgjob_slot_terminate(BgjobSlot *slot);
-extern int bgjob_slots_in_flight(Oid database, int64 *positions, int max);
+extern int64 *bgjob_slots_in_flight(Oid database, int *n);
 extern bool bgjob_wake_worker(Oid database, Oid role);
 extern int bgjob_count_workers(Oid database, Oid role);
 

@@ -203,6 +203,29 @@ bgjob_session_clean(void)
 }
 
 /*
+ * bgjob_session_clean_between removes what a job has left behind when another
+ * is to follow in the same transaction; its settings, and with them its role,
+ * are the caller's to undo, by a level of their own. False if there is more
+ * than can be removed before the transaction has ended: temporary objects.
+ * Locks that a job holds to the end of its transaction stay, and must.
+ */
+bool
+bgjob_session_clean_between(void)
+{
+	PortalHashTableDeleteAll();
+	if (GetUserId() != GetAuthenticatedUserId())
+		elog(FATAL, "could not return to the role of the process");
+	DropAllPreparedStatements();
+	LockReleaseSession(USER_LOCKMETHOD);
+	ResetSequenceCaches();
+	reseed_random();
+	reset_replication_origin();
+	bgjob_session_release_slot();
+	bgjob_replication_slot_cleanup();
+	return (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE) == 0;
+}
+
+/*
  * bgjob_session_clean_in_transaction removes the rest: temporary objects, and
  * LISTEN. (The server refuses LISTEN in background workers, so that can only
  * come from C; it ends with this transaction's commit.) Called by a worker

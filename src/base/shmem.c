@@ -14,6 +14,7 @@
 
 #include "base/inflight.h"
 #include "base/lane.h"
+#include "base/queues.h"
 #include "base/registry.h"
 #include "base/shmem.h"
 #include "base/waiters.h"
@@ -31,6 +32,7 @@ request(void)
 	if (next_request_hook)
 		next_request_hook();
 	RequestAddinShmemSpace(bgjob_registry_size());
+	RequestAddinShmemSpace(bgjob_queues_size());
 	RequestAddinShmemSpace(bgjob_lane_size());
 	RequestAddinShmemSpace(bgjob_waiters_size());
 }
@@ -42,6 +44,7 @@ startup(void)
 		next_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	bgjob_registry_startup();
+	bgjob_queues_startup();
 	bgjob_lane_startup();
 	bgjob_waiters_startup();
 	bgjob_inflight_startup();

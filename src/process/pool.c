@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/change.h"
 #include "base/guc.h"
 #include "base/lane.h"
 #include "base/process.h"
@@ -463,6 +464,23 @@ bgjob_pool_balance(TimestampTz now)
 	pg_atomic_write_u32(&entry->saturated, full ? 1 : 0);
 	pfree(claimants);
 	return wake;
+}
+
+/*
+ * bgjob_pool_take_back takes from workers that are slow the jobs that they have
+ * taken as a group and not begun, so that others perform them.
+ */
+void
+bgjob_pool_take_back(void)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobRest rest;
+
+		if (is_mine(&bgjob_registry->slots[i]) &&
+			bgjob_slot_batch_take_back(&bgjob_registry->slots[i], &rest))
+			bgjob_announce_rest(&rest, false);
+	}
 }
 
 /* ---- ending workers ---- */

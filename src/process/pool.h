@@ -16,6 +16,7 @@
 extern void bgjob_pool_init(void);
 extern bool bgjob_pool_reap(void);
 extern TimestampTz bgjob_pool_balance(TimestampTz now);
+extern void bgjob_pool_take_back(void);
 extern void bgjob_pool_end_terminated(void);
 extern TimestampTz bgjob_pool_end_stubborn(TimestampTz now);
 extern void bgjob_pool_drain(int grace_ms);

@@ -207,21 +207,14 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 	return true;
 }
 
-/*
- * bgjob_recover_lost looks after the job that a worker was at when it left;
- * its slot still names the job, so nobody else is at it. A worker that was
- * told to leave is nobody's fault; one that left by itself was made to by the
- * job. Frees nothing.
- */
-void
-bgjob_recover_lost(BgjobSlot *slot)
+/* Looks after the job that a worker was at when it left. */
+static void
+recover_job(BgjobSlot *slot)
 {
 	BgjobRel *jobs;
 	BgjobJob job;
 	bool waits = false;
 
-	if (slot->job == 0)
-		return;
 	bgjob_begin();
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	if (bgjob_job_read(jobs, slot->job, &job) && job.pos == slot->pos &&
@@ -245,6 +238,23 @@ bgjob_recover_lost(BgjobSlot *slot)
 	SpinLockRelease(&slot->mutex);
 	if (waits)
 		bgjob_announce(job.run_as, job.queue, job.priority, job.pos);
+}
+
+/*
+ * bgjob_recover_lost looks after the job that a worker was at when it left;
+ * its slot still names the job, so nobody else is at it. A worker that was
+ * told to leave is nobody's fault; one that left by itself was made to by the
+ * job. Frees nothing.
+ */
+void
+bgjob_recover_lost(BgjobSlot *slot)
+{
+	BgjobRest rest;
+
+	if (slot->job != 0)
+		recover_job(slot);
+	if (bgjob_slot_batch_end(slot, true, &rest)) /* the others of its group, begun or not */
+		bgjob_announce_rest(&rest, false);
 }
 
 /*

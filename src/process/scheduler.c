@@ -45,6 +45,7 @@
 #include "tcop/tcopprot.h"
 #include "store/count.h"
 #include "store/queue.h"
+#include "store/queueconf.h"
 #include "store/relation.h"
 #include "store/retention.h"
 #include "store/schedule.h"
@@ -134,6 +135,7 @@ static void
 rescan(void)
 {
 	bgjob_begin();
+	bgjob_queueconf_load();
 	bgjob_lanes_rescan(MyDatabaseId);
 	bgjob_queue_discover();
 	bgjob_commit();
@@ -334,7 +336,10 @@ end_service(void)
 	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 	bgjob_pool_drain(entry->blocked_by != 0 || gone ? 0 : bgjob_shutdown_timeout);
 	if (gone || unwanted)
+	{
 		bgjob_lanes_forget(MyDatabaseId, InvalidOid);
+		bgjob_queues_forget(MyDatabaseId);
+	}
 }
 
 /* Does what has to be done, and sleeps until there is more. */
@@ -350,6 +355,7 @@ do_round(void)
 	enqueue_due(now);
 	wake = find_lost(now);
 	look_for_the_absent();
+	bgjob_pool_take_back();
 	wake = Min(wake, bgjob_pool_balance(now));
 	wake = Min(wake, bgjob_pool_end_stubborn(GetCurrentTimestamp()));
 	remove_expired(now);

@@ -17,6 +17,16 @@
  * what somebody has asked for meanwhile (delete, requeue, interrupt), else a
  * retry or the failure.
  *
+ * A GROUP of jobs of one queue (bgjob_queue(group_size => …)) is performed in
+ * one transaction, each job in a subtransaction: one commit, and one flush, for
+ * all of them. What a job does to the session is undone before the next. A job
+ * that fails is recorded in the same transaction, which goes on. What cannot be
+ * undone (a failure at commit, the end of the worker) aborts the transaction of
+ * all; none of them has happened then, and each is performed by itself. A group
+ * ends early if it takes too long, so that a slow job holds up no others, or
+ * if many of its subtransactions have written: more than 64 are a burden to
+ * every snapshot in the server.
+ *
  * The job runs as the role that the worker is connected as, and so does all
  * of this: the bookkeeping below SQL needs no rights (store/relation.c), and
  * nothing here is looked up along a search_path.
@@ -58,6 +68,12 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+/* A group that lasts longer ends with the job that it is at, in milliseconds. */
+#define GROUP_LASTS 300
+
+/* So many jobs of a group may have written something. */
+#define GROUP_WRITERS 60
+
 static struct
 {
 	BgjobJob job;
@@ -67,8 +83,17 @@ static struct
 	bool give_back; /* announce the job once the slot no longer names it */
 } attempt;
 
-static MemoryContext attempt_context = NULL;
+static struct
+{
+	bool begun;   /* the running transaction is that of a group */
+	bool is_over; /* no other job may follow in it */
+	int writers;  /* jobs that have written something */
+} group;
+
+static MemoryContext attempt_context = NULL; /* of a transaction, group or not */
+static MemoryContext job_context = NULL;     /* of a job, within that */
 static TimeoutId job_timeout;
+static TimeoutId group_timeout;
 static volatile sig_atomic_t timed_out = false;
 
 /* The attempt has taken too long: cancel it. A timeout handler. */
@@ -88,7 +113,9 @@ bgjob_attempt_init(void)
 {
 	attempt_context =
 		AllocSetContextCreate(TopMemoryContext, "bgjob attempt", ALLOCSET_DEFAULT_SIZES);
+	job_context = AllocSetContextCreate(TopMemoryContext, "bgjob job", ALLOCSET_DEFAULT_SIZES);
 	job_timeout = RegisterTimeout(USER_TIMEOUT, on_job_timeout);
+	group_timeout = RegisterTimeout(USER_TIMEOUT, bgjob_slot_batch_slow);
 }
 
 /* bgjob_attempt_job returns the job that this process is performing, NULL if it is at none. */
@@ -110,7 +137,7 @@ start_transaction(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	MemoryContextSwitchTo(attempt_context);
+	MemoryContextSwitchTo(job_context);
 }
 
 /* ---- limits in time ---- */
@@ -193,25 +220,23 @@ report_activity(void)
 
 	snprintf(activity, sizeof(activity), "job " INT64_FORMAT ": %s", attempt.job.id,
 			 attempt.job.func != NULL ? attempt.job.func : attempt.job.job);
-	debug_query_string = MemoryContextStrdup(attempt_context, activity);
+	debug_query_string = MemoryContextStrdup(job_context, activity);
 	pgstat_report_activity(STATE_RUNNING, activity);
 }
 
 /* Records the success; in the job's own transaction. */
 static void
-record_success(const Jsonb *result)
+record_success(BgjobRel *jobs, const Jsonb *result)
 {
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .started_at = attempt.started_at,
 							   .worker_pid = MyProcPid,
 							   .result = result};
-	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 
 	if (attempt.committed && !bgjob_job_read(jobs, attempt.job.id, &attempt.job))
 		elog(ERROR, "job " INT64_FORMAT " has gone", attempt.job.id);
 	bgjob_job_apply(&attempt.job, BGJOB_EV_SUCCEED, &what);
 	bgjob_job_save(jobs, &attempt.job);
-	bgjob_rel_close(jobs);
 }
 
 /*
@@ -229,18 +254,32 @@ complete(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/* Says to all whom it concerns what this worker is at from now on. */
+static void
+begin_attempt(void)
+{
+	attempt.started_at = bgjob_now();
+	bgjob_slot_start_clock(attempt.started_at);
+	bgjob_inflight_begin(MyDatabaseId, attempt.job.id, attempt.job.pos, attempt.started_at);
+	report_activity();
+}
+
+static void
+check_request(void)
+{
+	if (!bgjob_slot_finish())
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling job on request")));
+}
+
 /* Performs the claimed job and records its success; the caller commits. */
 static void
 perform(void)
 {
 	ErrorContextCallback context = {.callback = add_context};
+	BgjobRel *jobs;
 	Jsonb *result;
 
-	attempt.started_at = bgjob_now();
-	bgjob_slot_start_clock(attempt.started_at);
-	bgjob_inflight_begin(MyDatabaseId, attempt.job.id, attempt.job.pos, attempt.started_at);
-	report_activity();
-
+	begin_attempt();
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 	if (needs_committed_claim())
@@ -250,12 +289,13 @@ perform(void)
 	result = run_job();
 	complete();
 	stop_clocks();
-	MemoryContextSwitchTo(attempt_context);
+	MemoryContextSwitchTo(job_context);
 	error_context_stack = context.previous;
 
-	if (!bgjob_slot_finish())
-		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling job on request")));
-	record_success(result);
+	check_request();
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	record_success(jobs, result);
+	bgjob_rel_close(jobs);
 }
 
 /* ---- when it went wrong ---- */
@@ -274,7 +314,7 @@ recover(void)
 	HOLD_INTERRUPTS();
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
-	MemoryContextSwitchTo(attempt_context);
+	MemoryContextSwitchTo(job_context);
 	error = CopyErrorData();
 	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE)
 		EmitErrorReport();
@@ -283,7 +323,7 @@ recover(void)
 	bgjob_session_release_slot();
 	jit_reset_after_error();
 	FlushErrorState();
-	MemoryContextSwitchTo(attempt_context);
+	MemoryContextSwitchTo(job_context);
 	RESUME_INTERRUPTS();
 	if (timed_out && attempt.claimed && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		bgjob_outcome_timed_out(&attempt.job, error);
@@ -303,30 +343,49 @@ reclaim(BgjobRel *jobs, bool leave_in_queue)
 		   job->state == (attempt.committed ? BGJOB_PROCESSING : BGJOB_ENQUEUED);
 }
 
+/* Takes what has been asked for, after which nothing more can be, and what there is to say. */
+static BgjobRequest
+give_up(BgjobCircumstances *what)
+{
+	BgjobRequest request;
+
+	memset(what, 0, sizeof(*what));
+	request = bgjob_slot_give_up(&what->run_at);
+	QueryCancelPending = false; /* was meant for the attempt that has failed */
+	what->at = bgjob_now();
+	what->started_at = attempt.started_at != 0 ? attempt.started_at : what->at;
+	what->worker_pid = MyProcPid;
+	return request;
+}
+
+/* Has happen what was asked for, else what follows from the error. */
+static void
+settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error, BgjobCircumstances *what)
+{
+	BgjobEvent event;
+
+	if (!bgjob_outcome_requested(request, &event, what))
+		event = bgjob_outcome_of_error(&attempt.job, error, what);
+	bgjob_job_apply(&attempt.job, event, what);
+	bgjob_job_save(jobs, &attempt.job);
+}
+
 /* Records what became of the job after an error; in a transaction of its own. */
 static void
 record_failure(ErrorData *error)
 {
-	BgjobCircumstances what = {
-		.at = bgjob_now(), .started_at = attempt.started_at, .worker_pid = MyProcPid};
-	BgjobRequest request = bgjob_slot_give_up(&what.run_at);
-	BgjobEvent event;
+	BgjobCircumstances what;
+	BgjobRequest request = give_up(&what);
 	BgjobRel *jobs;
 
-	QueryCancelPending = false; /* was meant for the attempt that has failed */
-	if (what.started_at == 0)
-		what.started_at = what.at;
 	what.in_queue = request == BGJOB_REQUEST_INTERRUPT && !attempt.committed;
 	start_transaction();
 	XactReadOnly = false; /* whatever default_transaction_read_only says */
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	if (reclaim(jobs, what.in_queue))
 	{
-		if (!bgjob_outcome_requested(request, &event, &what))
-			event = bgjob_outcome_of_error(&attempt.job, error, &what);
-		bgjob_job_apply(&attempt.job, event, &what);
-		bgjob_job_save(jobs, &attempt.job);
-		attempt.give_back = event == BGJOB_EV_INTERRUPT;
+		settle(jobs, request, error, &what);
+		attempt.give_back = request == BGJOB_REQUEST_INTERRUPT;
 	}
 	else
 		ereport(LOG, (errmsg("job " INT64_FORMAT " was changed while its failure was recorded",
@@ -362,65 +421,224 @@ record_failure_safely(ErrorData *error)
 	}
 }
 
+/* ---- groups ---- */
+
+/* Whether a job may be performed in one transaction with others. */
+static bool
+fits(const BgjobJob *job)
+{
+	if (job->kind == BGJOB_KIND_FUNCTION)
+		return !bgjob_function_is_procedure(bgjob_function_find(job->func));
+	return job->kind == BGJOB_KIND_SQL && bgjob_command_is_plain(job->job);
+}
+
+/* Undoes what the job has done, and returns its error. */
+static ErrorData *
+recover_subtransaction(ResourceOwner owner)
+{
+	ErrorData *error;
+
+	HOLD_INTERRUPTS();
+	stop_clocks();
+	QueryCancelPending = false;
+	MemoryContextSwitchTo(job_context);
+	error = CopyErrorData();
+	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE)
+		EmitErrorReport();
+	FlushErrorState();
+	RollbackAndReleaseCurrentSubTransaction();
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(job_context);
+	jit_reset_after_error();
+	bgjob_session_release_slot();
+	RESUME_INTERRUPTS();
+	if (timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		bgjob_outcome_timed_out(&attempt.job, error);
+	return error;
+}
+
+/* Runs the job in a subtransaction. Returns its error, NULL if it had none; then it cannot be undone alone. */
+static ErrorData *
+run_in_subtransaction(Jsonb **result)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorContextCallback context = {.callback = add_context};
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(job_context);
+	PG_TRY();
+	{
+		context.previous = error_context_stack;
+		error_context_stack = &context;
+		apply_settings();
+		start_clocks();
+		*result = run_job();
+		MemoryContextSwitchTo(job_context);
+		CHECK_FOR_INTERRUPTS();
+		check_request();
+		if (TransactionIdIsValid(GetCurrentTransactionIdIfAny()))
+			group.writers++;
+		ReleaseCurrentSubTransaction();
+		error_context_stack = context.previous;
+	}
+	PG_CATCH();
+	{
+		error = recover_subtransaction(owner);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(job_context);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+/* Performs the claimed job as one of a group, and leaves the session as the job found it. */
+static void
+perform_in_group(BgjobRel *jobs)
+{
+	int settings = NewGUCNestLevel();
+	ErrorData *error;
+	Jsonb *result = NULL;
+
+	SetCurrentStatementStartTimestamp();
+	begin_attempt();
+	error = run_in_subtransaction(&result);
+	if (error == NULL)
+	{
+		complete();
+		stop_clocks();
+		record_success(jobs, result);
+	}
+	else
+	{
+		BgjobCircumstances what;
+		BgjobRequest request = give_up(&what);
+
+		settle(jobs, request, error, &what);
+		if (request != BGJOB_REQUEST_NONE)
+			group.is_over = true; /* somebody counts on it: commit it */
+	}
+	AtEOXact_GUC(false, settings);
+	if (!bgjob_session_clean_between())
+		group.is_over = true;
+	bgjob_inflight_end();
+	bgjob_slot_end(true);
+	memset(&attempt, 0, sizeof(attempt));
+}
+
+/* Performs the claimed job and those that come with it. The caller commits. */
+static void
+perform_group(BgjobRel *jobs)
+{
+	group.begun = true;
+	enable_timeout_after(group_timeout, GROUP_LASTS);
+	do
+	{
+		perform_in_group(jobs);
+		MemoryContextReset(job_context);
+		MemoryContextSwitchTo(job_context);
+		if (group.is_over || group.writers >= GROUP_WRITERS || bgjob_my_slot->batch_slow ||
+			bgjob_my_slot->retire || bgjob_my_slot->term)
+			break;
+		attempt.claimed = bgjob_queue_claim_next(jobs, &attempt.job, fits);
+		if (attempt.claimed)
+			RESUME_INTERRUPTS(); /* held by the claim */
+	} while (attempt.claimed);
+	disable_timeout(group_timeout, false);
+}
+
+/* Gives back what has been taken, but not performed; all of it, if the group has failed. */
+static void
+end_group(bool failed)
+{
+	BgjobRest rest;
+
+	if (bgjob_slot_batch_end(bgjob_my_slot, failed, &rest))
+		bgjob_announce_rest(&rest, failed);
+}
+
+/* ---- the attempt ---- */
+
 /* The worker is at nothing any more: says so, and cleans up behind the job. */
 static void
-end_attempt(void)
+end_attempt(bool performed)
 {
-	bool performed = attempt.claimed;
-
 	MemoryContextSwitchTo(attempt_context);
 	attempt.claimed = false;
 	bgjob_inflight_end();
-	bgjob_slot_end(performed);
+	bgjob_slot_end(performed && !group.begun);
 	QueryCancelPending = false; /* was meant for the job that has just ended */
 	debug_query_string = NULL;
-	if (!performed)
-		return;
-	bgjob_session_clean();
+	if (performed)
+		bgjob_session_clean();
 	if (attempt.give_back)
 		bgjob_announce(attempt.job.run_as, attempt.job.queue, attempt.job.priority,
 					   attempt.job.pos);
 }
 
+/* Claims what there is next and performs it, in one transaction. False if there was nothing. */
+static bool
+claim_and_perform(void)
+{
+	BgjobRel *jobs;
+	bool may_group;
+	bool claimed;
+
+	bgjob_session_clean_in_transaction();
+	MemoryContextSwitchTo(attempt_context);
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	MemoryContextSwitchTo(job_context);
+	attempt.claimed = claimed = bgjob_queue_claim(jobs, &attempt.job, &may_group);
+	if (claimed)
+		RESUME_INTERRUPTS(); /* held by the claim */
+
+	/* In a snapshot older than itself a job would miss what others have done. */
+	if (claimed && may_group && fits(&attempt.job) && !IsolationUsesXactSnapshot())
+	{
+		perform_group(jobs);
+		bgjob_rel_close(jobs);
+	}
+	else
+	{
+		bgjob_rel_close(jobs);
+		if (claimed)
+			perform();
+	}
+	CommitTransactionCommand();
+	return claimed;
+}
+
 /*
- * bgjob_attempt_next claims the next job for this worker and performs it.
- * Returns false if there was none. Never throws because of the job; leaves no
- * transaction behind.
+ * bgjob_attempt_next claims the next job, or group of jobs, for this worker and
+ * performs it. Returns false if there was none. Never throws because of the job;
+ * leaves no transaction behind.
  */
 bool
 bgjob_attempt_next(void)
 {
 	ErrorData *volatile error = NULL;
-	bool performed;
+	volatile bool performed = false;
 
 	memset(&attempt, 0, sizeof(attempt));
+	memset(&group, 0, sizeof(group));
 	MemoryContextReset(attempt_context);
+	MemoryContextReset(job_context);
 	start_transaction();
 	PG_TRY();
 	{
-		BgjobRel *jobs;
-
-		bgjob_session_clean_in_transaction();
-		jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-		attempt.claimed = bgjob_queue_claim(jobs, &attempt.job);
-		bgjob_rel_close(jobs);
-		if (attempt.claimed)
-		{
-			RESUME_INTERRUPTS(); /* held by the claim */
-			perform();
-		}
-		CommitTransactionCommand();
+		performed = claim_and_perform();
 	}
 	PG_CATCH();
 	{
 		error = recover();
+		performed = attempt.claimed || group.begun;
 	}
 	PG_END_TRY();
 
-	performed = attempt.claimed;
-	if (attempt.claimed && error != NULL)
+	if (attempt.claimed && error != NULL && !group.begun)
 		record_failure_safely(error);
-	end_attempt();
+	end_attempt(performed);
+	end_group(error != NULL);
 	if (error != NULL && !performed)
 	{
 		/* The claim itself failed. What was popped must be found again; and do not spin. */

@@ -53,7 +53,7 @@ CREATE TABLE bgjob.job (
     tags text[],
     parameters jsonb,
     CONSTRAINT job_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.1);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
 
 -- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
 CREATE TABLE bgjob.queue (
@@ -62,6 +62,7 @@ CREATE TABLE bgjob.queue (
     priority smallint NOT NULL,
     pos bigint NOT NULL,
     job bigint NOT NULL,
+    job_tid tid NOT NULL,               -- where its row was then: a hint
     CONSTRAINT queue_pkey PRIMARY KEY (role, queue, priority, pos)
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_cost_delay = 0);
 
@@ -114,6 +115,16 @@ CREATE TABLE bgjob.total (
     jobs bigint NOT NULL
 );
 
+-- What administrators have configured of queues. One that is not here has the defaults.
+CREATE TABLE bgjob.queue_conf (
+    queue text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,            -- grows with every change, of any queue
+    paused boolean NOT NULL,
+    group_size integer NOT NULL,
+    retention interval,
+    CONSTRAINT queue_conf_pkey PRIMARY KEY (queue)
+);
+
 -- The database that these tables belong to. In a copy of it (CREATE DATABASE ... TEMPLATE) nothing runs until bgjob_adopt().
 CREATE TABLE bgjob.installation (
     database oid NOT NULL
@@ -128,3 +139,4 @@ SELECT pg_catalog.pg_extension_config_dump('bgjob.job', 'WHERE EXISTS (SELECT FR
 SELECT pg_catalog.pg_extension_config_dump('bgjob.state', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.settings', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.total', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.queue_conf', '');

@@ -60,6 +60,23 @@ CREATE FUNCTION @extschema@.bgjob_adopt()
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_adopt IS 'has the waiting jobs of a restored or copied database performed here; returns their number';
 
+CREATE FUNCTION @extschema@.bgjob_queue(
+    name text, max_running integer DEFAULT NULL, group_size integer DEFAULT NULL, paused boolean DEFAULT NULL, retention interval DEFAULT NULL)
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_queue IS 'configures a queue: jobs per transaction, pausing, how long finished jobs are kept';
+
+CREATE FUNCTION @extschema@.bgjob_queue_pause(name text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_queue_pause IS 'starts no more jobs of a queue; false if it was paused already';
+
+CREATE FUNCTION @extschema@.bgjob_queue_resume(name text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_queue_resume IS 'starts jobs of a queue again; false if it was not paused';
+
+CREATE FUNCTION @extschema@.bgjob_queue_remove(name text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_queue_remove IS 'removes what is configured of a queue, not its jobs; false if nothing was';
+
 -- What the views need; in schema bgjob, which every reader of the views calls through them: they show nobody more than the views do.
 
 CREATE FUNCTION bgjob.may_see(role regrole)

@@ -35,13 +35,14 @@ SELECT j.id,
        j.parameters,
        coalesce(s.settings, '{}') || coalesce(j.custom_settings, '{}') AS settings,
        j.timeout,
-       CASE WHEN j.state = 'f' AND current_setting('bgjob.retention_failed') <> '-1'
-            THEN j.finished_at + coalesce(j.retention, current_setting('bgjob.retention_failed')::interval)
-            WHEN j.state IN ('k', 'd') AND current_setting('bgjob.retention') <> '-1'
-            THEN j.finished_at + coalesce(j.retention, current_setting('bgjob.retention')::interval) END AS expires_at
+       CASE WHEN j.state = 'f' THEN j.finished_at + nullif(current_setting('bgjob.retention_failed'), '-1')::interval
+            WHEN j.state IN ('k', 'd')
+            THEN j.finished_at + coalesce(j.retention, c.retention, nullif(current_setting('bgjob.retention'), '-1')::interval)
+            END AS expires_at
 FROM bgjob.job j
 LEFT JOIN bgjob.worker_slots() w ON w.job = j.id
 LEFT JOIN bgjob.settings s ON s.id = j.settings_id
+LEFT JOIN bgjob.queue_conf c ON c.queue = j.queue
 WHERE bgjob.may_see(j.run_as);
 COMMENT ON VIEW bgjob.jobs IS 'jobs, and where they stand';
 
@@ -102,21 +103,21 @@ WITH ready AS (
     WHERE bgjob.may_see(l.role) GROUP BY 1
 ), names AS (
     SELECT queue FROM ready UNION SELECT queue FROM claimed UNION SELECT queue FROM scheduled UNION SELECT queue FROM failed
-    UNION SELECT 'default'
+    UNION SELECT c.queue::text FROM bgjob.queue_conf c UNION SELECT 'default'
 )
 SELECT n.queue,
-       false AS paused,
+       coalesce(c.paused, false) AS paused,
        coalesce(ready.jobs - ready.running, 0) AS enqueued,
        coalesce(ready.running, 0) + coalesce(claimed.jobs, 0) AS processing,
        coalesce(scheduled.jobs, 0) AS scheduled,
        coalesce(failed.jobs, 0) AS failed,
        oldest.at AS oldest_enqueued_at,
        NULL::integer AS max_running,
-       NULL::integer AS group_size
+       coalesce(c.group_size, 1) AS group_size
 FROM names n
 LEFT JOIN ready USING (queue) LEFT JOIN claimed USING (queue) LEFT JOIN scheduled USING (queue)
-LEFT JOIN failed USING (queue) LEFT JOIN oldest USING (queue);
-COMMENT ON VIEW bgjob.queues IS 'queues that have jobs, and how many';
+LEFT JOIN failed USING (queue) LEFT JOIN oldest USING (queue) LEFT JOIN bgjob.queue_conf c ON c.queue = n.queue;
+COMMENT ON VIEW bgjob.queues IS 'queues that have jobs or have been configured, and how many jobs are in them';
 
 CREATE VIEW bgjob.servers WITH (security_barrier) AS
 SELECT 'default'::text AS name,

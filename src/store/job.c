@@ -36,7 +36,6 @@
 #include "store/schedule.h"
 #include "store/sidetables.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -86,24 +85,14 @@ get_text(const BgjobJob *job, BgjobColumn column)
 										  : TextDatumGetCString(bgjob_job_datum(job, column));
 }
 
-/* Copies what is passed by reference out of the slot's buffer and decodes the often used columns. */
+/* Copies the row out of the slot's buffer and decodes the often used columns. */
 static void
 decode(BgjobJob *job, TupleTableSlot *slot)
 {
-	TupleDesc desc = slot->tts_tupleDescriptor;
-
-	slot_getallattrs(slot);
-	for (int i = 0; i < BGJOB_NCOLUMNS; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-
-		job->nulls[i] = slot->tts_isnull[i];
-		job->values[i] = slot->tts_values[i];
-		if (!attribute->attbyval && !job->nulls[i])
-			job->values[i] =
-				datumCopy(slot->tts_values[i], attribute->attbyval, attribute->attlen);
-	}
+	heap_deform_tuple(ExecCopySlotHeapTuple(slot), slot->tts_tupleDescriptor, job->values,
+					  job->nulls);
 	job->tid = slot->tts_tid;
+	job->to_queue = false;
 	job->id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_ID));
 	job->pos = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POS));
 	job->state = bgjob_state_by_letter(DatumGetChar(bgjob_job_datum(job, BGJOB_C_STATE)));
@@ -142,6 +131,23 @@ bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job)
 		bgjob_job_load(rel, job);
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * bgjob_job_read_at reads the job that is at a tid as it is at this moment.
+ * False if it is not there, because it has been updated for example.
+ */
+bool
+bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job)
+{
+	bool isnull;
+	bool found = bgjob_rel_fetch(rel, tid, SnapshotSelf) &&
+				 DatumGetInt64(slot_getattr(rel->slot, BGJOB_C_ID, &isnull)) == id;
+
+	if (found)
+		decode(job, rel->slot);
+	ExecClearTuple(rel->slot);
 	return found;
 }
 
@@ -298,8 +304,7 @@ enter_enqueued(BgjobJob *job, const BgjobCircumstances *what, bool keep_place)
 		job->pos = bgjob_next_id();
 		bgjob_job_set(job, BGJOB_C_POS, Int64GetDatum(job->pos));
 	}
-	if (!what->in_queue)
-		bgjob_queue_insert(job->run_as, job->queue, job->priority, job->pos, job->id);
+	job->to_queue = !what->in_queue;
 }
 
 static void
@@ -400,7 +405,7 @@ bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 	{
 		case BGJOB_EV_ENQUEUE:
 			enter_waiting(job, what);
-			bgjob_queue_insert(job->run_as, job->queue, job->priority, job->pos, job->id);
+			job->to_queue = true;
 			break;
 		case BGJOB_EV_SCHEDULE:
 			enter_scheduled(job, what);
@@ -446,7 +451,10 @@ bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 	bgjob_change_count(from, to, was_retry, to == BGJOB_SCHEDULED && job->retries > 0);
 }
 
-/* bgjob_job_save writes a job's row: inserts a new one, updates one that was read. */
+/*
+ * bgjob_job_save writes a job's row: inserts a new one, updates one that was
+ * read. The row in the queue comes after it, since it says where the job is.
+ */
 void
 bgjob_job_save(BgjobRel *rel, BgjobJob *job)
 {
@@ -454,4 +462,8 @@ bgjob_job_save(BgjobRel *rel, BgjobJob *job)
 		bgjob_rel_update(rel, &job->tid, job->values, job->nulls);
 	else
 		bgjob_rel_insert(rel, job->values, job->nulls);
+	job->tid = rel->tid;
+	if (job->to_queue)
+		bgjob_queue_insert(job);
+	job->to_queue = false;
 }

@@ -6,7 +6,8 @@
  * bgjob_job_apply() is the only place where a job's state changes. It asks
  * the table of transitions (rules/state.h), keeps the side tables (queue,
  * schedule, failure, claim) and the history in step, and notes what others
- * are to be told at commit. bgjob_job_save() then writes the row.
+ * are to be told at commit. bgjob_job_save() then writes the row, and puts it
+ * into the queue where that has been decided.
  *
  * Who may apply what: the row in the queue or in the schedule is the lock.
  * Whoever has deleted it in the running transaction (bgjob_queue_*,
@@ -86,6 +87,7 @@ typedef struct BgjobJob
 	Datum values[BGJOB_NCOLUMNS];
 	bool nulls[BGJOB_NCOLUMNS];
 	ItemPointerData tid; /* invalid: not yet inserted */
+	bool to_queue;       /* bgjob_job_save is to put it into the queue */
 
 	/* decoded, kept in step by bgjob_job_apply */
 	int64 id;
@@ -118,6 +120,7 @@ typedef struct BgjobCircumstances
 } BgjobCircumstances;
 
 extern bool bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job);
+extern bool bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job);
 extern bool bgjob_job_lock(BgjobRel *rel, BgjobJob *job);
 extern void bgjob_job_load(BgjobRel *rel, BgjobJob *job);
 extern void bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what);

@@ -57,21 +57,23 @@ enum
 	Q_QUEUE,
 	Q_PRIORITY,
 	Q_POS,
-	Q_JOB
+	Q_JOB,
+	Q_TID
 };
 
-/* bgjob_queue_insert puts a job into the queue. */
+/* bgjob_queue_insert puts a job, whose row has been written, into the queue. */
 void
-bgjob_queue_insert(Oid role, const char *queue, int priority, int64 pos, int64 job)
+bgjob_queue_insert(const BgjobJob *job)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
-	Datum values[] = {ObjectIdGetDatum(role), CStringGetTextDatum(queue),
-					  Int16GetDatum(priority), Int64GetDatum(pos), Int64GetDatum(job)};
+	Datum values[] = {ObjectIdGetDatum(job->run_as), CStringGetTextDatum(job->queue),
+					  Int16GetDatum(job->priority),  Int64GetDatum(job->pos),
+					  Int64GetDatum(job->id),        PointerGetDatum(&job->tid)};
 	bool nulls[lengthof(values)] = {false};
 
 	bgjob_rel_insert(rel, values, nulls);
 	bgjob_rel_close(rel);
-	bgjob_change_ready(role, queue, priority, pos);
+	bgjob_change_ready(job->run_as, job->queue, job->priority, job->pos);
 }
 
 /* Keys for a lane: the first three columns are equal, and pos compares as said. */
@@ -112,25 +114,36 @@ bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, Transacti
 static bool
 is_in_flight(int64 pos, const int64 *positions, int n)
 {
-	for (int i = 0; i < n; i++)
-		if (positions[i] == pos)
+	int low = 0;
+
+	while (low < n)
+	{
+		int middle = (low + n) / 2;
+
+		if (positions[middle] == pos)
 			return true;
+		if (positions[middle] < pos)
+			low = middle + 1;
+		else
+			n = middle;
+	}
 	return false;
 }
 
 /*
- * Looks along a lane from place "start" and collects what is ready. The order
- * of the two first steps matters: the snapshot is older than the list of what
- * is in flight, so a row that is visible and not in that list may be stale
- * (its deletion committed in between), but never in somebody's hands.
+ * Looks along a lane from place "start" and collects what is ready, at most
+ * "max" items. The order of the two first steps matters: the snapshot is older
+ * than the list of what is in flight, so a row that is visible and not in that
+ * list may be stale (its deletion committed in between), but never in
+ * somebody's hands.
  */
 static int
 look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobLaneItem *items,
-	 int64 *next, bool *more)
+	 int max, int64 *next, bool *more)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	int64 *in_flight = palloc(bgjob_registry->nslots * sizeof(int64));
-	int nin_flight = bgjob_slots_in_flight(key->database, in_flight, bgjob_registry->nslots);
+	int nin_flight;
+	int64 *in_flight = bgjob_slots_in_flight(key->database, &nin_flight);
 	ScanKeyData keys[4];
 	IndexScanDesc scan = bgjob_index_beginscan(rel->rel, index, snapshot, lengthof(keys));
 	int nitems = 0;
@@ -156,7 +169,7 @@ look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobL
 			items[nitems].tid = rel->slot->tts_tid;
 			nitems++;
 		}
-		*more = nitems == BGJOB_LANE_AHEAD || ++visited == LOOK_AT_MOST;
+		*more = nitems == max || ++visited == LOOK_AT_MOST;
 	}
 	ExecClearTuple(rel->slot);
 	index_endscan(scan);
@@ -165,15 +178,30 @@ look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobL
 	return nitems;
 }
 
-/* Fills a lane that has nothing at hand from the queue. */
+/* Adds items to this worker's batch. */
 static void
-refill(BgjobRel *rel, const BgjobLaneKey *key)
+add_to_batch(const BgjobLaneItem *items, int n)
 {
-	BgjobLaneItem items[BGJOB_LANE_AHEAD];
+	int64 positions[BGJOB_GROUP_MAX];
+
+	for (int i = 0; i < n; i++)
+		positions[i] = items[i].pos;
+	bgjob_slot_batch_add(positions, n);
+}
+
+/*
+ * Fills a lane that has nothing at hand from the queue. The first "wanted" of
+ * what is found are for this worker's batch: they go into "items", which must
+ * have room for BGJOB_LANE_AHEAD more; how many they are.
+ */
+static int
+refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
+{
 	Relation index =
 		index_open(get_relname_relid(QUEUE_INDEX, bgjob_schema_oid(false)), AccessShareLock);
 	int64 start;
 	BgjobLane *lane = bgjob_lane_scan_begin(key, &start);
+	volatile int mine = 0;
 
 	if (lane != NULL)
 	{
@@ -181,9 +209,13 @@ refill(BgjobRel *rel, const BgjobLaneKey *key)
 		{
 			int64 next;
 			bool more;
-			int nitems = look(rel, index, key, start, items, &next, &more);
+			int nitems =
+				look(rel, index, key, start, items, wanted + BGJOB_LANE_AHEAD, &next, &more);
 
-			bgjob_lane_scan_end(lane, items, nitems, next, more);
+			mine = Min(nitems, wanted);
+			if (mine > 0) /* before anybody else can look */
+				add_to_batch(items, mine);
+			bgjob_lane_scan_end(lane, items + mine, nitems - mine, next, more);
 		}
 		PG_CATCH();
 		{
@@ -193,35 +225,124 @@ refill(BgjobRel *rel, const BgjobLaneKey *key)
 		PG_END_TRY();
 	}
 	index_close(index, AccessShareLock);
+	return mine;
 }
 
-/* Deletes the row of an item, if it is still that item's row and nobody else is at it. */
+/*
+ * Reads an item's row of the queue, if it is still that: *tid is where the job
+ * was when the row was written. With no snapshot but the present: whoever
+ * deletes the row has the last word.
+ */
 static bool
-claim_row(BgjobRel *rel, BgjobLaneItem *item, const BgjobLaneKey *key)
+read_row(BgjobRel *rel, const BgjobLaneItem *item, const BgjobLaneKey *key,
+		 ItemPointerData *tid)
 {
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	bool claimed = false;
+	ItemPointerData at = item->tid;
+	Datum *values;
+	text *queue;
+	bool found;
 
-	if (bgjob_rel_fetch(rel, &item->tid, snapshot))
+	if (!bgjob_rel_fetch(rel, &at, SnapshotSelf))
+		return false;
+	slot_getallattrs(rel->slot);
+	values = rel->slot->tts_values;
+	queue = DatumGetTextPP(values[Q_QUEUE - 1]);
+	found = DatumGetInt64(values[Q_POS - 1]) == item->pos &&
+			DatumGetInt64(values[Q_JOB - 1]) == item->job &&
+			DatumGetObjectId(values[Q_ROLE - 1]) == key->role &&
+			VARSIZE_ANY_EXHDR(queue) == strlen(key->queue) &&
+			memcmp(VARDATA_ANY(queue), key->queue, VARSIZE_ANY_EXHDR(queue)) == 0;
+	*tid = *(ItemPointer) DatumGetPointer(values[Q_TID - 1]);
+	ExecClearTuple(rel->slot);
+	return found;
+}
+
+/* What this worker has taken. In a group, the number of an item is its number in the slot's batch. */
+static BgjobLaneItem taken[BGJOB_GROUP_MAX + BGJOB_LANE_AHEAD];
+static BgjobTaking taking;
+
+typedef enum Claimed
+{
+	CLAIMED,
+	NOT_CLAIMED, /* somebody else was faster */
+	DOES_NOT_FIT /* it cannot be in this group */
+} Claimed;
+
+/*
+ * Claims the job of one item: reads it, and deletes its row from the queue. The
+ * row of the job is found where it was when it was enqueued, as a rule; by its
+ * key, where VACUUM FULL has moved it or it has been through a retry.
+ */
+static Claimed
+claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *job,
+		   BgjobFits fits)
+{
+	const BgjobLaneKey *key = &taking.key;
+	ItemPointerData at = item->tid;
+	ItemPointerData tid;
+	bool in_place = read_row(rel, item, key, &tid);
+
+	if ((!in_place || !bgjob_job_read_at(jobs, &tid, item->job, job)) &&
+		!bgjob_job_read(jobs, item->job, job))
+		return NOT_CLAIMED;
+	if (fits != NULL && !fits(job))
+		return DOES_NOT_FIT;
+	if (!(in_place && bgjob_rel_delete(rel, &at, NULL)) &&
+		bgjob_queue_take(key->role, key->queue, key->priority, item->pos, NULL) != BGJOB_TAKEN)
+		return NOT_CLAIMED;
+	/* A row that stands for nothing (somebody wrote it by hand) goes unperformed. */
+	return job->state == BGJOB_ENQUEUED && job->pos == item->pos ? CLAIMED : NOT_CLAIMED;
+}
+
+/*
+ * Claims the next job of what has been taken; false if there is none. Its slot
+ * names the job and interrupts are held, if it is true.
+ */
+static bool
+claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
+{
+	int next;
+
+	for (;;)
 	{
-		Datum *values = rel->slot->tts_values;
-		text *queue;
+		Claimed claimed;
 
-		slot_getallattrs(rel->slot);
-		queue = DatumGetTextPP(values[Q_QUEUE - 1]);
-		claimed = DatumGetInt64(values[Q_POS - 1]) == item->pos &&
-				  DatumGetInt64(values[Q_JOB - 1]) == item->job &&
-				  DatumGetObjectId(values[Q_ROLE - 1]) == key->role &&
-				  VARSIZE_ANY_EXHDR(queue) == strlen(key->queue) &&
-				  memcmp(VARDATA_ANY(queue), key->queue, VARSIZE_ANY_EXHDR(queue)) == 0;
-		ExecClearTuple(rel->slot);
-		claimed = claimed && bgjob_rel_delete(rel, &item->tid, NULL);
+		CHECK_FOR_INTERRUPTS();
+		HOLD_INTERRUPTS();
+		next = bgjob_slot_batch_next();
+		if (next < 0)
+			break;
+		bgjob_slot_begin(taken[next].job, taken[next].pos);
+		claimed = claim_item(rel, jobs, &taken[next], job, fits);
+		if (claimed == CLAIMED)
+		{
+			bgjob_slot_claimed();
+			return true;
+		}
+		bgjob_slot_end(false);
+		if (claimed == DOES_NOT_FIT)
+		{
+			bgjob_slot_batch_keep();
+			break;
+		}
+		RESUME_INTERRUPTS();
 	}
-	UnregisterSnapshot(snapshot);
+	RESUME_INTERRUPTS();
+	return false;
+}
 
-	/* VACUUM FULL and CLUSTER move rows: then the key finds what the ctid no longer does. */
-	return claimed || bgjob_queue_take(key->role, key->queue, key->priority, item->pos, NULL) ==
-						  BGJOB_TAKEN;
+/*
+ * bgjob_queue_claim_next claims the next job of the group that this worker has
+ * begun, if there is one and it fits in; otherwise as bgjob_queue_claim.
+ */
+bool
+bgjob_queue_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	bool claimed = claim_next(rel, jobs, job, fits);
+
+	bgjob_rel_close(rel);
+	return claimed;
 }
 
 /*
@@ -230,36 +351,43 @@ claim_row(BgjobRel *rel, BgjobLaneItem *item, const BgjobLaneKey *key)
  * *job holds its row of bgjob.job. Interrupts are held then, since from the
  * moment that the slot names the job they may be meant for it: the caller
  * resumes them when it is ready to answer for the job. False if there is
- * nothing to do.
+ * nothing to do. *group: there may be more to perform in the same transaction
+ * (bgjob_queue_claim_next), and the caller must end the slot's batch.
  */
 bool
-bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job)
+bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	bool claimed = false;
 
+	*group = false;
 	while (!claimed)
 	{
-		BgjobLaneItem item;
-		BgjobLaneKey key;
 		BgjobTake take;
 
 		CHECK_FOR_INTERRUPTS();
 		HOLD_INTERRUPTS();
-		take = bgjob_lane_take(&item, &key);
-		if (take != BGJOB_TAKE_ITEM)
+		take = bgjob_lane_take(taken, &taking);
+		if (take != BGJOB_TAKE_ITEMS)
 		{
 			RESUME_INTERRUPTS();
 			if (take == BGJOB_TAKE_NONE)
 				break;
-			refill(rel, &key);
+			(void) refill(rel, &taking.key, taken, 0);
 			continue;
 		}
-		if (item.more) /* one wakes the next, as long as there is work */
-			(void) bgjob_wake_worker(key.database, key.role);
-		/* A row that stands for nothing (somebody wrote it by hand) goes unperformed. */
-		claimed = claim_row(rel, &item, &key) && bgjob_job_read(jobs, item.job, job) &&
-				  job->state == BGJOB_ENQUEUED && job->pos == item.pos;
+		if (taking.more) /* one wakes the next, as long as there is work */
+			(void) bgjob_wake_worker(taking.key.database, taking.key.role);
+		*group = taking.group_size > 1;
+		if (*group)
+		{
+			RESUME_INTERRUPTS(); /* the slot names no job yet */
+			if (taking.n < taking.group_size)
+				(void) refill(rel, &taking.key, taken + taking.n, taking.group_size - taking.n);
+			claimed = claim_next(rel, jobs, job, NULL);
+			continue;
+		}
+		claimed = claim_item(rel, jobs, &taken[0], job, NULL) == CLAIMED;
 		if (claimed)
 			bgjob_slot_claimed();
 		else
@@ -351,7 +479,7 @@ bgjob_queue_look(Oid database)
 
 	while (bgjob_lane_next_unknown(database, &key))
 	{
-		refill(rel, &key);
+		(void) refill(rel, &key, taken, 0);
 		CHECK_FOR_INTERRUPTS();
 	}
 	bgjob_rel_close(rel);
@@ -448,7 +576,7 @@ rebuild_one(BgjobRel *jobs, BgjobRel *queue, int64 id)
 	switch (job.state)
 	{
 		case BGJOB_ENQUEUED:
-			bgjob_queue_insert(job.run_as, job.queue, job.priority, job.pos, job.id);
+			bgjob_queue_insert(&job);
 			return true;
 		case BGJOB_PROCESSING:
 			bgjob_job_apply(&job, BGJOB_EV_INTERRUPT, &what);

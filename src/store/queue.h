@@ -21,10 +21,15 @@ typedef enum BgjobTaken
 	BGJOB_BUSY       /* somebody else is at it */
 } BgjobTaken;
 
-extern void bgjob_queue_insert(Oid role, const char *queue, int priority, int64 pos, int64 job);
+extern void bgjob_queue_insert(const BgjobJob *job);
 extern BgjobTaken
 bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, TransactionId *holder);
-extern bool bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job);
+
+/* Whether a job may be performed in one transaction with others. */
+typedef bool (*BgjobFits)(const BgjobJob *job);
+
+extern bool bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group);
+extern bool bgjob_queue_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits);
 extern void bgjob_queue_discover(void);
 extern void bgjob_queue_look(Oid database);
 extern int64 bgjob_queue_rebuild(void);

@@ -50,6 +50,7 @@ static const char *const table_names[] = {
 	[BGJOB_TABLE_STATE] = "state",
 	[BGJOB_TABLE_SETTINGS] = "settings",
 	[BGJOB_TABLE_TOTAL] = "total",
+	[BGJOB_TABLE_QUEUE_CONF] = "queue_conf",
 	[BGJOB_TABLE_INSTALLATION] = "installation",
 };
 
@@ -174,6 +175,7 @@ bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
 	prepare_to_write(rel);
 	fill_slot(rel->slot, values, nulls);
 	ExecSimpleRelationInsert(rel->result, rel->estate, rel->slot);
+	rel->tid = rel->slot->tts_tid;
 	ExecClearTuple(rel->slot);
 	ResetPerTupleExprContext(rel->estate);
 }
@@ -190,14 +192,17 @@ bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 	ItemPointerData otid = *tid;
 	bgjob_update_indexes update_indexes;
 
-	prepare_to_write(rel);
 	fill_slot(rel->slot, values, nulls);
 	simple_table_tuple_update(rel->rel, &otid, rel->slot, InvalidSnapshot, &update_indexes);
+	rel->tid = rel->slot->tts_tid;
 	if (bgjob_must_update_indexes(update_indexes))
+	{
+		prepare_to_write(rel); /* not before: most updates are HOT */
 		list_free(bgjob_exec_insert_index_tuples(rel->result, rel->slot, rel->estate,
 												 update_indexes));
+		ResetPerTupleExprContext(rel->estate);
+	}
 	ExecClearTuple(rel->slot);
-	ResetPerTupleExprContext(rel->estate);
 }
 
 /*
@@ -218,7 +223,7 @@ bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 	return result == TM_Ok;
 }
 
-/* bgjob_rel_fetch reads the row at a tid into rel->slot, if it is visible there. */
+/* bgjob_rel_fetch reads the row at a tid into rel->slot, if it is visible to the snapshot there. */
 bool
 bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot)
 {

@@ -27,6 +27,7 @@ typedef enum BgjobTable
 	BGJOB_TABLE_STATE,
 	BGJOB_TABLE_SETTINGS,
 	BGJOB_TABLE_TOTAL,
+	BGJOB_TABLE_QUEUE_CONF,
 	BGJOB_TABLE_INSTALLATION,
 } BgjobTable;
 
@@ -34,6 +35,7 @@ typedef struct BgjobRel
 {
 	Relation rel;
 	TupleTableSlot *slot;  /* a row read or to be written */
+	ItemPointerData tid;   /* where the last insertion or update has put the row */
 	MemoryContext context; /* of opening: what lives as long as this does */
 	EState *estate;
 	ResultRelInfo *result;

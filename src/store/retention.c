@@ -3,8 +3,9 @@
  * retention.c
  *	  Removing finished jobs.
  *
- * A succeeded or deleted job expires bgjob.retention after it has finished, a
- * failed one bgjob.retention_failed after; -1 is never. The scheduler sweeps
+ * A succeeded or deleted job expires some time after it has finished: the time
+ * that the job itself names, or its queue, or bgjob.retention; a failed one
+ * bgjob.retention_failed after; -1 is never. The scheduler sweeps
  * through bgjob.job in the order of the ids, a bounded number of rows in each
  * transaction, and stops at the first job that was created too recently to
  * have expired: what is young costs nothing. bgjob_purge() removes at once
@@ -24,6 +25,7 @@
 #include "miscadmin.h"
 #include "store/history.h"
 #include "store/job.h"
+#include "store/queueconf.h"
 #include "store/retention.h"
 #include "store/sidetables.h"
 #include "utils/acl.h"
@@ -31,6 +33,8 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+
+#define SHORTEST_MONTH 28 /* days */
 
 /* Removed jobs, by state. */
 typedef struct Removed
@@ -56,8 +60,58 @@ typedef struct Finished
 	TimestampTz created_at;
 	TimestampTz finished_at; /* 0: not finished */
 	bool has_history;
-	Interval *retention; /* NULL: the setting */
+	const Interval *retention; /* NULL: that of the queue, or the setting */
 } Finished;
+
+/* The queues that have a retention of their own. */
+typedef struct QueueRetention
+{
+	const char *queue;
+	Interval retention;
+} QueueRetention;
+
+static QueueRetention *queues;
+static int nqueues;
+static int queues_room;
+
+static void
+add_queue(const char *queue, const BgjobQueueRow *row, void *arg)
+{
+	if (row->retention == NULL)
+		return;
+	if (nqueues == queues_room)
+	{
+		queues_room = Max(8, queues_room * 2);
+		queues = queues == NULL ? palloc(queues_room * sizeof(QueueRetention))
+								: repalloc(queues, queues_room * sizeof(QueueRetention));
+	}
+	queues[nqueues++] = (QueueRetention){queue, *row->retention};
+}
+
+/* Reads what queues say; it stays for the caller's memory context. */
+static void
+read_queues(void)
+{
+	queues = NULL;
+	nqueues = queues_room = 0;
+	bgjob_queueconf_visit(add_queue, NULL);
+}
+
+/* What the queue of a row says; NULL: nothing. */
+static const Interval *
+queue_retention(TupleTableSlot *slot)
+{
+	text *queue;
+
+	if (nqueues == 0)
+		return NULL;
+	queue = DatumGetTextPP(slot->tts_values[BGJOB_C_QUEUE - 1]);
+	for (int i = 0; i < nqueues; i++)
+		if (strlen(queues[i].queue) == VARSIZE_ANY_EXHDR(queue) &&
+			memcmp(queues[i].queue, VARDATA_ANY(queue), VARSIZE_ANY_EXHDR(queue)) == 0)
+			return &queues[i].retention;
+	return NULL;
+}
 
 static void
 read_finished(TupleTableSlot *slot, Finished *row)
@@ -65,7 +119,7 @@ read_finished(TupleTableSlot *slot, Finished *row)
 	Datum *values;
 	bool *nulls;
 
-	slot_getsomeattrs(slot, BGJOB_C_RETENTION);
+	slot_getsomeattrs(slot, BGJOB_C_QUEUE);
 	values = slot->tts_values - 1;
 	nulls = slot->tts_isnull - 1;
 	row->id = DatumGetInt64(values[BGJOB_C_ID]);
@@ -76,8 +130,8 @@ read_finished(TupleTableSlot *slot, Finished *row)
 						   ? 0
 						   : DatumGetTimestampTz(values[BGJOB_C_FINISHED_AT]);
 	row->has_history = DatumGetInt32(values[BGJOB_C_STATES]) > 0;
-	row->retention =
-		nulls[BGJOB_C_RETENTION] ? NULL : DatumGetIntervalP(values[BGJOB_C_RETENTION]);
+	row->retention = nulls[BGJOB_C_RETENTION] ? queue_retention(slot)
+											  : DatumGetIntervalP(values[BGJOB_C_RETENTION]);
 }
 
 /* Removes a job unless somebody is changing it. */
@@ -103,23 +157,36 @@ expiry(const Finished *row)
 
 	if (row->finished_at == 0)
 		return DT_NOEND;
-	if (row->retention != NULL)
+	if (row->retention != NULL && row->state != BGJOB_FAILED)
 		return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													   TimestampTzGetDatum(row->finished_at),
 													   IntervalPGetDatum(row->retention)));
 	return seconds < 0 ? DT_NOEND : row->finished_at + seconds * USECS_PER_SEC;
 }
 
+static int64
+lower_age(int64 a, int64 b)
+{
+	return a < 0 ? b : Min(a, b);
+}
+
 /* No job younger than this can have expired, in microseconds; -1: none ever does. */
 static int64
 youngest_expiry(void)
 {
-	if (bgjob_retention < 0 && bgjob_retention_failed < 0)
-		return -1;
-	if (bgjob_retention < 0 ||
-		(bgjob_retention_failed >= 0 && bgjob_retention_failed < bgjob_retention))
-		return bgjob_retention_failed * USECS_PER_SEC;
-	return bgjob_retention * USECS_PER_SEC;
+	int64 youngest = -1;
+
+	if (bgjob_retention >= 0)
+		youngest = bgjob_retention * USECS_PER_SEC;
+	if (bgjob_retention_failed >= 0)
+		youngest = lower_age(youngest, bgjob_retention_failed * USECS_PER_SEC);
+	for (int i = 0; i < nqueues; i++)
+		youngest =
+			lower_age(youngest, queues[i].retention.time +
+									((int64) queues[i].retention.day +
+									 (int64) queues[i].retention.month * SHORTEST_MONTH) *
+										USECS_PER_DAY);
+	return youngest;
 }
 
 /*
@@ -136,10 +203,12 @@ bgjob_retention_sweep(BgjobSweep *sweep, TimestampTz now, int max)
 	Removed removed = {{0}};
 	ScanKeyData key;
 	BgjobScan *scan;
-	int64 youngest = youngest_expiry();
+	int64 youngest;
 	bool complete = true;
 	int visited = 0;
 
+	read_queues();
+	youngest = youngest_expiry();
 	if (sweep->next_id == 0)
 		sweep->earliest = DT_NOEND;
 	bgjob_key(&key, 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(sweep->next_id));
@@ -190,6 +259,7 @@ bgjob_retention_purge(BgjobState state, TimestampTz finished_before, Oid role)
 	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
 	Removed removed = {{0}};
 
+	nqueues = 0; /* the caller names the time */
 	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
 	{
 		Finished row;

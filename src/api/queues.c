@@ -1,0 +1,161 @@
+/*-------------------------------------------------------------------------
+ *
+ * queues.c
+ *	  Configuring queues: groups, pausing, retention.
+ *
+ * A queue need not be configured, nor even be known, before jobs are put into
+ * it. What is configured takes effect when the transaction commits: the next
+ * claim obeys it. For administrators.
+ *
+ * Runs in the session that calls.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "api/enqueue.h"
+#include "api/rights.h"
+#include "base/queues.h"
+#include "base/registry.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "store/queueconf.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+/* The name of the queue, if the caller may configure it: 42501, 25006, 22004, 22023. */
+static char *
+queue_to_change(FunctionCallInfo fcinfo, const char *function)
+{
+	char *name;
+
+	bgjob_check_usage();
+	bgjob_check_writable(function);
+	if (!bgjob_is_administrator())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be an administrator of bgjob to change queues"),
+				 errdetail("Administrators are superusers and members of the role that owns "
+						   "the extension.")));
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("name must not be null"),
+				 errdetail("It says which queue is meant."), errhint("Give a name.")));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bgjob_check_queue_name(name);
+	return name;
+}
+
+/* 53400 if shared memory has no room for one more queue. */
+static void
+check_room(const char *queue)
+{
+	if (bgjob_registry != NULL && bgjob_queues_get(MyDatabaseId, queue).version == 0 &&
+		bgjob_queues_full())
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many queues have been configured"),
+				 errdetail("There is room for a fixed number of them in the server."),
+				 errhint("Remove the configuration of queues that are not used any more, "
+						 "with bgjob_queue_remove().")));
+}
+
+static void
+check_retention(const Interval *retention)
+{
+	Interval zero = {0};
+
+	if (DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(retention),
+										  IntervalPGetDatum(&zero))) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("retention must not be negative"),
+						errdetail("It is how long finished jobs are kept."),
+						errhint("Use '0' to have them removed at once.")));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_queue);
+
+/*
+ * bgjob_queue(name, max_running, group_size, paused, retention) configures a
+ * queue; what is null stays as it is. group_size (1 to 1000) is how many jobs
+ * may be performed in one transaction; retention is how long finished jobs are
+ * kept, instead of the server's settings. 22023: a value that is not allowed;
+ * 42501: not an administrator; 53400: too many queues; 0A000: max_running.
+ */
+Datum
+bgjob_queue(PG_FUNCTION_ARGS)
+{
+	char *name = queue_to_change(fcinfo, "bgjob_queue()");
+	BgjobQueueRow change = {0};
+
+	if (!PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("max_running is not supported by this version"),
+						errdetail("A later version brings it."), errhint("Leave it out.")));
+	if (!PG_ARGISNULL(2))
+	{
+		change.group_size = PG_GETARG_INT32(2);
+		if (change.group_size < 1 || change.group_size > BGJOB_GROUP_MAX)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("group_size %d is out of range", change.group_size),
+					 errdetail("It is how many jobs may be performed in one transaction."),
+					 errhint("Use 1 to %d.", BGJOB_GROUP_MAX)));
+	}
+	change.has_paused = !PG_ARGISNULL(3);
+	change.paused = change.has_paused && PG_GETARG_BOOL(3);
+	if (!PG_ARGISNULL(4))
+	{
+		change.retention = PG_GETARG_INTERVAL_P(4);
+		check_retention(change.retention);
+	}
+	check_room(name);
+	bgjob_queueconf_change(name, &change);
+	PG_RETURN_VOID();
+}
+
+/* Pauses or resumes; whether that was a change. */
+static bool
+set_paused(const char *queue, bool paused)
+{
+	BgjobQueueRow row;
+	BgjobQueueRow change = {.has_paused = true, .paused = paused};
+	bool was_paused = bgjob_queueconf_get(queue, &row) && row.paused;
+
+	if (was_paused == paused)
+		return false;
+	check_room(queue);
+	bgjob_queueconf_change(queue, &change);
+	return true;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_queue_pause);
+
+/* bgjob_queue_pause(name) starts no more jobs of a queue; those that run go on. False: it was paused already. */
+Datum
+bgjob_queue_pause(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(set_paused(queue_to_change(fcinfo, "bgjob_queue_pause()"), true));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_queue_resume);
+
+/* bgjob_queue_resume(name) starts jobs of a queue again. False: it was not paused. */
+Datum
+bgjob_queue_resume(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(set_paused(queue_to_change(fcinfo, "bgjob_queue_resume()"), false));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_queue_remove);
+
+/*
+ * bgjob_queue_remove(name) removes what is configured of a queue, which goes
+ * back to the defaults; jobs stay. False: nothing was.
+ */
+Datum
+bgjob_queue_remove(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(bgjob_queueconf_remove(queue_to_change(fcinfo, "bgjob_queue_remove()")));
+}

@@ -1,0 +1,172 @@
+/*-------------------------------------------------------------------------
+ *
+ * queues.c
+ *	  What has been configured of queues, in shared memory.
+ *
+ * bgjob.queue_conf is the truth; this is what workers and schedulers look at,
+ * since they ask for every lane. Whoever changes a queue applies the change
+ * here when he commits (base/change.c), so the next claim obeys it; the
+ * scheduler applies the whole table at its start and when it cannot be sure
+ * (COMMIT PREPARED). Two changes of one queue may be applied in the wrong
+ * order: each has a version, and an older one does not replace a newer one.
+ *
+ * There is room for MAX_QUEUES configured queues in the cluster; who
+ * configures one more is told so before anything is changed.
+ *
+ * Any process. One LWLock, held for the look-up of a hash table only; it may be
+ * taken while the lane lock is held (base/lane.c), and nothing is taken under it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/queues.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/hsearch.h"
+
+#define MAX_QUEUES 1024
+
+typedef struct QueueKey
+{
+	Oid database;
+	char name[BGJOB_QUEUE_NAME_SIZE]; /* zero-filled */
+} QueueKey;
+
+typedef struct QueueEntry
+{
+	QueueKey key; /* must be first */
+	BgjobQueueConf conf;
+} QueueEntry;
+
+typedef struct QueueControl
+{
+	LWLock lock;
+	pg_atomic_uint64 generation; /* grows whenever an entry changes */
+} QueueControl;
+
+static QueueControl *control = NULL;
+static HTAB *queues = NULL;
+
+/* bgjob_queues_size returns the bytes of shared memory that this takes. */
+Size
+bgjob_queues_size(void)
+{
+	return add_size(MAXALIGN(sizeof(QueueControl)),
+					hash_estimate_size(MAX_QUEUES, sizeof(QueueEntry)));
+}
+
+/* bgjob_queues_startup creates or finds it; from shmem_startup_hook. */
+void
+bgjob_queues_startup(void)
+{
+	HASHCTL info = {.keysize = sizeof(QueueKey), .entrysize = sizeof(QueueEntry)};
+	bool found;
+
+	control = ShmemInitStruct("bgjob queues", sizeof(QueueControl), &found);
+	if (!found)
+	{
+		LWLockInitialize(&control->lock, LWLockNewTrancheId());
+		pg_atomic_init_u64(&control->generation, 1);
+	}
+	queues = ShmemInitHash("bgjob queue table", MAX_QUEUES, MAX_QUEUES, &info,
+						   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+}
+
+static QueueKey
+make_key(Oid database, const char *queue)
+{
+	QueueKey key;
+
+	memset(&key, 0, sizeof(key));
+	key.database = database;
+	strlcpy(key.name, queue, sizeof(key.name));
+	return key;
+}
+
+/* bgjob_queues_get returns what is configured of a queue, or the defaults. */
+BgjobQueueConf
+bgjob_queues_get(Oid database, const char *queue)
+{
+	BgjobQueueConf conf = {.version = 0, .paused = false, .group_size = 1};
+	QueueKey key = make_key(database, queue);
+	QueueEntry *entry;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	entry = hash_search(queues, &key, HASH_FIND, NULL);
+	if (entry != NULL)
+		conf = entry->conf;
+	LWLockRelease(&control->lock);
+	return conf;
+}
+
+/* bgjob_queues_set applies a change, unless a newer one has been. Does not throw. */
+void
+bgjob_queues_set(Oid database, const char *queue, const BgjobQueueConf *conf)
+{
+	QueueKey key = make_key(database, queue);
+	QueueEntry *entry;
+	bool found;
+
+	LWLockAcquire(&control->lock, LW_EXCLUSIVE);
+	entry = hash_search(queues, &key, HASH_ENTER_NULL, &found);
+	if (entry != NULL && (!found || entry->conf.version < conf->version))
+	{
+		entry->conf = *conf;
+		pg_atomic_fetch_add_u64(&control->generation, 1);
+	}
+	LWLockRelease(&control->lock);
+}
+
+/* bgjob_queues_remove goes back to the defaults, unless there is a newer change. Does not throw. */
+void
+bgjob_queues_remove(Oid database, const char *queue, int64 version)
+{
+	QueueKey key = make_key(database, queue);
+	QueueEntry *entry;
+
+	LWLockAcquire(&control->lock, LW_EXCLUSIVE);
+	entry = hash_search(queues, &key, HASH_FIND, NULL);
+	if (entry != NULL && entry->conf.version < version)
+	{
+		hash_search(queues, &key, HASH_REMOVE, NULL);
+		pg_atomic_fetch_add_u64(&control->generation, 1);
+	}
+	LWLockRelease(&control->lock);
+}
+
+/* bgjob_queues_forget drops the queues of a database that bgjob has left. */
+void
+bgjob_queues_forget(Oid database)
+{
+	HASH_SEQ_STATUS all;
+	QueueEntry *entry;
+
+	LWLockAcquire(&control->lock, LW_EXCLUSIVE);
+	hash_seq_init(&all, queues);
+	while ((entry = hash_seq_search(&all)) != NULL)
+		if (entry->key.database == database)
+			hash_search(queues, &entry->key, HASH_REMOVE, NULL);
+	pg_atomic_fetch_add_u64(&control->generation, 1);
+	LWLockRelease(&control->lock);
+}
+
+/* bgjob_queues_full tells whether there is no room for another queue. */
+bool
+bgjob_queues_full(void)
+{
+	bool full;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	full = hash_get_num_entries(queues) >= MAX_QUEUES;
+	LWLockRelease(&control->lock);
+	return full;
+}
+
+/* bgjob_queues_generation returns a number that changes whenever a queue does. */
+uint64
+bgjob_queues_generation(void)
+{
+	return pg_atomic_read_u64(&control->generation);
+}

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * queues.h
+ *	  What has been configured of queues, in shared memory.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_QUEUES_H
+#define BGJOB_BASE_QUEUES_H
+
+#include "postgres.h"
+
+/* Longest name of a queue, and the room for it. */
+#define BGJOB_QUEUE_NAME_MAX  63
+#define BGJOB_QUEUE_NAME_SIZE (BGJOB_QUEUE_NAME_MAX + 1)
+
+/* The largest number of jobs that may be performed in one transaction. */
+#define BGJOB_GROUP_MAX 1000
+
+typedef struct BgjobQueueConf
+{
+	int64 version; /* grows with every change; 0: nothing is configured */
+	bool paused;
+	int group_size; /* jobs per transaction */
+} BgjobQueueConf;
+
+extern Size bgjob_queues_size(void);
+extern void bgjob_queues_startup(void);
+extern BgjobQueueConf bgjob_queues_get(Oid database, const char *queue);
+extern void bgjob_queues_set(Oid database, const char *queue, const BgjobQueueConf *conf);
+extern void bgjob_queues_remove(Oid database, const char *queue, int64 version);
+extern void bgjob_queues_forget(Oid database);
+extern bool bgjob_queues_full(void);
+extern uint64 bgjob_queues_generation(void);
+
+#endif /* BGJOB_BASE_QUEUES_H */

@@ -1,0 +1,213 @@
+/*-------------------------------------------------------------------------
+ *
+ * queueconf.c
+ *	  What administrators have configured of queues.
+ *
+ * bgjob.queue_conf has a row for each queue of which anything has been
+ * configured; all others have the defaults. A change draws a new version while
+ * it holds the row, so versions grow in the order of the commits, and tells
+ * shared memory when it commits (base/queues.h, base/change.c).
+ *
+ * Any process, inside a transaction. A row is locked by its update, as any
+ * row is; two sessions that configure the same new queue at the same time
+ * meet at the unique index.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "base/change.h"
+#include "base/queues.h"
+#include "miscadmin.h"
+#include "store/queueconf.h"
+#include "store/relation.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* Columns of bgjob.queue_conf. */
+enum
+{
+	C_QUEUE,
+	C_VERSION,
+	C_PAUSED,
+	C_GROUP_SIZE,
+	C_RETENTION,
+	C_COUNT
+};
+
+static void
+read_row(TupleTableSlot *slot, BgjobQueueRow *row)
+{
+	slot_getallattrs(slot);
+	row->version = DatumGetInt64(slot->tts_values[C_VERSION]);
+	row->has_paused = true;
+	row->paused = DatumGetBool(slot->tts_values[C_PAUSED]);
+	row->group_size = DatumGetInt32(slot->tts_values[C_GROUP_SIZE]);
+	row->retention = NULL;
+	if (!slot->tts_isnull[C_RETENTION])
+		row->retention = DatumGetIntervalP(
+			datumCopy(slot->tts_values[C_RETENTION], false, sizeof(Interval)));
+}
+
+/* Reads the row of a queue, and says where it is; false if there is none. */
+static bool
+find(BgjobRel *rel, const char *queue, BgjobQueueRow *row, ItemPointer tid)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	bool found;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(queue));
+	scan = bgjob_scan_begin(rel, "queue_conf_pkey", snapshot, &key, 1);
+	found = bgjob_scan_next(scan);
+	if (found)
+	{
+		read_row(rel->slot, row);
+		*tid = rel->slot->tts_tid;
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/* The same, with the row locked. */
+static bool
+find_and_lock(BgjobRel *rel, const char *queue, BgjobQueueRow *row, ItemPointer tid)
+{
+	while (find(rel, queue, row, tid))
+	{
+		Snapshot snapshot = bgjob_rel_snapshot(rel);
+		TM_FailureData failure;
+		TM_Result result =
+			table_tuple_lock(rel->rel, tid, snapshot, rel->slot, GetCurrentCommandId(true),
+							 LockTupleExclusive, LockWaitBlock, 0, &failure);
+
+		ExecClearTuple(rel->slot);
+		UnregisterSnapshot(snapshot);
+		if (result == TM_Ok)
+			return true;
+		CHECK_FOR_INTERRUPTS(); /* somebody has changed it meanwhile: read it again */
+	}
+	return false;
+}
+
+/* bgjob_queueconf_get reads what is configured of a queue; false if nothing is. */
+bool
+bgjob_queueconf_get(const char *queue, BgjobQueueRow *row)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
+	ItemPointerData tid;
+	bool found = find(rel, queue, row, &tid);
+
+	bgjob_rel_close(rel);
+	return found;
+}
+
+static BgjobQueueConf
+conf_of(const BgjobQueueRow *row)
+{
+	BgjobQueueConf conf = {
+		.version = row->version, .paused = row->paused, .group_size = row->group_size};
+
+	return conf;
+}
+
+/* bgjob_queueconf_change configures a queue: sets what the change has, and keeps the rest. */
+void
+bgjob_queueconf_change(const char *queue, const BgjobQueueRow *change)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
+	BgjobQueueRow row = {.group_size = 1};
+	BgjobQueueConf conf;
+	ItemPointerData tid;
+	bool found = find_and_lock(rel, queue, &row, &tid);
+	Datum values[C_COUNT];
+	bool nulls[C_COUNT] = {false};
+
+	row.version = bgjob_next_id();
+	if (change->has_paused)
+		row.paused = change->paused;
+	if (change->group_size != 0)
+		row.group_size = change->group_size;
+	if (change->retention != NULL)
+		row.retention = change->retention;
+
+	values[C_QUEUE] = CStringGetTextDatum(queue);
+	values[C_VERSION] = Int64GetDatum(row.version);
+	values[C_PAUSED] = BoolGetDatum(row.paused);
+	values[C_GROUP_SIZE] = Int32GetDatum(row.group_size);
+	values[C_RETENTION] = IntervalPGetDatum(row.retention);
+	nulls[C_RETENTION] = row.retention == NULL;
+	if (found)
+		bgjob_rel_update(rel, &tid, values, nulls);
+	else
+		bgjob_rel_insert(rel, values, nulls);
+	bgjob_rel_close(rel);
+	CommandCounterIncrement();
+	conf = conf_of(&row);
+	bgjob_change_queue(queue, &conf);
+}
+
+/* bgjob_queueconf_remove goes back to the defaults. False if nothing was configured. */
+bool
+bgjob_queueconf_remove(const char *queue)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
+	BgjobQueueRow row;
+	BgjobQueueConf conf = {.group_size = 0};
+	ItemPointerData tid;
+	bool found = find_and_lock(rel, queue, &row, &tid);
+
+	if (found)
+	{
+		(void) bgjob_rel_delete(rel, &tid, NULL);
+		conf.version = bgjob_next_id();
+		bgjob_change_queue(queue, &conf);
+	}
+	bgjob_rel_close(rel);
+	CommandCounterIncrement();
+	return found;
+}
+
+/* bgjob_queueconf_visit calls a function for each configured queue; what it gets is read, not kept. */
+void
+bgjob_queueconf_visit(BgjobQueueVisitor visitor, void *arg)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		BgjobQueueRow row;
+
+		CHECK_FOR_INTERRUPTS();
+		read_row(rel->slot, &row);
+		visitor(TextDatumGetCString(rel->slot->tts_values[C_QUEUE]), &row, arg);
+	}
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+}
+
+static void
+tell_shared_memory(const char *queue, const BgjobQueueRow *row, void *arg)
+{
+	BgjobQueueConf conf = conf_of(row);
+
+	bgjob_queues_set(MyDatabaseId, queue, &conf);
+}
+
+/* bgjob_queueconf_load tells shared memory of all configured queues; by the scheduler. */
+void
+bgjob_queueconf_load(void)
+{
+	bgjob_queueconf_visit(tell_shared_memory, NULL);
+}

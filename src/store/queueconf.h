@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * queueconf.h
+ *	  What administrators have configured of queues.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_QUEUECONF_H
+#define BGJOB_STORE_QUEUECONF_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+/* A row of bgjob.queue_conf; or a change of one, where what is not set stays. */
+typedef struct BgjobQueueRow
+{
+	int64 version;
+	bool has_paused;
+	bool paused;
+	int group_size;      /* 0: not set */
+	Interval *retention; /* NULL: not set */
+} BgjobQueueRow;
+
+extern bool bgjob_queueconf_get(const char *queue, BgjobQueueRow *row);
+extern void bgjob_queueconf_change(const char *queue, const BgjobQueueRow *change);
+extern bool bgjob_queueconf_remove(const char *queue);
+extern void bgjob_queueconf_load(void);
+
+/* Called for each configured queue. */
+typedef void (*BgjobQueueVisitor)(const char *queue, const BgjobQueueRow *row, void *arg);
+
+extern void bgjob_queueconf_visit(BgjobQueueVisitor visitor, void *arg);
+
+#endif /* BGJOB_STORE_QUEUECONF_H */
