@@ -386,6 +386,6 @@ bgjob_adopt(PG_FUNCTION_ARGS)
 		bgjob_install_here();
 	n = bgjob_queue_rebuild();
 	bgjob_change_want(MyDatabaseId);
-	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_RECOUNT);
+	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN);
 	PG_RETURN_INT64(n);
 }

@@ -288,9 +288,9 @@ after_command(Node *stmt)
 	if (IsA(stmt, TransactionStmt) &&
 		castNode(TransactionStmt, stmt)->kind == TRANS_STMT_COMMIT_PREPARED && entry != NULL)
 	{
-		uint32 recount = pg_atomic_read_u32(&entry->prepared) ? BGJOB_NOTICE_RECOUNT : 0;
-
-		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN | recount);
+		if (pg_atomic_read_u32(&entry->prepared))
+			bgjob_database_recount(MyDatabaseId);
+		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
 	}
 	else if (IsA(stmt, CreatedbStmt) || IsA(stmt, RenameStmt))
 		bgjob_notify_launcher(true);
@@ -393,6 +393,6 @@ bgjob_count_again(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("this function must be called as a trigger")));
-	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RECOUNT);
+	bgjob_change_recount();
 	return PointerGetDatum(NULL);
 }

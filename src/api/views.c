@@ -179,11 +179,7 @@ bgjob_counts(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (entry != NULL && pg_atomic_read_u32(&entry->counts_valid) != 0)
-		for (int state = 0; state < BGJOB_NSTATES; state++)
-			counts[state] = (int64) pg_atomic_read_u64(&entry->counts[state]);
-	else
-		bgjob_count_tables(counts);
+	bgjob_count_jobs(entry, counts);
 
 	/* A job in one transaction is stored as enqueued while a worker is at it. */
 	waiting = counts[BGJOB_ENQUEUED] + counts[BGJOB_PROCESSING];

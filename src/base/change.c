@@ -62,6 +62,7 @@ typedef struct Notes
 	TimestampTz due; /* DT_NOEND: none */
 	int64 counts[BGJOB_NSTATES];
 	bool counted;
+	bool recount;
 	Oid notice_database;
 	uint32 notices;
 	Oid wanted;
@@ -162,6 +163,16 @@ bgjob_change_count(BgjobState from, BgjobState to_state, bool from_retry, bool t
 		to->counts[to_state]++;
 	to->counts[BGJOB_NONE] += (to_retry ? 1 : 0) - (from_retry ? 1 : 0);
 	to->counted = true;
+}
+
+/* bgjob_change_recount notes that jobs have come or gone that nobody has counted. */
+void
+bgjob_change_recount(void)
+{
+	Notes *to = current_notes();
+
+	if (to != NULL)
+		to->recount = true;
 }
 
 /* bgjob_change_ended notes that nothing more will happen to a job by itself. */
@@ -296,6 +307,8 @@ tell(const Notes *committed)
 		for (int state = 0; state < BGJOB_NSTATES; state++)
 			if (committed->counts[state] != 0)
 				pg_atomic_fetch_add_u64(&entry->counts[state], committed->counts[state]);
+	if (committed->recount)
+		bgjob_database_recount(MyDatabaseId);
 	for (QueueNote *note = committed->queues; note != NULL; note = note->next)
 		if (note->conf.group_size > 0)
 			bgjob_queues_set(MyDatabaseId, note->queue, &note->conf);
@@ -361,6 +374,7 @@ merge_into_parent(Notes *inner, Notes *outer)
 	for (int state = 0; state < BGJOB_NSTATES; state++)
 		outer->counts[state] += inner->counts[state];
 	outer->counted |= inner->counted;
+	outer->recount |= inner->recount;
 	if (inner->notices != 0)
 		outer->notice_database = inner->notice_database;
 	outer->notices |= inner->notices;

@@ -15,6 +15,7 @@
 #include "rules/state.h"
 
 extern void bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos);
+extern void bgjob_change_recount(void);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
 extern void bgjob_announce(Oid role, const char *queue, int priority, int64 pos);
 extern void bgjob_announce_rest(const BgjobRest *rest, bool singly);

@@ -78,7 +78,7 @@ bgjob_registry_startup(void)
 		pg_atomic_init_u32(&entry->notices, 0);
 		pg_atomic_init_u32(&entry->lost_lanes, 0);
 		pg_atomic_init_u32(&entry->saturated, 0);
-		pg_atomic_init_u32(&entry->counts_valid, 0);
+		pg_atomic_init_u32(&entry->counts_status, BGJOB_COUNTS_UNKNOWN);
 		pg_atomic_init_u32(&entry->prepared, 0);
 		pg_atomic_init_u64(&entry->next_due, 0);
 		pg_atomic_init_u64(&entry->low_due, 0);
@@ -722,7 +722,7 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u32(&entry->notices, 0);
 	pg_atomic_write_u32(&entry->lost_lanes, 0);
 	pg_atomic_write_u32(&entry->saturated, 0);
-	pg_atomic_write_u32(&entry->counts_valid, 0);
+	pg_atomic_write_u32(&entry->counts_status, BGJOB_COUNTS_UNKNOWN);
 	pg_atomic_write_u32(&entry->prepared, 0);
 	entry->ready = false;
 	entry->wants = 0;
@@ -791,6 +791,16 @@ bgjob_database_forget(BgjobDatabase *entry, BgjobDatabaseStatus status)
 	if (entry->blocked_by == 0 && entry->status == status)
 		entry->in_use = false;
 	LWLockRelease(&bgjob_registry->lock);
+}
+
+/* bgjob_database_recount says that the counts of a database may be wrong. */
+void
+bgjob_database_recount(Oid database)
+{
+	BgjobDatabase *entry = bgjob_database_find(database);
+
+	if (entry != NULL)
+		pg_atomic_write_u32(&entry->counts_status, BGJOB_COUNTS_UNKNOWN);
 }
 
 /*

@@ -163,8 +163,12 @@ typedef enum BgjobDatabaseStatus
 #define BGJOB_NOTICE_RESCAN    0x01 /* look for work that nobody announced */
 #define BGJOB_NOTICE_EXTENSION 0x02 /* see whether the extension is still there */
 #define BGJOB_NOTICE_REAP      0x04 /* a slot was left, look after its job */
-#define BGJOB_NOTICE_RECOUNT   0x08 /* the counts may be wrong */
-#define BGJOB_NOTICE_WAKE      0x10 /* do not sleep before one more round; always set */
+#define BGJOB_NOTICE_WAKE      0x08 /* do not sleep before one more round; always set */
+
+/* Whether BgjobDatabase.counts can be trusted; see store/count.c. */
+#define BGJOB_COUNTS_UNKNOWN  0
+#define BGJOB_COUNTS_UNDERWAY 1
+#define BGJOB_COUNTS_VALID    2
 
 typedef struct BgjobDatabase
 {
@@ -188,7 +192,7 @@ typedef struct BgjobDatabase
 
 	/* how many jobs are in each state; the retries among the scheduled ones in [0] */
 	pg_atomic_uint64 counts[BGJOB_NSTATES];
-	pg_atomic_uint32 counts_valid;
+	pg_atomic_uint32 counts_status; /* BGJOB_COUNTS_… */
 } BgjobDatabase;
 
 typedef struct BgjobRegistry
@@ -249,6 +253,7 @@ extern BgjobDatabase *bgjob_database_find(Oid database);
 extern BgjobDatabase *bgjob_database_want(Oid database);
 extern bool bgjob_database_leave(BgjobDatabase *entry, uint32 wants);
 extern void bgjob_database_forget(BgjobDatabase *entry, BgjobDatabaseStatus status);
+extern void bgjob_database_recount(Oid database);
 extern void bgjob_notify_scheduler(Oid database, uint32 notices);
 extern void bgjob_notify_launcher(bool rediscover);
 

@@ -43,7 +43,6 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
-#include "store/count.h"
 #include "store/queue.h"
 #include "store/queueconf.h"
 #include "store/relation.h"
@@ -79,7 +78,6 @@ static uint64 polled_at; /* completed transactions, at the last poll */
 static BgjobSweep sweep;
 static TimestampTz next_sweep;
 static uint64 swept_at; /* completed transactions, at the last round's end */
-static TimestampTz next_recount;
 static TimestampTz next_search;
 static volatile sig_atomic_t in_service = false;
 static uint32 wants;          /* entry->wants when the extension was last looked for */
@@ -156,8 +154,6 @@ serve_notices(void)
 		return;
 	if (notices & BGJOB_NOTICE_RESCAN)
 		rescan();
-	if (notices & BGJOB_NOTICE_RECOUNT)
-		pg_atomic_write_u32(&entry->counts_valid, 0);
 }
 
 /*
@@ -254,19 +250,6 @@ poll_slowly(TimestampTz now)
 		rescan();
 }
 
-/* Counts the jobs by state, where the counts in shared memory cannot be trusted. */
-static void
-recount(TimestampTz now)
-{
-	if (pg_atomic_read_u32(&entry->counts_valid) != 0 || now < next_recount)
-		return;
-	next_recount = now + SLOW_POLL * USECS_PER_SEC;
-	bgjob_begin();
-	pgstat_report_activity(STATE_RUNNING, "counting jobs");
-	bgjob_count_jobs(entry);
-	bgjob_commit();
-}
-
 /* Sleeps until something has to be done, or somebody calls. */
 static void
 sleep_until(TimestampTz wake)
@@ -359,7 +342,6 @@ do_round(void)
 	wake = Min(wake, bgjob_pool_balance(now));
 	wake = Min(wake, bgjob_pool_end_stubborn(GetCurrentTimestamp()));
 	remove_expired(now);
-	recount(now);
 	poll_slowly(now);
 	if (!must_leave())
 		sleep_until(Min(wake, Min(next_poll, next_sweep)));

@@ -12,7 +12,6 @@
 
 #include "base/registry.h"
 
-extern void bgjob_count_jobs(BgjobDatabase *entry);
-extern void bgjob_count_tables(int64 *counts);
+extern void bgjob_count_jobs(BgjobDatabase *entry, int64 *counts);
 
 #endif /* BGJOB_STORE_COUNT_H */
