@@ -207,7 +207,7 @@ bgjob_change_queue(const char *queue, const BgjobQueueConf *conf)
 	note->conf = *conf;
 	note->next = to->queues;
 	to->queues = note;
-	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN); /* some may be ready, some not */
+	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_QUEUES);
 }
 
 /* bgjob_change_notice notes something that the scheduler of a database is to be told. */

@@ -452,10 +452,9 @@ leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
 
 	/* The handler looks for the request itself: a signal that comes late does nothing. */
 	if (pid != 0)
-	{
 		kill(pid, SIGUSR2);
+	if (pid != 0 && request != BGJOB_REQUEST_INTERRUPT) /* which is the scheduler's own */
 		bgjob_notify_scheduler(database, 0);
-	}
 	return result;
 }
 

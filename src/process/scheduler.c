@@ -66,9 +66,6 @@
 /* Seconds between two searches for what has found no place among the lanes. */
 #define SEARCH_PAUSE 1
 
-/* A round of retention starts at most so often, in seconds. */
-#define SWEEP_PAUSE 1
-
 static BgjobDatabase *entry; /* this database's */
 static TimestampTz
 	schedule_mark; /* nothing in the schedule lies before, but for what is announced */
@@ -142,6 +139,8 @@ rescan(void)
 	polled_at = bgjob_completed_transactions();
 }
 
+static void sweep_anew(void);
+
 /* Serves what others have told. */
 static void
 serve_notices(void)
@@ -154,6 +153,8 @@ serve_notices(void)
 		return;
 	if (notices & BGJOB_NOTICE_RESCAN)
 		rescan();
+	if (notices & BGJOB_NOTICE_QUEUES)
+		sweep_anew();
 }
 
 /*
@@ -195,29 +196,34 @@ enqueue_due(TimestampTz now)
 		next_due = Min(next_due, now + USECS_PER_SEC);
 }
 
-/* Removes what has expired, a batch at a time. */
+/* Removes what has expired, a batch at a time; not while nobody writes and nothing is known to expire. */
 static void
 remove_expired(TimestampTz now)
 {
-	bool complete;
+	uint64 completed = bgjob_completed_transactions();
 
 	if (now < next_sweep)
 		return;
-	if (sweep.next_id == 0 && sweep.earliest == DT_NOEND &&
-		swept_at == bgjob_completed_transactions())
+	if (sweep.nranges == 0 && swept_at == completed)
 	{
-		next_sweep = now + SLOW_POLL * USECS_PER_SEC; /* nobody has written anything */
+		next_sweep = now + SLOW_POLL * USECS_PER_SEC;
 		return;
 	}
-	swept_at = bgjob_completed_transactions();
 	bgjob_begin();
 	pgstat_report_activity(STATE_RUNNING, "removing expired jobs");
-	complete = bgjob_retention_sweep(&sweep, now, SWEEP_BATCH);
+	next_sweep = bgjob_retention_sweep(&sweep, now, SWEEP_BATCH);
 	bgjob_commit();
-	if (complete)
-		next_sweep =
-			Max(sweep.earliest == DT_NOEND ? now + SLOW_POLL * USECS_PER_SEC : sweep.earliest,
-				now + SWEEP_PAUSE * USECS_PER_SEC);
+	if (next_sweep > now)
+		swept_at = completed;
+}
+
+/* What expires when may have changed. */
+static void
+sweep_anew(void)
+{
+	bgjob_retention_restart(&sweep);
+	next_sweep = 0;
+	swept_at = 0;
 }
 
 /* Finds what there was no lane for, now that there may be one. */
@@ -271,7 +277,7 @@ sleep_until(TimestampTz wake)
 	rest = Max(0, Min(rest, SLOW_POLL * 1000));
 	if (bgjob_process_wait((long) rest))
 	{
-		next_sweep = 0;
+		sweep_anew();
 		pg_atomic_fetch_or_u32(&entry->notices, BGJOB_NOTICE_RESCAN); /* bgjob.queues */
 		unwanted = !is_allowed();
 	}
@@ -298,6 +304,7 @@ look_after_terminated(void)
 static void
 begin_service(void)
 {
+	sweep_anew();
 	bgjob_recover_wrecks();
 	bgjob_recover_claims();
 	(void) bgjob_pool_reap();
@@ -422,11 +429,11 @@ bgjob_scheduler_main(Datum arg)
 	if (entry == NULL)
 		proc_exit(0);
 	gone = !has_extension();
-	if (!gone)
-	{
-		bgjob_pool_init();
+	bgjob_pool_init();
+	if (gone)
+		end_service(); /* what a scheduler that failed has left behind */
+	else
 		serve();
-	}
 	if (gone || unwanted)
 		(void) bgjob_database_leave(entry, wants);
 	proc_exit(0);

@@ -82,14 +82,17 @@ on_cancel(SIGNAL_ARGS)
 /*
  * SIGTERM: the scheduler decides how much time there is; without one, or when
  * it says so, none. (A scheduler that leaves now sees "term", or is seen gone.)
+ * A job that sends it to its own worker has nobody to decide for it: it ends,
+ * and that is held against it, as any other way of ending the worker.
  */
 static void
-on_terminate(SIGNAL_ARGS)
+on_terminate(int number, siginfo_t *info, void *context)
 {
 	int save_errno = errno;
 	BgjobDatabase *entry = NULL;
+	bool by_itself = info->si_code == SI_USER && info->si_pid == MyProcPid;
 
-	if (bgjob_my_slot != NULL)
+	if (bgjob_my_slot != NULL && !by_itself)
 	{
 		bgjob_my_slot->term = true;
 		pg_memory_barrier();
@@ -163,6 +166,10 @@ perform_all(void)
 void
 bgjob_worker_main(Datum arg)
 {
+	struct sigaction terminate = {.sa_flags = SA_RESTART | SA_SIGINFO};
+
+	terminate.sa_sigaction = on_terminate; /* it wants to know the sender */
+	sigemptyset(&terminate.sa_mask);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGINT, SIG_IGN);
 	pqsignal(SIGTERM, die);
@@ -178,7 +185,7 @@ bgjob_worker_main(Datum arg)
 	bgjob_attempt_init();
 	pqsignal(SIGINT, on_cancel);
 	pqsignal(SIGUSR2, on_request);
-	pqsignal(SIGTERM, on_terminate);
+	sigaction(SIGTERM, &terminate, NULL);
 
 	do
 		perform_all();

@@ -81,6 +81,7 @@ static struct
 	bool committed; /* the claim is committed: the job is stored as processing */
 	TimestampTz started_at;
 	bool give_back; /* announce the job once the slot no longer names it */
+	bool pause;     /* but not at once */
 } attempt;
 
 static struct
@@ -415,10 +416,7 @@ record_failure_safely(ErrorData *error)
 	PG_END_TRY();
 
 	if (!recorded)
-	{
-		attempt.give_back = true;
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
-	}
+		attempt.give_back = attempt.pause = true;
 }
 
 /* ---- groups ---- */
@@ -571,6 +569,8 @@ end_attempt(bool performed)
 	debug_query_string = NULL;
 	if (performed)
 		bgjob_session_clean();
+	if (attempt.pause)
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
 	if (attempt.give_back)
 		bgjob_announce(attempt.job.run_as, attempt.job.queue, attempt.job.priority,
 					   attempt.job.pos);

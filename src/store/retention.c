@@ -5,11 +5,16 @@
  *
  * A succeeded or deleted job expires some time after it has finished: the time
  * that the job itself names, or its queue, or bgjob.retention; a failed one
- * bgjob.retention_failed after; -1 is never. The scheduler sweeps
- * through bgjob.job in the order of the ids, a bounded number of rows in each
- * transaction, and stops at the first job that was created too recently to
- * have expired: what is young costs nothing. bgjob_purge() removes at once
- * what its caller may control.
+ * bgjob.retention_failed after; -1 is never. bgjob_purge() removes at once
+ * what its caller may control; the rest is the scheduler's.
+ *
+ * THE SWEEP costs what expires, not what exists. Jobs are visited in the order
+ * of their ids, up to the first that was created too recently to have expired
+ * (the frontier). What is not removed is remembered by ranges of ids, each with
+ * the time when the next of its jobs expires, or, where they have not finished,
+ * when one could have; nothing is visited before that, and ranges where there
+ * is nothing to remove ever more rarely. Ranges live in the scheduler's memory:
+ * a new scheduler visits everything once, some thousand rows at a time.
  *
  * A row that somebody is changing is left for the next time; nothing here
  * waits. What is removed is added to bgjob.total in the same transaction.
@@ -29,12 +34,23 @@
 #include "store/retention.h"
 #include "store/sidetables.h"
 #include "utils/acl.h"
+#include "utils/memutils.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define SHORTEST_MONTH 28 /* days */
+
+/* Ids that are remembered together. */
+#define RANGE_SIZE 16384
+
+/* A range is revisited not more, and not less, often than this, in seconds; but for long retentions. */
+#define SHORTEST_PAUSE 1
+#define LONGEST_PAUSE  3600
+
+/* How often to look for jobs where there were none, in seconds. */
+#define IDLE_PAUSE 10
 
 /* Removed jobs, by state. */
 typedef struct Removed
@@ -189,62 +205,192 @@ youngest_expiry(void)
 	return youngest;
 }
 
-/*
- * bgjob_retention_sweep goes on with a round of removing what has expired at
- * "now", for at most "max" rows; one transaction. Returns true when the round
- * is complete: sweep->earliest then is when the next job expires (DT_NOEND:
- * none that the round has seen), and the next call begins a new round.
- */
-bool
-bgjob_retention_sweep(BgjobSweep *sweep, TimestampTz now, int max)
+/* ---- the sweep ---- */
+
+/* The range that an id is in. */
+static int64
+range_of(int64 id)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_JOB);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	Removed removed = {{0}};
+	return id / RANGE_SIZE;
+}
+
+/* Adds a range behind all others. */
+static BgjobRange *
+add_range(BgjobSweep *sweep, int64 number)
+{
+	BgjobRange *range;
+
+	if (sweep->nranges == sweep->room)
+	{
+		sweep->room = Max(64, sweep->room * 2);
+		if (sweep->ranges == NULL)
+			sweep->ranges =
+				MemoryContextAlloc(TopMemoryContext, sweep->room * sizeof(BgjobRange));
+		else
+			sweep->ranges = repalloc_huge(sweep->ranges, sweep->room * sizeof(BgjobRange));
+	}
+	range = &sweep->ranges[sweep->nranges++];
+	*range = (BgjobRange){.number = number, .next_visit = DT_NOEND};
+	return range;
+}
+
+/* The visited range that is to be visited first, if it is its time; NULL: none. */
+static BgjobRange *
+due_range(BgjobSweep *sweep, TimestampTz now)
+{
+	BgjobRange *due = NULL;
+
+	for (int64 i = 0; i < sweep->nranges; i++)
+		if (sweep->ranges[i].next_visit <= now &&
+			(due == NULL || sweep->ranges[i].next_visit < due->next_visit))
+			due = &sweep->ranges[i];
+	return due;
+}
+
+/* When something has to be done next. */
+static TimestampTz
+next_visit(const BgjobSweep *sweep)
+{
+	TimestampTz next = sweep->frontier_at;
+
+	for (int64 i = 0; i < sweep->nranges; i++)
+		next = Min(next, sweep->ranges[i].next_visit);
+	return next;
+}
+
+/*
+ * Removes a row if it has expired; else notes in its range when to come back:
+ * when it expires, if that is known. A job that has not finished can not
+ * expire before the shortest retention has passed; and where there was nothing
+ * to remove, as with many jobs that are scheduled far ahead, it is not looked
+ * for so often.
+ */
+static void
+visit_row(BgjobRel *rel, BgjobRange *range, TimestampTz now, TimestampTz unknown,
+		  Removed *removed)
+{
+	Finished row;
+	TimestampTz expires;
+
+	read_finished(rel->slot, &row);
+	expires = expiry(&row);
+	if (expires <= now)
+	{
+		remove_job(rel, &rel->slot->tts_tid, &row, removed);
+		range->barren = 0;
+		return;
+	}
+	range->rows = true;
+	range->next_visit = Min(range->next_visit, expires == DT_NOEND ? unknown : expires);
+}
+
+/* Visits a range that has been visited before. */
+static void
+revisit(BgjobRel *rel, Snapshot snapshot, BgjobSweep *sweep, BgjobRange *range, TimestampTz now,
+		int64 youngest, Removed *removed)
+{
+	ScanKeyData keys[2];
+	BgjobScan *scan;
+	int64 pause = youngest << Min(range->barren, 20);
+
+	pause = Max(SHORTEST_PAUSE * USECS_PER_SEC,
+				Min(pause, Max(youngest, LONGEST_PAUSE * USECS_PER_SEC)));
+	range->barren++;
+	range->next_visit = DT_NOEND;
+	range->rows = false;
+	bgjob_key(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
+			  Int64GetDatum(range->number * RANGE_SIZE));
+	bgjob_key(&keys[1], 1, BTLessStrategyNumber, F_INT8LT,
+			  Int64GetDatum(Min((range->number + 1) * RANGE_SIZE, sweep->frontier)));
+	scan = bgjob_scan_begin(rel, "job_pkey", snapshot, keys, 2);
+	while (bgjob_scan_next(scan))
+	{
+		CHECK_FOR_INTERRUPTS();
+		visit_row(rel, range, now, now + pause, removed);
+	}
+	bgjob_scan_end(scan);
+	if (!range->rows && range->number < range_of(sweep->frontier))
+		*range = sweep->ranges[--sweep->nranges]; /* nothing will come there again */
+}
+
+/* Goes on where no visit has been, as far as jobs are old enough, for at most "max" rows. */
+static void
+advance(BgjobRel *rel, Snapshot snapshot, BgjobSweep *sweep, TimestampTz now, int64 youngest,
+		int max, Removed *removed)
+{
+	BgjobRange *range = NULL;
 	ScanKeyData key;
 	BgjobScan *scan;
+
+	for (int64 i = 0; i < sweep->nranges; i++)
+		if (sweep->ranges[i].number == range_of(sweep->frontier))
+			range = &sweep->ranges[i];
+	bgjob_key(&key, 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(sweep->frontier));
+	scan = bgjob_scan_begin(rel, "job_pkey", snapshot, &key, 1);
+	sweep->frontier_at = now + IDLE_PAUSE * USECS_PER_SEC;
+	while (bgjob_scan_next(scan))
+	{
+		Datum *values = rel->slot->tts_values - 1;
+		TimestampTz created_at;
+		int64 id;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getsomeattrs(rel->slot, BGJOB_C_CREATED_AT);
+		id = DatumGetInt64(values[BGJOB_C_ID]);
+		created_at = DatumGetTimestampTz(values[BGJOB_C_CREATED_AT]);
+		if (created_at > now - youngest || max-- == 0)
+		{
+			sweep->frontier_at = Max(created_at + youngest,
+									 now + (max < 0 ? 0 : SHORTEST_PAUSE * USECS_PER_SEC));
+			break; /* nor has anything expired that was created later */
+		}
+		if (range == NULL || range->number != range_of(id))
+			range = add_range(sweep, range_of(id));
+		sweep->frontier = id + 1;
+		visit_row(rel, range, now, now + Max(youngest, SHORTEST_PAUSE * USECS_PER_SEC),
+				  removed);
+	}
+	bgjob_scan_end(scan);
+}
+
+/* bgjob_retention_restart has everything visited again, since what expires when has changed. */
+void
+bgjob_retention_restart(BgjobSweep *sweep)
+{
+	sweep->nranges = 0;
+	sweep->frontier = 0;
+	sweep->frontier_at = DT_NOBEGIN;
+}
+
+/*
+ * bgjob_retention_sweep removes what has expired at "now", as far as it is one
+ * transaction's work. Returns when to call it again: not later than "now" if
+ * there is more to do at once; DT_NOEND: not before something changes.
+ */
+TimestampTz
+bgjob_retention_sweep(BgjobSweep *sweep, TimestampTz now, int max)
+{
+	BgjobRel *rel;
+	Snapshot snapshot;
+	Removed removed = {{0}};
+	BgjobRange *due;
 	int64 youngest;
-	bool complete = true;
-	int visited = 0;
 
 	read_queues();
 	youngest = youngest_expiry();
-	if (sweep->next_id == 0)
-		sweep->earliest = DT_NOEND;
-	bgjob_key(&key, 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(sweep->next_id));
-	scan = bgjob_scan_begin(rel, "job_pkey", snapshot, &key, 1);
-	while (bgjob_scan_next(scan))
-	{
-		Finished row;
-		TimestampTz expires;
-
-		CHECK_FOR_INTERRUPTS();
-		read_finished(rel->slot, &row);
-		if (youngest < 0 || row.created_at > now - youngest)
-		{
-			if (youngest >= 0)
-				sweep->earliest = Min(sweep->earliest, row.created_at + youngest);
-			break; /* nor has anything that was created later */
-		}
-		sweep->next_id = row.id + 1;
-		expires = expiry(&row);
-		if (expires <= now)
-			remove_job(rel, &rel->slot->tts_tid, &row, &removed);
-		else
-			sweep->earliest = Min(sweep->earliest, expires);
-		if (++visited == max)
-		{
-			complete = false;
-			break;
-		}
-	}
-	bgjob_scan_end(scan);
+	if (youngest < 0)
+		return DT_NOEND;
+	rel = bgjob_rel_open(BGJOB_TABLE_JOB);
+	snapshot = bgjob_rel_snapshot(rel);
+	due = due_range(sweep, now);
+	if (due != NULL)
+		revisit(rel, snapshot, sweep, due, now, youngest, &removed);
+	else
+		advance(rel, snapshot, sweep, now, youngest, max, &removed);
 	UnregisterSnapshot(snapshot);
 	add_totals(&removed);
 	bgjob_rel_close(rel);
-	if (complete)
-		sweep->next_id = 0;
-	return complete;
+	return next_visit(sweep);
 }
 
 /*

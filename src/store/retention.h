@@ -13,14 +13,27 @@
 #include "datatype/timestamp.h"
 #include "rules/state.h"
 
-/* How far a round of retention has come; zero-filled: at its beginning. */
+/* What a sweep remembers of some thousand ids. */
+typedef struct BgjobRange
+{
+	int64 number;
+	TimestampTz next_visit;
+	int barren; /* visits without anything to remove */
+	bool rows;  /* some are left there */
+} BgjobRange;
+
+/* How far a sweep has come; begun by bgjob_retention_restart. */
 typedef struct BgjobSweep
 {
-	int64 next_id;
-	TimestampTz earliest; /* when the first of those passed by will expire */
+	int64 frontier; /* no visit has been to this id, nor beyond */
+	TimestampTz frontier_at;
+	BgjobRange *ranges; /* before the frontier; in any order */
+	int64 nranges;
+	int64 room;
 } BgjobSweep;
 
-extern bool bgjob_retention_sweep(BgjobSweep *sweep, TimestampTz now, int max);
+extern void bgjob_retention_restart(BgjobSweep *sweep);
+extern TimestampTz bgjob_retention_sweep(BgjobSweep *sweep, TimestampTz now, int max);
 extern int64 bgjob_retention_purge(BgjobState state, TimestampTz finished_before, Oid role);
 
 #endif /* BGJOB_STORE_RETENTION_H */

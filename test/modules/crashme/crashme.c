@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * crashme.c
- *	  Functions that crash the server, for the tests.
+ *	  Functions that crash the server, or misbehave otherwise, for the tests.
  *
- * Each ends its process in another of the ways in which a job written in C
- * can take the server down. Installed by the test suite into its private
+ * Most end their process in one of the ways in which a job written in C can
+ * take the server down. Installed by the test suite into its private
  * copy of the server only.
  *
  *-------------------------------------------------------------------------
@@ -14,6 +14,11 @@
 #include <signal.h>
 
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 PG_MODULE_MAGIC;
 
@@ -64,5 +69,55 @@ Datum
 crashme_fatal(PG_FUNCTION_ARGS)
 {
 	ereport(FATAL, (errmsg("this process has had enough")));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(crashme_exit);
+
+/* crashme_exit(status) ends the process by exit(), as a careless library does. */
+Datum
+crashme_exit(PG_FUNCTION_ARGS)
+{
+	exit(PG_GETARG_INT32(0));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(crashme_busy);
+
+/* crashme_busy(ms) takes so long, whoever cancels it: it never looks at interrupts. */
+Datum
+crashme_busy(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PG_GETARG_INT32(0));
+
+	while (GetCurrentTimestamp() < until)
+		pg_usleep(10000L);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(crashme_trap);
+
+/* crashme_trap() waits for ever, and swallows every error that tells it to stop. */
+Datum
+crashme_trap(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	for (;;)
+	{
+		PG_TRY();
+		{
+			CHECK_FOR_INTERRUPTS();
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
+							 PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+		}
+		PG_CATCH();
+		{
+			MemoryContextSwitchTo(context);
+			FlushErrorState();
+		}
+		PG_END_TRY();
+	}
 	PG_RETURN_VOID();
 }
