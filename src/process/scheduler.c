@@ -273,8 +273,8 @@ sleep_until(TimestampTz wake)
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	now = bgjob_now();
-	rest = (Min(wake, next_due) - now + 999) / 1000;
-	rest = Max(0, Min(rest, SLOW_POLL * 1000));
+	wake = Max(Min(wake, next_due), now); /* either may be the beginning of time */
+	rest = Min((wake - now + 999) / 1000, SLOW_POLL * 1000);
 	if (bgjob_process_wait((long) rest))
 	{
 		sweep_anew();

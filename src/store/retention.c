@@ -150,12 +150,12 @@ read_finished(TupleTableSlot *slot, Finished *row)
 											  : DatumGetIntervalP(values[BGJOB_C_RETENTION]);
 }
 
-/* Removes a job unless somebody is changing it. */
-static void
+/* Removes a job; false if somebody is changing it. */
+static bool
 remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed)
 {
 	if (!bgjob_rel_delete(rel, tid, NULL))
-		return;
+		return false;
 	if (row->has_history)
 		bgjob_history_delete(row->id);
 	if (row->state == BGJOB_FAILED)
@@ -163,6 +163,7 @@ remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed
 	bgjob_change_count(row->state == BGJOB_FAILED ? BGJOB_FAILED : BGJOB_NONE, BGJOB_NONE,
 					   false, false);
 	removed->jobs[row->state]++;
+	return true;
 }
 
 /* When a finished job expires; DT_NOEND: never. */
@@ -276,9 +277,10 @@ visit_row(BgjobRel *rel, BgjobRange *range, TimestampTz now, TimestampTz unknown
 	expires = expiry(&row);
 	if (expires <= now)
 	{
-		remove_job(rel, &rel->slot->tts_tid, &row, removed);
 		range->barren = 0;
-		return;
+		if (remove_job(rel, &rel->slot->tts_tid, &row, removed))
+			return;
+		expires = now + SHORTEST_PAUSE * USECS_PER_SEC;
 	}
 	range->rows = true;
 	range->next_visit = Min(range->next_visit, expires == DT_NOEND ? unknown : expires);
@@ -414,7 +416,7 @@ bgjob_retention_purge(BgjobState state, TimestampTz finished_before, Oid role)
 		read_finished(rel->slot, &row);
 		if (row.state == state && row.finished_at != 0 && row.finished_at <= finished_before &&
 			(role == InvalidOid || has_privs_of_role(role, row.run_as)))
-			remove_job(rel, &rel->slot->tts_tid, &row, &removed);
+			(void) remove_job(rel, &rel->slot->tts_tid, &row, &removed);
 	}
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);

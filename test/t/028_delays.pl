@@ -1,0 +1,31 @@
+# Delayed jobs start when they are due, also while others write all the time, so that the scheduler looks for what nobody announced (every ten seconds).
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use BgjobTest;
+
+my $node = bgjob_cluster('delays');
+$node->safe_psql('postgres', q{
+	CREATE TABLE noise (n int);
+	CREATE FUNCTION nothing() RETURNS void LANGUAGE plpgsql AS 'BEGIN END';
+	CREATE FUNCTION noise() RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO noise VALUES (1);
+		IF (SELECT count(*) FROM noise) < 240 THEN
+			PERFORM bgjob_enqueue('noise', delay => '100 ms');
+		END IF;
+	END $$;
+	-- one every half second, for 24 seconds: two looks at least come in between
+	SELECT bgjob_enqueue('nothing', delay => i * interval '0.5 s') FROM generate_series(1, 48) i;
+	SELECT bgjob_enqueue('noise');
+});
+wait_until($node, q{SELECT count(*) = 48 FROM bgjob.jobs WHERE job = 'nothing' AND state = 'succeeded'}, 'all delayed jobs have run');
+my $due = q{SELECT (data->>'run_at')::timestamptz FROM bgjob.job_states s WHERE s.job_id = j.id AND s.state = 'scheduled'};
+is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.jobs j WHERE job = 'nothing' AND started_at < ($due)}), '0', 'none before its time');
+# A generous bound: what is to be seen is a look every ten seconds, not milliseconds on a busy machine.
+is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.jobs j WHERE job = 'nothing' AND started_at > ($due) + interval '4 s'}), '0',
+	'none waited for a slow look');
+$node->stop;
+done_testing();
