@@ -166,7 +166,7 @@ static void
 fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, Oid run_as)
 {
 	BgjobJob *job = &template->job;
-	Jsonb *custom = bgjob_capture_custom();
+	Jsonb *custom = options->plain_session ? NULL : bgjob_capture_custom();
 
 	memset(job->nulls, true, sizeof(job->nulls));
 	job->kind = kind;
@@ -232,9 +232,12 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	if (kind == BGJOB_KIND_FUNCTION)
 		template->func = bgjob_function_resolve(options->job, first_args, run_as);
 	fill_job(template, options, kind, run_as);
-	bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
-				  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
+	if (!options->plain_session)
+		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
+					  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
 	template->jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	if (!template->scheduled)
+		template->job.queue_rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	return template;
 }
 
@@ -246,6 +249,18 @@ check_arguments(BgjobTemplate *template, const Jsonb *args)
 		bgjob_arguments_check(template->func, args);
 	else
 		bgjob_command_check(template->job.job, args);
+}
+
+/*
+ * bgjob_template_job checks the arguments of a job that is not put in now, and
+ * returns what it would be, but for its id, times and arguments. Errors as
+ * bgjob_template_enqueue.
+ */
+const BgjobJob *
+bgjob_template_job(BgjobTemplate *template, const Jsonb *args)
+{
+	check_arguments(template, args);
+	return &template->job;
 }
 
 /*
@@ -286,6 +301,8 @@ bgjob_template_wants_all(const BgjobTemplate *template)
 void
 bgjob_template_free(BgjobTemplate *template)
 {
+	if (template->job.queue_rel != NULL)
+		bgjob_rel_close(template->job.queue_rel);
 	bgjob_rel_close(template->jobs);
 	pfree(template);
 }

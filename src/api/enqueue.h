@@ -31,6 +31,7 @@ typedef struct BgjobOptions
 	const char *run_as;
 	Datum tags; /* text[], 0: none */
 	Jsonb *parameters;
+	bool plain_session; /* the caller's settings are not captured */
 } BgjobOptions;
 
 /* Options that have been checked, ready for any number of jobs. */
@@ -40,6 +41,7 @@ extern void bgjob_check_queue_name(const char *queue);
 
 extern BgjobTemplate *
 bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args);
+extern const BgjobJob *bgjob_template_job(BgjobTemplate *template, const Jsonb *args);
 extern int64 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args);
 extern bool bgjob_template_wants_all(const BgjobTemplate *template);
 extern void bgjob_template_free(BgjobTemplate *template);

@@ -38,6 +38,7 @@
 #include "postmaster/interrupt.h"
 #include "process/pool.h"
 #include "process/recovery.h"
+#include "process/recurring.h"
 #include "process/scheduler.h"
 #include "rules/clock.h"
 #include "storage/ipc.h"
@@ -136,6 +137,7 @@ rescan(void)
 	bgjob_commit();
 	schedule_mark = DT_NOBEGIN;
 	next_due = DT_NOBEGIN;
+	bgjob_recurring_look_anew();
 	polled_at = bgjob_completed_transactions();
 }
 
@@ -153,6 +155,10 @@ serve_notices(void)
 		return;
 	if (notices & BGJOB_NOTICE_RESCAN)
 		rescan();
+	if (notices & BGJOB_NOTICE_RECURRING)
+		bgjob_recurring_look_anew();
+	if (notices & BGJOB_NOTICE_ENDED)
+		bgjob_recurring_look_at_queued();
 	if (notices & BGJOB_NOTICE_QUEUES)
 		sweep_anew();
 }
@@ -308,6 +314,7 @@ begin_service(void)
 	bgjob_recover_wrecks();
 	bgjob_recover_claims();
 	(void) bgjob_pool_reap();
+	bgjob_recurring_begin();
 	next_poll = bgjob_now() + SLOW_POLL * USECS_PER_SEC;
 	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 	rescan();
@@ -343,7 +350,8 @@ do_round(void)
 	look_after_terminated();
 	(void) bgjob_pool_reap();
 	enqueue_due(now);
-	wake = find_lost(now);
+	wake = bgjob_recurring_serve(now);
+	wake = Min(wake, find_lost(now));
 	look_for_the_absent();
 	bgjob_pool_take_back();
 	wake = Min(wake, bgjob_pool_balance(now));

@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "base/compat.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
@@ -36,6 +37,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/regproc.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #define SIGNATURE_CACHE_KEY 256
@@ -397,6 +399,67 @@ bgjob_function_find(const char *signature)
 	entry = hash_search(signatures, signature, HASH_ENTER, NULL);
 	entry->func = func;
 	return func;
+}
+
+/* The same without an error: InvalidOid, and the message, if it has gone. */
+static Oid
+find_quietly(const char *signature, const char **message)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile Oid func = InvalidOid;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		func = bgjob_function_find(signature);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_UNDEFINED_FUNCTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		*message = error->message;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return func;
+}
+
+/*
+ * bgjob_function_why_not says why a role could not call the function of a
+ * signature, as the error would that bgjob_function_find or
+ * bgjob_function_check_execute raises; NULL if it could.
+ */
+const char *
+bgjob_function_why_not(const char *signature, Oid role)
+{
+	const char *message = NULL;
+	SignatureEntry *entry = NULL;
+	Oid func;
+
+	prepare_cache();
+	if (strlen(signature) < SIGNATURE_CACHE_KEY)
+		entry = hash_search(signatures, signature, HASH_FIND, NULL);
+	func = entry != NULL ? entry->func : find_quietly(signature, &message);
+	if (!OidIsValid(func))
+		return message;
+	if (bgjob_schema_aclcheck(get_func_namespace(func), role, ACL_USAGE) != ACLCHECK_OK)
+		return psprintf("permission denied for schema %s",
+						get_namespace_name(get_func_namespace(func)));
+	if (bgjob_function_aclcheck(func, role, ACL_EXECUTE) != ACLCHECK_OK)
+		return psprintf("permission denied for %s %s",
+						bgjob_function_is_procedure(func) ? "procedure" : "function",
+						get_func_name(func));
+	return NULL;
 }
 
 /* bgjob_function_is_procedure tells whether it is called by CALL. */

@@ -149,7 +149,7 @@ CREATE VIEW bgjob.stats WITH (security_barrier) AS
 SELECT bgjob.server_count()::bigint AS servers,
        (SELECT count(*) FROM bgjob.worker_slots()) AS workers,
        c.enqueued, c.scheduled, c.awaiting, c.processing, c.succeeded, c.failed, c.deleted, c.retries,
-       0::bigint AS recurring
+       (SELECT count(*) FROM bgjob.recurring) AS recurring
 FROM bgjob.counts() c;
 COMMENT ON VIEW bgjob.stats IS 'how much there is of everything; succeeded and deleted count all there ever were';
 

@@ -117,7 +117,7 @@ bgjob_history_enqueued(const char *queue)
 
 /* bgjob_history_scheduled is the data of an entry "scheduled"; the time is in UTC. */
 Jsonb *
-bgjob_history_scheduled(TimestampTz run_at)
+bgjob_history_time(const char *name, TimestampTz run_at)
 {
 	JsonbParseState *state = NULL;
 	char text[MAXDATELEN + 1];
@@ -132,8 +132,15 @@ bgjob_history_scheduled(TimestampTz run_at)
 		EncodeDateTime(&tm, fsec, true, 0, NULL, USE_XSD_DATES, text);
 	}
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_string(&state, "run_at", text);
+	push_string(&state, name, text);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* bgjob_history_scheduled: {"run_at": …}. */
+Jsonb *
+bgjob_history_scheduled(TimestampTz run_at)
+{
+	return bgjob_history_time("run_at", run_at);
 }
 
 /* bgjob_history_processing is the data of an entry "processing". */

@@ -20,6 +20,7 @@ extern void bgjob_history_delete(int64 job);
 
 /* What an entry says beside its time, as api.md has it. */
 extern Jsonb *bgjob_history_enqueued(const char *queue);
+extern Jsonb *bgjob_history_time(const char *name, TimestampTz at);
 extern Jsonb *bgjob_history_scheduled(TimestampTz run_at);
 extern Jsonb *bgjob_history_processing(int worker_pid, int attempt);
 extern Jsonb *bgjob_history_succeeded(TimestampTz entered_at, TimestampTz started_at,

@@ -28,7 +28,9 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/change.h"
+#include "base/registry.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "rules/clock.h"
 #include "store/history.h"
 #include "store/job.h"
@@ -93,6 +95,7 @@ decode(BgjobJob *job, TupleTableSlot *slot)
 					  job->nulls);
 	job->tid = slot->tts_tid;
 	job->to_queue = false;
+	job->queue_rel = NULL;
 	job->id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_ID));
 	job->pos = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POS));
 	job->state = bgjob_state_by_letter(DatumGetChar(bgjob_job_datum(job, BGJOB_C_STATE)));
@@ -341,6 +344,8 @@ enter_end(BgjobJob *job, BgjobState state, const BgjobCircumstances *what)
 		bgjob_failure_insert(job->id, job->queue);
 	}
 	bgjob_change_ended(job->id);
+	if (!bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME)) /* the next may wait for it */
+		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_ENDED);
 }
 
 static void

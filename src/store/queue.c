@@ -65,14 +65,15 @@ enum
 void
 bgjob_queue_insert(const BgjobJob *job)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	BgjobRel *rel = job->queue_rel != NULL ? job->queue_rel : bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	Datum values[] = {ObjectIdGetDatum(job->run_as), CStringGetTextDatum(job->queue),
 					  Int16GetDatum(job->priority),  Int64GetDatum(job->pos),
 					  Int64GetDatum(job->id),        PointerGetDatum(&job->tid)};
 	bool nulls[lengthof(values)] = {false};
 
 	bgjob_rel_insert(rel, values, nulls);
-	bgjob_rel_close(rel);
+	if (job->queue_rel == NULL)
+		bgjob_rel_close(rel);
 	bgjob_change_ready(job->run_as, job->queue, job->priority, job->pos);
 }
 

@@ -1,0 +1,209 @@
+/*-------------------------------------------------------------------------
+ *
+ * cron.c
+ *	  Asking about schedules: when is the next time, and what does it mean?
+ *
+ * Thin functions over rules/cron.h, for people who want to try a schedule
+ * before they give it to bgjob_recurring(), and for those who need such times
+ * elsewhere. Nothing is stored.
+ *
+ * Runs in the session that calls, also in parallel workers and on standbys.
+ * A null schedule or time gives null (or no rows).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "api/cron.h"
+#include "api/rights.h"
+#include "base/zone.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "rules/cron.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* So many bytes of a schedule are shown in an error. */
+#define SHOWN_MAX 120
+
+/* The argument, or NULL. */
+static char *
+text_argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+/* What the argument day_match says: 22004, 22023. */
+static BgjobDayMatch
+day_match_argument(FunctionCallInfo fcinfo, int number)
+{
+	const char *name = text_argument(fcinfo, number);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("day_match must not be null"),
+				 errdetail("It says how day of month and day of week go together."),
+				 errhint("Use 'any' or 'all'.")));
+	if (strcmp(name, "any") == 0)
+		return BGJOB_DAY_ANY;
+	if (strcmp(name, "all") == 0)
+		return BGJOB_DAY_ALL;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("day_match \"%s\" is not known", name),
+					errdetail("It says how day of month and day of week go together."),
+					errhint("Use 'any' (a day that matches one of them) or 'all' (both).")));
+}
+
+/*
+ * bgjob_read_schedule reads a schedule. 22023: it is not valid. What H in it
+ * stands for is decided by the name; NULL is the empty one.
+ */
+void
+bgjob_read_schedule(const char *schedule, BgjobDayMatch day_match, const char *name,
+					BgjobCron *cron)
+{
+	BgjobCronError error;
+	int length = (int) strlen(schedule);
+	int shown = pg_mbcliplen(schedule, length, SHOWN_MAX);
+
+	if (!bgjob_cron_parse(schedule, day_match, name, cron, &error))
+	{
+		bool whole = strcmp(error.field, "schedule") == 0;
+
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid %s%s \"%.*s%s\"", error.field, whole ? "" : " in schedule",
+						shown, schedule, shown < length ? "..." : ""),
+				 errdetail_internal("%s", error.message), errhint("%s", error.hint)));
+	}
+}
+
+/* A time that must be one: 22023. */
+static TimestampTz
+time_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	TimestampTz time = PG_GETARG_TIMESTAMPTZ(number);
+
+	if (TIMESTAMP_NOT_FINITE(time))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be a point in time", name),
+						errdetail("It is infinite."), errhint("Give a time.")));
+	return time;
+}
+
+/* Opens the zone that an argument names. */
+static void
+open_zone(FunctionCallInfo fcinfo, int number, BgjobTimeZone *zone)
+{
+	bgjob_time_zone_open(zone, text_argument(fcinfo, number));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_cron_next_sql);
+
+/*
+ * bgjob_cron_next(schedule, after, time_zone, day_match, name) returns the
+ * first occurrence after a time, null if there is none. 22023: the schedule,
+ * the zone or day_match is not valid; 22004: day_match is null.
+ */
+Datum
+bgjob_cron_next_sql(PG_FUNCTION_ARGS)
+{
+	BgjobCron cron;
+	BgjobTimeZone zone;
+	TimestampTz next;
+
+	bgjob_check_usage();
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	bgjob_read_schedule(text_argument(fcinfo, 0), day_match_argument(fcinfo, 3),
+						text_argument(fcinfo, 4), &cron);
+	open_zone(fcinfo, 2, &zone);
+	next = bgjob_cron_next(&cron, &zone.zone, time_argument(fcinfo, 1, "after"));
+	if (next == BGJOB_CRON_NEVER)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(next);
+}
+
+/* Where bgjob_cron_occurrences() is. */
+typedef struct Occurrences
+{
+	BgjobCron cron;
+	BgjobTimeZone zone;
+	int64 after;
+	TimestampTz until;
+} Occurrences;
+
+/* Reads the arguments of bgjob_cron_occurrences(). */
+static Occurrences *
+occurrences_begin(FunctionCallInfo fcinfo, FuncCallContext *context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
+	Occurrences *occurrences = palloc0(sizeof(Occurrences));
+
+	bgjob_read_schedule(text_argument(fcinfo, 0), day_match_argument(fcinfo, 4),
+						text_argument(fcinfo, 5), &occurrences->cron);
+	open_zone(fcinfo, 3, &occurrences->zone);
+	occurrences->after = time_argument(fcinfo, 1, "since") - 1; /* "since" itself counts */
+	occurrences->until = time_argument(fcinfo, 2, "until");
+	MemoryContextSwitchTo(old);
+	return occurrences;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_cron_occurrences);
+
+/*
+ * bgjob_cron_occurrences(schedule, since, until, time_zone, day_match, name)
+ * returns the occurrences from "since" to "until", both included, in order.
+ * Each call computes one, so that LIMIT and cancelling work at once. Errors
+ * as above.
+ */
+Datum
+bgjob_cron_occurrences(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *context;
+	Occurrences *occurrences;
+	TimestampTz next;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		bgjob_check_usage();
+		context = SRF_FIRSTCALL_INIT();
+		if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && !PG_ARGISNULL(2))
+			context->user_fctx = occurrences_begin(fcinfo, context);
+	}
+	context = SRF_PERCALL_SETUP();
+	occurrences = context->user_fctx;
+	if (occurrences == NULL)
+		SRF_RETURN_DONE(context);
+
+	CHECK_FOR_INTERRUPTS();
+	next = bgjob_cron_next(&occurrences->cron, &occurrences->zone.zone, occurrences->after);
+	if (next == BGJOB_CRON_NEVER || next > occurrences->until)
+		SRF_RETURN_DONE(context);
+	occurrences->after = next;
+	SRF_RETURN_NEXT(context, TimestampTzGetDatum(next));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_cron_describe_sql);
+
+/*
+ * bgjob_cron_describe(schedule, day_match, name) tells in English what a
+ * schedule means. 22023: the schedule or day_match is not valid; 22004:
+ * day_match is null.
+ */
+Datum
+bgjob_cron_describe_sql(PG_FUNCTION_ARGS)
+{
+	BgjobCron cron;
+	char description[BGJOB_CRON_DESCRIPTION_SIZE];
+
+	bgjob_check_usage();
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	bgjob_read_schedule(text_argument(fcinfo, 0), day_match_argument(fcinfo, 1),
+						text_argument(fcinfo, 2), &cron);
+	bgjob_cron_describe(&cron, description, sizeof(description));
+	PG_RETURN_TEXT_P(cstring_to_text(description));
+}

@@ -1,0 +1,523 @@
+/*-------------------------------------------------------------------------
+ *
+ * recurring.c
+ *	  Adding and changing recurring jobs.
+ *
+ * A recurring job belongs to the role that adds it; names are unique for each
+ * owner. Everything that can be wrong about its schedule, its zone and its job
+ * is found out when it is added, as for a job that is put in. The scheduler
+ * does the rest (process/recurring.c); it is told at commit.
+ *
+ * Runs in the session that calls. Who adds one of a name has a lock on that
+ * name to the end of the transaction, so two sessions cannot both find none.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "api/cron.h"
+#include "api/recurring.h"
+#include "api/rights.h"
+#include "base/change.h"
+#include "base/guc.h"
+#include "base/registry.h"
+#include "base/zone.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "rules/clock.h"
+#include "run/function.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* Longest name of a recurring job, in bytes. */
+#define LONGEST_NAME 200
+
+static void
+invalid(const char *message, const char *detail, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
+					errdetail("%s", detail), errhint("%s", hint)));
+}
+
+/* ---- schedules ---- */
+
+/* The first occurrence of a row's schedule after now, within its bounds; DT_NOEND: there is none. */
+static TimestampTz
+first_occurrence(const BgjobRecurring *row)
+{
+	TimestampTz after = bgjob_now();
+	TimestampTz start = bgjob_recurring_time(row, BGJOB_R_STARTS_AT, DT_NOBEGIN);
+	BgjobCron cron;
+	BgjobTimeZone zone;
+	TimestampTz next;
+
+	bgjob_read_schedule(bgjob_recurring_text(row, BGJOB_R_SCHEDULE),
+						DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_ALL_DAYS))
+							? BGJOB_DAY_ALL
+							: BGJOB_DAY_ANY,
+						bgjob_recurring_text(row, BGJOB_R_NAME), &cron);
+	bgjob_time_zone_open(&zone, bgjob_recurring_text(row, BGJOB_R_TIME_ZONE));
+	if (start > after)
+		after = start - 1;
+	next = bgjob_cron_next(&cron, &zone.zone, after);
+	return next <= bgjob_recurring_time(row, BGJOB_R_ENDS_AT, DT_NOEND) ? next : DT_NOEND;
+}
+
+/* ---- adding ---- */
+
+static void
+check_recurring(const BgjobRecurringOptions *recurring)
+{
+	Interval zero = {0};
+
+	if (recurring->name[0] == '\0' || strlen(recurring->name) > LONGEST_NAME)
+		invalid("invalid name of a recurring job", "It must have 1 to 200 bytes.",
+				"Choose a name that says what the job does.");
+	if (recurring->jitter != NULL &&
+		DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(recurring->jitter),
+										  IntervalPGetDatum(&zero))) < 0)
+		invalid("jitter must not be negative",
+				"Each job is put in up to so much later than its schedule says.",
+				"Leave it out for none.");
+	if (recurring->starts_at >= recurring->ends_at)
+		invalid("ends_at must be later than starts_at",
+				"The recurring job runs between the two.", "Leave out what does not apply.");
+}
+
+static void
+copy_column(BgjobRecurring *row, BgjobRecurringColumn to, const BgjobJob *job, BgjobColumn from)
+{
+	if (bgjob_job_is_null(job, from))
+		bgjob_recurring_set_null(row, to);
+	else
+		bgjob_recurring_set(row, to, bgjob_job_datum(job, from));
+}
+
+static void
+fill_job(BgjobRecurring *row, const BgjobJob *job, const Jsonb *args)
+{
+	copy_column(row, BGJOB_R_RUN_AS, job, BGJOB_C_RUN_AS);
+	copy_column(row, BGJOB_R_SETTINGS_ID, job, BGJOB_C_SETTINGS_ID);
+	copy_column(row, BGJOB_R_KIND, job, BGJOB_C_KIND);
+	copy_column(row, BGJOB_R_PRIORITY, job, BGJOB_C_PRIORITY);
+	copy_column(row, BGJOB_R_MAX_RETRIES, job, BGJOB_C_MAX_RETRIES);
+	copy_column(row, BGJOB_R_TIMEOUT, job, BGJOB_C_TIMEOUT);
+	copy_column(row, BGJOB_R_QUEUE, job, BGJOB_C_QUEUE);
+	copy_column(row, BGJOB_R_JOB, job, BGJOB_C_JOB);
+	copy_column(row, BGJOB_R_FUNC, job, BGJOB_C_FUNC);
+	copy_column(row, BGJOB_R_CUSTOM_SETTINGS, job, BGJOB_C_CUSTOM_SETTINGS);
+	copy_column(row, BGJOB_R_TAGS, job, BGJOB_C_TAGS);
+	copy_column(row, BGJOB_R_PARAMETERS, job, BGJOB_C_PARAMETERS);
+	if (args != NULL)
+		bgjob_recurring_set(row, BGJOB_R_ARGS, JsonbPGetDatum(args));
+	else
+		bgjob_recurring_set_null(row, BGJOB_R_ARGS);
+}
+
+/* Whether a row says the same about when it runs as another. */
+static bool
+same_times(const BgjobRecurring *a, const BgjobRecurring *b)
+{
+	return strcmp(bgjob_recurring_text(a, BGJOB_R_SCHEDULE),
+				  bgjob_recurring_text(b, BGJOB_R_SCHEDULE)) == 0 &&
+		   strcmp(bgjob_recurring_text(a, BGJOB_R_TIME_ZONE),
+				  bgjob_recurring_text(b, BGJOB_R_TIME_ZONE)) == 0 &&
+		   bgjob_recurring_datum(a, BGJOB_R_ALL_DAYS) ==
+			   bgjob_recurring_datum(b, BGJOB_R_ALL_DAYS) &&
+		   bgjob_recurring_datum(a, BGJOB_R_ACTIVE) ==
+			   bgjob_recurring_datum(b, BGJOB_R_ACTIVE) &&
+		   bgjob_recurring_time(a, BGJOB_R_STARTS_AT, DT_NOBEGIN) ==
+			   bgjob_recurring_time(b, BGJOB_R_STARTS_AT, DT_NOBEGIN) &&
+		   bgjob_recurring_time(a, BGJOB_R_ENDS_AT, DT_NOEND) ==
+			   bgjob_recurring_time(b, BGJOB_R_ENDS_AT, DT_NOEND);
+}
+
+static void
+fill_times(BgjobRecurring *row, const BgjobRecurringOptions *recurring)
+{
+	bgjob_recurring_set_text(row, BGJOB_R_SCHEDULE, recurring->schedule);
+	bgjob_recurring_set_text(row, BGJOB_R_TIME_ZONE,
+							 recurring->time_zone != NULL ? recurring->time_zone
+														  : bgjob_time_zone);
+	bgjob_recurring_set(row, BGJOB_R_ALL_DAYS,
+						BoolGetDatum(recurring->day_match == BGJOB_DAY_ALL));
+	bgjob_recurring_set(row, BGJOB_R_MISFIRE, CharGetDatum(recurring->misfire));
+	bgjob_recurring_set(row, BGJOB_R_OVERLAP, CharGetDatum(recurring->overlap));
+	if (recurring->jitter != NULL)
+		bgjob_recurring_set(row, BGJOB_R_JITTER, IntervalPGetDatum(recurring->jitter));
+	else
+		bgjob_recurring_set_null(row, BGJOB_R_JITTER);
+	bgjob_recurring_set_time(row, BGJOB_R_STARTS_AT, recurring->starts_at);
+	bgjob_recurring_set_time(row, BGJOB_R_ENDS_AT, recurring->ends_at);
+	bgjob_recurring_set(row, BGJOB_R_ACTIVE, BoolGetDatum(recurring->active));
+}
+
+/* Reads a row by its name and locks it, however often others change it meanwhile. */
+static bool
+find_and_lock(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row)
+{
+	while (bgjob_recurring_find(rel, owner, name, row))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (bgjob_recurring_lock(rel, row, true))
+			return true;
+	}
+	return false;
+}
+
+static void
+save(BgjobRel *rel, BgjobRecurring *row)
+{
+	bgjob_recurring_save(rel, row);
+	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RECURRING);
+	CommandCounterIncrement();
+}
+
+/*
+ * bgjob_recurring_add adds a recurring job of an owner, or updates the one of
+ * that name; as bgjob_recurring().
+ */
+void
+bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
+					const BgjobOptions *options, const Jsonb *args)
+{
+	BgjobTemplate *template;
+	BgjobRecurring before;
+	BgjobRecurring row;
+	BgjobRel *rel;
+	bool found;
+
+	check_recurring(recurring);
+	template = bgjob_template_create(options, args);
+	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
+	LockDatabaseObject(RelationGetRelid(rel->rel),
+					   hash_combine(hash_bytes((const unsigned char *) recurring->name,
+											   strlen(recurring->name)),
+									owner),
+					   0, ExclusiveLock);
+	found = find_and_lock(rel, owner, recurring->name, &before);
+	if (found)
+		row = before;
+	else
+	{
+		memset(&row, 0, sizeof(row));
+		memset(row.nulls, true, sizeof(row.nulls));
+		ItemPointerSetInvalid(&row.tid);
+		bgjob_recurring_set(&row, BGJOB_R_ID, Int64GetDatum(bgjob_next_id()));
+		bgjob_recurring_set(&row, BGJOB_R_OWNER, ObjectIdGetDatum(owner));
+		bgjob_recurring_set_text(&row, BGJOB_R_NAME, recurring->name);
+		bgjob_recurring_set_time(&row, BGJOB_R_CREATED_AT, bgjob_now());
+		bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(false));
+	}
+	fill_times(&row, recurring);
+	fill_job(&row, bgjob_template_job(template, args), args);
+	bgjob_recurring_set_null(&row, BGJOB_R_ERROR);
+	if (!found || !same_times(&before, &row) ||
+		DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_LOST)))
+	{
+		TimestampTz next = first_occurrence(&row);
+
+		bgjob_recurring_set_time(&row, BGJOB_R_NEXT_AT, recurring->active ? next : DT_NOEND);
+		bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(false));
+	}
+	save(rel, &row);
+	bgjob_rel_close(rel);
+	bgjob_template_free(template);
+}
+
+/* ---- the SQL functions ---- */
+
+/* Parameters of bgjob_recurring, in their order. */
+enum
+{
+	P_NAME,
+	P_SCHEDULE,
+	P_JOB,
+	P_ARGS,
+	P_KIND,
+	P_QUEUE,
+	P_PRIORITY,
+	P_MAX_RETRIES,
+	P_TIMEOUT,
+	P_UNIQUE_KEY,
+	P_ON_DUPLICATE,
+	P_SEQUENCE_KEY,
+	P_LIMITS,
+	P_RUN_AS,
+	P_TAGS,
+	P_PARAMETERS,
+	P_TIME_ZONE,
+	P_MISFIRE,
+	P_OVERLAP,
+	P_JITTER,
+	P_STARTS_AT,
+	P_ENDS_AT,
+	P_DAY_MATCH,
+	P_ACTIVE
+};
+
+static const char *
+text_arg(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+static const char *
+required(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
+				 errdetail("It says what is to be done, or when."), errhint("Give a value.")));
+	return text_arg(fcinfo, arg);
+}
+
+/* A value out of a fixed list, as the letter that is stored for it. */
+static char
+choice(FunctionCallInfo fcinfo, int arg, const char *name, const char *const *values,
+	   const char *letters)
+{
+	const char *value = required(fcinfo, arg, name);
+	StringInfoData all;
+
+	for (int i = 0; values[i] != NULL; i++)
+		if (strcmp(values[i], value) == 0)
+			return letters[i];
+	initStringInfo(&all);
+	for (int i = 0; values[i] != NULL; i++)
+		appendStringInfo(&all, "%s'%s'",
+						 i == 0                  ? ""
+						 : values[i + 1] == NULL ? " or "
+												 : ", ",
+						 values[i]);
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid value for %s: '%s'", name, value),
+					errdetail("It must be %s.", all.data),
+					errhint("The default is '%s'.", values[0])));
+	return '\0'; /* keep the compiler quiet */
+}
+
+static void
+read_recurring(FunctionCallInfo fcinfo, BgjobRecurringOptions *recurring)
+{
+	static const char *const misfires[] = {"once", "all", "skip", NULL};
+	static const char *const overlaps[] = {"allow", "skip", "queue", "cancel", NULL};
+	static const char *const matches[] = {"any", "all", NULL};
+
+	recurring->name = required(fcinfo, P_NAME, "name");
+	recurring->schedule = required(fcinfo, P_SCHEDULE, "schedule");
+	recurring->time_zone = text_arg(fcinfo, P_TIME_ZONE);
+	recurring->misfire = (BgjobMisfire) choice(fcinfo, P_MISFIRE, "misfire", misfires, "oas");
+	recurring->overlap = (BgjobOverlap) choice(fcinfo, P_OVERLAP, "overlap", overlaps, "asqc");
+	recurring->day_match = choice(fcinfo, P_DAY_MATCH, "day_match", matches, "yl") == 'l'
+							   ? BGJOB_DAY_ALL
+							   : BGJOB_DAY_ANY;
+	recurring->jitter = PG_ARGISNULL(P_JITTER) ? NULL : PG_GETARG_INTERVAL_P(P_JITTER);
+	recurring->starts_at =
+		PG_ARGISNULL(P_STARTS_AT) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(P_STARTS_AT);
+	recurring->ends_at = PG_ARGISNULL(P_ENDS_AT) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(P_ENDS_AT);
+	if (PG_ARGISNULL(P_ACTIVE))
+		required(fcinfo, P_ACTIVE, "active");
+	recurring->active = PG_GETARG_BOOL(P_ACTIVE);
+}
+
+static void
+read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
+{
+	static const int to[][2] = {{P_UNIQUE_KEY, 0}, {P_SEQUENCE_KEY, 1}, {P_LIMITS, 2}};
+	static const char *const names[] = {"unique_key", "sequence_key", "limits"};
+
+	memset(options, 0, sizeof(*options));
+	for (int i = 0; i < lengthof(to); i++)
+		if (!PG_ARGISNULL(to[i][0]))
+			bgjob_option_by_name(options, names[i], "");
+	options->job = required(fcinfo, P_JOB, "job");
+	options->kind = required(fcinfo, P_KIND, "kind");
+	options->queue = text_arg(fcinfo, P_QUEUE);
+	options->has_priority = !PG_ARGISNULL(P_PRIORITY);
+	options->priority = options->has_priority ? PG_GETARG_INT32(P_PRIORITY) : 0;
+	options->has_max_retries = !PG_ARGISNULL(P_MAX_RETRIES);
+	options->max_retries = options->has_max_retries ? PG_GETARG_INT32(P_MAX_RETRIES) : 0;
+	options->timeout = PG_ARGISNULL(P_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(P_TIMEOUT);
+	options->run_as = text_arg(fcinfo, P_RUN_AS);
+	options->tags = PG_ARGISNULL(P_TAGS) ? (Datum) 0 : PG_GETARG_DATUM(P_TAGS);
+	options->parameters = PG_ARGISNULL(P_PARAMETERS) ? NULL : PG_GETARG_JSONB_P(P_PARAMETERS);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_recurring);
+
+/*
+ * bgjob_recurring adds a recurring job, or updates the caller's own of that
+ * name. Parameters, defaults: api.md and the manual. Errors: 22023 a schedule,
+ * a zone or a value that is not allowed; 22004 null where there must be
+ * something; and those of bgjob_enqueue() about the job.
+ */
+Datum
+bgjob_recurring(PG_FUNCTION_ARGS)
+{
+	BgjobRecurringOptions recurring;
+	BgjobOptions options;
+
+	bgjob_check_usage();
+	read_recurring(fcinfo, &recurring);
+	read_options(fcinfo, &options);
+	bgjob_recurring_add(GetUserId(), &recurring, &options,
+						PG_ARGISNULL(P_ARGS) ? NULL : PG_GETARG_JSONB_P(P_ARGS));
+	PG_RETURN_VOID();
+}
+
+/* The owner of one of that name which the caller controls, if it is not his own. 42725: there are several. */
+static Oid
+find_others(BgjobRel *rel, const char *name)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+	Oid owner = InvalidOid;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		bool isnull;
+		Oid candidate = DatumGetObjectId(slot_getattr(rel->slot, BGJOB_R_OWNER, &isnull));
+		text *its_name = DatumGetTextPP(slot_getattr(rel->slot, BGJOB_R_NAME, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (VARSIZE_ANY_EXHDR(its_name) != strlen(name) ||
+			memcmp(VARDATA_ANY(its_name), name, strlen(name)) != 0 ||
+			!bgjob_may_control(candidate))
+			continue;
+		if (OidIsValid(owner))
+			ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+							errmsg("the name \"%s\" of a recurring job is not unique", name),
+							errdetail("Several roles have one of that name."),
+							errhint("Use SET ROLE to be the one that is meant.")));
+		owner = candidate;
+	}
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return owner;
+}
+
+/* Finds and locks the one that a name means for the caller: his own, else one that he controls. */
+static bool
+find_to_change(BgjobRel *rel, const char *name, BgjobRecurring *row)
+{
+	Oid owner;
+
+	if (find_and_lock(rel, GetUserId(), name, row))
+		return true;
+	owner = find_others(rel, name);
+	return OidIsValid(owner) && find_and_lock(rel, owner, name, row);
+}
+
+/* Begins a change by name; NULL if there is none of that name. */
+static BgjobRel *
+begin_change(FunctionCallInfo fcinfo, const char *function, BgjobRecurring *row)
+{
+	BgjobRel *rel;
+
+	bgjob_check_usage();
+	bgjob_check_writable(function);
+	if (PG_ARGISNULL(0))
+		return NULL;
+	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
+	if (find_to_change(rel, text_to_cstring(PG_GETARG_TEXT_PP(0)), row))
+		return rel;
+	bgjob_rel_close(rel);
+	return NULL;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_recurring_remove);
+
+/* bgjob_recurring_remove(name) removes a recurring job; jobs that it has put in stay. False: there is none. */
+Datum
+bgjob_recurring_remove(PG_FUNCTION_ARGS)
+{
+	BgjobRecurring row;
+	BgjobRel *rel = begin_change(fcinfo, "bgjob_recurring_remove()", &row);
+
+	if (rel == NULL)
+		PG_RETURN_BOOL(false);
+	bgjob_recurring_delete(rel, &row);
+	bgjob_rel_close(rel);
+	CommandCounterIncrement();
+	PG_RETURN_BOOL(true);
+}
+
+/* Pauses one, or has it go on; whether that was a change. */
+static bool
+set_active(FunctionCallInfo fcinfo, const char *function, bool active)
+{
+	BgjobRecurring row;
+	BgjobRel *rel = begin_change(fcinfo, function, &row);
+
+	if (rel == NULL)
+		return false;
+	if (DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_ACTIVE)) == active)
+	{
+		bgjob_rel_close(rel);
+		return false;
+	}
+	bgjob_recurring_set(&row, BGJOB_R_ACTIVE, BoolGetDatum(active));
+	bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(false));
+	bgjob_recurring_set_time(&row, BGJOB_R_NEXT_AT, active ? first_occurrence(&row) : DT_NOEND);
+	if (!active)
+		bgjob_recurring_set_null(&row, BGJOB_R_QUEUED);
+	save(rel, &row);
+	bgjob_rel_close(rel);
+	return true;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_recurring_pause);
+
+/* bgjob_recurring_pause(name) has a recurring job put in nothing more. False: there is none, or it was paused. */
+Datum
+bgjob_recurring_pause(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(set_active(fcinfo, "bgjob_recurring_pause()", false));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_recurring_resume);
+
+/* bgjob_recurring_resume(name) has it go on with its next occurrence. False: there is none, or it was not paused. */
+Datum
+bgjob_recurring_resume(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(set_active(fcinfo, "bgjob_recurring_resume()", true));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_recurring_trigger);
+
+/*
+ * bgjob_recurring_trigger(name) puts the job of a recurring one in now, also
+ * if it is paused; its schedule does not move. Returns the id; null: there is
+ * none of that name. 42883, 42501: the function has gone, or its role may not
+ * call it any more.
+ */
+Datum
+bgjob_recurring_trigger(PG_FUNCTION_ARGS)
+{
+	BgjobRecurring row;
+	BgjobRel *rel = begin_change(fcinfo, "bgjob_recurring_trigger()", &row);
+	TimestampTz now = bgjob_now();
+	BgjobRel *jobs;
+	int64 id;
+
+	if (rel == NULL)
+		PG_RETURN_NULL();
+	if (!bgjob_recurring_is_null(&row, BGJOB_R_FUNC))
+		bgjob_function_check_execute(
+			bgjob_function_find(bgjob_recurring_text(&row, BGJOB_R_FUNC)),
+			DatumGetObjectId(bgjob_recurring_datum(&row, BGJOB_R_RUN_AS)));
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	id = bgjob_recurring_put_in(jobs, &row, now, now, now);
+	bgjob_rel_close(jobs);
+	save(rel, &row);
+	bgjob_rel_close(rel);
+	PG_RETURN_INT64(id);
+}

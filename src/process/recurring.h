@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * recurring.h
+ *	  Puts in the jobs of recurring jobs when it is their time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_PROCESS_RECURRING_H
+#define BGJOB_PROCESS_RECURRING_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+extern void bgjob_recurring_begin(void);
+extern void bgjob_recurring_look_anew(void);
+extern void bgjob_recurring_look_at_queued(void);
+extern TimestampTz bgjob_recurring_serve(TimestampTz now);
+
+#endif /* BGJOB_PROCESS_RECURRING_H */

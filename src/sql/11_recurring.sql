@@ -1,0 +1,43 @@
+-- Recurring jobs: when they run, what happened last, and the job that is put in each time. The order of the columns is that of the
+-- enum in src/store/recurring.h.
+CREATE TABLE bgjob.recurring (
+    id bigint NOT NULL,
+    owner regrole NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL,
+    schedule text NOT NULL,
+    time_zone text NOT NULL,
+    all_days boolean NOT NULL,          -- day of month and day of week must both match
+    misfire "char" NOT NULL,            -- o(nce), a(ll), s(kip)
+    overlap "char" NOT NULL,            -- a(llow), s(kip), q(ueue), c(ancel)
+    jitter interval,
+    starts_at timestamptz,
+    ends_at timestamptz,
+    active boolean NOT NULL,
+    next_at timestamptz,                -- the first occurrence that has not been dealt with; null: there is none
+    last_at timestamptz,                -- the last one for which a job was put in
+    last_run_at timestamptz,            -- when that was
+    last_job bigint,
+    queued timestamptz[],               -- occurrences whose job waits for the end of the previous one
+    error text,                         -- why the last one came to nothing
+    lost boolean NOT NULL,              -- its schedule could not be followed: next_at is when to try again
+    run_as regrole NOT NULL,
+    settings_id bigint,
+    kind "char" NOT NULL,
+    priority smallint NOT NULL,
+    max_retries integer NOT NULL,
+    timeout interval,
+    queue text COLLATE "C" NOT NULL,
+    job text NOT NULL,
+    func text,
+    args jsonb,
+    custom_settings jsonb,
+    tags text[],
+    parameters jsonb,
+    CONSTRAINT recurring_pkey PRIMARY KEY (id),
+    CONSTRAINT recurring_name UNIQUE (owner, name)
+) WITH (fillfactor = 70);
+CREATE INDEX recurring_next_idx ON bgjob.recurring (next_at, id);
+CREATE INDEX recurring_queued_idx ON bgjob.recurring (id) WHERE queued IS NOT NULL;
+
+SELECT pg_catalog.pg_extension_config_dump('bgjob.recurring', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as) AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');

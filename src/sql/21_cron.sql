@@ -1,0 +1,15 @@
+-- Schedules: when is the next time, and what does it mean? Nothing is stored.
+
+CREATE FUNCTION @extschema@.bgjob_cron_next(
+    schedule text, after timestamptz DEFAULT pg_catalog.now(), time_zone text DEFAULT NULL, day_match text DEFAULT 'any', name text DEFAULT NULL)
+    RETURNS timestamptz LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bgjob_cron_next_sql';
+COMMENT ON FUNCTION @extschema@.bgjob_cron_next IS 'the first time after another one that a schedule means; null if there is none';
+
+CREATE FUNCTION @extschema@.bgjob_cron_occurrences(
+    schedule text, since timestamptz, until timestamptz, time_zone text DEFAULT NULL, day_match text DEFAULT 'any', name text DEFAULT NULL)
+    RETURNS SETOF timestamptz LANGUAGE c STABLE PARALLEL SAFE ROWS 1000 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_cron_occurrences IS 'the times that a schedule means, from one to another, both included';
+
+CREATE FUNCTION @extschema@.bgjob_cron_describe(schedule text, day_match text DEFAULT 'any', name text DEFAULT NULL)
+    RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bgjob_cron_describe_sql';
+COMMENT ON FUNCTION @extschema@.bgjob_cron_describe IS 'what a schedule means, in English';

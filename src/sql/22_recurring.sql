@@ -1,0 +1,34 @@
+-- Recurring jobs.
+
+CREATE FUNCTION @extschema@.bgjob_recurring(
+    name text, schedule text, job text, args jsonb DEFAULT NULL,
+    kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
+    max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
+    unique_key text DEFAULT NULL, on_duplicate text DEFAULT 'skip',
+    sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL,
+    run_as text DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL,
+    time_zone text DEFAULT NULL, misfire text DEFAULT 'once', overlap text DEFAULT 'allow',
+    jitter interval DEFAULT NULL, starts_at timestamptz DEFAULT NULL, ends_at timestamptz DEFAULT NULL,
+    day_match text DEFAULT 'any', active boolean DEFAULT true)
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_recurring IS 'adds a recurring job, or updates the one with that name';
+
+CREATE FUNCTION @extschema@.bgjob_recurring_remove(name text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_recurring_remove IS 'removes a recurring job; false if there is none';
+
+CREATE FUNCTION @extschema@.bgjob_recurring_trigger(name text)
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_recurring_trigger IS 'puts the job of a recurring one in now; its schedule does not move';
+
+CREATE FUNCTION @extschema@.bgjob_recurring_pause(name text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_recurring_pause IS 'has a recurring job put in nothing more; false if it was paused already';
+
+CREATE FUNCTION @extschema@.bgjob_recurring_resume(name text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_recurring_resume IS 'has a paused recurring job go on; false if it was not paused';
+
+CREATE FUNCTION @extschema@.bgjob_import_pg_cron()
+    RETURNS SETOF text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_import_pg_cron IS 'takes over the jobs of pg_cron as recurring jobs; returns those that it could not, and why';

@@ -1,0 +1,22 @@
+CREATE VIEW bgjob.recurring_jobs WITH (security_barrier) AS
+SELECT r.name,
+       r.owner,
+       r.schedule,
+       r.time_zone,
+       @extschema@.bgjob_cron_describe(r.schedule, CASE WHEN r.all_days THEN 'all' ELSE 'any' END, r.name) AS description,
+       r.job,
+       r.args,
+       r.queue::text AS queue,
+       CASE WHEN NOT r.lost THEN r.next_at END AS next_run_at,
+       r.last_run_at,
+       r.last_job AS last_job_id,
+       (SELECT j.state FROM bgjob.jobs j WHERE j.id = r.last_job) AS last_state,
+       CASE r.misfire WHEN 'o' THEN 'once' WHEN 'a' THEN 'all' ELSE 'skip' END AS misfire,
+       CASE r.overlap WHEN 'a' THEN 'allow' WHEN 's' THEN 'skip' WHEN 'q' THEN 'queue' ELSE 'cancel' END AS overlap,
+       r.active,
+       r.error,
+       r.created_at
+FROM bgjob.recurring r
+WHERE bgjob.may_see(r.owner);
+COMMENT ON VIEW bgjob.recurring_jobs IS 'recurring jobs, when they run next, and what became of the last';
+GRANT SELECT ON bgjob.recurring_jobs TO PUBLIC;

@@ -1,0 +1,313 @@
+/*-------------------------------------------------------------------------
+ *
+ * recurring.c
+ *	  Recurring jobs: their rows, and the jobs that they put in.
+ *
+ * bgjob.recurring has a row for each, with the next occurrence that has not
+ * been dealt with (next_at). Who deals with one locks the row, puts a job in
+ * and sets next_at, in one transaction: so there is one job for each
+ * occurrence, whatever crashes. The scheduler finds what is due along the
+ * index on next_at; rows that are not due cost nothing.
+ *
+ * Any process, inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "store/history.h"
+#include "store/recurring.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* bgjob_recurring_id returns the number of a recurring job. */
+int64
+bgjob_recurring_id(const BgjobRecurring *row)
+{
+	return DatumGetInt64(bgjob_recurring_datum(row, BGJOB_R_ID));
+}
+
+/* bgjob_recurring_text returns a text column, NULL if it is null. */
+char *
+bgjob_recurring_text(const BgjobRecurring *row, BgjobRecurringColumn column)
+{
+	return bgjob_recurring_is_null(row, column)
+			   ? NULL
+			   : TextDatumGetCString(bgjob_recurring_datum(row, column));
+}
+
+/* bgjob_recurring_time returns a column that is a time, or what stands for null. */
+TimestampTz
+bgjob_recurring_time(const BgjobRecurring *row, BgjobRecurringColumn column,
+					 TimestampTz if_null)
+{
+	return bgjob_recurring_is_null(row, column)
+			   ? if_null
+			   : DatumGetTimestampTz(bgjob_recurring_datum(row, column));
+}
+
+/* bgjob_recurring_set_time sets a column that is a time; an infinite one is null. */
+void
+bgjob_recurring_set_time(BgjobRecurring *row, BgjobRecurringColumn column, TimestampTz at)
+{
+	if (TIMESTAMP_NOT_FINITE(at))
+		bgjob_recurring_set_null(row, column);
+	else
+		bgjob_recurring_set(row, column, TimestampTzGetDatum(at));
+}
+
+/* bgjob_recurring_set_text sets a text column; NULL is null. */
+void
+bgjob_recurring_set_text(BgjobRecurring *row, BgjobRecurringColumn column, const char *text)
+{
+	if (text == NULL)
+		bgjob_recurring_set_null(row, column);
+	else
+		bgjob_recurring_set(row, column, CStringGetTextDatum(text));
+}
+
+/* Takes a row out of rel->slot. */
+static void
+load(BgjobRel *rel, BgjobRecurring *row)
+{
+	heap_deform_tuple(ExecCopySlotHeapTuple(rel->slot), rel->slot->tts_tupleDescriptor,
+					  row->values, row->nulls);
+	row->tid = rel->slot->tts_tid;
+	ExecClearTuple(rel->slot);
+}
+
+static bool
+find(BgjobRel *rel, const char *index, ScanKey keys, int nkeys, BgjobRecurring *row)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	BgjobScan *scan = bgjob_scan_begin(rel, index, snapshot, keys, nkeys);
+	bool found = bgjob_scan_next(scan);
+
+	if (found)
+		load(rel, row);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/* bgjob_recurring_find reads the one of an owner's that has a name; false if there is none. */
+bool
+bgjob_recurring_find(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row)
+{
+	ScanKeyData keys[2];
+
+	bgjob_key(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(owner));
+	bgjob_key(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+	return find(rel, "recurring_name", keys, 2, row);
+}
+
+/* bgjob_recurring_read reads one by its number; false if it has gone. */
+bool
+bgjob_recurring_read(BgjobRel *rel, int64 id, BgjobRecurring *row)
+{
+	ScanKeyData key;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	return find(rel, "recurring_pkey", &key, 1, row);
+}
+
+/*
+ * bgjob_recurring_lock locks a row that has just been read. False if it has
+ * been changed meanwhile; or, without "wait", if somebody has it now.
+ */
+bool
+bgjob_recurring_lock(BgjobRel *rel, BgjobRecurring *row, bool wait)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TM_FailureData failure;
+	TM_Result result =
+		table_tuple_lock(rel->rel, &row->tid, snapshot, rel->slot, GetCurrentCommandId(true),
+						 LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip, 0, &failure);
+
+	ExecClearTuple(rel->slot);
+	UnregisterSnapshot(snapshot);
+	return result == TM_Ok;
+}
+
+/* bgjob_recurring_save writes a row: inserts a new one, updates one that was read and locked. */
+void
+bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row)
+{
+	if (ItemPointerIsValid(&row->tid))
+		bgjob_rel_update(rel, &row->tid, row->values, row->nulls);
+	else
+		bgjob_rel_insert(rel, row->values, row->nulls);
+	row->tid = rel->tid;
+}
+
+/* bgjob_recurring_delete removes a row that was read and locked. */
+void
+bgjob_recurring_delete(BgjobRel *rel, BgjobRecurring *row)
+{
+	(void) bgjob_rel_delete(rel, &row->tid, NULL);
+}
+
+/*
+ * bgjob_recurring_due gives the numbers of those whose next occurrence is from
+ * "from" to "now", at most "max", in the order of these; their number. *next is
+ * that of the one after them, DT_NOEND if there is none.
+ */
+int
+bgjob_recurring_due(BgjobRel *rel, TimestampTz from, TimestampTz now, int64 *ids, int max,
+					TimestampTz *next)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	int n = 0;
+
+	bgjob_key(&key, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+			  TimestampTzGetDatum(from));
+	scan = bgjob_scan_begin(rel, "recurring_next_idx", snapshot, &key, 1);
+	*next = DT_NOEND;
+	while (bgjob_scan_next(scan))
+	{
+		bool isnull;
+
+		*next = DatumGetTimestampTz(slot_getattr(rel->slot, BGJOB_R_NEXT_AT, &isnull));
+		if (*next > now || n == max)
+			break;
+		ids[n++] = DatumGetInt64(slot_getattr(rel->slot, BGJOB_R_ID, &isnull));
+		*next = DT_NOEND;
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return n;
+}
+
+/* bgjob_recurring_queued gives the numbers of those that have occurrences queued, at most "max". */
+int
+bgjob_recurring_queued(BgjobRel *rel, int64 *ids, int max)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	BgjobScan *scan = bgjob_scan_begin(rel, "recurring_queued_idx", snapshot, NULL, 0);
+	int n = 0;
+
+	while (n < max && bgjob_scan_next(scan))
+	{
+		bool isnull;
+
+		ids[n++] = DatumGetInt64(slot_getattr(rel->slot, BGJOB_R_ID, &isnull));
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return n;
+}
+
+/*
+ * bgjob_recurring_at_reboot gives the numbers, greater than "after", of those
+ * that run when the server starts and have not done so since it "started".
+ */
+int
+bgjob_recurring_at_reboot(BgjobRel *rel, TimestampTz started, int64 after, int64 *ids, int max)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	int n = 0;
+
+	bgjob_key(&key, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	scan = bgjob_scan_begin(rel, "recurring_pkey", snapshot, &key, 1);
+	while (n < max && bgjob_scan_next(scan))
+	{
+		BgjobRecurring row;
+
+		slot_getallattrs(rel->slot);
+		memcpy(row.values, rel->slot->tts_values, sizeof(row.values));
+		memcpy(row.nulls, rel->slot->tts_isnull, sizeof(row.nulls));
+		if (DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_ACTIVE)) &&
+			bgjob_recurring_time(&row, BGJOB_R_CREATED_AT, DT_NOBEGIN) < started &&
+			bgjob_recurring_time(&row, BGJOB_R_LAST_AT, DT_NOBEGIN) < started &&
+			pg_strcasecmp(bgjob_recurring_text(&row, BGJOB_R_SCHEDULE), "@reboot") == 0)
+			ids[n++] = bgjob_recurring_id(&row);
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return n;
+}
+
+/* The parameters of the job, with the occurrence. */
+static Jsonb *
+with_occurrence(const BgjobRecurring *row, TimestampTz occurrence)
+{
+	Jsonb *scheduled = bgjob_history_time("scheduled_for", occurrence);
+
+	if (bgjob_recurring_is_null(row, BGJOB_R_PARAMETERS))
+		return scheduled;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+											  bgjob_recurring_datum(row, BGJOB_R_PARAMETERS),
+											  JsonbPGetDatum(scheduled)));
+}
+
+static void
+copy_column(BgjobJob *job, BgjobColumn to, const BgjobRecurring *row, BgjobRecurringColumn from)
+{
+	if (!bgjob_recurring_is_null(row, from))
+		bgjob_job_set(job, to, bgjob_recurring_datum(row, from));
+}
+
+/*
+ * bgjob_recurring_put_in puts the job of an occurrence in: it is scheduled if
+ * run_at is later than now. The row is changed in memory only. Returns the id.
+ */
+int64
+bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
+					   TimestampTz run_at, TimestampTz now)
+{
+	BgjobCircumstances what = {.at = now, .run_at = run_at};
+	BgjobJob job;
+
+	memset(&job, 0, sizeof(job));
+	memset(job.nulls, true, sizeof(job.nulls));
+	ItemPointerSetInvalid(&job.tid);
+	job.id = job.pos = bgjob_next_id();
+	job.state = BGJOB_NONE;
+	job.kind = (BgjobKind) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_KIND));
+	job.run_as = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
+	job.priority = DatumGetInt16(bgjob_recurring_datum(row, BGJOB_R_PRIORITY));
+	job.max_retries = DatumGetInt32(bgjob_recurring_datum(row, BGJOB_R_MAX_RETRIES));
+	job.queue = bgjob_recurring_text(row, BGJOB_R_QUEUE);
+	job.job = bgjob_recurring_text(row, BGJOB_R_JOB);
+	job.func = bgjob_recurring_text(row, BGJOB_R_FUNC);
+	bgjob_job_set(&job, BGJOB_C_ID, Int64GetDatum(job.id));
+	bgjob_job_set(&job, BGJOB_C_POS, Int64GetDatum(job.pos));
+	bgjob_job_set(&job, BGJOB_C_CREATED_AT, TimestampTzGetDatum(now));
+	bgjob_job_set(&job, BGJOB_C_RETRIES, Int32GetDatum(0));
+	bgjob_job_set(&job, BGJOB_C_INTERRUPTIONS, Int32GetDatum(0));
+	bgjob_job_set(&job, BGJOB_C_CRASHES, Int32GetDatum(0));
+	bgjob_job_set(&job, BGJOB_C_STATES, Int32GetDatum(0));
+	copy_column(&job, BGJOB_C_SETTINGS_ID, row, BGJOB_R_SETTINGS_ID);
+	copy_column(&job, BGJOB_C_RUN_AS, row, BGJOB_R_RUN_AS);
+	copy_column(&job, BGJOB_C_MAX_RETRIES, row, BGJOB_R_MAX_RETRIES);
+	copy_column(&job, BGJOB_C_PRIORITY, row, BGJOB_R_PRIORITY);
+	copy_column(&job, BGJOB_C_KIND, row, BGJOB_R_KIND);
+	copy_column(&job, BGJOB_C_TIMEOUT, row, BGJOB_R_TIMEOUT);
+	copy_column(&job, BGJOB_C_QUEUE, row, BGJOB_R_QUEUE);
+	copy_column(&job, BGJOB_C_JOB, row, BGJOB_R_JOB);
+	copy_column(&job, BGJOB_C_FUNC, row, BGJOB_R_FUNC);
+	copy_column(&job, BGJOB_C_ARGS, row, BGJOB_R_ARGS);
+	copy_column(&job, BGJOB_C_CUSTOM_SETTINGS, row, BGJOB_R_CUSTOM_SETTINGS);
+	copy_column(&job, BGJOB_C_TAGS, row, BGJOB_R_TAGS);
+	copy_column(&job, BGJOB_C_RECURRING_NAME, row, BGJOB_R_NAME);
+	bgjob_job_set(&job, BGJOB_C_PARAMETERS, JsonbPGetDatum(with_occurrence(row, occurrence)));
+	bgjob_job_apply(&job, run_at > now ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, &what);
+	bgjob_job_save(jobs, &job);
+
+	bgjob_recurring_set_time(row, BGJOB_R_LAST_AT, occurrence);
+	bgjob_recurring_set_time(row, BGJOB_R_LAST_RUN_AT, now);
+	bgjob_recurring_set(row, BGJOB_R_LAST_JOB, Int64GetDatum(job.id));
+	bgjob_recurring_set_null(row, BGJOB_R_ERROR);
+	return job.id;
+}

@@ -1,0 +1,132 @@
+/*-------------------------------------------------------------------------
+ *
+ * recurring.h
+ *	  Recurring jobs: their rows, and the jobs that they put in.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_RECURRING_H
+#define BGJOB_STORE_RECURRING_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+#include "store/job.h"
+#include "store/relation.h"
+
+/* Columns of bgjob.recurring, in their order. */
+typedef enum BgjobRecurringColumn
+{
+	BGJOB_R_ID = 1,
+	BGJOB_R_OWNER,
+	BGJOB_R_NAME,
+	BGJOB_R_CREATED_AT,
+	BGJOB_R_SCHEDULE,
+	BGJOB_R_TIME_ZONE,
+	BGJOB_R_ALL_DAYS,
+	BGJOB_R_MISFIRE,
+	BGJOB_R_OVERLAP,
+	BGJOB_R_JITTER,
+	BGJOB_R_STARTS_AT,
+	BGJOB_R_ENDS_AT,
+	BGJOB_R_ACTIVE,
+	BGJOB_R_NEXT_AT,
+	BGJOB_R_LAST_AT,
+	BGJOB_R_LAST_RUN_AT,
+	BGJOB_R_LAST_JOB,
+	BGJOB_R_QUEUED,
+	BGJOB_R_ERROR,
+	BGJOB_R_LOST,
+	BGJOB_R_RUN_AS,
+	BGJOB_R_SETTINGS_ID,
+	BGJOB_R_KIND,
+	BGJOB_R_PRIORITY,
+	BGJOB_R_MAX_RETRIES,
+	BGJOB_R_TIMEOUT,
+	BGJOB_R_QUEUE,
+	BGJOB_R_JOB,
+	BGJOB_R_FUNC,
+	BGJOB_R_ARGS,
+	BGJOB_R_CUSTOM_SETTINGS,
+	BGJOB_R_TAGS,
+	BGJOB_R_PARAMETERS
+} BgjobRecurringColumn;
+
+#define BGJOB_R_COUNT BGJOB_R_PARAMETERS
+
+/* What becomes of occurrences that were missed while nobody was there; the letters are stored. */
+typedef enum BgjobMisfire
+{
+	BGJOB_MISFIRE_ONCE = 'o',
+	BGJOB_MISFIRE_ALL = 'a',
+	BGJOB_MISFIRE_SKIP = 's'
+} BgjobMisfire;
+
+/* What becomes of an occurrence while the previous job has not ended; the letters are stored. */
+typedef enum BgjobOverlap
+{
+	BGJOB_OVERLAP_ALLOW = 'a',
+	BGJOB_OVERLAP_SKIP = 's',
+	BGJOB_OVERLAP_QUEUE = 'q',
+	BGJOB_OVERLAP_CANCEL = 'c'
+} BgjobOverlap;
+
+/* A row. What is not null lives in the memory context of reading. */
+typedef struct BgjobRecurring
+{
+	Datum values[BGJOB_R_COUNT];
+	bool nulls[BGJOB_R_COUNT];
+	ItemPointerData tid; /* invalid: not yet inserted */
+} BgjobRecurring;
+
+static inline bool
+bgjob_recurring_is_null(const BgjobRecurring *row, BgjobRecurringColumn column)
+{
+	return row->nulls[column - 1];
+}
+
+static inline Datum
+bgjob_recurring_datum(const BgjobRecurring *row, BgjobRecurringColumn column)
+{
+	return row->values[column - 1];
+}
+
+static inline void
+bgjob_recurring_set(BgjobRecurring *row, BgjobRecurringColumn column, Datum value)
+{
+	row->values[column - 1] = value;
+	row->nulls[column - 1] = false;
+}
+
+static inline void
+bgjob_recurring_set_null(BgjobRecurring *row, BgjobRecurringColumn column)
+{
+	row->values[column - 1] = (Datum) 0;
+	row->nulls[column - 1] = true;
+}
+
+extern int64 bgjob_recurring_id(const BgjobRecurring *row);
+extern char *bgjob_recurring_text(const BgjobRecurring *row, BgjobRecurringColumn column);
+extern TimestampTz bgjob_recurring_time(const BgjobRecurring *row, BgjobRecurringColumn column,
+										TimestampTz if_null);
+extern void
+bgjob_recurring_set_time(BgjobRecurring *row, BgjobRecurringColumn column, TimestampTz at);
+extern void
+bgjob_recurring_set_text(BgjobRecurring *row, BgjobRecurringColumn column, const char *text);
+
+extern bool
+bgjob_recurring_find(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row);
+extern bool bgjob_recurring_read(BgjobRel *rel, int64 id, BgjobRecurring *row);
+extern bool bgjob_recurring_lock(BgjobRel *rel, BgjobRecurring *row, bool wait);
+extern void bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row);
+extern void bgjob_recurring_delete(BgjobRel *rel, BgjobRecurring *row);
+extern int bgjob_recurring_due(BgjobRel *rel, TimestampTz from, TimestampTz now, int64 *ids,
+							   int max, TimestampTz *next);
+extern int bgjob_recurring_queued(BgjobRel *rel, int64 *ids, int max);
+extern int
+bgjob_recurring_at_reboot(BgjobRel *rel, TimestampTz started, int64 after, int64 *ids, int max);
+extern int64 bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
+									TimestampTz run_at, TimestampTz now);
+
+#endif /* BGJOB_STORE_RECURRING_H */

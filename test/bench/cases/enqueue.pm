@@ -1,0 +1,62 @@
+# one enqueue per transaction, 4 clients: against a plain INSERT of as many bytes
+package Case::enqueue;
+use strict;
+use warnings;
+use Bench::Meter;
+
+use constant CLIENTS => 4;
+
+sub run
+{
+	my ($bench) = @_;
+
+	$bench->settings('bgjob.enabled' => 'off');
+	$bench->alternate('enqueue', map { my $what = $_; ($what => sub { tps($bench, $what) }) } 'bgjob', 'insert');
+}
+
+# tps runs one of the two with pgbench, in a fresh database.
+sub tps
+{
+	my ($bench, $what) = @_;
+	my $file    = "$bench->{dir}/$what.sql";
+	my $seconds = int $bench->seconds(15) || 1;
+
+	$bench->fresh('bench');
+	my $pad = matching_pad($bench, $bench->session('bench', 'app'));
+	script($file, $what eq 'bgjob'
+		? q(SELECT bgjob_enqueue('bench_noop', '{"id": 1}');)
+		: "INSERT INTO plain (pad) VALUES ('" . 'x' x $pad . "');");
+	$bench->session('bench')->rows('VACUUM ANALYZE');
+	$bench->admin->rows('CHECKPOINT');
+	my $meter = Bench::Meter->begin(bench => $bench, db => 'bench');
+	my $text = $bench->run('pgbench', '-n', '-h', $bench->socket, '-U', 'app', '-f', $file, '-c', CLIENTS, '-j', 2, '-T', $seconds, 'bench');
+	$meter->stop;
+	my ($tps) = $text =~ /^tps = ([\d.]+)/m or die "pgbench told no rate:\n$text";
+	my ($done) = $text =~ /transactions actually processed: (\d+)/;
+	die "transactions failed:\n$text" if $text =~ /failed transactions: [1-9]/;
+	return (rate => [ 'tps', $tps ], $meter->costs($done));
+}
+
+# matching_pad makes the table and finds the padding with which its rows are as wide as those of jobs.
+sub matching_pad
+{
+	my ($bench, $app) = @_;
+
+	$app->rows(q(SELECT bgjob_enqueue('bench_noop', '{"id": 1}'); CREATE TABLE plain (id bigserial PRIMARY KEY, pad text)));
+	my $width = $bench->session('bench')->value('SELECT pg_column_size(j.*) FROM bgjob.job j LIMIT 1');
+	my $pad   = $width - 24 - 8 - 1;
+	$app->rows("INSERT INTO plain (pad) VALUES (repeat('x', $pad))");
+	return $pad + $width - $app->value('SELECT pg_column_size(p.*) FROM plain p');
+}
+
+# script writes a file.
+sub script
+{
+	my ($file, $text) = @_;
+
+	open my $out, '>', $file or die "$file: $!";
+	print $out "$text\n";
+	close $out;
+}
+
+1;

@@ -1,0 +1,126 @@
+# The goals, and whether the results reach them.
+#
+# Each is: the case; the goal in words; a sub over the results that returns the figure, or nothing if it was not measured
+# (the result is "not measured" then); the limit; and how the figure is printed. A figure reaches a limit ">= 4" or "<= 2".
+package Bench::Goals;
+use strict;
+use warnings;
+use utf8;
+
+my @goals = (
+	[ drain => 'single no-op jobs: at least 4 × graphile-worker by default', ratio('drain', 'bgjob', 'drain', 'graphile'), '>=', 4, '%.2f ×' ],
+	[ group => 'groups of 200: at least 2.5 × graphile-worker, batched', ratio('group', 'bgjob', 'group', 'graphile batched'), '>=', 2.5, '%.2f ×' ],
+	[ group => 'groups of 200: more than one session of floor.sql', ratio('group', 'bgjob', 'group', 'floor'), '>=', 1, '%.2f ×' ],
+	[ update => 'with an UPDATE in each job, the advantage over graphile-worker by default does not fall (same driver)',
+		kept('drain', 'graphile, own driver', 'bgjob'), '>=', 1, '%.2f of it' ],
+	[ update => 'with an UPDATE in each job, the advantage of groups over graphile-worker, batched, does not fall (same driver)',
+		kept('group', 'graphile batched, own driver', 'bgjob group'), '>=', 1, '%.2f of it' ],
+	[ pickup => 'pickup after commit: p50 at most a third of graphile-worker\'s',
+		sub { quotient($_[0]->median('pickup', 'bgjob', 'p50'), $_[0]->median('pickup', 'graphile', 'p50')) }, '<=', 1 / 3, '%.3f of it' ],
+	[ pickup => 'pickup after commit: p50 at most 150 µs', figure('pickup', 'bgjob', 'p50'), '<=', 150, '%.0f µs' ],
+	[ pickup => 'pickup after commit: p99 at most 0.5 ms', figure('pickup', 'bgjob', 'p99'), '<=', 500, '%.0f µs' ],
+	[ enqueue => 'an enqueue per transaction: at least 85 % of a plain INSERT', percent('enqueue', 'bgjob', 'enqueue', 'insert'), '>=', 85, '%.1f %%' ],
+	[ many => 'a million in one statement: at least 3 × graphile-worker\'s add_jobs, called as graphile.mjs does', ratio('many', 'bgjob', 'many', 'graphile'), '>=', 3, '%.2f ×' ],
+	[ many => 'the same, where add_jobs is given its specifications as rows, which is cheaper', ratio('many', 'bgjob', 'many', 'graphile, specs as rows'), '>=', 3, '%.2f ×' ],
+	(map {
+		my $name = $_;
+		map {
+			my ($part, $when) = @$_;
+			[ snapshot => "$name, an old snapshot held: at least 90 % of the rate without, at the $when of the minute", held($name, $part), '>=', 90, '%.1f %%' ]
+		} [ 'begin', 'beginning' ], [ 'end', 'end' ]
+	} 'bgjob', 'bgjob group'),
+	(map {
+		[ size => "10,000,000 jobs $_: at least 90 % of the rate of an empty database", percent('size', $_, 'size', "$_: empty"), '>=', 90, '%.1f %%' ]
+	} 'enqueued', 'scheduled', 'finished'),
+	(map {
+		[ blocked => "100,000 jobs that cannot run, $_: at least 95 % of the rate without", percent('blocked', $_, 'blocked', 'without'), '>=', 95, '%.1f %%' ]
+	} 'scheduled', 'paused'),
+	[ retention => 'retention of 5 s: the table stays bounded (its greatest size in the last minute against the first)',
+		sub { my ($results) = @_; quotient(map { $results->median('retention', 'bgjob', $_) } 'max_last', 'max_first') }, '<=', 1.5, '%.2f ×' ],
+	[ retention => 'retention of 5 s: the rate is flat (last minute against the first)',
+		sub { my ($results) = @_; hundred(quotient(map { $results->median('retention', 'bgjob', $_) } 'last', 'first')) }, '>=', 90, '%.1f %%' ],
+	[ scale => 'two roles with the same work end at a similar time (the later against the sooner)',
+		sub {
+			my ($x, $y) = sort { $a <=> $b } grep { defined } map { $_[0]->median('scale', 'two roles', "took_$_") } 'app', 'other';
+			return quotient($y, $x);
+		}, '<=', 1.25, '%.2f ×' ],
+	[ idle => '20 idle workers: no transactions', figure('idle', 'bgjob', 'transactions'), '<=', 0, '%.0f a minute' ],
+	[ idle => '20 idle workers: no CPU', figure('idle', 'bgjob', 'cpu'), '<=', 0, '%.0f ticks (10 ms) a minute' ],
+	[ memory => 'a worker has at most 2 MB more private memory than a bare background worker',
+		sub {
+			my ($x, $y) = map { $_[0]->median('memory', $_, 'private') } 'after one job', 'bare';
+			return defined $x && defined $y ? $x - $y : undef;
+		}, '<=', 2048, '%.0f kB' ],
+	[ memory => 'it stays flat over a million jobs (growth from the first fifth to the last fifth of a worker\'s life)',
+		figure('memory', 'over a million', 'growth'), '<=', 128, '%.0f kB' ],
+);
+
+# judge returns for each goal: case, words, the figure as text or undef, and the verdict.
+sub judge
+{
+	my ($results) = @_;
+	my @judged;
+
+	for my $goal (@goals)
+	{
+		my ($case, $words, $sub, $relation, $limit, $format) = @$goal;
+		my $figure  = $sub->($results);
+		my $verdict = !defined $figure ? 'not measured' : ($relation eq '>=' ? $figure >= $limit : $figure <= $limit) ? 'reached' : 'NOT REACHED';
+		push @judged, [ $case, $words, defined $figure ? sprintf($format, $figure) : '', $verdict ];
+	}
+	return @judged;
+}
+
+# figure is a goal's sub for one figure.
+sub figure
+{
+	my @place = @_;
+
+	return sub { $_[0]->median(@place) };
+}
+
+# ratio is the quotient of two rates, named by case and variant; percent is the same of a hundred.
+sub ratio
+{
+	my ($case, $variant, $other_case, $other) = @_;
+
+	return sub { quotient($_[0]->median($case, $variant, 'rate'), $_[0]->median($other_case, $other, 'rate')) };
+}
+
+sub percent
+{
+	my $ratio = ratio(@_);
+
+	return sub { hundred($ratio->(@_)) };
+}
+
+# held is what a part of the steady load keeps, in per cent, while a snapshot is held.
+sub held
+{
+	my ($name, $part) = @_;
+
+	return sub {
+		my ($results) = @_;
+		return hundred(quotient(map { $results->median('snapshot', "$name $_", $part) } 'held', 'free'));
+	};
+}
+
+# kept is what remains of a ratio between no-op jobs when every job does an UPDATE.
+sub kept
+{
+	my ($noop_case, $peer, $ours) = @_;
+	my ($with, $without) = (ratio('update', $ours, 'update', $peer), ratio($noop_case, 'bgjob', $noop_case, $peer));
+
+	return sub { quotient($with->(@_), $without->(@_)) };
+}
+
+sub hundred { return defined $_[0] ? 100 * $_[0] : undef }
+
+sub quotient
+{
+	my ($x, $y) = @_;
+
+	return defined $x && defined $y && $y > 0 ? $x / $y : undef;
+}
+
+1;
