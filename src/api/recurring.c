@@ -38,6 +38,9 @@
 /* Longest name of a recurring job, in bytes. */
 #define LONGEST_NAME 200
 
+/* Locks that names are spread over. */
+#define NAME_LOCKS 256
+
 static void
 invalid(const char *message, const char *detail, const char *hint)
 {
@@ -180,6 +183,18 @@ save(BgjobRel *rel, BgjobRecurring *row)
 }
 
 /*
+ * Has others who add one of the same name wait. One of a fixed number of locks:
+ * a transaction may add any number of recurring jobs.
+ */
+static void
+lock_name(BgjobRel *rel, Oid owner, const char *name)
+{
+	uint32 hash = hash_combine(hash_bytes((const unsigned char *) name, strlen(name)), owner);
+
+	LockDatabaseObject(RelationGetRelid(rel->rel), hash % NAME_LOCKS, 0, ExclusiveLock);
+}
+
+/*
  * bgjob_recurring_add adds a recurring job of an owner, or updates the one of
  * that name; as bgjob_recurring().
  */
@@ -196,11 +211,7 @@ bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
 	check_recurring(recurring);
 	template = bgjob_template_create(options, args);
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	LockDatabaseObject(RelationGetRelid(rel->rel),
-					   hash_combine(hash_bytes((const unsigned char *) recurring->name,
-											   strlen(recurring->name)),
-									owner),
-					   0, ExclusiveLock);
+	lock_name(rel, owner, recurring->name);
 	found = find_and_lock(rel, owner, recurring->name, &before);
 	if (found)
 		row = before;
