@@ -29,6 +29,7 @@
 #include "run/command.h"
 #include "run/function.h"
 #include "store/job.h"
+#include "store/queue.h"
 #include "store/settings.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -43,6 +44,12 @@ struct BgjobTemplate
 	bool scheduled;
 	TimestampTz run_at;
 	BgjobRel *jobs;
+	BgjobRel *queue; /* this and the next two for many jobs */
+	BgjobBulk *bulk; /* NULL: each is inserted by itself */
+	BgjobBulk *queue_bulk;
+	int64 *ids; /* of the jobs in "bulk" */
+	int nids;
+	int ids_room;
 };
 
 static void
@@ -186,10 +193,6 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, O
 		job->func = bgjob_function_signature(template->func);
 		set_text(job, BGJOB_C_FUNC, job->func);
 	}
-	bgjob_job_set(job, BGJOB_C_RETRIES, Int32GetDatum(0));
-	bgjob_job_set(job, BGJOB_C_INTERRUPTIONS, Int32GetDatum(0));
-	bgjob_job_set(job, BGJOB_C_CRASHES, Int32GetDatum(0));
-	bgjob_job_set(job, BGJOB_C_STATES, Int32GetDatum(0));
 	if (options->timeout != NULL)
 		bgjob_job_set(job, BGJOB_C_TIMEOUT, IntervalPGetDatum(options->timeout));
 	if (options->tags != (Datum) 0)
@@ -236,8 +239,6 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
 					  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
 	template->jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	if (!template->scheduled)
-		template->job.queue_rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	return template;
 }
 
@@ -263,6 +264,55 @@ bgjob_template_job(BgjobTemplate *template, const Jsonb *args)
 	return &template->job;
 }
 
+/* Inserts the rows that have been collected: the jobs, then what says in the queue where they are. */
+static void
+flush_bulk(BgjobTemplate *template)
+{
+	int n;
+	const ItemPointerData *tids = bgjob_bulk_flush(template->bulk, &n);
+
+	if (!template->scheduled)
+		bgjob_queue_insert_many(template->queue_bulk, &template->job, template->ids, tids, n);
+	template->nids = 0;
+}
+
+static void
+add_to_bulk(BgjobTemplate *template)
+{
+	if (template->nids == template->ids_room)
+	{
+		template->ids_room *= 2;
+		template->ids = repalloc(template->ids, template->ids_room * sizeof(int64));
+	}
+	template->ids[template->nids++] = template->job.id;
+	if (bgjob_bulk_add(template->bulk, template->job.values, template->job.nulls))
+		flush_bulk(template);
+}
+
+/*
+ * bgjob_template_expect_many has the jobs of a template collected and inserted
+ * many at a time; all of them are there when the template has been freed.
+ */
+void
+bgjob_template_expect_many(BgjobTemplate *template)
+{
+	template->queue = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	template->bulk = bgjob_bulk_begin(template->jobs);
+	template->queue_bulk = bgjob_bulk_begin(template->queue);
+	template->ids_room = 64;
+	template->ids = palloc(template->ids_room * sizeof(int64));
+}
+
+static void
+end_bulk(BgjobTemplate *template)
+{
+	flush_bulk(template);
+	bgjob_bulk_end(template->bulk);
+	bgjob_bulk_end(template->queue_bulk);
+	bgjob_rel_close(template->queue);
+	pfree(template->ids);
+}
+
 /*
  * bgjob_template_enqueue checks the arguments of a job and inserts it.
  * Returns its id. Errors: 22023 number or names of the arguments, or the
@@ -279,14 +329,16 @@ bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 	job->state = BGJOB_NONE;
 	ItemPointerSetInvalid(&job->tid);
 	bgjob_job_set(job, BGJOB_C_ID, Int64GetDatum(job->id));
-	bgjob_job_set(job, BGJOB_C_POS, Int64GetDatum(job->pos));
 	bgjob_job_set(job, BGJOB_C_CREATED_AT, TimestampTzGetDatum(what.at));
 	if (args != NULL)
 		bgjob_job_set(job, BGJOB_C_ARGS, JsonbPGetDatum(args));
 	else
 		bgjob_job_set_null(job, BGJOB_C_ARGS);
 	bgjob_job_apply(job, template->scheduled ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, &what);
-	bgjob_job_save(template->jobs, job);
+	if (template->bulk != NULL)
+		add_to_bulk(template);
+	else
+		bgjob_job_save(template->jobs, job);
 	return job->id;
 }
 
@@ -301,8 +353,8 @@ bgjob_template_wants_all(const BgjobTemplate *template)
 void
 bgjob_template_free(BgjobTemplate *template)
 {
-	if (template->job.queue_rel != NULL)
-		bgjob_rel_close(template->job.queue_rel);
+	if (template->bulk != NULL)
+		end_bulk(template);
 	bgjob_rel_close(template->jobs);
 	pfree(template);
 }
@@ -476,6 +528,8 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	template = bgjob_template_create(&options,
 									 n == 0 || nulls[0] ? NULL : DatumGetJsonbP(elements[0]));
+	if (n > 1)
+		bgjob_template_expect_many(template);
 	per_job =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob enqueue", ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < n; i++)

@@ -126,9 +126,9 @@ add_ready(Notes *to, const BgjobLaneKey *key, int64 pos, int64 count)
 	note->count += count;
 }
 
-/* bgjob_change_ready notes that a row of bgjob.queue was inserted. */
+/* bgjob_change_ready notes that rows of bgjob.queue were inserted, the lowest of them at "pos". */
 void
-bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos)
+bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos, int64 count)
 {
 	Notes *to = current_notes();
 	BgjobLaneKey key;
@@ -136,7 +136,7 @@ bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos)
 	if (to == NULL)
 		return;
 	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-	add_ready(to, &key, pos, 1);
+	add_ready(to, &key, pos, count);
 }
 
 /* bgjob_change_due notes that a row of bgjob.schedule was inserted. */

@@ -31,8 +31,12 @@ typedef TU_UpdateIndexes bgjob_update_indexes;
 #define bgjob_must_update_indexes(u) ((u) != TU_None)
 #define bgjob_exec_insert_index_tuples(result, slot, estate, u)                                \
 	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL, (u) == TU_Summarizing)
+#define bgjob_exec_insert_index_tuples_of_new(result, slot, estate)                            \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
 #else
 typedef bool bgjob_update_indexes;
+#define bgjob_exec_insert_index_tuples_of_new(result, slot, estate)                            \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
 #define bgjob_must_update_indexes(u) (u)
 #define bgjob_exec_insert_index_tuples(result, slot, estate, u)                                \
 	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL)

@@ -16,7 +16,7 @@ CREATE SEQUENCE bgjob.settings_id_seq;
 -- The order of the columns is that of the enum in src/store/job.c.
 CREATE TABLE bgjob.job (
     id bigint NOT NULL,
-    pos bigint NOT NULL,                -- its place in the queue, from the same sequence as id
+    pos bigint,                         -- its place in the queue, from the same sequence as id; null: it is the id
     created_at timestamptz NOT NULL,
     entered_at timestamptz,             -- since when it waits (enqueued, scheduled, awaiting); null: that is in bgjob.state
     run_at timestamptz,
@@ -24,11 +24,11 @@ CREATE TABLE bgjob.job (
     finished_at timestamptz,
     settings_id bigint,                 -- of bgjob.settings
     run_as regrole NOT NULL,
-    retries integer NOT NULL,
+    retries integer,                    -- here and in the next ones of its kind: null is 0, and takes no room
     max_retries integer NOT NULL,
-    interruptions integer NOT NULL,
-    crashes integer NOT NULL,
-    states integer NOT NULL,            -- entries in bgjob.state
+    interruptions integer,
+    crashes integer,
+    states integer,                     -- entries in bgjob.state
     worker_pid integer,
     priority smallint NOT NULL,
     kind "char" NOT NULL,
@@ -53,7 +53,7 @@ CREATE TABLE bgjob.job (
     tags text[],
     parameters jsonb,
     CONSTRAINT job_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.1);
 
 -- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
 CREATE TABLE bgjob.queue (

@@ -15,9 +15,9 @@ SELECT j.id,
        j.run_at,
        coalesce(w.job_started_at, j.started_at) AS started_at,
        j.finished_at,
-       j.retries,
+       coalesce(j.retries, 0) AS retries,
        j.max_retries,
-       j.interruptions,
+       coalesce(j.interruptions, 0) AS interruptions,
        j.run_as,
        j.error,
        j.result,
@@ -57,7 +57,7 @@ CROSS JOIN LATERAL (
     FROM bgjob.state s WHERE s.job = j.id
     UNION ALL
     -- since when it waited
-    SELECT j.id, j.states + 1,
+    SELECT j.id, coalesce(j.states, 0) + 1,
            CASE WHEN j.state IN ('s', 'a') THEN bgjob.state_name(j.state) ELSE 'enqueued' END,
            j.entry_reason, j.entered_at,
            CASE j.state WHEN 's' THEN jsonb_build_object('run_at', j.run_at) WHEN 'a' THEN '{}'
@@ -65,13 +65,13 @@ CROSS JOIN LATERAL (
     WHERE j.entered_at IS NOT NULL
     UNION ALL
     -- the attempt
-    SELECT j.id, j.states + (j.entered_at IS NOT NULL)::integer + 1, 'processing', NULL,
+    SELECT j.id, coalesce(j.states, 0) + (j.entered_at IS NOT NULL)::integer + 1, 'processing', NULL,
            coalesce(w.job_started_at, j.started_at),
-           jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', j.retries + 1)
+           jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0) + 1)
     WHERE coalesce(w.job_started_at, j.started_at) IS NOT NULL
     UNION ALL
     -- and its end
-    SELECT j.id, j.states + (j.entered_at IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
+    SELECT j.id, coalesce(j.states, 0) + (j.entered_at IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
            bgjob.state_name(j.state), j.reason, j.finished_at,
            CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob.milliseconds(j.finished_at - j.started_at),
                                                          'latency_ms', bgjob.milliseconds(j.started_at - j.entered_at))

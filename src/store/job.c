@@ -87,7 +87,7 @@ get_text(const BgjobJob *job, BgjobColumn column)
 										  : TextDatumGetCString(bgjob_job_datum(job, column));
 }
 
-/* Copies the row out of the slot's buffer and decodes the often used columns. */
+/* Copies the row out of the slot's buffer and decodes the often used columns. A null number is 0 there. */
 static void
 decode(BgjobJob *job, TupleTableSlot *slot)
 {
@@ -95,9 +95,10 @@ decode(BgjobJob *job, TupleTableSlot *slot)
 					  job->nulls);
 	job->tid = slot->tts_tid;
 	job->to_queue = false;
-	job->queue_rel = NULL;
 	job->id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_ID));
-	job->pos = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POS));
+	job->pos = bgjob_job_is_null(job, BGJOB_C_POS)
+				   ? job->id
+				   : DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POS));
 	job->state = bgjob_state_by_letter(DatumGetChar(bgjob_job_datum(job, BGJOB_C_STATE)));
 	job->kind = (BgjobKind) DatumGetChar(bgjob_job_datum(job, BGJOB_C_KIND));
 	job->run_as = DatumGetObjectId(bgjob_job_datum(job, BGJOB_C_RUN_AS));

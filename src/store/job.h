@@ -88,7 +88,6 @@ typedef struct BgjobJob
 	bool nulls[BGJOB_NCOLUMNS];
 	ItemPointerData tid; /* invalid: not yet inserted */
 	bool to_queue;       /* bgjob_job_save is to put it into the queue */
-	BgjobRel *queue_rel; /* bgjob.queue, if the caller has it open; NULL: he has not */
 
 	/* decoded, kept in step by bgjob_job_apply */
 	int64 id;

@@ -65,16 +65,40 @@ enum
 void
 bgjob_queue_insert(const BgjobJob *job)
 {
-	BgjobRel *rel = job->queue_rel != NULL ? job->queue_rel : bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	Datum values[] = {ObjectIdGetDatum(job->run_as), CStringGetTextDatum(job->queue),
 					  Int16GetDatum(job->priority),  Int64GetDatum(job->pos),
 					  Int64GetDatum(job->id),        PointerGetDatum(&job->tid)};
 	bool nulls[lengthof(values)] = {false};
 
 	bgjob_rel_insert(rel, values, nulls);
-	if (job->queue_rel == NULL)
-		bgjob_rel_close(rel);
-	bgjob_change_ready(job->run_as, job->queue, job->priority, job->pos);
+	bgjob_rel_close(rel);
+	bgjob_change_ready(job->run_as, job->queue, job->priority, job->pos, 1);
+}
+
+/* bgjob_queue_insert_many does the same for new jobs that are alike but for their ids. */
+void
+bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, const int64 *ids,
+						const ItemPointerData *tids, int n)
+{
+	Datum queue = CStringGetTextDatum(job->queue);
+
+	for (int i = 0; i < n; i++)
+	{
+		Datum values[] = {ObjectIdGetDatum(job->run_as), queue,
+						  Int16GetDatum(job->priority),  Int64GetDatum(ids[i]),
+						  Int64GetDatum(ids[i]),         PointerGetDatum(&tids[i])};
+		bool nulls[lengthof(values)] = {false};
+
+		if (bgjob_bulk_add(bulk, values, nulls) || i == n - 1)
+		{
+			int flushed;
+
+			(void) bgjob_bulk_flush(bulk, &flushed);
+		}
+	}
+	if (n > 0)
+		bgjob_change_ready(job->run_as, job->queue, job->priority, ids[0], n);
 }
 
 /* Keys for a lane: the first three columns are equal, and pos compares as said. */

@@ -282,12 +282,7 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	job.job = bgjob_recurring_text(row, BGJOB_R_JOB);
 	job.func = bgjob_recurring_text(row, BGJOB_R_FUNC);
 	bgjob_job_set(&job, BGJOB_C_ID, Int64GetDatum(job.id));
-	bgjob_job_set(&job, BGJOB_C_POS, Int64GetDatum(job.pos));
 	bgjob_job_set(&job, BGJOB_C_CREATED_AT, TimestampTzGetDatum(now));
-	bgjob_job_set(&job, BGJOB_C_RETRIES, Int32GetDatum(0));
-	bgjob_job_set(&job, BGJOB_C_INTERRUPTIONS, Int32GetDatum(0));
-	bgjob_job_set(&job, BGJOB_C_CRASHES, Int32GetDatum(0));
-	bgjob_job_set(&job, BGJOB_C_STATES, Int32GetDatum(0));
 	copy_column(&job, BGJOB_C_SETTINGS_ID, row, BGJOB_R_SETTINGS_ID);
 	copy_column(&job, BGJOB_C_RUN_AS, row, BGJOB_R_RUN_AS);
 	copy_column(&job, BGJOB_C_MAX_RETRIES, row, BGJOB_R_MAX_RETRIES);

@@ -181,6 +181,87 @@ bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
 	ResetPerTupleExprContext(rel->estate);
 }
 
+/* ---- many rows at a time ---- */
+
+/* So many rows are inserted at a time. */
+#define BULK_ROWS 500
+
+struct BgjobBulk
+{
+	BgjobRel *rel;
+	BulkInsertState state;
+	int n;
+	TupleTableSlot *slots[BULK_ROWS]; /* made as they are needed */
+	ItemPointerData tids[BULK_ROWS];
+};
+
+/*
+ * bgjob_bulk_begin prepares for inserting many rows into a table: fewer WAL
+ * records, and each page is locked once. They are there when they are flushed.
+ */
+BgjobBulk *
+bgjob_bulk_begin(BgjobRel *rel)
+{
+	BgjobBulk *bulk = palloc0(sizeof(BgjobBulk));
+
+	prepare_to_write(rel);
+	bulk->rel = rel;
+	bulk->state = GetBulkInsertState();
+	return bulk;
+}
+
+/* bgjob_bulk_add takes a row along, copied. True: there is no room for another, flush them. */
+bool
+bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls)
+{
+	TupleTableSlot *slot = bulk->slots[bulk->n];
+
+	if (slot == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(bulk->rel->context);
+
+		slot = bulk->slots[bulk->n] = table_slot_create(bulk->rel->rel, NULL);
+		MemoryContextSwitchTo(old);
+	}
+	fill_slot(slot, values, nulls);
+	ExecMaterializeSlot(slot);
+	return ++bulk->n == BULK_ROWS;
+}
+
+/* bgjob_bulk_flush inserts the rows; returns where, in their order, and their number. */
+const ItemPointerData *
+bgjob_bulk_flush(BgjobBulk *bulk, int *n)
+{
+	BgjobRel *rel = bulk->rel;
+
+	*n = bulk->n;
+	bulk->n = 0;
+	if (*n == 0)
+		return bulk->tids;
+	table_multi_insert(rel->rel, bulk->slots, *n, GetCurrentCommandId(true), 0, bulk->state);
+	for (int i = 0; i < *n; i++)
+	{
+		bulk->tids[i] = bulk->slots[i]->tts_tid;
+		list_free(
+			bgjob_exec_insert_index_tuples_of_new(rel->result, bulk->slots[i], rel->estate));
+		ExecClearTuple(bulk->slots[i]);
+	}
+	ResetPerTupleExprContext(rel->estate);
+	return bulk->tids;
+}
+
+/* bgjob_bulk_end ends it; the rows must have been flushed. */
+void
+bgjob_bulk_end(BgjobBulk *bulk)
+{
+	Assert(bulk->n == 0);
+	for (int i = 0; i < BULK_ROWS && bulk->slots[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(bulk->slots[i]);
+	FreeBulkInsertState(bulk->state);
+	table_finish_bulk_insert(bulk->rel->rel, 0);
+	pfree(bulk);
+}
+
 /*
  * bgjob_rel_update replaces a row that nobody else may be changing; that is
  * so for the holder of a job's row in the queue or in the schedule, and for

@@ -42,6 +42,9 @@ typedef struct BgjobRel
 	ResultRelInfo *result;
 } BgjobRel;
 
+/* Rows that are to be inserted together. */
+typedef struct BgjobBulk BgjobBulk;
+
 /* A scan along an index of a table, in its order. */
 typedef struct BgjobScan
 {
@@ -60,6 +63,10 @@ extern Snapshot bgjob_rel_snapshot(BgjobRel *rel);
 extern void bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls);
 extern void bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 							 const bool *nulls);
+extern BgjobBulk *bgjob_bulk_begin(BgjobRel *rel);
+extern bool bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls);
+extern const ItemPointerData *bgjob_bulk_flush(BgjobBulk *bulk, int *n);
+extern void bgjob_bulk_end(BgjobBulk *bulk);
 extern bool bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder);
 extern bool bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot);
 
