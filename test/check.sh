@@ -40,7 +40,7 @@ formatter()
 
 [ "$(id -u)" -eq 0 ] || [ -z "$(find "$TOP" -maxdepth 0 ! -readable)" ] || die "cannot read $TOP"
 mapfile -t FORMATTER < <(formatter)
-choose_server perl clang cppcheck shellcheck libipc-run-perl postgresql-NN-pgtap "${FORMATTER[@]}"
+choose_server perl clang cppcheck shellcheck libipc-run-perl postgresql-NN-pgtap postgresql-NN-cron python3-croniter "${FORMATTER[@]}"
 
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/bgjob-check.XXXXXX")
 trap finish EXIT
