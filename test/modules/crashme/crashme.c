@@ -12,7 +12,9 @@
 #include "postgres.h"
 
 #include <signal.h>
+#include <stdlib.h>
 
+#include "access/parallel.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -120,4 +122,25 @@ crashme_trap(PG_FUNCTION_ARGS)
 		PG_END_TRY();
 	}
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(crashme_sigfpe);
+
+/* crashme_sigfpe() gets the signal that the server makes an error of: 22P01. */
+Datum
+crashme_sigfpe(PG_FUNCTION_ARGS)
+{
+	raise(SIGFPE);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(crashme_in_parallel);
+
+/* crashme_in_parallel(n) crashes in a parallel worker, and is true in the leader. */
+Datum
+crashme_in_parallel(PG_FUNCTION_ARGS)
+{
+	if (IsParallelWorker())
+		abort();
+	PG_RETURN_BOOL(true);
 }
