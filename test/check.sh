@@ -38,9 +38,21 @@ formatter()
 	[ "$codename" != bookworm ] || say clang-format-14
 }
 
+# oracle prints the package with another implementation of cron, where the distribution has it.
+oracle()
+{
+	local codename
+
+	# shellcheck source=/dev/null
+	codename=$(. /etc/os-release && say "${VERSION_CODENAME:-}")
+	case $codename in bookworm | trixie) say python3-croniter ;; esac
+}
+
 [ "$(id -u)" -eq 0 ] || [ -z "$(find "$TOP" -maxdepth 0 ! -readable)" ] || die "cannot read $TOP"
 mapfile -t FORMATTER < <(formatter)
-choose_server perl clang cppcheck shellcheck libipc-run-perl postgresql-NN-pgtap postgresql-NN-cron python3-croniter "${FORMATTER[@]}"
+mapfile -t ORACLE < <(oracle)
+choose_server perl clang cppcheck shellcheck libipc-run-perl postgresql-NN-pgtap postgresql-NN-cron \
+	"${FORMATTER[@]}" "${ORACLE[@]}"
 
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/bgjob-check.XXXXXX")
 trap finish EXIT

@@ -48,12 +48,13 @@ day_match_argument(FunctionCallInfo fcinfo, int number)
 				 errhint("Use 'any' or 'all'.")));
 	if (strcmp(name, "any") == 0)
 		return BGJOB_DAY_ANY;
-	if (strcmp(name, "all") == 0)
-		return BGJOB_DAY_ALL;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("day_match \"%s\" is not known", name),
-					errdetail("It says how day of month and day of week go together."),
-					errhint("Use 'any' (a day that matches one of them) or 'all' (both).")));
+	if (strcmp(name, "all") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("day_match \"%s\" is not known", name),
+				 errdetail("It says how day of month and day of week go together."),
+				 errhint("Use 'any' (a day that matches one of them) or 'all' (both).")));
+	return BGJOB_DAY_ALL;
 }
 
 /*

@@ -152,11 +152,10 @@ bgjob_import_pg_cron(PG_FUNCTION_ARGS)
 
 	bgjob_check_usage();
 	bgjob_check_writable("bgjob_import_pg_cron()");
-	if (!OidIsValid(get_namespace_oid("cron", true)) ||
-		!OidIsValid(get_relname_relid("job", get_namespace_oid("cron", true))))
+	if (!OidIsValid(get_namespace_oid("cron", true)))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("pg_cron is not installed in this database"),
-						errdetail("There is no table cron.job."),
+						errdetail("There is no schema \"cron\"."),
 						errhint("Call the function in the database that "
 								"cron.database_name names.")));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

@@ -13,12 +13,12 @@
  * next set bit, days month by month. The calendar repeats after 400 years, so
  * what has not matched by then never will. It knows nothing of zones.
  *
- * On top of it, an expression that "repeats" happens whenever the wall's clock
- * shows a matching time: next_repeating(). Any other one happens when the
- * wall's clock reaches or passes a matching time for the first time, so once
- * at its first showing if there are two, and at the end of the gap if there
- * is none (once, however many of its times are in the gap): next_fixed().
- * Both walk from one change of the offset to the next, but where nothing
+ * On top of it, every expression happens when the wall's clock reaches or
+ * passes a matching time for the first time, so once at its first showing if
+ * there are two, and at the end of the gap if there is none (once, however many
+ * of its times are in the gap): next_fixed(). One that "repeats" also happens
+ * whenever the wall's clock shows a matching time: next_repeating(). That is
+ * Cronos's rule, and so Hangfire's. Both walk from one change of the offset to the next, but where nothing
  * matches for long they leap.
  *
  * Pure: no SPI, no shared memory, no allocation, no errors raised; linked by
@@ -359,6 +359,12 @@ next_fixed(const BgjobCron *cron, const BgjobZone *zone, int64_t from, int *mont
 	return NEVER;
 }
 
+static int64_t
+earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* bgjob_cron_next_counted returns the next occurrence; see cron.h. */
 int64_t
 bgjob_cron_next_counted(const BgjobCron *cron, const BgjobZone *zone, int64_t after,
@@ -378,8 +384,13 @@ bgjob_cron_next_counted(const BgjobCron *cron, const BgjobZone *zone, int64_t af
 			next = (floor_divide(from - 1, cron->every) + 1) * cron->every;
 			break;
 		case BGJOB_CRON_CALENDAR:
-			next = cron->repeats ? next_repeating(cron, zone, from, months)
-								 : next_fixed(cron, zone, from, months);
+			if (cron->repeats)
+			{
+				next = next_repeating(cron, zone, from, months);
+				if (next != NEVER && span_at(zone, from - 1).to > next)
+					break; /* there is no gap before it */
+			}
+			next = earlier(next, next_fixed(cron, zone, from, months));
 			break;
 	}
 	return next < SECONDS_END ? (next - POSTGRES_EPOCH) * USECS : BGJOB_CRON_NEVER;
