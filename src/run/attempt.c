@@ -43,6 +43,7 @@
 #include "base/change.h"
 #include "base/guc.h"
 #include "base/inflight.h"
+#include "base/queues.h"
 #include "base/registry.h"
 #include "base/session.h"
 #include "commands/trigger.h"
@@ -89,6 +90,7 @@ static struct
 	bool begun;   /* the running transaction is that of a group */
 	bool is_over; /* no other job may follow in it */
 	int writers;  /* jobs that have written something */
+	int jobs;     /* that have been performed */
 } group;
 
 static MemoryContext attempt_context = NULL; /* of a transaction, group or not */
@@ -482,6 +484,9 @@ run_in_subtransaction(Jsonb **result)
 	}
 	PG_CATCH();
 	{
+		/* The locks of the jobs before it may have their part in a deadlock: each by itself, then. */
+		if (geterrcode() == ERRCODE_T_R_DEADLOCK_DETECTED && group.jobs > 0)
+			PG_RE_THROW();
 		error = recover_subtransaction(owner);
 	}
 	PG_END_TRY();
@@ -522,12 +527,15 @@ perform_in_group(BgjobRel *jobs)
 	bgjob_inflight_end();
 	bgjob_slot_end(true);
 	memset(&attempt, 0, sizeof(attempt));
+	group.jobs++;
 }
 
 /* Performs the claimed job and those that come with it. The caller commits. */
 static void
 perform_group(BgjobRel *jobs)
 {
+	uint64 conf = bgjob_queues_generation();
+
 	group.begun = true;
 	enable_timeout_after(group_timeout, GROUP_LASTS);
 	do
@@ -536,6 +544,7 @@ perform_group(BgjobRel *jobs)
 		MemoryContextReset(job_context);
 		MemoryContextSwitchTo(job_context);
 		if (group.is_over || group.writers >= GROUP_WRITERS || bgjob_my_slot->batch_slow ||
+			bgjob_queues_generation() != conf || /* the queue may have been paused */
 			bgjob_my_slot->retire || bgjob_my_slot->term)
 			break;
 		attempt.claimed = bgjob_queue_claim_next(jobs, &attempt.job, fits);

@@ -207,7 +207,7 @@ look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobL
 static void
 add_to_batch(const BgjobLaneItem *items, int n)
 {
-	int64 positions[BGJOB_GROUP_MAX];
+	int64 positions[BGJOB_GROUP_MAX] = {0};
 
 	for (int i = 0; i < n; i++)
 		positions[i] = items[i].pos;

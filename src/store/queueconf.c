@@ -167,7 +167,7 @@ bgjob_queueconf_remove(const char *queue)
 
 	if (found)
 	{
-		(void) bgjob_rel_delete(rel, &tid, NULL);
+		bgjob_rel_delete_locked(rel, &tid);
 		conf.version = bgjob_next_id();
 		bgjob_change_queue(queue, &conf);
 	}

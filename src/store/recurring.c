@@ -151,7 +151,7 @@ bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row)
 void
 bgjob_recurring_delete(BgjobRel *rel, BgjobRecurring *row)
 {
-	(void) bgjob_rel_delete(rel, &row->tid, NULL);
+	bgjob_rel_delete_locked(rel, &row->tid);
 }
 
 /*

@@ -305,6 +305,13 @@ bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 	return result == TM_Ok;
 }
 
+/* bgjob_rel_delete_locked deletes a row that this transaction has locked. */
+void
+bgjob_rel_delete_locked(BgjobRel *rel, ItemPointer tid)
+{
+	simple_table_tuple_delete(rel->rel, tid, InvalidSnapshot);
+}
+
 /* bgjob_rel_fetch reads the row at a tid into rel->slot, if it is visible to the snapshot there. */
 bool
 bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot)

@@ -68,6 +68,7 @@ extern bool bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nul
 extern const ItemPointerData *bgjob_bulk_flush(BgjobBulk *bulk, int *n);
 extern void bgjob_bulk_end(BgjobBulk *bulk);
 extern bool bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder);
+extern void bgjob_rel_delete_locked(BgjobRel *rel, ItemPointer tid);
 extern bool bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot);
 
 extern BgjobScan *

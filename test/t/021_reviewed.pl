@@ -72,7 +72,7 @@ sql(q{
 	CREATE TABLE big AS SELECT i FROM generate_series(1, 20000) i;
 	ALTER TABLE big SET (parallel_workers = 2);
 	CREATE FUNCTION in_parallel() RETURNS void LANGUAGE plpgsql SET parallel_setup_cost = 0 SET parallel_tuple_cost = 0
-		SET min_parallel_table_scan_size = 0 AS $$BEGIN PERFORM count(*) FROM big WHERE crashme_in_parallel(i); END$$;
+		SET min_parallel_table_scan_size = 0 SET parallel_leader_participation = off AS $$BEGIN PERFORM count(*) FROM big WHERE crashme_in_parallel(i); END$$;
 	CREATE FUNCTION bystander() RETURNS void LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(1); INSERT INTO effect VALUES (-1); END$$;
 	TRUNCATE effect;
 	ALTER SYSTEM SET bgjob.enabled = off;

@@ -1,0 +1,590 @@
+-- 09_queues.sql
+--
+-- What this file proves (doc/manual.md, "bgjob_queue"):
+--   * who may configure queues, and with what; what is null stays as it was;
+--   * bgjob.queues shows what is configured, also of queues without jobs, and the defaults of all others;
+--   * jobs of a paused queue are not started, whatever way they got there, and can be controlled; others are
+--     not held up by them; resumed, they run in order;
+--   * a pause is in force once it has committed, for jobs that are enqueued right after it, too, and a pause
+--     or resume that is rolled back never was;
+--   * bgjob_queue_remove brings the defaults back; the retention of a queue;
+--   * the configuration goes with the extension.
+--
+-- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes bgjob.workers with ALTER
+-- SYSTEM and resets it at its end: do not run it beside other files. It drops and creates the extension.
+
+\set QUIET 1
+\pset format unaligned
+\pset tuples_only true
+\pset pager off
+SET client_min_messages = warning;
+
+-- Set before the extension is there, so that the database's scheduler starts with it.
+ALTER SYSTEM SET bgjob.workers = 1;
+SELECT pg_reload_conf() AS reloaded \gset
+
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION IF NOT EXISTS bgjob;
+
+SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap09_' \gexec
+SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap09_' \gexec
+CREATE ROLE tap09_plain LOGIN;
+GRANT USAGE ON SCHEMA bgjob TO tap09_plain;
+
+----------------------------------------------------------------------------------------------------
+-- Helpers
+----------------------------------------------------------------------------------------------------
+
+-- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
+-- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
+CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 60) LANGUAGE plpgsql AS $$
+DECLARE
+	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
+	met boolean;
+BEGIN
+	LOOP
+		EXECUTE condition INTO met;
+		COMMIT;
+		EXIT WHEN met OR clock_timestamp() >= stop;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
+
+-- tap_wait_setting waits until jobs run under a setting: a session sees a reload only between its own commands,
+-- so the worker is asked.
+CREATE PROCEDURE tap_wait_setting(name text, wanted text) LANGUAGE plpgsql AS $$
+DECLARE
+	stop timestamptz := clock_timestamp() + interval '60 s';
+	probe bigint;
+BEGIN
+	LOOP
+		probe := bgjob_enqueue('pg_catalog.current_setting(text)', jsonb_build_array(name));
+		COMMIT;
+		PERFORM bgjob_wait(probe, '5 s');
+		COMMIT;
+		EXIT WHEN bgjob_result(probe) = to_jsonb(wanted) OR clock_timestamp() >= stop;
+	END LOOP;
+END $$;
+
+-- tap_try runs a query as a role and returns its one value as text, 'NULL', or 'ERROR ' and the SQLSTATE.
+CREATE FUNCTION tap_try(query text, role text = NULL) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	IF role IS NOT NULL THEN
+		EXECUTE format('SET LOCAL ROLE %I', role);
+	END IF;
+	EXECUTE query INTO answer;
+	IF role IS NOT NULL THEN
+		RESET ROLE;
+	END IF;
+	RETURN coalesce(answer, 'NULL');
+EXCEPTION WHEN OTHERS THEN
+	RETURN 'ERROR ' || SQLSTATE;
+END $$;
+
+-- tap_complete tells what an error of a query lacks of SQLSTATE, message, detail and hint; empty: nothing.
+CREATE FUNCTION tap_lacks(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	m text; d text; h text;
+BEGIN
+	EXECUTE query;
+	RETURN 'an error';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
+	RETURN concat_ws(' and ', CASE WHEN m = '' THEN 'a message' END, CASE WHEN d = '' THEN 'a detail' END, CASE WHEN h = '' THEN 'a hint' END);
+END $$;
+
+CREATE FUNCTION tap_queue(name text) RETURNS text LANGUAGE sql AS
+	$$ SELECT coalesce((SELECT format('%s/%s', paused, group_size) FROM bgjob.queues WHERE queue = name), 'not shown') $$;
+CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS
+	$$ SELECT j.state FROM bgjob.jobs j WHERE j.id = $1 $$;
+CREATE FUNCTION tap_states(id bigint) RETURNS text[] LANGUAGE sql AS
+	$$ SELECT array_agg(s.state ORDER BY s.seq) FROM bgjob.job_states s WHERE s.job_id = $1 $$;
+
+----------------------------------------------------------------------------------------------------
+-- What the jobs of this file call
+----------------------------------------------------------------------------------------------------
+
+CREATE TABLE t_ran (n serial, label text, at timestamptz DEFAULT clock_timestamp());
+CREATE FUNCTION t_run(label text) RETURNS text LANGUAGE sql AS $$ INSERT INTO t_ran (label) VALUES (label) RETURNING label $$;
+CREATE FUNCTION t_bad(label text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '%', label; END $$;
+CREATE FUNCTION t_slow(label text) RETURNS void LANGUAGE plpgsql AS
+	$$ BEGIN PERFORM pg_sleep(0.005); INSERT INTO t_ran (label) VALUES (label); END $$;
+-- Goes on when this session lets go of the lock.
+CREATE FUNCTION t_block(label text) RETURNS void LANGUAGE sql AS $$
+	SELECT pg_advisory_xact_lock(9009);
+	INSERT INTO t_ran (label) VALUES (label) $$;
+CREATE FUNCTION t_order() RETURNS text[] LANGUAGE sql AS $$ SELECT array_agg(label ORDER BY n) FROM t_ran $$;
+
+-- With one worker: a job that is enqueued last and with the lowest priority has ended, so whatever could be started has been.
+CREATE PROCEDURE tap_pass() LANGUAGE plpgsql AS $$
+DECLARE
+	marker bigint := bgjob_enqueue('SELECT 1', kind => 'sql', queue => 'marker', priority => -32768);
+BEGIN
+	COMMIT;
+	CALL tap_wait_until(format($w$ SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = %s $w$, marker));
+END $$;
+
+SELECT * FROM no_plan();
+
+CALL tap_wait_setting('bgjob.workers', '1');
+CALL tap_wait_until('SELECT count(*) = 1 FROM bgjob.workers');
+SELECT is((SELECT count(*) FROM bgjob.workers), 1::bigint, 'there is one worker');
+
+----------------------------------------------------------------------------------------------------
+-- Arguments and rights
+----------------------------------------------------------------------------------------------------
+
+CREATE TABLE t_wrong (n serial, call text, code text, what text);
+INSERT INTO t_wrong (call, code, what) VALUES
+	($$bgjob_queue('')$$, '22023', 'an empty name'),
+	($$bgjob_queue('Mail')$$, '22023', 'a name with a capital letter'),
+	($$bgjob_queue('two words')$$, '22023', 'a name with a blank'),
+	($$bgjob_queue('mäil')$$, '22023', 'a name with another letter'),
+	($$bgjob_queue('*')$$, '22023', 'the name *'),
+	($$bgjob_queue(E'mail\n')$$, '22023', 'a name with a newline at its end'),
+	($$bgjob_queue(repeat('q', 64))$$, '22023', 'a name of 64 characters'),
+	($$bgjob_queue('wrong', group_size => 0)$$, '22023', 'group_size 0'),
+	($$bgjob_queue('wrong', group_size => -1)$$, '22023', 'group_size -1'),
+	($$bgjob_queue('wrong', group_size => 1001)$$, '22023', 'group_size 1001'),
+	($$bgjob_queue('wrong', group_size => 2147483647)$$, '22023', 'the largest integer as group_size'),
+	($$bgjob_queue('wrong', retention => '-1 s')$$, '22023', 'a negative retention'),
+	($$bgjob_queue('wrong', retention => '-1 month')$$, '22023', 'a negative retention in months'),
+	($$bgjob_queue('wrong', retention => '1 day -25 hours')$$, '22023', 'a retention whose sum is negative'),
+	($$bgjob_queue('wrong', paused => true, retention => '-1 s')$$, '22023', 'a right option beside a wrong one'),
+	($$bgjob_queue('wrong', max_running => 1)$$, '0A000', 'max_running, of a later version'),
+	($$bgjob_queue('wrong', max_running => 1, paused => true)$$, '0A000', 'max_running beside another option'),
+	($$bgjob_queue_pause('No')$$, '22023', 'pause: a wrong name'),
+	($$bgjob_queue_resume('No')$$, '22023', 'resume: a wrong name'),
+	($$bgjob_queue_remove('No')$$, '22023', 'remove: a wrong name'),
+	($$bgjob_queue_pause('')$$, '22023', 'pause: an empty name'),
+	($$bgjob_queue_pause(repeat('q', 100000))$$, '22023', 'pause: a very long name'),
+	($$bgjob_queue(NULL)$$, '22004', 'a null name'),
+	($$bgjob_queue(NULL, paused => true)$$, '22004', 'a null name, and an option'),
+	($$bgjob_queue_pause(NULL)$$, '22004', 'pause: a null name'),
+	($$bgjob_queue_resume(NULL)$$, '22004', 'resume: a null name'),
+	($$bgjob_queue_remove(NULL)$$, '22004', 'remove: a null name');
+SELECT is(tap_try('SELECT ' || call), 'ERROR ' || code, what || ' is refused with ' || code) FROM t_wrong ORDER BY n;
+SELECT is(tap_lacks('SELECT ' || call), '', what || ': the error has message, detail and hint') FROM t_wrong ORDER BY n;
+SELECT is_empty($$ SELECT * FROM bgjob.queues WHERE queue NOT IN ('default', 'marker') $$, 'a call that is refused leaves nothing behind');
+
+SELECT is(tap_try(call, 'tap09_plain'), 'ERROR 42501', call || ' is not for everybody')
+FROM unnest(ARRAY[$$SELECT bgjob_queue('mail')$$, $$SELECT bgjob_queue('mail', group_size => 10)$$, $$SELECT bgjob_queue('mail', paused => true)$$,
+	$$SELECT bgjob_queue('mail', retention => '1 s')$$, $$SELECT bgjob_queue_pause('mail')$$, $$SELECT bgjob_queue_resume('mail')$$,
+	$$SELECT bgjob_queue_remove('mail')$$]) AS call;
+SELECT is(tap_try($$SELECT paused FROM bgjob.queues WHERE queue = 'default'$$, 'tap09_plain'), 'false', 'everybody may look at bgjob.queues');
+SELECT is(tap_queue('mail'), 'not shown', 'and none of these calls has configured anything');
+
+----------------------------------------------------------------------------------------------------
+-- What is configured, and what bgjob.queues shows
+----------------------------------------------------------------------------------------------------
+
+SELECT is(tap_queue('default'), 'f/1', 'the queue default has the defaults: not paused, groups of 1');
+SELECT is((SELECT pg_typeof(bgjob_queue('mail', group_size => 10))::text), 'void', 'bgjob_queue returns nothing');
+SELECT is(tap_queue('mail'), 'f/10', 'a configured queue is shown without having jobs');
+SELECT is((SELECT ROW(enqueued, processing, scheduled, failed, oldest_enqueued_at, max_running)::text FROM bgjob.queues WHERE queue = 'mail'), '(0,0,0,0,,)',
+	'with all its numbers at 0');
+SELECT bgjob_queue('mail', paused => true);
+SELECT is(tap_queue('mail'), 't/10', 'group_size stays as it was when paused is set');
+SELECT bgjob_queue('mail', group_size => 20);
+SELECT is(tap_queue('mail'), 't/20', 'paused stays as it was when group_size is set');
+SELECT bgjob_queue('mail', retention => '2 hours');
+SELECT is(tap_queue('mail'), 't/20', 'both stay as they were when retention is set');
+SELECT bgjob_queue('mail');
+SELECT is(tap_queue('mail'), 't/20', 'all stays as it was when nothing is set');
+SELECT bgjob_queue('mail', paused => false, group_size => 1000);
+SELECT is(tap_queue('mail'), 'f/1000', '1000 is the largest group, and two options can be set at once');
+SELECT is(bgjob_queue_pause('mail'), true, 'pause is a change of a queue that is not paused');
+SELECT is(tap_queue('mail'), 't/1000', 'and leaves group_size alone');
+SELECT is(bgjob_queue_resume('mail'), true, 'so is resume of one that is');
+SELECT is(tap_queue('mail'), 'f/1000', 'which leaves group_size alone, too');
+SELECT bgjob_queue('mail', group_size => 1);
+SELECT is(tap_queue('mail'), 'f/1', 'group_size can be 1 again');
+SELECT lives_ok($$ SELECT bgjob_queue(repeat('q', 63)), bgjob_queue('0'), bgjob_queue('_'), bgjob_queue('-') $$,
+	'names of 63 characters, of a digit, an underscore and a dash are right');
+SELECT is((SELECT count(*) FROM unnest(ARRAY[repeat('q', 63), '0', '_', '-']) q WHERE bgjob_queue_remove(q)), 4::bigint,
+	'a queue that was configured with nothing can be removed');
+SELECT is(tap_queue('0'), 'not shown', 'and is not shown any more');
+
+SELECT bgjob_enqueue('t_run', '["u"]', queue => 'unconfigured') AS u \gset
+SELECT is(bgjob_wait(:u, '60 s'), 'succeeded', 'a queue need not be configured');
+SELECT bgjob_enqueue('t_run', '["u"]', queue => 'unconfigured', delay => '1 hour') AS u \gset
+SELECT is(tap_queue('unconfigured'), 'f/1', 'one that is not has the defaults in bgjob.queues while it has jobs');
+SELECT is(bgjob_queue_remove('unconfigured'), false, 'and there is nothing to remove of it');
+
+SELECT is(bgjob_queue_resume('never-seen'), false, 'resume of a queue that was never seen is no change');
+SELECT is(bgjob_queue_pause('never-seen'), true, 'pause of one is');
+SELECT is(bgjob_queue_pause('never-seen'), false, 'the second time it is not');
+SELECT is(tap_queue('never-seen'), 't/1', 'it is shown as paused');
+SELECT is(bgjob_queue_remove('never-seen'), true, 'remove removes that');
+SELECT is(bgjob_queue_remove('never-seen'), false, 'the second time there is nothing');
+SELECT is(bgjob_queue_resume('never-seen'), false, 'and it is not paused any more');
+
+TRUNCATE t_ran RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- A paused queue
+----------------------------------------------------------------------------------------------------
+
+SELECT is(bgjob_queue_pause('p'), true, 'queue p is paused');
+SELECT bgjob_enqueue('t_run', '["p1"]', queue => 'p', priority => 100) AS p1 \gset
+SELECT bgjob_enqueue('t_run', '["p2"]', queue => 'p') AS p2 \gset
+SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array('p' || i) FROM generate_series(3, 20) i), queue => 'p') \gset
+SELECT bgjob_enqueue('t_run', '["p scheduled"]', queue => 'p', delay => '300 ms') AS due \gset
+SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array('other' || i) FROM generate_series(1, 100) i), queue => 'other') \gset
+CALL tap_wait_until($$ SELECT count(*) = 100 FROM t_ran WHERE label LIKE 'other%' $$);
+SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'other%'), 100::bigint, 'jobs of another queue run past a hundred times, behind the paused ones');
+CALL tap_wait_until(format($$ SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = %s $$, :due));
+SELECT is(tap_state(:due), 'enqueued', 'a delayed job of a paused queue becomes enqueued when it is due');
+SELECT is(tap_states(:due), '{scheduled,enqueued}'::text[], 'its history says so');
+CALL tap_pass();
+SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'p%'), 0::bigint, 'no job of the paused queue has run');
+SELECT is((SELECT array_agg(DISTINCT state) FROM bgjob.jobs WHERE queue = 'p'), '{enqueued}'::text[], 'all of them are enqueued');
+SELECT is((SELECT array_agg(DISTINCT s.state) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id WHERE j.queue = 'p' AND j.id <> :due),
+	'{enqueued}'::text[], 'and have never been anything else');
+SELECT is((SELECT format('%s/%s/%s/%s', paused, enqueued, processing, scheduled) FROM bgjob.queues WHERE queue = 'p'), 't/21/0/0',
+	'bgjob.queues counts them');
+
+SELECT is(bgjob_delete(:p2), true, 'a job of a paused queue can be deleted');
+SELECT is(tap_state(:p2), 'deleted', 'and is');
+SELECT is(bgjob_requeue(:p2), true, 'the deleted job can be requeued');
+SELECT is(tap_state(:p2), 'enqueued', 'and is enqueued');
+SELECT is(bgjob_requeue(:p1), true, 'one that is enqueued can be requeued');
+SELECT id AS p3 FROM bgjob.jobs WHERE args = '["p3"]' \gset
+SELECT is(bgjob_delete(:p3, 'enqueued'), true, 'one that is enqueued can be deleted by that state');
+SELECT is(bgjob_delete(:p3, 'processing'), false, 'but not by another');
+SELECT is(bgjob_reschedule(:due, delay => '1 hour'), true, 'and one can be put off');
+CALL tap_pass();
+SELECT is((SELECT array_agg(DISTINCT state ORDER BY state) FROM bgjob.jobs WHERE queue = 'p'), '{deleted,enqueued,scheduled}'::text[],
+	'none of this has started one');
+SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'p%'), 0::bigint, 'nor had any effect');
+SELECT is(bgjob_wait(:p1, '100 ms'), NULL, 'bgjob_wait does not take a paused job for one that has ended');
+
+-- A session that waits for a paused job is woken when it has run.
+SELECT is(bgjob_queue_resume('p'), true, 'queue p is resumed');
+SELECT is(bgjob_wait(:p1, '60 s'), 'succeeded', 'its first job runs');
+CALL tap_wait_until($$ SELECT count(*) = 19 FROM t_ran WHERE label LIKE 'p%' $$);
+SELECT is((SELECT array_agg(label ORDER BY n) FROM t_ran WHERE label LIKE 'p%'),
+	ARRAY['p1'] || ARRAY(SELECT 'p' || i FROM generate_series(4, 20) i) || ARRAY['p2'],
+	'the others run, too, in order: by priority, first in, first out, the requeued ones at the end of their line');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'p' AND state = 'succeeded'), 19::bigint, 'all that were enqueued have succeeded');
+SELECT is(tap_state(:p3), 'deleted', 'the one deleted is deleted');
+SELECT is(tap_queue('p'), 'f/1', 'the queue is not paused');
+TRUNCATE t_ran RESTART IDENTITY;
+
+-- A job that runs when its queue is paused goes on; the next one is not started.
+SELECT pg_advisory_lock(9009) AS locked \gset
+BEGIN;
+SELECT bgjob_enqueue('t_block', '["running"]', queue => 'p') AS running \gset
+SELECT bgjob_enqueue('t_run', '["next"]', queue => 'p') AS next \gset
+COMMIT;
+CALL tap_wait_until(format($$ SELECT state = 'processing' FROM bgjob.jobs WHERE id = %s $$, :running));
+SELECT is(bgjob_queue_pause('p'), true, 'queue p is paused while a job of it runs');
+SELECT is(tap_state(:running), 'processing', 'which goes on');
+SELECT pg_advisory_unlock(9009) AS unlocked \gset
+SELECT is(bgjob_wait(:running, '60 s'), 'succeeded', 'and succeeds');
+CALL tap_pass();
+SELECT is(tap_states(:next), '{enqueued}'::text[], 'the one behind it is not started');
+
+-- A failed job that is requeued into a paused queue, a retry that becomes due there.
+SELECT is(bgjob_queue_resume('p'), true, 'queue p is resumed');
+SELECT is(bgjob_wait(:next, '60 s'), 'succeeded', 'the one behind it runs');
+SELECT bgjob_enqueue('t_bad', '["bad"]', queue => 'p', max_retries => 0) AS bad \gset
+SELECT bgjob_enqueue('t_bad', '["retried"]', queue => 'p', max_retries => 1) AS retried \gset
+SELECT is(bgjob_wait(:bad, '60 s'), 'failed', 'a job fails');
+CALL tap_wait_until(format($$ SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = %s $$, :retried));
+SELECT bgjob_queue('p', paused => true);
+SELECT is(bgjob_requeue(:bad), true, 'it is requeued after its queue was paused');
+SELECT is(bgjob_reschedule(:retried, delay => '0'), true, 'a retry becomes due in it');
+CALL tap_wait_until(format($$ SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = %s $$, :retried));
+CALL tap_pass();
+SELECT is(ARRAY[tap_state(:bad), tap_state(:retried)], '{enqueued,enqueued}'::text[], 'neither is started');
+SELECT is(bgjob_delete(:retried), true, 'one is deleted');
+SELECT bgjob_queue('p', paused => false);
+SELECT is(bgjob_wait(:bad, '60 s'), 'failed', 'the other one runs when the queue is resumed');
+SELECT is(tap_states(:bad), '{enqueued,processing,failed,enqueued,processing,failed}'::text[], 'once');
+TRUNCATE t_ran RESTART IDENTITY;
+
+-- A queue that is paused in the middle of many jobs, one by one and in groups.
+CREATE TABLE t_middle (n serial, size int, before bigint, started_after bigint, left_over bigint, at timestamptz);
+CREATE PROCEDURE t_pause_in_middle(size int) LANGUAGE plpgsql AS $$
+DECLARE
+	name text := 'middle' || size;
+	began bigint := nextval('t_ran_n_seq');
+	m t_middle;
+BEGIN
+	PERFORM bgjob_queue(name, group_size => size);
+	COMMIT;
+	PERFORM bgjob_enqueue_many('t_slow', ARRAY(SELECT jsonb_build_array(name || '/' || i) FROM generate_series(1, 1000) i), queue => name);
+	COMMIT;
+	-- The sequence tells without a commit.
+	CALL tap_wait_until(format('SELECT last_value >= %s FROM t_ran_n_seq', began + 20));
+	PERFORM bgjob_queue_pause(name);
+	COMMIT;
+	m.at := clock_timestamp();
+	CALL tap_pass();
+	SELECT count(*), count(*) FILTER (WHERE started_at > m.at) FROM bgjob.jobs WHERE queue = name AND state = 'succeeded'
+		INTO m.before, m.started_after;
+	SELECT count(*) FROM bgjob.jobs WHERE queue = name AND state = 'enqueued' INTO m.left_over;
+	INSERT INTO t_middle (size, before, started_after, left_over, at) VALUES (size, m.before, m.started_after, m.left_over, m.at);
+	COMMIT;
+	PERFORM bgjob_queue_resume(name);
+	COMMIT;
+	CALL tap_wait_until(format($w$ SELECT count(*) = 1000 FROM bgjob.jobs WHERE queue = %L AND state = 'succeeded' $w$, name));
+END $$;
+CALL t_pause_in_middle(1);
+CALL t_pause_in_middle(100);
+SELECT ok(before >= 20 AND left_over > 0 AND before + left_over = 1000,
+	format('groups of %s: a queue can be paused in the middle of its jobs (%s had run, %s had not)', size, before, left_over)) FROM t_middle ORDER BY n;
+-- One may be on its way when the pause commits.
+SELECT cmp_ok(started_after, '<=', 1::bigint, format('groups of %s: no job is started after the pause', size)) FROM t_middle ORDER BY n;
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'middle' || size AND state = 'succeeded'), 1000::bigint,
+	format('groups of %s: resumed, all of them run', size)) FROM t_middle ORDER BY n;
+SELECT is((SELECT array_agg(split_part(label, '/', 2)::int ORDER BY t.n) FROM t_ran t WHERE label LIKE 'middle' || size || '/%'),
+	ARRAY(SELECT generate_series(1, 1000)), format('groups of %s: each once, in order', size)) FROM t_middle ORDER BY n;
+TRUNCATE t_ran RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- Pauses and transactions
+----------------------------------------------------------------------------------------------------
+
+BEGIN;
+SELECT is(bgjob_queue_pause('tx'), true, 'a pause in a transaction is a change');
+SELECT is(tap_queue('tx'), 't/1', 'which that transaction sees');
+ROLLBACK;
+SELECT is(tap_queue('tx'), 'not shown', 'rolled back, it is none');
+SELECT bgjob_enqueue('t_run', '["tx"]', queue => 'tx') AS tx \gset
+SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'a job of that queue runs');
+
+BEGIN;
+SAVEPOINT s;
+SELECT bgjob_queue_pause('tx') AS paused \gset
+SELECT bgjob_queue('tx', group_size => 7);
+ROLLBACK TO s;
+SELECT bgjob_enqueue('t_run', '["tx"]', queue => 'tx') AS tx \gset
+COMMIT;
+SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'so it does after a pause in a savepoint that was rolled back');
+SELECT is(tap_queue('tx'), 'not shown', 'of which nothing is left');
+
+BEGIN;
+SAVEPOINT s;
+SELECT bgjob_queue_pause('tx') AS paused \gset
+RELEASE s;
+SELECT bgjob_enqueue('t_run', '["tx"]', queue => 'tx') AS tx \gset
+COMMIT;
+CALL tap_pass();
+SELECT is(tap_states(:tx), '{enqueued}'::text[], 'a job is not started that comes in the very transaction that pauses its queue');
+
+BEGIN;
+SELECT bgjob_queue_resume('tx') AS resumed \gset
+ROLLBACK;
+CALL tap_pass();
+SELECT is(tap_state(:tx), 'enqueued', 'a resume that is rolled back starts nothing');
+BEGIN;
+SELECT bgjob_queue_resume('tx') AS resumed \gset
+SAVEPOINT s;
+SELECT bgjob_queue_remove('tx') AS removed \gset
+ROLLBACK TO s;
+SELECT bgjob_queue_pause('tx') AS paused \gset
+COMMIT;
+CALL tap_pass();
+SELECT is(tap_state(:tx), 'enqueued', 'nor does one that is taken back in its transaction');
+SELECT is(tap_queue('tx'), 't/1', 'the queue is paused');
+BEGIN;
+SELECT bgjob_queue_remove('tx') AS removed \gset
+ROLLBACK;
+CALL tap_pass();
+SELECT is(tap_state(:tx), 'enqueued', 'nor does a remove that is rolled back');
+BEGIN;
+SELECT bgjob_queue_resume('tx') AS resumed \gset
+SAVEPOINT s;
+SELECT bgjob_queue_pause('tx') AS paused \gset
+ROLLBACK TO s;
+COMMIT;
+SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'a resume counts whose pause in a savepoint was rolled back');
+SELECT is(bgjob_queue_remove('tx'), true, 'queue tx is removed');
+
+-- Nobody else sees a pause before it commits: the job of another session would run.
+BEGIN;
+SELECT bgjob_queue_pause('prepared') AS paused \gset
+SELECT tap_try($$SELECT 1$$) AS x \gset
+PREPARE TRANSACTION 'tap09';
+SELECT bgjob_enqueue('t_run', '["prepared"]', queue => 'prepared') AS p \gset
+SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'a pause that is prepared is not in force');
+COMMIT PREPARED 'tap09';
+SELECT is(tap_queue('prepared'), 't/1', 'once committed it is');
+SELECT bgjob_enqueue('t_run', '["prepared"]', queue => 'prepared') AS p \gset
+CALL tap_pass();
+SELECT is(tap_states(:p), '{enqueued}'::text[], 'and no job is started');
+SELECT is(bgjob_queue_remove('prepared'), true, 'the configuration is removed');
+SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'which starts the job');
+TRUNCATE t_ran RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- A pause and, right after it, a job
+----------------------------------------------------------------------------------------------------
+
+-- Fifty queues, with one worker that has nothing to do.
+DO $$
+BEGIN
+	FOR i IN 1 .. 50 LOOP
+		PERFORM bgjob_queue_pause('idle' || i);
+		COMMIT;
+		PERFORM bgjob_enqueue('t_run', '["idle"]', queue => 'idle' || i);
+		COMMIT;
+	END LOOP;
+END $$;
+CALL tap_pass();
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue LIKE 'idle%' AND state = 'enqueued'), 50::bigint,
+	'fifty times: a job that is enqueued right after a pause is not started');
+
+-- Fifty more, while four workers have much to do.
+ALTER SYSTEM SET bgjob.workers = 4;
+SELECT pg_reload_conf() AS reloaded \gset
+CALL tap_wait_setting('bgjob.workers', '4');
+DO $$
+BEGIN
+	FOR i IN 1 .. 50 LOOP
+		PERFORM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array('load' || i || '/' || k) FROM generate_series(1, 40) k), queue => 'load' || i % 3);
+		PERFORM bgjob_queue_pause('busy' || i);
+		COMMIT;
+		PERFORM bgjob_enqueue('t_run', '["busy"]', queue => 'busy' || i, priority => i % 3 - 1);
+		COMMIT;
+	END LOOP;
+END $$;
+CALL tap_wait_until($$ SELECT count(*) = 2000 FROM t_ran WHERE label LIKE 'load%' $$);
+SELECT is((SELECT count(DISTINCT label) FROM t_ran WHERE label LIKE 'load%'), 2000::bigint, 'four workers have done 2000 jobs meanwhile');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue LIKE 'busy%' AND state = 'enqueued'), 50::bigint,
+	'fifty times: a job that is enqueued right after a pause is not started, under load');
+
+-- Again and again the same queue.
+CREATE TABLE t_again (n int, ran bigint);
+DO $$
+DECLARE
+	id bigint;
+BEGIN
+	FOR i IN 1 .. 50 LOOP
+		PERFORM bgjob_queue_pause('again');
+		COMMIT;
+		id := bgjob_enqueue('t_run', '["again"]', queue => 'again');
+		COMMIT;
+		CALL tap_pass();
+		INSERT INTO t_again SELECT i, count(*) FROM t_ran WHERE label = 'again';
+		PERFORM bgjob_queue_resume('again');
+		COMMIT;
+		CALL tap_wait_until(format($w$ SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = %s $w$, id));
+	END LOOP;
+END $$;
+SELECT is_empty($$ SELECT * FROM t_again WHERE ran <> n - 1 $$, 'fifty times: pause, a job, resume: the job runs after that, and not before');
+
+SELECT is((SELECT count(*) FROM t_ran WHERE label IN ('idle', 'busy')), 0::bigint, 'none of the hundred jobs has had an effect');
+SELECT is((SELECT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id WHERE j.queue ~ '^(idle|busy)' AND s.state <> 'enqueued'),
+	0::bigint, 'nor a history');
+SELECT is((SELECT count(*) FROM generate_series(1, 50) i WHERE bgjob_queue_resume('idle' || i) AND bgjob_queue_remove('busy' || i)), 50::bigint,
+	'the hundred queues are resumed or removed');
+CALL tap_wait_until($$ SELECT count(*) = 100 FROM t_ran WHERE label IN ('idle', 'busy') $$);
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue ~ '^(idle|busy)' AND state = 'succeeded'), 100::bigint, 'and all of them succeed');
+SELECT is((SELECT count(*) FROM t_ran WHERE label IN ('idle', 'busy')), 100::bigint, 'once');
+SELECT is((SELECT count(*) FROM generate_series(1, 50) i WHERE bgjob_queue_remove('idle' || i)), 50::bigint, 'a queue that was resumed can still be removed');
+TRUNCATE t_ran RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- Remove
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_queue('gone', group_size => 50, paused => true, retention => '1 s');
+SELECT bgjob_enqueue('t_run', '["gone"]', queue => 'gone') AS g \gset
+SELECT is(tap_queue('gone'), 't/50', 'a queue is configured and has a job');
+SELECT is(bgjob_queue_remove('gone'), true, 'remove removes what is configured');
+SELECT is(bgjob_wait(:g, '60 s'), 'succeeded', 'not the job, which runs now');
+SELECT bgjob_enqueue('t_run', '["gone"]', queue => 'gone', delay => '1 hour') AS g2 \gset
+SELECT is(tap_queue('gone'), 'f/1', 'the queue has the defaults again');
+SELECT is((SELECT expires_at - finished_at FROM bgjob.jobs WHERE id = :g), current_setting('bgjob.retention')::interval, 'that of retention, too');
+SELECT bgjob_queue('gone', paused => true);
+SELECT is(tap_queue('gone'), 't/1', 'configured anew, it has nothing of before');
+SELECT is(bgjob_queue_remove('gone'), true, 'and is removed again');
+
+----------------------------------------------------------------------------------------------------
+-- Retention
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_queue('short', retention => '1 s'), bgjob_queue('none', retention => '0'), bgjob_queue('long', retention => '2 hours');
+SELECT count(*) AS n FROM unnest(ARRAY['short', 'none', 'long', 'usual']) q, generate_series(1, 5) i,
+	LATERAL bgjob_enqueue('t_run', jsonb_build_array(q), queue => q, tags => ARRAY[i::text]) \gset
+SELECT count(*) AS n FROM unnest(ARRAY['short', 'none', 'long', 'usual']) q, LATERAL bgjob_enqueue('t_bad', jsonb_build_array(q), queue => q, max_retries => 0) \gset
+SELECT count(bgjob_delete(id)) AS n FROM (
+	SELECT bgjob_enqueue('t_run', '["never"]', queue => q, delay => '1 hour') AS id FROM unnest(ARRAY['short', 'none', 'long', 'usual']) q) x \gset
+CALL tap_wait_until($$ SELECT count(*) = 20 FROM t_ran WHERE label IN ('short', 'none', 'long', 'usual') $$);
+CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE queue IN ('short', 'none') AND state IN ('succeeded', 'deleted')) $$, 120);
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'short' AND state IN ('succeeded', 'deleted')), 0::bigint,
+	'finished jobs of a queue with a retention of a second vanish');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'none' AND state IN ('succeeded', 'deleted')), 0::bigint, 'so they do with a retention of 0');
+SELECT is((SELECT count(*) FROM t_ran WHERE label IN ('short', 'none')), 10::bigint, 'after they have run');
+SELECT is((SELECT array_agg(format('%s %s %s', queue, state, n) ORDER BY queue, state) FROM (
+		SELECT queue, state, count(*) AS n FROM bgjob.jobs WHERE queue IN ('short', 'none', 'long', 'usual') GROUP BY 1, 2) x),
+	ARRAY['long deleted 1', 'long failed 1', 'long succeeded 5', 'none failed 1', 'short failed 1', 'usual deleted 1', 'usual failed 1', 'usual succeeded 5'],
+	'those of other queues stay, and all that have failed');
+SELECT is((SELECT array_agg(DISTINCT expires_at - finished_at) FROM bgjob.jobs WHERE queue = 'long' AND state IN ('succeeded', 'deleted')), '{02:00:00}'::interval[],
+	'expires_at follows the retention of the queue');
+SELECT is((SELECT array_agg(DISTINCT expires_at - finished_at) FROM bgjob.jobs WHERE queue = 'usual' AND state IN ('succeeded', 'deleted')), '{24:00:00}'::interval[],
+	'and is a day elsewhere');
+SELECT is((SELECT array_agg(DISTINCT expires_at) FROM bgjob.jobs WHERE queue = 'long' AND state = 'failed'), '{NULL}'::timestamptz[],
+	'a failed job does not expire');
+SELECT is_empty($$ SELECT * FROM bgjob.job_states s WHERE NOT EXISTS (SELECT FROM bgjob.jobs j WHERE j.id = s.job_id) $$,
+	'what has vanished left no history');
+SELECT bgjob_queue('long', group_size => 2);
+SELECT is((SELECT min(expires_at - finished_at) FROM bgjob.jobs WHERE queue = 'long' AND state = 'succeeded'), '2 hours',
+	'retention stays as it was when something else is set');
+SELECT bgjob_queue('long', retention => '3 days');
+SELECT is((SELECT min(expires_at - finished_at) FROM bgjob.jobs WHERE queue = 'long' AND state = 'succeeded'), '3 days',
+	'a new retention holds for jobs that had ended before');
+SELECT is(bgjob_queue_remove('long'), true, 'without its configuration');
+SELECT is((SELECT min(expires_at - finished_at) FROM bgjob.jobs WHERE queue = 'long' AND state = 'succeeded'), '24:00:00', 'they stay for a day');
+SELECT bgjob_queue('usual', retention => '0');
+CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE queue = 'usual' AND state IN ('succeeded', 'deleted')) $$, 120);
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'usual' AND state IN ('succeeded', 'deleted')), 0::bigint,
+	'a retention that is made shorter removes jobs that had ended before');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'long' AND state = 'succeeded'), 5::bigint, 'and those of another queue are still there');
+-- A job in a grouped queue with a retention.
+SELECT bgjob_queue('short', group_size => 10);
+SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', array_fill('["short group"]'::jsonb, ARRAY[50]), queue => 'short') \gset
+CALL tap_wait_until($$ SELECT count(*) = 50 FROM t_ran WHERE label = 'short group' $$);
+CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE queue = 'short' AND state = 'succeeded') $$, 120);
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'short' AND state <> 'failed'), 0::bigint, 'jobs that ran in groups vanish in the same way');
+
+----------------------------------------------------------------------------------------------------
+-- With the extension goes the configuration
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_queue('kept', group_size => 9, paused => true, retention => '1 s');
+SELECT bgjob_queue('default', paused => true, group_size => 3);
+SELECT is(tap_queue('default'), 't/3', 'the queue default can be configured, too');
+SELECT bgjob_enqueue('t_run', '["lost"]') AS lost \gset
+SELECT is(tap_state(:lost), 'enqueued', 'and paused');
+TRUNCATE t_ran RESTART IDENTITY;
+DROP EXTENSION bgjob;
+CREATE EXTENSION bgjob;
+SELECT is((SELECT array_agg(format('%s/%s/%s', queue, paused, group_size)) FROM bgjob.queues), '{default/f/1}'::text[],
+	'after DROP and CREATE EXTENSION no queue is configured');
+SELECT bgjob_enqueue('t_run', '["new"]') AS a, bgjob_enqueue('t_run', '["new"]', queue => 'kept') AS b \gset
+SELECT is(ARRAY[bgjob_wait(:a, '60 s'), bgjob_wait(:b, '60 s')], '{succeeded,succeeded}'::text[], 'jobs of queues that were paused before run');
+SELECT is((SELECT array_agg(DISTINCT expires_at - finished_at) FROM bgjob.jobs), '{24:00:00}'::interval[], 'and are kept for a day');
+SELECT is(t_order(), '{new,new}'::text[], 'what was lost with the extension does not run');
+SELECT is(bgjob_queue_remove('kept'), false, 'there is nothing to remove');
+
+BEGIN;
+SELECT bgjob_queue('default', paused => true);
+SELECT bgjob_queue_pause('kept') AS x \gset
+DROP EXTENSION bgjob;
+ROLLBACK;
+SELECT is(tap_queue('default'), 'f/1', 'a DROP EXTENSION that is rolled back, with a pause before it, changes nothing');
+SELECT bgjob_enqueue('t_run', '["new"]') AS a, bgjob_enqueue('t_run', '["new"]', queue => 'kept') AS b \gset
+SELECT is(ARRAY[bgjob_wait(:a, '60 s'), bgjob_wait(:b, '60 s')], '{succeeded,succeeded}'::text[], 'jobs run');
+
+SELECT * FROM finish();
+
+ALTER SYSTEM RESET bgjob.workers;
+SELECT pg_reload_conf() AS reloaded \gset
+SELECT 'DROP OWNED BY tap09_plain' \gexec
+DROP ROLE tap09_plain;
