@@ -90,7 +90,6 @@ static struct
 	bool begun;   /* the running transaction is that of a group */
 	bool is_over; /* no other job may follow in it */
 	int writers;  /* jobs that have written something */
-	int jobs;     /* that have been performed */
 } group;
 
 static MemoryContext attempt_context = NULL; /* of a transaction, group or not */
@@ -484,8 +483,8 @@ run_in_subtransaction(Jsonb **result)
 	}
 	PG_CATCH();
 	{
-		/* The locks of the jobs before it may have their part in a deadlock: each by itself, then. */
-		if (geterrcode() == ERRCODE_T_R_DEADLOCK_DETECTED && group.jobs > 0)
+		/* The locks that groups keep may have their part in a deadlock: each by itself, then. */
+		if (geterrcode() == ERRCODE_T_R_DEADLOCK_DETECTED)
 			PG_RE_THROW();
 		error = recover_subtransaction(owner);
 	}
@@ -527,7 +526,6 @@ perform_in_group(BgjobRel *jobs)
 	bgjob_inflight_end();
 	bgjob_slot_end(true);
 	memset(&attempt, 0, sizeof(attempt));
-	group.jobs++;
 }
 
 /* Performs the claimed job and those that come with it. The caller commits. */
