@@ -1,7 +1,7 @@
 -- What the extension consists of. A change here is a change of the contract, or of what a dump takes along.
 SELECT pg_describe_object(d.classid, d.objid, 0) AS object
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'bgjob'
-WHERE d.deptype = 'e' AND d.classid <> 'pg_type'::regclass ORDER BY 1 COLLATE "C";
+WHERE d.deptype = 'e' AND d.classid <> 'pg_type'::regclass ORDER BY pg_describe_object(d.classid, d.objid, 0) COLLATE "C";
 SELECT p.oid::regprocedure, pg_get_function_result(p.oid), p.provolatile, p.proparallel
 FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'bgjob'

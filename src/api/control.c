@@ -21,6 +21,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "api/recurring.h"
 #include "api/rights.h"
 #include "base/change.h"
 #include "base/registry.h"
@@ -385,6 +386,7 @@ bgjob_adopt(PG_FUNCTION_ARGS)
 	if (!bgjob_installed_here())
 		bgjob_install_here();
 	n = bgjob_queue_rebuild();
+	bgjob_recurring_adopt();
 	bgjob_change_want(MyDatabaseId);
 	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN);
 	PG_RETURN_INT64(n);

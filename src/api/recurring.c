@@ -161,6 +161,14 @@ fill_times(BgjobRecurring *row, const BgjobRecurringOptions *recurring)
 	bgjob_recurring_set(row, BGJOB_R_ACTIVE, BoolGetDatum(recurring->active));
 }
 
+/* Whether a row was put there by a restore, and does nothing until it is adopted. */
+static bool
+is_restored(const BgjobRecurring *row)
+{
+	return !bgjob_recurring_is_null(row, BGJOB_R_NEXT_AT) &&
+		   TIMESTAMP_NOT_FINITE(bgjob_recurring_time(row, BGJOB_R_NEXT_AT, DT_NOEND));
+}
+
 /* Reads a row by its name and locks it, however often others change it meanwhile. */
 static bool
 find_and_lock(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row)
@@ -229,7 +237,7 @@ bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
 	fill_times(&row, recurring);
 	fill_job(&row, bgjob_template_job(template, args), args);
 	bgjob_recurring_set_null(&row, BGJOB_R_ERROR);
-	if (!found || !same_times(&before, &row) ||
+	if (!found || !same_times(&before, &row) || is_restored(&row) ||
 		DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_LOST)))
 	{
 		TimestampTz next = first_occurrence(&row);
@@ -240,6 +248,29 @@ bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
 	save(rel, &row);
 	bgjob_rel_close(rel);
 	bgjob_template_free(template);
+}
+
+/* bgjob_recurring_adopt has the recurring jobs that a restore has put there go on; for bgjob_adopt(). */
+void
+bgjob_recurring_adopt(void)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
+	int64 id = 0;
+
+	while (bgjob_recurring_read_restored(rel, id, &id))
+	{
+		BgjobRecurring row;
+		bool active;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!bgjob_recurring_read(rel, id, &row) || !bgjob_recurring_lock(rel, &row, true))
+			continue;
+		active = DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_ACTIVE));
+		bgjob_recurring_set_time(&row, BGJOB_R_NEXT_AT,
+								 active ? first_occurrence(&row) : DT_NOEND);
+		save(rel, &row);
+	}
+	bgjob_rel_close(rel);
 }
 
 /* ---- the SQL functions ---- */
@@ -403,7 +434,7 @@ find_others(BgjobRel *rel, const char *name)
 			!bgjob_may_control(candidate))
 			continue;
 		if (OidIsValid(owner))
-			ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+			ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_FUNCTION),
 							errmsg("the name \"%s\" of a recurring job is not unique", name),
 							errdetail("Several roles have one of that name."),
 							errhint("Use SET ROLE to be the one that is meant.")));

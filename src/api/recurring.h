@@ -29,6 +29,7 @@ typedef struct BgjobRecurringOptions
 	bool active;
 } BgjobRecurringOptions;
 
+extern void bgjob_recurring_adopt(void);
 extern void bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
 								const BgjobOptions *options, const Jsonb *args);
 

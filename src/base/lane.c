@@ -592,20 +592,34 @@ bgjob_lane_take(BgjobLaneItem *items, BgjobTaking *taking)
 bool
 bgjob_lane_has_work(void)
 {
-	bool work = false;
+	return bgjob_lane_has_better(NULL);
+}
+
+/*
+ * bgjob_lane_has_better tells whether there may be something for this worker
+ * that goes before all of the lane "than": in a queue that its server serves
+ * first, or of a higher priority. NULL: anything at all.
+ */
+bool
+bgjob_lane_has_better(const BgjobLaneKey *than)
+{
+	int level = than != NULL ? queue_level(bgjob_queues, than->queue) : 0;
+	bool better = false;
 
 	LWLockAcquire(&control->lock, LW_SHARED);
 	refresh_my_lanes();
-	for (int i = 0; i < my_nlanes && !work; i++)
+	for (int i = 0; i < my_nlanes && !better; i++)
 	{
-		BgjobLane *lane = my_lanes[i].lane;
+		int64 pos;
 
-		SpinLockAcquire(&lane->mutex);
-		work = lane->head < lane->nitems || lane->more;
-		SpinLockRelease(&lane->mutex);
+		if (than != NULL &&
+			(my_lanes[i].level > level ||
+			 (my_lanes[i].level == level && my_lanes[i].lane->key.priority <= than->priority)))
+			break; /* they are in the order in which they are served */
+		better = look_at_lane(my_lanes[i].lane, &pos) != LANE_EMPTY;
 	}
 	LWLockRelease(&control->lock);
-	return work;
+	return better;
 }
 
 /* Whether nothing is known of a lane that nobody but the scheduler could look into now. */

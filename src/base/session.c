@@ -38,7 +38,9 @@
 #include "commands/async.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
+#include "commands/trigger.h"
 #include "common/pg_prng.h"
+#include "libpq/be-fsstubs.h"
 #include "miscadmin.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
@@ -205,8 +207,9 @@ bgjob_session_clean(void)
 /*
  * bgjob_session_clean_between removes what a job has left behind when another
  * is to follow in the same transaction; its settings, and with them its role,
- * are the caller's to undo, by a level of their own. False if there is more
- * than can be removed before the transaction has ended: temporary objects.
+ * are the caller's to undo, by a level of their own, and its deferred triggers
+ * have been fired. False if there is more than can be removed before the
+ * transaction has ended: temporary objects.
  * Locks that a job holds to the end of its transaction stay, and must.
  */
 bool
@@ -222,6 +225,9 @@ bgjob_session_clean_between(void)
 	reset_replication_origin();
 	bgjob_session_release_slot();
 	bgjob_replication_slot_cleanup();
+	AtEOXact_LargeObject(true); /* open descriptors */
+	AfterTriggerEndXact(true);  /* SET CONSTRAINTS */
+	AfterTriggerBeginXact();
 	return (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE) == 0;
 }
 

@@ -336,8 +336,9 @@ deal_with(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 	if (next < up_since && next <= end && misfire != BGJOB_MISFIRE_ALL)
 	{
 		if (misfire == BGJOB_MISFIRE_ONCE)
-			run_occurrence(jobs, row,
-						   last_before(&cron, &zone.zone, next, Min(up_since, end + 1)), now);
+			run_occurrence(
+				jobs, row,
+				last_before(&cron, &zone.zone, next, end < up_since ? end + 1 : up_since), now);
 		next = bgjob_cron_next(&cron, &zone.zone, up_since - 1);
 	}
 	for (; next <= now && next <= end && done < MOST_MISSED; done++)

@@ -456,6 +456,20 @@ recover_subtransaction(ResourceOwner owner)
 	return error;
 }
 
+/*
+ * Whether the job might not have failed by itself, which is then tried: in a
+ * deadlock the locks that a group keeps may have their part; some things may
+ * not be done in subtransactions; and bgjob_wait cannot wait for a job that the
+ * group has performed, but not committed.
+ */
+static bool
+may_be_due_to_group(int sqlerrcode)
+{
+	return sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		   sqlerrcode == ERRCODE_ACTIVE_SQL_TRANSACTION ||
+		   sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+}
+
 /* Runs the job in a subtransaction. Returns its error, NULL if it had none; then it cannot be undone alone. */
 static ErrorData *
 run_in_subtransaction(Jsonb **result)
@@ -483,8 +497,7 @@ run_in_subtransaction(Jsonb **result)
 	}
 	PG_CATCH();
 	{
-		/* The locks that groups keep may have their part in a deadlock: each by itself, then. */
-		if (geterrcode() == ERRCODE_T_R_DEADLOCK_DETECTED)
+		if (may_be_due_to_group(geterrcode()))
 			PG_RE_THROW();
 		error = recover_subtransaction(owner);
 	}

@@ -32,3 +32,11 @@ COMMENT ON FUNCTION @extschema@.bgjob_recurring_resume IS 'has a paused recurrin
 CREATE FUNCTION @extschema@.bgjob_import_pg_cron()
     RETURNS SETOF text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_import_pg_cron IS 'takes over the jobs of pg_cron as recurring jobs; returns those that it could not, and why';
+
+-- Rows that SQL puts into bgjob.recurring (a restore, that is: bgjob itself writes below SQL) do nothing until bgjob_adopt().
+CREATE FUNCTION bgjob.restored_recurring()
+    RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.next_at := 'infinity'; NEW.queued := NULL; RETURN NEW; END$$;
+COMMENT ON FUNCTION bgjob.restored_recurring IS 'trigger function: a restored recurring job waits to be adopted';
+REVOKE ALL ON FUNCTION bgjob.restored_recurring() FROM PUBLIC;
+CREATE TRIGGER restored BEFORE INSERT ON bgjob.recurring FOR EACH ROW EXECUTE FUNCTION bgjob.restored_recurring();
+ALTER TABLE bgjob.recurring ENABLE ALWAYS TRIGGER restored;

@@ -333,6 +333,8 @@ claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 		Claimed claimed;
 
 		CHECK_FOR_INTERRUPTS();
+		if (fits != NULL && bgjob_lane_has_better(&taking.key))
+			return false;
 		HOLD_INTERRUPTS();
 		next = bgjob_slot_batch_next();
 		if (next < 0)
@@ -358,7 +360,8 @@ claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 
 /*
  * bgjob_queue_claim_next claims the next job of the group that this worker has
- * begun, if there is one and it fits in; otherwise as bgjob_queue_claim.
+ * begun, if there is one, it fits in, and nothing has come that goes before
+ * it; otherwise as bgjob_queue_claim.
  */
 bool
 bgjob_queue_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits)

@@ -119,6 +119,25 @@ bgjob_recurring_read(BgjobRel *rel, int64 id, BgjobRecurring *row)
 }
 
 /*
+ * bgjob_recurring_read_restored finds the first one, by its number greater than
+ * "after", that a restore has put there: a trigger gives those no time.
+ */
+bool
+bgjob_recurring_read_restored(BgjobRel *rel, int64 after, int64 *id)
+{
+	BgjobRecurring row;
+	ScanKeyData keys[2];
+
+	bgjob_key(&keys[0], 1, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ,
+			  TimestampTzGetDatum(DT_NOEND));
+	bgjob_key(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	if (!find(rel, "recurring_next_idx", keys, 2, &row))
+		return false;
+	*id = bgjob_recurring_id(&row);
+	return true;
+}
+
+/*
  * bgjob_recurring_lock locks a row that has just been read. False if it has
  * been changed meanwhile; or, without "wait", if somebody has it now.
  */
@@ -228,6 +247,7 @@ bgjob_recurring_at_reboot(BgjobRel *rel, TimestampTz started, int64 after, int64
 		memcpy(row.values, rel->slot->tts_values, sizeof(row.values));
 		memcpy(row.nulls, rel->slot->tts_isnull, sizeof(row.nulls));
 		if (DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_ACTIVE)) &&
+			bgjob_recurring_is_null(&row, BGJOB_R_NEXT_AT) &&
 			bgjob_recurring_time(&row, BGJOB_R_CREATED_AT, DT_NOBEGIN) < started &&
 			bgjob_recurring_time(&row, BGJOB_R_LAST_AT, DT_NOBEGIN) < started &&
 			pg_strcasecmp(bgjob_recurring_text(&row, BGJOB_R_SCHEDULE), "@reboot") == 0)

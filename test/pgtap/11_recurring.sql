@@ -1,0 +1,347 @@
+-- 11_recurring.sql
+--
+-- What this file proves about recurring jobs:
+--   * what is wrong about schedule, zone, options or job is an error of the call, and leaves nothing;
+--   * names are unique for each owner; who may remove whose; what the view shows;
+--   * pausing, resuming, triggering and bounds do what they say to next_run_at;
+--   * every occurrence makes exactly one job, with the options and settings of the call;
+--   * overlap and jitter; a function or a right that is gone is shown, holds up no other, and may come back.
+--
+-- Runs in autocommit, in a fresh database, as the bootstrap superuser. Roles are named tap11_*.
+
+\set QUIET 1
+\pset format unaligned
+\pset tuples_only true
+\pset pager off
+SET client_min_messages = warning;
+
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION IF NOT EXISTS bgjob;
+
+-- Left over if an earlier run broke off; roles are of the whole cluster.
+SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap11_' \gexec
+SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap11_' \gexec
+CREATE ROLE tap11_app LOGIN;
+CREATE ROLE tap11_other LOGIN;
+CREATE ROLE tap11_nobody LOGIN;			-- has no USAGE
+GRANT USAGE ON SCHEMA bgjob TO tap11_app, tap11_other;
+
+----------------------------------------------------------------------------------------------------
+-- Helpers
+----------------------------------------------------------------------------------------------------
+
+-- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
+-- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
+CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 30) LANGUAGE plpgsql AS $$
+DECLARE
+	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
+	met boolean;
+BEGIN
+	LOOP
+		EXECUTE condition INTO met;
+		COMMIT;
+		EXIT WHEN met OR clock_timestamp() >= stop;
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+END $$;
+
+-- tap_try runs a query as the current role and returns its one value as text, 'NULL', or SQLSTATE and message.
+CREATE FUNCTION tap_try(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	EXECUTE query INTO answer;
+	RETURN coalesce(answer, 'NULL');
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
+
+----------------------------------------------------------------------------------------------------
+-- What the jobs of this file call
+----------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION t_nothing() RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION t_int(n int) RETURNS int LANGUAGE sql AS 'SELECT n';
+CREATE TABLE t_ran (name text, scheduled_for timestamptz, began timestamptz, ended timestamptz);
+CREATE FUNCTION t_slow(name text, seconds float8) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	began timestamptz := clock_timestamp();
+BEGIN
+	PERFORM pg_sleep(seconds);
+	INSERT INTO t_ran VALUES (name, (SELECT (j.parameters->>'scheduled_for')::timestamptz FROM bgjob.jobs j WHERE j.id = bgjob_current_id()), began, clock_timestamp());
+END $$;
+CREATE FUNCTION t_settings() RETURNS jsonb LANGUAGE sql AS
+	$$ SELECT jsonb_build_array(current_setting('DateStyle'), current_setting('TimeZone'), current_setting('tap11.own', true), session_user) $$;
+
+-- The jobs of recurring ones, with what the schedule meant.
+CREATE VIEW t_jobs AS
+	SELECT *, (parameters->>'scheduled_for')::timestamptz AS scheduled_for FROM bgjob.jobs WHERE recurring_name IS NOT NULL;
+
+-- As results_eq() of pgTAP, which cannot compare text of different collations.
+CREATE FUNCTION t_rows(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	EXECUTE 'SELECT string_agg(x::text, chr(10)) FROM (' || query || ') x' INTO answer;
+	RETURN answer;
+END $$;
+CREATE FUNCTION t_same(have text, want text, what text) RETURNS text LANGUAGE sql AS $$ SELECT is(t_rows(have), t_rows(want), what) $$;
+
+SELECT * FROM no_plan();
+
+----------------------------------------------------------------------------------------------------
+-- Errors
+----------------------------------------------------------------------------------------------------
+
+SELECT matches(tap_try(format('SELECT bgjob_recurring(%L, %L, %L)', 'bad', schedule, 't_nothing')), '^22023 .*' || field,
+	format('the schedule %L is refused, and the message names the %s', schedule, field))
+FROM (VALUES ('61 * * * *', 'minute'), ('* 25 * * *', 'hour'), ('* * 32 * *', 'day.of.month'), ('* * * 13 *', 'month'),
+	('* * * * 9', 'day.of.week'), ('61 * * * * *', 'second')) v(schedule, field);
+SELECT matches(tap_try(format('SELECT bgjob_recurring(%L, %L, %L)', 'bad', schedule, 't_nothing')), '^22023 ',
+	format('the schedule %L is refused', schedule))
+FROM unnest('{"", "*", "* * * *", "* * * * * * *", "@never", "0 seconds", "-5 minutes", "*/0 * * * *", "10 parsecs"}'::text[]) schedule;
+SELECT matches(tap_try(format($$SELECT bgjob_recurring('bad', '@daily', 't_nothing', %s)$$, options)), '^' || code || ' ', what)
+FROM (VALUES
+	($$time_zone => 'Mars/Phobos'$$, '22023', 'an unknown time zone is refused'),
+	($$time_zone => ''$$, '22023', 'an empty time zone is refused'),
+	($$misfire => 'twice'$$, '22023', 'an unknown misfire is refused'),
+	($$overlap => 'never'$$, '22023', 'an unknown overlap is refused'),
+	($$day_match => 'some'$$, '22023', 'an unknown day_match is refused'),
+	($$misfire => NULL$$, '22004', 'misfire must not be null'),
+	($$overlap => NULL$$, '22004', 'overlap must not be null'),
+	($$day_match => NULL$$, '22004', 'day_match must not be null'),
+	($$active => NULL$$, '22004', 'active must not be null'),
+	($$jitter => '-1 s'$$, '22023', 'a negative jitter is refused'),
+	($$starts_at => '2100-01-02', ends_at => '2100-01-01'$$, '22023', 'ends_at before starts_at is refused'),
+	($$queue => 'Not a queue!'$$, '22023', 'an impossible queue is refused'),
+	($$priority => 40000$$, '22023', 'an impossible priority is refused'),
+	($$args => '[1]'$$, '22023', 'arguments that the function does not have are refused'),
+	($$run_as => 'tap11_missing'$$, '42704', 'a role that does not exist is refused'),
+	($$unique_key => 'k'$$, '0A000', 'unique_key is not for recurring jobs')) v(options, code, what);
+SELECT matches(tap_try($$SELECT bgjob_recurring('', '@daily', 't_nothing')$$), '^22023 ', 'an empty name is refused');
+SELECT matches(tap_try($$SELECT bgjob_recurring(NULL, '@daily', 't_nothing')$$), '^22004 ', 'the name must not be null');
+SELECT matches(tap_try($$SELECT bgjob_recurring('bad', NULL, 't_nothing')$$), '^22004 ', 'the schedule must not be null');
+SELECT matches(tap_try($$SELECT bgjob_recurring('bad', '@daily', NULL)$$), '^22004 ', 'the job must not be null');
+SELECT matches(tap_try($$SELECT bgjob_recurring('bad', '@daily', 't_missing')$$), '^42883 ', 'an unknown function is refused');
+SELECT matches(tap_try($$SELECT bgjob_recurring('bad', '@daily', 't_int', '["x"]')$$), '^22', 'an argument of a wrong type is refused');
+SELECT matches(tap_try($$SELECT bgjob_recurring('bad', '@daily', 'SELEC 1', kind => 'sql')$$), '^42601 ', 'a command that is none is refused');
+SET ROLE tap11_app;
+SELECT tap_try($$SELECT bgjob_recurring('bad', '@daily', 't_nothing', run_as => 'tap11_other')$$) AS stranger \gset
+SET ROLE tap11_nobody;
+SELECT tap_try($$SELECT bgjob_recurring('bad', '@daily', 't_nothing')$$) AS nobody,
+	tap_try($$SELECT bgjob_recurring_remove('bad')$$) AS nobody_remove \gset
+RESET ROLE;
+SELECT matches(:'stranger'::text, '^42501 ', 'run_as of a stranger is refused');
+SELECT matches(:'nobody'::text, '^42501 ', 'a role without USAGE on schema bgjob adds none');
+SELECT matches(:'nobody_remove'::text, '^42501 ', 'and removes none');
+SELECT is((SELECT count(*) FROM bgjob.recurring_jobs), 0::bigint, 'what was refused has left nothing');
+
+BEGIN;
+SELECT bgjob_recurring('rolled back', '@every_second', 't_nothing') \g /dev/null
+SELECT is((SELECT count(*) FROM bgjob.recurring_jobs), 1::bigint, 'the transaction that adds one sees it');
+ROLLBACK;
+SELECT is((SELECT count(*) FROM bgjob.recurring_jobs), 0::bigint, 'rolled back, it has left nothing');
+
+----------------------------------------------------------------------------------------------------
+-- The view, updates
+----------------------------------------------------------------------------------------------------
+
+SELECT is((SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'bgjob.recurring_jobs'::regclass AND attnum > 0),
+	'{name,owner,schedule,time_zone,description,job,args,queue,next_run_at,last_run_at,last_job_id,last_state,misfire,overlap,active,error,created_at}'::text[],
+	'the columns of bgjob.recurring_jobs are those promised');
+SELECT bgjob_recurring('yearly', '30 2 1 1 *', 't_int', '[7]', queue => 'mail', time_zone => 'Europe/Berlin',
+	misfire => 'all', overlap => 'skip', day_match => 'all') \g /dev/null
+SELECT t_same($$SELECT name, owner::text, schedule, time_zone, args, queue, last_job_id, last_state, misfire, overlap, active, error, created_at <= now()
+		FROM bgjob.recurring_jobs$$,
+	$$VALUES ('yearly', current_user::text, '30 2 1 1 *', 'Europe/Berlin', '[7]'::jsonb, 'mail', NULL::bigint, NULL, 'all', 'skip', true, NULL, true)$$,
+	'the view shows what was given');
+SELECT is((SELECT description FROM bgjob.recurring_jobs), bgjob_cron_describe('30 2 1 1 *'), 'its description is that of bgjob_cron_describe()');
+SELECT is((SELECT next_run_at FROM bgjob.recurring_jobs), bgjob_cron_next('30 2 1 1 *', now(), 'Europe/Berlin', 'all'),
+	'next_run_at is what bgjob_cron_next() says');
+SELECT bgjob_recurring('yearly', '0 4 1 7 *', 't_int', '[8]') \g /dev/null
+SELECT t_same('SELECT schedule, time_zone, args, queue, misfire, overlap, next_run_at FROM bgjob.recurring_jobs',
+	$$VALUES ('0 4 1 7 *', 'UTC', '[8]'::jsonb, 'default', 'once', 'allow', bgjob_cron_next('0 4 1 7 *', now(), 'UTC'))$$,
+	'a second call of that name updates the one row, with the defaults for what it leaves out');
+
+----------------------------------------------------------------------------------------------------
+-- Pause, resume, trigger, remove
+----------------------------------------------------------------------------------------------------
+
+SELECT ok(bgjob_recurring_pause('yearly'), 'an active one can be paused');
+SELECT ok(NOT bgjob_recurring_pause('yearly'), 'a paused one cannot');
+SELECT t_same('SELECT active, next_run_at FROM bgjob.recurring_jobs', 'VALUES (false, NULL::timestamptz)', 'paused, it has no next run');
+SELECT ok(bgjob_recurring_resume('yearly'), 'a paused one can be resumed');
+SELECT ok(NOT bgjob_recurring_resume('yearly'), 'an active one cannot');
+SELECT t_same('SELECT active, next_run_at FROM bgjob.recurring_jobs', $$VALUES (true, bgjob_cron_next('0 4 1 7 *'))$$, 'resumed, it has its next run');
+SELECT is(ARRAY[bgjob_recurring_pause('none'), bgjob_recurring_resume('none'), bgjob_recurring_remove('none')], '{f,f,f}'::boolean[],
+	'there is nothing to pause, resume or remove where there is none of that name');
+SELECT is(bgjob_recurring_trigger('none'), NULL, 'nor to trigger');
+SELECT clock_timestamp() AS before, next_run_at AS next FROM bgjob.recurring_jobs \gset
+SELECT bgjob_recurring_trigger('yearly') AS job \gset
+SELECT is(bgjob_wait(:job, '30 s'), 'succeeded', 'a triggered one runs now');
+SELECT is(bgjob_result(:job), '8', 'with its arguments');
+SELECT ok((SELECT scheduled_for BETWEEN :'before'::timestamptz - interval '1 s' AND clock_timestamp() FROM t_jobs WHERE id = :job),
+	'its scheduled_for is the time of the call');
+SELECT is((SELECT recurring_name FROM bgjob.jobs WHERE id = :job), 'yearly', 'and it tells where it comes from');
+SELECT is((SELECT next_run_at FROM bgjob.recurring_jobs), :'next'::timestamptz, 'the schedule has not moved');
+SELECT t_same('SELECT last_job_id, last_state FROM bgjob.recurring_jobs', format('VALUES (%s::bigint, %L)', :job, 'succeeded'), 'the view shows it as the last one');
+SELECT ok(bgjob_recurring_remove('yearly'), 'it can be removed');
+SELECT is((SELECT count(*) FROM bgjob.recurring_jobs), 0::bigint, 'and is gone then');
+SELECT is((SELECT state FROM bgjob.jobs WHERE id = :job), 'succeeded', 'its jobs are not');
+SELECT bgjob_recurring('asleep', '@every_second', 't_nothing', active => false) \g /dev/null
+SELECT t_same($$SELECT active, next_run_at FROM bgjob.recurring_jobs WHERE name = 'asleep'$$, 'VALUES (false, NULL::timestamptz)', 'one can be added paused');
+
+----------------------------------------------------------------------------------------------------
+-- Owners
+----------------------------------------------------------------------------------------------------
+
+SET ROLE tap11_app;
+SELECT bgjob_recurring('same', '@yearly', 't_nothing') \g /dev/null
+SET ROLE tap11_other;
+SELECT bgjob_recurring('same', '@monthly', 't_nothing') \g /dev/null
+SELECT tap_try('SELECT string_agg(schedule, $$,$$) FROM bgjob.recurring_jobs') AS seen \gset
+RESET ROLE;
+SELECT is((SELECT count(*) FROM bgjob.recurring_jobs WHERE name = 'same'), 2::bigint, 'two roles can have one of the same name');
+SELECT is(:'seen'::text, '@monthly', 'each sees its own');
+SELECT matches(tap_try($$SELECT bgjob_recurring_remove('same')$$), '^42725 ', 'for a superuser without one that name is ambiguous');
+SELECT matches(tap_try($$SELECT bgjob_recurring_pause('same')$$), '^42725 ', 'for pausing too');
+SELECT matches(tap_try($$SELECT bgjob_recurring_trigger('same')$$), '^42725 ', 'for triggering too');
+SET ROLE tap11_app;
+SELECT bgjob_recurring_remove('same') AS removed, bgjob_recurring_remove('same') AS again \gset
+RESET ROLE;
+SELECT is(:'removed' || :'again', 'tf', 'a role removes its own and not that of another');
+SELECT is((SELECT string_agg(owner::text, ',') FROM bgjob.recurring_jobs WHERE name = 'same'), 'tap11_other', 'which is there still');
+SELECT is(tap_try($$SELECT bgjob_recurring_remove('same')$$), 'true', 'a superuser removes the one that is left');
+
+----------------------------------------------------------------------------------------------------
+-- Bounds
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_recurring('later', '@daily', 't_nothing', starts_at => '2100-01-01 00:00+00') \g /dev/null
+SELECT is((SELECT next_run_at FROM bgjob.recurring_jobs WHERE name = 'later'), '2100-01-01 00:00+00', 'starts_at itself is the first that counts');
+SELECT bgjob_recurring('later', '@daily', 't_nothing', starts_at => '2100-01-01 00:00:01+00') \g /dev/null
+SELECT is((SELECT next_run_at FROM bgjob.recurring_jobs WHERE name = 'later'), '2100-01-02 00:00+00', 'nothing before it does');
+SELECT bgjob_recurring('over', '@every_second', 't_nothing', ends_at => '2000-01-01') \g /dev/null
+SELECT is((SELECT next_run_at FROM bgjob.recurring_jobs WHERE name = 'over'), NULL, 'what ended long ago has no next run');
+SELECT clock_timestamp() + interval '4 s' AS ends \gset
+SELECT bgjob_recurring('ending', '@every_second', 't_nothing', ends_at => :'ends') \g /dev/null
+CALL tap_wait_until($$ SELECT next_run_at IS NULL FROM bgjob.recurring_jobs WHERE name = 'ending' $$);
+SELECT is((SELECT next_run_at FROM bgjob.recurring_jobs WHERE name = 'ending'), NULL, 'at ends_at it ends');
+SELECT is((SELECT max(scheduled_for) FROM t_jobs WHERE recurring_name = 'ending'), date_trunc('second', :'ends'::timestamptz), 'its last run is the last before that');
+
+----------------------------------------------------------------------------------------------------
+-- Every second
+----------------------------------------------------------------------------------------------------
+
+SET DateStyle = 'German, DMY';
+SET TimeZone = 'Asia/Tokyo';
+SET tap11.own = 'mine';
+SELECT bgjob_recurring('ticking', '@every_second', 't_settings', queue => 'ticks', priority => 3, max_retries => 2,
+	tags => '{a,b}', parameters => '{"color": "red"}') \g /dev/null
+RESET DateStyle;
+RESET TimeZone;
+RESET tap11.own;
+SELECT bgjob_recurring('command', '@every_second', 'SELECT $1::int + 1', '[41]', kind => 'sql', run_as => 'tap11_app') \g /dev/null
+CALL tap_wait_until($$ SELECT count(*) >= 6 FROM t_jobs WHERE recurring_name = 'ticking' AND state = 'succeeded' $$);
+CALL tap_wait_until($$ SELECT count(*) >= 3 FROM t_jobs WHERE recurring_name = 'command' AND state = 'succeeded' $$);
+SELECT bgjob_recurring_pause('ticking') AS paused \gset
+CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_jobs WHERE recurring_name = 'ticking' AND state IN ('enqueued', 'processing') $$);
+SELECT count(*) AS ticks FROM t_jobs WHERE recurring_name = 'ticking' \gset
+SELECT cmp_ok(:ticks, '>=', 6, 'a job every second appears');
+SELECT is((SELECT count(DISTINCT scheduled_for) FROM t_jobs WHERE recurring_name = 'ticking'), :ticks::bigint, 'each occurrence has exactly one');
+SELECT is((SELECT extract(epoch FROM max(scheduled_for) - min(scheduled_for))::bigint + 1 FROM t_jobs WHERE recurring_name = 'ticking'), :ticks::bigint,
+	'none is left out');
+SELECT ok((SELECT bool_and(scheduled_for = date_trunc('second', scheduled_for)) FROM t_jobs WHERE recurring_name = 'ticking'), 'all are meant for whole seconds');
+SELECT ok((SELECT bool_and(created_at >= scheduled_for) FROM t_jobs WHERE recurring_name = 'ticking'), 'none comes before its time');
+SELECT is((SELECT array_agg(DISTINCT result) FROM t_jobs WHERE recurring_name = 'ticking'),
+	ARRAY[jsonb_build_array('German, DMY', 'Asia/Tokyo', 'mine', current_user)], 'the settings of the call are in force in every one');
+SELECT t_same($$SELECT DISTINCT queue, priority, max_retries, tags, parameters->>'color' FROM t_jobs WHERE recurring_name = 'ticking'$$,
+	$$VALUES ('ticks', 3, 2, '{a,b}'::text[], 'red')$$, 'so are queue, priority, retries, tags and parameters');
+SELECT t_same($$SELECT DISTINCT kind, result, run_as::text FROM t_jobs WHERE recurring_name = 'command' AND state = 'succeeded'$$,
+	$$VALUES ('sql', '[{"?column?": 42}]'::jsonb, 'tap11_app')$$, 'a command runs with its parameters, as the role given');
+SELECT count(*) AS others FROM t_jobs WHERE recurring_name = 'command' \gset
+CALL tap_wait_until(format('SELECT count(*) >= %s + 3 FROM t_jobs WHERE recurring_name = %L', :others, 'command'));
+SELECT is((SELECT count(*) FROM t_jobs WHERE recurring_name = 'ticking'), :ticks::bigint, 'a paused one makes no more, while another goes on');
+SELECT ok((SELECT last_run_at IS NOT NULL AND last_state IS NOT NULL FROM bgjob.recurring_jobs WHERE name = 'command'), 'the view shows its last run');
+SELECT bgjob_recurring_pause('command') AS paused \gset
+SELECT is(bgjob_recurring_remove('ticking') AND bgjob_recurring_remove('command'), true, 'both can be removed');
+
+----------------------------------------------------------------------------------------------------
+-- Overlap, jitter
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_recurring('skip', '@every_second', 't_slow', '["skip", 1.3]', max_retries => 0, overlap => 'skip') \g /dev/null
+SELECT bgjob_recurring('queue', '@every_second', 't_slow', '["queue", 1.3]', max_retries => 0, overlap => 'queue') \g /dev/null
+SELECT bgjob_recurring('cancel', '@every_second', 't_slow', '["cancel", 600]', overlap => 'cancel') \g /dev/null
+SELECT bgjob_recurring('jitter', '@every_second', 't_nothing', jitter => '1 hour') \g /dev/null
+CALL tap_wait_until($$ SELECT count(*) >= 3 FROM t_ran WHERE name = 'skip' $$);
+CALL tap_wait_until($$ SELECT count(*) >= 4 FROM t_jobs WHERE recurring_name = 'cancel' $$);
+CALL tap_wait_until($$ SELECT count(*) >= 5 FROM t_jobs WHERE recurring_name = 'jitter' $$);
+SELECT count(*) AS n FROM bgjob.recurring_jobs r, bgjob_recurring_pause(r.name) WHERE r.name IN ('skip', 'queue', 'cancel', 'jitter') \gset
+CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_jobs WHERE recurring_name IN ('skip', 'queue') AND state NOT IN ('succeeded', 'failed', 'deleted') $$, 60);
+SELECT cmp_ok((SELECT count(*) FROM t_ran WHERE name = 'skip'), '>=', 3::bigint, 'overlap skip: some run');
+SELECT cmp_ok((SELECT count(*) FROM t_ran WHERE name = 'queue'), '>=', 3::bigint, 'overlap queue: some run');
+SELECT is((SELECT count(*) FROM t_ran a JOIN t_ran b ON a.name = b.name AND a.scheduled_for < b.scheduled_for WHERE a.name = 'skip' AND a.ended > b.began),
+	0::bigint, 'overlap skip: never two at once');
+SELECT ok((SELECT count(*) < extract(epoch FROM max(scheduled_for) - min(scheduled_for)) + 1 FROM t_ran WHERE name = 'skip'),
+	'overlap skip: some are left out');
+SELECT is((SELECT count(*) FROM t_ran a JOIN t_ran b ON a.name = b.name AND a.scheduled_for < b.scheduled_for WHERE a.name = 'queue' AND a.ended > b.began),
+	0::bigint, 'overlap queue: one after the other, in order');
+SELECT is((SELECT count(*) FROM t_ran WHERE name = 'queue'),
+	(SELECT extract(epoch FROM max(scheduled_for) - min(scheduled_for))::bigint + 1 FROM t_ran WHERE name = 'queue'), 'overlap queue: none is left out');
+CALL tap_wait_until($$ SELECT count(*) = 1 FROM t_jobs WHERE recurring_name = 'cancel' AND state <> 'deleted' $$);
+SELECT is((SELECT count(*) FROM t_jobs WHERE recurring_name = 'cancel' AND state <> 'deleted'), 1::bigint, 'overlap cancel: one is left');
+SELECT is((SELECT scheduled_for FROM t_jobs WHERE recurring_name = 'cancel' AND state <> 'deleted'),
+	(SELECT max(scheduled_for) FROM t_jobs WHERE recurring_name = 'cancel'), 'overlap cancel: it is the last one');
+SELECT count(*) AS n FROM t_jobs j, bgjob_delete(j.id) WHERE recurring_name = 'cancel' AND state <> 'deleted' \gset
+SELECT ok((SELECT bool_and(run_at BETWEEN scheduled_for AND scheduled_for + interval '1 hour') FROM t_jobs WHERE recurring_name = 'jitter' AND state = 'scheduled'),
+	'jitter: each is to run within an hour from its time');
+SELECT cmp_ok((SELECT count(DISTINCT run_at - scheduled_for) FROM t_jobs WHERE recurring_name = 'jitter' AND state = 'scheduled'), '>=', 2::bigint,
+	'jitter: not always the same');
+SELECT is((SELECT count(*) FROM t_jobs WHERE recurring_name = 'jitter'), (SELECT count(DISTINCT scheduled_for) FROM t_jobs WHERE recurring_name = 'jitter'),
+	'jitter: one for each occurrence');
+SELECT count(tap_try(format('SELECT bgjob_recurring_pause(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
+SELECT count(tap_try(format('SELECT bgjob_recurring_remove(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
+SELECT count(*) AS n FROM t_jobs j, bgjob_delete(j.id) WHERE recurring_name = 'jitter' AND state = 'scheduled' \gset
+
+----------------------------------------------------------------------------------------------------
+-- What goes away
+----------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION t_gone() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION t_secret() RETURNS void LANGUAGE sql AS '';
+REVOKE EXECUTE ON FUNCTION t_secret() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION t_secret() TO tap11_app;
+SELECT bgjob_recurring('gone', '@every_second', 't_gone', max_retries => 0) \g /dev/null
+SELECT bgjob_recurring('stays', '@every_second', 't_nothing') \g /dev/null
+SET ROLE tap11_app;
+SELECT bgjob_recurring('secret', '@every_second', 't_secret', max_retries => 0) \g /dev/null
+RESET ROLE;
+CALL tap_wait_until($$ SELECT count(DISTINCT recurring_name) = 3 FROM t_jobs WHERE recurring_name IN ('gone', 'stays', 'secret') AND state = 'succeeded' $$);
+SELECT is((SELECT count(*) FROM bgjob.recurring_jobs WHERE error IS NOT NULL), 0::bigint, 'as long as all is well there is no error');
+DROP FUNCTION t_gone();
+REVOKE EXECUTE ON FUNCTION t_secret() FROM tap11_app;
+CALL tap_wait_until($$ SELECT count(*) = 2 FROM bgjob.recurring_jobs WHERE error IS NOT NULL $$);
+SELECT is((SELECT array_agg(name ORDER BY name) FROM bgjob.recurring_jobs WHERE error IS NOT NULL), '{gone,secret}'::text[],
+	'a function that has gone and a right that has gone are shown as errors');
+SELECT ok((SELECT bool_and(active AND next_run_at IS NOT NULL) FROM bgjob.recurring_jobs WHERE name IN ('gone', 'secret')), 'they go on trying');
+SELECT max(id) AS last FROM bgjob.jobs \gset
+CALL tap_wait_until(format('SELECT count(*) >= 3 FROM t_jobs WHERE recurring_name = %L AND id > %s AND state = %L', 'stays', :last, 'succeeded'));
+SELECT cmp_ok((SELECT count(*) FROM t_jobs WHERE recurring_name = 'stays' AND id > :last AND state = 'succeeded'), '>=', 3::bigint, 'the others run meanwhile');
+CREATE FUNCTION t_gone() RETURNS int LANGUAGE sql AS 'SELECT 2';
+GRANT EXECUTE ON FUNCTION t_secret() TO tap11_app;
+CALL tap_wait_until(format('SELECT count(DISTINCT recurring_name) = 2 FROM t_jobs WHERE recurring_name IN (%L, %L) AND id > %s AND state = %L', 'gone', 'secret', :last, 'succeeded'));
+SELECT is((SELECT count(DISTINCT recurring_name) FROM t_jobs WHERE recurring_name IN ('gone', 'secret') AND id > :last AND state = 'succeeded'), 2::bigint,
+	'what is there again runs again');
+CALL tap_wait_until('SELECT count(*) = 0 FROM bgjob.recurring_jobs WHERE error IS NOT NULL');
+SELECT is((SELECT count(*) FROM bgjob.recurring_jobs WHERE error IS NOT NULL), 0::bigint, 'and shows no error any more');
+SELECT is((SELECT count(*) FROM t_jobs WHERE recurring_name = 'stays'), (SELECT count(DISTINCT scheduled_for) FROM t_jobs WHERE recurring_name = 'stays'),
+	'no occurrence had two jobs');
+
+SELECT * FROM finish();
+
+SELECT count(tap_try(format('SELECT bgjob_recurring_pause(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
+SELECT count(tap_try(format('SELECT bgjob_recurring_remove(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
+CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')) $$);
+SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap11_' \gexec
+SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap11_' \gexec
