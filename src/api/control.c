@@ -350,19 +350,6 @@ bgjob_purge(PG_FUNCTION_ARGS)
 										  bgjob_is_administrator() ? InvalidOid : GetUserId()));
 }
 
-PG_FUNCTION_INFO_V1(bgjob_current_id);
-
-/* bgjob_current_id() returns the id of the job that this process performs, null outside of one. */
-Datum
-bgjob_current_id(PG_FUNCTION_ARGS)
-{
-	const BgjobJob *job = bgjob_attempt_job();
-
-	if (job == NULL)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(job->id);
-}
-
 PG_FUNCTION_INFO_V1(bgjob_adopt);
 
 /*

@@ -21,6 +21,7 @@
 
 #include "access/htup_details.h"
 #include "api/rights.h"
+#include "base/console.h"
 #include "base/guc.h"
 #include "base/registry.h"
 #include "fmgr.h"
@@ -28,6 +29,7 @@
 #include "miscadmin.h"
 #include "store/count.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -77,7 +79,8 @@ PG_FUNCTION_INFO_V1(bgjob_worker_slots);
 /*
  * bgjob.worker_slots() returns the workers of this database that the current
  * user may see: pid, role,
- * started_at, job (null: none), job_started_at, jobs_done, retiring, memory.
+ * started_at, job (null: none), job_started_at, jobs_done, retiring, memory,
+ * and the job's progress with its message.
  */
 Datum
 bgjob_worker_slots(PG_FUNCTION_ARGS)
@@ -88,8 +91,9 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
 	{
 		BgjobSlot slot;
-		Datum values[8];
-		bool nulls[8] = {false};
+		BgjobTold told;
+		Datum values[10];
+		bool nulls[10] = {false};
 
 		if (!copy_worker(&bgjob_registry->slots[i], &slot) || !bgjob_may_see(slot.role))
 			continue;
@@ -103,7 +107,52 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 		values[5] = Int64GetDatum(slot.jobs_done);
 		values[6] = BoolGetDatum(slot.retire || slot.term);
 		values[7] = Int64GetDatum(private_memory(slot.pid));
+		nulls[8] = nulls[9] = true;
+		if (bgjob_console_read_progress(i, slot.job, &told) && told.has_progress)
+		{
+			values[8] = DirectFunctionCall1(float8_numeric, Float8GetDatum(told.percent));
+			values[9] = CStringGetTextDatum(told.message);
+			nulls[8] = false;
+			nulls[9] = told.message[0] == '\0';
+		}
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* The rows of what one job has logged. */
+static void
+put_lines(ReturnSetInfo *result, int64 job, const BgjobTold *told)
+{
+	for (int i = 0; i < told->nlines; i++)
+	{
+		bool nulls[5] = {false};
+		Datum values[5] = {Int64GetDatum(job), Int32GetDatum(told->first_seq + i),
+						   TimestampTzGetDatum(told->lines[i].at),
+						   CStringGetTextDatum(told->lines[i].level),
+						   CStringGetTextDatum(told->lines[i].message)};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
+PG_FUNCTION_INFO_V1(bgjob_worker_logs);
+
+/* bgjob.worker_logs() returns what the running jobs that the current user may see have logged: job, seq, at, level, message. */
+Datum
+bgjob_worker_logs(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot slot;
+		BgjobTold told;
+
+		if (bgjob_console_in_use(i) && copy_worker(&bgjob_registry->slots[i], &slot) &&
+			bgjob_may_see(slot.role) && bgjob_console_read(i, slot.job, &told))
+			put_lines(result, slot.job, &told);
 	}
 	return (Datum) 0;
 }

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "base/console.h"
 #include "base/inflight.h"
 #include "base/lane.h"
 #include "base/queues.h"
@@ -35,6 +36,7 @@ request(void)
 	RequestAddinShmemSpace(bgjob_queues_size());
 	RequestAddinShmemSpace(bgjob_lane_size());
 	RequestAddinShmemSpace(bgjob_waiters_size());
+	RequestAddinShmemSpace(bgjob_console_size());
 }
 
 static void
@@ -47,6 +49,7 @@ startup(void)
 	bgjob_queues_startup();
 	bgjob_lane_startup();
 	bgjob_waiters_startup();
+	bgjob_console_startup();
 	bgjob_inflight_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "base/change.h"
 #include "base/guc.h"
+#include "base/console.h"
 #include "base/inflight.h"
 #include "base/process.h"
 #include "base/registry.h"
@@ -30,6 +31,7 @@
 #include "run/failure.h"
 #include "run/outcome.h"
 #include "store/job.h"
+#include "store/log.h"
 #include "store/queue.h"
 #include "store/sidetables.h"
 #include "utils/elog.h"
@@ -222,6 +224,7 @@ recover_job(BgjobSlot *slot)
 		bgjob_job_lock(jobs, &job))
 	{
 		waits = true;
+		bgjob_log_store(&job, bgjob_slot_index(slot));
 		if (conclude(jobs, &job, slot))
 			waits = false;
 		else if (slot->job_started_at != 0 && !slot->term && !slot->retire)
@@ -253,6 +256,8 @@ bgjob_recover_lost(BgjobSlot *slot)
 
 	if (slot->job != 0)
 		recover_job(slot);
+	if (bgjob_console_in_use(bgjob_slot_index(slot)))
+		bgjob_console_clear(bgjob_slot_index(slot));
 	if (bgjob_slot_batch_end(slot, true, &rest)) /* the others of its group, begun or not */
 		bgjob_announce_rest(&rest, false);
 }

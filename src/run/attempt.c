@@ -41,6 +41,7 @@
 #include "access/xact.h"
 #include "base/captured.h"
 #include "base/change.h"
+#include "base/console.h"
 #include "base/guc.h"
 #include "base/inflight.h"
 #include "base/queues.h"
@@ -56,9 +57,11 @@
 #include "run/function.h"
 #include "run/invoke.h"
 #include "run/outcome.h"
+#include "run/trace.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
+#include "store/log.h"
 #include "store/queue.h"
 #include "store/settings.h"
 #include "tcop/tcopprot.h"
@@ -83,6 +86,8 @@ static struct
 	TimestampTz started_at;
 	bool give_back; /* announce the job once the slot no longer names it */
 	bool pause;     /* but not at once */
+	bool changed;   /* the job itself may have changed its row */
+	BgjobEnding ending;
 } attempt;
 
 static struct
@@ -125,6 +130,41 @@ const BgjobJob *
 bgjob_attempt_job(void)
 {
 	return attempt.claimed ? &attempt.job : NULL;
+}
+
+/*
+ * bgjob_attempt_end ends the running attempt in a way that the job itself
+ * wants: never returns. What the job has done is rolled back, and "event"
+ * happens to it with its reason (copied). The error is one that WHEN OTHERS
+ * does not catch; a job that catches it all the same does not escape.
+ */
+void
+bgjob_attempt_end(BgjobEvent event, TimestampTz run_at, const char *reason)
+{
+	attempt.ending = (BgjobEnding){.given = true, .event = event, .run_at = run_at};
+	attempt.ending.reason = MemoryContextStrdup(attempt_context, reason);
+	ereport(ERROR,
+			(errcode(ERRCODE_QUERY_CANCELED), errmsg("the job ends its attempt: %s", reason)));
+}
+
+/*
+ * bgjob_attempt_read_row reads the running job's row as the running
+ * transaction has it. bgjob_attempt_save_row writes it: a part of the job's
+ * own transaction, undone with it.
+ */
+void
+bgjob_attempt_read_row(BgjobRel *jobs, BgjobJob *job)
+{
+	if (!bgjob_job_read(jobs, attempt.job.id, job))
+		elog(ERROR, "job " INT64_FORMAT " has gone", attempt.job.id);
+}
+
+void
+bgjob_attempt_save_row(BgjobRel *jobs, BgjobJob *job)
+{
+	bgjob_job_save(jobs, job);
+	CommandCounterIncrement();
+	attempt.changed = true;
 }
 
 /* Adds to the context of every message that the job causes which job it is. */
@@ -203,6 +243,7 @@ apply_settings(void)
 		listed = bgjob_settings_read(
 			DatumGetInt64(bgjob_job_datum(&attempt.job, BGJOB_C_SETTINGS_ID)));
 	bgjob_captured_apply(listed, bgjob_job_jsonb(&attempt.job, BGJOB_C_CUSTOM_SETTINGS));
+	bgjob_trace_begin(bgjob_job_jsonb(&attempt.job, BGJOB_C_PARAMETERS));
 }
 
 static Jsonb *
@@ -235,8 +276,9 @@ record_success(BgjobRel *jobs, const Jsonb *result)
 							   .worker_pid = MyProcPid,
 							   .result = result};
 
-	if (attempt.committed && !bgjob_job_read(jobs, attempt.job.id, &attempt.job))
-		elog(ERROR, "job " INT64_FORMAT " has gone", attempt.job.id);
+	if (attempt.committed || attempt.changed)
+		bgjob_attempt_read_row(jobs, &attempt.job);
+	bgjob_log_store(&attempt.job, bgjob_slot_index(bgjob_my_slot));
 	bgjob_job_apply(&attempt.job, BGJOB_EV_SUCCEED, &what);
 	bgjob_job_save(jobs, &attempt.job);
 }
@@ -256,6 +298,16 @@ complete(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/* What the job has told is in the tables, or has nothing to say any more. */
+static void
+forget_told(void)
+{
+	int slot = bgjob_slot_index(bgjob_my_slot);
+
+	if (bgjob_console_in_use(slot))
+		bgjob_console_clear(slot);
+}
+
 /* Says to all whom it concerns what this worker is at from now on. */
 static void
 begin_attempt(void)
@@ -266,9 +318,13 @@ begin_attempt(void)
 	report_activity();
 }
 
+/* Has what others or the job itself have asked for end the attempt, although the job went on. */
 static void
 check_request(void)
 {
+	if (attempt.ending.given)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED), errmsg("the job has ended its attempt")));
 	if (!bgjob_slot_finish())
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling job on request")));
 }
@@ -318,7 +374,7 @@ recover(void)
 	QueryCancelPending = false;
 	MemoryContextSwitchTo(job_context);
 	error = CopyErrorData();
-	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE)
+	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE && !attempt.ending.given)
 		EmitErrorReport();
 	AbortOutOfAnyTransaction();
 	PortalErrorCleanup();
@@ -366,7 +422,9 @@ settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error, BgjobCircum
 {
 	BgjobEvent event;
 
-	if (!bgjob_outcome_requested(request, &event, what))
+	bgjob_log_store(&attempt.job, bgjob_slot_index(bgjob_my_slot));
+	if (!bgjob_outcome_requested(request, &event, what) &&
+		!bgjob_outcome_of_ending(&attempt.ending, &event, what))
 		event = bgjob_outcome_of_error(&attempt.job, error, what);
 	bgjob_job_apply(&attempt.job, event, what);
 	bgjob_job_save(jobs, &attempt.job);
@@ -380,6 +438,12 @@ record_failure(ErrorData *error)
 	BgjobRequest request = give_up(&what);
 	BgjobRel *jobs;
 
+	if (request == BGJOB_REQUEST_NONE && !attempt.ending.given &&
+		bgjob_outcome_is_group_deadlock(&attempt.job, error))
+	{
+		request = BGJOB_REQUEST_INTERRUPT;
+		what.reason = "Interrupted by a deadlock with a group of jobs";
+	}
 	what.in_queue = request == BGJOB_REQUEST_INTERRUPT && !attempt.committed;
 	start_transaction();
 	XactReadOnly = false; /* whatever default_transaction_read_only says */
@@ -442,7 +506,7 @@ recover_subtransaction(ResourceOwner owner)
 	QueryCancelPending = false;
 	MemoryContextSwitchTo(job_context);
 	error = CopyErrorData();
-	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE)
+	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE && !attempt.ending.given)
 		EmitErrorReport();
 	FlushErrorState();
 	RollbackAndReleaseCurrentSubTransaction();
@@ -536,6 +600,7 @@ perform_in_group(BgjobRel *jobs)
 	AtEOXact_GUC(false, settings);
 	if (!bgjob_session_clean_between())
 		group.is_over = true;
+	forget_told();
 	bgjob_inflight_end();
 	bgjob_slot_end(true);
 	memset(&attempt, 0, sizeof(attempt));
@@ -583,6 +648,7 @@ end_attempt(bool performed)
 {
 	MemoryContextSwitchTo(attempt_context);
 	attempt.claimed = false;
+	forget_told();
 	bgjob_inflight_end();
 	bgjob_slot_end(performed && !group.begun);
 	QueryCancelPending = false; /* was meant for the job that has just ended */

@@ -5,9 +5,10 @@
  *
  * Decided by the worker; or by the scheduler, where the worker had to be
  * ended by force before it could. What somebody has asked for (deletion,
- * requeueing, rescheduling, interruption) comes before the error, which may
- * only be how the job ended because of that. Else the job is tried again
- * after a while, or fails if it has no retries left.
+ * requeueing, rescheduling, interruption) comes first, then what the job has
+ * said itself (bgjob_snooze, bgjob_discard): the error may only be how the
+ * job ended because of that. Else the job is tried again after a while, or
+ * fails if it has no retries left.
  *
  * Nothing is written here; the caller applies the event (store/job.h).
  *
@@ -16,11 +17,16 @@
 #include "postgres.h"
 
 #include "base/guc.h"
+#include "base/queues.h"
 #include "common/pg_prng.h"
+#include "miscadmin.h"
 #include "rules/retry.h"
 #include "run/failure.h"
 #include "run/outcome.h"
 #include "utils/timestamp.h"
+
+/* A job that was interrupted so often has its deadlocks counted as failures. */
+#define MOST_DEADLOCKS 10
 
 /*
  * bgjob_outcome_requested gives what has been asked of a worker as an event,
@@ -45,12 +51,39 @@ bgjob_outcome_requested(BgjobRequest request, BgjobEvent *event, BgjobCircumstan
 			return true;
 		case BGJOB_REQUEST_INTERRUPT:
 			*event = BGJOB_EV_INTERRUPT;
-			what->reason = "Interrupted by shutdown";
+			if (what->reason == NULL)
+				what->reason = "Interrupted by shutdown";
 			return true;
 		case BGJOB_REQUEST_NONE:
 			break;
 	}
 	return false;
+}
+
+/* bgjob_outcome_of_ending gives what the job has said itself as an event. False if it has said nothing. */
+bool
+bgjob_outcome_of_ending(const BgjobEnding *ending, BgjobEvent *event, BgjobCircumstances *what)
+{
+	if (!ending->given)
+		return false;
+	*event = ending->event;
+	what->run_at = ending->run_at;
+	what->reason = ending->reason;
+	return true;
+}
+
+/*
+ * bgjob_outcome_is_group_deadlock tells whether a job may have been the victim
+ * of a deadlock that it had no part in but by waiting: groups of jobs hold
+ * their locks longer than any of their jobs would. Such a job is tried again
+ * as if it had been interrupted; not without end, since it may be the job.
+ */
+bool
+bgjob_outcome_is_group_deadlock(const BgjobJob *job, const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED &&
+		   DatumGetInt32(bgjob_job_datum(job, BGJOB_C_INTERRUPTIONS)) < MOST_DEADLOCKS &&
+		   bgjob_queues_get(MyDatabaseId, job->queue).group_size > 1;
 }
 
 /* bgjob_outcome_of_error gives what an error of the job's own leads to; what->at must be set. */

@@ -15,6 +15,18 @@
 
 extern bool
 bgjob_outcome_requested(BgjobRequest request, BgjobEvent *event, BgjobCircumstances *what);
+/* What a job has said is to become of it, by bgjob_snooze or bgjob_discard. */
+typedef struct BgjobEnding
+{
+	bool given;
+	BgjobEvent event;
+	TimestampTz run_at;
+	char *reason;
+} BgjobEnding;
+
+extern bool
+bgjob_outcome_of_ending(const BgjobEnding *ending, BgjobEvent *event, BgjobCircumstances *what);
+extern bool bgjob_outcome_is_group_deadlock(const BgjobJob *job, const ErrorData *error);
 extern BgjobEvent
 bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircumstances *what);
 extern int64 bgjob_time_limit(const BgjobJob *job);

@@ -23,12 +23,14 @@ CREATE TABLE bgjob.job (
     started_at timestamptz,
     finished_at timestamptz,
     settings_id bigint,                 -- of bgjob.settings
+    policy_id bigint,                   -- likewise: what was configured of the function; null: nothing
     run_as regrole NOT NULL,
     retries integer,                    -- here and in the next ones of its kind: null is 0, and takes no room
     max_retries integer NOT NULL,
     interruptions integer,
     crashes integer,
     states integer,                     -- entries in bgjob.state
+    logs integer,                       -- lines in bgjob.log
     worker_pid integer,
     priority smallint NOT NULL,
     kind "char" NOT NULL,
@@ -52,6 +54,8 @@ CREATE TABLE bgjob.job (
     after bigint[],
     tags text[],
     parameters jsonb,
+    progress numeric,                   -- as the last attempt told
+    progress_message text,
     CONSTRAINT job_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.1);
 
@@ -100,7 +104,17 @@ CREATE TABLE bgjob.state (
     CONSTRAINT state_pkey PRIMARY KEY (job, seq)
 );
 
--- Captured settings, each combination stored once (by and large: two sessions may store the same one at the same time).
+-- What jobs have logged (bgjob_log). Append-only.
+CREATE TABLE bgjob.log (
+    job bigint NOT NULL,
+    seq integer NOT NULL,
+    at timestamptz NOT NULL,
+    level text NOT NULL,
+    message text NOT NULL,
+    CONSTRAINT log_pkey PRIMARY KEY (job, seq)
+);
+
+-- Captured settings, and the policies of functions, each combination stored once (by and large: two sessions may store the same one at the same time).
 CREATE TABLE bgjob.settings (
     id bigint NOT NULL,
     hash bigint NOT NULL,
@@ -137,6 +151,7 @@ SELECT pg_catalog.pg_extension_config_dump('bgjob.job_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.settings_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.job', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.state', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.log', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.settings', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.total', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.queue_conf', '');

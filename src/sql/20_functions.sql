@@ -56,6 +56,34 @@ CREATE FUNCTION @extschema@.bgjob_current_id()
     RETURNS bigint LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_current_id IS 'the id of the job that this session performs; null outside of one';
 
+CREATE FUNCTION @extschema@.bgjob_progress(percent numeric, message text DEFAULT NULL)
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_progress IS 'inside a job: says how far it is, from 0 to 100; others see it at once';
+
+CREATE FUNCTION @extschema@.bgjob_log(message text, level text DEFAULT 'info')
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_log IS 'inside a job: adds a line to its log, which is kept also if it fails';
+
+CREATE FUNCTION @extschema@.bgjob_cancel_requested()
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_cancel_requested IS 'inside a job: whether it is to end, being deleted, requeued, out of time or shut down';
+
+CREATE FUNCTION @extschema@.bgjob_parameter(name text)
+    RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_parameter IS 'inside a job: one of its parameters';
+
+CREATE FUNCTION @extschema@.bgjob_set_parameter(name text, value jsonb)
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_set_parameter IS 'inside a job: sets one of its parameters, as a part of its transaction; null removes it';
+
+CREATE FUNCTION @extschema@.bgjob_snooze(delay interval)
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_snooze IS 'inside a job: ends the attempt, whose effects are rolled back; it runs again later, with no retry used';
+
+CREATE FUNCTION @extschema@.bgjob_discard(reason text DEFAULT NULL)
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_discard IS 'inside a job: ends the attempt, whose effects are rolled back, for good; the job is deleted';
+
 CREATE FUNCTION @extschema@.bgjob_adopt()
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_adopt IS 'has the waiting jobs of a restored or copied database performed here; returns their number';
@@ -96,9 +124,13 @@ COMMENT ON FUNCTION bgjob.milliseconds IS 'a duration in milliseconds';
 
 CREATE FUNCTION bgjob.worker_slots(
     OUT pid integer, OUT role regrole, OUT started_at timestamptz, OUT job bigint, OUT job_started_at timestamptz,
-    OUT jobs_done bigint, OUT retiring boolean, OUT memory_bytes bigint)
+    OUT jobs_done bigint, OUT retiring boolean, OUT memory_bytes bigint, OUT progress numeric, OUT progress_message text)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'bgjob_worker_slots';
 COMMENT ON FUNCTION bgjob.worker_slots IS 'the workers of this database that the current user may see';
+
+CREATE FUNCTION bgjob.worker_logs(OUT job bigint, OUT seq integer, OUT at timestamptz, OUT level text, OUT message text)
+    RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'bgjob_worker_logs';
+COMMENT ON FUNCTION bgjob.worker_logs IS 'what the running jobs that the current user may see have logged in this attempt';
 
 CREATE FUNCTION bgjob.server(
     OUT workers integer, OUT busy integer, OUT started_at timestamptz, OUT heartbeat_at timestamptz, OUT running boolean)

@@ -21,8 +21,8 @@ SELECT j.id,
        j.run_as,
        j.error,
        j.result,
-       NULL::numeric AS progress,
-       NULL::text AS progress_message,
+       CASE WHEN w.job IS NOT NULL THEN w.progress ELSE j.progress END AS progress,
+       CASE WHEN w.job IS NOT NULL THEN w.progress_message ELSE j.progress_message END AS progress_message,
        CASE WHEN coalesce(w.job_started_at, j.started_at) IS NOT NULL THEN 'default' END AS server,
        coalesce(w.pid, j.worker_pid) AS worker_pid,
        j.unique_key,
@@ -80,6 +80,17 @@ CROSS JOIN LATERAL (
 ) h
 WHERE bgjob.may_see(j.run_as);
 COMMENT ON VIEW bgjob.job_states IS 'every state that a job has been in';
+
+CREATE VIEW bgjob.job_logs WITH (security_barrier) AS
+SELECT l.job AS job_id, l.seq, l.at, l.level, l.message
+FROM bgjob.log l JOIN bgjob.job j ON j.id = l.job
+WHERE bgjob.may_see(j.run_as)
+UNION ALL
+-- of the attempts that are going on; what they have moved to the table meanwhile is not shown twice
+SELECT w.job, w.seq, w.at, w.level, w.message
+FROM bgjob.worker_logs() w JOIN bgjob.job j ON j.id = w.job
+WHERE w.seq > coalesce(j.logs, 0);
+COMMENT ON VIEW bgjob.job_logs IS 'what jobs have logged, by bgjob_log()';
 
 CREATE VIEW bgjob.queues WITH (security_barrier) AS
 WITH ready AS (
@@ -153,4 +164,4 @@ SELECT bgjob.server_count()::bigint AS servers,
 FROM bgjob.counts() c;
 COMMENT ON VIEW bgjob.stats IS 'how much there is of everything; succeeded and deleted count all there ever were';
 
-GRANT SELECT ON bgjob.jobs, bgjob.job_states, bgjob.queues, bgjob.servers, bgjob.workers, bgjob.stats TO PUBLIC;
+GRANT SELECT ON bgjob.jobs, bgjob.job_states, bgjob.job_logs, bgjob.queues, bgjob.servers, bgjob.workers, bgjob.stats TO PUBLIC;

@@ -48,6 +48,7 @@ static const char *const table_names[] = {
 	[BGJOB_TABLE_FAILURE] = "failure",
 	[BGJOB_TABLE_CLAIM] = "claim",
 	[BGJOB_TABLE_STATE] = "state",
+	[BGJOB_TABLE_LOG] = "log",
 	[BGJOB_TABLE_SETTINGS] = "settings",
 	[BGJOB_TABLE_TOTAL] = "total",
 	[BGJOB_TABLE_QUEUE_CONF] = "queue_conf",

@@ -30,6 +30,7 @@
 #include "miscadmin.h"
 #include "store/history.h"
 #include "store/job.h"
+#include "store/log.h"
 #include "store/queueconf.h"
 #include "store/retention.h"
 #include "store/sidetables.h"
@@ -76,6 +77,7 @@ typedef struct Finished
 	TimestampTz created_at;
 	TimestampTz finished_at; /* 0: not finished */
 	bool has_history;
+	bool has_logs;
 	const Interval *retention; /* NULL: that of the queue, or the setting */
 } Finished;
 
@@ -146,6 +148,7 @@ read_finished(TupleTableSlot *slot, Finished *row)
 						   ? 0
 						   : DatumGetTimestampTz(values[BGJOB_C_FINISHED_AT]);
 	row->has_history = DatumGetInt32(values[BGJOB_C_STATES]) > 0;
+	row->has_logs = DatumGetInt32(values[BGJOB_C_LOGS]) > 0;
 	row->retention = nulls[BGJOB_C_RETENTION] ? queue_retention(slot)
 											  : DatumGetIntervalP(values[BGJOB_C_RETENTION]);
 }
@@ -158,6 +161,8 @@ remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed
 		return false;
 	if (row->has_history)
 		bgjob_history_delete(row->id);
+	if (row->has_logs)
+		bgjob_log_delete(row->id);
 	if (row->state == BGJOB_FAILED)
 		bgjob_failure_delete(row->id);
 	bgjob_change_count(row->state == BGJOB_FAILED ? BGJOB_FAILED : BGJOB_NONE, BGJOB_NONE,

@@ -1,0 +1,287 @@
+/*-------------------------------------------------------------------------
+ *
+ * inside.c
+ *	  What a job may ask and say about itself.
+ *
+ * All of these work in a process that performs a job, and concern that job;
+ * elsewhere they raise 55000. Progress and log are seen by others at once and
+ * are kept whatever becomes of the attempt (base/console.h); parameters are a
+ * part of the job's transaction. bgjob_snooze and bgjob_discard do not return.
+ *
+ * Runs in workers, called by the job's own code: nothing here names another
+ * job, so it needs no rights.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "api/rights.h"
+#include "base/console.h"
+#include "base/registry.h"
+#include "fmgr.h"
+#include "rules/clock.h"
+#include "run/attempt.h"
+#include "store/job.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+/* The running job; 55000 outside of one. */
+static const BgjobJob *
+this_job(const char *function)
+{
+	const BgjobJob *job = bgjob_attempt_job();
+
+	if (job == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("%s can be called only inside a job", function),
+						errdetail("This session performs none."),
+						errhint("Call it in the function or command that is enqueued.")));
+	return job;
+}
+
+/* A text argument; 22004 if it is null. */
+static char *
+text_arg(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
+				 errdetail("%s", detail), errhint("Give a value.")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_current_id);
+
+/* bgjob_current_id() returns the id of the job that this process performs, null outside of one. */
+Datum
+bgjob_current_id(PG_FUNCTION_ARGS)
+{
+	const BgjobJob *job = bgjob_attempt_job();
+
+	if (job == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(job->id);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_progress);
+
+/*
+ * bgjob_progress(percent, message) says how far the job is: 0 to 100, and a
+ * message (null: none) of which 255 bytes are kept. 22023: another number.
+ */
+Datum
+bgjob_progress(PG_FUNCTION_ARGS)
+{
+	const BgjobJob *job = this_job("bgjob_progress()");
+	double percent;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("percent must not be null"),
+				 errdetail("It says how much of the job is done."),
+				 errhint("Give a number from 0 to 100.")));
+	percent =
+		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, PG_GETARG_DATUM(0)));
+	if (isnan(percent) || percent < 0 || percent > 100)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("percent is out of range: %s",
+						DatumGetCString(DirectFunctionCall1(numeric_out, PG_GETARG_DATUM(0)))),
+				 errdetail("It says how much of the job is done."),
+				 errhint("Give a number from 0 to 100.")));
+	bgjob_console_progress(job->id, percent,
+						   PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(bgjob_log);
+
+/*
+ * bgjob_log(message, level) adds a line to the job's log. 22004: one of the
+ * two is null; 22023: the level is empty or longer than 31 bytes. What an
+ * attempt may log is limited (base/console.h).
+ */
+Datum
+bgjob_log(PG_FUNCTION_ARGS)
+{
+	const BgjobJob *job = this_job("bgjob_log()");
+	char *message = text_arg(fcinfo, 0, "message", "It is a line of the job's log.");
+	char *level = text_arg(fcinfo, 1, "level", "It says of what kind the line is.");
+
+	if (level[0] == '\0' || strlen(level) > BGJOB_LEVEL_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid level of a line in the log: \"%s\"", level),
+						errdetail("It must have 1 to %d bytes.", BGJOB_LEVEL_MAX),
+						errhint("Usual levels are debug, info, warning and error.")));
+	bgjob_console_log(job->id, DatumGetInt32(bgjob_job_datum(job, BGJOB_C_LOGS)) + 1, level,
+					  message);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(bgjob_cancel_requested);
+
+/*
+ * bgjob_cancel_requested() tells whether the attempt is to end: the job was
+ * deleted, requeued or rescheduled, its time is up, or the server shuts down.
+ * What it runs is canceled then; this is for a job that has caught that.
+ */
+Datum
+bgjob_cancel_requested(PG_FUNCTION_ARGS)
+{
+	(void) this_job("bgjob_cancel_requested()");
+	PG_RETURN_BOOL(bgjob_slot_request_seen() != BGJOB_REQUEST_NONE ||
+				   bgjob_my_slot->timed_out || bgjob_my_slot->term);
+}
+
+/* The row of the running job as its transaction has it; parameters may have been set in it. */
+static void
+read_row(BgjobJob *job)
+{
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+
+	bgjob_attempt_read_row(jobs, job);
+	bgjob_rel_close(jobs);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_parameter);
+
+/* bgjob_parameter(name) returns a parameter of the job; null if it has none of that name. */
+Datum
+bgjob_parameter(PG_FUNCTION_ARGS)
+{
+	BgjobJob job;
+	Jsonb *parameters;
+	JsonbValue *value = NULL;
+
+	(void) this_job("bgjob_parameter()");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	read_row(&job);
+	parameters = bgjob_job_jsonb(&job, BGJOB_C_PARAMETERS);
+	if (parameters != NULL)
+		value =
+			getKeyJsonValueFromContainer(&parameters->root, VARDATA_ANY(PG_GETARG_TEXT_PP(0)),
+										 VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)), NULL);
+	if (value == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(value));
+}
+
+/* {"name": value} */
+static Jsonb *
+one_pair(const char *name, Jsonb *value)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue key = {.type = jbvString};
+	JsonbValue content;
+
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = strlen(name);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	if (JB_ROOT_IS_SCALAR(value))
+		(void) JsonbExtractScalar(&value->root, &content);
+	else
+	{
+		content.type = jbvBinary;
+		content.val.binary.data = &value->root;
+		content.val.binary.len = VARSIZE_ANY_EXHDR(value);
+	}
+	pushJsonbValue(&state, WJB_VALUE, &content);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* Sets or, with a null value, removes a parameter. */
+static void
+change_parameter(BgjobJob *job, char *name, Jsonb *value)
+{
+	Jsonb *parameters = bgjob_job_jsonb(job, BGJOB_C_PARAMETERS);
+	Datum changed;
+
+	if (value == NULL && parameters == NULL)
+		return;
+	if (value == NULL)
+		changed = DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(parameters),
+									  CStringGetTextDatum(name));
+	else if (parameters == NULL)
+		changed = JsonbPGetDatum(one_pair(name, value));
+	else
+		changed = DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(parameters),
+									  JsonbPGetDatum(one_pair(name, value)));
+	bgjob_job_set(job, BGJOB_C_PARAMETERS, changed);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_set_parameter);
+
+/*
+ * bgjob_set_parameter(name, value) sets a parameter of the job; a null value
+ * removes it. It is a part of the job's transaction. 22004: the name is null;
+ * 25006: the transaction is read-only.
+ */
+Datum
+bgjob_set_parameter(PG_FUNCTION_ARGS)
+{
+	char *name;
+	BgjobRel *jobs;
+	BgjobJob job;
+
+	(void) this_job("bgjob_set_parameter()");
+	bgjob_check_writable("bgjob_set_parameter()");
+	name = text_arg(fcinfo, 0, "name", "It names the parameter.");
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	bgjob_attempt_read_row(jobs, &job);
+	change_parameter(&job, name, PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
+	bgjob_attempt_save_row(jobs, &job);
+	bgjob_rel_close(jobs);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(bgjob_snooze);
+
+/*
+ * bgjob_snooze(delay) ends the attempt: what it has done is rolled back, and
+ * the job runs again after the delay, with no retry used. 22004: the delay is
+ * null; 22023: it is negative or endless.
+ */
+Datum
+bgjob_snooze(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = bgjob_now();
+	TimestampTz run_at;
+	char *text;
+
+	(void) this_job("bgjob_snooze()");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("delay must not be null"),
+				 errdetail("The job runs again when it has passed."),
+				 errhint("Give a value.")));
+	run_at = DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(0)));
+	if (run_at < now || TIMESTAMP_NOT_FINITE(run_at))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("delay must not be negative or endless"),
+						errdetail("The job runs again when it has passed."),
+						errhint("Use '0' to have it run again at once.")));
+	text = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(0)));
+	bgjob_attempt_end(BGJOB_EV_RESCHEDULE, run_at, psprintf("Snoozed for %s", text));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_discard);
+
+/*
+ * bgjob_discard(reason) ends the attempt for good: what it has done is rolled
+ * back, and the job is deleted.
+ */
+Datum
+bgjob_discard(PG_FUNCTION_ARGS)
+{
+	(void) this_job("bgjob_discard()");
+	bgjob_attempt_end(BGJOB_EV_DELETE, 0,
+					  PG_ARGISNULL(0) ? "Discarded by itself"
+									  : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+}

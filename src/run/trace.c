@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ *
+ * trace.c
+ *	  The trace that a job belongs to.
+ *
+ * Who enqueues a job may pass on the trace that it is part of, as the job's
+ * parameter "traceparent" (W3C Trace Context, level 1, section 3.2). While the
+ * job runs that is the session's application_name, so it stands in
+ * pg_stat_activity and, by %a in log_line_prefix, before every line that the
+ * job causes in the server's log: there a collector of traces finds it.
+ *
+ * Run by workers, in the job's transaction. It is undone as any setting is.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "run/trace.h"
+#include "utils/guc.h"
+
+/*
+ * bgjob_traceparent_is_valid tells whether a text is a traceparent: version,
+ * trace id, parent id and flags, in lower-case hexadecimal digits. It has
+ * less than NAMEDATALEN bytes, so it fits into application_name.
+ */
+bool
+bgjob_traceparent_is_valid(const char *value, int length)
+{
+	static const char pattern[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+
+	if (length != sizeof(pattern) - 1)
+		return false;
+	for (int i = 0; i < length; i++)
+	{
+		bool digit =
+			(value[i] >= '0' && value[i] <= '9') || (value[i] >= 'a' && value[i] <= 'f');
+
+		if (pattern[i] == 'x' ? !digit : value[i] != pattern[i])
+			return false;
+	}
+	return true;
+}
+
+/* bgjob_trace_begin makes the trace in a job's parameters (NULL: it has none) that of the session. */
+void
+bgjob_trace_begin(const Jsonb *parameters)
+{
+	static const char name[] = "traceparent";
+	JsonbValue *value;
+	char *text;
+
+	if (parameters == NULL)
+		return;
+	value = getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &parameters->root), name,
+										 sizeof(name) - 1, NULL);
+	if (value == NULL || value->type != jbvString ||
+		!bgjob_traceparent_is_valid(value->val.string.val, value->val.string.len))
+		return;
+	text = pnstrdup(value->val.string.val, value->val.string.len);
+	(void) set_config_option("application_name", text, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SET, true, WARNING, false);
+}

@@ -1,0 +1,108 @@
+/*-------------------------------------------------------------------------
+ *
+ * log.c
+ *	  What jobs have told: their log, and their last progress.
+ *
+ * While an attempt lasts this is in shared memory (base/console.h); whoever
+ * records what became of the attempt moves it to bgjob.log and to the row of
+ * the job in the same transaction, so it is kept whatever became of it. The
+ * lines of a job are numbered through all its attempts; bgjob.job.logs is the
+ * last number, and none where a job has logged nothing.
+ *
+ * Workers, and the scheduler for those that were lost; inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "base/console.h"
+#include "base/registry.h"
+#include "store/log.h"
+#include "store/relation.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* From so many lines on they are inserted in bulk. */
+#define MANY_LINES 20
+
+static void
+insert_lines(BgjobRel *rel, int64 job, int seq, const BgjobTold *told)
+{
+	BgjobBulk *bulk = told->nlines < MANY_LINES ? NULL : bgjob_bulk_begin(rel);
+	bool nulls[5] = {false};
+	int n;
+
+	for (int i = 0; i < told->nlines; i++)
+	{
+		const BgjobLogLine *line = &told->lines[i];
+		Datum level = CStringGetTextDatum(line->level);
+		Datum message = CStringGetTextDatum(line->message);
+		Datum values[5] = {Int64GetDatum(job), Int32GetDatum(++seq),
+						   TimestampTzGetDatum(line->at), level, message};
+
+		if (bulk == NULL)
+			bgjob_rel_insert(rel, values, nulls);
+		else if (bgjob_bulk_add(bulk, values, nulls))
+			(void) bgjob_bulk_flush(bulk, &n);
+		pfree(DatumGetPointer(level));
+		pfree(DatumGetPointer(message));
+	}
+	if (bulk != NULL)
+	{
+		(void) bgjob_bulk_flush(bulk, &n);
+		bgjob_bulk_end(bulk);
+	}
+}
+
+/*
+ * bgjob_log_store takes what a job has told out of the console of a slot: the
+ * lines are written, the progress and the number of lines are set in the job,
+ * which the caller saves. The console is cleared when the attempt is over.
+ */
+void
+bgjob_log_store(BgjobJob *job, int slot)
+{
+	BgjobTold told;
+
+	if (!bgjob_console_in_use(slot) || !bgjob_console_read(slot, job->id, &told))
+		return;
+	if (told.has_progress)
+	{
+		bgjob_job_set(job, BGJOB_C_PROGRESS,
+					  DirectFunctionCall1(float8_numeric, Float8GetDatum(told.percent)));
+		bgjob_job_set_null(job, BGJOB_C_PROGRESS_MESSAGE);
+		if (told.message[0] != '\0')
+			bgjob_job_set(job, BGJOB_C_PROGRESS_MESSAGE, CStringGetTextDatum(told.message));
+	}
+	if (told.nlines > 0)
+	{
+		BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_LOG);
+		int seq = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_LOGS)); /* null is 0 */
+
+		insert_lines(rel, job->id, seq, &told);
+		bgjob_rel_close(rel);
+		bgjob_job_set(job, BGJOB_C_LOGS, Int32GetDatum(seq + told.nlines));
+	}
+}
+
+/* bgjob_log_delete removes the lines of a job. */
+void
+bgjob_log_delete(int64 job)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_LOG);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+	scan = bgjob_scan_begin(rel, "log_pkey", snapshot, &key, 1);
+	while (bgjob_scan_next(scan))
+		(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+}

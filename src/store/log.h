@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * log.h
+ *	  What jobs have told: their log, and their last progress.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_LOG_H
+#define BGJOB_STORE_LOG_H
+
+#include "postgres.h"
+
+#include "store/job.h"
+
+extern void bgjob_log_store(BgjobJob *job, int slot);
+extern void bgjob_log_delete(int64 job);
+
+#endif /* BGJOB_STORE_LOG_H */
