@@ -280,7 +280,8 @@ copy_column(BgjobJob *job, BgjobColumn to, const BgjobRecurring *row, BgjobRecur
 
 /*
  * bgjob_recurring_put_in puts the job of an occurrence in: it is scheduled if
- * run_at is later than now. The row is changed in memory only. Returns the id.
+ * run_at is later than now. The row is changed in memory only. Returns the id,
+ * 0 if a filter did not want it.
  */
 int64
 bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
@@ -317,8 +318,12 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	copy_column(&job, BGJOB_C_TAGS, row, BGJOB_R_TAGS);
 	copy_column(&job, BGJOB_C_RECURRING_NAME, row, BGJOB_R_NAME);
 	bgjob_job_set(&job, BGJOB_C_PARAMETERS, JsonbPGetDatum(with_occurrence(row, occurrence)));
-	bgjob_job_apply(&job, run_at > now ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, &what);
-	bgjob_job_save(jobs, &job);
+	if (!bgjob_job_put_in(jobs, &job, &what))
+	{
+		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
+								 psprintf("A filter did not want the job: %s", what.reason));
+		return 0;
+	}
 
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_AT, occurrence);
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_RUN_AT, now);
