@@ -664,6 +664,35 @@ SELECT bgjob_enqueue('app.run', '["x"]') AS id \gset
 SELECT is(tap_state(:id), 'deleted', 'but one that is created it can');
 SELECT tap_remove_all() AS x \gset
 
+-- What a job may do to itself, its filters may, where its row is not being written.
+CREATE FUNCTION audit.marks(context jsonb) RETURNS jsonb LANGUAGE sql SET search_path = public AS
+	$$ SELECT bgjob_set_parameter('marked', context -> 'event'); SELECT NULL::jsonb $$;
+CREATE FUNCTION audit.snoozes(context jsonb) RETURNS jsonb LANGUAGE sql SET search_path = public AS
+	$$ SELECT bgjob_snooze('1 hour'); SELECT NULL::jsonb $$;
+CREATE FUNCTION tap_marked(event text, job text, retries int = 0) RETURNS bigint LANGUAGE sql AS $$
+	SELECT bgjob_filter('marks', event, 'audit.marks');
+	SELECT bgjob_enqueue(job, '["marked"]', max_retries => retries) $$;
+CREATE FUNCTION tap_mark(id bigint) RETURNS text LANGUAGE sql AS $$ SELECT j.parameters ->> 'marked' FROM bgjob.jobs j WHERE j.id = $1 $$;
+SELECT tap_marked('performing', 'app.run') AS id \gset
+SELECT is(bgjob_wait(:id, '60 s') || tap_mark(:id), 'succeededperforming', 'performing can set a parameter of the job');
+SELECT tap_marked('performed', 'app.run') AS id \gset
+SELECT is(bgjob_wait(:id, '60 s') || tap_mark(:id), 'succeededperformed', 'so can performed');
+SELECT tap_marked('performed', 'app.bad') AS id \gset
+SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'not when a failure is recorded: it is recorded without the filter');
+SELECT is((SELECT error ->> 'sqlstate' || coalesce(parameters::text, '') FROM bgjob.jobs WHERE id = :id), 'P1414', 'as the job''s own');
+SELECT bgjob_filter_remove('marks') AS x \gset
+CREATE FUNCTION audit.marks_late(context jsonb) RETURNS jsonb LANGUAGE plpgsql SET search_path = public AS
+	$$ BEGIN IF context ->> 'state' IN ('succeeded', 'failed') THEN PERFORM bgjob_set_parameter('marked', 'true'); END IF; RETURN NULL; END $$;
+SELECT bgjob_filter('marks', 'applied', 'audit.marks_late') \g /dev/null
+SELECT bgjob_enqueue('app.run', '["x"]', max_retries => 0) AS id \gset
+SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'nor at a change of state: the attempt fails by it, and that is recorded');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :id), '55000', 'with its error');
+SELECT bgjob_filter('marks', 'performing', 'audit.snoozes') \g /dev/null
+SELECT bgjob_enqueue('app.run', '["x"]', max_retries => 0) AS id \gset
+CALL tap_wait_until(format($$ SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = %s $$, :id));
+SELECT is((SELECT state || retries FROM bgjob.jobs WHERE id = :id), 'scheduled0', 'performing can have the job snooze');
+SELECT tap_remove_all() AS x \gset
+
 ----------------------------------------------------------------------------------------------------
 -- Groups of jobs
 ----------------------------------------------------------------------------------------------------
