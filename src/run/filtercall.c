@@ -58,7 +58,7 @@
 #define FILTER_LIMIT 5
 
 static int running = 0;  /* filters, one within the other */
-static int64 target = 0; /* the job that the running one is called for; 0: one that is new */
+static int64 target = 0; /* the job that the running one is called for, and must not change */
 static bool guarded = false; /* see above */
 static bool raised = false;  /* the error that is on its way is a filter's */
 static volatile sig_atomic_t limit_reached = false;
