@@ -37,6 +37,7 @@
 #include "store/queue.h"
 #include "store/schedule.h"
 #include "store/sidetables.h"
+#include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -339,11 +340,12 @@ enter_end(BgjobJob *job, BgjobState state, const BgjobCircumstances *what)
 		set_jsonb(job, BGJOB_C_RESULT, what->result);
 		bgjob_job_set_null(job, BGJOB_C_ERROR);
 	}
-	if (state == BGJOB_FAILED)
-	{
+	if (state == BGJOB_FAILED || what->error != NULL)
 		set_jsonb(job, BGJOB_C_ERROR, what->error);
+	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		bgjob_unique_leave(job);
+	if (state == BGJOB_FAILED)
 		bgjob_failure_insert(job->id, job->queue);
-	}
 	bgjob_change_ended(job->id);
 	if (!bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME)) /* the next may wait for it */
 		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_ENDED);
@@ -373,11 +375,46 @@ apply_retry(BgjobJob *job, const BgjobCircumstances *what)
 	enter_scheduled(job, &scheduled);
 }
 
+/* Makes a job do what another one says: all but its id, its owner, its key and what it has gone through. */
+static void
+take_over(BgjobJob *job, const BgjobJob *contents)
+{
+	static const BgjobColumn columns[] = {
+		BGJOB_C_SETTINGS_ID, BGJOB_C_POLICY_ID, BGJOB_C_MAX_RETRIES, BGJOB_C_PRIORITY,
+		BGJOB_C_KIND,        BGJOB_C_TIMEOUT,   BGJOB_C_RETENTION,   BGJOB_C_QUEUE,
+		BGJOB_C_JOB,         BGJOB_C_FUNC,      BGJOB_C_ARGS,        BGJOB_C_CUSTOM_SETTINGS,
+		BGJOB_C_TAGS,        BGJOB_C_PARAMETERS};
+
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		job->values[columns[i] - 1] = contents->values[columns[i] - 1];
+		job->nulls[columns[i] - 1] = contents->nulls[columns[i] - 1];
+	}
+	job->kind = contents->kind;
+	job->priority = contents->priority;
+	job->max_retries = contents->max_retries;
+	job->queue = contents->queue;
+	job->job = contents->job;
+	job->func = contents->func;
+}
+
 static void
 set_retries(BgjobJob *job, int retries)
 {
 	job->retries = retries;
 	bgjob_job_set(job, BGJOB_C_RETRIES, Int32GetDatum(retries));
+}
+
+/* What running again means for a job that had ended, or is to do something else. */
+static void
+start_anew(BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
+{
+	if (what->contents != NULL)
+		take_over(job, what->contents);
+	if (bgjob_state_is_final(from) || what->contents != NULL)
+		set_retries(job, 0);
+	if (bgjob_state_is_final(from) && !bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		bgjob_unique_reenter(job);
 }
 
 /*
@@ -441,14 +478,12 @@ bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 			break;
 		case BGJOB_EV_REQUEUE:
 			archive(job);
-			if (bgjob_state_is_final(from))
-				set_retries(job, 0);
+			start_anew(job, from, what);
 			enter_enqueued(job, what, false);
 			break;
 		case BGJOB_EV_RESCHEDULE:
 			archive(job);
-			if (bgjob_state_is_final(from))
-				set_retries(job, 0);
+			start_anew(job, from, what);
 			enter_scheduled(job, what);
 			break;
 	}

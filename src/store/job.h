@@ -119,6 +119,7 @@ typedef struct BgjobCircumstances
 	TimestampTz worker_since; /* START: when that worker's process started */
 	const Jsonb *error;       /* FAIL, RETRY */
 	const Jsonb *result;      /* SUCCEED */
+	const struct BgjobJob *contents; /* REQUEUE, RESCHEDULE: it is to do this instead */
 	bool in_queue; /* INTERRUPT: the row is in the queue, as the claim was never committed */
 	bool crashed;  /* INTERRUPT, FAIL: the attempt crashed the server */
 } BgjobCircumstances;

@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "store/history.h"
 #include "store/recurring.h"
+#include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
@@ -278,16 +279,39 @@ copy_column(BgjobJob *job, BgjobColumn to, const BgjobRecurring *row, BgjobRecur
 		bgjob_job_set(job, to, bgjob_recurring_datum(row, from));
 }
 
+/* Enters the job for its unique_key, if it has one. Returns the id of the job that the key is of then. */
+static int64
+enter(BgjobRel *jobs, BgjobRecurring *row, const BgjobJob *job, const BgjobCircumstances *what,
+	  bool wait)
+{
+	BgjobDuplicate on_duplicate =
+		(BgjobDuplicate) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_ON_DUPLICATE));
+	int64 id;
+
+	if (bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		return job->id;
+	if (wait || on_duplicate != BGJOB_DUPLICATE_ERROR)
+		return bgjob_unique_enter(jobs, job, what, on_duplicate, wait);
+	id = bgjob_unique_enter(jobs, job, what, BGJOB_DUPLICATE_SKIP, false);
+	if (id != job->id)
+		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
+								 "Another job with its unique_key has not finished");
+	return id;
+}
+
 /*
  * bgjob_recurring_put_in puts the job of an occurrence in: it is scheduled if
- * run_at is later than now. The row is changed in memory only. Returns the id.
+ * run_at is later than now. The row is changed in memory only. Returns the
+ * id; that of another, if that one has its unique_key. wait: for sessions that
+ * are about to put in one with the same key; 23505 then, as bgjob_enqueue().
  */
 int64
 bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
-					   TimestampTz run_at, TimestampTz now)
+					   TimestampTz run_at, TimestampTz now, bool wait)
 {
 	BgjobCircumstances what = {.at = now, .run_at = run_at};
 	BgjobJob job;
+	int64 id;
 
 	memset(&job, 0, sizeof(job));
 	memset(job.nulls, true, sizeof(job.nulls));
@@ -304,11 +328,14 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	bgjob_job_set(&job, BGJOB_C_ID, Int64GetDatum(job.id));
 	bgjob_job_set(&job, BGJOB_C_CREATED_AT, TimestampTzGetDatum(now));
 	copy_column(&job, BGJOB_C_SETTINGS_ID, row, BGJOB_R_SETTINGS_ID);
+	copy_column(&job, BGJOB_C_POLICY_ID, row, BGJOB_R_POLICY_ID);
 	copy_column(&job, BGJOB_C_RUN_AS, row, BGJOB_R_RUN_AS);
 	copy_column(&job, BGJOB_C_MAX_RETRIES, row, BGJOB_R_MAX_RETRIES);
 	copy_column(&job, BGJOB_C_PRIORITY, row, BGJOB_R_PRIORITY);
 	copy_column(&job, BGJOB_C_KIND, row, BGJOB_R_KIND);
 	copy_column(&job, BGJOB_C_TIMEOUT, row, BGJOB_R_TIMEOUT);
+	copy_column(&job, BGJOB_C_RETENTION, row, BGJOB_R_RETENTION);
+	copy_column(&job, BGJOB_C_UNIQUE_KEY, row, BGJOB_R_UNIQUE_KEY);
 	copy_column(&job, BGJOB_C_QUEUE, row, BGJOB_R_QUEUE);
 	copy_column(&job, BGJOB_C_JOB, row, BGJOB_R_JOB);
 	copy_column(&job, BGJOB_C_FUNC, row, BGJOB_R_FUNC);
@@ -317,12 +344,15 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	copy_column(&job, BGJOB_C_TAGS, row, BGJOB_R_TAGS);
 	copy_column(&job, BGJOB_C_RECURRING_NAME, row, BGJOB_R_NAME);
 	bgjob_job_set(&job, BGJOB_C_PARAMETERS, JsonbPGetDatum(with_occurrence(row, occurrence)));
-	bgjob_job_apply(&job, run_at > now ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, &what);
-	bgjob_job_save(jobs, &job);
-
+	bgjob_recurring_set_null(row, BGJOB_R_ERROR);
+	id = enter(jobs, row, &job, &what, wait);
+	if (id == job.id)
+	{
+		bgjob_job_apply(&job, run_at > now ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, &what);
+		bgjob_job_save(jobs, &job);
+		bgjob_recurring_set(row, BGJOB_R_LAST_JOB, Int64GetDatum(job.id));
+	}
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_AT, occurrence);
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_RUN_AT, now);
-	bgjob_recurring_set(row, BGJOB_R_LAST_JOB, Int64GetDatum(job.id));
-	bgjob_recurring_set_null(row, BGJOB_R_ERROR);
-	return job.id;
+	return id;
 }

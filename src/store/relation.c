@@ -47,11 +47,13 @@ static const char *const table_names[] = {
 	[BGJOB_TABLE_SCHEDULE] = "schedule",
 	[BGJOB_TABLE_FAILURE] = "failure",
 	[BGJOB_TABLE_CLAIM] = "claim",
+	[BGJOB_TABLE_UNIQUE_KEY] = "unique_key",
 	[BGJOB_TABLE_STATE] = "state",
 	[BGJOB_TABLE_LOG] = "log",
 	[BGJOB_TABLE_SETTINGS] = "settings",
 	[BGJOB_TABLE_TOTAL] = "total",
 	[BGJOB_TABLE_QUEUE_CONF] = "queue_conf",
+	[BGJOB_TABLE_FUNCTION_CONF] = "function_conf",
 	[BGJOB_TABLE_RECURRING] = "recurring",
 	[BGJOB_TABLE_INSTALLATION] = "installation",
 };
