@@ -71,9 +71,9 @@ array_arg(FunctionCallInfo fcinfo, int arg)
 	return PG_ARGISNULL(arg) ? NULL : PG_GETARG_ARRAYTYPE_P(arg);
 }
 
-/* The function that is to be configured: 42501, 25006, 22004, and those of bgjob_enqueue() about it. */
-static Oid
-function_to_change(FunctionCallInfo fcinfo, const char *function)
+/* Whether the caller may configure functions, here and now: 42501, 25006. */
+static void
+check_caller(const char *function)
 {
 	bgjob_check_usage();
 	bgjob_check_writable(function);
@@ -83,7 +83,6 @@ function_to_change(FunctionCallInfo fcinfo, const char *function)
 				 errmsg("must be an administrator of bgjob to configure functions"),
 				 errdetail("Administrators are superusers and members of the role that owns "
 						   "the extension.")));
-	return bgjob_function_resolve(required(fcinfo, P_JOB, "job"), NULL, GetUserId());
 }
 
 static void
@@ -147,10 +146,12 @@ PG_FUNCTION_INFO_V1(bgjob_configure);
 Datum
 bgjob_configure(PG_FUNCTION_ARGS)
 {
-	Oid func = function_to_change(fcinfo, "bgjob_configure()");
 	BgjobFunctionConf conf;
 	BgjobOptions options;
+	Oid func;
 
+	check_caller("bgjob_configure()");
+	func = bgjob_function_resolve(required(fcinfo, P_JOB, "job"), NULL, GetUserId());
 	check_kind(required(fcinfo, P_KIND, "kind"));
 	read_options(fcinfo, &options);
 	if (options.unique_key != NULL)
@@ -181,11 +182,21 @@ bgjob_configure(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_unconfigure);
 
-/* bgjob_unconfigure(job) removes what is configured of a function. False: nothing was. Errors as bgjob_configure(). */
+/*
+ * bgjob_unconfigure(job) removes what is configured of a function. False:
+ * nothing was. Errors as bgjob_configure(). One that has gone is meant by its
+ * signature, as bgjob.functions has it.
+ */
 Datum
 bgjob_unconfigure(PG_FUNCTION_ARGS)
 {
-	Oid func = function_to_change(fcinfo, "bgjob_unconfigure()");
+	char *name;
+	Oid func;
 
+	check_caller("bgjob_unconfigure()");
+	name = required(fcinfo, P_JOB, "job");
+	if (bgjob_functionconf_remove(name))
+		PG_RETURN_BOOL(true);
+	func = bgjob_function_resolve(name, NULL, GetUserId());
 	PG_RETURN_BOOL(bgjob_functionconf_remove(bgjob_function_signature(func)));
 }

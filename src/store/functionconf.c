@@ -167,15 +167,15 @@ refresh(void)
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob functions", ALLOCSET_SMALL_SIZES);
 	confs = read_rows(context, &n);
 	MemoryContextSetParent(context, CacheMemoryContext);
-	if (cache.context != NULL)
-		MemoryContextDelete(cache.context);
+	if (cache.context != NULL) /* somebody may be using it */
+		MemoryContextSetParent(cache.context, TopTransactionContext);
 	cache.context = context;
 	cache.confs = confs;
 	cache.n = n;
 	cache.valid = cache.invalidations == before;
 }
 
-/* bgjob_functionconf_find returns what is configured of a function, NULL: nothing. It is good for this statement. */
+/* bgjob_functionconf_find returns what is configured of a function, NULL: nothing. It is good for this transaction. */
 const BgjobFunctionConf *
 bgjob_functionconf_find(const char *func)
 {
