@@ -12,6 +12,7 @@ EXTVERSION = 1.0
 MODULE_big = bgjob
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c $(addprefix src/,$(addsuffix /*.c,rules base store run process api)))))
 DATA_built = bgjob--$(EXTVERSION).sql
+HEADERS = src/include/bgjob.h
 SQL_PIECES = $(sort $(wildcard src/sql/*.sql))
 
 REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))

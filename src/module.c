@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "api/creating.h"
 #include "api/utility.h"
 #include "base/guc.h"
 #include "base/shmem.h"
@@ -29,6 +30,7 @@ void
 _PG_init(void)
 {
 	bgjob_define_settings();
+	bgjob_filters_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bgjob_shmem_install();

@@ -29,6 +29,7 @@
 #include "pgstat.h"
 #include "rules/clock.h"
 #include "run/attempt.h"
+#include "run/filtercall.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "store/hold.h"
@@ -131,6 +132,7 @@ change_job(int64 id, const Change *change)
 
 	bgjob_check_usage();
 	bgjob_check_writable(change->function);
+	bgjob_filter_check_target(id);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	per_attempt =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob change", ALLOCSET_SMALL_SIZES);

@@ -27,6 +27,7 @@
 #include "rules/clock.h"
 #include "run/arguments.h"
 #include "run/command.h"
+#include "run/filter.h"
 #include "run/function.h"
 #include "run/places.h"
 #include "store/functionconf.h"
@@ -47,6 +48,7 @@ struct BgjobTemplate
 	const char *unique_key; /* NULL: none, or that of conf with its places filled */
 	BgjobDuplicate on_duplicate;
 	bool scheduled;
+	bool filtered; /* there are filters for it */
 	TimestampTz run_at;
 	BgjobRel *jobs;
 	BgjobRel *queue; /* this and the next two for many jobs */
@@ -271,6 +273,43 @@ bgjob_options_check(const BgjobOptions *options)
 }
 
 /*
+ * bgjob_options_change has the options that are given take the place of those
+ * of a job that is about to be put in. They are checked like those of
+ * bgjob_enqueue(), with the same errors.
+ */
+void
+bgjob_options_change(const BgjobOptions *options, BgjobJob *job, BgjobCircumstances *what)
+{
+	BgjobTemplate checked = {.scheduled = false};
+
+	bgjob_options_check(options);
+	check_times(&checked, options, what->at);
+	if (options->delay != NULL || options->has_run_at)
+		what->run_at = checked.scheduled ? checked.run_at : 0;
+	if (options->queue != NULL)
+	{
+		job->queue = options->queue;
+		set_text(job, BGJOB_C_QUEUE, job->queue);
+	}
+	if (options->has_priority)
+	{
+		job->priority = options->priority;
+		bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(job->priority));
+	}
+	if (options->has_max_retries)
+	{
+		job->max_retries = options->max_retries;
+		bgjob_job_set(job, BGJOB_C_MAX_RETRIES, Int32GetDatum(job->max_retries));
+	}
+	if (options->timeout != NULL)
+		bgjob_job_set(job, BGJOB_C_TIMEOUT, IntervalPGetDatum(options->timeout));
+	if (options->tags != (Datum) 0)
+		bgjob_job_set(job, BGJOB_C_TAGS, options->tags);
+	if (options->parameters != NULL)
+		bgjob_job_set(job, BGJOB_C_PARAMETERS, JsonbPGetDatum(options->parameters));
+}
+
+/*
  * bgjob_template_create checks the options of bgjob_enqueue() and captures
  * the caller's settings. The arguments of the first job choose among
  * overloaded functions; they are checked by bgjob_template_enqueue. Errors:
@@ -298,6 +337,7 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	if (!options->plain_session)
 		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
 					  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
+	template->filtered = bgjob_filter_concerns(&template->job, BGJOB_FILTERS_OF_CREATION);
 	template->jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	return template;
 }
@@ -378,12 +418,13 @@ add_to_bulk(BgjobTemplate *template)
 /*
  * bgjob_template_expect_many has the jobs of a template collected and inserted
  * many at a time; all of them are there when the template has been freed. Not
- * where one may stand in the way of the next.
+ * where one may stand in the way of the next, or filters may make each of them
+ * different.
  */
 void
 bgjob_template_expect_many(BgjobTemplate *template)
 {
-	if (has_key(template))
+	if (has_key(template) || template->filtered)
 		return;
 	template->queue = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	template->bulk = bgjob_bulk_begin(template->jobs);
@@ -402,38 +443,64 @@ end_bulk(BgjobTemplate *template)
 	pfree(template->ids);
 }
 
+/* Fills in what a job has to itself. */
+static void
+begin_job(BgjobJob *job, const Jsonb *args, TimestampTz now)
+{
+	job->id = job->pos = bgjob_next_id();
+	job->state = BGJOB_NONE;
+	ItemPointerSetInvalid(&job->tid);
+	bgjob_job_set(job, BGJOB_C_ID, Int64GetDatum(job->id));
+	bgjob_job_set(job, BGJOB_C_CREATED_AT, TimestampTzGetDatum(now));
+	if (args != NULL)
+		bgjob_job_set(job, BGJOB_C_ARGS, JsonbPGetDatum(args));
+	else
+		bgjob_job_set_null(job, BGJOB_C_ARGS);
+}
+
+/* Inserts a job through its filters, whose changes must not be in the next one. Its id, 0: they did not want it. */
+static int64
+enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
+{
+	BgjobJob job = template->job;
+	BgjobCircumstances what = {.at = bgjob_now(),
+							   .run_at = template->scheduled ? template->run_at : 0,
+							   .on_duplicate = template->on_duplicate,
+							   .wait = true};
+
+	begin_job(&job, args, what.at);
+	if (bgjob_job_put_in(template->jobs, &job, &what))
+		return job.id;
+	ereport(NOTICE, (errmsg("job \"%s\" was not enqueued: %s", job.job, what.reason)));
+	return 0;
+}
+
 /*
  * bgjob_template_enqueue checks the arguments of a job and inserts it.
- * Returns its id; that of another, if that one has its key. Errors: 22023
- * number or names of the arguments, or the type's own; 42601 for a command that
- * does not parse; 23505 another job has its key, and an error was asked for.
+ * Returns its id; that of another, if that one has its key; 0 if a filter did
+ * not want it. Errors: 22023 number or names of the arguments, or the type's own;
+ * 42601 for a command that does not parse; 23505 another job has its key, and an
+ * error was asked for.
  */
 int64
 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 {
 	BgjobJob *job = &template->job;
-	BgjobCircumstances what = {.at = bgjob_now(), .run_at = template->run_at};
+	BgjobCircumstances what = {.at = bgjob_now(),
+							   .run_at = template->run_at,
+							   .on_duplicate = template->on_duplicate,
+							   .wait = true};
 
 	check_arguments(template, args);
-	job->id = job->pos = bgjob_next_id();
-	job->state = BGJOB_NONE;
-	ItemPointerSetInvalid(&job->tid);
-	bgjob_job_set(job, BGJOB_C_ID, Int64GetDatum(job->id));
-	bgjob_job_set(job, BGJOB_C_CREATED_AT, TimestampTzGetDatum(what.at));
-	if (args != NULL)
-		bgjob_job_set(job, BGJOB_C_ARGS, JsonbPGetDatum(args));
-	else
-		bgjob_job_set_null(job, BGJOB_C_ARGS);
 	if (has_key(template))
-	{
-		int64 id;
-
 		set_key(template, args);
-		id = bgjob_unique_enter(template->jobs, job, &what, template->on_duplicate, true);
-		if (id != job->id)
-			return id;
-	}
-	bgjob_job_apply(job, template->scheduled ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, &what);
+	if (template->filtered)
+		return enqueue_filtered(template, args);
+	begin_job(job, args, what.at);
+	if (!bgjob_job_enter(template->jobs, job, &what))
+		return job->id;
+	bgjob_job_apply_unfiltered(job, template->scheduled ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE,
+							   &what);
 	if (template->bulk != NULL)
 		add_to_bulk(template);
 	else
@@ -576,8 +643,8 @@ read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 PG_FUNCTION_INFO_V1(bgjob_enqueue);
 
 /*
- * bgjob_enqueue puts one job in. Parameters, defaults and errors: api.md and
- * the manual; see bgjob_template_create and bgjob_template_enqueue.
+ * bgjob_enqueue puts one job in; null if a filter did not want it. Parameters,
+ * defaults and errors: api.md and the manual; see bgjob_template_create and bgjob_template_enqueue.
  */
 Datum
 bgjob_enqueue(PG_FUNCTION_ARGS)
@@ -592,6 +659,8 @@ bgjob_enqueue(PG_FUNCTION_ARGS)
 	template = bgjob_template_create(&options, args);
 	id = bgjob_template_enqueue(template, args);
 	bgjob_template_free(template);
+	if (id == 0)
+		PG_RETURN_NULL();
 	PG_RETURN_INT64(id);
 }
 
@@ -642,7 +711,8 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 		id = Int64GetDatum(
 			bgjob_template_enqueue(template, nulls[i] ? NULL : DatumGetJsonbP(elements[i])));
 		MemoryContextSwitchTo(old);
-		tuplestore_putvalues(result->setResult, result->setDesc, &id, &isnull);
+		if (DatumGetInt64(id) != 0) /* else a filter did not want it */
+			tuplestore_putvalues(result->setResult, result->setDesc, &id, &isnull);
 		MemoryContextReset(per_job);
 	}
 	MemoryContextDelete(per_job);

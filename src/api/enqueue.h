@@ -52,6 +52,8 @@ bgjob_template_job(BgjobTemplate *template, const Jsonb *args, BgjobDuplicate *o
 extern int64 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args);
 extern void bgjob_template_expect_many(BgjobTemplate *template);
 extern bool bgjob_template_wants_all(const BgjobTemplate *template);
+extern void
+bgjob_options_change(const BgjobOptions *options, BgjobJob *job, BgjobCircumstances *what);
 extern void bgjob_template_free(BgjobTemplate *template);
 extern void bgjob_option_by_name(BgjobOptions *options, const char *name, const char *value);
 

@@ -571,5 +571,7 @@ bgjob_recurring_trigger(PG_FUNCTION_ARGS)
 	bgjob_rel_close(jobs);
 	save(rel, &row);
 	bgjob_rel_close(rel);
+	if (id == 0)
+		PG_RETURN_NULL();
 	PG_RETURN_INT64(id);
 }

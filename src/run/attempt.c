@@ -54,9 +54,11 @@
 #include "rules/clock.h"
 #include "run/attempt.h"
 #include "run/command.h"
+#include "run/filter.h"
 #include "run/function.h"
 #include "run/invoke.h"
 #include "run/outcome.h"
+#include "run/performing.h"
 #include "run/trace.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
@@ -88,6 +90,7 @@ static struct
 	bool pause;     /* but not at once */
 	bool changed;   /* the job itself may have changed its row */
 	BgjobEnding ending;
+	BgjobDecision decision; /* of filters, which do not want it performed */
 } attempt;
 
 static struct
@@ -216,16 +219,21 @@ needs_committed_claim(void)
 	return !bgjob_command_is_plain(attempt.job.job);
 }
 
-/* Commits the claim, and goes on in a new transaction. */
+/* Commits the claim, and goes on in a new transaction; unless filters want something else of the job. */
 static void
 commit_claim(void)
 {
 	BgjobCircumstances what = {.at = attempt.started_at,
 							   .started_at = attempt.started_at,
 							   .worker_pid = MyProcPid,
-							   .worker_since = bgjob_my_slot->started_at};
-	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+							   .worker_since = bgjob_my_slot->started_at,
+							   .elected = true};
+	BgjobRel *jobs;
 
+	if (bgjob_filter_any() &&
+		!bgjob_performing_elect(&attempt.job, attempt.started_at, &attempt.decision))
+		return;
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	bgjob_job_apply(&attempt.job, BGJOB_EV_START, &what);
 	bgjob_job_save(jobs, &attempt.job);
 	bgjob_rel_close(jobs);
@@ -247,13 +255,32 @@ apply_settings(void)
 }
 
 static Jsonb *
-run_job(void)
+run_itself(void)
 {
 	Jsonb *args = bgjob_job_jsonb(&attempt.job, BGJOB_C_ARGS);
 
 	if (attempt.job.kind == BGJOB_KIND_FUNCTION)
 		return bgjob_invoke(bgjob_function_find(attempt.job.func), args);
 	return bgjob_command_run(attempt.job.job, args);
+}
+
+/* Runs the job between its filters. They may not want that: attempt.decision. */
+static Jsonb *
+run_job(void)
+{
+	Jsonb *result;
+
+	if (attempt.decision.given)
+		return NULL;
+	if (!bgjob_filter_any())
+		return run_itself();
+	if (!bgjob_performing_begin(&attempt.job, attempt.started_at, attempt.committed,
+								&attempt.decision))
+		return NULL;
+	result = run_itself();
+	MemoryContextSwitchTo(job_context);
+	bgjob_performing_succeeded(&attempt.job, result);
+	return result;
 }
 
 static void
@@ -267,7 +294,7 @@ report_activity(void)
 	pgstat_report_activity(STATE_RUNNING, activity);
 }
 
-/* Records the success; in the job's own transaction. */
+/* Records the success, or what filters wanted instead; in the job's own transaction. */
 static void
 record_success(BgjobRel *jobs, const Jsonb *result)
 {
@@ -275,11 +302,22 @@ record_success(BgjobRel *jobs, const Jsonb *result)
 							   .started_at = attempt.started_at,
 							   .worker_pid = MyProcPid,
 							   .result = result};
+	BgjobEvent event = BGJOB_EV_SUCCEED;
 
+	if (attempt.decision.given)
+	{
+		event = attempt.decision.event;
+		what.run_at = attempt.decision.what.run_at;
+		what.reason = attempt.decision.what.reason;
+		what.error = attempt.decision.what.error;
+		what.elected = attempt.decision.what.elected;
+		if (what.elected) /* before it was processing */
+			what.started_at = 0;
+	}
 	if (attempt.committed || attempt.changed)
 		bgjob_attempt_read_row(jobs, &attempt.job);
 	bgjob_log_store(&attempt.job, bgjob_slot_index(bgjob_my_slot));
-	bgjob_job_apply(&attempt.job, BGJOB_EV_SUCCEED, &what);
+	bgjob_job_apply(&attempt.job, event, &what);
 	bgjob_job_save(jobs, &attempt.job);
 }
 
@@ -425,7 +463,11 @@ settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error, BgjobCircum
 	bgjob_log_store(&attempt.job, bgjob_slot_index(bgjob_my_slot));
 	if (!bgjob_outcome_requested(request, &event, what) &&
 		!bgjob_outcome_of_ending(&attempt.ending, &event, what))
+	{
 		event = bgjob_outcome_of_error(&attempt.job, error, what);
+		bgjob_performing_failed(&attempt.job, what->error);
+	}
+	what->certain = true;
 	bgjob_job_apply(&attempt.job, event, what);
 	bgjob_job_save(jobs, &attempt.job);
 }
@@ -587,6 +629,8 @@ perform_in_group(BgjobRel *jobs)
 		complete();
 		stop_clocks();
 		record_success(jobs, result);
+		if (bgjob_filter_any())
+			complete(); /* deferred triggers of filters, before they are forgotten */
 	}
 	else
 	{

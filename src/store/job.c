@@ -44,6 +44,8 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+BgjobJobFilters bgjob_job_filters = {NULL, NULL};
+
 /* bgjob_job_jsonb returns a jsonb column, NULL if it is null. */
 Jsonb *
 bgjob_job_jsonb(const BgjobJob *job, BgjobColumn column)
@@ -370,8 +372,9 @@ apply_retry(BgjobJob *job, const BgjobCircumstances *what)
 	set_jsonb(job, BGJOB_C_ERROR, what->error);
 	job->retries++;
 	bgjob_job_set(job, BGJOB_C_RETRIES, Int32GetDatum(job->retries));
-	scheduled.reason =
-		psprintf("Retry attempt %d of %d: %s", job->retries, job->max_retries, message);
+	if (what->reason == NULL)
+		scheduled.reason =
+			psprintf("Retry attempt %d of %d: %s", job->retries, job->max_retries, message);
 	enter_scheduled(job, &scheduled);
 }
 
@@ -421,10 +424,19 @@ start_anew(BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
  * bgjob_job_apply has an event happen to a job: "what" are the circumstances.
  * Side tables and history are written, the row itself is changed in memory
  * only (bgjob_job_save). What may happen is in rules/state.c; anything else
- * is an internal error (XX000).
+ * is an internal error (XX000). Filters are asked before and told after it; they
+ * may have another event happen.
  */
 void
 bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
+{
+	if (bgjob_job_filters.apply == NULL || !bgjob_job_filters.apply(job, event, what))
+		bgjob_job_apply_unfiltered(job, event, what);
+}
+
+/* bgjob_job_apply_unfiltered does the same, and no filter learns of it. */
+void
+bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 {
 	BgjobState from = job->state;
 	BgjobState to = bgjob_transition(from, event);
@@ -506,5 +518,51 @@ bgjob_job_save(BgjobRel *rel, BgjobJob *job)
 	job->tid = rel->tid;
 	if (job->to_queue)
 		bgjob_queue_insert(job);
+	job->to_queue = false;
+}
+
+/*
+ * bgjob_job_enter enters a new job for its unique_key, if it has one. False:
+ * another one has it, which job->id is then of. 23505 if an error was asked for.
+ */
+bool
+bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
+{
+	int64 id = job->id;
+
+	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		job->id = bgjob_unique_enter(rel, job, what);
+	return job->id == id;
+}
+
+/*
+ * bgjob_job_put_in inserts a new job, which is to run at what->run_at if that is
+ * later than what->at, else now. False if a filter did not want it: what->reason
+ * says why. If another has its unique_key, job->id becomes the other's. Errors:
+ * as bgjob_job_enter, and those of filters.
+ */
+bool
+bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
+{
+	bool is_in;
+
+	if (bgjob_job_filters.put_in != NULL && bgjob_job_filters.put_in(rel, job, what, &is_in))
+		return is_in;
+	if (!bgjob_job_enter(rel, job, what))
+		return true;
+	bgjob_job_apply_unfiltered(
+		job, what->run_at > what->at ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, what);
+	bgjob_job_save(rel, job);
+	return true;
+}
+
+/* bgjob_job_fail_new makes a job that is not yet there a failed one, which nobody performs before somebody acts. */
+void
+bgjob_job_fail_new(BgjobJob *job, const BgjobCircumstances *what)
+{
+	BgjobCircumstances entered = {.at = what->at};
+
+	bgjob_job_apply_unfiltered(job, BGJOB_EV_ENQUEUE, &entered);
+	bgjob_job_apply_unfiltered(job, BGJOB_EV_FAIL, what);
 	job->to_queue = false;
 }

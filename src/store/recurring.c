@@ -279,44 +279,31 @@ copy_column(BgjobJob *job, BgjobColumn to, const BgjobRecurring *row, BgjobRecur
 		bgjob_job_set(job, to, bgjob_recurring_datum(row, from));
 }
 
-/* Enters the job for its unique_key, if it has one. Returns the id of the job that the key is of then. */
-static int64
-enter(BgjobRel *jobs, BgjobRecurring *row, const BgjobJob *job, const BgjobCircumstances *what,
-	  bool wait)
-{
-	BgjobDuplicate on_duplicate =
-		(BgjobDuplicate) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_ON_DUPLICATE));
-	int64 id;
-
-	if (bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
-		return job->id;
-	if (wait || on_duplicate != BGJOB_DUPLICATE_ERROR)
-		return bgjob_unique_enter(jobs, job, what, on_duplicate, wait);
-	id = bgjob_unique_enter(jobs, job, what, BGJOB_DUPLICATE_SKIP, false);
-	if (id != job->id)
-		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
-								 "Another job with its unique_key has not finished");
-	return id;
-}
-
 /*
  * bgjob_recurring_put_in puts the job of an occurrence in: it is scheduled if
  * run_at is later than now. The row is changed in memory only. Returns the
- * id; that of another, if that one has its unique_key. wait: for sessions that
- * are about to put in one with the same key; 23505 then, as bgjob_enqueue().
+ * id; that of another, if that one has its unique_key; 0 if a filter did not want
+ * it. wait: for sessions that are about to put in one with the same key; 23505
+ * then, as bgjob_enqueue().
  */
 int64
 bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
 					   TimestampTz run_at, TimestampTz now, bool wait)
 {
-	BgjobCircumstances what = {.at = now, .run_at = run_at};
+	BgjobDuplicate on_duplicate =
+		(BgjobDuplicate) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_ON_DUPLICATE));
+	BgjobCircumstances what = {
+		.at = now, .run_at = run_at, .on_duplicate = on_duplicate, .wait = wait};
 	BgjobJob job;
 	int64 id;
+
+	if (!wait && on_duplicate == BGJOB_DUPLICATE_ERROR)
+		what.on_duplicate = BGJOB_DUPLICATE_SKIP; /* there is nobody to raise an error for */
 
 	memset(&job, 0, sizeof(job));
 	memset(job.nulls, true, sizeof(job.nulls));
 	ItemPointerSetInvalid(&job.tid);
-	job.id = job.pos = bgjob_next_id();
+	id = job.id = job.pos = bgjob_next_id();
 	job.state = BGJOB_NONE;
 	job.kind = (BgjobKind) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_KIND));
 	job.run_as = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
@@ -345,14 +332,18 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	copy_column(&job, BGJOB_C_RECURRING_NAME, row, BGJOB_R_NAME);
 	bgjob_job_set(&job, BGJOB_C_PARAMETERS, JsonbPGetDatum(with_occurrence(row, occurrence)));
 	bgjob_recurring_set_null(row, BGJOB_R_ERROR);
-	id = enter(jobs, row, &job, &what, wait);
-	if (id == job.id)
+	if (!bgjob_job_put_in(jobs, &job, &what))
 	{
-		bgjob_job_apply(&job, run_at > now ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, &what);
-		bgjob_job_save(jobs, &job);
-		bgjob_recurring_set(row, BGJOB_R_LAST_JOB, Int64GetDatum(job.id));
+		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
+								 psprintf("A filter did not want the job: %s", what.reason));
+		return 0;
 	}
+	if (job.id == id)
+		bgjob_recurring_set(row, BGJOB_R_LAST_JOB, Int64GetDatum(id));
+	else if (on_duplicate == BGJOB_DUPLICATE_ERROR)
+		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
+								 "Another job with its unique_key has not finished");
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_AT, occurrence);
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_RUN_AT, now);
-	return id;
+	return job.id;
 }

@@ -55,6 +55,7 @@ static const char *const table_names[] = {
 	[BGJOB_TABLE_QUEUE_CONF] = "queue_conf",
 	[BGJOB_TABLE_FUNCTION_CONF] = "function_conf",
 	[BGJOB_TABLE_RECURRING] = "recurring",
+	[BGJOB_TABLE_FILTER] = "filter",
 	[BGJOB_TABLE_INSTALLATION] = "installation",
 };
 

@@ -133,6 +133,7 @@ bgjob_schedule_enqueue_due(TimestampTz from, TimestampTz now, int max, Timestamp
 	while (bgjob_scan_next(scan))
 	{
 		MemoryContext old;
+		ItemPointerData tid;
 		int64 id;
 
 		slot_getallattrs(rel->slot);
@@ -141,7 +142,10 @@ bgjob_schedule_enqueue_due(TimestampTz from, TimestampTz now, int max, Timestamp
 		if (*next > now || n == max)
 			break;
 		*next = DT_NOEND;
-		if (!bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL))
+		tid = rel->slot->tts_tid;
+		if (!bgjob_rel_fetch(rel, &tid, SnapshotSelf))
+			continue; /* a filter of a job before it has taken it out */
+		if (!bgjob_rel_delete(rel, &tid, NULL))
 		{
 			*blocked = true;
 			continue;

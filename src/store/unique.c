@@ -128,10 +128,9 @@ refuse(const char *key, int64 other)
  * being performed is left alone. False: it has come to its end.
  */
 static bool
-change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircumstances *what,
-			 BgjobDuplicate on_duplicate, bool wait)
+change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircumstances *what)
 {
-	bool replace = on_duplicate == BGJOB_DUPLICATE_REPLACE;
+	bool replace = what->on_duplicate == BGJOB_DUPLICATE_REPLACE;
 	BgjobCircumstances change = {.at = what->at,
 								 .run_at = what->run_at,
 								 .reason = replace ? "Replaced by one with its unique_key"
@@ -156,7 +155,7 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
 			bgjob_job_save(jobs, &row);
 			return true;
 		}
-		if (!wait)
+		if (!what->wait)
 			return true;
 		bgjob_hold_wait(other, holder);
 	}
@@ -164,29 +163,27 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
 
 /*
  * bgjob_unique_enter enters a new job, which has a key, or does with the other
- * that has the key what on_duplicate says. Returns the id of the job that the
+ * that has the key what->on_duplicate says. Returns the id of the job that the
  * key is of now: the new one's, which the caller inserts then, or the
- * other's. 23505: it is another, and an error was asked for. wait: for other
- * transactions; the scheduler does not, and leaves the other alone if it
+ * other's. 23505: it is another, and an error was asked for. what->wait:
+ * for other transactions; the scheduler does not, and leaves the other alone if it
  * would have to.
  */
 int64
-bgjob_unique_enter(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what,
-				   BgjobDuplicate on_duplicate, bool wait)
+bgjob_unique_enter(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what)
 {
 	const char *key = key_of(job);
 
 	for (;;)
 	{
-		int64 other = enter(job->run_as, key, job->id, wait);
+		int64 other = enter(job->run_as, key, job->id, what->wait);
 
 		CHECK_FOR_INTERRUPTS();
 		if (other == 0)
 			return job->id;
-		if (on_duplicate == BGJOB_DUPLICATE_ERROR)
+		if (what->on_duplicate == BGJOB_DUPLICATE_ERROR)
 			refuse(key, other);
-		if (on_duplicate == BGJOB_DUPLICATE_SKIP ||
-			change_other(jobs, other, job, what, on_duplicate, wait))
+		if (what->on_duplicate == BGJOB_DUPLICATE_SKIP || change_other(jobs, other, job, what))
 			return other;
 	}
 }

@@ -177,11 +177,12 @@ mirror_server()
 	for kind in includedir pkgincludedir includedir-server; do
 		from=$("$PG_CONFIG" "--$kind")
 		if [ -d "$from" ] && [ ! -e "$to/${from#"$prefix"/}" ]; then
-			mkdir -p "$(dirname "$to/${from#"$prefix"/}")"
-			ln -s "$from" "$to/${from#"$prefix"/}"
+			mkdir -p "$to/${from#"$prefix"/}"
+			cp -rs "$from"/. "$to/${from#"$prefix"/}/"
 		fi
 	done
-	rm -rf "$to/${lib#"$prefix"/}"/bgjob.so "$to/${share#"$prefix"/}"/extension/bgjob*
+	rm -rf "$to/${lib#"$prefix"/}"/bgjob.so "$to/${share#"$prefix"/}"/extension/bgjob* \
+		"$to/${from#"$prefix"/}"/extension/bgjob
 	PG_CONFIG=$to/${bin#"$prefix"/}/pg_config
 	[ "$("$PG_CONFIG" --pkglibdir)" = "$to/${lib#"$prefix"/}" ] ||
 		die "the copy of the server does not find its own directories"

@@ -1,0 +1,291 @@
+/*-------------------------------------------------------------------------
+ *
+ * creating.c
+ *	  The filters around the creation of a job.
+ *
+ * store/job.c calls put_in for every new job that has filters: those that SQL
+ * enqueues, and those of recurring jobs. "creating" comes before anything is
+ * written; what it changes is checked as if the caller had given it. "created"
+ * comes after the row has been inserted, in the same transaction.
+ *
+ * Runs in the session that enqueues, or in the scheduler. There a filter is
+ * guarded (run/filtercall.c), and one that raises an error has the job put in as
+ * a failed one. The scheduler does not check arguments against the function,
+ * since that may run code of users; the worker does.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "api/creating.h"
+#include "api/enqueue.h"
+#include "catalog/pg_type.h"
+#include "run/arguments.h"
+#include "run/command.h"
+#include "run/failure.h"
+#include "run/filtercall.h"
+#include "run/filtercontext.h"
+#include "run/function.h"
+#include "run/transition.h"
+#include "store/job.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+/* A job that is being put in. */
+typedef struct Creation
+{
+	BgjobJob *job;
+	BgjobCircumstances *what;
+	const char *canceled; /* why; NULL: it is not */
+} Creation;
+
+/* Keys of an answer to "creating". */
+enum
+{
+	K_CANCEL,
+	K_ARGS,
+	K_QUEUE,
+	K_PRIORITY,
+	K_MAX_RETRIES,
+	K_RUN_AT,
+	K_DELAY,
+	K_TIMEOUT,
+	K_TAGS,
+	K_PARAMETERS,
+	K_COUNT
+};
+
+static const char *const keys[K_COUNT] = {"cancel",      "args",      "queue", "priority",
+										  "max_retries", "run_at",    "delay", "timeout",
+										  "tags",        "parameters"};
+
+static void
+refuse_value(const char *filter, int key, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("filter \"%s\" returned an invalid value of \"%s\"", filter, keys[key]),
+			 errdetail("%s", detail), errhint("Return null to leave it as it is.")));
+}
+
+/* ---- what a filter changes ---- */
+
+/* A number of an answer; false: it has none. */
+static bool
+read_number(const char *filter, int key, const JsonbValue *value, int *number)
+{
+	if (value->type == jbvNull)
+		return false;
+	if (value->type != jbvNumeric)
+		refuse_value(filter, key, "It must be a number.");
+	*number = pg_strtoint32(
+		DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric))));
+	return true;
+}
+
+static Interval *
+read_interval(const char *filter, int key, const JsonbValue *value)
+{
+	char *text = bgjob_filter_text(filter, keys[key], value);
+
+	if (text == NULL)
+		return NULL;
+	return DatumGetIntervalP(DirectFunctionCall3(
+		interval_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
+/* Tags: a text[] of an array of strings. */
+static Datum
+read_tags(const char *filter, const JsonbValue *value)
+{
+	ArrayBuildState *tags = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	Jsonb *array;
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue element;
+
+	if (value->type == jbvNull)
+		return (Datum) 0;
+	array = JsonbValueToJsonb(unconstify(JsonbValue *, value));
+	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
+		refuse_value(filter, K_TAGS, "It must be an array of strings.");
+	iterator = JsonbIteratorInit(&array->root);
+	while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM)
+			continue;
+		if (element.type != jbvString)
+			refuse_value(filter, K_TAGS, "It must be an array of strings.");
+		accumArrayResult(tags,
+						 PointerGetDatum(cstring_to_text_with_len(element.val.string.val,
+																  element.val.string.len)),
+						 false, TEXTOID, CurrentMemoryContext);
+	}
+	return makeArrayResult(tags, CurrentMemoryContext);
+}
+
+static void
+read_options(const char *filter, const JsonbValue *values, BgjobOptions *options)
+{
+	char *run_at = bgjob_filter_text(filter, keys[K_RUN_AT], &values[K_RUN_AT]);
+
+	memset(options, 0, sizeof(*options));
+	options->queue = bgjob_filter_text(filter, keys[K_QUEUE], &values[K_QUEUE]);
+	options->has_priority =
+		read_number(filter, K_PRIORITY, &values[K_PRIORITY], &options->priority);
+	options->has_max_retries =
+		read_number(filter, K_MAX_RETRIES, &values[K_MAX_RETRIES], &options->max_retries);
+	options->delay = read_interval(filter, K_DELAY, &values[K_DELAY]);
+	options->timeout = read_interval(filter, K_TIMEOUT, &values[K_TIMEOUT]);
+	options->has_run_at = run_at != NULL;
+	if (run_at != NULL)
+		options->run_at = DatumGetTimestampTz(
+			DirectFunctionCall3(timestamptz_in, CStringGetDatum(run_at),
+								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	options->tags = read_tags(filter, &values[K_TAGS]);
+	if (values[K_PARAMETERS].type != jbvNull)
+		options->parameters =
+			JsonbValueToJsonb(unconstify(JsonbValue *, &values[K_PARAMETERS]));
+}
+
+/* Gives a job other arguments. */
+static void
+change_args(BgjobJob *job, Jsonb *args)
+{
+	bgjob_job_set(job, BGJOB_C_ARGS, JsonbPGetDatum(args));
+	if (bgjob_filter_in_scheduler())
+		return;
+	if (job->func != NULL)
+		bgjob_arguments_check(bgjob_function_find(job->func), args);
+	else
+		bgjob_command_check(job->job, args);
+}
+
+/* ---- calling ---- */
+
+/* What filters are told of the job as it is by now. */
+static void
+describe(const Creation *creation, BgjobHookJob *told)
+{
+	const BgjobCircumstances *what = creation->what;
+	bool later = what->run_at > what->at;
+
+	bgjob_filter_describe(told, creation->job, later ? BGJOB_SCHEDULED : BGJOB_ENQUEUED);
+	told->event = bgjob_filter_event_name(BGJOB_CREATING);
+	told->id = 0;
+	told->has_run_at = later;
+	told->run_at = what->run_at;
+}
+
+/* Takes the answer of one filter of "creating". */
+static bool
+take_answer(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
+{
+	Creation *creation = arg;
+	JsonbValue values[K_COUNT];
+	BgjobOptions options;
+
+	bgjob_filter_read(filter, answer, keys, K_COUNT, values);
+	creation->canceled = bgjob_filter_text(filter, keys[K_CANCEL], &values[K_CANCEL]);
+	if (creation->canceled != NULL)
+		return false;
+	read_options(filter, values, &options);
+	bgjob_options_change(&options, creation->job, creation->what);
+	if (values[K_ARGS].type != jbvNull)
+		change_args(creation->job, JsonbValueToJsonb(&values[K_ARGS]));
+	describe(creation, told);
+	return true;
+}
+
+static void
+tell_created(const BgjobJob *job)
+{
+	BgjobHookJob told;
+
+	if (!bgjob_filter_concerns(job, BGJOB_FILTER(BGJOB_CREATED)))
+		return;
+	CommandCounterIncrement(); /* they see the job */
+	bgjob_filter_describe(&told, job, job->state);
+	bgjob_filter_call(BGJOB_CREATED, job, &told, NULL, NULL);
+}
+
+/* Puts a job in, unless a filter cancels it; an action for bgjob_filter_guard. */
+static void
+create(void *arg)
+{
+	Creation *creation = arg;
+	BgjobJob *job = creation->job;
+	BgjobCircumstances *what = creation->what;
+	BgjobHookJob told;
+	BgjobRel *rel;
+	bool is_new;
+
+	describe(creation, &told);
+	bgjob_filter_call(BGJOB_CREATING, job, &told, take_answer, creation);
+	if (creation->canceled != NULL)
+		return;
+	/* opened here, since its indexes must not stay open beyond a subtransaction */
+	rel = bgjob_rel_open(BGJOB_TABLE_JOB);
+	is_new = bgjob_job_enter(rel, job, what);
+	if (is_new)
+	{
+		bgjob_job_apply(job, what->run_at > what->at ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE,
+						what);
+		bgjob_job_save(rel, job);
+	}
+	bgjob_rel_close(rel);
+	if (is_new)
+		tell_created(job);
+}
+
+/* Puts a job in, in the scheduler: a filter's error makes it a failed one. */
+static void
+create_guarded(BgjobRel *rel, Creation *creation)
+{
+	BgjobJob *job = creation->job;
+	BgjobJob before = *job;
+	BgjobCircumstances what = *creation->what;
+	ErrorData *error = bgjob_filter_guard(create, creation);
+
+	if (error == NULL)
+		return;
+	*job = before;
+	creation->canceled = NULL;
+	ereport(WARNING, (errmsg("a filter of job " INT64_FORMAT " (%s) raised an error: %s",
+							 job->id, job->job, error->message),
+					  errdetail("The job fails by it.")));
+	what.error = bgjob_failure_json(error);
+	what.reason = error->message;
+	bgjob_job_fail_new(job, &what);
+	bgjob_job_save(rel, job);
+}
+
+/* Puts a job in through its filters; false if it has none. */
+static bool
+put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what, bool *is_in)
+{
+	Creation creation = {.job = job, .what = what};
+
+	if (!bgjob_filter_concerns(job, BGJOB_FILTERS_OF_CREATION))
+		return false;
+	if (bgjob_filter_in_scheduler() && !bgjob_filter_is_guarded())
+		create_guarded(rel, &creation);
+	else
+		create(&creation);
+	*is_in = creation.canceled == NULL;
+	if (!*is_in)
+		what->reason = creation.canceled;
+	return true;
+}
+
+/* bgjob_filters_install has filters called; once, when the library is loaded. */
+void
+bgjob_filters_install(void)
+{
+	bgjob_filter_init();
+	bgjob_job_filters.apply = bgjob_transition_apply;
+	bgjob_job_filters.put_in = put_in;
+}

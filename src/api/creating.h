@@ -1,0 +1,13 @@
+/*-------------------------------------------------------------------------
+ *
+ * creating.h
+ *	  The filters around the creation of a job.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_API_CREATING_H
+#define BGJOB_API_CREATING_H
+
+extern void bgjob_filters_install(void);
+
+#endif /* BGJOB_API_CREATING_H */

@@ -1,0 +1,189 @@
+/*-------------------------------------------------------------------------
+ *
+ * filters.c
+ *	  Adding and removing filters.
+ *
+ * For administrators. Everything about a filter that can be wrong when it is
+ * added is found out here. The function runs as its owner later, in sessions and
+ * processes of others, so who adds it must have the rights of that role; else
+ * an administrator could make a superuser's function, which was not written to
+ * be called by others, do his work.
+ *
+ * Runs in the session that calls. The change is a part of its transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "api/rights.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "run/function.h"
+#include "store/filter.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+/* The longest name, in bytes. */
+#define NAME_MAX_BYTES 255
+
+/* Raises 42501 or 25006 unless the caller may change filters. */
+static void
+check_rights(const char *function)
+{
+	bgjob_check_usage();
+	bgjob_check_writable(function);
+	if (!bgjob_is_administrator())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be an administrator of bgjob to change filters"),
+				 errdetail("Administrators are superusers and members of the role that owns "
+						   "the extension."),
+				 errhint("Ask one of them.")));
+}
+
+static char *
+required_text(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
+				 errdetail("It says which filter is meant, or what it does."),
+				 errhint("Give a value.")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+static char *
+name_arg(FunctionCallInfo fcinfo)
+{
+	char *name = required_text(fcinfo, 0, "name");
+
+	if (name[0] == '\0' || strlen(name) > NAME_MAX_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid name of a filter: \"%s\"", name),
+						errdetail("It must have 1 to %d bytes.", NAME_MAX_BYTES),
+						errhint("Choose another name.")));
+	return name;
+}
+
+static BgjobFilterEvent
+event_arg(FunctionCallInfo fcinfo)
+{
+	char *name = required_text(fcinfo, 1, "event");
+	BgjobFilterEvent event;
+
+	if (!bgjob_filter_event_by_name(name, &event))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there is no event \"%s\"", name),
+						errdetail("It says when the filter is called."),
+						errhint("The events are creating, created, performing, performed, "
+								"electing, applied and unapplied.")));
+	return event;
+}
+
+/* A pattern that LIKE would refuse must not be found out by the first job. */
+static char *
+pattern_arg(FunctionCallInfo fcinfo)
+{
+	char *pattern = required_text(fcinfo, 3, "jobs");
+	int backslashes = 0;
+
+	for (int i = strlen(pattern); i > 0 && pattern[i - 1] == '\\'; i--)
+		backslashes++;
+	if (backslashes % 2 == 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_ESCAPE_SEQUENCE),
+						errmsg("jobs must not end with an escape character"),
+						errdetail("It is a pattern for LIKE."),
+						errhint("Write two backslashes for one.")));
+	return pattern;
+}
+
+/* Raises an error unless a function can be a filter, and the caller may make it one. */
+static void
+check_function(Oid func, const char *name)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(func));
+	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
+	Oid owner = form->proowner;
+	bool fits = form->prokind == PROKIND_FUNCTION && !form->proretset &&
+				form->prorettype == JSONBOID && form->pronargs == 1 &&
+				form->proargtypes.values[0] == JSONBOID;
+
+	ReleaseSysCache(tuple);
+	if (!fits)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("function \"%s\" cannot be a filter", name),
+						errdetail("It must have one parameter of type jsonb and return jsonb."),
+						errhint("Declare it as %s(context jsonb) RETURNS jsonb.", name)));
+	if (!has_privs_of_role(GetUserId(), owner))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be a member of role \"%s\" to make a filter of its "
+							   "function",
+							   GetUserNameFromId(owner, true)),
+						errdetail("A filter runs as the owner of its function."),
+						errhint("Have that role, or a superuser, add the filter.")));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_filter);
+
+/*
+ * bgjob_filter(name, event, function, jobs, ordering) has a function called at
+ * an event of the jobs that a pattern fits; replaces the filter of that name.
+ * 42501: not an administrator, no EXECUTE, or no member of the function's owner;
+ * 22004 null; 42883, 42725 about the function; 22023: it does not take one jsonb
+ * and return jsonb, or there is no such event; 22025: the pattern.
+ */
+Datum
+bgjob_filter(PG_FUNCTION_ARGS)
+{
+	BgjobFilter filter = {0};
+	JsonbValue empty = {.type = jbvObject};
+	char *function;
+	Oid func;
+
+	check_rights("bgjob_filter()");
+	filter.name = name_arg(fcinfo);
+	filter.event = event_arg(fcinfo);
+	function = required_text(fcinfo, 2, "function");
+	filter.jobs = pattern_arg(fcinfo);
+	if (PG_ARGISNULL(4))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("ordering must not be null"),
+				 errdetail("Filters of an event are called in its order."),
+				 errhint("Leave it out, or give a number.")));
+	filter.ordering = PG_GETARG_INT32(4);
+	func = bgjob_function_resolve(function, JsonbValueToJsonb(&empty), GetUserId());
+	check_function(func, function);
+	filter.func = bgjob_function_signature(func);
+	bgjob_filter_put(&filter);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(bgjob_filter_remove);
+
+/* bgjob_filter_remove(name) removes a filter. False: there is none of that name. */
+Datum
+bgjob_filter_remove(PG_FUNCTION_ARGS)
+{
+	check_rights("bgjob_filter_remove()");
+	PG_RETURN_BOOL(bgjob_filter_delete(required_text(fcinfo, 0, "name")));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_filters_changed);
+
+/* bgjob.filters_changed() tells all backends that SQL has changed rows of bgjob.filter; a trigger. */
+Datum
+bgjob_filters_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("this function must be called as a trigger")));
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,437 @@
+/*-------------------------------------------------------------------------
+ *
+ * filtercall.c
+ *	  Calling filters.
+ *
+ * A filter's function runs in the transaction that does what it is called for,
+ * as its owner, as if it were SECURITY DEFINER with a pinned search_path. An
+ * error that it raises is that of the operation.
+ *
+ * RECURSION. While a filter runs, no filter (nor hook) is called for what it
+ * enqueues or changes itself: a filter that enqueues a job whose creation calls
+ * the same filter would not end. What it does to a job other than by its answer
+ * must not be to the very job that it is called for, whose row is about to be
+ * written: that is refused (bgjob_filter_check_target). The count of what runs
+ * is taken back on an error, too.
+ *
+ * GUARDED. The scheduler is a superuser's session and serves everybody; a
+ * worker that records a failure must come to an end with it. There a filter is
+ * called in a subtransaction, whose error is the caller's to deal with, and
+ * as a security-restricted operation: nothing of it, such as a deferred trigger,
+ * a cursor or a temporary table, is left to run or be found later, under another
+ * identity. Where nobody could cancel it, it is canceled after FILTER_LIMIT.
+ *
+ * Any process, inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/registry.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "run/filtercall.h"
+#include "run/filtercontext.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/regproc.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+/* So many seconds may a filter take where nobody could cancel it. */
+#define FILTER_LIMIT 5
+
+static int running = 0;  /* filters, one within the other */
+static int64 target = 0; /* the job that the running one is called for; 0: one that is new */
+static bool guarded = false; /* see above */
+static bool raised = false;  /* the error that is on its way is a filter's */
+static volatile sig_atomic_t limit_reached = false;
+
+/* bgjob_filter_is_running tells whether a filter runs now. */
+bool
+bgjob_filter_is_running(void)
+{
+	return running > 0;
+}
+
+/* bgjob_filter_in_scheduler tells whether this is a scheduler, where filters are called guarded. */
+bool
+bgjob_filter_in_scheduler(void)
+{
+	return bgjob_my_slot != NULL && bgjob_my_slot->kind == BGJOB_SCHEDULER;
+}
+
+/* bgjob_filter_is_guarded tells whether the caller is within bgjob_filter_guard. */
+bool
+bgjob_filter_is_guarded(void)
+{
+	return guarded;
+}
+
+/* bgjob_filter_check_target raises 55000 where a filter wants to change the job that it is called for. */
+void
+bgjob_filter_check_target(int64 job)
+{
+	if (running > 0 && job == target)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("a filter cannot change the job that it is called for"),
+						errdetail("Job " INT64_FORMAT " is being changed already.", job),
+						errhint("Answer what is to become of it.")));
+}
+
+/* ---- limit in time ---- */
+
+static void
+on_limit(void)
+{
+	limit_reached = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+/* Whether there is nobody who could cancel this process: bgjob's own, but for workers that perform a job. */
+static bool
+is_limited(void)
+{
+	return guarded || (bgjob_my_slot != NULL && bgjob_my_slot->phase != BGJOB_PHASE_PERFORMING);
+}
+
+static TimeoutId
+limit_timer(void)
+{
+	static TimeoutId timer = MAX_TIMEOUTS;
+
+	if (timer == MAX_TIMEOUTS)
+		timer = RegisterTimeout(USER_TIMEOUT, on_limit);
+	return timer;
+}
+
+static void
+start_limit(void)
+{
+	limit_reached = false;
+	enable_timeout_every(
+		limit_timer(), TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FILTER_LIMIT * 1000),
+		1000);
+}
+
+/* Ends the limit; whether it was reached. A cancel that came of it must hit nobody else. */
+static bool
+stop_limit(void)
+{
+	disable_timeout(limit_timer(), false);
+	if (limit_reached && !ShutdownRequestPending)
+		QueryCancelPending = false;
+	return limit_reached;
+}
+
+/* ---- one call ---- */
+
+/*
+ * The function of a filter and its owner; 42883 if it has gone. It is not looked
+ * up as a caller would, who may lack rights to its schema: the catalogs are asked.
+ */
+static Oid
+find_function(const BgjobFilter *filter, Oid *owner)
+{
+	char *name = pnstrdup(filter->func, strrchr(filter->func, '(') - filter->func);
+	List *names = bgjob_qualified_name(name);
+	Oid argument = JSONBOID;
+	oidvector *arguments = buildoidvector(&argument, 1);
+	Oid schema = get_namespace_oid(strVal(linitial(names)), true);
+	HeapTuple tuple = SearchSysCache3(PROCNAMEARGSNSP, PointerGetDatum(strVal(llast(names))),
+									  PointerGetDatum(arguments), ObjectIdGetDatum(schema));
+	Form_pg_proc form;
+	Oid func = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		form = (Form_pg_proc) GETSTRUCT(tuple);
+		if (form->prorettype == JSONBOID && !form->proretset &&
+			form->prokind == PROKIND_FUNCTION)
+			func = form->oid;
+		*owner = form->proowner;
+		ReleaseSysCache(tuple);
+	}
+	if (!OidIsValid(func))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+						errmsg("function %s of filter \"%s\" does not exist", filter->func,
+							   filter->name),
+						errdetail("It has been dropped, or no longer returns jsonb."),
+						errhint("Create it, or remove the filter with "
+								"bgjob_filter_remove().")));
+	return func;
+}
+
+static Jsonb *
+call_function(Oid func, Jsonb *context)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	FmgrInfo info;
+	Datum result;
+
+	fmgr_info(func, &info);
+	InitFunctionCallInfoData(*fcinfo, &info, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = JsonbPGetDatum(context);
+	fcinfo->args[0].isnull = false;
+	CommandCounterIncrement(); /* it sees what the filter before has done, and what it is called for */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	result = FunctionCallInvoke(fcinfo);
+	PopActiveSnapshot();
+	return fcinfo->isnull ? NULL : DatumGetJsonbPCopy(result);
+}
+
+/*
+ * Calls the function of a filter as its owner. Identity and settings are taken
+ * back here, or by the abort if it raises an error; whatever it SETs, too.
+ */
+static Jsonb *
+call_filter(const BgjobFilter *filter, const BgjobHookJob *told)
+{
+	Jsonb *context = bgjob_filter_context(told);
+	Oid owner;
+	Oid func = find_function(filter, &owner);
+	int settings = NewGUCNestLevel();
+	Oid user;
+	int security;
+	Jsonb *answer;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE |
+									  (guarded ? SECURITY_RESTRICTED_OPERATION : 0));
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	answer = call_function(func, context);
+	AtEOXact_GUC(false, settings);
+	SetUserIdAndSecContext(user, security);
+	return answer;
+}
+
+/* What is called, for messages. */
+typedef struct Called
+{
+	const char *name;
+	const BgjobHookJob *told;
+} Called;
+
+static void
+add_context(void *arg)
+{
+	const Called *called = arg;
+
+	errcontext("bgjob filter \"%s\", %s job " INT64_FORMAT " (%s)", called->name,
+			   called->told->event, called->told->id, called->told->job);
+}
+
+/* Gives the answer to who asked, and returns his; 22023 if it is neither nothing nor an object. */
+static bool
+take_answer(const char *name, Jsonb *said, BgjobHookJob *told, BgjobFilterAnswer answer,
+			void *arg)
+{
+	JsonbValue scalar;
+
+	if (said == NULL || answer == NULL)
+		return true;
+	if (JB_ROOT_IS_SCALAR(said) && JsonbExtractScalar(&said->root, &scalar) &&
+		scalar.type == jbvNull)
+		return true;
+	if (!JB_ROOT_IS_OBJECT(said))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("filter \"%s\" must return null or a JSON object", name),
+						errdetail("The object says what is to be different."),
+						errhint("Return null if nothing is.")));
+	return answer(name, said, told, arg);
+}
+
+/* Calls a filter, or with none the hook. False: another one is not to be called. */
+static bool
+call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterAnswer answer,
+	 void *arg)
+{
+	const char *name = filter != NULL ? filter->name : "(C)";
+	Called called = {name, told};
+	ErrorContextCallback context = {.callback = add_context, .arg = &called};
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool limited = is_limited();
+	volatile bool go_on = true;
+
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	running++;
+	if (limited)
+		start_limit();
+	PG_TRY();
+	{
+		Jsonb *said = filter != NULL ? call_filter(filter, told) : hook(told);
+
+		go_on = take_answer(name, said, told, answer, arg);
+	}
+	PG_CATCH();
+	{
+		running--;
+		raised = true;
+		if (limited && stop_limit() && geterrcode() == ERRCODE_QUERY_CANCELED)
+		{
+			MemoryContextSwitchTo(caller);
+			FlushErrorState();
+			ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
+							errmsg("canceling filter \"%s\" after %d s", name, FILTER_LIMIT),
+							errdetail("In bgjob's own processes no filter may take longer, but "
+									  "where a job is performed."),
+							errhint("Have the filter enqueue a job for what takes long.")));
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (limited)
+		(void) stop_limit();
+	running--;
+	error_context_stack = context.previous;
+	return go_on;
+}
+
+/*
+ * bgjob_filter_call calls the hook and the filters of an event that are for a
+ * job, in their order, and gives their answers to "answer"; NULL: they do not
+ * matter. Errors: 42883 the function of a filter has gone; 22023 an answer that
+ * is not allowed; whatever a filter raises.
+ */
+void
+bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *told,
+				  BgjobFilterAnswer answer, void *arg)
+{
+	BgjobHook hook = bgjob_filter_hook(event);
+	List *filters = bgjob_filters_of(event, job);
+	bool go_on = true;
+	ListCell *cell;
+
+	told->event = bgjob_filter_event_name(event);
+	target = event == BGJOB_CREATING || event == BGJOB_CREATED ? 0 : job->id;
+	if (hook != NULL)
+		go_on = call(NULL, hook, told, answer, arg);
+	foreach (cell, filters)
+		go_on = go_on && call(lfirst(cell), NULL, told, answer, arg);
+}
+
+/*
+ * bgjob_filter_guard does something that calls filters in a subtransaction.
+ * Returns the error of a filter, copied; then nothing has been done. Any other
+ * error is thrown on, and so is what came of this process being told to leave.
+ */
+ErrorData *
+bgjob_filter_guard(void (*action)(void *), void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	raised = false;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	guarded = true;
+	PG_TRY();
+	{
+		action(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		guarded = false;
+		if (!raised || ShutdownRequestPending)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	guarded = false;
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	if (bgjob_filter_in_scheduler())
+		LockReleaseSession(USER_LOCKMETHOD); /* advisory ones that it may have left */
+	return error;
+}
+
+/* ---- answers ---- */
+
+/* Raises 22023 for a key that an answer must not have. */
+static void
+refuse_key(const char *filter, const JsonbValue *key, const char *const *keys, int nkeys)
+{
+	StringInfoData known;
+
+	initStringInfo(&known);
+	for (int i = 0; i < nkeys; i++)
+		appendStringInfo(&known, "%s\"%s\"",
+						 i == 0           ? ""
+						 : i == nkeys - 1 ? " and "
+										  : ", ",
+						 keys[i]);
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("filter \"%s\" returned an unknown key: \"%s\"", filter,
+						   pnstrdup(key->val.string.val, key->val.string.len)),
+					errdetail("At this event there are %s.", known.data),
+					errhint("Return null if nothing is to be different.")));
+}
+
+/*
+ * bgjob_filter_read reads an answer: values[i] becomes the value of keys[i],
+ * null where there is none. 22023: another key.
+ */
+void
+bgjob_filter_read(const char *filter, Jsonb *answer, const char *const *keys, int nkeys,
+				  JsonbValue *values)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&answer->root);
+	JsonbIteratorToken token;
+	JsonbValue key;
+
+	for (int i = 0; i < nkeys; i++)
+		values[i].type = jbvNull;
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
+	{
+		int i = 0;
+
+		if (token != WJB_KEY)
+			continue;
+		while (i < nkeys && (strlen(keys[i]) != key.val.string.len ||
+							 memcmp(keys[i], key.val.string.val, key.val.string.len) != 0))
+			i++;
+		if (i == nkeys)
+			refuse_key(filter, &key, keys, nkeys);
+		(void) JsonbIteratorNext(&iterator, &values[i], true);
+	}
+}
+
+/* bgjob_filter_text returns a text of an answer, NULL for null. 22023: it is something else. */
+char *
+bgjob_filter_text(const char *filter, const char *key, const JsonbValue *value)
+{
+	if (value->type == jbvNull)
+		return NULL;
+	if (value->type != jbvString)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("filter \"%s\" returned an invalid value of \"%s\"", filter, key),
+				 errdetail("It must be a string."), errhint("Write a string, or null.")));
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}

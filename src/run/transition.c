@@ -1,0 +1,374 @@
+/*-------------------------------------------------------------------------
+ *
+ * transition.c
+ *	  The filters around a change of state.
+ *
+ * store/job.c calls bgjob_transition_apply for everything that happens to a
+ * job, in whichever process. Filters are asked first which state the job is to
+ * get (electing: any that the table of transitions has from where it is, but
+ * succeeded only if that is the candidate), then told that it leaves the old one
+ * (unapplied); then the event happens that leads to the state that was chosen, and
+ * they are told of the new one (applied). The row of the job is written after that.
+ *
+ * A filter that raises an error fails what caused the change, as any error would.
+ * Where that must not be, it is called guarded (run/filtercall.c): a worker that
+ * records a failure does that without the filter; the scheduler makes the job a
+ * failed one, with the filter's error, and goes on.
+ *
+ * That a job is being performed is no event where the claim is not committed:
+ * run/performing.c then asks and tells on its own.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "run/failure.h"
+#include "run/filtercall.h"
+#include "run/filtercontext.h"
+#include "run/transition.h"
+#include "store/history.h"
+#include "store/queue.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+typedef struct Transition
+{
+	BgjobJob *job;
+	BgjobState from; /* processing, also where the row does not say so */
+	BgjobEvent event;
+	BgjobCircumstances what;
+} Transition;
+
+/* The state that a job is in, as the table of transitions takes it. */
+static BgjobState
+state_before(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
+{
+	if (job->state == BGJOB_ENQUEUED && what->started_at != 0 && event != BGJOB_EV_START)
+		return BGJOB_PROCESSING;
+	return job->state;
+}
+
+/* Why the job gets its state: what the caller says, or its error. */
+static const char *
+reason_of(const BgjobCircumstances *what)
+{
+	if (what->reason != NULL || what->error == NULL)
+		return what->reason;
+	return bgjob_history_message(what->error);
+}
+
+static const char *
+name_or_null(BgjobState state)
+{
+	return state == BGJOB_NONE ? NULL : bgjob_state_name(state);
+}
+
+/* ---- electing ---- */
+
+static void
+refuse_state(const char *filter, const Transition *transition, const char *name)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("filter \"%s\" chose an invalid state: \"%s\"", filter, name),
+		 errdetail("The job is %s, and is to be %s.",
+				   transition->from == BGJOB_NONE ? "new" : bgjob_state_name(transition->from),
+				   bgjob_state_name(bgjob_transition(transition->from, transition->event))),
+		 errhint("The states to choose are enqueued, scheduled, failed and deleted, "
+				 "as far as a job can get from one to the other.")));
+}
+
+/* The event that leads to a state; the caller checks that it can happen. */
+static BgjobEvent
+event_to(const Transition *transition, BgjobState state)
+{
+	bool is_new = transition->from == BGJOB_NONE;
+
+	switch (state)
+	{
+		case BGJOB_ENQUEUED:
+			return is_new ? BGJOB_EV_ENQUEUE : BGJOB_EV_REQUEUE;
+		case BGJOB_SCHEDULED:
+			if (is_new)
+				return BGJOB_EV_SCHEDULE;
+			/* After an error it is a retry, which keeps that in the history. */
+			return transition->what.error != NULL && transition->from == BGJOB_PROCESSING
+					   ? BGJOB_EV_RETRY
+					   : BGJOB_EV_RESCHEDULE;
+		case BGJOB_FAILED:
+			return BGJOB_EV_FAIL;
+		default:
+			return BGJOB_EV_DELETE;
+	}
+}
+
+/* Chooses another state than the candidate. */
+static void
+choose(Transition *transition, const char *filter, const char *name)
+{
+	BgjobState state = bgjob_state_by_name(name);
+	BgjobEvent event;
+
+	if (state == bgjob_transition(transition->from, transition->event))
+		return;
+	event = event_to(transition, state);
+	if (state == BGJOB_NONE || bgjob_transition(transition->from, event) != state)
+		refuse_state(filter, transition, name);
+	transition->event = event;
+	transition->what.reason = NULL;
+}
+
+/* When the job is to run, as a filter says: at most one of the two. */
+static void
+choose_time(Transition *transition, const char *filter, const char *run_at, const char *delay)
+{
+	TimestampTz at;
+
+	if (run_at != NULL && delay != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("filter \"%s\" returned both delay and run_at", filter),
+						errdetail("Each says when the job is to run."),
+						errhint("Return one of the two.")));
+	if (run_at != NULL)
+		at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(run_at),
+													 ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
+	else if (delay != NULL)
+		at = DatumGetTimestampTz(DirectFunctionCall2(
+			timestamptz_pl_interval, TimestampTzGetDatum(transition->what.at),
+			DirectFunctionCall3(interval_in, CStringGetDatum(delay),
+								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1))));
+	else
+		return;
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("filter \"%s\" returned an infinite time", filter),
+				 errdetail("It says when the job is to run."), errhint("Return a time.")));
+	transition->what.run_at = at;
+}
+
+/* What a job that a filter fails has for an error, if it has none of its own. */
+static const Jsonb *
+error_of_choice(const char *filter, const char *reason)
+{
+	ErrorData error = {0};
+
+	error.sqlerrcode = ERRCODE_RAISE_EXCEPTION;
+	error.message =
+		reason != NULL ? pstrdup(reason) : psprintf("Failed by filter \"%s\"", filter);
+	return bgjob_failure_json(&error);
+}
+
+/* Takes the answer of one filter; the next one is asked about what it has chosen. */
+static bool
+elect(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
+{
+	static const char *const keys[] = {"state", "reason", "run_at", "delay"};
+	Transition *transition = arg;
+	BgjobCircumstances *what = &transition->what;
+	JsonbValue values[lengthof(keys)];
+	char *texts[lengthof(keys)];
+	BgjobState to;
+
+	bgjob_filter_read(filter, answer, keys, lengthof(keys), values);
+	for (int i = 0; i < lengthof(keys); i++)
+		texts[i] = bgjob_filter_text(filter, keys[i], &values[i]);
+	if (texts[0] != NULL)
+		choose(transition, filter, texts[0]);
+	if (texts[1] != NULL)
+		what->reason = texts[1];
+	choose_time(transition, filter, texts[2], texts[3]);
+	to = bgjob_transition(transition->from, transition->event);
+	if (to == BGJOB_SCHEDULED && what->run_at == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("filter \"%s\" must say when the job is to run", filter),
+						errdetail("It chose the state \"scheduled\"."),
+						errhint("Return \"run_at\" or \"delay\", too.")));
+	if (to == BGJOB_FAILED && what->error == NULL)
+		what->error = error_of_choice(filter, what->reason);
+	if (to == BGJOB_FAILED && what->reason == NULL)
+		what->reason = bgjob_history_message(what->error);
+	told->state = bgjob_state_name(to);
+	told->reason = reason_of(what);
+	told->has_run_at = to == BGJOB_SCHEDULED;
+	told->run_at = what->run_at;
+	told->error = what->error;
+	return true;
+}
+
+static void
+ask(Transition *transition)
+{
+	const BgjobCircumstances *what = &transition->what;
+	BgjobState to = bgjob_transition(transition->from, transition->event);
+	BgjobHookJob told;
+
+	bgjob_filter_describe(&told, transition->job, to);
+	told.from = name_or_null(transition->from);
+	told.reason = reason_of(what);
+	told.has_run_at = to == BGJOB_SCHEDULED;
+	told.run_at = what->run_at;
+	told.error = what->error;
+	bgjob_filter_call(BGJOB_ELECTING, transition->job, &told, elect, transition);
+}
+
+/* ---- telling ---- */
+
+static void
+tell_unapplied(const BgjobJob *job, BgjobState from, BgjobState to)
+{
+	BgjobHookJob told;
+
+	if (from == BGJOB_NONE)
+		return;
+	bgjob_filter_describe(&told, job, from);
+	told.to = bgjob_state_name(to);
+	bgjob_filter_call(BGJOB_UNAPPLIED, job, &told, NULL, NULL);
+}
+
+static void
+tell_applied(const BgjobJob *job, BgjobState from, BgjobState to)
+{
+	bool ended = bgjob_state_is_final(to);
+	BgjobColumn reason = ended ? BGJOB_C_REASON : BGJOB_C_ENTRY_REASON;
+	BgjobHookJob told;
+
+	bgjob_filter_describe(&told, job, to);
+	told.from = name_or_null(from);
+	if (to != BGJOB_PROCESSING && !bgjob_job_is_null(job, reason))
+		told.reason = TextDatumGetCString(bgjob_job_datum(job, reason));
+	bgjob_filter_call(BGJOB_APPLIED, job, &told, NULL, NULL);
+}
+
+/* ---- the transition ---- */
+
+/*
+ * Another event happens than was meant to: an interrupted job, which is in its
+ * queue and would have stayed there, has to be taken out. False if somebody
+ * else has it.
+ */
+static bool
+take_out(const BgjobJob *job, BgjobCircumstances *what)
+{
+	if (what->in_queue &&
+		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, NULL) != BGJOB_TAKEN)
+		return false;
+	what->in_queue = false;
+	return true;
+}
+
+/* The whole of it; an action for bgjob_filter_guard. */
+static void
+apply(void *arg)
+{
+	Transition *transition = arg;
+	BgjobJob *job = transition->job;
+	BgjobEvent candidate = transition->event;
+	BgjobCircumstances meant = transition->what;
+
+	if (!transition->what.elected)
+		ask(transition);
+	if (transition->event != candidate && !take_out(job, &transition->what))
+	{
+		transition->event = candidate;
+		transition->what = meant;
+	}
+	tell_unapplied(job, transition->from,
+				   bgjob_transition(transition->from, transition->event));
+	bgjob_job_apply_unfiltered(job, transition->event, &transition->what);
+	tell_applied(job, transition->from, job->state);
+}
+
+/* In the scheduler: makes a job a failed one because of a filter's error. */
+static void
+fail(BgjobJob *job, BgjobEvent event, BgjobCircumstances what, const ErrorData *error)
+{
+	BgjobState from = state_before(job, event, &what);
+
+	if (bgjob_transition(from, BGJOB_EV_FAIL) == BGJOB_NONE || !take_out(job, &what))
+	{
+		bgjob_job_apply_unfiltered(job, event, &what);
+		return;
+	}
+	what.error = bgjob_failure_json(error);
+	what.reason = error->message;
+	bgjob_job_apply_unfiltered(job, BGJOB_EV_FAIL, &what);
+}
+
+/* Does it where no filter may fail it. */
+static void
+apply_guarded(Transition *transition)
+{
+	BgjobJob *job = transition->job;
+	BgjobJob before = *job;
+	BgjobEvent event = transition->event;
+	BgjobCircumstances what = transition->what;
+	ErrorData *error = bgjob_filter_guard(apply, transition);
+
+	if (error == NULL)
+		return;
+	*job = before;
+	ereport(WARNING, (errmsg("a filter of job " INT64_FORMAT " (%s) raised an error: %s",
+							 job->id, job->job, error->message),
+					  what.certain ? errdetail("What became of the job is recorded without it.")
+								   : errdetail("The job fails by it.")));
+	if (what.certain)
+		bgjob_job_apply_unfiltered(job, event, &what);
+	else
+		fail(job, event, what, error);
+}
+
+/*
+ * bgjob_transition_apply has an event, or the one that filters choose, happen
+ * to a job, as bgjob_job_apply does. False if there is no filter for it, or it
+ * cannot happen: then nothing has been done. Errors: 22023 a filter has chosen
+ * what cannot be; whatever a filter raises.
+ */
+bool
+bgjob_transition_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
+{
+	Transition transition = {.job = job, .event = event, .what = *what};
+
+	if (!bgjob_filter_concerns(job, BGJOB_FILTERS_OF_STATES))
+		return false;
+	transition.from = state_before(job, event, what);
+	if (bgjob_transition(transition.from, event) == BGJOB_NONE)
+		return false;
+	if ((what->certain || bgjob_filter_in_scheduler()) && !bgjob_filter_is_guarded())
+		apply_guarded(&transition);
+	else
+		apply(&transition);
+	return true;
+}
+
+/*
+ * bgjob_transition_elect asks the filters about an event that the caller then
+ * has happen, or not: returns the one that is to, and changes the circumstances.
+ */
+BgjobEvent
+bgjob_transition_elect(const BgjobJob *job, BgjobEvent event, BgjobCircumstances *what)
+{
+	Transition transition = {.job = unconstify(BgjobJob *, job), .event = event, .what = *what};
+
+	if (bgjob_filter_concerns(job, BGJOB_FILTER(BGJOB_ELECTING)))
+	{
+		transition.from = state_before(job, event, what);
+		ask(&transition);
+	}
+	*what = transition.what;
+	what->elected = true;
+	return transition.event;
+}
+
+/* bgjob_transition_started tells the filters that a job is being performed, which its row does not say. */
+void
+bgjob_transition_started(const BgjobJob *job)
+{
+	if (!bgjob_filter_concerns(job, BGJOB_FILTERS_OF_STATES))
+		return;
+	tell_unapplied(job, BGJOB_ENQUEUED, BGJOB_PROCESSING);
+	tell_applied(job, BGJOB_ENQUEUED, BGJOB_PROCESSING);
+}

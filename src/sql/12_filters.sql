@@ -1,0 +1,12 @@
+-- Filters: what administrators want called at what happens to jobs.
+CREATE TABLE bgjob.filter (
+    name text COLLATE "C" NOT NULL,
+    event text NOT NULL,
+    func text NOT NULL,                 -- schema.name(types)
+    jobs text NOT NULL,                 -- LIKE: of which jobs
+    ordering integer NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT filter_pkey PRIMARY KEY (name)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('bgjob.filter', '');

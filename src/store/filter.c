@@ -1,0 +1,196 @@
+/*-------------------------------------------------------------------------
+ *
+ * filter.c
+ *	  The table of filters.
+ *
+ * bgjob.filter has a row for each filter. Every backend keeps a copy of it
+ * (run/filter.c), so whatever changes a row has the server tell all of them
+ * that the table is not what it was: a relcache invalidation, which reaches
+ * this session at once, others when the transaction commits, and is repeated
+ * here if it is rolled back. What SQL does to the table, as a restore, does the
+ * same by a trigger (api/filters.c).
+ *
+ * Any process, inside a transaction. A row is locked by its update, as any
+ * row is; two sessions that add a filter of one name at the same time meet at
+ * the unique index.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "rules/clock.h"
+#include "store/filter.h"
+#include "store/relation.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* Columns of bgjob.filter. */
+enum
+{
+	C_NAME,
+	C_EVENT,
+	C_FUNC,
+	C_JOBS,
+	C_ORDERING,
+	C_CREATED_AT,
+	C_COUNT
+};
+
+static const char *const event_names[BGJOB_NFILTER_EVENTS] = {
+	[BGJOB_CREATING] = "creating",     [BGJOB_CREATED] = "created",
+	[BGJOB_PERFORMING] = "performing", [BGJOB_PERFORMED] = "performed",
+	[BGJOB_ELECTING] = "electing",     [BGJOB_APPLIED] = "applied",
+	[BGJOB_UNAPPLIED] = "unapplied",
+};
+
+/* bgjob_filter_event_name returns the name of an event. */
+const char *
+bgjob_filter_event_name(BgjobFilterEvent event)
+{
+	return event_names[event];
+}
+
+/* bgjob_filter_event_by_name finds an event by its name; false if there is none. */
+bool
+bgjob_filter_event_by_name(const char *name, BgjobFilterEvent *event)
+{
+	for (int i = 0; i < BGJOB_NFILTER_EVENTS; i++)
+		if (strcmp(event_names[i], name) == 0)
+		{
+			*event = (BgjobFilterEvent) i;
+			return true;
+		}
+	return false;
+}
+
+/* The filter in a slot, copied; NULL if nobody knows its event: the row was written by hand. */
+static BgjobFilter *
+copy_filter(TupleTableSlot *slot)
+{
+	BgjobFilter *filter = palloc(sizeof(BgjobFilter));
+
+	slot_getallattrs(slot);
+	if (!bgjob_filter_event_by_name(TextDatumGetCString(slot->tts_values[C_EVENT]),
+									&filter->event))
+		return NULL;
+	filter->name = TextDatumGetCString(slot->tts_values[C_NAME]);
+	filter->func = TextDatumGetCString(slot->tts_values[C_FUNC]);
+	filter->jobs = TextDatumGetCString(slot->tts_values[C_JOBS]);
+	filter->ordering = DatumGetInt32(slot->tts_values[C_ORDERING]);
+	return filter;
+}
+
+/*
+ * bgjob_filters_read returns all filters, in no order, in the current memory
+ * context; *table is the OID of the table that they are in.
+ */
+List *
+bgjob_filters_read(Oid *table)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FILTER);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+	List *filters = NIL;
+
+	*table = RelationGetRelid(rel->rel);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		BgjobFilter *filter = copy_filter(rel->slot);
+
+		if (filter != NULL)
+			filters = lappend(filters, filter);
+	}
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return filters;
+}
+
+/* Looks up and locks the row of a filter; false if there is none. */
+static bool
+find_and_lock(BgjobRel *rel, const char *name, ItemPointer tid, Datum *created_at)
+{
+	ScanKeyData key;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+	for (;;)
+	{
+		Snapshot snapshot = bgjob_rel_snapshot(rel);
+		BgjobScan *scan = bgjob_scan_begin(rel, "filter_pkey", snapshot, &key, 1);
+		bool found = bgjob_scan_next(scan);
+		TM_Result result = TM_Ok;
+		TM_FailureData failure;
+		bool isnull;
+
+		if (found)
+		{
+			*created_at = slot_getattr(rel->slot, C_CREATED_AT + 1, &isnull);
+			*tid = rel->slot->tts_tid;
+			result =
+				table_tuple_lock(rel->rel, tid, snapshot, rel->slot, GetCurrentCommandId(true),
+								 LockTupleExclusive, LockWaitBlock, 0, &failure);
+			ExecClearTuple(rel->slot);
+		}
+		bgjob_scan_end(scan);
+		UnregisterSnapshot(snapshot);
+		if (result == TM_Ok)
+			return found;
+		CHECK_FOR_INTERRUPTS(); /* somebody has changed it meanwhile: read it again */
+	}
+}
+
+/* The change is seen by this transaction at once, and tells every backend. */
+static void
+end_change(BgjobRel *rel)
+{
+	CacheInvalidateRelcache(rel->rel);
+	bgjob_rel_close(rel);
+	CommandCounterIncrement();
+}
+
+/* bgjob_filter_put adds a filter, or replaces the one of its name. */
+void
+bgjob_filter_put(const BgjobFilter *filter)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FILTER);
+	Datum created_at = TimestampTzGetDatum(bgjob_now());
+	ItemPointerData tid;
+	bool found = find_and_lock(rel, filter->name, &tid, &created_at);
+	Datum values[C_COUNT];
+	bool nulls[C_COUNT] = {false};
+
+	values[C_NAME] = CStringGetTextDatum(filter->name);
+	values[C_EVENT] = CStringGetTextDatum(bgjob_filter_event_name(filter->event));
+	values[C_FUNC] = CStringGetTextDatum(filter->func);
+	values[C_JOBS] = CStringGetTextDatum(filter->jobs);
+	values[C_ORDERING] = Int32GetDatum(filter->ordering);
+	values[C_CREATED_AT] = created_at;
+	if (found)
+		bgjob_rel_update(rel, &tid, values, nulls);
+	else
+		bgjob_rel_insert(rel, values, nulls);
+	end_change(rel);
+}
+
+/* bgjob_filter_delete removes a filter; false if there is none of that name. */
+bool
+bgjob_filter_delete(const char *name)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FILTER);
+	Datum created_at;
+	ItemPointerData tid;
+	bool found = find_and_lock(rel, name, &tid, &created_at);
+
+	if (found)
+		bgjob_rel_delete_locked(rel, &tid);
+	end_change(rel);
+	return found;
+}
