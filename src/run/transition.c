@@ -170,7 +170,7 @@ elect(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
 	Transition *transition = arg;
 	BgjobCircumstances *what = &transition->what;
 	JsonbValue values[lengthof(keys)];
-	char *texts[lengthof(keys)];
+	char *texts[lengthof(keys)] = {NULL};
 	BgjobState to;
 
 	bgjob_filter_read(filter, answer, keys, lengthof(keys), values);
