@@ -29,9 +29,9 @@
 #include "pgstat.h"
 #include "rules/clock.h"
 #include "run/attempt.h"
-#include "run/filtercall.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "store/hold.h"
 #include "store/job.h"
 #include "store/queue.h"
 #include "store/retention.h"
@@ -67,48 +67,6 @@ apply(BgjobRel *jobs, BgjobJob *job, const Change *change)
 
 	bgjob_job_apply(job, change->event, &what);
 	bgjob_job_save(jobs, job);
-}
-
-/* Takes what stands for a waiting job in the queue or in the schedule. */
-static BgjobTaken
-take_waiting(const BgjobJob *job, TransactionId *holder)
-{
-	if (job->state == BGJOB_ENQUEUED)
-		return bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, holder);
-	return bgjob_schedule_take(DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)),
-							   job->id, holder);
-}
-
-/*
- * Takes hold of a job that no worker is at. A waiting one need not be in the
- * queue or the schedule: not in a restored database before bgjob_adopt(), nor
- * in a replica. If it is missing there when its own row is locked, that row is
- * all there is.
- */
-static Outcome
-take_hold(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
-{
-	BgjobTaken taken = BGJOB_NOT_THERE;
-
-	switch (job->state)
-	{
-		case BGJOB_ENQUEUED:
-		case BGJOB_SCHEDULED:
-			taken = take_waiting(job, holder);
-			if (taken != BGJOB_NOT_THERE)
-				break;
-			if (!bgjob_job_lock(jobs, job))
-				return OUTCOME_AGAIN;
-			taken = take_waiting(job, holder);
-			return taken == BGJOB_BUSY ? OUTCOME_AGAIN : OUTCOME_DONE;
-		case BGJOB_PROCESSING:
-			if (bgjob_claim_is_held(job->id))
-				return OUTCOME_AGAIN; /* somebody was between two looks */
-			return bgjob_job_lock(jobs, job) ? OUTCOME_DONE : OUTCOME_AGAIN;
-		default:
-			return bgjob_job_lock(jobs, job) ? OUTCOME_DONE : OUTCOME_AGAIN;
-	}
-	return taken == BGJOB_TAKEN ? OUTCOME_DONE : OUTCOME_AGAIN;
 }
 
 static bool
@@ -155,30 +113,10 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 		return outcome;
 	if (!is_wanted(job.state, change))
 		return OUTCOME_REFUSED;
-	outcome = take_hold(jobs, &job, holder);
-	if (outcome == OUTCOME_DONE)
-		apply(jobs, &job, change);
-	return outcome;
-}
-
-/*
- * Waits for who has a job: another session that is changing it, or a worker
- * that is past the point of no return. Their transactions are waited for as
- * for any row, so that a deadlock is noticed; where there is none to wait for
- * (a worker before that point, the scheduler), a moment.
- */
-static void
-wait_for_holder(int64 id, TransactionId holder)
-{
-	TransactionId finishing;
-
-	CHECK_FOR_INTERRUPTS();
-	if (bgjob_slot_is_at(MyDatabaseId, id, &finishing))
-		holder = finishing;
-	if (TransactionIdIsValid(holder))
-		XactLockTableWait(holder, NULL, NULL, XLTW_None);
-	else
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1, PG_WAIT_EXTENSION);
+	if (!bgjob_hold_take(jobs, &job, holder))
+		return OUTCOME_AGAIN;
+	apply(jobs, &job, change);
+	return OUTCOME_DONE;
 }
 
 /* Changes a job, however many attempts that takes. */
@@ -193,14 +131,14 @@ change_job(int64 id, const Change *change)
 
 	bgjob_check_usage();
 	bgjob_check_writable(change->function);
-	bgjob_filter_check_target(id);
+	bgjob_job_check_reserved(id);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	per_attempt =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob change", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(per_attempt);
 	while ((outcome = try_change(jobs, id, change, &holder)) == OUTCOME_AGAIN)
 	{
-		wait_for_holder(id, holder);
+		bgjob_hold_wait(id, holder);
 		holder = InvalidTransactionId;
 		MemoryContextReset(per_attempt);
 	}

@@ -221,17 +221,24 @@ create(void *arg)
 	BgjobCircumstances *what = creation->what;
 	BgjobHookJob told;
 	BgjobRel *rel;
+	bool is_new;
 
 	describe(creation, &told);
 	bgjob_filter_call(BGJOB_CREATING, job, &told, take_answer, creation);
 	if (creation->canceled != NULL)
 		return;
-	bgjob_job_apply(job, what->run_at > what->at ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, what);
-	rel = bgjob_rel_open(
-		BGJOB_TABLE_JOB); /* its indexes must not stay open beyond a subtransaction */
-	bgjob_job_save(rel, job);
+	/* opened here, since its indexes must not stay open beyond a subtransaction */
+	rel = bgjob_rel_open(BGJOB_TABLE_JOB);
+	is_new = bgjob_job_enter(rel, job, what);
+	if (is_new)
+	{
+		bgjob_job_apply(job, what->run_at > what->at ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE,
+						what);
+		bgjob_job_save(rel, job);
+	}
 	bgjob_rel_close(rel);
-	tell_created(job);
+	if (is_new)
+		tell_created(job);
 }
 
 /* Puts a job in, in the scheduler: a filter's error makes it a failed one. */

@@ -29,6 +29,8 @@
 #include "run/command.h"
 #include "run/filter.h"
 #include "run/function.h"
+#include "run/places.h"
+#include "store/functionconf.h"
 #include "store/job.h"
 #include "store/queue.h"
 #include "store/settings.h"
@@ -40,8 +42,11 @@
 
 struct BgjobTemplate
 {
-	BgjobJob job; /* all but id, place, times and arguments */
+	BgjobJob job; /* all but id, place, times, key and arguments */
 	Oid func;     /* InvalidOid: kind 'sql' */
+	const BgjobFunctionConf *conf;
+	const char *unique_key; /* NULL: none, or that of conf with its places filled */
+	BgjobDuplicate on_duplicate;
 	bool scheduled;
 	bool filtered; /* there are filters for it */
 	TimestampTz run_at;
@@ -95,37 +100,51 @@ bgjob_check_queue_name(const char *queue)
 						errhint("Use lower-case letters, digits, \"_\" and \"-\".")));
 }
 
-static const char *
-check_queue(const char *queue)
+/* bgjob_duplicate_by_name returns what on_duplicate says; NULL is the default. 22023: that is nothing. */
+BgjobDuplicate
+bgjob_duplicate_by_name(const char *name)
 {
-	if (queue == NULL)
-		return "default";
-	bgjob_check_queue_name(queue);
-	return queue;
+	if (name == NULL || strcmp(name, "skip") == 0)
+		return BGJOB_DUPLICATE_SKIP;
+	if (strcmp(name, "replace") == 0)
+		return BGJOB_DUPLICATE_REPLACE;
+	if (strcmp(name, "reschedule") == 0)
+		return BGJOB_DUPLICATE_RESCHEDULE;
+	if (strcmp(name, "error") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for on_duplicate: '%s'", name),
+						errdetail("It must be 'skip', 'replace', 'reschedule' or 'error'."),
+						errhint("The default is 'skip'.")));
+	return BGJOB_DUPLICATE_ERROR;
 }
 
-static int
+static void
+check_unique_key(const char *key)
+{
+	if (key[0] == '\0' || strlen(key) > BGJOB_UNIQUE_KEY_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid unique_key: it has %zu bytes", strlen(key)),
+						errdetail("It must have 1 to %d bytes.", BGJOB_UNIQUE_KEY_MAX),
+						errhint("Leave it out for a job that need not be the only one; use a "
+								"hash, such as md5(), for a longer key.")));
+}
+
+static void
 check_priority(const BgjobOptions *options)
 {
-	if (!options->has_priority)
-		return 0;
 	if (options->priority < PG_INT16_MIN || options->priority > PG_INT16_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("priority %d is out of range", options->priority),
 						errdetail("It must be from %d to %d.", PG_INT16_MIN, PG_INT16_MAX),
 						errhint("Jobs of higher priority run first; the default is 0.")));
-	return options->priority;
 }
 
-static int
+static void
 check_max_retries(const BgjobOptions *options)
 {
-	if (!options->has_max_retries)
-		return bgjob_max_retries;
 	if (options->max_retries < 0)
 		invalid("max_retries must not be negative",
 				"It is how often a failed job is tried again.", "Use 0 for no retry.");
-	return options->max_retries;
 }
 
 static bool
@@ -170,6 +189,46 @@ set_text(BgjobJob *job, BgjobColumn column, const char *text)
 	bgjob_job_set(job, column, CStringGetTextDatum(text));
 }
 
+/* Sets a column to the first of two values that there is. */
+static void
+set_first(BgjobJob *job, BgjobColumn column, Datum given, Datum configured)
+{
+	if (given != (Datum) 0)
+		bgjob_job_set(job, column, given);
+	else if (configured != (Datum) 0)
+		bgjob_job_set(job, column, configured);
+}
+
+/* Fills in what the call says, else what is configured of the function, else the settings. */
+static void
+fill_defaults(BgjobTemplate *template, const BgjobOptions *options)
+{
+	static const BgjobFunctionConf nothing = {.on_duplicate = BGJOB_DUPLICATE_SKIP};
+	const BgjobFunctionConf *conf = template->conf != NULL ? template->conf : &nothing;
+	BgjobJob *job = &template->job;
+
+	job->queue = pstrdup(options->queue != NULL ? options->queue
+						 : conf->queue != NULL  ? conf->queue
+												: "default");
+	job->priority = options->has_priority ? options->priority : conf->priority;
+	job->max_retries = options->has_max_retries ? options->max_retries
+					   : conf->has_max_retries  ? conf->max_retries
+												: bgjob_max_retries;
+	set_first(job, BGJOB_C_TIMEOUT, IntervalPGetDatum(options->timeout),
+			  IntervalPGetDatum(conf->timeout));
+	set_first(job, BGJOB_C_TAGS, options->tags, conf->tags);
+	set_first(job, BGJOB_C_PARAMETERS, JsonbPGetDatum(options->parameters),
+			  JsonbPGetDatum(conf->parameters));
+	set_first(job, BGJOB_C_RETENTION, (Datum) 0, IntervalPGetDatum(conf->retention));
+	if (conf->policy != NULL)
+		bgjob_job_set(job, BGJOB_C_POLICY_ID,
+					  Int64GetDatum(bgjob_settings_store(conf->policy)));
+	template->unique_key = options->unique_key;
+	template->on_duplicate = bgjob_duplicate_by_name(options->on_duplicate);
+	if (template->on_duplicate == BGJOB_DUPLICATE_SKIP)
+		template->on_duplicate = conf->on_duplicate;
+}
+
 /* Fills in what all jobs of a template have in common. */
 static void
 fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, Oid run_as)
@@ -180,9 +239,7 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, O
 	memset(job->nulls, true, sizeof(job->nulls));
 	job->kind = kind;
 	job->run_as = run_as;
-	job->queue = pstrdup(check_queue(options->queue));
-	job->priority = check_priority(options);
-	job->max_retries = check_max_retries(options);
+	fill_defaults(template, options);
 	job->job = options->job;
 	bgjob_job_set(job, BGJOB_C_KIND, CharGetDatum(kind));
 	bgjob_job_set(job, BGJOB_C_RUN_AS, ObjectIdGetDatum(run_as));
@@ -190,24 +247,23 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, O
 	bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(job->priority));
 	bgjob_job_set(job, BGJOB_C_MAX_RETRIES, Int32GetDatum(job->max_retries));
 	set_text(job, BGJOB_C_JOB, job->job);
-	if (template->func != InvalidOid)
-	{
-		job->func = bgjob_function_signature(template->func);
+	if (job->func != NULL)
 		set_text(job, BGJOB_C_FUNC, job->func);
-	}
-	if (options->timeout != NULL)
-		bgjob_job_set(job, BGJOB_C_TIMEOUT, IntervalPGetDatum(options->timeout));
-	if (options->tags != (Datum) 0)
-		bgjob_job_set(job, BGJOB_C_TAGS, options->tags);
-	if (options->parameters != NULL)
-		bgjob_job_set(job, BGJOB_C_PARAMETERS, JsonbPGetDatum(options->parameters));
 	if (custom != NULL)
 		bgjob_job_set(job, BGJOB_C_CUSTOM_SETTINGS, JsonbPGetDatum(custom));
 }
 
-static void
-check_misc(const BgjobOptions *options)
+/* bgjob_options_check raises 22023 if an option by itself has a value that is not allowed. */
+void
+bgjob_options_check(const BgjobOptions *options)
 {
+	if (options->queue != NULL)
+		bgjob_check_queue_name(options->queue);
+	check_priority(options);
+	check_max_retries(options);
+	if (options->unique_key != NULL)
+		check_unique_key(options->unique_key);
+	(void) bgjob_duplicate_by_name(options->on_duplicate);
 	if (options->timeout != NULL && is_negative(options->timeout))
 		invalid("timeout must not be negative", "It is the time that one attempt may take.",
 				"Use 0 for no limit.");
@@ -226,23 +282,23 @@ bgjob_options_change(const BgjobOptions *options, BgjobJob *job, BgjobCircumstan
 {
 	BgjobTemplate checked = {.scheduled = false};
 
-	check_misc(options);
+	bgjob_options_check(options);
 	check_times(&checked, options, what->at);
 	if (options->delay != NULL || options->has_run_at)
 		what->run_at = checked.scheduled ? checked.run_at : 0;
 	if (options->queue != NULL)
 	{
-		job->queue = check_queue(options->queue);
+		job->queue = options->queue;
 		set_text(job, BGJOB_C_QUEUE, job->queue);
 	}
 	if (options->has_priority)
 	{
-		job->priority = check_priority(options);
+		job->priority = options->priority;
 		bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(job->priority));
 	}
 	if (options->has_max_retries)
 	{
-		job->max_retries = check_max_retries(options);
+		job->max_retries = options->max_retries;
 		bgjob_job_set(job, BGJOB_C_MAX_RETRIES, Int32GetDatum(job->max_retries));
 	}
 	if (options->timeout != NULL)
@@ -269,10 +325,14 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	Oid run_as = bgjob_role_to_run_as(options->run_as);
 
 	bgjob_check_writable("bgjob_enqueue()");
-	check_misc(options);
+	bgjob_options_check(options);
 	check_times(template, options, bgjob_now());
 	if (kind == BGJOB_KIND_FUNCTION)
+	{
 		template->func = bgjob_function_resolve(options->job, first_args, run_as);
+		template->job.func = bgjob_function_signature(template->func);
+		template->conf = bgjob_functionconf_find(template->job.func);
+	}
 	fill_job(template, options, kind, run_as);
 	if (!options->plain_session)
 		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
@@ -292,16 +352,42 @@ check_arguments(BgjobTemplate *template, const Jsonb *args)
 		bgjob_command_check(template->job.job, args);
 }
 
+/* Sets the key of a job: the caller's, else the one that is configured of the function, if any. */
+static void
+set_key(BgjobTemplate *template, const Jsonb *args)
+{
+	const char *key = template->unique_key;
+
+	if (key == NULL && template->conf != NULL && template->conf->unique_key != NULL)
+	{
+		key = bgjob_places_fill(template->func, template->conf->unique_key, args);
+		check_unique_key(key);
+	}
+	if (key != NULL)
+		set_text(&template->job, BGJOB_C_UNIQUE_KEY, key);
+}
+
 /*
  * bgjob_template_job checks the arguments of a job that is not put in now, and
- * returns what it would be, but for its id, times and arguments. Errors as
+ * returns what it would be, but for its id, times and arguments; and what is to
+ * become of it if another one with its key has not finished. Errors as
  * bgjob_template_enqueue.
  */
 const BgjobJob *
-bgjob_template_job(BgjobTemplate *template, const Jsonb *args)
+bgjob_template_job(BgjobTemplate *template, const Jsonb *args, BgjobDuplicate *on_duplicate)
 {
 	check_arguments(template, args);
+	set_key(template, args);
+	*on_duplicate = template->on_duplicate;
 	return &template->job;
+}
+
+/* Whether the jobs of a template have keys. */
+static bool
+has_key(const BgjobTemplate *template)
+{
+	return template->unique_key != NULL ||
+		   (template->conf != NULL && template->conf->unique_key != NULL);
 }
 
 /* Inserts the rows that have been collected: the jobs, then what says in the queue where they are. */
@@ -332,12 +418,13 @@ add_to_bulk(BgjobTemplate *template)
 /*
  * bgjob_template_expect_many has the jobs of a template collected and inserted
  * many at a time; all of them are there when the template has been freed. Not
- * so where there are filters, which may make each of them different.
+ * where one may stand in the way of the next, or filters may make each of them
+ * different.
  */
 void
 bgjob_template_expect_many(BgjobTemplate *template)
 {
-	if (template->filtered)
+	if (has_key(template) || template->filtered)
 		return;
 	template->queue = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	template->bulk = bgjob_bulk_begin(template->jobs);
@@ -377,7 +464,9 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 {
 	BgjobJob job = template->job;
 	BgjobCircumstances what = {.at = bgjob_now(),
-							   .run_at = template->scheduled ? template->run_at : 0};
+							   .run_at = template->scheduled ? template->run_at : 0,
+							   .on_duplicate = template->on_duplicate,
+							   .wait = true};
 
 	begin_job(&job, args, what.at);
 	if (bgjob_job_put_in(template->jobs, &job, &what))
@@ -388,19 +477,28 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 
 /*
  * bgjob_template_enqueue checks the arguments of a job and inserts it.
- * Returns its id; 0 if a filter did not want it. Errors: 22023 number or names of the arguments, or the
- * type's own; 42601 for a command that does not parse.
+ * Returns its id; that of another, if that one has its key; 0 if a filter did
+ * not want it. Errors: 22023 number or names of the arguments, or the type's own;
+ * 42601 for a command that does not parse; 23505 another job has its key, and an
+ * error was asked for.
  */
 int64
 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 {
 	BgjobJob *job = &template->job;
-	BgjobCircumstances what = {.at = bgjob_now(), .run_at = template->run_at};
+	BgjobCircumstances what = {.at = bgjob_now(),
+							   .run_at = template->run_at,
+							   .on_duplicate = template->on_duplicate,
+							   .wait = true};
 
 	check_arguments(template, args);
+	if (has_key(template))
+		set_key(template, args);
 	if (template->filtered)
 		return enqueue_filtered(template, args);
 	begin_job(job, args, what.at);
+	if (!bgjob_job_enter(template->jobs, job, &what))
+		return job->id;
 	bgjob_job_apply_unfiltered(job, template->scheduled ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE,
 							   &what);
 	if (template->bulk != NULL)
@@ -501,18 +599,17 @@ check_choice(const char *name, const char *value, const char *const *choices)
 static void
 refuse_unsupported(FunctionCallInfo fcinfo)
 {
-	static const char *const on_duplicate[] = {"skip", "replace", "reschedule", "error", NULL};
 	static const char *const condition[] = {"succeeded", "finished", "failed", "deleted", NULL};
 	static const struct
 	{
 		int arg;
 		const char *name;
-	} unsupported[] = {{P_UNIQUE_KEY, "unique_key"},   {P_SEQUENCE_KEY, "sequence_key"},
-					   {P_LIMITS, "limits"},           {P_AFTER, "after"},
-					   {P_AFTER_BATCH, "after_batch"}, {P_BATCH, "batch"}};
+	} unsupported[] = {{P_SEQUENCE_KEY, "sequence_key"},
+					   {P_LIMITS, "limits"},
+					   {P_AFTER, "after"},
+					   {P_AFTER_BATCH, "after_batch"},
+					   {P_BATCH, "batch"}};
 
-	check_choice("on_duplicate", required_text_arg(fcinfo, P_ON_DUPLICATE, "on_duplicate"),
-				 on_duplicate);
 	check_choice("condition", required_text_arg(fcinfo, P_CONDITION, "condition"), condition);
 	for (int i = 0; i < lengthof(unsupported); i++)
 		if (!PG_ARGISNULL(unsupported[i].arg))
@@ -536,6 +633,8 @@ read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 	options->has_max_retries = !PG_ARGISNULL(P_MAX_RETRIES);
 	options->max_retries = options->has_max_retries ? PG_GETARG_INT32(P_MAX_RETRIES) : 0;
 	options->timeout = PG_ARGISNULL(P_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(P_TIMEOUT);
+	options->unique_key = text_arg(fcinfo, P_UNIQUE_KEY);
+	options->on_duplicate = required_text_arg(fcinfo, P_ON_DUPLICATE, "on_duplicate");
 	options->run_as = text_arg(fcinfo, P_RUN_AS);
 	options->tags = PG_ARGISNULL(P_TAGS) ? (Datum) 0 : PG_GETARG_DATUM(P_TAGS);
 	options->parameters = PG_ARGISNULL(P_PARAMETERS) ? NULL : PG_GETARG_JSONB_P(P_PARAMETERS);
@@ -668,8 +767,11 @@ bgjob_option_by_name(BgjobOptions *options, const char *name, const char *value)
 	else if (strcmp(name, "parameters") == 0)
 		options->parameters =
 			DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
-	else if (strcmp(name, "unique_key") == 0 || strcmp(name, "on_duplicate") == 0 ||
-			 strcmp(name, "sequence_key") == 0 || strcmp(name, "limits") == 0 ||
+	else if (strcmp(name, "unique_key") == 0)
+		options->unique_key = value;
+	else if (strcmp(name, "on_duplicate") == 0)
+		options->on_duplicate = value;
+	else if (strcmp(name, "sequence_key") == 0 || strcmp(name, "limits") == 0 ||
 			 strcmp(name, "after") == 0 || strcmp(name, "after_batch") == 0 ||
 			 strcmp(name, "condition") == 0 || strcmp(name, "batch") == 0)
 		refuse(name);

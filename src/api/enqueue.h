@@ -12,6 +12,7 @@
 
 #include "datatype/timestamp.h"
 #include "store/job.h"
+#include "store/unique.h"
 #include "utils/jsonb.h"
 
 /* The options of bgjob_enqueue(), as given. What is not given is NULL, or has its has_… false. */
@@ -28,6 +29,8 @@ typedef struct BgjobOptions
 	bool has_max_retries;
 	int max_retries;
 	Interval *timeout;
+	const char *unique_key;
+	const char *on_duplicate; /* NULL: 'skip' */
 	const char *run_as;
 	Datum tags; /* text[], 0: none */
 	Jsonb *parameters;
@@ -38,10 +41,14 @@ typedef struct BgjobOptions
 typedef struct BgjobTemplate BgjobTemplate;
 
 extern void bgjob_check_queue_name(const char *queue);
+extern void bgjob_check_retention(const Interval *retention);
+extern void bgjob_options_check(const BgjobOptions *options);
+extern BgjobDuplicate bgjob_duplicate_by_name(const char *name);
 
 extern BgjobTemplate *
 bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args);
-extern const BgjobJob *bgjob_template_job(BgjobTemplate *template, const Jsonb *args);
+extern const BgjobJob *
+bgjob_template_job(BgjobTemplate *template, const Jsonb *args, BgjobDuplicate *on_duplicate);
 extern int64 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args);
 extern void bgjob_template_expect_many(BgjobTemplate *template);
 extern bool bgjob_template_wants_all(const BgjobTemplate *template);

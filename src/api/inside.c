@@ -269,6 +269,7 @@ bgjob_snooze(PG_FUNCTION_ARGS)
 						errhint("Use '0' to have it run again at once.")));
 	text = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(0)));
 	bgjob_attempt_end(BGJOB_EV_RESCHEDULE, run_at, psprintf("Snoozed for %s", text));
+	PG_RETURN_VOID(); /* not reached */
 }
 
 PG_FUNCTION_INFO_V1(bgjob_discard);
@@ -284,4 +285,5 @@ bgjob_discard(PG_FUNCTION_ARGS)
 	bgjob_attempt_end(BGJOB_EV_DELETE, 0,
 					  PG_ARGISNULL(0) ? "Discarded by itself"
 									  : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID(); /* not reached */
 }

@@ -61,8 +61,9 @@ check_room(const char *queue)
 						 "with bgjob_queue_remove().")));
 }
 
-static void
-check_retention(const Interval *retention)
+/* bgjob_check_retention raises 22023 if a retention is negative. */
+void
+bgjob_check_retention(const Interval *retention)
 {
 	Interval zero = {0};
 
@@ -108,7 +109,7 @@ bgjob_queue(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(4))
 	{
 		change.retention = PG_GETARG_INTERVAL_P(4);
-		check_retention(change.retention);
+		bgjob_check_retention(change.retention);
 	}
 	check_room(name);
 	bgjob_queueconf_change(name, &change);

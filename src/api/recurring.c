@@ -103,14 +103,19 @@ copy_column(BgjobRecurring *row, BgjobRecurringColumn to, const BgjobJob *job, B
 }
 
 static void
-fill_job(BgjobRecurring *row, const BgjobJob *job, const Jsonb *args)
+fill_job(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate,
+		 const Jsonb *args)
 {
 	copy_column(row, BGJOB_R_RUN_AS, job, BGJOB_C_RUN_AS);
 	copy_column(row, BGJOB_R_SETTINGS_ID, job, BGJOB_C_SETTINGS_ID);
+	copy_column(row, BGJOB_R_POLICY_ID, job, BGJOB_C_POLICY_ID);
 	copy_column(row, BGJOB_R_KIND, job, BGJOB_C_KIND);
 	copy_column(row, BGJOB_R_PRIORITY, job, BGJOB_C_PRIORITY);
 	copy_column(row, BGJOB_R_MAX_RETRIES, job, BGJOB_C_MAX_RETRIES);
 	copy_column(row, BGJOB_R_TIMEOUT, job, BGJOB_C_TIMEOUT);
+	copy_column(row, BGJOB_R_RETENTION, job, BGJOB_C_RETENTION);
+	copy_column(row, BGJOB_R_UNIQUE_KEY, job, BGJOB_C_UNIQUE_KEY);
+	bgjob_recurring_set(row, BGJOB_R_ON_DUPLICATE, CharGetDatum(on_duplicate));
 	copy_column(row, BGJOB_R_QUEUE, job, BGJOB_C_QUEUE);
 	copy_column(row, BGJOB_R_JOB, job, BGJOB_C_JOB);
 	copy_column(row, BGJOB_R_FUNC, job, BGJOB_C_FUNC);
@@ -211,6 +216,8 @@ bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
 					const BgjobOptions *options, const Jsonb *args)
 {
 	BgjobTemplate *template;
+	const BgjobJob *job;
+	BgjobDuplicate on_duplicate;
 	BgjobRecurring before;
 	BgjobRecurring row;
 	BgjobRel *rel;
@@ -235,7 +242,8 @@ bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
 		bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(false));
 	}
 	fill_times(&row, recurring);
-	fill_job(&row, bgjob_template_job(template, args), args);
+	job = bgjob_template_job(template, args, &on_duplicate);
+	fill_job(&row, job, on_duplicate, args);
 	bgjob_recurring_set_null(&row, BGJOB_R_ERROR);
 	if (!found || !same_times(&before, &row) || is_restored(&row) ||
 		DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_LOST)))
@@ -372,8 +380,8 @@ read_recurring(FunctionCallInfo fcinfo, BgjobRecurringOptions *recurring)
 static void
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
-	static const int to[][2] = {{P_UNIQUE_KEY, 0}, {P_SEQUENCE_KEY, 1}, {P_LIMITS, 2}};
-	static const char *const names[] = {"unique_key", "sequence_key", "limits"};
+	static const int to[][2] = {{P_SEQUENCE_KEY, 0}, {P_LIMITS, 1}};
+	static const char *const names[] = {"sequence_key", "limits"};
 
 	memset(options, 0, sizeof(*options));
 	for (int i = 0; i < lengthof(to); i++)
@@ -382,6 +390,8 @@ read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 	options->job = required(fcinfo, P_JOB, "job");
 	options->kind = required(fcinfo, P_KIND, "kind");
 	options->queue = text_arg(fcinfo, P_QUEUE);
+	options->unique_key = text_arg(fcinfo, P_UNIQUE_KEY);
+	options->on_duplicate = required(fcinfo, P_ON_DUPLICATE, "on_duplicate");
 	options->has_priority = !PG_ARGISNULL(P_PRIORITY);
 	options->priority = options->has_priority ? PG_GETARG_INT32(P_PRIORITY) : 0;
 	options->has_max_retries = !PG_ARGISNULL(P_MAX_RETRIES);
@@ -557,7 +567,7 @@ bgjob_recurring_trigger(PG_FUNCTION_ARGS)
 			bgjob_function_find(bgjob_recurring_text(&row, BGJOB_R_FUNC)),
 			DatumGetObjectId(bgjob_recurring_datum(&row, BGJOB_R_RUN_AS)));
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	id = bgjob_recurring_put_in(jobs, &row, now, now, now);
+	id = bgjob_recurring_put_in(jobs, &row, now, now, now, true);
 	bgjob_rel_close(jobs);
 	save(rel, &row);
 	bgjob_rel_close(rel);

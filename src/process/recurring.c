@@ -248,7 +248,8 @@ put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, TimestampTz 
 	const char *reason = why_not(row);
 
 	if (reason == NULL)
-		(void) bgjob_recurring_put_in(jobs, row, occurrence, jittered(row, occurrence), now);
+		(void) bgjob_recurring_put_in(jobs, row, occurrence, jittered(row, occurrence), now,
+									  false);
 	else
 		bgjob_recurring_set_text(row, BGJOB_R_ERROR, reason);
 }

@@ -55,7 +55,6 @@
 #include "run/attempt.h"
 #include "run/command.h"
 #include "run/filter.h"
-#include "run/filtercall.h"
 #include "run/function.h"
 #include "run/invoke.h"
 #include "run/outcome.h"
@@ -166,7 +165,7 @@ bgjob_attempt_read_row(BgjobRel *jobs, BgjobJob *job)
 void
 bgjob_attempt_save_row(BgjobRel *jobs, BgjobJob *job)
 {
-	bgjob_filter_check_target(job->id);
+	bgjob_job_check_reserved(job->id);
 	bgjob_job_save(jobs, job);
 	CommandCounterIncrement();
 	attempt.changed = true;

@@ -11,7 +11,7 @@
  * enqueues or changes itself: a filter that enqueues a job whose creation calls
  * the same filter would not end. The count of what runs is taken back on an
  * error, too. Nor may a filter change the very job that it is called for, but
- * by its answer, where the row is about to be written: bgjob_filter_check_target.
+ * by its answer, where the row is about to be written: bgjob_job_check_reserved.
  *
  * GUARDED. The scheduler is a superuser's session and serves everybody; a
  * worker that records a failure must come to an end with it. There a filter is
@@ -57,8 +57,7 @@
 /* So many seconds may a filter take where nobody could cancel it. */
 #define FILTER_LIMIT 5
 
-static int running = 0;  /* filters, one within the other */
-static int64 target = 0; /* the job that the running one is called for, and must not change */
+static int running = 0;      /* filters, one within the other */
 static bool guarded = false; /* see above */
 static bool raised = false;  /* the error that is on its way is a filter's */
 static volatile sig_atomic_t limit_reached = false;
@@ -82,17 +81,6 @@ bool
 bgjob_filter_is_guarded(void)
 {
 	return guarded;
-}
-
-/* bgjob_filter_check_target raises 55000 where a filter wants to change the job that it is called for. */
-void
-bgjob_filter_check_target(int64 job)
-{
-	if (running > 0 && job == target)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("a filter cannot change the job that it is called for"),
-						errdetail("Job " INT64_FORMAT " is being changed already.", job),
-						errhint("Answer what is to become of it.")));
 }
 
 /* ---- limit in time ---- */
@@ -289,6 +277,7 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterA
 	PG_CATCH();
 	{
 		running--;
+		bgjob_job_reserved = 0;
 		raised = true;
 		if (limited && stop_limit() && geterrcode() == ERRCODE_QUERY_CANCELED)
 		{
@@ -326,11 +315,13 @@ bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *tol
 	ListCell *cell;
 
 	told->event = bgjob_filter_event_name(event);
-	target = (BGJOB_FILTER(event) & BGJOB_FILTERS_OF_STATES) != 0 || guarded ? job->id : 0;
+	if ((BGJOB_FILTER(event) & BGJOB_FILTERS_OF_STATES) != 0 || guarded)
+		bgjob_job_reserved = told->id;
 	if (hook != NULL)
 		go_on = call(NULL, hook, told, answer, arg);
 	foreach (cell, filters)
 		go_on = go_on && call(lfirst(cell), NULL, told, answer, arg);
+	bgjob_job_reserved = 0;
 }
 
 /*

@@ -23,7 +23,6 @@ typedef bool (*BgjobFilterAnswer)(const char *filter, Jsonb *answer, BgjobHookJo
 extern bool bgjob_filter_is_running(void);
 extern bool bgjob_filter_in_scheduler(void);
 extern bool bgjob_filter_is_guarded(void);
-extern void bgjob_filter_check_target(int64 job);
 extern void bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *told,
 							  BgjobFilterAnswer answer, void *arg);
 extern ErrorData *bgjob_filter_guard(void (*action)(void *), void *arg);

@@ -23,6 +23,8 @@
 #include "rules/retry.h"
 #include "run/failure.h"
 #include "run/outcome.h"
+#include "run/policy.h"
+#include "store/settings.h"
 #include "utils/timestamp.h"
 
 /* A job that was interrupted so often has its deadlocks counted as failures. */
@@ -86,19 +88,33 @@ bgjob_outcome_is_group_deadlock(const BgjobJob *job, const ErrorData *error)
 		   bgjob_queues_get(MyDatabaseId, job->queue).group_size > 1;
 }
 
+/* What was configured of the job's function when it was enqueued, NULL: nothing. */
+static const Jsonb *
+policy_of(const BgjobJob *job)
+{
+	if (bgjob_job_is_null(job, BGJOB_C_POLICY_ID))
+		return NULL;
+	return bgjob_settings_read(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POLICY_ID)));
+}
+
 /* bgjob_outcome_of_error gives what an error of the job's own leads to; what->at must be set. */
 BgjobEvent
 bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircumstances *what)
 {
 	int random = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, BGJOB_RETRY_SPREAD - 1);
+	const Jsonb *policy = policy_of(job);
+	int64 delay;
 
 	what->error = bgjob_failure_json(error);
-	if (job->retries >= job->max_retries)
+	if (job->retries >= job->max_retries || !bgjob_policy_may_retry(policy, error->sqlerrcode))
 	{
 		what->reason = error->message;
-		return BGJOB_EV_FAIL;
+		return bgjob_policy_deletes(policy) ? BGJOB_EV_DELETE : BGJOB_EV_FAIL;
 	}
-	what->run_at = what->at + bgjob_retry_delay(job->retries + 1, random) * USECS_PER_SEC;
+	delay = bgjob_policy_delay(policy, job->retries + 1);
+	if (delay < 0)
+		delay = bgjob_retry_delay(job->retries + 1, random) * USECS_PER_SEC;
+	what->run_at = what->at + delay;
 	return BGJOB_EV_RETRY;
 }
 

@@ -93,6 +93,14 @@ CREATE TABLE bgjob.claim (
     CONSTRAINT claim_pkey PRIMARY KEY (job)
 );
 
+-- The jobs with a unique_key that have not finished.
+CREATE TABLE bgjob.unique_key (
+    owner regrole NOT NULL,             -- the role that the job runs as
+    key text COLLATE "C" NOT NULL,
+    job bigint NOT NULL,
+    CONSTRAINT unique_key_pkey PRIMARY KEY (owner, key)
+);
+
 -- History: the transitions that the row of the job does not tell itself. Append-only.
 CREATE TABLE bgjob.state (
     job bigint NOT NULL,
@@ -139,6 +147,22 @@ CREATE TABLE bgjob.queue_conf (
     CONSTRAINT queue_conf_pkey PRIMARY KEY (queue)
 );
 
+-- What administrators have configured of functions: defaults for the jobs that call them.
+CREATE TABLE bgjob.function_conf (
+    func text COLLATE "C" NOT NULL,     -- as bgjob.job.func
+    queue text COLLATE "C",
+    priority smallint,
+    max_retries integer,
+    timeout interval,
+    unique_key text,                    -- with places for arguments
+    on_duplicate "char" NOT NULL,       -- s(kip), r(eplace), d: reschedule, e(rror)
+    tags text[],
+    parameters jsonb,
+    policy jsonb,                       -- retry_delays in seconds, retry_on, no_retry_on, on_exhausted
+    retention interval,
+    CONSTRAINT function_conf_pkey PRIMARY KEY (func)
+);
+
 -- The database that these tables belong to. In a copy of it (CREATE DATABASE ... TEMPLATE) nothing runs until bgjob_adopt().
 CREATE TABLE bgjob.installation (
     database oid NOT NULL
@@ -154,4 +178,6 @@ SELECT pg_catalog.pg_extension_config_dump('bgjob.state', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.log', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.settings', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.total', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.unique_key', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.queue_conf', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.function_conf', '');

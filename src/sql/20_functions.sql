@@ -105,6 +105,20 @@ CREATE FUNCTION @extschema@.bgjob_queue_remove(name text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_queue_remove IS 'removes what is configured of a queue, not its jobs; false if nothing was';
 
+CREATE FUNCTION @extschema@.bgjob_configure(
+    job text, kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
+    max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
+    unique_key text DEFAULT NULL, on_duplicate text DEFAULT 'skip',
+    sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL,
+    retry_delays interval[] DEFAULT NULL, retry_on text[] DEFAULT NULL, no_retry_on text[] DEFAULT NULL,
+    on_exhausted text DEFAULT 'fail', retention interval DEFAULT NULL)
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_configure IS 'configures a function: defaults for the jobs that call it, and what becomes of those that fail';
+
+CREATE FUNCTION @extschema@.bgjob_unconfigure(job text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_unconfigure IS 'removes what is configured of a function; false if nothing was';
+
 -- What the views need; in schema bgjob, which every reader of the views calls through them: they show nobody more than the views do.
 
 CREATE FUNCTION bgjob.may_see(role regrole)

@@ -130,6 +130,27 @@ LEFT JOIN ready USING (queue) LEFT JOIN claimed USING (queue) LEFT JOIN schedule
 LEFT JOIN failed USING (queue) LEFT JOIN oldest USING (queue) LEFT JOIN bgjob.queue_conf c ON c.queue = n.queue;
 COMMENT ON VIEW bgjob.queues IS 'queues that have jobs or have been configured, and how many jobs are in them';
 
+CREATE VIEW bgjob.functions WITH (security_barrier) AS
+SELECT c.func::text AS job,
+       c.queue::text AS queue,
+       c.priority::integer AS priority,
+       c.max_retries,
+       c.timeout,
+       c.unique_key,
+       CASE c.on_duplicate WHEN 's' THEN 'skip' WHEN 'r' THEN 'replace' WHEN 'd' THEN 'reschedule' ELSE 'error' END AS on_duplicate,
+       c.tags,
+       c.parameters,
+       CASE WHEN c.policy ? 'retry_delays'
+            THEN ARRAY(SELECT make_interval(secs => d.value::double precision)
+                       FROM jsonb_array_elements_text(c.policy -> 'retry_delays') WITH ORDINALITY AS d(value, n) ORDER BY d.n)
+            END AS retry_delays,
+       CASE WHEN c.policy ? 'retry_on' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'retry_on')) END AS retry_on,
+       CASE WHEN c.policy ? 'no_retry_on' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'no_retry_on')) END AS no_retry_on,
+       coalesce(c.policy ->> 'on_exhausted', 'fail') AS on_exhausted,
+       c.retention
+FROM bgjob.function_conf c;
+COMMENT ON VIEW bgjob.functions IS 'what has been configured of functions, by bgjob_configure()';
+
 CREATE VIEW bgjob.servers WITH (security_barrier) AS
 SELECT 'default'::text AS name,
        'internal'::text AS kind,
@@ -164,4 +185,4 @@ SELECT bgjob.server_count()::bigint AS servers,
 FROM bgjob.counts() c;
 COMMENT ON VIEW bgjob.stats IS 'how much there is of everything; succeeded and deleted count all there ever were';
 
-GRANT SELECT ON bgjob.jobs, bgjob.job_states, bgjob.job_logs, bgjob.queues, bgjob.servers, bgjob.workers, bgjob.stats TO PUBLIC;
+GRANT SELECT ON bgjob.jobs, bgjob.job_states, bgjob.job_logs, bgjob.queues, bgjob.functions, bgjob.servers, bgjob.workers, bgjob.stats TO PUBLIC;

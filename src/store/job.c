@@ -37,6 +37,7 @@
 #include "store/queue.h"
 #include "store/schedule.h"
 #include "store/sidetables.h"
+#include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -44,6 +45,18 @@
 #include "utils/timestamp.h"
 
 BgjobJobFilters bgjob_job_filters = {NULL, NULL};
+int64 bgjob_job_reserved = 0;
+
+/* bgjob_job_check_reserved raises 55000 where a filter wants to change the job that it is called for. */
+void
+bgjob_job_check_reserved(int64 id)
+{
+	if (id == bgjob_job_reserved && id != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("a filter cannot change the job that it is called for"),
+						errdetail("Job " INT64_FORMAT " is being changed already.", id),
+						errhint("Return what is to become of it.")));
+}
 
 /* bgjob_job_jsonb returns a jsonb column, NULL if it is null. */
 Jsonb *
@@ -341,11 +354,12 @@ enter_end(BgjobJob *job, BgjobState state, const BgjobCircumstances *what)
 		set_jsonb(job, BGJOB_C_RESULT, what->result);
 		bgjob_job_set_null(job, BGJOB_C_ERROR);
 	}
-	if (state == BGJOB_FAILED)
-	{
+	if (state == BGJOB_FAILED || what->error != NULL)
 		set_jsonb(job, BGJOB_C_ERROR, what->error);
+	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		bgjob_unique_leave(job);
+	if (state == BGJOB_FAILED)
 		bgjob_failure_insert(job->id, job->queue);
-	}
 	bgjob_change_ended(job->id);
 	if (!bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME)) /* the next may wait for it */
 		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_ENDED);
@@ -376,11 +390,46 @@ apply_retry(BgjobJob *job, const BgjobCircumstances *what)
 	enter_scheduled(job, &scheduled);
 }
 
+/* Makes a job do what another one says: all but its id, its owner, its key and what it has gone through. */
+static void
+take_over(BgjobJob *job, const BgjobJob *contents)
+{
+	static const BgjobColumn columns[] = {
+		BGJOB_C_SETTINGS_ID, BGJOB_C_POLICY_ID, BGJOB_C_MAX_RETRIES, BGJOB_C_PRIORITY,
+		BGJOB_C_KIND,        BGJOB_C_TIMEOUT,   BGJOB_C_RETENTION,   BGJOB_C_QUEUE,
+		BGJOB_C_JOB,         BGJOB_C_FUNC,      BGJOB_C_ARGS,        BGJOB_C_CUSTOM_SETTINGS,
+		BGJOB_C_TAGS,        BGJOB_C_PARAMETERS};
+
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		job->values[columns[i] - 1] = contents->values[columns[i] - 1];
+		job->nulls[columns[i] - 1] = contents->nulls[columns[i] - 1];
+	}
+	job->kind = contents->kind;
+	job->priority = contents->priority;
+	job->max_retries = contents->max_retries;
+	job->queue = contents->queue;
+	job->job = contents->job;
+	job->func = contents->func;
+}
+
 static void
 set_retries(BgjobJob *job, int retries)
 {
 	job->retries = retries;
 	bgjob_job_set(job, BGJOB_C_RETRIES, Int32GetDatum(retries));
+}
+
+/* What running again means for a job that had ended, or is to do something else. */
+static void
+start_anew(BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
+{
+	if (what->contents != NULL)
+		take_over(job, what->contents);
+	if (bgjob_state_is_final(from) || what->contents != NULL)
+		set_retries(job, 0);
+	if (bgjob_state_is_final(from) && !bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		bgjob_unique_reenter(job);
 }
 
 /*
@@ -453,14 +502,12 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 			break;
 		case BGJOB_EV_REQUEUE:
 			archive(job);
-			if (bgjob_state_is_final(from))
-				set_retries(job, 0);
+			start_anew(job, from, what);
 			enter_enqueued(job, what, false);
 			break;
 		case BGJOB_EV_RESCHEDULE:
 			archive(job);
-			if (bgjob_state_is_final(from))
-				set_retries(job, 0);
+			start_anew(job, from, what);
 			enter_scheduled(job, what);
 			break;
 	}
@@ -487,9 +534,24 @@ bgjob_job_save(BgjobRel *rel, BgjobJob *job)
 }
 
 /*
+ * bgjob_job_enter enters a new job for its unique_key, if it has one. False:
+ * another one has it, which job->id is then of. 23505 if an error was asked for.
+ */
+bool
+bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
+{
+	int64 id = job->id;
+
+	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		job->id = bgjob_unique_enter(rel, job, what);
+	return job->id == id;
+}
+
+/*
  * bgjob_job_put_in inserts a new job, which is to run at what->run_at if that is
  * later than what->at, else now. False if a filter did not want it: what->reason
- * says why.
+ * says why. If another has its unique_key, job->id becomes the other's. Errors:
+ * as bgjob_job_enter, and those of filters.
  */
 bool
 bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
@@ -498,6 +560,8 @@ bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
 
 	if (bgjob_job_filters.put_in != NULL && bgjob_job_filters.put_in(rel, job, what, &is_in))
 		return is_in;
+	if (!bgjob_job_enter(rel, job, what))
+		return true;
 	bgjob_job_apply_unfiltered(
 		job, what->run_at > what->at ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE, what);
 	bgjob_job_save(rel, job);

@@ -108,6 +108,15 @@ typedef struct BgjobJob
 	const char *func; /* NULL but for functions */
 } BgjobJob;
 
+/* What becomes of a new job when another one with its unique_key has not finished; the letters are stored. */
+typedef enum BgjobDuplicate
+{
+	BGJOB_DUPLICATE_SKIP = 's',
+	BGJOB_DUPLICATE_REPLACE = 'r',
+	BGJOB_DUPLICATE_RESCHEDULE = 'd',
+	BGJOB_DUPLICATE_ERROR = 'e'
+} BgjobDuplicate;
+
 /* The circumstances of an event; what does not apply is zero. */
 typedef struct BgjobCircumstances
 {
@@ -119,10 +128,13 @@ typedef struct BgjobCircumstances
 	TimestampTz worker_since; /* START: when that worker's process started */
 	const Jsonb *error;       /* FAIL, RETRY */
 	const Jsonb *result;      /* SUCCEED */
+	const struct BgjobJob *contents; /* REQUEUE, RESCHEDULE: it is to do this instead */
 	bool in_queue; /* INTERRUPT: the row is in the queue, as the claim was never committed */
 	bool crashed;  /* INTERRUPT, FAIL: the attempt crashed the server */
 	bool certain;  /* filters may change, but not fail it: it is a failure that is recorded */
 	bool elected;  /* filters have been asked already whether this is what is to happen */
+	BgjobDuplicate on_duplicate; /* of a new job with a unique_key */
+	bool wait;                   /* likewise: for others who are putting in one */
 } BgjobCircumstances;
 
 /*
@@ -138,6 +150,11 @@ typedef struct BgjobJobFilters
 
 extern BgjobJobFilters bgjob_job_filters;
 
+/* The job whose row is about to be written, while filters are called for it: nobody may write it meanwhile. 0: none */
+extern int64 bgjob_job_reserved;
+
+extern void bgjob_job_check_reserved(int64 id);
+
 extern bool bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job);
 extern bool bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job);
 extern bool bgjob_job_lock(BgjobRel *rel, BgjobJob *job);
@@ -145,6 +162,7 @@ extern void bgjob_job_load(BgjobRel *rel, BgjobJob *job);
 extern void bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what);
 extern void
 bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what);
+extern bool bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what);
 extern bool bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what);
 extern void bgjob_job_fail_new(BgjobJob *job, const BgjobCircumstances *what);
 extern void bgjob_job_save(BgjobRel *rel, BgjobJob *job);

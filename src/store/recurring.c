@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "store/history.h"
 #include "store/recurring.h"
+#include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
@@ -280,20 +281,29 @@ copy_column(BgjobJob *job, BgjobColumn to, const BgjobRecurring *row, BgjobRecur
 
 /*
  * bgjob_recurring_put_in puts the job of an occurrence in: it is scheduled if
- * run_at is later than now. The row is changed in memory only. Returns the id,
- * 0 if a filter did not want it.
+ * run_at is later than now. The row is changed in memory only. Returns the
+ * id; that of another, if that one has its unique_key; 0 if a filter did not want
+ * it. wait: for sessions that are about to put in one with the same key; 23505
+ * then, as bgjob_enqueue().
  */
 int64
 bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
-					   TimestampTz run_at, TimestampTz now)
+					   TimestampTz run_at, TimestampTz now, bool wait)
 {
-	BgjobCircumstances what = {.at = now, .run_at = run_at};
+	BgjobDuplicate on_duplicate =
+		(BgjobDuplicate) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_ON_DUPLICATE));
+	BgjobCircumstances what = {
+		.at = now, .run_at = run_at, .on_duplicate = on_duplicate, .wait = wait};
 	BgjobJob job;
+	int64 id;
+
+	if (!wait && on_duplicate == BGJOB_DUPLICATE_ERROR)
+		what.on_duplicate = BGJOB_DUPLICATE_SKIP; /* there is nobody to raise an error for */
 
 	memset(&job, 0, sizeof(job));
 	memset(job.nulls, true, sizeof(job.nulls));
 	ItemPointerSetInvalid(&job.tid);
-	job.id = job.pos = bgjob_next_id();
+	id = job.id = job.pos = bgjob_next_id();
 	job.state = BGJOB_NONE;
 	job.kind = (BgjobKind) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_KIND));
 	job.run_as = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
@@ -305,11 +315,14 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	bgjob_job_set(&job, BGJOB_C_ID, Int64GetDatum(job.id));
 	bgjob_job_set(&job, BGJOB_C_CREATED_AT, TimestampTzGetDatum(now));
 	copy_column(&job, BGJOB_C_SETTINGS_ID, row, BGJOB_R_SETTINGS_ID);
+	copy_column(&job, BGJOB_C_POLICY_ID, row, BGJOB_R_POLICY_ID);
 	copy_column(&job, BGJOB_C_RUN_AS, row, BGJOB_R_RUN_AS);
 	copy_column(&job, BGJOB_C_MAX_RETRIES, row, BGJOB_R_MAX_RETRIES);
 	copy_column(&job, BGJOB_C_PRIORITY, row, BGJOB_R_PRIORITY);
 	copy_column(&job, BGJOB_C_KIND, row, BGJOB_R_KIND);
 	copy_column(&job, BGJOB_C_TIMEOUT, row, BGJOB_R_TIMEOUT);
+	copy_column(&job, BGJOB_C_RETENTION, row, BGJOB_R_RETENTION);
+	copy_column(&job, BGJOB_C_UNIQUE_KEY, row, BGJOB_R_UNIQUE_KEY);
 	copy_column(&job, BGJOB_C_QUEUE, row, BGJOB_R_QUEUE);
 	copy_column(&job, BGJOB_C_JOB, row, BGJOB_R_JOB);
 	copy_column(&job, BGJOB_C_FUNC, row, BGJOB_R_FUNC);
@@ -318,16 +331,19 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	copy_column(&job, BGJOB_C_TAGS, row, BGJOB_R_TAGS);
 	copy_column(&job, BGJOB_C_RECURRING_NAME, row, BGJOB_R_NAME);
 	bgjob_job_set(&job, BGJOB_C_PARAMETERS, JsonbPGetDatum(with_occurrence(row, occurrence)));
+	bgjob_recurring_set_null(row, BGJOB_R_ERROR);
 	if (!bgjob_job_put_in(jobs, &job, &what))
 	{
 		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
 								 psprintf("A filter did not want the job: %s", what.reason));
 		return 0;
 	}
-
+	if (job.id == id)
+		bgjob_recurring_set(row, BGJOB_R_LAST_JOB, Int64GetDatum(id));
+	else if (on_duplicate == BGJOB_DUPLICATE_ERROR)
+		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
+								 "Another job with its unique_key has not finished");
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_AT, occurrence);
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_RUN_AT, now);
-	bgjob_recurring_set(row, BGJOB_R_LAST_JOB, Int64GetDatum(job.id));
-	bgjob_recurring_set_null(row, BGJOB_R_ERROR);
 	return job.id;
 }

@@ -40,15 +40,19 @@ typedef enum BgjobRecurringColumn
 	BGJOB_R_LOST,
 	BGJOB_R_RUN_AS,
 	BGJOB_R_SETTINGS_ID,
+	BGJOB_R_POLICY_ID,
 	BGJOB_R_KIND,
 	BGJOB_R_PRIORITY,
 	BGJOB_R_MAX_RETRIES,
 	BGJOB_R_TIMEOUT,
+	BGJOB_R_RETENTION,
 	BGJOB_R_QUEUE,
 	BGJOB_R_JOB,
 	BGJOB_R_FUNC,
 	BGJOB_R_ARGS,
 	BGJOB_R_CUSTOM_SETTINGS,
+	BGJOB_R_UNIQUE_KEY,
+	BGJOB_R_ON_DUPLICATE,
 	BGJOB_R_TAGS,
 	BGJOB_R_PARAMETERS
 } BgjobRecurringColumn;
@@ -128,6 +132,6 @@ extern int bgjob_recurring_queued(BgjobRel *rel, int64 *ids, int max);
 extern int
 bgjob_recurring_at_reboot(BgjobRel *rel, TimestampTz started, int64 after, int64 *ids, int max);
 extern int64 bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
-									TimestampTz run_at, TimestampTz now);
+									TimestampTz run_at, TimestampTz now, bool wait);
 
 #endif /* BGJOB_STORE_RECURRING_H */

@@ -28,6 +28,7 @@
 #include "base/change.h"
 #include "base/guc.h"
 #include "miscadmin.h"
+#include "store/functionconf.h"
 #include "store/history.h"
 #include "store/job.h"
 #include "store/log.h"
@@ -92,6 +93,23 @@ static QueueRetention *queues;
 static int nqueues;
 static int queues_room;
 
+/* The shortest that is configured of a function, in microseconds; -1: none is. */
+static int64 shortest_of_functions;
+
+static int64
+lower_age(int64 a, int64 b)
+{
+	return a < 0 ? b : Min(a, b);
+}
+
+/* The least that an interval can be, in microseconds. */
+static int64
+age(const Interval *interval)
+{
+	return interval->time +
+		   ((int64) interval->day + (int64) interval->month * SHORTEST_MONTH) * USECS_PER_DAY;
+}
+
 static void
 add_queue(const char *queue, const BgjobQueueRow *row, void *arg)
 {
@@ -106,13 +124,22 @@ add_queue(const char *queue, const BgjobQueueRow *row, void *arg)
 	queues[nqueues++] = (QueueRetention){queue, *row->retention};
 }
 
-/* Reads what queues say; it stays for the caller's memory context. */
+static void
+note_function(const BgjobFunctionConf *conf, void *arg)
+{
+	if (conf->retention != NULL)
+		shortest_of_functions = lower_age(shortest_of_functions, age(conf->retention));
+}
+
+/* Reads what queues and functions say; it stays for the caller's memory context. */
 static void
 read_queues(void)
 {
 	queues = NULL;
 	nqueues = queues_room = 0;
 	bgjob_queueconf_visit(add_queue, NULL);
+	shortest_of_functions = -1;
+	bgjob_functionconf_visit(note_function, NULL);
 }
 
 /* What the queue of a row says; NULL: nothing. */
@@ -186,12 +213,6 @@ expiry(const Finished *row)
 	return seconds < 0 ? DT_NOEND : row->finished_at + seconds * USECS_PER_SEC;
 }
 
-static int64
-lower_age(int64 a, int64 b)
-{
-	return a < 0 ? b : Min(a, b);
-}
-
 /* No job younger than this can have expired, in microseconds; -1: none ever does. */
 static int64
 youngest_expiry(void)
@@ -203,11 +224,9 @@ youngest_expiry(void)
 	if (bgjob_retention_failed >= 0)
 		youngest = lower_age(youngest, bgjob_retention_failed * USECS_PER_SEC);
 	for (int i = 0; i < nqueues; i++)
-		youngest =
-			lower_age(youngest, queues[i].retention.time +
-									((int64) queues[i].retention.day +
-									 (int64) queues[i].retention.month * SHORTEST_MONTH) *
-										USECS_PER_DAY);
+		youngest = lower_age(youngest, age(&queues[i].retention));
+	if (shortest_of_functions >= 0)
+		youngest = lower_age(youngest, shortest_of_functions);
 	return youngest;
 }
 

@@ -4,9 +4,9 @@
  *	  The captured settings of jobs, each combination stored once.
  *
  * Jobs of one application carry the same few settings, so bgjob.job has a
- * number and bgjob.settings the content. A backend remembers the last
- * combination that it stored or found; a worker remembers the last that it
- * read. Two sessions that store a new combination at the same time each
+ * number and bgjob.settings the content; likewise the policies of functions
+ * (run/policy.h). A backend remembers the last few combinations that it stored
+ * or found; a worker those that it read. Two sessions that store a new combination at the same time each
  * store a row: waiting for the other's transaction would be worse.
  *
  * What a backend remembers is dropped when a transaction or subtransaction
@@ -30,41 +30,60 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* The last combination stored or found, and the last read; NULL: none. In TopMemoryContext. */
-static Jsonb *stored = NULL;
-static int64 stored_id;
-static Jsonb *read_last = NULL;
-static int64 read_id;
+/* So many combinations are remembered: of settings and of policies, by turns. */
+#define REMEMBERED 4
+
+/* Combinations that were stored or found, and ones that were read; in TopMemoryContext. */
+typedef struct Remembered
+{
+	Jsonb *settings; /* NULL: none */
+	int64 id;
+} Remembered;
+
+static Remembered stored[REMEMBERED];
+static Remembered read_last[REMEMBERED];
+static int next_stored = 0;
+static int next_read = 0;
 static Oid table = InvalidOid; /* where they are from */
 
 static void
-forget_stored(void)
+forget(Remembered *all)
 {
-	if (stored != NULL)
-		pfree(stored);
-	stored = NULL;
+	for (int i = 0; i < REMEMBERED; i++)
+	{
+		if (all[i].settings != NULL)
+			pfree(all[i].settings);
+		all[i].settings = NULL;
+	}
 }
 
-static void
-forget_read(void)
+/* Remembers one, in place of the oldest. */
+static const Jsonb *
+remember(Remembered *all, int *next, const Jsonb *settings, int64 id)
 {
-	if (read_last != NULL)
-		pfree(read_last);
-	read_last = NULL;
+	Jsonb *copy = MemoryContextAlloc(TopMemoryContext, VARSIZE(settings));
+	Remembered *one = &all[*next];
+
+	memcpy(copy, settings, VARSIZE(settings));
+	if (one->settings != NULL)
+		pfree(one->settings);
+	*one = (Remembered){copy, id};
+	*next = (*next + 1) % REMEMBERED;
+	return copy;
 }
 
 static void
 at_abort(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		forget_stored();
+		forget(stored);
 }
 
 static void
 at_subabort(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget_stored();
+		forget(stored);
 }
 
 /* Forgets what is of a table that has gone. */
@@ -75,8 +94,8 @@ check_table(void)
 
 	if (table == now)
 		return;
-	forget_stored();
-	forget_read();
+	forget(stored);
+	forget(read_last);
 	table = now;
 }
 
@@ -84,15 +103,6 @@ static bool
 same(const Jsonb *a, const Jsonb *b)
 {
 	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
-}
-
-static Jsonb *
-remember(const Jsonb *settings)
-{
-	Jsonb *copy = MemoryContextAlloc(TopMemoryContext, VARSIZE(settings));
-
-	memcpy(copy, settings, VARSIZE(settings));
-	return copy;
 }
 
 /*
@@ -126,10 +136,12 @@ bgjob_settings_store(const Jsonb *settings)
 	static bool registered = false;
 	BgjobRel *rel;
 	int64 hash;
+	int64 id;
 
 	check_table();
-	if (stored != NULL && same(stored, settings))
-		return stored_id;
+	for (int i = 0; i < REMEMBERED; i++)
+		if (stored[i].settings != NULL && same(stored[i].settings, settings))
+			return stored[i].id;
 	if (!registered)
 	{
 		RegisterXactCallback(at_abort, NULL);
@@ -139,25 +151,24 @@ bgjob_settings_store(const Jsonb *settings)
 
 	hash = (int64) hash_bytes_extended((const unsigned char *) settings, VARSIZE(settings), 0);
 	rel = bgjob_rel_open(BGJOB_TABLE_SETTINGS);
-	forget_stored();
-	stored_id = find(rel, hash, settings);
-	if (stored_id == 0)
+	id = find(rel, hash, settings);
+	if (id == 0)
 	{
 		Datum values[3];
 		bool nulls[3] = {false};
 
-		stored_id = bgjob_next_settings_id();
-		values[0] = Int64GetDatum(stored_id);
+		id = bgjob_next_settings_id();
+		values[0] = Int64GetDatum(id);
 		values[1] = Int64GetDatum(hash);
 		values[2] = JsonbPGetDatum(settings);
 		bgjob_rel_insert(rel, values, nulls);
 	}
 	bgjob_rel_close(rel);
-	stored = remember(settings);
-	return stored_id;
+	(void) remember(stored, &next_stored, settings, id);
+	return id;
 }
 
-/* bgjob_settings_read returns a combination by its number; it stays until the next call. NULL: it is not there. */
+/* bgjob_settings_read returns a combination by its number; it stays for the next few calls. NULL: it is not there. */
 const Jsonb *
 bgjob_settings_read(int64 id)
 {
@@ -165,11 +176,12 @@ bgjob_settings_read(int64 id)
 	Snapshot snapshot;
 	ScanKeyData key;
 	BgjobScan *scan;
+	const Jsonb *settings = NULL;
 
 	check_table();
-	if (read_last != NULL && read_id == id)
-		return read_last;
-	forget_read();
+	for (int i = 0; i < REMEMBERED; i++)
+		if (read_last[i].settings != NULL && read_last[i].id == id)
+			return read_last[i].settings;
 
 	rel = bgjob_rel_open(BGJOB_TABLE_SETTINGS);
 	snapshot = bgjob_rel_snapshot(rel);
@@ -178,11 +190,11 @@ bgjob_settings_read(int64 id)
 	if (bgjob_scan_next(scan))
 	{
 		slot_getallattrs(rel->slot);
-		read_last = remember(DatumGetJsonbP(rel->slot->tts_values[2]));
-		read_id = id;
+		settings =
+			remember(read_last, &next_read, DatumGetJsonbP(rel->slot->tts_values[2]), id);
 	}
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
-	return read_last;
+	return settings;
 }

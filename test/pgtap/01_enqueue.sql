@@ -408,7 +408,7 @@ SELECT tap_refused(format('SELECT bgjob_enqueue(%s)', arguments), expected, desc
 	($$'t_nothing', max_retries => -1$$, '22023', 'negative max_retries'),
 	($$'t_nothing', timeout => '-1 s'$$, '22023', 'a negative timeout'),
 	($$'t_nothing', kind => 'magic'$$, '22023', 'an unknown kind'),
-	($$'t_nothing', unique_key => 'k'$$, '0A000', 'unique_key is not there yet'),
+	($$'t_nothing', unique_key => ''$$, '22023', 'an empty unique_key'),
 	($$'t_nothing', sequence_key => 'k'$$, '0A000', 'sequence_key is not there yet'),
 	($$'t_nothing', limits => '{l}'$$, '0A000', 'limits are not there yet'),
 	($$'t_nothing', after => ARRAY[1::bigint]$$, '0A000', 'after is not there yet'),

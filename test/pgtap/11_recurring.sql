@@ -117,7 +117,7 @@ FROM (VALUES
 	($$priority => 40000$$, '22023', 'an impossible priority is refused'),
 	($$args => '[1]'$$, '22023', 'arguments that the function does not have are refused'),
 	($$run_as => 'tap11_missing'$$, '42704', 'a role that does not exist is refused'),
-	($$unique_key => 'k'$$, '0A000', 'unique_key is not for recurring jobs')) v(options, code, what);
+	($$limits => '{k}'$$, '0A000', 'limits are not there yet')) v(options, code, what);
 SELECT matches(tap_try($$SELECT bgjob_recurring('', '@daily', 't_nothing')$$), '^22023 ', 'an empty name is refused');
 SELECT matches(tap_try($$SELECT bgjob_recurring(NULL, '@daily', 't_nothing')$$), '^22004 ', 'the name must not be null');
 SELECT matches(tap_try($$SELECT bgjob_recurring('bad', NULL, 't_nothing')$$), '^22004 ', 'the schedule must not be null');

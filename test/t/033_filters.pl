@@ -50,6 +50,9 @@ value(q{
 		IF c ->> 'from' = 'scheduled' AND c -> 'args' ->> 0 = 'others' THEN
 			PERFORM public.bgjob_delete(id) FROM bgjob.jobs WHERE args ->> 0 = 'victim' AND state = 'scheduled';
 		END IF;
+		IF c ->> 'from' = 'scheduled' AND c -> 'args' ->> 0 = 'unique' THEN
+			PERFORM public.bgjob_enqueue('public.plain', '["other"]', unique_key => 'k', on_duplicate => 'replace', run_at => '2100-01-01');
+		END IF;
 		RETURN NULL;
 	END $$;
 	ALTER SCHEMA audit OWNER TO auditor;
@@ -121,6 +124,12 @@ is(value(q{SELECT count(*) FROM audit.seen WHERE job IN (SELECT id FROM bgjob.jo
 is(value(q{SELECT string_agg(DISTINCT who, ',') FROM audit.seen}), 'auditor', 'they ran as their owner');
 is(value(q{SELECT string_agg(DISTINCT pid::text, ',') FROM audit.seen}), $pid, 'in the scheduler');
 is(value($scheduler), $pid, 'which is the same process as before');
+
+# By way of its key a filter would change the very job, too.
+my $unique = value(q{SELECT bgjob_enqueue('plain', '["unique"]', unique_key => 'k', delay => '200 ms')});
+is(value("SELECT bgjob_wait($unique, '60 s')"), 'failed', 'in the scheduler, a filter that replaces its own job fails it');
+is(value("SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = $unique"), '55000', 'with an error that says so');
+is(value($scheduler), $pid, 'and does no other harm');
 
 my $began = time;
 due('hang', 'harmless', 'loop', 'harmless');

@@ -1,0 +1,202 @@
+/*-------------------------------------------------------------------------
+ *
+ * configure.c
+ *	  What administrators configure of functions: bgjob_configure and its kin.
+ *
+ * The options are those of bgjob_enqueue() that make sense for all jobs of a
+ * function, and what becomes of one that fails. They are defaults: what a call
+ * of bgjob_enqueue() says goes before them, they go before what is configured
+ * of the queue, and that before the settings. Each call states all that is
+ * configured of the function. Jobs that have been enqueued keep what they have.
+ *
+ * Runs in the session that calls.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "api/enqueue.h"
+#include "api/rights.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "run/function.h"
+#include "run/places.h"
+#include "run/policy.h"
+#include "store/functionconf.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* Parameters of bgjob_configure, in their order. */
+enum
+{
+	P_JOB,
+	P_KIND,
+	P_QUEUE,
+	P_PRIORITY,
+	P_MAX_RETRIES,
+	P_TIMEOUT,
+	P_UNIQUE_KEY,
+	P_ON_DUPLICATE,
+	P_SEQUENCE_KEY,
+	P_LIMITS,
+	P_TAGS,
+	P_PARAMETERS,
+	P_RETRY_DELAYS,
+	P_RETRY_ON,
+	P_NO_RETRY_ON,
+	P_ON_EXHAUSTED,
+	P_RETENTION
+};
+
+static char *
+text_arg(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+static char *
+required(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
+				 errdetail("It says what is configured, or how."), errhint("Give a value.")));
+	return text_arg(fcinfo, arg);
+}
+
+static ArrayType *
+array_arg(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : PG_GETARG_ARRAYTYPE_P(arg);
+}
+
+/* Whether the caller may configure functions, here and now: 42501, 25006. */
+static void
+check_caller(const char *function)
+{
+	bgjob_check_usage();
+	bgjob_check_writable(function);
+	if (!bgjob_is_administrator())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be an administrator of bgjob to configure functions"),
+				 errdetail("Administrators are superusers and members of the role that owns "
+						   "the extension.")));
+}
+
+static void
+check_kind(const char *kind)
+{
+	if (strcmp(kind, "function") == 0)
+		return;
+	if (strcmp(kind, "external") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("jobs of kind 'external' are not supported by this version"),
+				 errdetail("They are for external workers, which a later version brings."),
+				 errhint("What can be configured are functions and procedures.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("jobs of kind '%s' cannot be configured", kind),
+					errdetail("What can be configured are functions and procedures."),
+					errhint("Leave kind out, or use 'function'.")));
+}
+
+/* The options that bgjob_enqueue() has as well, checked as there. */
+static void
+read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
+{
+	memset(options, 0, sizeof(*options));
+	options->queue = text_arg(fcinfo, P_QUEUE);
+	options->has_priority = !PG_ARGISNULL(P_PRIORITY);
+	options->priority = options->has_priority ? PG_GETARG_INT32(P_PRIORITY) : 0;
+	options->has_max_retries = !PG_ARGISNULL(P_MAX_RETRIES);
+	options->max_retries = options->has_max_retries ? PG_GETARG_INT32(P_MAX_RETRIES) : 0;
+	options->timeout = PG_ARGISNULL(P_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(P_TIMEOUT);
+	options->unique_key = text_arg(fcinfo, P_UNIQUE_KEY);
+	options->on_duplicate = required(fcinfo, P_ON_DUPLICATE, "on_duplicate");
+	options->tags = PG_ARGISNULL(P_TAGS) ? (Datum) 0 : PG_GETARG_DATUM(P_TAGS);
+	options->parameters = PG_ARGISNULL(P_PARAMETERS) ? NULL : PG_GETARG_JSONB_P(P_PARAMETERS);
+	if (!PG_ARGISNULL(P_SEQUENCE_KEY))
+		bgjob_option_by_name(options, "sequence_key", "");
+	if (!PG_ARGISNULL(P_LIMITS))
+		bgjob_option_by_name(options, "limits", "");
+	bgjob_options_check(options);
+}
+
+static bool
+deletes_when_exhausted(const char *what)
+{
+	if (strcmp(what, "fail") != 0 && strcmp(what, "delete") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for on_exhausted: '%s'", what),
+						errdetail("It must be 'fail' or 'delete'."),
+						errhint("The default is 'fail'.")));
+	return strcmp(what, "delete") == 0;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_configure);
+
+/*
+ * bgjob_configure configures a function: parameters and defaults are in api.md
+ * and the manual. Errors: 42501 not an administrator; 22023, 22004 a value
+ * that is not allowed; 42883, 42725 there is no such function, or several;
+ * 0A000 an option that this version does not know.
+ */
+Datum
+bgjob_configure(PG_FUNCTION_ARGS)
+{
+	BgjobFunctionConf conf;
+	BgjobOptions options;
+	Oid func;
+
+	check_caller("bgjob_configure()");
+	func = bgjob_function_resolve(required(fcinfo, P_JOB, "job"), NULL, GetUserId());
+	check_kind(required(fcinfo, P_KIND, "kind"));
+	read_options(fcinfo, &options);
+	if (options.unique_key != NULL)
+		bgjob_places_check(func, options.unique_key);
+	conf = (BgjobFunctionConf){.func = bgjob_function_signature(func),
+							   .queue = options.queue,
+							   .has_priority = options.has_priority,
+							   .priority = options.priority,
+							   .has_max_retries = options.has_max_retries,
+							   .max_retries = options.max_retries,
+							   .timeout = options.timeout,
+							   .unique_key = options.unique_key,
+							   .on_duplicate = bgjob_duplicate_by_name(options.on_duplicate),
+							   .tags = options.tags,
+							   .parameters = options.parameters};
+	conf.policy = bgjob_policy_make(
+		array_arg(fcinfo, P_RETRY_DELAYS), array_arg(fcinfo, P_RETRY_ON),
+		array_arg(fcinfo, P_NO_RETRY_ON),
+		deletes_when_exhausted(required(fcinfo, P_ON_EXHAUSTED, "on_exhausted")));
+	if (!PG_ARGISNULL(P_RETENTION))
+	{
+		conf.retention = PG_GETARG_INTERVAL_P(P_RETENTION);
+		bgjob_check_retention(conf.retention);
+	}
+	bgjob_functionconf_set(&conf);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(bgjob_unconfigure);
+
+/*
+ * bgjob_unconfigure(job) removes what is configured of a function. False:
+ * nothing was. Errors as bgjob_configure(). One that has gone is meant by its
+ * signature, as bgjob.functions has it.
+ */
+Datum
+bgjob_unconfigure(PG_FUNCTION_ARGS)
+{
+	char *name;
+	Oid func;
+
+	check_caller("bgjob_unconfigure()");
+	name = required(fcinfo, P_JOB, "job");
+	if (bgjob_functionconf_remove(name))
+		PG_RETURN_BOOL(true);
+	func = bgjob_function_resolve(name, NULL, GetUserId());
+	PG_RETURN_BOOL(bgjob_functionconf_remove(bgjob_function_signature(func)));
+}

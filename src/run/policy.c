@@ -1,0 +1,217 @@
+/*-------------------------------------------------------------------------
+ *
+ * policy.c
+ *	  What becomes of a job that fails, where its function says so.
+ *
+ * bgjob_configure() can say of a function how long to wait before each retry,
+ * for which errors there is one, and what follows when none is left. That is
+ * one JSON object, stored with the captured settings (store/settings.h), of
+ * which a job has the number: so it is in force as it was when the job was
+ * enqueued, and costs a job eight bytes.
+ *
+ *	 {"retry_delays": [seconds, …], "retry_on": ["40", …], "no_retry_on": […],
+ *	  "on_exhausted": "delete"}
+ *
+ * What is not there has the default. It is made by the session that
+ * configures, and read by workers, and the scheduler, when a job has failed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "run/policy.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+/* ---- making ---- */
+
+static void
+push_string(JsonbParseState **state, JsonbIteratorToken token, const char *string)
+{
+	JsonbValue value = {.type = jbvString};
+
+	value.val.string.val = unconstify(char *, string);
+	value.val.string.len = (int) strlen(string);
+	pushJsonbValue(state, token, &value);
+}
+
+/* The elements of an array; 22004 if one of them is null. */
+static int
+elements(ArrayType *array, const char *name, Datum **values)
+{
+	bool *nulls;
+	int n;
+
+	deconstruct_array(array, ARR_ELEMTYPE(array),
+					  ARR_ELEMTYPE(array) == INTERVALOID ? (int) sizeof(Interval) : -1, false,
+					  ARR_ELEMTYPE(array) == INTERVALOID ? TYPALIGN_DOUBLE : TYPALIGN_INT,
+					  values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (nulls[i])
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("%s must not contain nulls", name),
+							errdetail("Element %d is null.", i + 1), errhint("Leave it out.")));
+	return n;
+}
+
+static int64
+microseconds(const Interval *interval)
+{
+	return interval->time +
+		   ((int64) interval->day + (int64) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+}
+
+static void
+push_delays(JsonbParseState **state, ArrayType *delays)
+{
+	Datum *values;
+	int n = elements(delays, "retry_delays", &values);
+
+	if (n == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("retry_delays must not be empty"),
+						errdetail("They say how long to wait before each retry."),
+						errhint("Leave it out for the default back-off.")));
+	push_string(state, WJB_KEY, "retry_delays");
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		int64 delay = microseconds(DatumGetIntervalP(values[i]));
+		JsonbValue value = {.type = jbvNumeric};
+
+		if (delay < 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("retry_delays must not be negative"),
+							errdetail("Element %d is.", i + 1),
+							errhint("Use '0' to have it tried again at once.")));
+		value.val.numeric = int64_div_fast_to_numeric(delay, 6);
+		pushJsonbValue(state, WJB_ELEM, &value);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+static void
+push_codes(JsonbParseState **state, const char *name, ArrayType *codes)
+{
+	Datum *values;
+	int n = elements(codes, name, &values);
+
+	push_string(state, WJB_KEY, name);
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		char *code = TextDatumGetCString(values[i]);
+		size_t length = strlen(code);
+
+		if ((length != 2 && length != 5) ||
+			strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != length)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid SQLSTATE in %s: \"%s\"", name, code),
+					 errdetail("It must have five characters, or two for a whole class."),
+					 errhint("Write '40001', or '40'.")));
+		push_string(state, WJB_ELEM, code);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+/*
+ * bgjob_policy_make makes a policy; NULL if it says nothing. delays are
+ * intervals, the other two texts; NULL: not given. 22023, 22004: what is in
+ * them is not allowed.
+ */
+const Jsonb *
+bgjob_policy_make(ArrayType *delays, ArrayType *retry_on, ArrayType *no_retry_on, bool deletes)
+{
+	JsonbParseState *state = NULL;
+
+	if (delays == NULL && retry_on == NULL && no_retry_on == NULL && !deletes)
+		return NULL;
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	if (delays != NULL)
+		push_delays(&state, delays);
+	if (retry_on != NULL)
+		push_codes(&state, "retry_on", retry_on);
+	if (no_retry_on != NULL)
+		push_codes(&state, "no_retry_on", no_retry_on);
+	if (deletes)
+	{
+		push_string(&state, WJB_KEY, "on_exhausted");
+		push_string(&state, WJB_VALUE, "delete");
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* ---- reading; policy is NULL where there is none ---- */
+
+static JsonbContainer *
+member(const Jsonb *policy, const char *name, JsonbValue *value)
+{
+	if (policy == NULL ||
+		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &policy->root), name,
+									 (int) strlen(name), value) == NULL)
+		return NULL;
+	return value->type == jbvBinary ? value->val.binary.data : NULL;
+}
+
+/* Whether an error, or its class, is in a list of the policy. */
+static bool
+is_listed(JsonbContainer *list, const char *sqlstate)
+{
+	for (uint32 i = 0; i < JsonContainerSize(list); i++)
+	{
+		JsonbValue *code = getIthJsonbValueFromContainer(list, i);
+
+		if (code->type == jbvString &&
+			strncmp(sqlstate, code->val.string.val, code->val.string.len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* bgjob_policy_may_retry tells whether there may be a retry after an error. */
+bool
+bgjob_policy_may_retry(const Jsonb *policy, int sqlerrcode)
+{
+	const char *sqlstate = unpack_sql_state(sqlerrcode);
+	JsonbValue value;
+	JsonbContainer *list;
+
+	list = member(policy, "no_retry_on", &value);
+	if (list != NULL && is_listed(list, sqlstate))
+		return false;
+	list = member(policy, "retry_on", &value);
+	return list == NULL || is_listed(list, sqlstate);
+}
+
+/* bgjob_policy_delay returns how long to wait before retry number "retry", in microseconds; -1: the default. */
+int64
+bgjob_policy_delay(const Jsonb *policy, int retry)
+{
+	JsonbValue value;
+	JsonbContainer *list = member(policy, "retry_delays", &value);
+	JsonbValue *delay;
+
+	if (list == NULL || JsonContainerSize(list) == 0)
+		return -1;
+	delay =
+		getIthJsonbValueFromContainer(list, Min((uint32) retry, JsonContainerSize(list)) - 1);
+	if (delay->type != jbvNumeric)
+		return -1;
+	return (int64) (DatumGetFloat8(DirectFunctionCall1(numeric_float8,
+													   NumericGetDatum(delay->val.numeric))) *
+						USECS_PER_SEC +
+					0.5);
+}
+
+/* bgjob_policy_deletes tells whether a job without retries left is deleted, rather than failed. */
+bool
+bgjob_policy_deletes(const Jsonb *policy)
+{
+	return policy != NULL &&
+		   getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &policy->root),
+										"on_exhausted", strlen("on_exhausted"), NULL) != NULL;
+}

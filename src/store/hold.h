@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * hold.h
+ *	  Taking hold of a job that no worker is at.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_HOLD_H
+#define BGJOB_STORE_HOLD_H
+
+#include "postgres.h"
+
+#include "store/job.h"
+
+extern bool bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder);
+extern void bgjob_hold_wait(int64 id, TransactionId holder);
+
+#endif /* BGJOB_STORE_HOLD_H */

@@ -1,0 +1,225 @@
+/*-------------------------------------------------------------------------
+ *
+ * unique.c
+ *	  One job at a time for a key.
+ *
+ * bgjob.unique_key has a row for each job with a key that has not finished;
+ * its primary key (owner, key) is the guarantee. The row is inserted with the
+ * job and deleted by whoever ends it, in the same transaction.
+ *
+ * Who enters looks first, with a snapshot that sees what other transactions
+ * have not committed yet. A row that somebody is inserting is waited for: it
+ * may be rolled back. One that somebody is deleting is still there: its job
+ * has not ended until that is committed. If there is none, the row is
+ * inserted. A lock on the key, held from the look to the insertion and not
+ * while waiting, keeps two sessions from doing that at the same time, so the
+ * index never has to refuse one of them.
+ *
+ * Any process, inside a transaction. Deadlocks between transactions that enter
+ * keys in different orders are noticed as for any unique index.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "access/xact.h"
+#include "base/registry.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "store/hold.h"
+#include "store/relation.h"
+#include "store/unique.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+static const char *
+key_of(const BgjobJob *job)
+{
+	return TextDatumGetCString(bgjob_job_datum(job, BGJOB_C_UNIQUE_KEY));
+}
+
+static void
+lock_tag(LOCKTAG *tag, BgjobRel *rel, Oid owner, const char *key)
+{
+	uint32 hash = hash_bytes((const unsigned char *) key, (int) strlen(key)) ^ owner;
+
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationGetRelid(rel->rel), hash, 0);
+}
+
+/* Finds the job that has a key, 0 if none has. *inserter: who is inserting its row, if somebody is. */
+static int64
+find(BgjobRel *rel, Oid owner, const char *key, TransactionId *inserter)
+{
+	SnapshotData dirty;
+	ScanKeyData keys[2];
+	BgjobScan *scan;
+	int64 job = 0;
+
+	InitDirtySnapshot(dirty);
+	bgjob_key(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(owner));
+	bgjob_key(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(key));
+	scan = bgjob_scan_begin(rel, "unique_key_pkey", &dirty, keys, 2);
+	if (bgjob_scan_next(scan))
+	{
+		bool isnull;
+
+		job = DatumGetInt64(slot_getattr(rel->slot, 3, &isnull));
+		*inserter = dirty.xmin;
+		ExecClearTuple(rel->slot);
+	}
+	bgjob_scan_end(scan);
+	return job;
+}
+
+static void
+insert(BgjobRel *rel, Oid owner, const char *key, int64 job)
+{
+	Datum values[3] = {ObjectIdGetDatum(owner), CStringGetTextDatum(key), Int64GetDatum(job)};
+	bool nulls[3] = {false};
+
+	bgjob_rel_insert(rel, values, nulls);
+}
+
+/* Enters a job, unless another has the key: returns that one, 0 if it is entered. */
+static int64
+enter(Oid owner, const char *key, int64 job, bool wait)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_UNIQUE_KEY);
+	TransactionId inserter;
+	int64 other;
+
+	for (;;)
+	{
+		LOCKTAG tag;
+
+		lock_tag(&tag, rel, owner, key);
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+		inserter = InvalidTransactionId;
+		other = find(rel, owner, key, &inserter);
+		if (other == 0)
+			insert(rel, owner, key, job);
+		LockRelease(&tag, ExclusiveLock, false);
+		if (!TransactionIdIsValid(inserter) || !wait)
+			break;
+		XactLockTableWait(inserter, NULL, NULL, XLTW_None);
+	}
+	bgjob_rel_close(rel);
+	return other;
+}
+
+static void
+refuse(const char *key, int64 other)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("there is a job with unique_key \"%s\" already", key),
+			 errdetail("Job " INT64_FORMAT " has it, and has not finished.", other),
+			 errhint("Wait for that job, or delete it; or use another on_duplicate, such as "
+					 "'skip'.")));
+}
+
+/*
+ * Has the other job get the contents, or the time, of the new one. One that is
+ * being performed is left alone. False: it has come to its end.
+ */
+static bool
+change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircumstances *what)
+{
+	bool replace = what->on_duplicate == BGJOB_DUPLICATE_REPLACE;
+	BgjobCircumstances change = {.at = what->at,
+								 .run_at = what->run_at,
+								 .reason = replace ? "Replaced by one with its unique_key"
+												   : "Rescheduled by one with its unique_key",
+								 .contents = replace ? job : NULL};
+
+	for (;;)
+	{
+		TransactionId holder = InvalidTransactionId;
+		BgjobJob row;
+
+		CommandCounterIncrement(); /* it may be one of this transaction's */
+		if (!bgjob_job_read(jobs, other, &row) || bgjob_state_is_final(row.state))
+			return false;
+		if (row.state == BGJOB_PROCESSING || bgjob_slot_is_at(MyDatabaseId, other, NULL))
+			return true;
+		if (bgjob_hold_take(jobs, &row, &holder))
+		{
+			bgjob_job_apply(&row,
+							what->run_at > what->at ? BGJOB_EV_RESCHEDULE : BGJOB_EV_REQUEUE,
+							&change);
+			bgjob_job_save(jobs, &row);
+			return true;
+		}
+		if (!what->wait)
+			return true;
+		bgjob_hold_wait(other, holder);
+	}
+}
+
+/*
+ * bgjob_unique_enter enters a new job, which has a key, or does with the other
+ * that has the key what->on_duplicate says. Returns the id of the job that the
+ * key is of now: the new one's, which the caller inserts then, or the
+ * other's. 23505: it is another, and an error was asked for. what->wait:
+ * for other transactions; the scheduler does not, and leaves the other alone if it
+ * would have to.
+ */
+int64
+bgjob_unique_enter(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what)
+{
+	const char *key = key_of(job);
+
+	for (;;)
+	{
+		int64 other = enter(job->run_as, key, job->id, what->wait);
+
+		CHECK_FOR_INTERRUPTS();
+		if (other == 0)
+			return job->id;
+		if (what->on_duplicate == BGJOB_DUPLICATE_ERROR)
+			refuse(key, other);
+		if (what->on_duplicate == BGJOB_DUPLICATE_SKIP || change_other(jobs, other, job, what))
+			return other;
+	}
+}
+
+/* bgjob_unique_reenter enters a job that had finished and is to run again. 23505: another has its key. */
+void
+bgjob_unique_reenter(const BgjobJob *job)
+{
+	const char *key = key_of(job);
+	int64 other = enter(job->run_as, key, job->id, true);
+
+	if (other != 0 && other != job->id)
+		refuse(key, other);
+}
+
+/* bgjob_unique_leave gives up the key of a job that ends. */
+void
+bgjob_unique_leave(const BgjobJob *job)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_UNIQUE_KEY);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData keys[2];
+	BgjobScan *scan;
+
+	bgjob_key(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(job->run_as));
+	bgjob_key(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ,
+			  bgjob_job_datum(job, BGJOB_C_UNIQUE_KEY));
+	scan = bgjob_scan_begin(rel, "unique_key_pkey", snapshot, keys, 2);
+	while (bgjob_scan_next(scan))
+	{
+		bool isnull;
+
+		if (DatumGetInt64(slot_getattr(rel->slot, 3, &isnull)) == job->id)
+			(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+}

@@ -1,0 +1,70 @@
+# The clock is set while the server runs (test/t/lib/fakeclock.c): what it went over counts as missed, and nothing runs twice.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use BgjobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $folder = PostgreSQL::Test::Utils::tempdir();
+my $offset_file = "$folder/offset";
+system_or_bail('cc', '-shared', '-fPIC', '-O1', '-o', "$folder/fakeclock.so", "$FindBin::RealBin/lib/fakeclock.c");
+
+# set_clock SECONDS makes the server's clock so much later than it is; CLOCK_MONOTONIC goes on.
+sub set_clock
+{
+	my ($seconds) = @_;
+	open my $file, -e $offset_file ? '+<:raw' : '>:raw', $offset_file or die $!;
+	print $file pack 'd', $seconds;
+	close $file or die $!;
+}
+
+set_clock(0);
+my $node;
+{
+	local %ENV = (%ENV, LD_PRELOAD => "$folder/fakeclock.so", BGJOB_CLOCK_OFFSET => $offset_file);
+	$node = bgjob_cluster('clock');
+}
+sub value { my ($query) = @_; return $node->safe_psql('postgres', $query) }
+
+value(q{CREATE FUNCTION nothing() RETURNS void LANGUAGE plpgsql AS 'BEGIN END';
+	CREATE VIEW runs AS SELECT id, recurring_name AS name, (parameters->>'scheduled_for')::timestamptz AS at FROM bgjob.jobs WHERE recurring_name IS NOT NULL});
+value(qq{SELECT bgjob_recurring('$_', '10 minutes', 'nothing', misfire => '$_')}) for qw(once all skip);
+value(q{SELECT bgjob_recurring('second', '@every_second', 'nothing', misfire => 'skip')});
+value(q{SELECT bgjob_enqueue('nothing', delay => '30 minutes', tags => '{delayed}')});
+wait_until($node, q{SELECT count(*) >= 3 FROM runs WHERE name = 'second'}, 'the cluster runs under the false clock');
+is(value(q{SELECT count(*) FROM runs WHERE name <> 'second' AND at > now()}), 0, 'what is every ten minutes is not due');
+
+# Forward by 65 minutes: each has missed six or seven.
+my $before = value('SELECT clock_timestamp()');
+my $start  = value(q{SELECT to_timestamp(ceil(extract(epoch FROM clock_timestamp()) / 600) * 600)});
+set_clock(65 * 60);
+my $after = value('SELECT clock_timestamp()');
+is(value(qq{SELECT '$after'::timestamptz - '$before' > '64 min'}), 't', 'the clock of the server is set forward');
+wait_until($node, qq{SELECT count(*) >= 1 FROM runs WHERE name = 'once' AND at > '$before'}, 'misfire once: one runs');
+wait_until($node, qq{SELECT count(*) >= 3 FROM runs WHERE name = 'second' AND at > '$after'}, 'what is every second goes on by the new time');
+is(value(qq{SELECT string_agg(at::text, ' ' ORDER BY at) FROM runs WHERE name = 'all' AND at BETWEEN '$start' AND '$after'}),
+	value(qq{SELECT string_agg(at::text, ' ' ORDER BY at) FROM generate_series('$start', '$after'::timestamptz, '10 min') at}), 'misfire all: every one between');
+is(value(qq{SELECT string_agg(at::text, ' ') FROM runs WHERE name = 'once' AND at BETWEEN '$start' AND '$after'}),
+	value(qq{SELECT max(at)::text FROM generate_series('$start', '$after'::timestamptz, '10 min') at}), 'misfire once: the last one between, alone');
+is(value(qq{SELECT count(*) FROM runs WHERE name = 'skip' AND at BETWEEN '$before' AND '$after'}), 0, 'misfire skip: none of those between');
+is(value(qq{SELECT count(*) FROM runs WHERE name = 'second' AND at BETWEEN '$before'::timestamptz + interval '2 s' AND '$after'::timestamptz - interval '2 s'}), 0,
+	'and none of every second, either');
+wait_until($node, q{SELECT state = 'succeeded' FROM bgjob.jobs WHERE tags = '{delayed}'}, 'a delayed job that the clock went over runs');
+like(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/clock was set forward by about 3(?:89|90)\d s/, 'the log says that the clock was set');
+
+# Back by 30 minutes: what has run does not run again, and nothing is lost.
+my $last = value(q{SELECT max(at) FROM runs WHERE name = 'second'});
+set_clock(35 * 60);
+value(q{SELECT bgjob_enqueue('nothing', delay => '2 s', tags => '{later}')});
+wait_until($node, q{SELECT state = 'succeeded' FROM bgjob.jobs WHERE tags = '{later}'}, 'a job that was delayed after the clock was set back is on time');
+is(value(qq{SELECT count(*) FROM runs WHERE at > '$last'}), 0, 'nothing is due before the clock is there again');
+set_clock(66 * 60);
+wait_until($node, qq{SELECT count(*) >= 3 FROM runs WHERE name = 'second' AND at > '$last'}, 'when it is, all goes on');
+is(value('SELECT count(*) FROM (SELECT name, at FROM runs GROUP BY 1, 2 HAVING count(*) > 1) x'), 0, 'no occurrence has run twice');
+
+set_clock(0);
+$node->stop;
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'nothing has crashed');
+done_testing();
