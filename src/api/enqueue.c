@@ -337,8 +337,8 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	if (!options->plain_session)
 		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
 					  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
-	template->filtered = bgjob_filter_concerns(&template->job, BGJOB_FILTERS_OF_CREATION);
 	template->jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	template->filtered = bgjob_filter_concerns(&template->job, BGJOB_FILTERS_OF_CREATION);
 	return template;
 }
 

@@ -55,6 +55,7 @@
 #include "run/attempt.h"
 #include "run/command.h"
 #include "run/filter.h"
+#include "run/filtercall.h"
 #include "run/function.h"
 #include "run/invoke.h"
 #include "run/outcome.h"
@@ -165,6 +166,7 @@ bgjob_attempt_read_row(BgjobRel *jobs, BgjobJob *job)
 void
 bgjob_attempt_save_row(BgjobRel *jobs, BgjobJob *job)
 {
+	bgjob_filter_check_target(job->id);
 	bgjob_job_save(jobs, job);
 	CommandCounterIncrement();
 	attempt.changed = true;

@@ -9,10 +9,9 @@
  *
  * RECURSION. While a filter runs, no filter (nor hook) is called for what it
  * enqueues or changes itself: a filter that enqueues a job whose creation calls
- * the same filter would not end. What it does to a job other than by its answer
- * must not be to the very job that it is called for, whose row is about to be
- * written: that is refused (bgjob_filter_check_target). The count of what runs
- * is taken back on an error, too.
+ * the same filter would not end. The count of what runs is taken back on an
+ * error, too. Nor may a filter change the very job that it is called for, but
+ * by its answer, where the row is about to be written: bgjob_filter_check_target.
  *
  * GUARDED. The scheduler is a superuser's session and serves everybody; a
  * worker that records a failure must come to an end with it. There a filter is
@@ -59,7 +58,7 @@
 #define FILTER_LIMIT 5
 
 static int running = 0;  /* filters, one within the other */
-static int64 target = 0; /* the job that the running one is called for; 0: one that is new */
+static int64 target = 0; /* the job that the running one is called for, and must not change */
 static bool guarded = false; /* see above */
 static bool raised = false;  /* the error that is on its way is a filter's */
 static volatile sig_atomic_t limit_reached = false;
@@ -219,6 +218,9 @@ call_filter(const BgjobFilter *filter, const BgjobHookJob *told)
 									  (guarded ? SECURITY_RESTRICTED_OPERATION : 0));
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
+	if (bgjob_filter_in_scheduler()) /* which has it off for itself */
+		(void) set_config_option("row_security", "on", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	answer = call_function(func, context);
 	AtEOXact_GUC(false, settings);
 	SetUserIdAndSecContext(user, security);
@@ -324,7 +326,7 @@ bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *tol
 	ListCell *cell;
 
 	told->event = bgjob_filter_event_name(event);
-	target = event == BGJOB_CREATING || event == BGJOB_CREATED ? 0 : job->id;
+	target = (BGJOB_FILTER(event) & BGJOB_FILTERS_OF_STATES) != 0 || guarded ? job->id : 0;
 	if (hook != NULL)
 		go_on = call(NULL, hook, told, answer, arg);
 	foreach (cell, filters)

@@ -9,7 +9,7 @@ SELECT j.id,
        j.queue::text AS queue,
        j.priority::integer AS priority,
        CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN 'processing' ELSE bgjob.state_name(j.state) END AS state,
-       CASE WHEN w.job IS NOT NULL OR j.state = 'p' THEN NULL
+       CASE WHEN w.job IS NOT NULL AND j.state = 'e' OR j.state = 'p' THEN NULL
             WHEN j.state IN ('e', 's', 'a') THEN j.entry_reason ELSE j.reason END AS reason,
        j.created_at,
        j.run_at,

@@ -1,0 +1,254 @@
+# Filters where more than one session has a part: changes are seen by others, the scheduler and workers come to no harm by
+# filters that raise errors, hang or leave things behind, dumps take them along; and hooks in C, from a library of its own.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use BgjobTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = bgjob_cluster('filters', 'bgjob.workers' => 4);
+
+sub value { my ($query, $db) = @_; return $node->safe_psql($db // 'postgres', $query) }
+
+value(q{
+	CREATE EXTENSION crashme;
+	CREATE ROLE auditor;
+	CREATE SCHEMA audit;
+	CREATE TABLE audit.seen (n serial, event text, job bigint, state text, reason text, pid int DEFAULT pg_backend_pid(), who name DEFAULT current_user);
+	CREATE FUNCTION audit.note(c jsonb) RETURNS jsonb LANGUAGE sql AS $$
+		INSERT INTO audit.seen (event, job, state, reason) VALUES (c ->> 'event', (c ->> 'id')::bigint, c ->> 'state', c ->> 'reason') RETURNING NULL::jsonb $$;
+	-- what a filter does at the moment when a job is due; by the job's argument
+	CREATE TABLE audit.deferred (x int);
+	CREATE FUNCTION audit.hijack() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit.seen (event) VALUES ('hijacked'); RETURN NULL; END $$;
+	CREATE CONSTRAINT TRIGGER late AFTER INSERT ON audit.deferred DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION audit.hijack();
+	CREATE FUNCTION audit.misbehave(c jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+	BEGIN
+		IF c ->> 'state' <> 'enqueued' OR c ->> 'from' IS DISTINCT FROM 'scheduled' THEN RETURN NULL; END IF;
+		INSERT INTO audit.seen (event, job) VALUES ('tries', (c ->> 'id')::bigint);
+		CASE c -> 'args' ->> 0
+			WHEN 'raise' THEN RAISE EXCEPTION 'refused' USING ERRCODE = 'P1933';
+			WHEN 'hang' THEN PERFORM pg_sleep(300);
+			WHEN 'loop' THEN LOOP NULL; END LOOP;
+			WHEN 'defer' THEN INSERT INTO audit.deferred VALUES (1);
+			WHEN 'temp' THEN CREATE TEMP TABLE leaked (x int);
+			WHEN 'hold' THEN EXECUTE 'DECLARE leaked CURSOR WITH HOLD FOR SELECT 1';
+			WHEN 'role' THEN EXECUTE 'RESET ROLE; SET SESSION AUTHORIZATION DEFAULT';
+			WHEN 'create' THEN EXECUTE 'CREATE ROLE by_filter SUPERUSER';
+			WHEN 'lock' THEN PERFORM pg_advisory_lock(3333), set_config('lock_timeout', '7s', false);
+			WHEN 'itself' THEN PERFORM public.bgjob_delete((c ->> 'id')::bigint);
+			WHEN 'gone' THEN RETURN '{"state": "succeeded"}';
+			ELSE NULL;
+		END CASE;
+		RETURN NULL;
+	END $$;
+	CREATE FUNCTION audit.delete_others(c jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+	BEGIN
+		IF c ->> 'from' = 'scheduled' AND c -> 'args' ->> 0 = 'others' THEN
+			PERFORM public.bgjob_delete(id) FROM bgjob.jobs WHERE args ->> 0 = 'victim' AND state = 'scheduled';
+		END IF;
+		RETURN NULL;
+	END $$;
+	ALTER SCHEMA audit OWNER TO auditor;
+	ALTER TABLE audit.seen OWNER TO auditor;
+	ALTER TABLE audit.deferred OWNER TO auditor;
+	ALTER FUNCTION audit.note(jsonb) OWNER TO auditor;
+	ALTER FUNCTION audit.misbehave(jsonb) OWNER TO auditor;
+	GRANT USAGE ON SCHEMA bgjob TO auditor;
+	CREATE FUNCTION plain(x text) RETURNS text LANGUAGE sql AS 'SELECT x';
+	CREATE FUNCTION bad(x text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'bad'; END $$;
+});
+
+# ---- other sessions see a change right after its commit
+
+my $other = 'psql -X -q -At -d \'' . $node->connstr('postgres') . '\'';
+is( value(qq{
+	SELECT bgjob_enqueue('plain', '["x"]') > 0;
+	SELECT count(*) FROM audit.seen;
+	\\! $other -c "SELECT bgjob_filter('note', 'created', 'audit.note')" > /dev/null
+	SELECT bgjob_enqueue('plain', '["x"]') > 0;
+	SELECT count(*) FROM audit.seen;
+	\\! $other -c "SELECT bgjob_filter_remove('note')" > /dev/null
+	SELECT bgjob_enqueue('plain', '["x"]') > 0;
+	SELECT count(*) FROM audit.seen;
+	\\! $other -c "BEGIN" -c "SELECT bgjob_filter('note', 'created', 'audit.note')" -c "ROLLBACK" > /dev/null
+	SELECT bgjob_enqueue('plain', '["x"]') > 0;
+	SELECT count(*) FROM audit.seen;
+	}), "t\n0\nt\n1\nt\n1\nt\n1", 'a session calls a filter as soon as another has added it, and no more when it is removed');
+is( value(qq{
+	\\! $other -c "BEGIN" -c "SELECT bgjob_filter('note', 'created', 'audit.note')" -c "PREPARE TRANSACTION 'f'" > /dev/null
+	SELECT bgjob_enqueue('plain', '["x"]') > 0;
+	SELECT count(*) FROM audit.seen;
+	COMMIT PREPARED 'f';
+	SELECT bgjob_enqueue('plain', '["x"]') > 0;
+	SELECT count(*) FROM audit.seen;
+	SELECT bgjob_filter_remove('note');
+	}), "t\n1\nt\n2\nt", 'also when the change is committed by COMMIT PREPARED');
+
+# ---- the scheduler
+
+my $scheduler = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres'};
+my $pid = value($scheduler);
+
+# All of them are due at the same time, so they are in one transaction of the scheduler. The harmless ones are before, between and after.
+my @kinds = qw(raise hang loop defer temp hold role create lock others itself gone);
+sub due
+{
+	my (@args) = @_;
+	my $list = join ', ', map { "'$_'" } @args;
+	value(q{TRUNCATE audit.seen});
+	value(qq{SELECT count(bgjob_enqueue('plain', jsonb_build_array(a), run_at => now() + interval '1 s', max_retries => 0)) FROM unnest(ARRAY[$list]) WITH ORDINALITY u(a, n)});
+}
+value(q{SELECT bgjob_filter('m', 'electing', 'audit.misbehave'), bgjob_filter('n', 'electing', 'audit.delete_others')});
+due('harmless', 'others', 'victim', (map { ($_, 'harmless') } grep { $_ ne 'hang' && $_ ne 'loop' && $_ ne 'others' } @kinds), 'victim', 'harmless');
+wait_until($node, q{SELECT bool_and(state IN ('succeeded', 'failed', 'deleted')) FROM bgjob.jobs WHERE args ->> 0 <> 'x'}, 'all jobs come to an end');
+is(value(q{SELECT count(*), min(state), max(state) FROM bgjob.jobs WHERE args ->> 0 = 'harmless'}), '11|succeeded|succeeded', 'the harmless ones succeed');
+is(value(q{SELECT string_agg(DISTINCT state, ',') FROM bgjob.jobs WHERE args ->> 0 = 'victim'}), 'deleted', 'those that a filter deletes are deleted, although they are due in the same transaction');
+my %error = (raise => 'P1933', defer => '42501', temp => '42501', hold => '42501', role => '42501', create => '42501', itself => '55000', gone => '22023');
+for my $kind (sort keys %error)
+{
+	is(value(qq{SELECT state, error ->> 'sqlstate' FROM bgjob.jobs WHERE args ->> 0 = '$kind'}), "failed|$error{$kind}", "in the scheduler, a filter that tries \"$kind\": its job fails by it");
+}
+is(value(q{SELECT reason, error ->> 'message' FROM bgjob.jobs WHERE args ->> 0 = 'raise'}), 'refused|refused', 'with its message');
+is(value(q{SELECT string_agg(state, ',' ORDER BY seq) FROM bgjob.job_states WHERE job_id = (SELECT id FROM bgjob.jobs WHERE args ->> 0 = 'raise')}), 'scheduled,failed', 'its history');
+is(value(q{SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 IN ('lock', 'others') AND state = 'succeeded'}), '2', 'those whose filter did no wrong succeed');
+is(value(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no advisory lock is left in the scheduler');
+is(value(q{SELECT count(*) FROM audit.seen WHERE event = 'hijacked'}), '0', 'no deferred trigger ran');
+is(value(q{SELECT count(*) FROM audit.seen WHERE job IN (SELECT id FROM bgjob.jobs WHERE state = 'failed')}), '0', 'what the filters of the failed ones did is undone');
+is(value(q{SELECT string_agg(DISTINCT who, ',') FROM audit.seen}), 'auditor', 'they ran as their owner');
+is(value(q{SELECT string_agg(DISTINCT pid::text, ',') FROM audit.seen}), $pid, 'in the scheduler');
+is(value($scheduler), $pid, 'which is the same process as before');
+
+my $began = time;
+due('hang', 'harmless', 'loop', 'harmless');
+wait_until($node, q{SELECT bool_and(state IN ('succeeded', 'failed')) FROM bgjob.jobs WHERE args ->> 0 <> 'x' AND state <> 'deleted'}, 'filters that do not end are canceled in the scheduler', 60);
+cmp_ok(time - $began, '<', 30, 'after five seconds each');
+is(value(q{SELECT string_agg(state || ' ' || (error ->> 'sqlstate') || ' ' || (error ->> 'message'), ',') FROM bgjob.jobs WHERE args ->> 0 IN ('hang', 'loop')}),
+	'failed 57014 canceling filter "m" after 5 s,failed 57014 canceling filter "m" after 5 s', 'their jobs fail by that');
+is(value(q{SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 = 'harmless' AND state = 'succeeded'}), '13', 'and no other');
+is(value($scheduler), $pid, 'the scheduler is the same process');
+
+# A shutdown does not wait for a filter, nor hold it against the job.
+due('hang');
+wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND wait_event = 'PgSleep'}, 'a filter sleeps in the scheduler');
+value(q{SELECT bgjob_filter_remove('m'), bgjob_filter_remove('n')});
+$began = time;
+$node->restart;
+cmp_ok(time - $began, '<', 4, 'a restart does not wait for it');
+wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE args ->> 0 = 'hang' AND state = 'succeeded'}, 'and the job is performed after it');
+
+# A role without rights cannot be reached from the job's side: lost workers, whose jobs the scheduler returns.
+value(q{
+	TRUNCATE audit.seen;
+	CREATE FUNCTION audit.lost(c jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+	BEGIN
+		IF c ->> 'reason' LIKE 'Ended its worker%' THEN
+			IF c ->> 'queue' = 'raise' THEN RAISE EXCEPTION 'no'; END IF;
+			RETURN jsonb_build_object('state', 'deleted', 'reason', c ->> 'reason');
+		END IF;
+		RETURN NULL;
+	END $$;
+	ALTER FUNCTION audit.lost(jsonb) OWNER TO auditor;
+	SELECT bgjob_filter('lost', 'electing', 'audit.lost')});
+my $lost = value(q{SELECT bgjob_enqueue('crashme_exit', '[1]')});
+is(value("SELECT bgjob_wait($lost, '60 s')"), 'deleted', 'a job that has ended its worker is deleted where a filter wants that');
+is(value("SELECT reason FROM bgjob.jobs WHERE id = $lost"), 'Ended its worker, 1 of 3 times', 'for the reason that it was told');
+is(value('SELECT count(*) FROM bgjob.queue'), '0', 'and nothing is left in the queue');
+$lost = value(q{SELECT bgjob_enqueue('crashme_exit', '[1]', queue => 'raise')});
+is(value("SELECT bgjob_wait($lost, '60 s')"), 'failed', 'it fails where a filter raises');
+is(value("SELECT reason || (SELECT count(*) FROM bgjob.queue) FROM bgjob.jobs WHERE id = $lost"), 'no0', 'with the error of that');
+value(q{SELECT bgjob_filter_remove('lost')});
+
+# ---- workers
+
+value(q{
+	CREATE FUNCTION audit.sleepy(c jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(300); RETURN NULL; END $$;
+	CREATE FUNCTION audit.defers(c jsonb) RETURNS jsonb LANGUAGE sql AS 'INSERT INTO audit.deferred VALUES (1) RETURNING NULL::jsonb';
+	ALTER FUNCTION audit.sleepy(jsonb) OWNER TO auditor;
+	ALTER FUNCTION audit.defers(jsonb) OWNER TO auditor});
+value(q{SELECT bgjob_filter('s', 'performing', 'audit.sleepy')});
+my $job = value(q{SELECT bgjob_enqueue('plain', '["y"]', timeout => '1 s', max_retries => 0)});
+is(value("SELECT bgjob_wait($job, '60 s')"), 'failed', 'a filter that takes longer than its job may');
+is(value("SELECT state, error ->> 'message' FROM bgjob.jobs WHERE id = $job"), 'failed|canceling job due to its timeout of 1000 ms', 'is canceled with it');
+$job = value(q{SELECT bgjob_enqueue('plain', '["y"]')});
+wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $job", 'a job whose filter sleeps is processing');
+is(value("SELECT bgjob_delete($job)"), 't', 'and can be deleted');
+is(value("SELECT bgjob_wait($job, '20 s')"), 'deleted', 'at once');
+value(q{SELECT bgjob_filter('s', 'performed', 'audit.sleepy')});
+$job = value(q{SELECT bgjob_enqueue('bad', '["y"]', max_retries => 0)});
+is(value("SELECT bgjob_wait($job, '60 s')"), 'failed', 'a filter that sleeps when a failure is recorded is canceled');
+is(value("SELECT error ->> 'message' FROM bgjob.jobs WHERE id = $job"), 'bad', 'and the failure is recorded without it');
+value(q{SELECT bgjob_filter('s', 'performed', 'audit.defers')});
+$job = value(q{SELECT bgjob_enqueue('bad', '["y"]', max_retries => 0)});
+is(value("SELECT bgjob_wait($job, '60 s')"), 'failed', 'so it is where a filter would leave a deferred trigger');
+value(q{SELECT bgjob_filter('s', 'performed', 'audit.note')});
+$job = value(q{SELECT bgjob_enqueue('bad', '["noted"]', max_retries => 0)});
+is(value("SELECT bgjob_wait($job, '60 s')"), 'failed', 'another one');
+is(value("SELECT event FROM audit.seen WHERE job = $job"), 'performed', 'has its effects with the failure');
+my $log = slurp_file($node->logfile);
+like($log, qr/WARNING:  a filter of job \d+ \(bad\) raised an error: canceling filter "s" after 5 s/, 'the server\'s log says what was canceled');
+
+# ---- a dump takes filters along, and sessions of the restored database call them
+
+my $dump = $node->basedir . '/dump';
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'a dump');
+value('CREATE DATABASE copy');
+value('CREATE EXTENSION bgjob', 'copy');
+$node->command_ok([ 'pg_restore', '-d', $node->connstr('copy'), $dump ], 'is restored');
+is(value('SELECT name, event, function FROM bgjob.filters', 'copy'), 's|performed|audit.note(pg_catalog.jsonb)', 'with the filter');
+value('TRUNCATE audit.seen', 'copy');
+$job = value(q{SELECT bgjob_enqueue('bad', '["copied"]', max_retries => 0)}, 'copy');
+is(value("SELECT bgjob_wait($job, '60 s')", 'copy'), 'failed', 'a job in the copy');
+is(value("SELECT count(*) FROM audit.seen WHERE job = $job", 'copy'), '1', 'calls it');
+value(q{SELECT bgjob_filter_remove('s')});
+
+# ---- hooks in C, whichever library comes first
+
+for my $libraries ('bgjob,hookme', 'hookme,bgjob')
+{
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = '$libraries'");
+	my $from = -s $node->logfile;
+	$node->restart;
+	my ($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-cancel') IS NULL});
+	is($out, 't', "$libraries: a hook cancels a job that is created");
+	like($err, qr/C does not want it/, "$libraries: the caller is told why");
+	$job = value(q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-change')});
+	is(value("SELECT bgjob_wait($job, '60 s')"), 'succeeded', "$libraries: a job that a hook has changed succeeds");
+	is(value("SELECT queue, priority FROM bgjob.jobs WHERE id = $job"), 'c-changed|7', "$libraries: and is changed");
+	($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-wrong')});
+	like($err, qr/invalid name of a queue: "No Good"/, "$libraries: what a hook changes is checked");
+	($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-raise')});
+	like($err, qr/ERROR:  C says no/, "$libraries: the error of a hook fails the call");
+	$job = value(q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-stop')});
+	is(value("SELECT bgjob_wait($job, '60 s')"), 'deleted', "$libraries: a hook cancels a job that is to be performed");
+	is(value("SELECT reason FROM bgjob.jobs WHERE id = $job"), 'C stops it', "$libraries: with its reason");
+	$job = value(q{SELECT bgjob_enqueue('bad', '["z"]', queue => 'c-elect', max_retries => 0)});
+	is(value("SELECT bgjob_wait($job, '60 s')"), 'deleted', "$libraries: a hook chooses another state");
+	is(value("SELECT reason FROM bgjob.jobs WHERE id = $job"), 'C prefers that', "$libraries: for its reason");
+	$job = value(q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-told', delay => '100 ms')});
+	is(value("SELECT bgjob_wait($job, '60 s')"), 'succeeded', "$libraries: a delayed job succeeds");
+	my @told = slurp_file($node->logfile, $from) =~ /hookme: (.* in c-told: .*)/g;
+	my $without = 'without outcome, with id';
+	is_deeply(\@told, [
+		'creating plain in c-told: scheduled from nothing to nothing, without outcome, without id',
+		"electing plain in c-told: scheduled from nothing to nothing, $without",
+		"applied plain in c-told: scheduled from nothing to nothing, $without",
+		"created plain in c-told: scheduled from nothing to nothing, $without",
+		"electing plain in c-told: enqueued from scheduled to nothing, $without",
+		"unapplied plain in c-told: scheduled from nothing to enqueued, $without",
+		"applied plain in c-told: enqueued from scheduled to nothing, $without",
+		"electing plain in c-told: processing from enqueued to nothing, $without",
+		"unapplied plain in c-told: enqueued from nothing to processing, $without",
+		"applied plain in c-told: processing from enqueued to nothing, $without",
+		"performing plain in c-told: processing from nothing to nothing, $without",
+		'performed plain in c-told: processing from nothing to nothing, with a result, with id',
+		"electing plain in c-told: succeeded from processing to nothing, $without",
+		"unapplied plain in c-told: processing from nothing to succeeded, $without",
+		"applied plain in c-told: succeeded from processing to nothing, $without"],
+		"$libraries: all seven hooks are called, in every process, in their order");
+}
+$node->stop;
+done_testing();
