@@ -169,6 +169,18 @@ is(value('SELECT count(*) FROM bgjob.queue'), '0', 'and nothing is left in the q
 $lost = value(q{SELECT bgjob_enqueue('crashme_exit', '[1]', queue => 'raise')});
 is(value("SELECT bgjob_wait($lost, '60 s')"), 'failed', 'it fails where a filter raises');
 is(value("SELECT reason || (SELECT count(*) FROM bgjob.queue) FROM bgjob.jobs WHERE id = $lost"), 'no0', 'with the error of that');
+# In a paused queue nobody tidies up what is left there.
+value(q{CREATE FUNCTION exit_when_paused() RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		WHILE NOT (SELECT paused FROM bgjob.queues WHERE queue = 'held') LOOP PERFORM pg_sleep(0.02); END LOOP;
+		PERFORM crashme_exit(1);
+	END $$;
+	SELECT bgjob_queue('held')});
+$lost = value(q{SELECT bgjob_enqueue('exit_when_paused', queue => 'held')});
+wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $lost", 'a job is performed whose queue is about to be paused');
+is(value(q{SELECT bgjob_queue_pause('held')}), 't', 'and is');
+is(value("SELECT bgjob_wait($lost, '60 s')"), 'deleted', 'the job ends its worker, and is deleted');
+is(value("SELECT count(*) FROM bgjob.queue WHERE job = $lost"), '0', 'its row in the queue, which was to stay there, has gone');
 value(q{SELECT bgjob_filter_remove('lost')});
 
 # ---- workers

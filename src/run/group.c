@@ -1,0 +1,213 @@
+/*-------------------------------------------------------------------------
+ *
+ * group.c
+ *	  Several jobs of one queue in one transaction.
+ *
+ * A group of jobs of one queue (bgjob_queue(group_size => …)) is performed in
+ * one transaction, each job in a subtransaction: one commit, and one flush, for
+ * all of them. What a job does to the session is undone before the next. A job
+ * that fails is recorded in the same transaction, which goes on. What cannot be
+ * undone (a failure at commit, the end of the worker) aborts the transaction of
+ * all; none of them has happened then, and each is performed by itself. A group
+ * ends early if it takes too long, so that a slow job holds up no others; for a
+ * job that goes before the rest of it; or if many of its subtransactions have
+ * written: more than 64 are a burden to every snapshot in the server.
+ *
+ * Run by workers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/change.h"
+#include "base/inflight.h"
+#include "base/queues.h"
+#include "base/registry.h"
+#include "base/session.h"
+#include "jit/jit.h"
+#include "miscadmin.h"
+#include "run/command.h"
+#include "run/filtercall.h"
+#include "run/function.h"
+#include "run/group.h"
+#include "run/perform.h"
+#include "store/queue.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timeout.h"
+
+/* A group that lasts longer ends with the job that it is at, in milliseconds. */
+#define GROUP_LASTS 300
+
+/* So many jobs of a group may have written something. */
+#define GROUP_WRITERS 60
+
+BgjobGroup bgjob_group;
+static TimeoutId group_timeout;
+
+/* bgjob_group_init prepares a worker; once, before it connects. */
+void
+bgjob_group_init(void)
+{
+	group_timeout = RegisterTimeout(USER_TIMEOUT, bgjob_slot_batch_slow);
+}
+
+/* bgjob_group_fits tells whether a job may be performed in one transaction with others. */
+bool
+bgjob_group_fits(const BgjobJob *job)
+{
+	if (job->kind == BGJOB_KIND_FUNCTION)
+		return !bgjob_function_is_procedure(bgjob_function_find(job->func));
+	return job->kind == BGJOB_KIND_SQL && bgjob_command_is_plain(job->job);
+}
+
+/* Undoes what the job has done, and returns its error. */
+static ErrorData *
+recover_subtransaction(ResourceOwner owner)
+{
+	ErrorData *error;
+
+	HOLD_INTERRUPTS();
+	bgjob_perform_stop_clocks();
+	QueryCancelPending = false;
+	MemoryContextSwitchTo(bgjob_job_context);
+	error = CopyErrorData();
+	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE && !bgjob_underway.ending.given)
+		EmitErrorReport();
+	FlushErrorState();
+	RollbackAndReleaseCurrentSubTransaction();
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(bgjob_job_context);
+	jit_reset_after_error();
+	bgjob_session_release_slot();
+	RESUME_INTERRUPTS();
+	if (bgjob_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		bgjob_outcome_timed_out(&bgjob_underway.job, error);
+	return error;
+}
+
+/*
+ * Whether the job might not have failed by itself, which is then tried: in a
+ * deadlock the locks that a group keeps may have their part; some things may
+ * not be done in subtransactions; and bgjob_wait cannot wait for a job that the
+ * group has performed, but not committed.
+ */
+static bool
+may_be_due_to_group(int sqlerrcode)
+{
+	return sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		   sqlerrcode == ERRCODE_ACTIVE_SQL_TRANSACTION ||
+		   sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+}
+
+/* Runs the job in a subtransaction. Returns its error, NULL if it had none; then it cannot be undone alone. */
+static ErrorData *
+run_in_subtransaction(Jsonb **result)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorContextCallback context = {.callback = bgjob_perform_context};
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(bgjob_job_context);
+	PG_TRY();
+	{
+		context.previous = error_context_stack;
+		error_context_stack = &context;
+		bgjob_perform_settings();
+		bgjob_perform_start_clocks();
+		*result = bgjob_perform_run();
+		MemoryContextSwitchTo(bgjob_job_context);
+		CHECK_FOR_INTERRUPTS();
+		bgjob_perform_check_request();
+		if (TransactionIdIsValid(GetCurrentTransactionIdIfAny()))
+			bgjob_group.writers++;
+		ReleaseCurrentSubTransaction();
+		error_context_stack = context.previous;
+	}
+	PG_CATCH();
+	{
+		if (may_be_due_to_group(geterrcode()))
+			PG_RE_THROW();
+		error = recover_subtransaction(owner);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(bgjob_job_context);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+/* Performs the claimed job as one of a group, and leaves the session as the job found it. */
+static void
+perform_in_group(BgjobRel *jobs)
+{
+	int settings = NewGUCNestLevel();
+	ErrorData *error;
+	Jsonb *result = NULL;
+
+	SetCurrentStatementStartTimestamp();
+	bgjob_perform_begin();
+	error = run_in_subtransaction(&result);
+	if (error == NULL)
+	{
+		bgjob_perform_complete();
+		bgjob_perform_stop_clocks();
+		bgjob_perform_record_success(jobs, result);
+		if (bgjob_filter_any())
+			bgjob_perform_complete(); /* deferred triggers of filters, before they are forgotten */
+	}
+	else
+	{
+		BgjobCircumstances what;
+		BgjobRequest request = bgjob_perform_give_up(&what);
+
+		bgjob_perform_settle(jobs, request, error, &what);
+		if (request != BGJOB_REQUEST_NONE)
+			bgjob_group.is_over = true; /* somebody counts on it: commit it */
+	}
+	AtEOXact_GUC(false, settings);
+	if (!bgjob_session_clean_between())
+		bgjob_group.is_over = true;
+	bgjob_perform_forget_told();
+	bgjob_inflight_end();
+	bgjob_slot_end(true);
+	memset(&bgjob_underway, 0, sizeof(bgjob_underway));
+}
+
+/* bgjob_group_perform performs the claimed job and those that come with it. The caller commits. */
+void
+bgjob_group_perform(BgjobRel *jobs)
+{
+	uint64 conf = bgjob_queues_generation();
+
+	bgjob_group.begun = true;
+	enable_timeout_after(group_timeout, GROUP_LASTS);
+	do
+	{
+		perform_in_group(jobs);
+		MemoryContextReset(bgjob_job_context);
+		MemoryContextSwitchTo(bgjob_job_context);
+		if (bgjob_group.is_over || bgjob_group.writers >= GROUP_WRITERS ||
+			bgjob_my_slot->batch_slow ||
+			bgjob_queues_generation() != conf || /* the queue may have been paused */
+			bgjob_my_slot->retire || bgjob_my_slot->term)
+			break;
+		bgjob_underway.claimed =
+			bgjob_queue_claim_next(jobs, &bgjob_underway.job, bgjob_group_fits);
+		if (bgjob_underway.claimed)
+			RESUME_INTERRUPTS(); /* held by the claim */
+	} while (bgjob_underway.claimed);
+	disable_timeout(group_timeout, false);
+}
+
+/* bgjob_group_end gives back what has been taken, but not performed; all of it, if the group has failed. */
+void
+bgjob_group_end(bool failed)
+{
+	BgjobRest rest;
+
+	if (bgjob_slot_batch_end(bgjob_my_slot, failed, &rest))
+		bgjob_announce_rest(&rest, failed);
+}

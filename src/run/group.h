@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * group.h
+ *	  Several jobs of one queue in one transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_RUN_GROUP_H
+#define BGJOB_RUN_GROUP_H
+
+#include "postgres.h"
+
+#include "store/job.h"
+
+typedef struct BgjobGroup
+{
+	bool begun;   /* the running transaction is that of a group */
+	bool is_over; /* no other job may follow in it */
+	int writers;  /* jobs that have written something */
+} BgjobGroup;
+
+extern BgjobGroup bgjob_group;
+
+extern void bgjob_group_init(void);
+extern bool bgjob_group_fits(const BgjobJob *job);
+extern void bgjob_group_perform(BgjobRel *jobs);
+extern void bgjob_group_end(bool failed);
+
+#endif /* BGJOB_RUN_GROUP_H */

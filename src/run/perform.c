@@ -1,0 +1,324 @@
+/*-------------------------------------------------------------------------
+ *
+ * perform.c
+ *	  The parts of an attempt at a job.
+ *
+ * What a worker does with a job that it has claimed, step by step: says what
+ * it is at, applies the settings, starts the clocks, runs the job between its
+ * filters, fires what the job has deferred, and records what became of it. Who
+ * puts these together into a transaction is attempt.c, for a job by itself, and
+ * group.c, for several.
+ *
+ * The job runs as the role that the worker is connected as, and so does all
+ * of this: the bookkeeping below SQL needs no rights (store/relation.c), and
+ * nothing here is looked up along a search_path.
+ *
+ * The state of the attempt is static: variables that change within PG_TRY
+ * would have to be volatile otherwise, and there is one attempt at a time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/captured.h"
+#include "base/console.h"
+#include "base/inflight.h"
+#include "base/registry.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "rules/clock.h"
+#include "run/attempt.h"
+#include "run/command.h"
+#include "run/filtercall.h"
+#include "run/function.h"
+#include "run/invoke.h"
+#include "run/perform.h"
+#include "run/trace.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "store/log.h"
+#include "store/settings.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+BgjobUnderway bgjob_underway;
+MemoryContext bgjob_attempt_context = NULL;
+MemoryContext bgjob_job_context = NULL;
+volatile sig_atomic_t bgjob_timed_out = false;
+static TimeoutId job_timeout;
+
+/* The attempt has taken too long: cancel it. A timeout handler. */
+static void
+on_job_timeout(void)
+{
+	bgjob_timed_out = true;
+	bgjob_slot_timed_out(GetCurrentTimestamp());
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+/* bgjob_perform_init prepares a worker; once, before it connects. */
+void
+bgjob_perform_init(void)
+{
+	bgjob_attempt_context =
+		AllocSetContextCreate(TopMemoryContext, "bgjob attempt", ALLOCSET_DEFAULT_SIZES);
+	bgjob_job_context =
+		AllocSetContextCreate(TopMemoryContext, "bgjob job", ALLOCSET_DEFAULT_SIZES);
+	job_timeout = RegisterTimeout(USER_TIMEOUT, on_job_timeout);
+}
+
+/* bgjob_perform_context adds to the context of every message that the job causes which job it is; a callback. */
+void
+bgjob_perform_context(void *arg)
+{
+	errcontext("bgjob job " INT64_FORMAT " (%s)", bgjob_underway.job.id,
+			   bgjob_underway.job.job);
+}
+
+/* bgjob_perform_start_transaction starts a transaction for the job, or for what became of it. */
+void
+bgjob_perform_start_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(bgjob_job_context);
+}
+
+/* ---- limits in time ---- */
+
+/* bgjob_perform_start_clocks starts the job's own time limit, and the role's statement_timeout as for any statement. */
+void
+bgjob_perform_start_clocks(void)
+{
+	int64 limit = bgjob_time_limit(&bgjob_underway.job);
+
+	bgjob_timed_out = false;
+	if (limit > 0)
+		enable_timeout_at(job_timeout,
+						  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit));
+	if (StatementTimeout > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+}
+
+/* bgjob_perform_stop_clocks stops both. */
+void
+bgjob_perform_stop_clocks(void)
+{
+	disable_timeout(job_timeout, false);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+}
+
+/* ---- performing ---- */
+
+/* bgjob_perform_commits tells whether the claim must be committed before the job may run. */
+bool
+bgjob_perform_commits(void)
+{
+	if (bgjob_underway.job.kind == BGJOB_KIND_FUNCTION)
+		return bgjob_function_is_procedure(bgjob_function_find(bgjob_underway.job.func));
+	return !bgjob_command_is_plain(bgjob_underway.job.job);
+}
+
+/*
+ * bgjob_perform_commit_claim commits the claim, and goes on in a new
+ * transaction; unless filters want something else of the job.
+ */
+void
+bgjob_perform_commit_claim(void)
+{
+	BgjobCircumstances what = {.at = bgjob_underway.started_at,
+							   .started_at = bgjob_underway.started_at,
+							   .worker_pid = MyProcPid,
+							   .worker_since = bgjob_my_slot->started_at,
+							   .elected = true};
+	BgjobRel *jobs;
+
+	if (bgjob_filter_any() &&
+		!bgjob_performing_elect(&bgjob_underway.job, bgjob_underway.started_at,
+								&bgjob_underway.decision))
+		return;
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	bgjob_job_apply(&bgjob_underway.job, BGJOB_EV_START, &what);
+	bgjob_job_save(jobs, &bgjob_underway.job);
+	bgjob_rel_close(jobs);
+	CommitTransactionCommand();
+	bgjob_underway.committed = true;
+	bgjob_perform_start_transaction();
+}
+
+/* bgjob_perform_settings applies the settings that were captured with the job. */
+void
+bgjob_perform_settings(void)
+{
+	const Jsonb *listed = NULL;
+
+	if (!bgjob_job_is_null(&bgjob_underway.job, BGJOB_C_SETTINGS_ID))
+		listed = bgjob_settings_read(
+			DatumGetInt64(bgjob_job_datum(&bgjob_underway.job, BGJOB_C_SETTINGS_ID)));
+	bgjob_captured_apply(listed, bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_CUSTOM_SETTINGS));
+	bgjob_trace_begin(bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_PARAMETERS));
+}
+
+static Jsonb *
+run_itself(void)
+{
+	Jsonb *args = bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_ARGS);
+
+	if (bgjob_underway.job.kind == BGJOB_KIND_FUNCTION)
+		return bgjob_invoke(bgjob_function_find(bgjob_underway.job.func), args);
+	return bgjob_command_run(bgjob_underway.job.job, args);
+}
+
+/*
+ * bgjob_perform_run runs the job between its filters, and returns its result.
+ * They may not want that: bgjob_underway.decision.
+ */
+Jsonb *
+bgjob_perform_run(void)
+{
+	Jsonb *result;
+
+	if (bgjob_underway.decision.given)
+		return NULL;
+	if (!bgjob_filter_any())
+		return run_itself();
+	if (!bgjob_performing_begin(&bgjob_underway.job, bgjob_underway.started_at,
+								bgjob_underway.committed, &bgjob_underway.decision))
+		return NULL;
+	result = run_itself();
+	MemoryContextSwitchTo(bgjob_job_context);
+	bgjob_performing_succeeded(&bgjob_underway.job, result);
+	return result;
+}
+
+static void
+report_activity(void)
+{
+	char activity[256];
+
+	snprintf(activity, sizeof(activity), "job " INT64_FORMAT ": %s", bgjob_underway.job.id,
+			 bgjob_underway.job.func != NULL ? bgjob_underway.job.func
+											 : bgjob_underway.job.job);
+	debug_query_string = MemoryContextStrdup(bgjob_job_context, activity);
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+/* bgjob_perform_record_success records the success, or what filters wanted instead; in the job's own transaction. */
+void
+bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
+{
+	BgjobCircumstances what = {.at = bgjob_now(),
+							   .started_at = bgjob_underway.started_at,
+							   .worker_pid = MyProcPid,
+							   .result = result};
+	BgjobEvent event = BGJOB_EV_SUCCEED;
+
+	if (bgjob_underway.decision.given)
+	{
+		event = bgjob_underway.decision.event;
+		what.run_at = bgjob_underway.decision.what.run_at;
+		what.reason = bgjob_underway.decision.what.reason;
+		what.error = bgjob_underway.decision.what.error;
+		what.elected = bgjob_underway.decision.what.elected;
+		if (what.elected) /* before it was processing */
+			what.started_at = 0;
+	}
+	if (bgjob_underway.committed || bgjob_underway.changed)
+		bgjob_attempt_read_row(jobs, &bgjob_underway.job);
+	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
+	bgjob_job_apply(&bgjob_underway.job, event, &what);
+	bgjob_job_save(jobs, &bgjob_underway.job);
+}
+
+/*
+ * bgjob_perform_complete does what is left to do of the job when its statement has ended, and what
+ * would else run at commit, when nobody could interrupt it or take its failure
+ * for the job's: deferred triggers, and cursors that are held beyond the commit.
+ * The server does it in the same way and finds nothing left.
+ */
+void
+bgjob_perform_complete(void)
+{
+	do
+		AfterTriggerFireDeferred();
+	while (PreCommit_Portals(false));
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* bgjob_perform_forget_told clears the console: what was told is in the tables, or has nothing to say any more. */
+void
+bgjob_perform_forget_told(void)
+{
+	int slot = bgjob_slot_index(bgjob_my_slot);
+
+	if (bgjob_console_in_use(slot))
+		bgjob_console_clear(slot);
+}
+
+/* bgjob_perform_begin says to all whom it concerns what this worker is at from now on. */
+void
+bgjob_perform_begin(void)
+{
+	bgjob_underway.started_at = bgjob_now();
+	bgjob_slot_start_clock(bgjob_underway.started_at);
+	bgjob_inflight_begin(MyDatabaseId, bgjob_underway.job.id, bgjob_underway.job.pos,
+						 bgjob_underway.started_at);
+	report_activity();
+}
+
+/*
+ * bgjob_perform_check_request has what others, or the job itself, have asked
+ * for end the attempt (57014), although the job went on. The point of no return.
+ */
+void
+bgjob_perform_check_request(void)
+{
+	if (bgjob_underway.ending.given)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED), errmsg("the job has ended its attempt")));
+	if (!bgjob_slot_finish())
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling job on request")));
+}
+
+/* ---- what became of it ---- */
+
+/* bgjob_perform_give_up returns what has been asked for, after which nothing more can be; *what: what there is to say. */
+BgjobRequest
+bgjob_perform_give_up(BgjobCircumstances *what)
+{
+	BgjobRequest request;
+
+	memset(what, 0, sizeof(*what));
+	request = bgjob_slot_give_up(&what->run_at);
+	QueryCancelPending = false; /* was meant for the attempt that has failed */
+	what->at = bgjob_now();
+	what->started_at = bgjob_underway.started_at != 0 ? bgjob_underway.started_at : what->at;
+	what->worker_pid = MyProcPid;
+	return request;
+}
+
+/* bgjob_perform_settle has happen what was asked for, else what the job wanted, else what follows from the error. */
+void
+bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error,
+					 BgjobCircumstances *what)
+{
+	BgjobEvent event;
+
+	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
+	if (!bgjob_outcome_requested(request, &event, what) &&
+		!bgjob_outcome_of_ending(&bgjob_underway.ending, &event, what))
+	{
+		event = bgjob_outcome_of_error(&bgjob_underway.job, error, what);
+		bgjob_performing_failed(&bgjob_underway.job, what->error);
+	}
+	what->certain = true;
+	bgjob_job_apply(&bgjob_underway.job, event, what);
+	bgjob_job_save(jobs, &bgjob_underway.job);
+}

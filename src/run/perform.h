@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * perform.h
+ *	  The parts of an attempt at a job.
+ *
+ * For attempt.c and group.c alone.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_RUN_PERFORM_H
+#define BGJOB_RUN_PERFORM_H
+
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "run/outcome.h"
+#include "run/performing.h"
+#include "store/job.h"
+
+/* The attempt that is under way. */
+typedef struct BgjobUnderway
+{
+	BgjobJob job;
+	bool claimed;   /* the slot names the job, and "job" is filled in */
+	bool committed; /* the claim is committed: the job is stored as processing */
+	TimestampTz started_at;
+	bool give_back; /* announce the job once the slot no longer names it */
+	bool pause;     /* but not at once */
+	bool changed;   /* the job itself may have changed its row */
+	BgjobEnding ending;
+	BgjobDecision decision; /* of filters, which do not want it performed */
+} BgjobUnderway;
+
+extern BgjobUnderway bgjob_underway;
+extern MemoryContext bgjob_attempt_context; /* of a transaction, group or not */
+extern MemoryContext bgjob_job_context;     /* of a job, within that */
+extern volatile sig_atomic_t bgjob_timed_out;
+
+extern void bgjob_perform_init(void);
+extern void bgjob_perform_start_transaction(void);
+extern void bgjob_perform_context(void *arg);
+extern void bgjob_perform_begin(void);
+extern void bgjob_perform_settings(void);
+extern void bgjob_perform_start_clocks(void);
+extern void bgjob_perform_stop_clocks(void);
+extern bool bgjob_perform_commits(void);
+extern void bgjob_perform_commit_claim(void);
+extern Jsonb *bgjob_perform_run(void);
+extern void bgjob_perform_complete(void);
+extern void bgjob_perform_check_request(void);
+extern void bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result);
+extern BgjobRequest bgjob_perform_give_up(BgjobCircumstances *what);
+extern void bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error,
+								 BgjobCircumstances *what);
+extern void bgjob_perform_forget_told(void);
+
+#endif /* BGJOB_RUN_PERFORM_H */
