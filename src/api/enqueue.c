@@ -59,13 +59,6 @@ struct BgjobTemplate
 	int ids_room;
 };
 
-static void
-invalid(const char *message, const char *detail, const char *hint)
-{
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
-					errdetail("%s", detail), errhint("%s", hint)));
-}
-
 static BgjobKind
 check_kind(const char *kind)
 {
@@ -84,103 +77,6 @@ check_kind(const char *kind)
 			 errdetail("It says what the job is: a function or procedure, or a command."),
 			 errhint("The kinds are 'function', 'sql' and 'external'.")));
 	return BGJOB_KIND_FUNCTION; /* keep the compiler quiet */
-}
-
-/* bgjob_check_queue_name raises 22023 unless a name is one of a queue: ^[a-z0-9_-]{1,63}$. */
-void
-bgjob_check_queue_name(const char *queue)
-{
-	size_t length = strlen(queue);
-
-	if (length < 1 || length > BGJOB_QUEUE_NAME_MAX ||
-		strspn(queue, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid name of a queue: \"%s\"", queue),
-						errdetail("It must have 1 to %d characters.", BGJOB_QUEUE_NAME_MAX),
-						errhint("Use lower-case letters, digits, \"_\" and \"-\".")));
-}
-
-/* bgjob_duplicate_by_name returns what on_duplicate says; NULL is the default. 22023: that is nothing. */
-BgjobDuplicate
-bgjob_duplicate_by_name(const char *name)
-{
-	if (name == NULL || strcmp(name, "skip") == 0)
-		return BGJOB_DUPLICATE_SKIP;
-	if (strcmp(name, "replace") == 0)
-		return BGJOB_DUPLICATE_REPLACE;
-	if (strcmp(name, "reschedule") == 0)
-		return BGJOB_DUPLICATE_RESCHEDULE;
-	if (strcmp(name, "error") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid value for on_duplicate: '%s'", name),
-						errdetail("It must be 'skip', 'replace', 'reschedule' or 'error'."),
-						errhint("The default is 'skip'.")));
-	return BGJOB_DUPLICATE_ERROR;
-}
-
-static void
-check_unique_key(const char *key)
-{
-	if (key[0] == '\0' || strlen(key) > BGJOB_UNIQUE_KEY_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid unique_key: it has %zu bytes", strlen(key)),
-						errdetail("It must have 1 to %d bytes.", BGJOB_UNIQUE_KEY_MAX),
-						errhint("Leave it out for a job that need not be the only one; use a "
-								"hash, such as md5(), for a longer key.")));
-}
-
-static void
-check_priority(const BgjobOptions *options)
-{
-	if (options->priority < PG_INT16_MIN || options->priority > PG_INT16_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("priority %d is out of range", options->priority),
-						errdetail("It must be from %d to %d.", PG_INT16_MIN, PG_INT16_MAX),
-						errhint("Jobs of higher priority run first; the default is 0.")));
-}
-
-static void
-check_max_retries(const BgjobOptions *options)
-{
-	if (options->max_retries < 0)
-		invalid("max_retries must not be negative",
-				"It is how often a failed job is tried again.", "Use 0 for no retry.");
-}
-
-static bool
-is_negative(const Interval *interval)
-{
-	Interval zero = {0};
-
-	return DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(interval),
-											 IntervalPGetDatum(&zero))) < 0;
-}
-
-/* When the job is to run: sets scheduled and run_at if that is in the future. */
-static void
-check_times(BgjobTemplate *template, const BgjobOptions *options, TimestampTz now)
-{
-	TimestampTz run_at = options->run_at;
-
-	if (options->delay != NULL && options->has_run_at)
-		invalid("delay and run_at cannot both be given", "Each says when the job is to run.",
-				"Give one of the two.");
-	if (options->delay != NULL)
-	{
-		if (is_negative(options->delay))
-			invalid("delay must not be negative", "It is counted from now.",
-					"Leave it out to have the job run at once.");
-		run_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-														 TimestampTzGetDatum(now),
-														 IntervalPGetDatum(options->delay)));
-	}
-	else if (!options->has_run_at)
-		return;
-	if (TIMESTAMP_NOT_FINITE(run_at))
-		invalid("run_at must be a point in time", "It is infinite.",
-				"Give a time, or leave it out to have the job run at once.");
-	template->scheduled = run_at > now;
-	template->run_at = run_at;
 }
 
 static void
@@ -253,62 +149,6 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, O
 		bgjob_job_set(job, BGJOB_C_CUSTOM_SETTINGS, JsonbPGetDatum(custom));
 }
 
-/* bgjob_options_check raises 22023 if an option by itself has a value that is not allowed. */
-void
-bgjob_options_check(const BgjobOptions *options)
-{
-	if (options->queue != NULL)
-		bgjob_check_queue_name(options->queue);
-	check_priority(options);
-	check_max_retries(options);
-	if (options->unique_key != NULL)
-		check_unique_key(options->unique_key);
-	(void) bgjob_duplicate_by_name(options->on_duplicate);
-	if (options->timeout != NULL && is_negative(options->timeout))
-		invalid("timeout must not be negative", "It is the time that one attempt may take.",
-				"Use 0 for no limit.");
-	if (options->parameters != NULL && !JB_ROOT_IS_OBJECT(options->parameters))
-		invalid("parameters must be a JSON object", "They are pairs of a name and a value.",
-				"Write {\"name\": \"value\"}.");
-}
-
-/*
- * bgjob_options_change has the options that are given take the place of those
- * of a job that is about to be put in. They are checked like those of
- * bgjob_enqueue(), with the same errors.
- */
-void
-bgjob_options_change(const BgjobOptions *options, BgjobJob *job, BgjobCircumstances *what)
-{
-	BgjobTemplate checked = {.scheduled = false};
-
-	bgjob_options_check(options);
-	check_times(&checked, options, what->at);
-	if (options->delay != NULL || options->has_run_at)
-		what->run_at = checked.scheduled ? checked.run_at : 0;
-	if (options->queue != NULL)
-	{
-		job->queue = options->queue;
-		set_text(job, BGJOB_C_QUEUE, job->queue);
-	}
-	if (options->has_priority)
-	{
-		job->priority = options->priority;
-		bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(job->priority));
-	}
-	if (options->has_max_retries)
-	{
-		job->max_retries = options->max_retries;
-		bgjob_job_set(job, BGJOB_C_MAX_RETRIES, Int32GetDatum(job->max_retries));
-	}
-	if (options->timeout != NULL)
-		bgjob_job_set(job, BGJOB_C_TIMEOUT, IntervalPGetDatum(options->timeout));
-	if (options->tags != (Datum) 0)
-		bgjob_job_set(job, BGJOB_C_TAGS, options->tags);
-	if (options->parameters != NULL)
-		bgjob_job_set(job, BGJOB_C_PARAMETERS, JsonbPGetDatum(options->parameters));
-}
-
 /*
  * bgjob_template_create checks the options of bgjob_enqueue() and captures
  * the caller's settings. The arguments of the first job choose among
@@ -326,7 +166,7 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 
 	bgjob_check_writable("bgjob_enqueue()");
 	bgjob_options_check(options);
-	check_times(template, options, bgjob_now());
+	template->scheduled = bgjob_options_time(options, bgjob_now(), &template->run_at);
 	if (kind == BGJOB_KIND_FUNCTION)
 	{
 		template->func = bgjob_function_resolve(options->job, first_args, run_as);
@@ -361,7 +201,7 @@ set_key(BgjobTemplate *template, const Jsonb *args)
 	if (key == NULL && template->conf != NULL && template->conf->unique_key != NULL)
 	{
 		key = bgjob_places_fill(template->func, template->conf->unique_key, args);
-		check_unique_key(key);
+		bgjob_check_unique_key(key);
 	}
 	if (key != NULL)
 		set_text(&template->job, BGJOB_C_UNIQUE_KEY, key);
@@ -569,14 +409,6 @@ required_text_arg(FunctionCallInfo fcinfo, int arg, const char *name)
 	return text_arg(fcinfo, arg);
 }
 
-static void
-refuse(const char *option)
-{
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("option %s is not supported by this version", option),
-					errdetail("A later version brings it."), errhint("Leave the option out.")));
-}
-
 /* A value out of a fixed list, NULL-terminated; the first one is the default. */
 static void
 check_choice(const char *name, const char *value, const char *const *choices)
@@ -585,7 +417,7 @@ check_choice(const char *name, const char *value, const char *const *choices)
 		if (strcmp(choices[i], value) == 0)
 		{
 			if (i > 0)
-				refuse(name);
+				bgjob_option_refuse(name);
 			return;
 		}
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -613,7 +445,7 @@ refuse_unsupported(FunctionCallInfo fcinfo)
 	check_choice("condition", required_text_arg(fcinfo, P_CONDITION, "condition"), condition);
 	for (int i = 0; i < lengthof(unsupported); i++)
 		if (!PG_ARGISNULL(unsupported[i].arg))
-			refuse(unsupported[i].name);
+			bgjob_option_refuse(unsupported[i].name);
 }
 
 /* The options of a call of bgjob_enqueue or bgjob_enqueue_many. */
@@ -718,67 +550,4 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 	MemoryContextDelete(per_job);
 	bgjob_template_free(template);
 	return (Datum) 0;
-}
-
-/* ---- options by name, for triggers ---- */
-
-static Datum
-input(PGFunction function, const char *value, Oid type)
-{
-	return DirectFunctionCall3(function, CStringGetDatum(value), ObjectIdGetDatum(type),
-							   Int32GetDatum(-1));
-}
-
-/*
- * bgjob_option_by_name sets an option of bgjob_enqueue() from its text.
- * 22023: there is no such option; the type's own error: the value is wrong.
- */
-void
-bgjob_option_by_name(BgjobOptions *options, const char *name, const char *value)
-{
-	if (strcmp(name, "kind") == 0)
-		options->kind = value;
-	else if (strcmp(name, "queue") == 0)
-		options->queue = value;
-	else if (strcmp(name, "priority") == 0)
-	{
-		options->has_priority = true;
-		options->priority = pg_strtoint32(value);
-	}
-	else if (strcmp(name, "delay") == 0)
-		options->delay = DatumGetIntervalP(input(interval_in, value, INTERVALOID));
-	else if (strcmp(name, "run_at") == 0)
-	{
-		options->has_run_at = true;
-		options->run_at = DatumGetTimestampTz(input(timestamptz_in, value, TIMESTAMPTZOID));
-	}
-	else if (strcmp(name, "max_retries") == 0)
-	{
-		options->has_max_retries = true;
-		options->max_retries = pg_strtoint32(value);
-	}
-	else if (strcmp(name, "timeout") == 0)
-		options->timeout = DatumGetIntervalP(input(interval_in, value, INTERVALOID));
-	else if (strcmp(name, "run_as") == 0)
-		options->run_as = value;
-	else if (strcmp(name, "tags") == 0)
-		options->tags = OidFunctionCall3(F_ARRAY_IN, CStringGetDatum(value),
-										 ObjectIdGetDatum(TEXTOID), Int32GetDatum(-1));
-	else if (strcmp(name, "parameters") == 0)
-		options->parameters =
-			DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
-	else if (strcmp(name, "unique_key") == 0)
-		options->unique_key = value;
-	else if (strcmp(name, "on_duplicate") == 0)
-		options->on_duplicate = value;
-	else if (strcmp(name, "sequence_key") == 0 || strcmp(name, "limits") == 0 ||
-			 strcmp(name, "after") == 0 || strcmp(name, "after_batch") == 0 ||
-			 strcmp(name, "condition") == 0 || strcmp(name, "batch") == 0)
-		refuse(name);
-	else
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("there is no option \"%s\"", name),
-						errdetail("It is named by an argument of bgjob_enqueue_trigger()."),
-						errhint("The options are the parameters of bgjob_enqueue(), and "
-								"\"columns\".")));
 }

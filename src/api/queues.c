@@ -61,20 +61,6 @@ check_room(const char *queue)
 						 "with bgjob_queue_remove().")));
 }
 
-/* bgjob_check_retention raises 22023 if a retention is negative. */
-void
-bgjob_check_retention(const Interval *retention)
-{
-	Interval zero = {0};
-
-	if (DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(retention),
-										  IntervalPGetDatum(&zero))) < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("retention must not be negative"),
-						errdetail("It is how long finished jobs are kept."),
-						errhint("Use '0' to have them removed at once.")));
-}
-
 PG_FUNCTION_INFO_V1(bgjob_queue);
 
 /*
