@@ -82,7 +82,8 @@ check_caller(const char *function)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be an administrator of bgjob to configure functions"),
 				 errdetail("Administrators are superusers and members of the role that owns "
-						   "the extension.")));
+						   "the extension."),
+				 errhint("Ask one of them, or SET ROLE to one that you are a member of.")));
 }
 
 static void
@@ -151,7 +152,7 @@ bgjob_configure(PG_FUNCTION_ARGS)
 	Oid func;
 
 	check_caller("bgjob_configure()");
-	func = bgjob_function_resolve(required(fcinfo, P_JOB, "job"), NULL, GetUserId());
+	func = bgjob_function_by_name(required(fcinfo, P_JOB, "job"), GetUserId());
 	check_kind(required(fcinfo, P_KIND, "kind"));
 	read_options(fcinfo, &options);
 	if (options.unique_key != NULL)
@@ -197,6 +198,6 @@ bgjob_unconfigure(PG_FUNCTION_ARGS)
 	name = required(fcinfo, P_JOB, "job");
 	if (bgjob_functionconf_remove(name))
 		PG_RETURN_BOOL(true);
-	func = bgjob_function_resolve(name, NULL, GetUserId());
+	func = bgjob_function_by_name(name, GetUserId());
 	PG_RETURN_BOOL(bgjob_functionconf_remove(bgjob_function_signature(func)));
 }

@@ -309,7 +309,8 @@ bgjob_adopt(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be an administrator of bgjob to adopt jobs"),
 				 errdetail("Administrators are superusers and members of the role that owns "
-						   "the extension.")));
+						   "the extension."),
+				 errhint("Ask one of them, or SET ROLE to one that you are a member of.")));
 	if (!bgjob_installed_here())
 		bgjob_install_here();
 	n = bgjob_queue_rebuild();

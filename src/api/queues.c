@@ -37,7 +37,8 @@ queue_to_change(FunctionCallInfo fcinfo, const char *function)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be an administrator of bgjob to change queues"),
 				 errdetail("Administrators are superusers and members of the role that owns "
-						   "the extension.")));
+						   "the extension."),
+				 errhint("Ask one of them, or SET ROLE to one that you are a member of.")));
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("name must not be null"),

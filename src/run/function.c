@@ -284,31 +284,71 @@ find_by_signature(const char *name)
 	return func;
 }
 
+static void
+add_name_hint(void *name)
+{
+	if (geterrcode() != ERRCODE_INVALID_NAME)
+		return;
+	errdetail("It is \"%s\".", (const char *) name);
+	errhint("Write it as in SQL: name, schema.name, or \"Name\".");
+}
+
+/* All functions of a name; 42883 if there is none, 42602 if it cannot be a name. */
+static FuncCandidateList
+candidates_of(const char *name)
+{
+	ErrorContextCallback context = {.callback = add_name_hint, .arg = unconstify(char *, name)};
+	FuncCandidateList candidates;
+
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	candidates =
+		FuncnameGetCandidates(bgjob_qualified_name(name), -1, NIL, false, false, false, true);
+	error_context_stack = context.previous;
+	if (candidates == NULL)
+		unknown_function(name);
+	return candidates;
+}
+
+static const char *
+describe_candidates(FuncCandidateList candidates)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (; candidates != NULL; candidates = candidates->next)
+		appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "",
+						 bgjob_function_describe(candidates->oid)->signature);
+	return text.data;
+}
+
+static void
+ambiguous(const char *name, FuncCandidateList candidates, Oid example)
+{
+	ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_FUNCTION),
+					errmsg("function name \"%s\" is not unique", name),
+					errdetail("There are %s.", describe_candidates(candidates)),
+					errhint("Name the types of the arguments, such as %s.",
+							bgjob_function_describe(example)->signature)));
+}
+
 /* A function given by its name alone: the one that the arguments fit. */
 static Oid
 find_by_name(const char *name, const Jsonb *args)
 {
-	List *names = bgjob_qualified_name(name);
-	FuncCandidateList candidates =
-		FuncnameGetCandidates(names, -1, NIL, false, false, false, true);
-	Oid first = candidates == NULL ? InvalidOid : candidates->oid;
+	FuncCandidateList candidates = candidates_of(name);
+	FuncCandidateList all = candidates;
 	Oid found = InvalidOid;
 	bool callable = false; /* one of them is no aggregate or window function */
 	int fitting = 0;
-	StringInfoData signatures_text;
 
-	if (candidates == NULL)
-		unknown_function(name);
 	if (candidates->next == NULL)
 		return candidates->oid; /* the arguments are checked against it, with better messages */
 
-	initStringInfo(&signatures_text);
 	for (; candidates != NULL; candidates = candidates->next)
 	{
 		const BgjobFunction *function = bgjob_function_describe(candidates->oid);
 
-		appendStringInfo(&signatures_text, "%s%s", signatures_text.len > 0 ? ", " : "",
-						 function->signature);
 		callable = callable || is_callable_kind(function->oid);
 		if (!is_callable_kind(function->oid) || why_not(function) != NULL ||
 			!bgjob_arguments_fit(function, args))
@@ -317,18 +357,14 @@ find_by_name(const char *name, const Jsonb *args)
 		fitting++;
 	}
 	if (!callable)
-		check_kind(first, name);
+		check_kind(all->oid, name);
 	if (fitting == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the arguments fit no function named \"%s\"", name),
-						errdetail("There are %s.", signatures_text.data),
+						errdetail("There are %s.", describe_candidates(all)),
 						errhint("Check the number and the names of the arguments.")));
 	if (fitting > 1)
-		ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_FUNCTION),
-						errmsg("function name \"%s\" is not unique", name),
-						errdetail("There are %s.", signatures_text.data),
-						errhint("Name the types of the arguments, such as %s.",
-								bgjob_function_describe(found)->signature)));
+		ambiguous(name, all, found);
 	return found;
 }
 
@@ -350,6 +386,33 @@ bgjob_function_check_execute(Oid func, Oid role)
 					   get_func_name(func));
 }
 
+/* Whether a name has the types of its arguments. */
+static bool
+has_types(const char *name)
+{
+	const char *end = strrchr(name, ')');
+
+	return end != NULL && end[1 + strspn(end + 1, " \t\r\n")] == '\0';
+}
+
+/*
+ * bgjob_function_by_name returns the function that a name alone, or one with
+ * the types of its arguments, means. Errors: as bgjob_function_resolve; 42725 if
+ * there are several of that name.
+ */
+Oid
+bgjob_function_by_name(const char *name, Oid role)
+{
+	if (!has_types(name))
+	{
+		FuncCandidateList candidates = candidates_of(name);
+
+		if (candidates->next != NULL)
+			ambiguous(name, candidates, candidates->oid);
+	}
+	return bgjob_function_resolve(name, NULL, role);
+}
+
 /*
  * bgjob_function_resolve returns the function that a name means, which may be
  * qualified and may have the types of its arguments; "args" choose where a
@@ -360,9 +423,7 @@ bgjob_function_check_execute(Oid func, Oid role)
 Oid
 bgjob_function_resolve(const char *name, const Jsonb *args, Oid role)
 {
-	const char *end = strrchr(name, ')');
-	bool has_types = end != NULL && end[1 + strspn(end + 1, " \t\r\n")] == '\0';
-	Oid func = has_types ? find_by_signature(name) : find_by_name(name, args);
+	Oid func = has_types(name) ? find_by_signature(name) : find_by_name(name, args);
 
 	check_kind(func, name);
 	bgjob_function_check_execute(func, role);

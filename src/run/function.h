@@ -38,6 +38,7 @@ typedef struct BgjobFunction
 	char *all_modes; /* NULL: all are input */
 } BgjobFunction;
 
+extern Oid bgjob_function_by_name(const char *name, Oid role);
 extern Oid bgjob_function_resolve(const char *name, const Jsonb *args, Oid role);
 extern char *bgjob_function_signature(Oid func);
 extern Oid bgjob_function_find(const char *signature);

@@ -86,6 +86,16 @@ argument_of(const BgjobFunction *function, const Piece *place)
 	return number < function->nargs ? number : -1;
 }
 
+static void
+check_place(const BgjobFunction *function, const char *text, const Piece *place)
+{
+	if (!function->whole && argument_of(function, place) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there is no argument \"%.*s\"", place->length, place->start),
+						errdetail("It is named in \"%s\", for %s.", text, function->signature),
+						errhint("Name an argument of the function, or give its number.")));
+}
+
 /* bgjob_places_check raises 22023 if a text has places that a function has no argument for. */
 void
 bgjob_places_check(Oid func, const char *text)
@@ -95,12 +105,8 @@ bgjob_places_check(Oid func, const char *text)
 	Piece piece;
 
 	while (next_piece(text, &at, &piece))
-		if (piece.is_place && !function->whole && argument_of(function, &piece) < 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("there is no argument \"%.*s\"", piece.length, piece.start),
-					 errdetail("It is named in \"%s\", for %s.", text, function->signature),
-					 errhint("Name an argument of the function, or give its number.")));
+		if (piece.is_place)
+			check_place(function, text, &piece);
 }
 
 /* What a place is filled with, NULL: null. */
@@ -142,7 +148,10 @@ append_value(StringInfo filled, JsonbValue *value)
 	}
 }
 
-/* bgjob_places_fill returns a text with its places filled with the arguments of a job. */
+/*
+ * bgjob_places_fill returns a text with its places filled with the arguments
+ * of a job. 22023: the function has changed, and has no such argument any more.
+ */
 char *
 bgjob_places_fill(Oid func, const char *text, const Jsonb *args)
 {
@@ -154,7 +163,10 @@ bgjob_places_fill(Oid func, const char *text, const Jsonb *args)
 	initStringInfo(&filled);
 	while (next_piece(text, &at, &piece))
 		if (piece.is_place)
+		{
+			check_place(function, text, &piece);
 			append_value(&filled, value_of(function, &piece, args));
+		}
 		else
 			appendBinaryStringInfo(&filled, piece.start, piece.length);
 	return filled.data;

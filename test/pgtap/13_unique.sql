@@ -1,0 +1,1123 @@
+-- 13_unique.sql
+--
+-- What this file proves (api.md, "Jobs"):
+--   * unique_key: of one role and key at most one job is unfinished; what on_duplicate 'skip', 'error', 'replace' and 'reschedule' do to
+--     it while it waits and while it runs; when the key is free again; transactions, savepoints, many jobs in a statement,
+--     recurring jobs and triggers;
+--   * bgjob_configure and bgjob_unconfigure: by whom, what, for which jobs, and what has precedence over what;
+--     retry_delays, retry_on, no_retry_on, on_exhausted, retention, and keys with places for arguments;
+--   * wrong values are refused with SQLSTATE, message, detail and hint, and leave nothing.
+--
+-- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes settings with ALTER SYSTEM and resets them at
+-- its end: do not run it beside other files. It drops and creates the extension.
+
+\set QUIET 1
+\pset format unaligned
+\pset tuples_only true
+\pset pager off
+SET client_min_messages = warning;
+
+-- Set before the extension is there, so that the database's scheduler starts with it.
+ALTER SYSTEM SET bgjob.workers = 1;
+SELECT pg_reload_conf() AS reloaded \gset
+
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION IF NOT EXISTS bgjob;
+
+SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap13_' \gexec
+SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap13_' \gexec
+CREATE ROLE tap13_a LOGIN;
+CREATE ROLE tap13_b LOGIN;
+GRANT USAGE ON SCHEMA bgjob TO tap13_a, tap13_b;
+
+----------------------------------------------------------------------------------------------------
+-- Helpers
+----------------------------------------------------------------------------------------------------
+
+-- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
+-- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
+CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 60) LANGUAGE plpgsql AS $$
+DECLARE
+	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
+	met boolean;
+BEGIN
+	LOOP
+		EXECUTE condition INTO met;
+		COMMIT;
+		EXIT WHEN met OR clock_timestamp() >= stop;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
+
+-- tap_wait_setting waits until jobs run under a setting: a session sees a reload only between its own commands,
+-- so the worker is asked.
+CREATE PROCEDURE tap_wait_setting(name text, wanted text) LANGUAGE plpgsql AS $$
+DECLARE
+	stop timestamptz := clock_timestamp() + interval '60 s';
+	probe bigint;
+BEGIN
+	LOOP
+		probe := bgjob_enqueue('pg_catalog.current_setting(text)', jsonb_build_array(name));
+		COMMIT;
+		PERFORM bgjob_wait(probe, '5 s');
+		COMMIT;
+		EXIT WHEN bgjob_result(probe) = to_jsonb(wanted) OR clock_timestamp() >= stop;
+	END LOOP;
+END $$;
+
+-- Nothing waits and nothing runs, but for what is scheduled or in the paused queue.
+CREATE PROCEDURE tap_idle(deadline float8 = 60) LANGUAGE plpgsql AS $$
+BEGIN
+	CALL tap_wait_until('SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN (''enqueued'', ''processing'') AND queue <> ''paused'')', deadline);
+END $$;
+
+-- tap_state_is waits until a job is in a state.
+CREATE PROCEDURE tap_state_is(id bigint, wanted text) LANGUAGE plpgsql AS $$
+BEGIN
+	CALL tap_wait_until(format('SELECT state = %L FROM bgjob.jobs WHERE id = %s', wanted, id));
+END $$;
+
+-- tap_held waits until a job has come to t_hold(), and stays there since this session has the lock.
+CREATE PROCEDURE tap_held() LANGUAGE plpgsql AS $$
+BEGIN
+	CALL tap_wait_until('SELECT count(*) = 1 FROM pg_locks WHERE locktype = ''advisory'' AND objid = 1313 AND NOT granted');
+END $$;
+
+-- tap_try runs a query as a role and returns its one value as text, 'NULL', or 'ERROR ' and the SQLSTATE.
+CREATE FUNCTION tap_try(query text, role text = NULL) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	IF role IS NOT NULL THEN
+		EXECUTE format('SET LOCAL ROLE %I', role);
+	END IF;
+	EXECUTE query INTO answer;
+	IF role IS NOT NULL THEN
+		RESET ROLE;
+	END IF;
+	RETURN coalesce(answer, 'NULL');
+EXCEPTION WHEN OTHERS THEN
+	RETURN 'ERROR ' || SQLSTATE;
+END $$;
+
+-- tap_error returns the SQLSTATE of a query's error, and what that lacks: a message of lower case, a detail and a hint that are sentences.
+CREATE FUNCTION tap_error(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	m text; d text; h text;
+BEGIN
+	EXECUTE query;
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
+	RETURN SQLSTATE || CASE WHEN m = '' OR m ~ '^[A-Z][a-z]' OR m ~ '\.$' THEN ', message: ' || m ELSE '' END
+		|| CASE WHEN d !~ '^[^a-z].*\.$' THEN ', detail: ' || d ELSE '' END || CASE WHEN h !~ '^[^a-z].*\.$' THEN ', hint: ' || h ELSE '' END;
+END $$;
+
+-- The arguments of many jobs, each with one text.
+CREATE FUNCTION tap_args(VARIADIC labels text[]) RETURNS jsonb[] LANGUAGE sql AS $$ SELECT ARRAY(SELECT jsonb_build_array(l) FROM unnest(labels) l) $$;
+CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS
+	$$ SELECT j.state FROM bgjob.jobs j WHERE j.id = $1 $$;
+CREATE FUNCTION tap_states(id bigint) RETURNS text[] LANGUAGE sql AS
+	$$ SELECT array_agg(s.state ORDER BY s.seq) FROM bgjob.job_states s WHERE s.job_id = $1 $$;
+-- What can be told apart of a job.
+CREATE FUNCTION tap_job(id bigint) RETURNS text LANGUAGE sql AS
+	$$ SELECT format('%s %s %s %s %s %s', j.state, j.job, j.args, j.queue, j.priority, j.max_retries) FROM bgjob.jobs j WHERE j.id = $1 $$;
+-- How many unfinished jobs have a key.
+CREATE FUNCTION tap_unfinished(key text) RETURNS bigint LANGUAGE sql AS
+	$$ SELECT count(*) FROM bgjob.jobs WHERE unique_key = key AND state NOT IN ('succeeded', 'failed', 'deleted') $$;
+
+----------------------------------------------------------------------------------------------------
+-- What the jobs of this file call
+----------------------------------------------------------------------------------------------------
+
+CREATE TABLE t_effect (n serial, label text, job bigint DEFAULT bgjob_current_id());
+GRANT INSERT, SELECT ON t_effect TO PUBLIC;
+GRANT USAGE ON SEQUENCE t_effect_n_seq TO PUBLIC;
+CREATE FUNCTION t_run(label text) RETURNS text LANGUAGE sql AS $$ INSERT INTO public.t_effect (label) VALUES (label) RETURNING label $$;
+CREATE FUNCTION t_other(label text, n int = 0) RETURNS text LANGUAGE sql AS $$ INSERT INTO public.t_effect (label) VALUES ('other ' || label) RETURNING label $$;
+CREATE FUNCTION t_bad(code text = 'P1234') RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = code; END $$;
+CREATE FUNCTION t_sleep() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(120); END $$;
+CREATE PROCEDURE t_proc(label text) LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t_effect (label) VALUES (label); COMMIT; END $$;
+-- Goes on when this session lets go of the lock.
+CREATE FUNCTION t_block(label text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO t_effect (label) VALUES (label);
+	PERFORM pg_advisory_lock_shared(1313); PERFORM pg_advisory_unlock_shared(1313);
+	RETURN label;
+END $$;
+CREATE FUNCTION t_effects() RETURNS text[] LANGUAGE sql AS $$ SELECT array_agg(label ORDER BY n) FROM t_effect $$;
+
+SELECT * FROM no_plan();
+
+CALL tap_wait_setting('bgjob.workers', '1');
+CALL tap_wait_until('SELECT count(*) = 1 FROM bgjob.workers');
+SELECT is((SELECT count(*) FROM bgjob.workers), 1::bigint, 'there is one worker');
+SELECT bgjob_queue_pause('paused') AS paused \gset
+-- Whoever finds a job of its key running must not wait for its end: it would wait for this very session.
+SET statement_timeout = '30 s';
+
+----------------------------------------------------------------------------------------------------
+-- on_duplicate => 'skip'
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_enqueue('t_run', '["first"]', unique_key => 'skip', delay => '1 hour') AS a \gset
+SELECT count(*) AS jobs FROM bgjob.jobs \gset
+SELECT is((SELECT unique_key FROM bgjob.jobs WHERE id = :a), 'skip', 'bgjob.jobs shows the key');
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'skip'), :a::bigint, 'by default a second job of a key is not made: the id is that of the first');
+SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'skip', on_duplicate => 'skip', priority => 5, queue => 'other', max_retries => 1, tags => '{x}'), :a::bigint,
+	'nor with on_duplicate skip and other options');
+SELECT is(bgjob_enqueue('t_other', '["fourth"]', unique_key => 'skip'), :a::bigint, 'nor for another function: keys are of the role, not of the function');
+SELECT is(bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'skip'), :a::bigint, 'nor for a command');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'there is no other job');
+SELECT is(tap_job(:a), 'scheduled t_run ["first"] default 0 10', 'and the first one is as it was');
+SELECT is(tap_states(:a), '{scheduled}'::text[], 'also its history');
+SELECT isnt(bgjob_enqueue('t_run', '["Skip"]', unique_key => 'Skip', delay => '1 hour'), :a::bigint, 'a key with a capital letter is another one');
+SELECT isnt(bgjob_enqueue('t_run', '["skip "]', unique_key => 'skip ', delay => '1 hour'), :a::bigint, 'so is one with a blank at its end');
+SELECT isnt(bgjob_enqueue('t_run', '["no key"]', delay => '1 hour'), bgjob_enqueue('t_run', '["no key"]', delay => '1 hour'), 'jobs without a key are not compared');
+SELECT isnt(bgjob_enqueue('t_run', '["null"]', unique_key => NULL, delay => '1 hour'), bgjob_enqueue('t_run', '["null"]', unique_key => NULL, delay => '1 hour'), 'null is no key');
+-- Wrong calls are errors, also where they would be skipped.
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '[1, 2, 3]', unique_key => 'skip')$$), '22023', 'wrong arguments are refused, also where the job would be skipped');
+SELECT is(tap_try($$SELECT bgjob_enqueue('t_missing', unique_key => 'skip')$$), 'ERROR 42883', 'so is an unknown function');
+
+SELECT bgjob_requeue(:a) AS x \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'the first job runs');
+SELECT is(t_effects(), '{first}'::text[], 'with its own arguments, and no other does');
+SELECT bgjob_enqueue('t_run', '["again"]', unique_key => 'skip') AS a2 \gset
+SELECT isnt(:a2, :a, 'after its success the key is free');
+SELECT is(bgjob_wait(:a2, '60 s'), 'succeeded', 'and the new job runs');
+TRUNCATE t_effect RESTART IDENTITY;
+
+-- Enqueued, in a queue that is paused.
+SELECT bgjob_enqueue('t_run', '["waits"]', unique_key => 'enqueued', queue => 'paused') AS a \gset
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'enqueued'), :a::bigint, 'an enqueued job has its key');
+SELECT bgjob_delete(:a) AS x \gset
+SELECT bgjob_enqueue('t_run', '["new"]', unique_key => 'enqueued') AS a2 \gset
+SELECT isnt(:a2, :a, 'deleted, it has not');
+SELECT is(bgjob_wait(:a2, '60 s'), 'succeeded', 'and the new one runs');
+
+-- Failed: with a retry left the job has not ended.
+SELECT bgjob_enqueue('t_bad', unique_key => 'bad', max_retries => 1) AS a \gset
+CALL tap_state_is(:a, 'scheduled');
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'bad'), :a::bigint, 'a job that waits for its retry has its key');
+SELECT bgjob_reschedule(:a, delay => '0') AS x \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'failed', 'it fails for good');
+SELECT bgjob_enqueue('t_run', '["after a failure"]', unique_key => 'bad') AS a2 \gset
+SELECT isnt(:a2, :a, 'and the key is free');
+SELECT is(bgjob_wait(:a2, '60 s'), 'succeeded', 'for the next one, which runs');
+SELECT bgjob_enqueue('SELECT bgjob_discard(''no'')', kind => 'sql', unique_key => 'bad') AS a \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'deleted', 'a job of that key discards itself');
+SELECT bgjob_enqueue('SELECT bgjob_snooze(''1 hour'')', kind => 'sql', unique_key => 'bad') AS a2 \gset
+SELECT isnt(:a2, :a, 'which makes its key free, too');
+CALL tap_state_is(:a2, 'scheduled');
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'bad'), :a2::bigint, 'one that puts itself off keeps it');
+SELECT is(bgjob_delete(:a2), true, 'until it is deleted');
+SELECT isnt(bgjob_enqueue('t_run', '["third"]', unique_key => 'bad'), :a2::bigint, 'then it is free');
+CALL tap_idle();
+TRUNCATE t_effect RESTART IDENTITY;
+
+-- Running.
+SELECT pg_advisory_lock(1313) AS locked \gset
+SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'running') AS a \gset
+CALL tap_held();
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'running'), :a::bigint, 'a running job has its key, and nobody waits for its end');
+SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'running', delay => '1 hour'), :a::bigint, 'nor with a delay');
+SELECT pg_advisory_unlock(1313) AS unlocked \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'it goes on and succeeds');
+SELECT is(t_effects(), '{runs}'::text[], 'no other runs');
+SELECT isnt(bgjob_enqueue('t_run', '["next"]', unique_key => 'running'), :a::bigint, 'then the key is free');
+CALL tap_idle();
+SELECT is(t_effects(), '{runs,next}'::text[], 'and the next one runs');
+TRUNCATE t_effect RESTART IDENTITY;
+
+-- A job that is deleted while it runs, and ends.
+SELECT pg_advisory_lock(1313) AS locked \gset
+SELECT bgjob_enqueue('t_block', '["cancelled"]', unique_key => 'running') AS a \gset
+CALL tap_held();
+SELECT bgjob_delete(:a) AS x \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'deleted', 'a running job is deleted');
+SELECT pg_advisory_unlock(1313) AS unlocked \gset
+SELECT bgjob_enqueue('t_run', '["after it"]', unique_key => 'running') AS a2 \gset
+SELECT isnt(:a2, :a, 'and its key is free');
+SELECT is(bgjob_wait(:a2, '60 s'), 'succeeded', 'for the next one, which runs');
+
+-- A job that enqueues its own key.
+CREATE FUNCTION t_again(mode text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN tap_try(format('SELECT bgjob_enqueue(''t_run'', ''["by itself"]'', unique_key => ''again'', on_duplicate => %L) = bgjob_current_id()', mode));
+END $$;
+CREATE TABLE t_agains AS SELECT mode, queue, NULL::bigint AS id FROM unnest('{skip,replace,reschedule,error}'::text[]) mode, unnest('{default,g}'::text[]) queue;
+SELECT bgjob_queue('g', group_size => 100);
+CREATE PROCEDURE tap_agains() LANGUAGE plpgsql AS $$
+DECLARE
+	r record;
+BEGIN
+	FOR r IN SELECT * FROM t_agains LOOP
+		UPDATE t_agains t SET id = bgjob_enqueue('t_again', jsonb_build_array(r.mode), unique_key => 'again', queue => r.queue) WHERE t.mode = r.mode AND t.queue = r.queue;
+		COMMIT;
+		CALL tap_idle();
+	END LOOP;
+END $$;
+TRUNCATE t_effect RESTART IDENTITY;
+CALL tap_agains();
+SELECT is(tap_state(id), 'succeeded', format('in queue %s a job enqueues its own key with %s, and succeeds', queue, mode)) FROM t_agains ORDER BY queue, mode;
+SELECT is(bgjob_result(id) #>> '{}', CASE mode WHEN 'error' THEN 'ERROR 23505' ELSE 'true' END, format('in queue %s, with %s: it is running, so it is left alone', queue, mode))
+FROM t_agains ORDER BY queue, mode;
+SELECT is(t_effects(), NULL, 'none of them has made another job');
+SELECT is(tap_unfinished('again'), 0::bigint, 'and the key is free');
+
+-- A procedure that has committed something and goes on.
+CREATE PROCEDURE t_proc_block(label text) LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO t_effect (label) VALUES (label || ' a');
+	COMMIT;
+	PERFORM pg_advisory_lock_shared(1313); PERFORM pg_advisory_unlock_shared(1313);
+	INSERT INTO t_effect (label) VALUES (label || ' b');
+END $$;
+SELECT pg_advisory_lock(1313) AS locked \gset
+SELECT bgjob_enqueue('t_proc_block', '["proc"]', unique_key => 'proc') AS a \gset
+CALL tap_held();
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'proc', on_duplicate => mode, delay => d), :a::bigint, format('a procedure that runs has its key: on_duplicate %s, delay %s', mode, d))
+FROM unnest('{skip,replace,reschedule}'::text[]) mode, unnest('{NULL,1 hour}'::interval[]) d;
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'proc', on_duplicate => 'error')$$), '23505', 'on_duplicate error');
+SELECT is(tap_job(:a), 'processing t_proc_block ["proc"] default 0 10', 'it is left alone');
+SELECT pg_advisory_unlock(1313) AS unlocked \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and succeeds');
+SELECT isnt(bgjob_enqueue('t_run', '["after it"]', unique_key => 'proc'), :a::bigint, 'then its key is free');
+CALL tap_idle();
+SELECT is(t_effects(), '{proc a,proc b,after it}'::text[], 'each has run once');
+TRUNCATE t_effect RESTART IDENTITY;
+
+-- What a job enqueues goes with its effects: the key is free when it has failed, also for the next one of its group.
+CREATE FUNCTION t_enqueues(label text, fails boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM bgjob_enqueue('t_run', jsonb_build_array(label), unique_key => 'by a job', on_duplicate => 'error', queue => 'paused');
+	IF fails THEN
+		RAISE EXCEPTION 'after the call';
+	END IF;
+END $$;
+SELECT bgjob_queue_pause('g') AS x \gset
+SELECT bgjob_enqueue('t_enqueues', '["of a failed one", true]', queue => 'g', max_retries => 0) AS a, bgjob_enqueue('t_enqueues', '["good", false]', queue => 'g', max_retries => 0) AS b,
+	bgjob_enqueue('t_enqueues', '["too many", false]', queue => 'g', max_retries => 0) AS c \gset
+SELECT bgjob_queue_resume('g') AS x \gset
+CALL tap_idle();
+SELECT is(ARRAY[tap_state(:a), tap_state(:b), tap_state(:c)], '{failed,succeeded,failed}'::text[], 'of three jobs in a group that enqueue a key, one has failed, one gets it, and one is refused');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :c), '23505', 'with 23505');
+SELECT is((SELECT array_agg(args ->> 0) FROM bgjob.jobs WHERE unique_key = 'by a job'), '{good}'::text[], 'there is one job of that key');
+SELECT count(bgjob_delete(id)) AS n FROM bgjob.jobs WHERE unique_key = 'by a job' \gset
+
+-- Many jobs of many keys in groups.
+SELECT count(*) AS n FROM (SELECT bgjob_enqueue('t_run', jsonb_build_array('group ' || i % 50), queue => 'g', unique_key => 'group ' || i % 50, delay => '1 hour') FROM generate_series(1, 500) i) x \gset
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'g' AND state = 'scheduled'), 50::bigint, 'five hundred calls for fifty keys make fifty jobs');
+SELECT count(bgjob_requeue(id)) AS n FROM bgjob.jobs WHERE queue = 'g' AND state = 'scheduled' \gset
+CALL tap_idle();
+SELECT is((SELECT count(DISTINCT label) || ' ' || count(*) FROM t_effect WHERE label ~ '^group'), '50 50', 'which run in groups, each once');
+SELECT count(*) AS n FROM (SELECT bgjob_enqueue('t_run', jsonb_build_array('group ' || i), queue => 'g', unique_key => 'group ' || i) FROM generate_series(0, 49) i) x \gset
+CALL tap_idle();
+SELECT is((SELECT count(DISTINCT label) || ' ' || count(*) FROM t_effect WHERE label ~ '^group'), '50 100', 'after which their keys are free');
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- on_duplicate => 'error'
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_enqueue('t_run', '["first"]', unique_key => 'error', on_duplicate => 'error', delay => '1 hour') AS a \gset
+SELECT count(*) AS jobs FROM bgjob.jobs \gset
+SELECT is(tap_state(:a), 'scheduled', 'with on_duplicate error the first job of a key is made');
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'error', on_duplicate => 'error')$$), '23505',
+	'a second one is refused with 23505, message, detail and hint');
+SELECT is(tap_error($$SELECT bgjob_enqueue_many('t_run', tap_args('second'), unique_key => 'error', on_duplicate => 'error')$$), '23505', 'also by bgjob_enqueue_many');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'which leaves nothing');
+SELECT is(tap_job(:a), 'scheduled t_run ["first"] default 0 10', 'and the first one as it was');
+SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'error'), :a::bigint, 'what to do is said by the call, not by the job that is there');
+BEGIN;
+SAVEPOINT s;
+SELECT tap_error($$SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'error', on_duplicate => 'error')$$) AS x \gset
+ROLLBACK TO s;
+SELECT bgjob_enqueue('t_run', '["in the same transaction"]') AS b \gset
+COMMIT;
+SELECT is(bgjob_wait(:b, '60 s'), 'succeeded', 'the transaction can go on after the error');
+SELECT bgjob_delete(:a) AS x \gset
+SELECT bgjob_enqueue('t_run', '["after it"]', unique_key => 'error', on_duplicate => 'error') AS a2 \gset
+SELECT is(bgjob_wait(:a2, '60 s'), 'succeeded', 'after its end the key is free');
+SELECT pg_advisory_lock(1313) AS locked \gset
+SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'error') AS a \gset
+CALL tap_held();
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'error', on_duplicate => 'error')$$), '23505', 'a running job is a reason for the error, at once');
+SELECT pg_advisory_unlock(1313) AS unlocked \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and goes on');
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- on_duplicate => 'replace'
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_enqueue('t_run', '["first"]', unique_key => 'replace', on_duplicate => 'replace', delay => '1 hour') AS a \gset
+SELECT count(*) AS jobs FROM bgjob.jobs \gset
+SELECT created_at AS created FROM bgjob.jobs WHERE id = :a \gset
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'replace', on_duplicate => 'replace', delay => '2 hours', queue => 'mail', priority => 7, max_retries => 3, timeout => '5 min',
+	tags => '{a,b}', parameters => '{"p": 1}'), :a::bigint, 'with on_duplicate replace a second call returns the id of the waiting job');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'there is no other job');
+SELECT is(tap_job(:a), 'scheduled t_run ["second"] mail 7 3', 'it has the new arguments, queue, priority and retries');
+SELECT is((SELECT format('%s %s %s', timeout, tags, parameters) FROM bgjob.jobs WHERE id = :a), '00:05:00 {a,b} {"p": 1}', 'time limit, tags and parameters');
+SELECT ok((SELECT run_at BETWEEN now() + '119 min' AND now() + '2 hours' FROM bgjob.jobs WHERE id = :a), 'and time');
+SELECT is((SELECT unique_key FROM bgjob.jobs WHERE id = :a), 'replace', 'it has its key');
+SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'replace', on_duplicate => 'replace', delay => '3 hours'), :a::bigint, 'replaced again');
+SELECT is((SELECT format('%s %s %s %s', tap_job(:a), timeout, tags, parameters) FROM bgjob.jobs WHERE id = :a), 'scheduled t_run ["third"] default 0 10   ',
+	'what the new call does not say has its default, not the value of before');
+SELECT is(bgjob_enqueue('t_other', '{"label": "fourth", "n": 5}', unique_key => 'replace', on_duplicate => 'replace', delay => '1 hour'), :a::bigint, 'replaced by another function');
+SELECT is(tap_job(:a), 'scheduled t_other {"n": 5, "label": "fourth"} default 0 10', 'that function is the job');
+SELECT is(bgjob_enqueue('INSERT INTO t_effect (label) VALUES ($1)', '["fifth"]', kind => 'sql', unique_key => 'replace', on_duplicate => 'replace'), :a::bigint,
+	'replaced by a command, without a delay');
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'it runs now');
+SELECT is((SELECT kind FROM bgjob.jobs WHERE id = :a), 'sql', 'as a command');
+SELECT is(t_effects(), '{fifth}'::text[], 'what was replaced has not run');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'it was one job all the time');
+TRUNCATE t_effect RESTART IDENTITY;
+
+-- The settings are those of the call that counts.
+SET timezone = 'Asia/Kathmandu';
+SELECT bgjob_enqueue('pg_catalog.current_setting(text)', '["TimeZone"]', unique_key => 'replace', delay => '1 hour') AS a \gset
+SET timezone = 'Asia/Tokyo';
+SELECT bgjob_enqueue('pg_catalog.current_setting(text)', '["TimeZone"]', unique_key => 'replace', on_duplicate => 'replace') AS x \gset
+RESET timezone;
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'a job is replaced under other settings');
+SELECT is(bgjob_result(:a), '"Asia/Tokyo"', 'and runs under those');
+
+-- Enqueued: its place in the queue is that of the new options; put off, it waits.
+SELECT bgjob_enqueue('t_run', '["first"]', unique_key => 'replace', queue => 'paused') AS a \gset
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'replace', on_duplicate => 'replace', queue => 'paused', delay => '1 hour'), :a::bigint, 'an enqueued job is replaced by one with a delay');
+SELECT is(tap_state(:a), 'scheduled', 'and is scheduled');
+SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'replace', on_duplicate => 'replace', queue => 'paused', priority => 3), :a::bigint, 'and by one without');
+SELECT is(tap_job(:a), 'enqueued t_run ["third"] paused 3 10', 'and is enqueued again');
+SELECT is(bgjob_enqueue('t_run', '["fourth"]', unique_key => 'replace', on_duplicate => 'replace'), :a::bigint, 'and by one of a queue that is not paused');
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and runs');
+SELECT is(t_effects(), '{fourth}'::text[], 'once, with the last arguments');
+TRUNCATE t_effect RESTART IDENTITY;
+-- In the order of the new priority.
+SELECT bgjob_queue('line', paused => true);
+SELECT bgjob_enqueue('t_run', '["low"]', queue => 'line', unique_key => 'low') AS low \gset
+SELECT bgjob_enqueue('t_run', '["middle"]', queue => 'line', priority => 5) AS middle \gset
+SELECT is(bgjob_enqueue('t_run', '["high"]', queue => 'line', priority => 9, unique_key => 'low', on_duplicate => 'replace'), :low::bigint, 'an enqueued job gets a higher priority');
+SELECT bgjob_queue('line', paused => false);
+SELECT is(bgjob_wait(:middle, '60 s'), 'succeeded', 'the queue is resumed');
+CALL tap_idle();
+SELECT is(t_effects(), '{high,middle}'::text[], 'and it goes first');
+TRUNCATE t_effect RESTART IDENTITY;
+
+-- Running: left alone.
+SELECT pg_advisory_lock(1313) AS locked \gset
+SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'replace') AS a \gset
+CALL tap_held();
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'replace', on_duplicate => 'replace', queue => 'mail', priority => 7), :a::bigint, 'a running job is not replaced, its id is returned at once');
+SELECT is(tap_job(:a), 'processing t_block ["runs"] default 0 10', 'it is left alone');
+SELECT pg_advisory_unlock(1313) AS unlocked \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and succeeds');
+CALL tap_idle();
+SELECT is(t_effects(), '{runs}'::text[], 'once, and nothing else runs');
+SELECT is(tap_job(:a), 'succeeded t_block ["runs"] default 0 10', 'it is as it was');
+
+-- Waiting for its retry.
+SELECT bgjob_enqueue('t_bad', unique_key => 'replace', max_retries => 2) AS a \gset
+CALL tap_state_is(:a, 'scheduled');
+SELECT is(bgjob_enqueue('t_run', '["mended"]', unique_key => 'replace', on_duplicate => 'replace'), :a::bigint, 'a job that waits for its retry is replaced');
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and succeeds');
+SELECT is(t_effects(), '{runs,mended}'::text[], 'as what replaced it');
+-- What is wrong replaces nothing.
+SELECT bgjob_enqueue('t_run', '["good"]', unique_key => 'replace', delay => '1 hour') AS a \gset
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '[1, 2, 3]', unique_key => 'replace', on_duplicate => 'replace')$$), '22023', 'wrong arguments are refused');
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '["x"]', queue => 'No Queue', unique_key => 'replace', on_duplicate => 'replace')$$), '22023', 'and wrong options');
+SELECT is(tap_job(:a), 'scheduled t_run ["good"] default 0 10', 'and leave the job as it was');
+SELECT bgjob_delete(:a) AS x \gset
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- on_duplicate => 'reschedule'
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_enqueue('t_run', '["first"]', unique_key => 'later', on_duplicate => 'reschedule', delay => '1 hour', priority => 4, max_retries => 2) AS a \gset
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'later', on_duplicate => 'reschedule', delay => '2 hours', queue => 'mail', priority => 7), :a::bigint,
+	'with on_duplicate reschedule a second call returns the id of the waiting job');
+SELECT is(tap_job(:a), 'scheduled t_run ["first"] default 4 2', 'arguments and options stay');
+SELECT ok((SELECT run_at BETWEEN now() + '119 min' AND now() + '2 hours' FROM bgjob.jobs WHERE id = :a), 'the time is the new one');
+SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'later', on_duplicate => 'reschedule', run_at => '2999-01-01 00:00+00'), :a::bigint, 'rescheduled to a time');
+SELECT is((SELECT run_at FROM bgjob.jobs WHERE id = :a), '2999-01-01 00:00+00'::timestamptz, 'which it has then');
+SELECT is(tap_unfinished('later'), 1::bigint, 'it is the one job of its key');
+SELECT is(bgjob_enqueue('t_other', '["fourth"]', unique_key => 'later', on_duplicate => 'reschedule'), :a::bigint, 'without a time');
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'it runs now');
+SELECT is(t_effects(), '{first}'::text[], 'with the first arguments');
+TRUNCATE t_effect RESTART IDENTITY;
+SELECT bgjob_enqueue('t_run', '["enqueued"]', unique_key => 'later', queue => 'paused') AS a \gset
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'later', on_duplicate => 'reschedule', delay => '1 hour'), :a::bigint, 'an enqueued job is rescheduled');
+SELECT is(tap_job(:a), 'scheduled t_run ["enqueued"] paused 0 10', 'and waits for its time');
+SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'later', on_duplicate => 'reschedule', run_at => now() - interval '1 hour'), :a::bigint, 'a time that is over');
+SELECT is(tap_job(:a), 'enqueued t_run ["enqueued"] paused 0 10', 'means now');
+SELECT bgjob_delete(:a) AS x \gset
+-- The usual use: the last of many calls counts.
+DO $$ BEGIN FOR i IN 1 .. 20 LOOP PERFORM bgjob_enqueue('t_run', '["calm"]', unique_key => 'calm', on_duplicate => 'reschedule', delay => '300 ms'); COMMIT; END LOOP; END $$;
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE unique_key = 'calm'), 1::bigint, 'twenty calls one after the other make one job');
+CALL tap_wait_until($$ SELECT tap_unfinished('calm') = 0 $$);
+SELECT is(t_effects(), '{calm}'::text[], 'which runs once');
+SELECT pg_advisory_lock(1313) AS locked \gset
+SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'later') AS a \gset
+CALL tap_held();
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'later', on_duplicate => 'reschedule', delay => '1 hour'), :a::bigint, 'a running job is not rescheduled, its id is returned at once');
+SELECT is(tap_job(:a), 'processing t_block ["runs"] default 0 10', 'it is left alone');
+SELECT pg_advisory_unlock(1313) AS unlocked \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and succeeds');
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- Roles
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_enqueue('t_run', '["super"]', unique_key => 'role', delay => '1 hour') AS s \gset
+SET ROLE tap13_a;
+SELECT bgjob_enqueue('t_run', '["a"]', unique_key => 'role', delay => '1 hour') AS a \gset
+RESET ROLE;
+SET ROLE tap13_b;
+SELECT bgjob_enqueue('t_run', '["b"]', unique_key => 'role', delay => '1 hour', on_duplicate => 'error') AS b \gset
+RESET ROLE;
+SELECT is((SELECT count(DISTINCT x) FROM unnest(ARRAY[:s, :a, :b]) x), 3::bigint, 'a key belongs to a role: three roles have a job of the same key');
+SELECT is(tap_unfinished('role'), 3::bigint, 'which are there');
+SELECT is(bgjob_enqueue('t_run', '["by another"]', unique_key => 'role', run_as => 'tap13_a'), :a::bigint, 'the role that counts is that of the job, not the caller''s');
+SELECT is(bgjob_enqueue('t_run', '["by another"]', unique_key => 'role', run_as => 'tap13_b', on_duplicate => 'replace', delay => '1 hour'), :b::bigint, 'also for replace');
+SELECT is((SELECT format('%s %s', run_as, args) FROM bgjob.jobs WHERE id = :b), 'tap13_b ["by another"]', 'the job of that role is replaced');
+SELECT is((SELECT array_agg(args ->> 0 ORDER BY id) FROM bgjob.jobs WHERE id IN (:s, :a)), '{super,a}'::text[], 'those of the others are not');
+SELECT count(bgjob_delete(id)) AS n FROM bgjob.jobs WHERE unique_key = 'role' \gset
+
+----------------------------------------------------------------------------------------------------
+-- Requeue and reschedule of a job that has ended
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_enqueue('t_run', '["old"]', unique_key => 'taken') AS old \gset
+SELECT is(bgjob_wait(:old, '60 s'), 'succeeded', 'a job has ended');
+SELECT bgjob_enqueue('t_run', '["young"]', unique_key => 'taken', delay => '1 hour') AS young \gset
+SELECT is(tap_error(format('SELECT bgjob_requeue(%s)', :old)), '23505', 'it cannot be requeued while another one has its key: 23505, message, detail and hint');
+SELECT is(tap_error(format('SELECT bgjob_requeue(%s, ''succeeded'')', :old)), '23505', 'nor from its state');
+SELECT is(tap_error(format('SELECT bgjob_reschedule(%s, delay => ''1 hour'')', :old)), '23505', 'nor be rescheduled');
+SELECT is(tap_states(:old), '{enqueued,processing,succeeded}'::text[], 'which changes nothing');
+SELECT is(bgjob_requeue(:old, 'failed'), false, 'where it is not in the state asked for, that is the answer');
+SELECT is(bgjob_delete(:old), true, 'it can be deleted');
+SELECT is(tap_error(format('SELECT bgjob_requeue(%s)', :old)), '23505', 'deleted, it can be requeued as little');
+SELECT is(bgjob_requeue(:young), true, 'the other one can');
+SELECT is(bgjob_wait(:young, '60 s'), 'succeeded', 'and ends');
+SELECT is(bgjob_reschedule(:old, delay => '1 hour'), true, 'then the key is free, and the old one can be rescheduled');
+SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'taken'), :old::bigint, 'and has its key again');
+SELECT is(tap_error(format('SELECT bgjob_requeue(%s)', :young)), '23505', 'which the other one cannot have now');
+SELECT is(bgjob_requeue(:old), true, 'requeued');
+SELECT is(bgjob_wait(:old, '60 s'), 'succeeded', 'it runs');
+SELECT is(tap_states(:old), '{enqueued,processing,succeeded,deleted,scheduled,enqueued,processing,succeeded}'::text[], 'its history says so');
+SELECT bgjob_enqueue('t_bad', unique_key => 'taken', max_retries => 0) AS bad \gset
+SELECT is(bgjob_wait(:bad, '60 s'), 'failed', 'a job of that key fails');
+SELECT bgjob_enqueue('t_run', '["young"]', unique_key => 'taken', delay => '1 hour') AS young \gset
+SELECT is(tap_error(format('SELECT bgjob_requeue(%s)', :bad)), '23505', 'failed, it cannot be requeued while another one has its key');
+SELECT is(tap_state(:bad), 'failed', 'and stays failed');
+SELECT bgjob_delete(:young) AS x \gset
+-- A running job keeps its key when it is requeued.
+TRUNCATE t_effect RESTART IDENTITY;
+SELECT pg_advisory_lock(1313) AS locked \gset
+SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'taken') AS a \gset
+CALL tap_held();
+SELECT is(bgjob_requeue(:a), true, 'a running job is requeued');
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'taken'), :a::bigint, 'and has its key');
+SELECT pg_advisory_unlock(1313) AS unlocked \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and runs again');
+SELECT is(t_effects(), '{runs}'::text[], 'with one effect');
+-- Two that have ended, in one statement: one of them gets it.
+SELECT is(tap_error($$SELECT count(bgjob_requeue(id)) FROM bgjob.jobs WHERE unique_key = 'taken'$$), '23505', 'only one of several can be requeued');
+SELECT is(tap_unfinished('taken'), 0::bigint, 'and if it was one statement, none is');
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- Transactions and savepoints
+----------------------------------------------------------------------------------------------------
+
+BEGIN;
+SELECT bgjob_enqueue('t_run', '["rolled back"]', unique_key => 'tx') AS a \gset
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'tx'), :a::bigint, 'in the transaction that enqueued it a job has its key');
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '["third"]', unique_key => 'tx', on_duplicate => 'error')$$), '23505', 'also for error');
+ROLLBACK;
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE unique_key = 'tx'), 0::bigint, 'rolled back, there is no job');
+SELECT bgjob_enqueue('t_run', '["new"]', unique_key => 'tx', on_duplicate => 'error', delay => '1 hour') AS a \gset
+SELECT is(tap_state(:a), 'scheduled', 'and the key is free');
+SELECT is(bgjob_delete(:a), true, 'the job is deleted');
+
+BEGIN;
+SAVEPOINT s;
+SELECT bgjob_enqueue('t_run', '["in a savepoint"]', unique_key => 'tx') AS a \gset
+ROLLBACK TO s;
+SELECT bgjob_enqueue('t_run', '["after a savepoint"]', unique_key => 'tx', on_duplicate => 'error') AS b \gset
+SAVEPOINT s;
+SELECT bgjob_enqueue('t_run', '["skipped"]', unique_key => 'tx') AS c \gset
+RELEASE s;
+COMMIT;
+SELECT isnt(:b, :a, 'a savepoint that is rolled back makes the key free for the same transaction');
+SELECT is(:c, :b, 'where one is skipped in a savepoint, the id is that of the first');
+SELECT is(bgjob_wait(:b, '60 s'), 'succeeded', 'which runs');
+SELECT is(t_effects(), '{"after a savepoint"}'::text[], 'and it alone');
+TRUNCATE t_effect RESTART IDENTITY;
+
+BEGIN;
+SELECT bgjob_enqueue('t_run', '["first"]', unique_key => 'tx') AS a \gset
+SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'tx', on_duplicate => 'replace', priority => 3) AS b \gset
+SAVEPOINT s;
+SELECT bgjob_enqueue('t_run', '["third"]', unique_key => 'tx', on_duplicate => 'replace', delay => '1 hour') AS c \gset
+ROLLBACK TO s;
+COMMIT;
+SELECT is(ARRAY[:b, :c], ARRAY[:a, :a], 'a job of the same transaction is replaced');
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and runs when that commits');
+SELECT is(t_effects(), '{second}'::text[], 'with the last arguments that were not rolled back');
+TRUNCATE t_effect RESTART IDENTITY;
+
+BEGIN;
+SELECT bgjob_enqueue('t_run', '["first"]', unique_key => 'tx', queue => 'paused') AS a \gset
+SELECT bgjob_delete(:a) AS x \gset
+SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'tx', on_duplicate => 'error', queue => 'paused') AS b \gset
+COMMIT;
+SELECT is(ARRAY[tap_state(:a), tap_state(:b)], '{deleted,enqueued}'::text[], 'deleted in the transaction that enqueued it, a job leaves its key to the next');
+BEGIN;
+SELECT bgjob_delete(:b) AS x \gset
+SELECT bgjob_enqueue('t_run', '["third"]', unique_key => 'tx', queue => 'paused') AS c \gset
+ROLLBACK;
+SELECT isnt(:c, :b, 'a transaction that deletes a job gets its key');
+SELECT is(tap_state(:b), 'enqueued', 'rolled back, that job is there');
+SELECT is(bgjob_enqueue('t_run', '["fourth"]', unique_key => 'tx'), :b::bigint, 'and has its key');
+BEGIN;
+SELECT bgjob_enqueue('t_run', '["replaced"]', unique_key => 'tx', on_duplicate => 'replace', queue => 'mail', priority => 5, delay => '1 hour') AS x \gset
+ROLLBACK;
+SELECT is(tap_job(:b), 'enqueued t_run ["second"] paused 0 10', 'a replacement that is rolled back is none');
+BEGIN;
+SELECT bgjob_enqueue('t_run', '["later"]', unique_key => 'tx', on_duplicate => 'reschedule', delay => '1 hour') AS x \gset
+ROLLBACK;
+SELECT is(tap_job(:b), 'enqueued t_run ["second"] paused 0 10', 'nor is a new time');
+SELECT is(tap_states(:b), '{enqueued}'::text[], 'nothing of this is in its history');
+SELECT bgjob_queue_resume('paused') AS x \gset
+SELECT is(bgjob_wait(:b, '60 s'), 'succeeded', 'and it runs');
+SELECT bgjob_queue_pause('paused') AS x \gset
+SELECT is(t_effects(), '{second}'::text[], 'as it was');
+-- A prepared transaction has the key until it ends.
+BEGIN;
+SELECT bgjob_enqueue('t_run', '["prepared"]', unique_key => 'tx') AS a \gset
+PREPARE TRANSACTION 'tap13';
+SET statement_timeout = '300 ms';
+SELECT is((SELECT CASE WHEN tap_unfinished('tx') = 0 THEN 'not seen' END), 'not seen', 'a prepared job is not seen');
+CREATE FUNCTION tap_blocks(query text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN EXECUTE query; RETURN 'does not wait'; EXCEPTION WHEN query_canceled THEN RETURN 'waits'; END $$;
+SELECT is(tap_blocks($$SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'tx')$$), 'waits', 'but who enqueues its key waits for what becomes of it');
+SET statement_timeout = '30 s';
+COMMIT PREPARED 'tap13';
+CALL tap_wait_until(format($$ SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = %s $$, :a), 90);
+SELECT is(tap_state(:a), 'succeeded', 'committed, it runs');
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- bgjob_enqueue_many
+----------------------------------------------------------------------------------------------------
+
+CREATE TABLE t_many AS SELECT mode, NULL::bigint[] AS ids FROM unnest('{skip,replace,reschedule}'::text[]) mode;
+UPDATE t_many SET ids = ARRAY(SELECT bgjob_enqueue_many('t_run', tap_args('one', 'two', 'three'), unique_key => 'many ' || mode, on_duplicate => mode, delay => '1 hour'));
+SELECT is(cardinality(ids), 3, mode || ': bgjob_enqueue_many with equal keys returns an id for each element') FROM t_many;
+SELECT is((SELECT count(DISTINCT i) FROM unnest(ids) i), 1::bigint, mode || ': the same one') FROM t_many;
+SELECT is(tap_unfinished('many ' || mode), 1::bigint, mode || ': there is one job') FROM t_many;
+SELECT is((SELECT args ->> 0 FROM bgjob.jobs WHERE id = ids[1]), CASE mode WHEN 'replace' THEN 'three' ELSE 'one' END, mode || ': with the arguments that count') FROM t_many;
+SELECT is(tap_error($$SELECT count(*) FROM bgjob_enqueue_many('t_run', tap_args('one', 'two'), unique_key => 'many error', on_duplicate => 'error')$$), '23505', 'error: equal keys are refused');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE unique_key = 'many error'), 0::bigint, 'error: nothing is left');
+SELECT is(ARRAY(SELECT bgjob_enqueue_many('t_run', tap_args('four', 'five'), unique_key => 'many skip')), ids[1:2], 'skip: a job that was there before counts') FROM t_many WHERE mode = 'skip';
+SELECT is((SELECT count(*) FROM bgjob_enqueue_many('t_run', '{}', unique_key => 'many none')), 0::bigint, 'no elements, no job');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE unique_key = 'many none'), 0::bigint, 'and the key is free');
+SELECT count(bgjob_requeue(ids[1])) AS n FROM t_many \gset
+CALL tap_idle();
+SELECT is((SELECT array_agg(label ORDER BY label) FROM t_effect), '{one,one,three}'::text[], 'each of them runs once');
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- Triggers
+----------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION t_by_id(id int) RETURNS void LANGUAGE sql AS $$ INSERT INTO t_effect (label) VALUES ('id ' || id) $$;
+CREATE TABLE t_row (id int);
+CREATE TRIGGER t AFTER INSERT ON t_row FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id', 'unique_key=trigger', 'delay=1 hour');
+INSERT INTO t_row VALUES (1), (2);
+INSERT INTO t_row VALUES (3);
+SELECT is((SELECT array_agg(args) FROM bgjob.jobs WHERE unique_key = 'trigger'), ARRAY['{"id": 1}']::jsonb[], 'three rows of a trigger with a unique key make one job, for the first');
+DROP TRIGGER t ON t_row;
+CREATE TRIGGER t AFTER INSERT ON t_row FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id', 'unique_key=trigger', 'on_duplicate=replace', 'delay=1 hour');
+INSERT INTO t_row VALUES (4), (5);
+SELECT is((SELECT array_agg(args) FROM bgjob.jobs WHERE unique_key = 'trigger'), ARRAY['{"id": 5}']::jsonb[], 'with on_duplicate=replace for the last');
+DROP TRIGGER t ON t_row;
+CREATE TRIGGER t AFTER INSERT ON t_row FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id', 'unique_key=trigger', 'on_duplicate=error');
+SELECT is(tap_error('INSERT INTO t_row VALUES (6)'), '23505', 'with on_duplicate=error the row is refused');
+SELECT is((SELECT count(*) FROM t_row WHERE id = 6), 0::bigint, 'and is not there');
+DROP TRIGGER t ON t_row;
+CREATE TRIGGER t AFTER INSERT ON t_row FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id', 'unique_key=trigger', 'on_duplicate=reschedule');
+INSERT INTO t_row VALUES (7);
+CALL tap_wait_until($$ SELECT tap_unfinished('trigger') = 0 $$);
+SELECT is(t_effects(), '{id 5}'::text[], 'with on_duplicate=reschedule the one that waits runs now');
+DROP TRIGGER t ON t_row;
+CREATE TRIGGER t AFTER INSERT ON t_row REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id', 'unique_key=statement', 'delay=1 hour');
+INSERT INTO t_row SELECT generate_series(10, 20);
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE unique_key = 'statement'), 1::bigint, 'a statement trigger with a unique key makes one job');
+DROP TRIGGER t ON t_row;
+SELECT is((SELECT string_agg(tap_error(format('CREATE TRIGGER t AFTER INSERT ON t_row FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger(''t_by_id'', ''columns=id'', %L)', o)), ',') FROM unnest('{unique_key=k}'::text[]) o),
+	'no error', 'a trigger is made');
+DROP TRIGGER t ON t_row;
+CREATE FUNCTION tap_trigger(option1 text, option2 text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	EXECUTE format('CREATE TRIGGER t AFTER INSERT ON t_row FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger(''t_by_id'', ''columns=id'', %L, %L)', option1, option2);
+	answer := tap_error('INSERT INTO t_row VALUES (99)');
+	DROP TRIGGER t ON t_row;
+	RETURN answer;
+END $$;
+SELECT is(tap_trigger('unique_key=k', 'on_duplicate=twice'), '22023', 'a trigger with a wrong on_duplicate refuses the row');
+SELECT is(tap_trigger('unique_key=', 'on_duplicate=skip'), '22023', 'so does one with an empty key');
+SELECT is(tap_trigger('unique_key=' || repeat('k', 10000), 'on_duplicate=skip'), '22023', 'and one with a very long key');
+SELECT is((SELECT count(*) FROM t_row WHERE id = 99), 0::bigint, 'of which nothing is left');
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- Recurring jobs
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_recurring('r', '@yearly', 't_run', '["recurring"]', unique_key => 'recurring', queue => 'paused');
+SELECT bgjob_recurring_trigger('r') AS a \gset
+SELECT is((SELECT format('%s %s', unique_key, recurring_name) FROM bgjob.jobs WHERE id = :a), 'recurring r', 'a job of a recurring one has its key');
+SELECT is(bgjob_recurring_trigger('r'), :a::bigint, 'while it waits, the next one is skipped');
+SELECT is(bgjob_enqueue('t_run', '["by hand"]', unique_key => 'recurring'), :a::bigint, 'also one by hand');
+SELECT bgjob_recurring('r', '@yearly', 't_run', '["replaced"]', unique_key => 'recurring', on_duplicate => 'replace', queue => 'paused');
+SELECT is(bgjob_recurring_trigger('r'), :a::bigint, 'with on_duplicate replace');
+SELECT is((SELECT args FROM bgjob.jobs WHERE id = :a), '["replaced"]', 'it is replaced');
+SELECT is(tap_error($$SELECT bgjob_recurring('bad', '@yearly', 't_run', '["x"]', unique_key => 'recurring', on_duplicate => 'twice')$$), '22023', 'a recurring job with a wrong on_duplicate is refused');
+SELECT is(tap_error($$SELECT bgjob_recurring('bad', '@yearly', 't_run', '["x"]', unique_key => '')$$), '22023', 'and one with an empty key');
+SELECT is(tap_error($$SELECT bgjob_recurring('bad', '@yearly', 't_run', '["x"]', unique_key => repeat('k', 10000))$$), '22023', 'and one with a very long key');
+SELECT is((SELECT array_agg(name) FROM bgjob.recurring_jobs), '{r}'::name[]::text[], 'of which nothing is left');
+SELECT bgjob_delete(:a) AS x \gset
+SELECT bgjob_recurring('r', '@every_second', 't_run', '["tick"]', unique_key => 'tick', queue => 'paused');
+SELECT next_run_at AS first FROM bgjob.recurring_jobs WHERE name = 'r' \gset
+CALL tap_wait_until(format($$ SELECT next_run_at >= %L::timestamptz + interval '3 s' FROM bgjob.recurring_jobs WHERE name = 'r' $$, :'first'));
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE unique_key = 'tick'), 1::bigint, 'three occurrences and more make one job while that waits');
+SELECT is((SELECT error FROM bgjob.recurring_jobs WHERE name = 'r')::text, NULL, 'which is no error');
+SELECT bgjob_recurring('r', '@every_second', 't_run', '["tick"]', unique_key => 'tick');
+SELECT bgjob_queue_resume('paused') AS x \gset
+CALL tap_wait_until($$ SELECT count(*) >= 3 FROM t_effect WHERE label = 'tick' $$);
+SELECT cmp_ok((SELECT count(*) FROM t_effect WHERE label = 'tick'), '>=', 3::bigint, 'when it has run, so do the next ones');
+SELECT bgjob_recurring_remove('r') AS x \gset
+CALL tap_idle();
+SELECT bgjob_queue_pause('paused') AS x \gset
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- What is refused
+----------------------------------------------------------------------------------------------------
+
+SELECT count(*) AS jobs FROM bgjob.jobs \gset
+CREATE TABLE t_wrong (n serial, call text, code text, what text);
+INSERT INTO t_wrong (call, code, what) VALUES
+	($$bgjob_enqueue('t_run', '["x"]', unique_key => '')$$, '22023', 'an empty key'),
+	($$bgjob_enqueue('t_run', '["x"]', unique_key => repeat('k', 1001))$$, '22023', 'a key of 1001 bytes'),
+	($$bgjob_enqueue('t_run', '["x"]', unique_key => repeat('€', 334))$$, '22023', 'a key of 334 characters, but 1002 bytes'),
+	($$bgjob_enqueue('t_run', '["x"]', unique_key => repeat('k', 10000))$$, '22023', 'a key of 10,000 characters'),
+	($$bgjob_enqueue('t_run', '["x"]', unique_key => repeat('k', 1000000))$$, '22023', 'a key of a million characters'),
+	($$bgjob_enqueue('t_run', '["x"]', unique_key => 'k', on_duplicate => 'twice')$$, '22023', 'on_duplicate => ''twice'''),
+	($$bgjob_enqueue('t_run', '["x"]', unique_key => 'k', on_duplicate => 'SKIP')$$, '22023', 'on_duplicate in capitals'),
+	($$bgjob_enqueue('t_run', '["x"]', unique_key => 'k', on_duplicate => '')$$, '22023', 'an empty on_duplicate'),
+	($$bgjob_enqueue('t_run', '["x"]', on_duplicate => 'twice')$$, '22023', 'a wrong on_duplicate without a key'),
+	($$bgjob_enqueue_many('t_run', tap_args('x'), unique_key => '')$$, '22023', 'many: an empty key'),
+	($$bgjob_enqueue_many('t_run', tap_args('x'), unique_key => repeat('k', 10000))$$, '22023', 'many: a key of 10,000 characters'),
+	($$bgjob_enqueue_many('t_run', tap_args('x'), unique_key => 'k', on_duplicate => 'twice')$$, '22023', 'many: a wrong on_duplicate'),
+	($$bgjob_enqueue_many('t_run', ARRAY['["x"]', '[1, 2]']::jsonb[], unique_key => 'k')$$, '22023', 'many: an element with wrong arguments that would be skipped');
+SELECT is(tap_error('SELECT ' || call), code, format('%s is refused with %s, message, detail and hint', what, code)) FROM t_wrong ORDER BY n;
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'none of these calls leaves a job');
+SELECT is((SELECT count(*) FROM unnest(ARRAY['k', repeat('k', 1000), 'ä €😀', E'new\nline', '{"a": 1}', '%s', ' ']) key WHERE bgjob_enqueue('t_run', '["x"]', unique_key => key, delay => '1 hour') > 0), 7::bigint,
+	'keys of one and of 1000 characters, and with all sorts of them, are right');
+SELECT is((SELECT count(*) FROM unnest(ARRAY['k', repeat('k', 1000), 'ä €😀', E'new\nline', '{"a": 1}', '%s', ' ']) key WHERE tap_unfinished(key) = 1), 7::bigint, 'and are kept as they are');
+SELECT count(bgjob_delete(id)) AS n FROM bgjob.jobs WHERE state = 'scheduled' \gset
+
+RESET statement_timeout;
+
+----------------------------------------------------------------------------------------------------
+-- bgjob_configure: who, and what is refused
+----------------------------------------------------------------------------------------------------
+
+SELECT is(tap_try(call, 'tap13_a'), 'ERROR 42501', call || ' is not for everybody')
+FROM unnest(ARRAY[$$SELECT bgjob_configure('t_run', queue => 'mine')$$, $$SELECT bgjob_configure('t_run')$$, $$SELECT bgjob_unconfigure('t_run')$$]) call;
+SET ROLE tap13_a;
+SELECT tap_error($$SELECT bgjob_configure('t_run', queue => 'mine')$$) AS denied \gset
+RESET ROLE;
+SELECT is(:'denied'::text, '42501', 'which is said with message, detail and hint');
+-- Not even for the owner of the function.
+CREATE SCHEMA tap13_own AUTHORIZATION tap13_a;
+CREATE FUNCTION tap13_own.f() RETURNS void LANGUAGE sql AS '';
+ALTER FUNCTION tap13_own.f() OWNER TO tap13_a;
+SELECT is(tap_try($$SELECT bgjob_configure('tap13_own.f', queue => 'mine')$$, 'tap13_a'), 'ERROR 42501', 'not for the owner of the function either');
+SELECT is(bgjob_unconfigure('t_run'), false, 'nothing of this has configured anything');
+
+CREATE FUNCTION t_over(a int) RETURNS text LANGUAGE sql AS $$ SELECT 'int' $$;
+CREATE FUNCTION t_over(a text) RETURNS text LANGUAGE sql AS $$ SELECT 'text' $$;
+CREATE FUNCTION t_order(id int, note text = 'none', VARIADIC more int[] = '{}') RETURNS text LANGUAGE sql AS $$ SELECT note $$;
+CREATE FUNCTION t_pair(a int, b text = 'default') RETURNS text LANGUAGE sql AS $$ SELECT a || b $$;
+TRUNCATE t_wrong RESTART IDENTITY;
+INSERT INTO t_wrong (call, code, what) VALUES
+	($$bgjob_configure('t_missing', queue => 'x')$$, '42883', 'an unknown function'),
+	($$bgjob_configure('t_run(int)', queue => 'x')$$, '42883', 'a function of other arguments'),
+	($$bgjob_configure('', queue => 'x')$$, '22023|42602|42883|42601', 'an empty name'),
+	($$bgjob_configure('t_over', queue => 'x')$$, '42725', 'an ambiguous name'),
+	($$bgjob_configure(NULL, queue => 'x')$$, '22004', 'a null name'),
+	($$bgjob_configure('t_run', queue => 'No Queue')$$, '22023', 'a wrong queue'),
+	($$bgjob_configure('t_run', queue => '')$$, '22023', 'an empty queue'),
+	($$bgjob_configure('t_run', priority => 32768)$$, '22023', 'a priority too high'),
+	($$bgjob_configure('t_run', priority => -32769)$$, '22023', 'a priority too low'),
+	($$bgjob_configure('t_run', max_retries => -1)$$, '22023', 'negative retries'),
+	($$bgjob_configure('t_run', timeout => '-1 s')$$, '22023', 'a negative timeout'),
+	($$bgjob_configure('t_run', unique_key => '')$$, '22023', 'an empty key'),
+	($$bgjob_configure('t_run', unique_key => repeat('k', 10000))$$, '22023', 'a key of 10,000 characters'),
+	($$bgjob_configure('t_run', unique_key => 'k:{nosuch}')$$, '22023', 'a key with a place for an argument that the function does not have'),
+	($$bgjob_configure('t_run', unique_key => 'k:{label}:{nosuch}')$$, '22023', 'a key with a right place and a wrong one'),
+	($$bgjob_configure('t_run', unique_key => 'k:{}')$$, '22023', 'a key with an empty place'),
+	($$bgjob_configure('t_run', unique_key => 'k:{Label}')$$, '22023', 'a key with a place in capitals'),
+	($$bgjob_configure('t_run', unique_key => 'k', on_duplicate => 'twice')$$, '22023', 'a wrong on_duplicate'),
+	($$bgjob_configure('t_run', on_duplicate => 'twice')$$, '22023', 'a wrong on_duplicate without a key'),
+	($$bgjob_configure('t_run', parameters => '[1]')$$, '22023', 'parameters that are no object'),
+	($$bgjob_configure('t_run', retry_delays => '{}')$$, '22023', 'no retry_delays'),
+	($$bgjob_configure('t_run', retry_delays => '{-1 s}')$$, '22023', 'a negative retry delay'),
+	($$bgjob_configure('t_run', retry_delays => '{1 s,-1 month}')$$, '22023', 'a negative one behind a right one'),
+	($$bgjob_configure('t_run', retry_delays => '{1 s,NULL}')$$, '22004', 'a null among the retry delays'),
+	($$bgjob_configure('t_run', retry_on => '{400}')$$, '22023', 'retry_on with three characters'),
+	($$bgjob_configure('t_run', retry_on => '{4000}')$$, '22023', 'with four'),
+	($$bgjob_configure('t_run', retry_on => '{400011}')$$, '22023', 'with six'),
+	($$bgjob_configure('t_run', retry_on => '{4}')$$, '22023', 'with one'),
+	($$bgjob_configure('t_run', retry_on => '{""}')$$, '22023', 'with none'),
+	($$bgjob_configure('t_run', retry_on => '{unique_violation}')$$, '22023', 'with the name of a condition'),
+	($$bgjob_configure('t_run', retry_on => '{40-01}')$$, '22023', 'with a character that no SQLSTATE has'),
+	($$bgjob_configure('t_run', retry_on => '{40,ä1}')$$, '22023', 'with a letter that no SQLSTATE has, behind a right one'),
+	($$bgjob_configure('t_run', retry_on => '{40,NULL}')$$, '22004', 'with a null'),
+	($$bgjob_configure('t_run', no_retry_on => '{400}')$$, '22023', 'no_retry_on with three characters'),
+	($$bgjob_configure('t_run', no_retry_on => '{division_by_zero}')$$, '22023', 'with the name of a condition'),
+	($$bgjob_configure('t_run', no_retry_on => '{NULL}')$$, '22004', 'with a null'),
+	($$bgjob_configure('t_run', on_exhausted => 'explode')$$, '22023', 'a wrong on_exhausted'),
+	($$bgjob_configure('t_run', on_exhausted => '')$$, '22023', 'an empty on_exhausted'),
+	($$bgjob_configure('t_run', retention => '-1 s')$$, '22023', 'a negative retention'),
+	($$bgjob_configure('t_run', retention => '1 day -25 hours')$$, '22023', 'a retention whose sum is negative'),
+	($$bgjob_configure('t_run', sequence_key => 'k')$$, '0A000', 'sequence_key, of a later version'),
+	($$bgjob_configure('t_run', limits => '{l}')$$, '0A000', 'limits, of a later version'),
+	($$bgjob_configure('t_run', queue => 'right', limits => '{l}')$$, '0A000', 'limits beside a right option'),
+	($$bgjob_configure('t_run', queue => 'right', priority => 99999)$$, '22023', 'a right option beside a wrong one'),
+	($$bgjob_unconfigure(NULL)$$, '22004', 'unconfigure: a null name');
+SELECT matches(tap_error('SELECT ' || call), '^(' || code || ')$', format('%s is refused with %s, message, detail and hint (%s)', what, code, call)) FROM t_wrong ORDER BY n;
+SELECT is(bgjob_unconfigure('t_run'), false, 'a call that is refused leaves nothing behind');
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS a \gset
+SELECT is(tap_job(:a), 'scheduled t_run ["x"] default 0 10', 'also not for jobs');
+SELECT bgjob_delete(:a) AS x \gset
+
+----------------------------------------------------------------------------------------------------
+-- What is configured, and precedence
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_enqueue('t_run', '["before"]', delay => '1 hour') AS before \gset
+SELECT lives_ok($$ SELECT bgjob_configure('t_run', queue => 'mail', priority => 7, max_retries => 3, timeout => '5 min', tags => '{a,b}', parameters => '{"p": 1}') $$, 'a function is configured');
+CREATE FUNCTION tap_all(id bigint) RETURNS text LANGUAGE sql AS
+	$$ SELECT format('%s %s %s %s %s %s %s', j.queue, j.priority, j.max_retries, j.timeout, j.tags, j.parameters, j.unique_key) FROM bgjob.jobs j WHERE j.id = $1 $$;
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS a \gset
+SELECT is(tap_all(:a), 'mail 7 3 00:05:00 {a,b} {"p": 1} ', 'a job of it has queue, priority, retries, time limit, tags and parameters');
+SELECT is(tap_all(:before), 'default 0 10    ', 'one that was enqueued before has not');
+SELECT bgjob_enqueue('t_run', '["x"]', queue => 'other', priority => -1, max_retries => 0, timeout => '1 hour', tags => '{c}', parameters => '{"p": 2}', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'other -1 0 01:00:00 {c} {"p": 2} ', 'what the call says has precedence');
+SELECT bgjob_enqueue('t_run', '["x"]', priority => 0, delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'mail 0 3 00:05:00 {a,b} {"p": 1} ', 'each option for itself, also if it says the default');
+SELECT bgjob_enqueue('public.t_run(text)', '["x"]', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'mail 7 3 00:05:00 {a,b} {"p": 1} ', 'however the function is named');
+SELECT bgjob_enqueue('t_other', '["x"]', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'default 0 10    ', 'another function has nothing of it');
+SELECT bgjob_enqueue('SELECT t_run(''x'')', kind => 'sql', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'default 0 10    ', 'nor has a command that calls it');
+SET ROLE tap13_a;
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS b \gset
+RESET ROLE;
+SELECT is(tap_all(:b), 'mail 7 3 00:05:00 {a,b} {"p": 1} ', 'jobs of all roles have it');
+SELECT is((SELECT array_agg(DISTINCT tap_all(id)) FROM bgjob_enqueue_many('t_run', tap_args('x', 'y'), delay => '1 hour') id), ARRAY['mail 7 3 00:05:00 {a,b} {"p": 1} '], 'those of bgjob_enqueue_many');
+SELECT bgjob_recurring('conf', '@yearly', 't_run', '["x"]');
+SELECT bgjob_queue_pause('mail') AS x \gset
+SELECT bgjob_recurring_trigger('conf') AS b \gset
+SELECT matches(tap_all(:b), '^mail 7 3 00:05:00 \{a,b\} ', 'those of recurring jobs');
+SELECT bgjob_recurring_remove('conf') AS x \gset
+CREATE TABLE t_label (label text);
+CREATE TRIGGER t AFTER INSERT ON t_label FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_run');
+INSERT INTO t_label VALUES ('by a trigger');
+SELECT is((SELECT tap_all(id) FROM bgjob.jobs WHERE args = '{"label": "by a trigger"}'), 'mail 7 3 00:05:00 {a,b} {"p": 1} ', 'and those of triggers');
+DROP TABLE t_label;
+
+-- Before it is committed it holds for nobody else, and rolled back for nobody.
+BEGIN;
+SELECT bgjob_configure('t_run', queue => 'rolled');
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'rolled 0 10    ', 'a transaction sees what it configures');
+ROLLBACK;
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'mail 7 3 00:05:00 {a,b} {"p": 1} ', 'rolled back, all is as before');
+BEGIN;
+SELECT is(bgjob_unconfigure('t_run'), true, 'unconfigured in a transaction');
+SAVEPOINT s;
+SELECT bgjob_configure('t_run', queue => 'savepoint');
+ROLLBACK TO s;
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'default 0 10    ', 'and configured in a savepoint that is rolled back: it is not');
+ROLLBACK;
+
+-- A second call replaces the first one.
+SELECT bgjob_configure('t_run', priority => 9, tags => '{z}');
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'default 9 10  {z}  ', 'a second bgjob_configure replaces all of the first');
+SELECT is(tap_all(:a), 'mail 7 3 00:05:00 {a,b} {"p": 1} ', 'jobs that are there stay as they are');
+SELECT bgjob_configure('t_run');
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'default 0 10    ', 'so does one with nothing');
+SELECT bgjob_configure('public.t_run(text)', priority => 5);
+SELECT is(bgjob_unconfigure('t_run'), true, 'unconfigure: true if there was something, however the function is named');
+SELECT is(bgjob_unconfigure('t_run'), false, 'false if there was nothing');
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS b \gset
+SELECT is(tap_all(:b), 'default 0 10    ', 'and the defaults are back');
+SELECT bgjob_configure('t_over(int)', priority => 1);
+SELECT bgjob_configure('t_over(text)', priority => 2);
+SELECT bgjob_enqueue('t_over(int)', '[1]', delay => '1 hour') AS a, bgjob_enqueue('t_over(text)', '["x"]', delay => '1 hour') AS b \gset
+SELECT is((SELECT array_agg(priority ORDER BY id) FROM bgjob.jobs WHERE id IN (:a, :b)), '{1,2}'::int[], 'functions of one name are configured each for itself');
+SELECT is(bgjob_unconfigure('t_over(int)'), true, 'and unconfigured so');
+SELECT is(bgjob_unconfigure('t_over(text)'), true, 'the other one is still there then');
+SELECT bgjob_configure('t_proc', queue => 'procs');
+SELECT bgjob_enqueue('t_proc', '["proc"]') AS a \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'a procedure is configured and runs');
+SELECT is((SELECT queue FROM bgjob.jobs WHERE id = :a), 'procs', 'in its queue');
+SELECT bgjob_unconfigure('t_proc') AS x \gset
+
+-- The setting comes last.
+SET bgjob.max_retries = 4;
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS a \gset
+SELECT bgjob_configure('t_run', max_retries => 2);
+SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS b, bgjob_enqueue('t_run', '["x"]', delay => '1 hour', max_retries => 1) AS c \gset
+SELECT is((SELECT array_agg(max_retries ORDER BY id) FROM bgjob.jobs WHERE id IN (:a, :b, :c)), '{4,2,1}'::int[], 'max_retries: the setting, before it the function, before that the call');
+RESET bgjob.max_retries;
+SELECT bgjob_unconfigure('t_run') AS x \gset
+
+-- A time limit that is configured ends a job.
+SELECT bgjob_configure('t_sleep', timeout => '200 ms', max_retries => 0);
+SELECT bgjob_enqueue('t_sleep') AS a \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'failed', 'a time limit that is configured is in force');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :a), '57014', 'with 57014');
+SELECT bgjob_unconfigure('t_sleep') AS x \gset
+
+----------------------------------------------------------------------------------------------------
+-- Keys with places for arguments
+----------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tap_key(id bigint) RETURNS text LANGUAGE sql AS $$ SELECT unique_key FROM bgjob.jobs j WHERE j.id = $1 $$;
+SELECT bgjob_configure('t_pair', unique_key => 'pair:{a}');
+SELECT bgjob_enqueue('t_pair', '{"a": 7, "b": "x"}', delay => '1 hour') AS a \gset
+SELECT is(tap_key(:a), 'pair:7', 'a named argument is put into the key');
+SELECT is(bgjob_enqueue('t_pair', '[7, "other"]', delay => '1 hour'), :a::bigint, 'so is a positional one: the same key');
+SELECT is(bgjob_enqueue('t_pair', '[7]', delay => '1 hour'), :a::bigint, 'whatever the others are');
+SELECT bgjob_enqueue('t_pair', '[8]', delay => '1 hour') AS b \gset
+SELECT is(tap_key(:b), 'pair:8', 'another value is another key');
+SELECT isnt(:b, :a, 'and another job');
+SELECT is((ARRAY(SELECT bgjob_enqueue_many('t_pair', ARRAY['[7]', '{"a": 8}', '[9]', '{"a": 9, "b": "z"}']::jsonb[], delay => '1 hour')))[1:2], ARRAY[:a, :b]::bigint[], 'bgjob_enqueue_many: each element has the key of its arguments');
+SELECT is(tap_unfinished('pair:9'), 1::bigint, 'which are compared among themselves');
+SELECT is(tap_key(bgjob_enqueue('t_pair', '[7]', unique_key => 'own', delay => '1 hour')), 'own', 'a key of the call has precedence');
+SELECT bgjob_configure('t_pair', unique_key => '{b}/{a}/{b}', on_duplicate => 'error');
+SELECT bgjob_enqueue('t_pair', '{"a": 7, "b": "with {a} and \"quotes\" ä"}', delay => '1 hour') AS a \gset
+SELECT is(tap_key(:a), 'with {a} and "quotes" ä/7/with {a} and "quotes" ä', 'several places, a value with braces in it, which is not looked into');
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_pair', '[7, "with {a} and \"quotes\" ä"]')$$), '23505', 'on_duplicate is configured, too');
+SELECT is(bgjob_enqueue('t_pair', '[7, "with {a} and \"quotes\" ä"]', on_duplicate => 'replace', delay => '1 hour', priority => 2), :a::bigint, 'and the call has precedence');
+SELECT is((SELECT priority FROM bgjob.jobs WHERE id = :a), 2, 'and replaces');
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_pair', '[7, "with {a} and \"quotes\" ä"]', on_duplicate => 'skip')$$), '23505', 'but skip cannot be told from the default');
+SELECT is(tap_error(format($$SELECT bgjob_enqueue('t_pair', '[7, "%s"]')$$, repeat('v', 100000))), '22023', 'a key that becomes too long is refused');
+SELECT bgjob_configure('t_pair', unique_key => '{{{1}}}:{2}');
+SELECT is(tap_key(bgjob_enqueue('t_pair', '{"b": "x", "a": 1}', delay => '1 hour')), '{1}:x', 'places by number, and braces');
+SELECT is(tap_key(bgjob_enqueue('t_pair', '[2, null]', delay => '1 hour')), '{2}:null', 'an argument that is null');
+SELECT is(tap_key(bgjob_enqueue('t_pair', '[3]', delay => '1 hour')), '{3}:null', 'or left out');
+SELECT is((SELECT unique_key FROM bgjob.functions WHERE job ~ 't_pair'), '{{{1}}}:{2}', 'bgjob.functions shows what is configured');
+-- A place whose argument has gone must not make one job of different ones.
+CREATE FUNCTION t_renamed(old int) RETURNS void LANGUAGE sql AS '';
+SELECT bgjob_configure('t_renamed', unique_key => 'renamed:{old}');
+DROP FUNCTION t_renamed(int);
+CREATE FUNCTION t_renamed(new int) RETURNS void LANGUAGE sql AS '';
+SELECT ok(tap_try($$SELECT bgjob_enqueue('t_renamed', '[3]', delay => '1 hour')$$) = 'ERROR 22023'
+	OR tap_try($$SELECT bgjob_enqueue('t_renamed', '[4]', delay => '1 hour')$$) <> tap_try($$SELECT bgjob_enqueue('t_renamed', '[5]', delay => '1 hour')$$),
+	'the name of an argument changes after the function was configured: calls are refused with 22023, or different jobs have different keys');
+SELECT bgjob_unconfigure('t_renamed') AS x \gset
+-- The row of a trigger.
+SELECT bgjob_configure('t_by_id', unique_key => 'row:{id}', on_duplicate => 'skip');
+CREATE TRIGGER t AFTER INSERT ON t_row FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id', 'delay=1 hour');
+INSERT INTO t_row VALUES (1), (2), (1), (2), (3);
+SELECT is((SELECT array_agg(unique_key ORDER BY unique_key) FROM bgjob.jobs WHERE unique_key LIKE 'row:%'), '{row:1,row:2,row:3}'::text[], 'with a trigger: one job for each different row');
+DROP TRIGGER t ON t_row;
+SELECT is(bgjob_unconfigure('t_by_id'), true, 'unconfigured');
+SELECT is(bgjob_unconfigure('t_pair'), true, 'both');
+SELECT is(tap_key(bgjob_enqueue('t_pair', '[7]', delay => '1 hour')), NULL, 'and jobs have no key any more');
+SELECT bgjob_configure('t_run', unique_key => 'fixed', on_duplicate => 'replace');
+SELECT bgjob_enqueue('t_run', '["first"]', delay => '1 hour') AS a \gset
+SELECT is(bgjob_enqueue('t_run', '["second"]', delay => '1 hour'), :a::bigint, 'a key without places, and on_duplicate replace');
+SELECT is((SELECT args FROM bgjob.jobs WHERE id = :a), '["second"]', 'replace what waits');
+SELECT bgjob_configure('t_run', on_duplicate => 'error');
+SELECT bgjob_enqueue('t_run', '["x"]', unique_key => 'by the call', delay => '1 hour') AS a \gset
+SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '["x"]', unique_key => 'by the call')$$), '23505', 'on_duplicate alone holds for keys of the calls');
+SELECT bgjob_unconfigure('t_run') AS x \gset
+SELECT count(bgjob_delete(id)) AS n FROM bgjob.jobs WHERE state IN ('scheduled', 'enqueued') \gset
+SELECT bgjob_queue_resume('mail') AS x \gset
+
+----------------------------------------------------------------------------------------------------
+-- Retries
+----------------------------------------------------------------------------------------------------
+
+-- tap_delays lets a job fail until it has failed for good, and returns the delays of its retries in seconds.
+CREATE TABLE t_delay (id bigint, n int, seconds numeric);
+CREATE PROCEDURE tap_delays(job bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	stop timestamptz := clock_timestamp() + interval '60 s';
+	j record;
+	n int := 0;
+BEGIN
+	LOOP
+		SELECT * INTO j FROM bgjob.jobs b WHERE b.id = tap_delays.job;
+		IF j.state = 'scheduled' AND j.retries = n + 1 THEN
+			n := n + 1;
+			INSERT INTO t_delay SELECT j.id, n, extract(epoch FROM j.run_at - s.at) FROM bgjob.job_states s WHERE s.job_id = j.id AND s.state = 'failed' ORDER BY s.seq DESC LIMIT 1;
+			PERFORM bgjob_reschedule(j.id, delay => '0');
+		END IF;
+		COMMIT;
+		EXIT WHEN j.state IN ('failed', 'deleted', 'succeeded') OR clock_timestamp() > stop;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
+CREATE FUNCTION tap_rounded(id bigint) RETURNS int[] LANGUAGE sql AS $$ SELECT array_agg(round(seconds)::int ORDER BY n) FROM t_delay d WHERE d.id = $1 $$;
+
+SELECT bgjob_enqueue('t_bad', max_retries => 1, delay => '1 hour') AS before \gset
+SELECT bgjob_configure('t_bad', max_retries => 5, retry_delays => '{100 s,20 min,3 hours}');
+SELECT bgjob_enqueue('t_bad') AS a \gset
+CALL tap_delays(:a);
+SELECT is(tap_state(:a), 'failed', 'a job with retry_delays fails');
+SELECT is(tap_rounded(:a), '{100,1200,10800,10800,10800}'::int[], 'its retries come after these delays, of which the last repeats');
+SELECT is((SELECT format('%s of %s', retries, max_retries) FROM bgjob.jobs WHERE id = :a), '5 of 5', 'all of them');
+SELECT bgjob_requeue(:before) AS x \gset
+CALL tap_delays(:before);
+SELECT is(tap_state(:before), 'failed', 'a job that was enqueued before that fails');
+SELECT ok((SELECT count(*) = 1 AND bool_and(seconds BETWEEN 14 AND 45) FROM t_delay WHERE id = :before), 'after its own number of retries and the default delay');
+SELECT bgjob_enqueue('t_bad', max_retries => 1, delay => '1 hour') AS after \gset
+SELECT bgjob_unconfigure('t_bad') AS x \gset
+SELECT bgjob_requeue(:after) AS x \gset
+CALL tap_delays(:after);
+SELECT is(tap_rounded(:after), '{100}'::int[], 'one that was enqueued while it was configured keeps the delay afterwards');
+SELECT bgjob_enqueue('t_bad', max_retries => 1) AS a \gset
+CALL tap_delays(:a);
+SELECT ok((SELECT count(*) = 1 AND bool_and(seconds BETWEEN 14 AND 45) FROM t_delay WHERE id = :a), 'one that is enqueued then has the default one');
+-- Short ones come by themselves.
+SELECT bgjob_configure('t_bad', max_retries => 3, retry_delays => '{0,50 ms}');
+SELECT bgjob_enqueue('t_bad') AS a, bgjob_enqueue('t_bad', queue => 'g') AS b \gset
+SELECT is(ARRAY[bgjob_wait(:a, '60 s'), bgjob_wait(:b, '60 s')], '{failed,failed}'::text[], 'retries without a delay and with a short one come by themselves');
+SELECT is((SELECT array_agg(retries) FROM bgjob.jobs WHERE id IN (:a, :b)), '{3,3}'::int[], 'all three of them');
+SELECT is((SELECT count(*) FROM bgjob.job_states WHERE job_id = :a AND state = 'failed'), 4::bigint, 'the history has four failures');
+SELECT bgjob_unconfigure('t_bad') AS x \gset
+
+-- What is retried: configuration, error, number of retries.
+CREATE TABLE t_policy (n serial, retry_on text[], no_retry_on text[], code text, retries int, id bigint, ended text);
+INSERT INTO t_policy (retry_on, no_retry_on, code, retries) VALUES
+	(NULL, NULL, 'P1234', 2),
+	('{P1}', NULL, 'P1234', 2),
+	('{P1234}', NULL, 'P1234', 2),
+	('{P1235}', NULL, 'P1234', 0),
+	('{40,08006}', NULL, 'P1234', 0),
+	('{40,08006}', NULL, '40001', 2),
+	('{40,08006}', NULL, '40P01', 2),
+	('{40,08006}', NULL, '08006', 2),
+	('{40,08006}', NULL, '08001', 0),
+	(NULL, '{22}', '22012', 0),
+	(NULL, '{22}', '22P02', 0),
+	(NULL, '{22}', 'P1234', 2),
+	(NULL, '{22012,23}', '22012', 0),
+	(NULL, '{22012,23}', '22003', 2),
+	(NULL, '{22012,23}', '23505', 0),
+	('{22}', '{22012}', '22012', 0),
+	('{22}', '{22012}', '22003', 2),
+	('{22}', '{22012}', '23505', 0);
+CREATE PROCEDURE tap_policies(in_queue text) LANGUAGE plpgsql AS $$
+DECLARE
+	p record;
+BEGIN
+	FOR p IN SELECT * FROM t_policy ORDER BY n LOOP
+		PERFORM bgjob_configure('t_bad', max_retries => 2, retry_delays => '{0}', retry_on => p.retry_on, no_retry_on => p.no_retry_on);
+		UPDATE t_policy t SET id = bgjob_enqueue('t_bad', jsonb_build_array(p.code), queue => in_queue) WHERE t.n = p.n;
+		COMMIT;
+	END LOOP;
+	PERFORM bgjob_unconfigure('t_bad');
+	COMMIT;
+	CALL tap_wait_until($w$ SELECT bool_and(j.state = 'failed') FROM t_policy p JOIN bgjob.jobs j USING (id) $w$);
+	UPDATE t_policy SET ended = (SELECT format('%s %s %s', state, j.retries, error ->> 'sqlstate') FROM bgjob.jobs j WHERE j.id = t_policy.id);
+	COMMIT;
+END $$;
+CALL tap_policies('default');
+SELECT is(ended, format('failed %s %s', retries, code), format('retry_on %s, no_retry_on %s: %s is retried %s times', coalesce(retry_on::text, 'null'), coalesce(no_retry_on::text, 'null'), code, retries))
+FROM t_policy ORDER BY n;
+SELECT is(tap_states(id), '{enqueued,processing,failed}'::text[], format('retry_on %s, no_retry_on %s: %s ends at its first failure', coalesce(retry_on::text, 'null'), coalesce(no_retry_on::text, 'null'), code))
+FROM t_policy WHERE retries = 0 ORDER BY n;
+CALL tap_policies('g');
+SELECT is(ended, format('failed %s %s', retries, code), format('the same in a group: retry_on %s, no_retry_on %s, %s', coalesce(retry_on::text, 'null'), coalesce(no_retry_on::text, 'null'), code))
+FROM t_policy ORDER BY n;
+SELECT bgjob_configure('t_sleep', timeout => '100 ms', max_retries => 5, retry_delays => '{0}', no_retry_on => '{57014}');
+SELECT bgjob_enqueue('t_sleep') AS a \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'failed', 'a time-out is an error like any other');
+SELECT is((SELECT retries FROM bgjob.jobs WHERE id = :a), 0, 'and is not retried, if that is configured');
+SELECT bgjob_unconfigure('t_sleep') AS x \gset
+
+-- on_exhausted.
+SELECT bgjob_configure('t_bad', max_retries => 1, retry_delays => '{0}', on_exhausted => 'delete');
+SELECT deleted AS deleted_before FROM bgjob.stats \gset
+SELECT bgjob_enqueue('t_bad') AS a, bgjob_enqueue('t_bad', max_retries => 0) AS b, bgjob_enqueue('t_bad', queue => 'g', unique_key => 'exhausted') AS c \gset
+SELECT is(ARRAY[bgjob_wait(:a, '60 s'), bgjob_wait(:b, '60 s'), bgjob_wait(:c, '60 s')], '{deleted,deleted,deleted}'::text[], 'on_exhausted delete: after its last retry a job is deleted, also in a group');
+SELECT is((SELECT array_agg(retries ORDER BY id) FROM bgjob.jobs WHERE id IN (:a, :b, :c)), '{1,0,1}'::int[], 'not before');
+SELECT is((tap_states(:b))[:2], '{enqueued,processing}'::text[], 'its history begins as ever');
+SELECT is((tap_states(:b))[cardinality(tap_states(:b))], 'deleted', 'and ends with deleted');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id IN (:a, :b, :c) AND expires_at IS NOT NULL), 3::bigint, 'it expires');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :b), 'P1234', 'its error can be read');
+SELECT is((SELECT deleted - :deleted_before FROM bgjob.stats), 3::bigint, 'bgjob.stats counts it as deleted');
+SELECT isnt(bgjob_enqueue('t_run', '["x"]', unique_key => 'exhausted', delay => '1 hour'), :c::bigint, 'and its key is free');
+SELECT bgjob_configure('t_bad', max_retries => 0, on_exhausted => 'fail');
+SELECT bgjob_enqueue('t_bad') AS a \gset
+SELECT is(bgjob_wait(:a, '60 s'), 'failed', 'on_exhausted fail: it has failed');
+SELECT bgjob_unconfigure('t_bad') AS x \gset
+
+-- Retention.
+SELECT bgjob_queue('kept', retention => '2 hours');
+SELECT bgjob_configure('t_run', retention => '3 hours');
+SELECT bgjob_enqueue('t_run', '["function"]') AS a, bgjob_enqueue('t_run', '["function and queue"]', queue => 'kept') AS b, bgjob_enqueue('t_other', '["queue"]', queue => 'kept') AS c,
+	bgjob_enqueue('t_other', '["setting"]') AS d, bgjob_enqueue('t_run', '["deleted"]', delay => '1 hour') AS e, bgjob_enqueue('t_run', '["group"]', queue => 'g') AS f \gset
+SELECT bgjob_delete(:e) AS x \gset
+CALL tap_idle();
+SELECT is((SELECT array_agg(extract(epoch FROM expires_at - finished_at)::int / 3600 ORDER BY array_position(ARRAY[:a, :b, :c, :d, :e, :f]::bigint[], id)) FROM bgjob.jobs WHERE id IN (:a, :b, :c, :d, :e, :f)),
+	'{3,3,2,24,3,3}'::int[], 'retention: of the function, before that of the queue, before that of the setting; in groups; and for deleted jobs');
+SELECT bgjob_configure('t_run', retention => '1 hour');
+SELECT is((SELECT extract(epoch FROM expires_at - finished_at)::int / 3600 FROM bgjob.jobs WHERE id = :a), 3, 'it holds for later jobs only');
+SELECT bgjob_configure('t_run', retention => '0');
+SELECT bgjob_enqueue('t_run', '["gone"]') AS a \gset
+CALL tap_wait_until(format('SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE id = %s)', :a), 120);
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id = :a), 0::bigint, 'a job with a retention of 0 goes');
+SELECT is((SELECT count(*) FROM t_effect WHERE label = 'gone'), 1::bigint, 'after it has run');
+SELECT bgjob_unconfigure('t_run') AS x, bgjob_queue_remove('kept') AS y \gset
+
+----------------------------------------------------------------------------------------------------
+-- With the extension goes the configuration
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_configure('t_run', queue => 'conf', unique_key => 'kept');
+SELECT bgjob_enqueue('t_run', '["lost"]', delay => '1 hour') AS a \gset
+DROP EXTENSION bgjob CASCADE;
+CREATE EXTENSION bgjob;
+SELECT bgjob_enqueue('t_other', '["new"]', delay => '1 hour', unique_key => 'kept') AS a \gset
+SELECT is(bgjob_enqueue('t_other', '["new"]', unique_key => 'kept'), :a::bigint, 'after DROP and CREATE EXTENSION keys work');
+SELECT bgjob_enqueue('t_other', '["new"]') AS b \gset
+SELECT is(tap_job(:b) ~ ' default 0 10$', true, 'and nothing is configured');
+SELECT is(bgjob_unconfigure('t_run'), false, 'of what was before');
+
+SELECT * FROM finish();
+
+ALTER SYSTEM RESET bgjob.workers;
+SELECT pg_reload_conf() AS reloaded \gset
+SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap13_' \gexec
+SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap13_' \gexec
