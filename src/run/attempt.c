@@ -303,6 +303,8 @@ bgjob_attempt_next(void)
 	}
 	PG_END_TRY();
 
+	if (error != NULL && performed) /* before anybody can see that it has ended */
+		bgjob_session_clean();
 	if (bgjob_underway.claimed && error != NULL && !bgjob_group.begun)
 		record_failure_safely(error);
 	end_attempt(performed);
