@@ -256,8 +256,7 @@ static bool
 call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterAnswer answer,
 	 void *arg)
 {
-	const char *name = filter != NULL ? filter->name : "(C)";
-	Called called = {name, told};
+	Called called = {filter != NULL ? filter->name : "(C)", told};
 	ErrorContextCallback context = {.callback = add_context, .arg = &called};
 	MemoryContext caller = CurrentMemoryContext;
 	volatile bool limited = is_limited();
@@ -272,7 +271,7 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterA
 	{
 		Jsonb *said = filter != NULL ? call_filter(filter, told) : hook(told);
 
-		go_on = take_answer(name, said, told, answer, arg);
+		go_on = take_answer(called.name, said, told, answer, arg);
 	}
 	PG_CATCH();
 	{
@@ -283,11 +282,12 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterA
 		{
 			MemoryContextSwitchTo(caller);
 			FlushErrorState();
-			ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
-							errmsg("canceling filter \"%s\" after %d s", name, FILTER_LIMIT),
-							errdetail("In bgjob's own processes no filter may take longer, but "
-									  "where a job is performed."),
-							errhint("Have the filter enqueue a job for what takes long.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_QUERY_CANCELED),
+					 errmsg("canceling filter \"%s\" after %d s", called.name, FILTER_LIMIT),
+					 errdetail("In bgjob's own processes no filter may take longer, but "
+							   "where a job is performed."),
+					 errhint("Have the filter enqueue a job for what takes long.")));
 		}
 		PG_RE_THROW();
 	}

@@ -198,10 +198,15 @@ bgjob_functionconf_find(const char *func)
 	return NULL;
 }
 
-/* bgjob_functionconf_visit calls a function for each that is configured. */
+/*
+ * bgjob_functionconf_visit calls a function for each that is configured. The
+ * rows are read anew: the scheduler calls this when it has been told of a
+ * change, and transactions tell it before they send invalidations.
+ */
 void
 bgjob_functionconf_visit(BgjobFunctionVisitor visitor, void *arg)
 {
+	cache.valid = false;
 	refresh();
 	for (int i = 0; i < cache.n; i++)
 		visitor(&cache.confs[i], arg);

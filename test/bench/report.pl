@@ -30,9 +30,17 @@ my @order = qw(rate begin end p50 p99 call_p50 call_p99 single private wal cpu c
 my $tables = goals() . join '', map { case_text($_) } $results->measured;
 print $tables;
 open my $out, '>:encoding(UTF-8)', "$dir/benchmarks.md" or die "$dir/benchmarks.md: $!";
-print $out opening(), $tables;
+print $out opening(), $tables, profile();
 close $out or die "$dir/benchmarks.md: $!";
 chart();
+
+# profile is where the time goes, as somebody has written it down beside the data.
+sub profile
+{
+	open my $in, '<:encoding(UTF-8)', "$dir/profile.md" or return '';
+	local $/;
+	return <$in>;
+}
 
 # opening is the text before the tables: the machine, and how it was measured.
 sub opening

@@ -115,6 +115,7 @@ trap 'exit 1' INT TERM HUP
 copy_tree "$TOP" "$DIR/tree"
 mkdir "$DIR/out"
 [ ! -f "$OUT/benchmarks.tsv" ] || cp "$OUT/benchmarks.tsv" "$DIR/out/"
+[ ! -f "$OUT/profile.md" ] || cp "$OUT/profile.md" "$DIR/out/" # the end of benchmarks.md: where the time goes
 if [ -n "$WITH_PEERS" ]; then
 	mkdir "$DIR/peers"
 	cp "$PEERS"/*.mjs "$PEERS"/*.sql "$PEERS"/package*.json "$DIR/peers/"
