@@ -120,9 +120,9 @@ fill_defaults(BgjobTemplate *template, const BgjobOptions *options)
 		bgjob_job_set(job, BGJOB_C_POLICY_ID,
 					  Int64GetDatum(bgjob_settings_store(conf->policy)));
 	template->unique_key = options->unique_key;
-	template->on_duplicate = bgjob_duplicate_by_name(options->on_duplicate);
-	if (template->on_duplicate == BGJOB_DUPLICATE_SKIP)
-		template->on_duplicate = conf->on_duplicate;
+	template->on_duplicate = options->on_duplicate != NULL
+								 ? bgjob_duplicate_by_name(options->on_duplicate)
+								 : conf->on_duplicate;
 }
 
 /* Fills in what all jobs of a template have in common. */
@@ -466,7 +466,7 @@ read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 	options->max_retries = options->has_max_retries ? PG_GETARG_INT32(P_MAX_RETRIES) : 0;
 	options->timeout = PG_ARGISNULL(P_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(P_TIMEOUT);
 	options->unique_key = text_arg(fcinfo, P_UNIQUE_KEY);
-	options->on_duplicate = required_text_arg(fcinfo, P_ON_DUPLICATE, "on_duplicate");
+	options->on_duplicate = text_arg(fcinfo, P_ON_DUPLICATE);
 	options->run_as = text_arg(fcinfo, P_RUN_AS);
 	options->tags = PG_ARGISNULL(P_TAGS) ? (Datum) 0 : PG_GETARG_DATUM(P_TAGS);
 	options->parameters = PG_ARGISNULL(P_PARAMETERS) ? NULL : PG_GETARG_JSONB_P(P_PARAMETERS);

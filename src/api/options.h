@@ -30,7 +30,7 @@ typedef struct BgjobOptions
 	int max_retries;
 	Interval *timeout;
 	const char *unique_key;
-	const char *on_duplicate; /* NULL: 'skip' */
+	const char *on_duplicate; /* NULL: as configured of the function, else 'skip' */
 	const char *run_as;
 	Datum tags; /* text[], 0: none */
 	Jsonb *parameters;

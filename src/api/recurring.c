@@ -391,7 +391,7 @@ read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 	options->kind = required(fcinfo, P_KIND, "kind");
 	options->queue = text_arg(fcinfo, P_QUEUE);
 	options->unique_key = text_arg(fcinfo, P_UNIQUE_KEY);
-	options->on_duplicate = required(fcinfo, P_ON_DUPLICATE, "on_duplicate");
+	options->on_duplicate = text_arg(fcinfo, P_ON_DUPLICATE);
 	options->has_priority = !PG_ARGISNULL(P_PRIORITY);
 	options->priority = options->has_priority ? PG_GETARG_INT32(P_PRIORITY) : 0;
 	options->has_max_retries = !PG_ARGISNULL(P_MAX_RETRIES);

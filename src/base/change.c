@@ -70,6 +70,9 @@ typedef struct Notes
 
 static Notes *notes = NULL;
 
+/* Whether the running transaction has taken a job out of a queue. */
+static bool took_a_job = false;
+
 static void at_xact_event(XactEvent event, void *arg);
 static void
 at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg);
@@ -222,6 +225,14 @@ bgjob_change_notice(Oid database, uint32 scheduler_notices)
 	to->notices |= scheduler_notices;
 }
 
+/* bgjob_change_took_job notes that a job was taken out of its queue, which a rollback undoes. */
+void
+bgjob_change_took_job(void)
+{
+	if (current_notes() != NULL)
+		took_a_job = true;
+}
+
 /* bgjob_change_want notes that a database has got the extension. */
 void
 bgjob_change_want(Oid database)
@@ -327,6 +338,17 @@ tell(const Notes *committed)
 		bgjob_notify_scheduler(committed->notice_database, committed->notices);
 }
 
+/*
+ * A job that this transaction had taken out of its queue is there again, and
+ * some worker may have passed it by meanwhile. Does not throw.
+ */
+static void
+tell_of_given_back(void)
+{
+	if (took_a_job)
+		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
+}
+
 static void
 at_xact_event(XactEvent event, void *arg)
 {
@@ -335,6 +357,7 @@ at_xact_event(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
+			took_a_job = false;
 			notes = NULL;
 			for (; committed != NULL; committed = committed->parent)
 				tell(committed);
@@ -342,10 +365,13 @@ at_xact_event(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			if (committed != NULL && bgjob_database_find(MyDatabaseId) != NULL)
 				pg_atomic_write_u32(&bgjob_database_find(MyDatabaseId)->prepared, 1);
+			took_a_job = false;
 			notes = NULL;
 			break;
 		case XACT_EVENT_ABORT:
 			notes = NULL;
+			tell_of_given_back();
+			took_a_job = false;
 			break;
 		default:
 			break;
@@ -385,6 +411,8 @@ merge_into_parent(Notes *inner, Notes *outer)
 static void
 at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg)
 {
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		tell_of_given_back();
 	if (notes == NULL || notes->subid != my)
 		return;
 	if (event == SUBXACT_EVENT_ABORT_SUB)

@@ -5,7 +5,7 @@ CREATE FUNCTION @extschema@.bgjob_enqueue(
     kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
     delay interval DEFAULT NULL, run_at timestamptz DEFAULT NULL,
     max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
-    unique_key text DEFAULT NULL, on_duplicate text DEFAULT 'skip',
+    unique_key text DEFAULT NULL, on_duplicate text DEFAULT NULL,
     sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL,
     after bigint[] DEFAULT NULL, after_batch bigint DEFAULT NULL, condition text DEFAULT 'succeeded',
     batch bigint DEFAULT NULL, run_as text DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL)
@@ -17,7 +17,7 @@ CREATE FUNCTION @extschema@.bgjob_enqueue_many(
     kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
     delay interval DEFAULT NULL, run_at timestamptz DEFAULT NULL,
     max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
-    unique_key text DEFAULT NULL, on_duplicate text DEFAULT 'skip',
+    unique_key text DEFAULT NULL, on_duplicate text DEFAULT NULL,
     sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL,
     after bigint[] DEFAULT NULL, after_batch bigint DEFAULT NULL, condition text DEFAULT 'succeeded',
     batch bigint DEFAULT NULL, run_as text DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL)

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "base/change.h"
 #include "base/registry.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -56,6 +57,8 @@ bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
 	{
 		BgjobTaken taken = take_waiting(job, holder);
 
+		if (taken == BGJOB_TAKEN)
+			bgjob_change_took_job();
 		if (taken != BGJOB_NOT_THERE)
 			return taken == BGJOB_TAKEN;
 		return bgjob_job_lock(jobs, job) && take_waiting(job, holder) != BGJOB_BUSY;

@@ -927,7 +927,7 @@ SELECT is(tap_key(:a), 'with {a} and "quotes" ä/7/with {a} and "quotes" ä', 's
 SELECT is(tap_error($$SELECT bgjob_enqueue('t_pair', '[7, "with {a} and \"quotes\" ä"]')$$), '23505', 'on_duplicate is configured, too');
 SELECT is(bgjob_enqueue('t_pair', '[7, "with {a} and \"quotes\" ä"]', on_duplicate => 'replace', delay => '1 hour', priority => 2), :a::bigint, 'and the call has precedence');
 SELECT is((SELECT priority FROM bgjob.jobs WHERE id = :a), 2, 'and replaces');
-SELECT is(tap_error($$SELECT bgjob_enqueue('t_pair', '[7, "with {a} and \"quotes\" ä"]', on_duplicate => 'skip')$$), '23505', 'but skip cannot be told from the default');
+SELECT is(tap_try($$SELECT bgjob_enqueue('t_pair', '[7, "with {a} and \"quotes\" ä"]', on_duplicate => 'skip')$$), :'a', 'also if it says skip');
 SELECT is(tap_error(format($$SELECT bgjob_enqueue('t_pair', '[7, "%s"]')$$, repeat('v', 100000))), '22023', 'a key that becomes too long is refused');
 SELECT bgjob_configure('t_pair', unique_key => '{{{1}}}:{2}');
 SELECT is(tap_key(bgjob_enqueue('t_pair', '{"b": "x", "a": 1}', delay => '1 hour')), '{1}:x', 'places by number, and braces');
