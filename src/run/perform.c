@@ -252,12 +252,16 @@ bgjob_perform_complete(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* bgjob_perform_forget_told clears the console: what was told is in the tables, or has nothing to say any more. */
+/*
+ * bgjob_perform_forget_told clears the console, since what was told is in the
+ * tables or has nothing to say any more, and ends the trace.
+ */
 void
 bgjob_perform_forget_told(void)
 {
 	int slot = bgjob_slot_index(bgjob_my_slot);
 
+	bgjob_trace_end();
 	if (bgjob_console_in_use(slot))
 		bgjob_console_clear(slot);
 }

@@ -5,18 +5,24 @@
  *
  * Who enqueues a job may pass on the trace that it is part of, as the job's
  * parameter "traceparent" (W3C Trace Context, level 1, section 3.2). While the
- * job runs that is the session's application_name, so it stands in
- * pg_stat_activity and, by %a in log_line_prefix, before every line that the
- * job causes in the server's log: there a collector of traces finds it.
+ * job runs it is the session's application_name, for pg_stat_activity, and
+ * stands behind "bgjob worker" where log_line_prefix has %b (and in the logs
+ * for machines), before every line that the job causes in the server's log:
+ * there a collector of traces finds it. The server shows %a only of clients.
  *
- * Run by workers, in the job's transaction. It is undone as any setting is.
+ * Run by workers. The setting is undone as any is, the other by
+ * bgjob_trace_end.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "postmaster/bgworker.h"
 #include "run/trace.h"
 #include "utils/guc.h"
+
+/* What this process is called otherwise; empty: it is called that now. */
+static char plain_type[BGW_MAXLEN] = "";
 
 /*
  * bgjob_traceparent_is_valid tells whether a text is a traceparent: version,
@@ -57,6 +63,18 @@ bgjob_trace_begin(const Jsonb *parameters)
 		!bgjob_traceparent_is_valid(value->val.string.val, value->val.string.len))
 		return;
 	text = pnstrdup(value->val.string.val, value->val.string.len);
+	strlcpy(plain_type, MyBgworkerEntry->bgw_type, BGW_MAXLEN);
+	snprintf(MyBgworkerEntry->bgw_type, BGW_MAXLEN, "%s %s", plain_type, text);
 	(void) set_config_option("application_name", text, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SET, true, WARNING, false);
+}
+
+/* bgjob_trace_end ends what bgjob_trace_begin has begun, if it has. */
+void
+bgjob_trace_end(void)
+{
+	if (plain_type[0] == '\0')
+		return;
+	strlcpy(MyBgworkerEntry->bgw_type, plain_type, BGW_MAXLEN);
+	plain_type[0] = '\0';
 }

@@ -14,5 +14,6 @@
 
 extern bool bgjob_traceparent_is_valid(const char *value, int length);
 extern void bgjob_trace_begin(const Jsonb *parameters);
+extern void bgjob_trace_end(void);
 
 #endif /* BGJOB_RUN_TRACE_H */

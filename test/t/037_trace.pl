@@ -7,7 +7,7 @@ use BgjobTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = bgjob_cluster('trace', log_line_prefix => '[%a] ', 'bgjob.workers' => 1);
+my $node = bgjob_cluster('trace', log_line_prefix => '[%b] ', 'bgjob.workers' => 1);
 sub value { my ($query) = @_; return $node->safe_psql('postgres', $query) }
 value(q{
 	CREATE FUNCTION say(what text) RETURNS text LANGUAGE plpgsql AS $$
@@ -36,14 +36,13 @@ foreach my $queue ('default', 'g')
 	is(value(qq{SELECT result FROM bgjob.jobs WHERE args = '["$queue traced"]' AND job = 'say'}), qq{"$trace"}, "$queue: it is the application_name of the session");
 
 	my $log = slurp_file($node->logfile);
-	like($log, qr/^\[\Q$trace\E\] LOG:  saying $queue traced$/m, "$queue: it stands before a line of the job");
-	like($log, qr/^\[\Q$trace\E\] ERROR:  failing $queue traced$/m, "$queue: before its error");
-	like($log, qr/^\[\Q$trace\E\] CONTEXT:  .*(?:\n\t.*)*bgjob job \d+ \(fail\)/m, "$queue: and its context, which names the job");
+	like($log, qr/^\[bgjob worker \Q$trace\E\] LOG:  saying $queue traced$/m, "$queue: it stands before a line of the job");
+	like($log, qr/^\[bgjob worker \Q$trace\E\] ERROR:  failing $queue traced$/m, "$queue: before its error");
+	like($log, qr/^\[bgjob worker \Q$trace\E\] CONTEXT:  .*(?:\n\t.*)*bgjob job \d+ \(fail\)/m, "$queue: and its context, which names the job");
 	foreach my $what ('not traced', 'a number', 'null', sort keys %wrong)
 	{
 		my ($name) = $log =~ /^\[(.*)\] LOG:  saying $queue \Q$what\E$/m;
-		isnt($name, undef, "$queue, $what: it has run");
-		unlike($name // '', qr/4bf92f/i, "$queue, $what: nothing stands before its lines");
+		is($name, 'bgjob worker', "$queue, $what: it has run, and nothing more stands before its lines");
 	}
 }
 is(value(q{SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '00-%'}), '0', 'nothing is left of it afterwards');
