@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "api/arguments.h"
 #include "api/enqueue.h"
 #include "api/rights.h"
 #include "fmgr.h"
@@ -24,7 +25,6 @@
 #include "run/policy.h"
 #include "store/functionconf.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 /* Parameters of bgjob_configure, in their order. */
@@ -50,40 +50,15 @@ enum
 };
 
 static char *
-text_arg(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
-}
-
-static char *
 required(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
-				 errdetail("It says what is configured, or how."), errhint("Give a value.")));
-	return text_arg(fcinfo, arg);
+	return bgjob_arg_required_text(fcinfo, arg, name, "It says what is configured, or how.");
 }
 
 static ArrayType *
 array_arg(FunctionCallInfo fcinfo, int arg)
 {
 	return PG_ARGISNULL(arg) ? NULL : PG_GETARG_ARRAYTYPE_P(arg);
-}
-
-/* Whether the caller may configure functions, here and now: 42501, 25006. */
-static void
-check_caller(const char *function)
-{
-	bgjob_check_usage();
-	bgjob_check_writable(function);
-	if (!bgjob_is_administrator())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be an administrator of bgjob to configure functions"),
-				 errdetail("Administrators are superusers and members of the role that owns "
-						   "the extension."),
-				 errhint("Ask one of them, or SET ROLE to one that you are a member of.")));
 }
 
 static void
@@ -107,33 +82,21 @@ check_kind(const char *kind)
 static void
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
-	memset(options, 0, sizeof(*options));
-	options->queue = text_arg(fcinfo, P_QUEUE);
-	options->has_priority = !PG_ARGISNULL(P_PRIORITY);
-	options->priority = options->has_priority ? PG_GETARG_INT32(P_PRIORITY) : 0;
-	options->has_max_retries = !PG_ARGISNULL(P_MAX_RETRIES);
-	options->max_retries = options->has_max_retries ? PG_GETARG_INT32(P_MAX_RETRIES) : 0;
-	options->timeout = PG_ARGISNULL(P_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(P_TIMEOUT);
-	options->unique_key = text_arg(fcinfo, P_UNIQUE_KEY);
-	options->on_duplicate = required(fcinfo, P_ON_DUPLICATE, "on_duplicate");
-	options->tags = PG_ARGISNULL(P_TAGS) ? (Datum) 0 : PG_GETARG_DATUM(P_TAGS);
-	options->parameters = PG_ARGISNULL(P_PARAMETERS) ? NULL : PG_GETARG_JSONB_P(P_PARAMETERS);
-	if (!PG_ARGISNULL(P_SEQUENCE_KEY))
-		bgjob_option_by_name(options, "sequence_key", "");
-	if (!PG_ARGISNULL(P_LIMITS))
-		bgjob_option_by_name(options, "limits", "");
-	bgjob_options_check(options);
-}
+	static const BgjobOptionArgs args = {.queue = P_QUEUE,
+										 .priority = P_PRIORITY,
+										 .max_retries = P_MAX_RETRIES,
+										 .timeout = P_TIMEOUT,
+										 .unique_key = P_UNIQUE_KEY,
+										 .on_duplicate = P_ON_DUPLICATE,
+										 .tags = P_TAGS,
+										 .parameters = P_PARAMETERS,
+										 .sequence_key = P_SEQUENCE_KEY,
+										 .limits = P_LIMITS};
 
-static bool
-deletes_when_exhausted(const char *what)
-{
-	if (strcmp(what, "fail") != 0 && strcmp(what, "delete") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid value for on_exhausted: '%s'", what),
-						errdetail("It must be 'fail' or 'delete'."),
-						errhint("The default is 'fail'.")));
-	return strcmp(what, "delete") == 0;
+	memset(options, 0, sizeof(*options));
+	(void) required(fcinfo, P_ON_DUPLICATE, "on_duplicate");
+	bgjob_args_options(fcinfo, &args, options);
+	bgjob_options_check(options);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_configure);
@@ -147,11 +110,12 @@ PG_FUNCTION_INFO_V1(bgjob_configure);
 Datum
 bgjob_configure(PG_FUNCTION_ARGS)
 {
+	static const char *const when_exhausted[] = {"fail", "delete", NULL};
 	BgjobFunctionConf conf;
 	BgjobOptions options;
 	Oid func;
 
-	check_caller("bgjob_configure()");
+	bgjob_check_administrator("bgjob_configure()", "configure functions");
 	func = bgjob_function_by_name(required(fcinfo, P_JOB, "job"), GetUserId());
 	check_kind(required(fcinfo, P_KIND, "kind"));
 	read_options(fcinfo, &options);
@@ -171,7 +135,8 @@ bgjob_configure(PG_FUNCTION_ARGS)
 	conf.policy = bgjob_policy_make(
 		array_arg(fcinfo, P_RETRY_DELAYS), array_arg(fcinfo, P_RETRY_ON),
 		array_arg(fcinfo, P_NO_RETRY_ON),
-		deletes_when_exhausted(required(fcinfo, P_ON_EXHAUSTED, "on_exhausted")));
+		bgjob_choice("on_exhausted", required(fcinfo, P_ON_EXHAUSTED, "on_exhausted"),
+					 when_exhausted) == 1);
 	if (!PG_ARGISNULL(P_RETENTION))
 	{
 		conf.retention = PG_GETARG_INTERVAL_P(P_RETENTION);
@@ -194,7 +159,7 @@ bgjob_unconfigure(PG_FUNCTION_ARGS)
 	char *name;
 	Oid func;
 
-	check_caller("bgjob_unconfigure()");
+	bgjob_check_administrator("bgjob_unconfigure()", "configure functions");
 	name = required(fcinfo, P_JOB, "job");
 	if (bgjob_functionconf_remove(name))
 		PG_RETURN_BOOL(true);

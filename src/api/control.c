@@ -302,15 +302,7 @@ bgjob_adopt(PG_FUNCTION_ARGS)
 {
 	int64 n;
 
-	bgjob_check_usage();
-	bgjob_check_writable("bgjob_adopt()");
-	if (!bgjob_is_administrator())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be an administrator of bgjob to adopt jobs"),
-				 errdetail("Administrators are superusers and members of the role that owns "
-						   "the extension."),
-				 errhint("Ask one of them, or SET ROLE to one that you are a member of.")));
+	bgjob_check_administrator("bgjob_adopt()", "adopt jobs");
 	if (!bgjob_installed_here())
 		bgjob_install_here();
 	n = bgjob_queue_rebuild();

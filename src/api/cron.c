@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "api/arguments.h"
 #include "api/cron.h"
 #include "api/rights.h"
 #include "base/zone.h"
@@ -28,18 +29,11 @@
 /* So many bytes of a schedule are shown in an error. */
 #define SHOWN_MAX 120
 
-/* The argument, or NULL. */
-static char *
-text_argument(FunctionCallInfo fcinfo, int number)
-{
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
 /* What the argument day_match says: 22004, 22023. */
 static BgjobDayMatch
 day_match_argument(FunctionCallInfo fcinfo, int number)
 {
-	const char *name = text_argument(fcinfo, number);
+	const char *name = bgjob_arg_text(fcinfo, number);
 
 	if (name == NULL)
 		ereport(ERROR,
@@ -98,7 +92,7 @@ time_argument(FunctionCallInfo fcinfo, int number, const char *name)
 static void
 open_zone(FunctionCallInfo fcinfo, int number, BgjobTimeZone *zone)
 {
-	bgjob_time_zone_open(zone, text_argument(fcinfo, number));
+	bgjob_time_zone_open(zone, bgjob_arg_text(fcinfo, number));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_cron_next_sql);
@@ -118,8 +112,8 @@ bgjob_cron_next_sql(PG_FUNCTION_ARGS)
 	bgjob_check_usage();
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	bgjob_read_schedule(text_argument(fcinfo, 0), day_match_argument(fcinfo, 3),
-						text_argument(fcinfo, 4), &cron);
+	bgjob_read_schedule(bgjob_arg_text(fcinfo, 0), day_match_argument(fcinfo, 3),
+						bgjob_arg_text(fcinfo, 4), &cron);
 	open_zone(fcinfo, 2, &zone);
 	next = bgjob_cron_next(&cron, &zone.zone, time_argument(fcinfo, 1, "after"));
 	if (next == BGJOB_CRON_NEVER)
@@ -143,8 +137,8 @@ occurrences_begin(FunctionCallInfo fcinfo, FuncCallContext *context)
 	MemoryContext old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
 	Occurrences *occurrences = palloc0(sizeof(Occurrences));
 
-	bgjob_read_schedule(text_argument(fcinfo, 0), day_match_argument(fcinfo, 4),
-						text_argument(fcinfo, 5), &occurrences->cron);
+	bgjob_read_schedule(bgjob_arg_text(fcinfo, 0), day_match_argument(fcinfo, 4),
+						bgjob_arg_text(fcinfo, 5), &occurrences->cron);
 	open_zone(fcinfo, 3, &occurrences->zone);
 	occurrences->after = time_argument(fcinfo, 1, "since") - 1; /* "since" itself counts */
 	occurrences->until = time_argument(fcinfo, 2, "until");
@@ -203,8 +197,8 @@ bgjob_cron_describe_sql(PG_FUNCTION_ARGS)
 	bgjob_check_usage();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	bgjob_read_schedule(text_argument(fcinfo, 0), day_match_argument(fcinfo, 1),
-						text_argument(fcinfo, 2), &cron);
+	bgjob_read_schedule(bgjob_arg_text(fcinfo, 0), day_match_argument(fcinfo, 1),
+						bgjob_arg_text(fcinfo, 2), &cron);
 	bgjob_cron_describe(&cron, description, sizeof(description));
 	PG_RETURN_TEXT_P(cstring_to_text(description));
 }

@@ -15,7 +15,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "api/arguments.h"
 #include "api/enqueue.h"
 #include "api/rights.h"
 #include "base/captured.h"
@@ -392,39 +392,11 @@ enum
 	P_PARAMETERS
 };
 
-static const char *
-text_arg(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
-}
-
 /* A text parameter that must not be null. */
 static const char *
-required_text_arg(FunctionCallInfo fcinfo, int arg, const char *name)
+required(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
-				 errdetail("It says what is to be done, or how."), errhint("Give a value.")));
-	return text_arg(fcinfo, arg);
-}
-
-/* A value out of a fixed list, NULL-terminated; the first one is the default. */
-static void
-check_choice(const char *name, const char *value, const char *const *choices)
-{
-	for (int i = 0; choices[i] != NULL; i++)
-		if (strcmp(choices[i], value) == 0)
-		{
-			if (i > 0)
-				bgjob_option_refuse(name);
-			return;
-		}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid value for %s: '%s'", name, value),
-					errdetail("It must be '%s', '%s', '%s' or '%s'.", choices[0], choices[1],
-							  choices[2], choices[3]),
-					errhint("The default is '%s'.", choices[0])));
+	return bgjob_arg_required_text(fcinfo, arg, name, "It says what is to be done, or how.");
 }
 
 /* Options that later versions bring. */
@@ -436,13 +408,10 @@ refuse_unsupported(FunctionCallInfo fcinfo)
 	{
 		int arg;
 		const char *name;
-	} unsupported[] = {{P_SEQUENCE_KEY, "sequence_key"},
-					   {P_LIMITS, "limits"},
-					   {P_AFTER, "after"},
-					   {P_AFTER_BATCH, "after_batch"},
-					   {P_BATCH, "batch"}};
+	} unsupported[] = {{P_AFTER, "after"}, {P_AFTER_BATCH, "after_batch"}, {P_BATCH, "batch"}};
 
-	check_choice("condition", required_text_arg(fcinfo, P_CONDITION, "condition"), condition);
+	if (bgjob_choice("condition", required(fcinfo, P_CONDITION, "condition"), condition) > 0)
+		bgjob_option_refuse("condition");
 	for (int i = 0; i < lengthof(unsupported); i++)
 		if (!PG_ARGISNULL(unsupported[i].arg))
 			bgjob_option_refuse(unsupported[i].name);
@@ -452,24 +421,26 @@ refuse_unsupported(FunctionCallInfo fcinfo)
 static void
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
+	static const BgjobOptionArgs args = {.queue = P_QUEUE,
+										 .priority = P_PRIORITY,
+										 .max_retries = P_MAX_RETRIES,
+										 .timeout = P_TIMEOUT,
+										 .unique_key = P_UNIQUE_KEY,
+										 .on_duplicate = P_ON_DUPLICATE,
+										 .tags = P_TAGS,
+										 .parameters = P_PARAMETERS,
+										 .sequence_key = P_SEQUENCE_KEY,
+										 .limits = P_LIMITS};
+
 	memset(options, 0, sizeof(*options));
-	options->job = required_text_arg(fcinfo, P_JOB, "job");
-	options->kind = required_text_arg(fcinfo, P_KIND, "kind");
+	options->job = required(fcinfo, P_JOB, "job");
+	options->kind = required(fcinfo, P_KIND, "kind");
 	refuse_unsupported(fcinfo);
-	options->queue = text_arg(fcinfo, P_QUEUE);
-	options->has_priority = !PG_ARGISNULL(P_PRIORITY);
-	options->priority = options->has_priority ? PG_GETARG_INT32(P_PRIORITY) : 0;
+	bgjob_args_options(fcinfo, &args, options);
 	options->delay = PG_ARGISNULL(P_DELAY) ? NULL : PG_GETARG_INTERVAL_P(P_DELAY);
 	options->has_run_at = !PG_ARGISNULL(P_RUN_AT);
 	options->run_at = options->has_run_at ? PG_GETARG_TIMESTAMPTZ(P_RUN_AT) : 0;
-	options->has_max_retries = !PG_ARGISNULL(P_MAX_RETRIES);
-	options->max_retries = options->has_max_retries ? PG_GETARG_INT32(P_MAX_RETRIES) : 0;
-	options->timeout = PG_ARGISNULL(P_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(P_TIMEOUT);
-	options->unique_key = text_arg(fcinfo, P_UNIQUE_KEY);
-	options->on_duplicate = text_arg(fcinfo, P_ON_DUPLICATE);
-	options->run_as = text_arg(fcinfo, P_RUN_AS);
-	options->tags = PG_ARGISNULL(P_TAGS) ? (Datum) 0 : PG_GETARG_DATUM(P_TAGS);
-	options->parameters = PG_ARGISNULL(P_PARAMETERS) ? NULL : PG_GETARG_JSONB_P(P_PARAMETERS);
+	options->run_as = bgjob_arg_text(fcinfo, P_RUN_AS);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_enqueue);

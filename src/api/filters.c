@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "api/arguments.h"
 #include "api/rights.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -25,7 +26,6 @@
 #include "run/function.h"
 #include "store/filter.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -33,30 +33,11 @@
 /* The longest name, in bytes. */
 #define NAME_MAX_BYTES 255
 
-/* Raises 42501 or 25006 unless the caller may change filters. */
-static void
-check_rights(const char *function)
-{
-	bgjob_check_usage();
-	bgjob_check_writable(function);
-	if (!bgjob_is_administrator())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be an administrator of bgjob to change filters"),
-				 errdetail("Administrators are superusers and members of the role that owns "
-						   "the extension."),
-				 errhint("Ask one of them.")));
-}
-
 static char *
 required_text(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
-				 errdetail("It says which filter is meant, or what it does."),
-				 errhint("Give a value.")));
-	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	return bgjob_arg_required_text(fcinfo, arg, name,
+								   "It says which filter is meant, or what it does.");
 }
 
 static char *
@@ -147,16 +128,12 @@ bgjob_filter(PG_FUNCTION_ARGS)
 	char *function;
 	Oid func;
 
-	check_rights("bgjob_filter()");
+	bgjob_check_administrator("bgjob_filter()", "change filters");
 	filter.name = name_arg(fcinfo);
 	filter.event = event_arg(fcinfo);
 	function = required_text(fcinfo, 2, "function");
 	filter.jobs = pattern_arg(fcinfo);
-	if (PG_ARGISNULL(4))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("ordering must not be null"),
-				 errdetail("Filters of an event are called in its order."),
-				 errhint("Leave it out, or give a number.")));
+	bgjob_arg_require(fcinfo, 4, "ordering", "Filters of an event are called in its order.");
 	filter.ordering = PG_GETARG_INT32(4);
 	func = bgjob_function_resolve(function, JsonbValueToJsonb(&empty), GetUserId());
 	check_function(func, function);
@@ -171,7 +148,7 @@ PG_FUNCTION_INFO_V1(bgjob_filter_remove);
 Datum
 bgjob_filter_remove(PG_FUNCTION_ARGS)
 {
-	check_rights("bgjob_filter_remove()");
+	bgjob_check_administrator("bgjob_filter_remove()", "change filters");
 	PG_RETURN_BOOL(bgjob_filter_delete(required_text(fcinfo, 0, "name")));
 }
 

@@ -17,8 +17,10 @@
 
 #include <math.h>
 
+#include "api/arguments.h"
 #include "api/rights.h"
 #include "base/console.h"
+#include "base/json.h"
 #include "base/registry.h"
 #include "fmgr.h"
 #include "rules/clock.h"
@@ -41,17 +43,6 @@ this_job(const char *function)
 						errdetail("This session performs none."),
 						errhint("Call it in the function or command that is enqueued.")));
 	return job;
-}
-
-/* A text argument; 22004 if it is null. */
-static char *
-text_arg(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail)
-{
-	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
-				 errdetail("%s", detail), errhint("Give a value.")));
-	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_current_id);
@@ -109,8 +100,10 @@ Datum
 bgjob_log(PG_FUNCTION_ARGS)
 {
 	const BgjobJob *job = this_job("bgjob_log()");
-	char *message = text_arg(fcinfo, 0, "message", "It is a line of the job's log.");
-	char *level = text_arg(fcinfo, 1, "level", "It says of what kind the line is.");
+	char *message =
+		bgjob_arg_required_text(fcinfo, 0, "message", "It is a line of the job's log.");
+	char *level =
+		bgjob_arg_required_text(fcinfo, 1, "level", "It says of what kind the line is.");
 
 	if (level[0] == '\0' || strlen(level) > BGJOB_LEVEL_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -173,26 +166,13 @@ bgjob_parameter(PG_FUNCTION_ARGS)
 
 /* {"name": value} */
 static Jsonb *
-one_pair(const char *name, Jsonb *value)
+one_pair(const char *name, const Jsonb *value)
 {
 	JsonbParseState *state = NULL;
-	JsonbValue key = {.type = jbvString};
-	JsonbValue content;
 
-	key.val.string.val = unconstify(char *, name);
-	key.val.string.len = strlen(name);
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	pushJsonbValue(&state, WJB_KEY, &key);
-	if (JB_ROOT_IS_SCALAR(value))
-		(void) JsonbExtractScalar(&value->root, &content);
-	else
-	{
-		content.type = jbvBinary;
-		content.val.binary.data = &value->root;
-		content.val.binary.len = VARSIZE_ANY_EXHDR(value);
-	}
-	pushJsonbValue(&state, WJB_VALUE, &content);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	bgjob_json_begin(&state);
+	bgjob_json_member(&state, name, value);
+	return bgjob_json_end(&state);
 }
 
 /* Sets or, with a null value, removes a parameter. */
@@ -231,7 +211,7 @@ bgjob_set_parameter(PG_FUNCTION_ARGS)
 
 	(void) this_job("bgjob_set_parameter()");
 	bgjob_check_writable("bgjob_set_parameter()");
-	name = text_arg(fcinfo, 0, "name", "It names the parameter.");
+	name = bgjob_arg_required_text(fcinfo, 0, "name", "It names the parameter.");
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	bgjob_attempt_read_row(jobs, &job);
 	change_parameter(&job, name, PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
@@ -255,11 +235,7 @@ bgjob_snooze(PG_FUNCTION_ARGS)
 	char *text;
 
 	(void) this_job("bgjob_snooze()");
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("delay must not be null"),
-				 errdetail("The job runs again when it has passed."),
-				 errhint("Give a value.")));
+	bgjob_arg_require(fcinfo, 0, "delay", "The job runs again when it has passed.");
 	run_at = DatumGetTimestampTz(DirectFunctionCall2(
 		timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(0)));
 	if (run_at < now || TIMESTAMP_NOT_FINITE(run_at))

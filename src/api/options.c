@@ -23,11 +23,39 @@
 #include "utils/fmgroids.h"
 #include "utils/timestamp.h"
 
-static void
-invalid(const char *message, const char *detail, const char *hint)
+/* bgjob_invalid raises 22023. */
+void
+bgjob_invalid(const char *message, const char *detail, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
 					errdetail("%s", detail), errhint("%s", hint)));
+	pg_unreachable();
+}
+
+/*
+ * bgjob_choice returns which one of a fixed list of values, NULL-terminated, an
+ * option has. The first is the default. 22023: none of them.
+ */
+int
+bgjob_choice(const char *name, const char *value, const char *const *values)
+{
+	StringInfoData all;
+
+	for (int i = 0; values[i] != NULL; i++)
+		if (strcmp(values[i], value) == 0)
+			return i;
+	initStringInfo(&all);
+	for (int i = 0; values[i] != NULL; i++)
+		appendStringInfo(&all, "%s'%s'",
+						 i == 0                  ? ""
+						 : values[i + 1] == NULL ? " or "
+												 : ", ",
+						 values[i]);
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid value for %s: '%s'", name, value),
+					errdetail("It must be %s.", all.data),
+					errhint("The default is '%s'.", values[0])));
+	return 0; /* keep the compiler quiet */
 }
 
 /* bgjob_check_queue_name raises 22023 unless a name is one of a queue: ^[a-z0-9_-]{1,63}$. */
@@ -48,18 +76,11 @@ bgjob_check_queue_name(const char *queue)
 BgjobDuplicate
 bgjob_duplicate_by_name(const char *name)
 {
-	if (name == NULL || strcmp(name, "skip") == 0)
-		return BGJOB_DUPLICATE_SKIP;
-	if (strcmp(name, "replace") == 0)
-		return BGJOB_DUPLICATE_REPLACE;
-	if (strcmp(name, "reschedule") == 0)
-		return BGJOB_DUPLICATE_RESCHEDULE;
-	if (strcmp(name, "error") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid value for on_duplicate: '%s'", name),
-						errdetail("It must be 'skip', 'replace', 'reschedule' or 'error'."),
-						errhint("The default is 'skip'.")));
-	return BGJOB_DUPLICATE_ERROR;
+	static const char *const names[] = {"skip", "replace", "reschedule", "error", NULL};
+	static const BgjobDuplicate values[] = {BGJOB_DUPLICATE_SKIP, BGJOB_DUPLICATE_REPLACE,
+											BGJOB_DUPLICATE_RESCHEDULE, BGJOB_DUPLICATE_ERROR};
+
+	return name == NULL ? values[0] : values[bgjob_choice("on_duplicate", name, names)];
 }
 
 /* bgjob_check_unique_key raises 22023 unless a text can be a unique_key. */
@@ -88,12 +109,13 @@ static void
 check_max_retries(const BgjobOptions *options)
 {
 	if (options->max_retries < 0)
-		invalid("max_retries must not be negative",
-				"It is how often a failed job is tried again.", "Use 0 for no retry.");
+		bgjob_invalid("max_retries must not be negative",
+					  "It is how often a failed job is tried again.", "Use 0 for no retry.");
 }
 
-static bool
-is_negative(const Interval *interval)
+/* bgjob_is_negative tells whether an interval is. */
+bool
+bgjob_is_negative(const Interval *interval)
 {
 	Interval zero = {0};
 
@@ -105,9 +127,10 @@ is_negative(const Interval *interval)
 void
 bgjob_check_retention(const Interval *retention)
 {
-	if (is_negative(retention))
-		invalid("retention must not be negative", "It is how long finished jobs are kept.",
-				"Use '0' to have them removed at once.");
+	if (bgjob_is_negative(retention))
+		bgjob_invalid("retention must not be negative",
+					  "It is how long finished jobs are kept.",
+					  "Use '0' to have them removed at once.");
 }
 
 /*
@@ -120,13 +143,13 @@ bgjob_options_time(const BgjobOptions *options, TimestampTz now, TimestampTz *ru
 {
 	*run_at = options->run_at;
 	if (options->delay != NULL && options->has_run_at)
-		invalid("delay and run_at cannot both be given", "Each says when the job is to run.",
-				"Give one of the two.");
+		bgjob_invalid("delay and run_at cannot both be given",
+					  "Each says when the job is to run.", "Give one of the two.");
 	if (options->delay != NULL)
 	{
-		if (is_negative(options->delay))
-			invalid("delay must not be negative", "It is counted from now.",
-					"Leave it out to have the job run at once.");
+		if (bgjob_is_negative(options->delay))
+			bgjob_invalid("delay must not be negative", "It is counted from now.",
+						  "Leave it out to have the job run at once.");
 		*run_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 														  TimestampTzGetDatum(now),
 														  IntervalPGetDatum(options->delay)));
@@ -134,8 +157,8 @@ bgjob_options_time(const BgjobOptions *options, TimestampTz now, TimestampTz *ru
 	else if (!options->has_run_at)
 		return false;
 	if (TIMESTAMP_NOT_FINITE(*run_at))
-		invalid("run_at must be a point in time", "It is infinite.",
-				"Give a time, or leave it out to have the job run at once.");
+		bgjob_invalid("run_at must be a point in time", "It is infinite.",
+					  "Give a time, or leave it out to have the job run at once.");
 	return *run_at > now;
 }
 
@@ -150,12 +173,12 @@ bgjob_options_check(const BgjobOptions *options)
 	if (options->unique_key != NULL)
 		bgjob_check_unique_key(options->unique_key);
 	(void) bgjob_duplicate_by_name(options->on_duplicate);
-	if (options->timeout != NULL && is_negative(options->timeout))
-		invalid("timeout must not be negative", "It is the time that one attempt may take.",
-				"Use 0 for no limit.");
+	if (options->timeout != NULL && bgjob_is_negative(options->timeout))
+		bgjob_invalid("timeout must not be negative",
+					  "It is the time that one attempt may take.", "Use 0 for no limit.");
 	if (options->parameters != NULL && !JB_ROOT_IS_OBJECT(options->parameters))
-		invalid("parameters must be a JSON object", "They are pairs of a name and a value.",
-				"Write {\"name\": \"value\"}.");
+		bgjob_invalid("parameters must be a JSON object",
+					  "They are pairs of a name and a value.", "Write {\"name\": \"value\"}.");
 }
 
 /*

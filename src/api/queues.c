@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "api/arguments.h"
 #include "api/enqueue.h"
 #include "api/rights.h"
 #include "base/queues.h"
@@ -20,8 +21,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "store/queueconf.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 /* The name of the queue, if the caller may configure it: 42501, 25006, 22004, 22023. */
@@ -30,20 +29,8 @@ queue_to_change(FunctionCallInfo fcinfo, const char *function)
 {
 	char *name;
 
-	bgjob_check_usage();
-	bgjob_check_writable(function);
-	if (!bgjob_is_administrator())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be an administrator of bgjob to change queues"),
-				 errdetail("Administrators are superusers and members of the role that owns "
-						   "the extension."),
-				 errhint("Ask one of them, or SET ROLE to one that you are a member of.")));
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("name must not be null"),
-				 errdetail("It says which queue is meant."), errhint("Give a name.")));
-	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bgjob_check_administrator(function, "change queues");
+	name = bgjob_arg_required_text(fcinfo, 0, "name", "It says which queue is meant.");
 	bgjob_check_queue_name(name);
 	return name;
 }

@@ -17,6 +17,7 @@
 
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "api/arguments.h"
 #include "api/cron.h"
 #include "api/recurring.h"
 #include "api/rights.h"
@@ -31,7 +32,6 @@
 #include "run/function.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -40,13 +40,6 @@
 
 /* Locks that names are spread over. */
 #define NAME_LOCKS 256
-
-static void
-invalid(const char *message, const char *detail, const char *hint)
-{
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
-					errdetail("%s", detail), errhint("%s", hint)));
-}
 
 /* ---- schedules ---- */
 
@@ -77,20 +70,17 @@ first_occurrence(const BgjobRecurring *row)
 static void
 check_recurring(const BgjobRecurringOptions *recurring)
 {
-	Interval zero = {0};
-
 	if (recurring->name[0] == '\0' || strlen(recurring->name) > LONGEST_NAME)
-		invalid("invalid name of a recurring job", "It must have 1 to 200 bytes.",
-				"Choose a name that says what the job does.");
-	if (recurring->jitter != NULL &&
-		DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(recurring->jitter),
-										  IntervalPGetDatum(&zero))) < 0)
-		invalid("jitter must not be negative",
-				"Each job is put in up to so much later than its schedule says.",
-				"Leave it out for none.");
+		bgjob_invalid("invalid name of a recurring job", "It must have 1 to 200 bytes.",
+					  "Choose a name that says what the job does.");
+	if (recurring->jitter != NULL && bgjob_is_negative(recurring->jitter))
+		bgjob_invalid("jitter must not be negative",
+					  "Each job is put in up to so much later than its schedule says.",
+					  "Leave it out for none.");
 	if (recurring->starts_at >= recurring->ends_at)
-		invalid("ends_at must be later than starts_at",
-				"The recurring job runs between the two.", "Leave out what does not apply.");
+		bgjob_invalid("ends_at must be later than starts_at",
+					  "The recurring job runs between the two.",
+					  "Leave out what does not apply.");
 }
 
 static void
@@ -313,19 +303,9 @@ enum
 };
 
 static const char *
-text_arg(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
-}
-
-static const char *
 required(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
-				 errdetail("It says what is to be done, or when."), errhint("Give a value.")));
-	return text_arg(fcinfo, arg);
+	return bgjob_arg_required_text(fcinfo, arg, name, "It says what is to be done, or when.");
 }
 
 /* A value out of a fixed list, as the letter that is stored for it. */
@@ -333,24 +313,7 @@ static char
 choice(FunctionCallInfo fcinfo, int arg, const char *name, const char *const *values,
 	   const char *letters)
 {
-	const char *value = required(fcinfo, arg, name);
-	StringInfoData all;
-
-	for (int i = 0; values[i] != NULL; i++)
-		if (strcmp(values[i], value) == 0)
-			return letters[i];
-	initStringInfo(&all);
-	for (int i = 0; values[i] != NULL; i++)
-		appendStringInfo(&all, "%s'%s'",
-						 i == 0                  ? ""
-						 : values[i + 1] == NULL ? " or "
-												 : ", ",
-						 values[i]);
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid value for %s: '%s'", name, value),
-					errdetail("It must be %s.", all.data),
-					errhint("The default is '%s'.", values[0])));
-	return '\0'; /* keep the compiler quiet */
+	return letters[bgjob_choice(name, required(fcinfo, arg, name), values)];
 }
 
 static void
@@ -362,7 +325,7 @@ read_recurring(FunctionCallInfo fcinfo, BgjobRecurringOptions *recurring)
 
 	recurring->name = required(fcinfo, P_NAME, "name");
 	recurring->schedule = required(fcinfo, P_SCHEDULE, "schedule");
-	recurring->time_zone = text_arg(fcinfo, P_TIME_ZONE);
+	recurring->time_zone = bgjob_arg_text(fcinfo, P_TIME_ZONE);
 	recurring->misfire = (BgjobMisfire) choice(fcinfo, P_MISFIRE, "misfire", misfires, "oas");
 	recurring->overlap = (BgjobOverlap) choice(fcinfo, P_OVERLAP, "overlap", overlaps, "asqc");
 	recurring->day_match = choice(fcinfo, P_DAY_MATCH, "day_match", matches, "yl") == 'l'
@@ -372,34 +335,29 @@ read_recurring(FunctionCallInfo fcinfo, BgjobRecurringOptions *recurring)
 	recurring->starts_at =
 		PG_ARGISNULL(P_STARTS_AT) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(P_STARTS_AT);
 	recurring->ends_at = PG_ARGISNULL(P_ENDS_AT) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(P_ENDS_AT);
-	if (PG_ARGISNULL(P_ACTIVE))
-		required(fcinfo, P_ACTIVE, "active");
+	bgjob_arg_require(fcinfo, P_ACTIVE, "active", "It says whether it runs at all.");
 	recurring->active = PG_GETARG_BOOL(P_ACTIVE);
 }
 
 static void
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
-	static const int to[][2] = {{P_SEQUENCE_KEY, 0}, {P_LIMITS, 1}};
-	static const char *const names[] = {"sequence_key", "limits"};
+	static const BgjobOptionArgs args = {.queue = P_QUEUE,
+										 .priority = P_PRIORITY,
+										 .max_retries = P_MAX_RETRIES,
+										 .timeout = P_TIMEOUT,
+										 .unique_key = P_UNIQUE_KEY,
+										 .on_duplicate = P_ON_DUPLICATE,
+										 .tags = P_TAGS,
+										 .parameters = P_PARAMETERS,
+										 .sequence_key = P_SEQUENCE_KEY,
+										 .limits = P_LIMITS};
 
 	memset(options, 0, sizeof(*options));
-	for (int i = 0; i < lengthof(to); i++)
-		if (!PG_ARGISNULL(to[i][0]))
-			bgjob_option_by_name(options, names[i], "");
+	bgjob_args_options(fcinfo, &args, options);
 	options->job = required(fcinfo, P_JOB, "job");
 	options->kind = required(fcinfo, P_KIND, "kind");
-	options->queue = text_arg(fcinfo, P_QUEUE);
-	options->unique_key = text_arg(fcinfo, P_UNIQUE_KEY);
-	options->on_duplicate = text_arg(fcinfo, P_ON_DUPLICATE);
-	options->has_priority = !PG_ARGISNULL(P_PRIORITY);
-	options->priority = options->has_priority ? PG_GETARG_INT32(P_PRIORITY) : 0;
-	options->has_max_retries = !PG_ARGISNULL(P_MAX_RETRIES);
-	options->max_retries = options->has_max_retries ? PG_GETARG_INT32(P_MAX_RETRIES) : 0;
-	options->timeout = PG_ARGISNULL(P_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(P_TIMEOUT);
-	options->run_as = text_arg(fcinfo, P_RUN_AS);
-	options->tags = PG_ARGISNULL(P_TAGS) ? (Datum) 0 : PG_GETARG_DATUM(P_TAGS);
-	options->parameters = PG_ARGISNULL(P_PARAMETERS) ? NULL : PG_GETARG_JSONB_P(P_PARAMETERS);
+	options->run_as = bgjob_arg_text(fcinfo, P_RUN_AS);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_recurring);

@@ -80,6 +80,24 @@ bgjob_is_administrator(void)
 	return superuser() || has_privs_of_role(GetUserId(), extension_owner());
 }
 
+/*
+ * bgjob_check_administrator raises an error unless the current user may do
+ * with a function what only administrators may; "what" is that. 42501, 25006.
+ */
+void
+bgjob_check_administrator(const char *function, const char *what)
+{
+	bgjob_check_usage();
+	bgjob_check_writable(function);
+	if (!bgjob_is_administrator())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be an administrator of bgjob to %s", what),
+				 errdetail("Administrators are superusers and members of the role that owns "
+						   "the extension."),
+				 errhint("Ask one of them, or SET ROLE to one that you are a member of.")));
+}
+
 /* bgjob_may_control tells whether the current user controls the jobs of a role. */
 bool
 bgjob_may_control(Oid run_as)

@@ -39,6 +39,7 @@
 #include "base/captured.h"
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/json.h"
 #include "common/shortest_dec.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -149,17 +150,6 @@ may_be_captured(const struct config_generic *record)
 		   pg_strncasecmp(record->name, "bgjob.", strlen("bgjob.")) != 0;
 }
 
-/* Puts a text into an object being made; it must stay until that is finished. */
-static void
-push_text(JsonbParseState **state, JsonbIteratorToken token, const char *text)
-{
-	JsonbValue value = {.type = jbvString};
-
-	value.val.string.val = unconstify(char *, text);
-	value.val.string.len = strlen(text);
-	(void) pushJsonbValue(state, token, &value);
-}
-
 /* Reads bgjob.capture_settings; what is not the name of a setting stays without a value. */
 static void
 read_names(void)
@@ -207,17 +197,16 @@ captured_object(void)
 	Jsonb *object;
 	Jsonb *copy;
 
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	bgjob_json_begin(&state);
 	for (int i = 0; i < captured.count; i++)
 	{
 		const Setting *setting = &captured.settings[i];
 
 		if (setting->value == NULL)
 			continue;
-		push_text(&state, WJB_KEY, record_of(setting)->name);
-		push_text(&state, WJB_VALUE, setting->value);
+		bgjob_json_text(&state, record_of(setting)->name, setting->value);
 	}
-	object = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	object = bgjob_json_end(&state);
 	copy = MemoryContextAlloc(captured.context, VARSIZE(object));
 	memcpy(copy, object, VARSIZE(object));
 	pfree(object);
@@ -269,13 +258,12 @@ bgjob_capture_custom(void)
 			strchr(record->name, GUC_QUALIFIER_SEPARATOR) == NULL || !may_be_captured(record))
 			continue;
 		if (state == NULL)
-			(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		push_text(&state, WJB_KEY, record->name);
-		push_text(&state, WJB_VALUE, pstrdup(value_of(record, number)));
+			bgjob_json_begin(&state);
+		bgjob_json_text(&state, record->name, pstrdup(value_of(record, number)));
 	}
 	if (state == NULL)
 		return NULL;
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return bgjob_json_end(&state);
 }
 
 /* An error's context. */

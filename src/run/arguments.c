@@ -21,11 +21,11 @@
  */
 #include "postgres.h"
 
+#include "base/json.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
 #include "run/arguments.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -36,7 +36,6 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/ruleutils.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -297,7 +296,6 @@ static BgjobValue
 convert_structured(JsonbValue *json, Oid type)
 {
 	JsonbParseState *state = NULL;
-	JsonbValue key = {.type = jbvString};
 	BgjobValue result = {.given = true};
 	Oid jsonb_type = JSONBOID;
 	Datum whole;
@@ -306,12 +304,10 @@ convert_structured(JsonbValue *json, Oid type)
 		"SELECT r.x FROM pg_catalog.jsonb_to_record($1) AS r(x %s)",
 		format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY | FORMAT_TYPE_TYPEMOD_GIVEN));
 
-	key.val.string.val = "x";
-	key.val.string.len = 1;
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	pushJsonbValue(&state, WJB_KEY, &key);
+	bgjob_json_begin(&state);
+	bgjob_json_string(&state, WJB_KEY, "x");
 	pushJsonbValue(&state, WJB_VALUE, json);
-	whole = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	whole = JsonbPGetDatum(bgjob_json_end(&state));
 
 	if (SPI_connect() != SPI_OK_CONNECT ||
 		SPI_execute_with_args(query, 1, &jsonb_type, &whole, NULL, false, 1) != SPI_OK_SELECT ||

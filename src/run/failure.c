@@ -14,27 +14,19 @@
  */
 #include "postgres.h"
 
+#include "base/json.h"
 #include "mb/pg_wchar.h"
 #include "run/failure.h"
 
 #define LONGEST_TEXT 8192 /* bytes */
 
+/* A text, null for NULL; so much of it as is kept. */
 static void
 push(JsonbParseState **state, const char *key, const char *text)
 {
-	JsonbValue name = {.type = jbvString};
-	JsonbValue value = {.type = jbvNull};
-
-	name.val.string.val = unconstify(char *, key);
-	name.val.string.len = strlen(key);
-	pushJsonbValue(state, WJB_KEY, &name);
-	if (text != NULL)
-	{
-		value.type = jbvString;
-		value.val.string.val = unconstify(char *, text);
-		value.val.string.len = pg_mbcliplen(text, strlen(text), LONGEST_TEXT);
-	}
-	pushJsonbValue(state, WJB_VALUE, &value);
+	bgjob_json_text(
+		state, key,
+		text == NULL ? NULL : pnstrdup(text, pg_mbcliplen(text, strlen(text), LONGEST_TEXT)));
 }
 
 /* bgjob_failure_json returns an error as it is stored with a job. */
@@ -43,11 +35,11 @@ bgjob_failure_json(const ErrorData *error)
 {
 	JsonbParseState *state = NULL;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	bgjob_json_begin(&state);
 	push(&state, "sqlstate", unpack_sql_state(error->sqlerrcode));
 	push(&state, "message", error->message != NULL ? error->message : "");
 	push(&state, "detail", error->detail);
 	push(&state, "hint", error->hint);
 	push(&state, "context", error->context);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return bgjob_json_end(&state);
 }

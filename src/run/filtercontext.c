@@ -14,11 +14,11 @@
  */
 #include "postgres.h"
 
+#include "base/json.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "run/filtercontext.h"
 #include "run/tojson.h"
-#include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -64,84 +64,38 @@ bgjob_filter_describe(BgjobHookJob *told, const BgjobJob *job, BgjobState state)
 /* ---- as jsonb ---- */
 
 static void
-push_key(JsonbParseState **state, const char *key)
-{
-	JsonbValue value = {.type = jbvString};
-
-	value.val.string.val = unconstify(char *, key);
-	value.val.string.len = strlen(key);
-	pushJsonbValue(state, WJB_KEY, &value);
-}
-
-static void
-push_text(JsonbParseState **state, const char *key, const char *text)
-{
-	JsonbValue value = {.type = jbvNull};
-
-	push_key(state, key);
-	if (text != NULL)
-	{
-		value.type = jbvString;
-		value.val.string.val = unconstify(char *, text);
-		value.val.string.len = strlen(text);
-	}
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
 push_number(JsonbParseState **state, const char *key, int64 number)
 {
-	JsonbValue value = {.type = jbvNumeric};
-
-	push_key(state, key);
-	value.val.numeric = int64_to_numeric(number);
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
-push_json(JsonbParseState **state, const char *key, const Jsonb *json)
-{
-	JsonbValue value = {.type = jbvNull};
-
-	push_key(state, key);
-	if (json != NULL && JB_ROOT_IS_SCALAR(json))
-		(void) JsonbExtractScalar(&unconstify(Jsonb *, json)->root, &value);
-	else if (json != NULL)
-	{
-		value.type = jbvBinary;
-		value.val.binary.data = &unconstify(Jsonb *, json)->root;
-		value.val.binary.len = VARSIZE_ANY_EXHDR(json);
-	}
-	pushJsonbValue(state, WJB_VALUE, &value);
+	bgjob_json_number(state, key, int64_to_numeric(number));
 }
 
 /* What every event has. */
 static void
 push_job(JsonbParseState **state, const BgjobHookJob *told)
 {
-	push_text(state, "event", told->event);
+	bgjob_json_text(state, "event", told->event);
 	if (told->id != 0)
 		push_number(state, "id", told->id);
 	else
-		push_text(state, "id", NULL);
-	push_text(state, "job", told->job);
-	push_text(state, "function", told->func);
-	push_text(state, "kind", told->kind);
-	push_json(state, "args", told->args);
-	push_text(state, "queue", told->queue);
+		bgjob_json_text(state, "id", NULL);
+	bgjob_json_text(state, "job", told->job);
+	bgjob_json_text(state, "function", told->func);
+	bgjob_json_text(state, "kind", told->kind);
+	bgjob_json_member(state, "args", told->args);
+	bgjob_json_text(state, "queue", told->queue);
 	push_number(state, "priority", told->priority);
-	push_text(state, "state", told->state);
-	push_text(state, "run_as", GetUserNameFromId(told->run_as, true));
+	bgjob_json_text(state, "state", told->state);
+	bgjob_json_text(state, "run_as", GetUserNameFromId(told->run_as, true));
 	push_number(state, "max_retries", told->max_retries);
 	push_number(state, "retries", told->retries);
-	push_json(state, "run_at",
-			  told->has_run_at
-				  ? bgjob_to_jsonb(TimestampTzGetDatum(told->run_at), TIMESTAMPTZOID)
-				  : NULL);
-	push_json(state, "tags",
-			  told->tags != NULL ? bgjob_to_jsonb(PointerGetDatum(told->tags), TEXTARRAYOID)
-								 : NULL);
-	push_json(state, "parameters", told->parameters);
+	bgjob_json_member(state, "run_at",
+					  told->has_run_at
+						  ? bgjob_to_jsonb(TimestampTzGetDatum(told->run_at), TIMESTAMPTZOID)
+						  : NULL);
+	bgjob_json_member(
+		state, "tags",
+		told->tags != NULL ? bgjob_to_jsonb(PointerGetDatum(told->tags), TEXTARRAYOID) : NULL);
+	bgjob_json_member(state, "parameters", told->parameters);
 }
 
 /* bgjob_filter_context returns what a filter in SQL is called with. */
@@ -151,18 +105,18 @@ bgjob_filter_context(const BgjobHookJob *told)
 	JsonbParseState *state = NULL;
 	bool election = strcmp(told->event, "electing") == 0;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	bgjob_json_begin(&state);
 	push_job(&state, told);
 	if (election || strcmp(told->event, "applied") == 0)
 	{
-		push_text(&state, "from", told->from);
-		push_text(&state, "reason", told->reason);
+		bgjob_json_text(&state, "from", told->from);
+		bgjob_json_text(&state, "reason", told->reason);
 	}
 	if (told->to != NULL)
-		push_text(&state, "to", told->to);
+		bgjob_json_text(&state, "to", told->to);
 	if (told->error != NULL || election)
-		push_json(&state, "error", told->error);
+		bgjob_json_member(&state, "error", told->error);
 	else if (strcmp(told->event, "performed") == 0)
-		push_json(&state, "result", told->result);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+		bgjob_json_member(&state, "result", told->result);
+	return bgjob_json_end(&state);
 }

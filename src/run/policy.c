@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "base/json.h"
 #include "catalog/pg_type.h"
 #include "run/policy.h"
 #include "utils/array.h"
@@ -27,16 +28,6 @@
 #include "utils/timestamp.h"
 
 /* ---- making ---- */
-
-static void
-push_string(JsonbParseState **state, JsonbIteratorToken token, const char *string)
-{
-	JsonbValue value = {.type = jbvString};
-
-	value.val.string.val = unconstify(char *, string);
-	value.val.string.len = (int) strlen(string);
-	pushJsonbValue(state, token, &value);
-}
 
 /* The elements of an array; 22004 if one of them is null. */
 static int
@@ -75,7 +66,7 @@ push_delays(JsonbParseState **state, ArrayType *delays)
 						errmsg("retry_delays must not be empty"),
 						errdetail("They say how long to wait before each retry."),
 						errhint("Leave it out for the default back-off.")));
-	push_string(state, WJB_KEY, "retry_delays");
+	bgjob_json_string(state, WJB_KEY, "retry_delays");
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < n; i++)
 	{
@@ -99,7 +90,7 @@ push_codes(JsonbParseState **state, const char *name, ArrayType *codes)
 	Datum *values;
 	int n = elements(codes, name, &values);
 
-	push_string(state, WJB_KEY, name);
+	bgjob_json_string(state, WJB_KEY, name);
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < n; i++)
 	{
@@ -113,7 +104,7 @@ push_codes(JsonbParseState **state, const char *name, ArrayType *codes)
 					 errmsg("invalid SQLSTATE in %s: \"%s\"", name, code),
 					 errdetail("It must have five characters, or two for a whole class."),
 					 errhint("Write '40001', or '40'.")));
-		push_string(state, WJB_ELEM, code);
+		bgjob_json_string(state, WJB_ELEM, code);
 	}
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
@@ -130,7 +121,7 @@ bgjob_policy_make(ArrayType *delays, ArrayType *retry_on, ArrayType *no_retry_on
 
 	if (delays == NULL && retry_on == NULL && no_retry_on == NULL && !deletes)
 		return NULL;
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	bgjob_json_begin(&state);
 	if (delays != NULL)
 		push_delays(&state, delays);
 	if (retry_on != NULL)
@@ -138,11 +129,8 @@ bgjob_policy_make(ArrayType *delays, ArrayType *retry_on, ArrayType *no_retry_on
 	if (no_retry_on != NULL)
 		push_codes(&state, "no_retry_on", no_retry_on);
 	if (deletes)
-	{
-		push_string(&state, WJB_KEY, "on_exhausted");
-		push_string(&state, WJB_VALUE, "delete");
-	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+		bgjob_json_text(&state, "on_exhausted", "delete");
+	return bgjob_json_end(&state);
 }
 
 /* ---- reading; policy is NULL where there is none ---- */

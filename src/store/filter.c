@@ -18,15 +18,12 @@
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "miscadmin.h"
 #include "rules/clock.h"
 #include "store/filter.h"
 #include "store/relation.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -114,37 +111,10 @@ bgjob_filters_read(Oid *table)
 	return filters;
 }
 
-/* Looks up and locks the row of a filter; false if there is none. */
 static bool
-find_and_lock(BgjobRel *rel, const char *name, ItemPointer tid, Datum *created_at)
+find_and_lock(BgjobRel *rel, const char *name)
 {
-	ScanKeyData key;
-
-	bgjob_key(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-	for (;;)
-	{
-		Snapshot snapshot = bgjob_rel_snapshot(rel);
-		BgjobScan *scan = bgjob_scan_begin(rel, "filter_pkey", snapshot, &key, 1);
-		bool found = bgjob_scan_next(scan);
-		TM_Result result = TM_Ok;
-		TM_FailureData failure;
-		bool isnull;
-
-		if (found)
-		{
-			*created_at = slot_getattr(rel->slot, C_CREATED_AT + 1, &isnull);
-			*tid = rel->slot->tts_tid;
-			result =
-				table_tuple_lock(rel->rel, tid, snapshot, rel->slot, GetCurrentCommandId(true),
-								 LockTupleExclusive, LockWaitBlock, 0, &failure);
-			ExecClearTuple(rel->slot);
-		}
-		bgjob_scan_end(scan);
-		UnregisterSnapshot(snapshot);
-		if (result == TM_Ok)
-			return found;
-		CHECK_FOR_INTERRUPTS(); /* somebody has changed it meanwhile: read it again */
-	}
+	return bgjob_rel_find_locked(rel, "filter_pkey", name);
 }
 
 /* The change is seen by this transaction at once, and tells every backend. */
@@ -161,9 +131,8 @@ void
 bgjob_filter_put(const BgjobFilter *filter)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FILTER);
-	Datum created_at = TimestampTzGetDatum(bgjob_now());
-	ItemPointerData tid;
-	bool found = find_and_lock(rel, filter->name, &tid, &created_at);
+	bool found = find_and_lock(rel, filter->name);
+	ItemPointerData tid = rel->tid;
 	Datum values[C_COUNT];
 	bool nulls[C_COUNT] = {false};
 
@@ -172,7 +141,9 @@ bgjob_filter_put(const BgjobFilter *filter)
 	values[C_FUNC] = CStringGetTextDatum(filter->func);
 	values[C_JOBS] = CStringGetTextDatum(filter->jobs);
 	values[C_ORDERING] = Int32GetDatum(filter->ordering);
-	values[C_CREATED_AT] = created_at;
+	values[C_CREATED_AT] = found
+							   ? slot_getattr(rel->slot, C_CREATED_AT + 1, &nulls[C_CREATED_AT])
+							   : TimestampTzGetDatum(bgjob_now());
 	if (found)
 		bgjob_rel_update(rel, &tid, values, nulls);
 	else
@@ -185,12 +156,10 @@ bool
 bgjob_filter_delete(const char *name)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FILTER);
-	Datum created_at;
-	ItemPointerData tid;
-	bool found = find_and_lock(rel, name, &tid, &created_at);
+	bool found = find_and_lock(rel, name);
 
 	if (found)
-		bgjob_rel_delete_locked(rel, &tid);
+		bgjob_rel_delete_locked(rel, &rel->tid);
 	end_change(rel);
 	return found;
 }

@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/change.h"
@@ -28,7 +27,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -216,32 +214,11 @@ bgjob_functionconf_visit(BgjobFunctionVisitor visitor, void *arg)
 static bool
 delete_row(BgjobRel *rel, const char *func)
 {
-	bool found = false;
-	bool again;
+	bool found = bgjob_rel_find_locked(rel, "function_conf_pkey", func);
 
-	do
-	{
-		Snapshot snapshot = bgjob_rel_snapshot(rel);
-		TM_FailureData failure;
-		TM_Result result = TM_Ok;
-		ScanKeyData key;
-		BgjobScan *scan;
-
-		CHECK_FOR_INTERRUPTS();
-		bgjob_key(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(func));
-		scan = bgjob_scan_begin(rel, "function_conf_pkey", snapshot, &key, 1);
-		if (bgjob_scan_next(scan))
-		{
-			result =
-				table_tuple_delete(rel->rel, &rel->slot->tts_tid, GetCurrentCommandId(true),
-								   InvalidSnapshot, InvalidSnapshot, true, &failure, false);
-			found = result == TM_Ok;
-			ExecClearTuple(rel->slot);
-		}
-		bgjob_scan_end(scan);
-		UnregisterSnapshot(snapshot);
-		again = result != TM_Ok; /* somebody has changed it meanwhile: read it again */
-	} while (again);
+	if (found)
+		bgjob_rel_delete_locked(rel, &rel->tid);
+	ExecClearTuple(rel->slot);
 	return found;
 }
 

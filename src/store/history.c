@@ -14,16 +14,14 @@
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
+#include "base/json.h"
 #include "base/registry.h"
 #include "miscadmin.h"
 #include "store/history.h"
 #include "store/relation.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
-#include "utils/fmgroids.h"
 #include "utils/numeric.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* bgjob_history_insert writes one entry. */
@@ -50,52 +48,10 @@ bgjob_history_insert(int64 job, int seq, BgjobState state, TimestampTz at, const
 void
 bgjob_history_delete(int64 job)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_STATE);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	ScanKeyData key;
-	BgjobScan *scan;
-
-	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
-	scan = bgjob_scan_begin(rel, "state_pkey", snapshot, &key, 1);
-	while (bgjob_scan_next(scan))
-		(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
-	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	bgjob_rel_close(rel);
+	(void) bgjob_rel_delete_of(BGJOB_TABLE_STATE, "state_pkey", job);
 }
 
 /* ---- what an entry says ---- */
-
-static void
-push_key(JsonbParseState **state, const char *key)
-{
-	JsonbValue value = {.type = jbvString};
-
-	value.val.string.val = unconstify(char *, key);
-	value.val.string.len = strlen(key);
-	pushJsonbValue(state, WJB_KEY, &value);
-}
-
-static void
-push_string(JsonbParseState **state, const char *key, const char *string)
-{
-	JsonbValue value = {.type = jbvString};
-
-	push_key(state, key);
-	value.val.string.val = unconstify(char *, string);
-	value.val.string.len = strlen(string);
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
-push_number(JsonbParseState **state, const char *key, Numeric number)
-{
-	JsonbValue value = {.type = jbvNumeric};
-
-	push_key(state, key);
-	value.val.numeric = number;
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
 
 /* Milliseconds with three decimals, from microseconds. */
 static Numeric
@@ -110,12 +66,12 @@ bgjob_history_enqueued(const char *queue)
 {
 	JsonbParseState *state = NULL;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_string(&state, "queue", queue);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	bgjob_json_begin(&state);
+	bgjob_json_text(&state, "queue", queue);
+	return bgjob_json_end(&state);
 }
 
-/* bgjob_history_scheduled is the data of an entry "scheduled"; the time is in UTC. */
+/* bgjob_history_time is a point in time as the data of an entry, in UTC: {"name": …}. */
 Jsonb *
 bgjob_history_time(const char *name, TimestampTz run_at)
 {
@@ -131,12 +87,12 @@ bgjob_history_time(const char *name, TimestampTz run_at)
 		tm.tm_isdst = 0; /* otherwise the zone is left out */
 		EncodeDateTime(&tm, fsec, true, 0, NULL, USE_XSD_DATES, text);
 	}
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_string(&state, name, text);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	bgjob_json_begin(&state);
+	bgjob_json_text(&state, name, text);
+	return bgjob_json_end(&state);
 }
 
-/* bgjob_history_scheduled: {"run_at": …}. */
+/* bgjob_history_scheduled is the data of an entry "scheduled". */
 Jsonb *
 bgjob_history_scheduled(TimestampTz run_at)
 {
@@ -149,11 +105,11 @@ bgjob_history_processing(int worker_pid, int attempt)
 {
 	JsonbParseState *state = NULL;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_string(&state, "server", BGJOB_DEFAULT_SERVER);
-	push_number(&state, "worker_pid", int64_to_numeric(worker_pid));
-	push_number(&state, "attempt", int64_to_numeric(attempt));
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	bgjob_json_begin(&state);
+	bgjob_json_text(&state, "server", BGJOB_DEFAULT_SERVER);
+	bgjob_json_number(&state, "worker_pid", int64_to_numeric(worker_pid));
+	bgjob_json_number(&state, "attempt", int64_to_numeric(attempt));
+	return bgjob_json_end(&state);
 }
 
 /* bgjob_history_succeeded is the data of an entry "succeeded". */
@@ -162,10 +118,10 @@ bgjob_history_succeeded(TimestampTz entered_at, TimestampTz started_at, Timestam
 {
 	JsonbParseState *state = NULL;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_number(&state, "duration_ms", milliseconds(finished_at - started_at));
-	push_number(&state, "latency_ms", milliseconds(started_at - entered_at));
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	bgjob_json_begin(&state);
+	bgjob_json_number(&state, "duration_ms", milliseconds(finished_at - started_at));
+	bgjob_json_number(&state, "latency_ms", milliseconds(started_at - entered_at));
+	return bgjob_json_end(&state);
 }
 
 /* bgjob_history_message returns the message out of an error, as it is stored with a job. */

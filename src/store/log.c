@@ -15,15 +15,11 @@
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
 #include "base/console.h"
-#include "base/registry.h"
 #include "store/log.h"
 #include "store/relation.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* From so many lines on they are inserted in bulk. */
@@ -93,16 +89,5 @@ bgjob_log_store(BgjobJob *job, int slot)
 void
 bgjob_log_delete(int64 job)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_LOG);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	ScanKeyData key;
-	BgjobScan *scan;
-
-	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
-	scan = bgjob_scan_begin(rel, "log_pkey", snapshot, &key, 1);
-	while (bgjob_scan_next(scan))
-		(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
-	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	bgjob_rel_close(rel);
+	(void) bgjob_rel_delete_of(BGJOB_TABLE_LOG, "log_pkey", job);
 }

@@ -55,10 +55,23 @@ read_row(TupleTableSlot *slot, BgjobQueueRow *row)
 			datumCopy(slot->tts_values[C_RETENTION], false, sizeof(Interval)));
 }
 
-/* Reads the row of a queue, and says where it is; false if there is none. */
+/* Reads the row of a queue and locks it; rel->tid says where it is. False: there is none. */
 static bool
-find(BgjobRel *rel, const char *queue, BgjobQueueRow *row, ItemPointer tid)
+find_and_lock(BgjobRel *rel, const char *queue, BgjobQueueRow *row)
 {
+	bool found = bgjob_rel_find_locked(rel, "queue_conf_pkey", queue);
+
+	if (found)
+		read_row(rel->slot, row);
+	ExecClearTuple(rel->slot);
+	return found;
+}
+
+/* bgjob_queueconf_get reads what is configured of a queue; false if nothing is. */
+bool
+bgjob_queueconf_get(const char *queue, BgjobQueueRow *row)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
 	BgjobScan *scan;
@@ -68,44 +81,9 @@ find(BgjobRel *rel, const char *queue, BgjobQueueRow *row, ItemPointer tid)
 	scan = bgjob_scan_begin(rel, "queue_conf_pkey", snapshot, &key, 1);
 	found = bgjob_scan_next(scan);
 	if (found)
-	{
 		read_row(rel->slot, row);
-		*tid = rel->slot->tts_tid;
-	}
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
-	return found;
-}
-
-/* The same, with the row locked. */
-static bool
-find_and_lock(BgjobRel *rel, const char *queue, BgjobQueueRow *row, ItemPointer tid)
-{
-	while (find(rel, queue, row, tid))
-	{
-		Snapshot snapshot = bgjob_rel_snapshot(rel);
-		TM_FailureData failure;
-		TM_Result result =
-			table_tuple_lock(rel->rel, tid, snapshot, rel->slot, GetCurrentCommandId(true),
-							 LockTupleExclusive, LockWaitBlock, 0, &failure);
-
-		ExecClearTuple(rel->slot);
-		UnregisterSnapshot(snapshot);
-		if (result == TM_Ok)
-			return true;
-		CHECK_FOR_INTERRUPTS(); /* somebody has changed it meanwhile: read it again */
-	}
-	return false;
-}
-
-/* bgjob_queueconf_get reads what is configured of a queue; false if nothing is. */
-bool
-bgjob_queueconf_get(const char *queue, BgjobQueueRow *row)
-{
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
-	ItemPointerData tid;
-	bool found = find(rel, queue, row, &tid);
-
 	bgjob_rel_close(rel);
 	return found;
 }
@@ -126,8 +104,8 @@ bgjob_queueconf_change(const char *queue, const BgjobQueueRow *change)
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
 	BgjobQueueRow row = {.group_size = 1};
 	BgjobQueueConf conf;
-	ItemPointerData tid;
-	bool found = find_and_lock(rel, queue, &row, &tid);
+	bool found = find_and_lock(rel, queue, &row);
+	ItemPointerData tid = rel->tid;
 	Datum values[C_COUNT];
 	bool nulls[C_COUNT] = {false};
 
@@ -162,12 +140,11 @@ bgjob_queueconf_remove(const char *queue)
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
 	BgjobQueueRow row;
 	BgjobQueueConf conf = {.group_size = 0};
-	ItemPointerData tid;
-	bool found = find_and_lock(rel, queue, &row, &tid);
+	bool found = find_and_lock(rel, queue, &row);
 
 	if (found)
 	{
-		bgjob_rel_delete_locked(rel, &tid);
+		bgjob_rel_delete_locked(rel, &rel->tid);
 		conf.version = bgjob_next_id();
 		bgjob_change_queue(queue, &conf);
 	}

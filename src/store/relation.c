@@ -34,6 +34,8 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "store/relation.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -314,6 +316,63 @@ void
 bgjob_rel_delete_locked(BgjobRel *rel, ItemPointer tid)
 {
 	simple_table_tuple_delete(rel->rel, tid, InvalidSnapshot);
+}
+
+/*
+ * bgjob_rel_find_locked finds the row that a unique index has for a text and
+ * locks it, however often others change it meanwhile. rel->slot holds it, and
+ * rel->tid says where it is; false if there is none.
+ */
+bool
+bgjob_rel_find_locked(BgjobRel *rel, const char *index, const char *text)
+{
+	ScanKeyData key;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(text));
+	for (;;)
+	{
+		Snapshot snapshot = bgjob_rel_snapshot(rel);
+		BgjobScan *scan = bgjob_scan_begin(rel, index, snapshot, &key, 1);
+		bool found = bgjob_scan_next(scan);
+		TM_Result result = TM_Ok;
+		TM_FailureData failure;
+
+		if (found)
+		{
+			rel->tid = rel->slot->tts_tid;
+			result = table_tuple_lock(rel->rel, &rel->tid, snapshot, rel->slot,
+									  GetCurrentCommandId(true), LockTupleExclusive,
+									  LockWaitBlock, 0, &failure);
+		}
+		bgjob_scan_end(scan);
+		UnregisterSnapshot(snapshot);
+		if (result == TM_Ok)
+			return found;
+		CHECK_FOR_INTERRUPTS(); /* somebody has changed it meanwhile: read it again */
+	}
+}
+
+/*
+ * bgjob_rel_delete_of deletes the rows of a table that an index has for a job;
+ * never waits. False: somebody else was changing one of them.
+ */
+bool
+bgjob_rel_delete_of(BgjobTable table, const char *index, int64 job)
+{
+	BgjobRel *rel = bgjob_rel_open(table);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	bool all = true;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+	scan = bgjob_scan_begin(rel, index, snapshot, &key, 1);
+	while (bgjob_scan_next(scan))
+		all = bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL) && all;
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return all;
 }
 
 /* bgjob_rel_fetch reads the row at a tid into rel->slot, if it is visible to the snapshot there. */

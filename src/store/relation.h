@@ -73,6 +73,8 @@ extern const ItemPointerData *bgjob_bulk_flush(BgjobBulk *bulk, int *n);
 extern void bgjob_bulk_end(BgjobBulk *bulk);
 extern bool bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder);
 extern void bgjob_rel_delete_locked(BgjobRel *rel, ItemPointer tid);
+extern bool bgjob_rel_find_locked(BgjobRel *rel, const char *index, const char *text);
+extern bool bgjob_rel_delete_of(BgjobTable table, const char *index, int64 job);
 extern bool bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot);
 
 extern BgjobScan *

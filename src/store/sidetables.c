@@ -43,21 +43,9 @@ insert_row(BgjobTable table, const Datum *values)
 static void
 delete_by_job(BgjobTable table, const char *index, int64 job)
 {
-	BgjobRel *rel = bgjob_rel_open(table);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	ScanKeyData key;
-	BgjobScan *scan;
-
-	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
-	scan = bgjob_scan_begin(rel, index, snapshot, &key, 1);
-	while (bgjob_scan_next(scan))
-		if (!bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("job " INT64_FORMAT " is being changed by somebody else", job)));
-	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	bgjob_rel_close(rel);
+	if (!bgjob_rel_delete_of(table, index, job))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("job " INT64_FORMAT " is being changed by somebody else", job)));
 }
 
 /* bgjob_failure_insert enters a job among the failed ones. */
