@@ -10,8 +10,9 @@
  * role, and sums over all.
  *
  * Runs in the session that reads a view. Each slot is read under its mutex,
- * so a row is consistent in itself; rows need not be so with each other, nor
- * with the tables: a job may end between the two looks.
+ * so a row is consistent in itself, and no job is at two workers; apart from
+ * that rows need not be consistent with each other, nor with the tables: a job
+ * may end between the two looks.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,6 +43,13 @@ bgjob_may_see_sql(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(bgjob_may_see(PG_GETARG_OID(0)));
 }
 
+/* A worker as it was at one moment. */
+typedef struct Worker
+{
+	int index; /* of its slot */
+	BgjobSlot slot;
+} Worker;
+
 /* Copies a slot as it is at one moment, if it is that of a worker of this database. */
 static bool
 copy_worker(BgjobSlot *slot, BgjobSlot *copy)
@@ -53,6 +61,32 @@ copy_worker(BgjobSlot *slot, BgjobSlot *copy)
 	*copy = *slot;
 	SpinLockRelease(&slot->mutex);
 	return true;
+}
+
+/*
+ * Reads the workers of this database, one after the other. A job can go from
+ * one to another meanwhile, and so be seen at both: what was read later is true.
+ */
+static Worker *
+read_workers(int *n)
+{
+	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
+	Worker *workers = palloc(Max(nslots, 1) * sizeof(Worker));
+
+	*n = 0;
+	for (int i = 0; i < nslots; i++)
+	{
+		Worker *worker = &workers[*n];
+
+		if (!copy_worker(&bgjob_registry->slots[i], &worker->slot))
+			continue;
+		worker->index = i;
+		for (int j = 0; j < *n; j++)
+			if (workers[j].slot.job == worker->slot.job)
+				workers[j].slot.job = 0;
+		(*n)++;
+	}
+	return workers;
 }
 
 /* The resident memory that a process has to itself, in bytes; 0 where the kernel does not tell. */
@@ -87,28 +121,33 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
+	Worker *workers;
+	int n;
+
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
+	workers = read_workers(&n);
+	for (int i = 0; i < n; i++)
 	{
-		BgjobSlot slot;
+		const BgjobSlot *slot = &workers[i].slot;
 		BgjobTold told;
 		Datum values[10];
 		bool nulls[10] = {false};
 
-		if (!copy_worker(&bgjob_registry->slots[i], &slot) || !bgjob_may_see(slot.role))
+		if (!bgjob_may_see(slot->role))
 			continue;
-		values[0] = Int32GetDatum(slot.pid);
-		values[1] = ObjectIdGetDatum(slot.role);
-		values[2] = TimestampTzGetDatum(slot.started_at);
-		values[3] = Int64GetDatum(slot.job);
-		nulls[3] = slot.job == 0;
-		values[4] = TimestampTzGetDatum(slot.job_started_at);
-		nulls[4] = slot.job == 0 || slot.job_started_at == 0;
-		values[5] = Int64GetDatum(slot.jobs_done);
-		values[6] = BoolGetDatum(slot.retire || slot.term);
-		values[7] = Int64GetDatum(private_memory(slot.pid));
+		values[0] = Int32GetDatum(slot->pid);
+		values[1] = ObjectIdGetDatum(slot->role);
+		values[2] = TimestampTzGetDatum(slot->started_at);
+		values[3] = Int64GetDatum(slot->job);
+		nulls[3] = slot->job == 0;
+		values[4] = TimestampTzGetDatum(slot->job_started_at);
+		nulls[4] = slot->job == 0 || slot->job_started_at == 0;
+		values[5] = Int64GetDatum(slot->jobs_done);
+		values[6] = BoolGetDatum(slot->retire || slot->term);
+		values[7] = Int64GetDatum(private_memory(slot->pid));
 		nulls[8] = nulls[9] = true;
-		if (bgjob_console_read_progress(i, slot.job, &told) && told.has_progress)
+		if (slot->job != 0 && bgjob_console_read_progress(workers[i].index, slot->job, &told) &&
+			told.has_progress)
 		{
 			values[8] = DirectFunctionCall1(float8_numeric, Float8GetDatum(told.percent));
 			values[9] = CStringGetTextDatum(told.message);
@@ -144,17 +183,37 @@ bgjob_worker_logs(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
+	Worker *workers;
+	int n;
+
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
+	workers = read_workers(&n);
+	for (int i = 0; i < n; i++)
 	{
-		BgjobSlot slot;
+		const BgjobSlot *slot = &workers[i].slot;
+		int index = workers[i].index;
 		BgjobTold told;
 
-		if (bgjob_console_in_use(i) && copy_worker(&bgjob_registry->slots[i], &slot) &&
-			bgjob_may_see(slot.role) && bgjob_console_read(i, slot.job, &told))
-			put_lines(result, slot.job, &told);
+		if (slot->job != 0 && bgjob_console_in_use(index) && bgjob_may_see(slot->role) &&
+			bgjob_console_read(index, slot->job, &told))
+			put_lines(result, slot->job, &told);
 	}
 	return (Datum) 0;
+}
+
+/* How many workers of this database are at a job. */
+static int
+count_busy(void)
+{
+	int busy = 0;
+	int n;
+	Worker *workers = read_workers(&n);
+
+	for (int i = 0; i < n; i++)
+		if (workers[i].slot.job != 0)
+			busy++;
+	pfree(workers);
+	return busy;
 }
 
 PG_FUNCTION_INFO_V1(bgjob_server_row);
@@ -171,19 +230,11 @@ bgjob_server_row(PG_FUNCTION_ARGS)
 	Datum values[5];
 	bool nulls[5] = {false, false, true, true, false};
 	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
-	int busy = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot slot;
-
-		if (copy_worker(&bgjob_registry->slots[i], &slot) && slot.job != 0)
-			busy++;
-	}
 	values[0] = Int32GetDatum(bgjob_workers);
-	values[1] = Int32GetDatum(busy);
+	values[1] = Int32GetDatum(count_busy());
 	values[4] = BoolGetDatum(entry != NULL && entry->ready && bgjob_enabled);
 	if (entry != NULL && entry->ready && entry->scheduler >= 0)
 	{
@@ -192,20 +243,6 @@ bgjob_server_row(PG_FUNCTION_ARGS)
 		nulls[2] = nulls[3] = false;
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
-}
-
-/* How many of the jobs that the tables call enqueued, and how many others, a worker is at. */
-static int
-count_busy(void)
-{
-	int busy = 0;
-
-	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
-		if (bgjob_registry->slots[i].in_use &&
-			bgjob_registry->slots[i].database == MyDatabaseId &&
-			bgjob_registry->slots[i].job != 0)
-			busy++;
-	return busy;
 }
 
 PG_FUNCTION_INFO_V1(bgjob_counts);
