@@ -226,7 +226,8 @@ group_isolation()
 	run_regress isolation "$input" "$PGXS_TEST/isolation/pg_isolation_regress" "${names[@]}"
 }
 
-# Each file has a database of its own, with bgjob and pgTAP in it, which a plain DROP DATABASE removes.
+# Each file has a database of its own, with bgjob and pgTAP in it, which a plain DROP DATABASE removes. What is in
+# pgtap/lib is no test: the files include it.
 group_pgtap()
 {
 	local names name psql

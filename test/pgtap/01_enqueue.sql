@@ -11,11 +11,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. Each refusal is tried in a
 -- subtransaction that is always rolled back, so that a wrongly accepted job cannot disturb what follows.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
@@ -30,20 +26,7 @@ GRANT USAGE ON SCHEMA bgjob TO tap01_plain;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 20) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
+\ir lib/wait.sql
 
 CREATE TABLE tap_refusal (n serial, command text, sqlstate text, message text, detail text, hint text);
 
@@ -76,10 +59,10 @@ BEGIN
 		|| diag(format('wanted %s, got %s (%s) from: %s', expected, got, message, command));
 END $$;
 
--- Jobs with the result that they must have; tap_run_cases enqueues them, each in a transaction of its own.
+-- Jobs with the result that they must have; tap_run_functions enqueues them, each in a transaction of its own.
 CREATE TABLE tap_case (n serial, job text, args jsonb, expected jsonb, description text, id bigint, error text);
 
-CREATE PROCEDURE tap_run_cases() LANGUAGE plpgsql AS $$
+CREATE PROCEDURE tap_run_functions() LANGUAGE plpgsql AS $$
 DECLARE
 	c tap_case;
 	new_id bigint;
@@ -301,7 +284,7 @@ INSERT INTO tap_case (job, args, expected, description) VALUES
 	('t_second."Odd (name)"', '{"The Arg": "abc"}', '"ABC"', 'quoted function and argument names'),
 	('t_second."Odd (name)"(text)', '["abc"]', '"ABC"', 'a quoted name with a signature'),
 	('pg_catalog.upper(text)', '["abc"]', '"ABC"', 'a built-in function');
-CALL tap_run_cases();
+CALL tap_run_functions();
 SELECT is(coalesce(to_jsonb('refused: ' || c.error), to_jsonb(j.error), j.result), c.expected, c.description)
 FROM tap_case c LEFT JOIN bgjob.jobs j USING (id) ORDER BY c.n;
 

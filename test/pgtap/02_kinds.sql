@@ -11,11 +11,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. Needs contrib's fuzzystrmatch for a
 -- function in C; without it that one test is skipped.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
@@ -24,25 +20,12 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 20) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
+\ir lib/wait.sql
 
--- Jobs with the result that they must have; tap_run_cases enqueues each in a transaction of its own and waits.
+-- Jobs with the result that they must have; tap_run_kinds enqueues each in a transaction of its own and waits.
 CREATE TABLE tap_case (n serial, kind text, job text, args jsonb, expected jsonb, description text, id bigint, error text);
 
-CREATE PROCEDURE tap_run_cases() LANGUAGE plpgsql AS $$
+CREATE PROCEDURE tap_run_kinds() LANGUAGE plpgsql AS $$
 DECLARE
 	c tap_case;
 	new_id bigint;
@@ -165,7 +148,7 @@ INSERT INTO tap_case (kind, job, args, expected, description) VALUES
 	('sql', 'VALUES (1), (2)', NULL, '[{"column1": 1}, {"column1": 2}]', 'VALUES'),
 	('sql', 'SELECT 1 AS one; ', NULL, '[{"one": 1}]', 'a semicolon at the end is no second command'),
 	('sql', 'SELECT '';'' AS semicolon -- ; SELECT 2', NULL, '[{"semicolon": ";"}]', 'semicolons in strings and comments separate nothing');
-CALL tap_run_cases();
+CALL tap_run_kinds();
 SELECT is(coalesce(to_jsonb('refused: ' || c.error), to_jsonb(j.error), j.result, 'null'), c.expected, c.description)
 FROM tap_case c LEFT JOIN bgjob.jobs j USING (id) ORDER BY c.n;
 

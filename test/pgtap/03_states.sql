@@ -11,11 +11,7 @@
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
@@ -24,24 +20,8 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 20) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
-
--- tap_states is the history of a job, first to last.
-CREATE FUNCTION tap_states(id bigint) RETURNS text[] LANGUAGE sql AS
-	$$ SELECT array_agg(s.state ORDER BY s.seq) FROM bgjob.job_states s WHERE s.job_id = $1 $$;
+\ir lib/wait.sql
+\ir lib/states.sql
 
 -- tap_keys is the names of the data of a job's last entry of one state, sorted.
 CREATE FUNCTION tap_keys(id bigint, wanted text) RETURNS text[] LANGUAGE sql AS $$
@@ -51,9 +31,6 @@ CREATE FUNCTION tap_keys(id bigint, wanted text) RETURNS text[] LANGUAGE sql AS 
 -- tap_data is the data of a job's last entry of one state.
 CREATE FUNCTION tap_data(id bigint, wanted text) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT s.data FROM bgjob.job_states s WHERE s.job_id = $1 AND s.state = wanted ORDER BY s.seq DESC LIMIT 1 $$;
-
-CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS
-	$$ SELECT j.state FROM bgjob.jobs j WHERE j.id = $1 $$;
 
 ----------------------------------------------------------------------------------------------------
 -- What the jobs of this file call
@@ -171,7 +148,7 @@ SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :dropped), '42
 ----------------------------------------------------------------------------------------------------
 
 SELECT bgjob_enqueue('t_bad', '["first try"]', max_retries => 3) AS retried \gset
-CALL tap_wait_until(format($$ SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = %s $$, :retried));
+CALL tap_state_is(:retried, 'scheduled');
 SELECT is(tap_states(:retried), '{enqueued,processing,failed,scheduled}'::text[],
 	'a failed attempt with a retry left: processing, failed, scheduled');
 SELECT is((SELECT array_agg(reason ORDER BY seq) FROM bgjob.job_states WHERE job_id = :retried AND state = 'scheduled'),
@@ -244,7 +221,7 @@ SELECT is(tap_states(:back), '{scheduled}'::text[], 'a delete that is rolled bac
 
 -- Running jobs.
 SELECT bgjob_enqueue('t_sleep', '["cancelled"]') AS running \gset
-CALL tap_wait_until(format($$ SELECT state = 'processing' FROM bgjob.jobs WHERE id = %s $$, :running));
+CALL tap_state_is(:running, 'processing');
 SELECT is(tap_state(:running), 'processing', 'a running job is shown as processing');
 SELECT ok((SELECT server = 'default' AND started_at IS NOT NULL AND worker_pid IN (SELECT pid FROM pg_stat_activity)
 	FROM bgjob.jobs WHERE id = :running), 'with its server, worker_pid and started_at');
@@ -258,7 +235,7 @@ SELECT is((SELECT count(*) FROM t_effect WHERE label = 'cancelled'), 0::bigint, 
 SELECT is((SELECT retries FROM bgjob.jobs WHERE id = :running), 0, 'no retry was made of it');
 
 SELECT bgjob_enqueue('t_stubborn') AS stubborn \gset
-CALL tap_wait_until(format($$ SELECT state = 'processing' FROM bgjob.jobs WHERE id = %s $$, :stubborn));
+CALL tap_state_is(:stubborn, 'processing');
 SELECT bgjob_delete(:stubborn) AS stubborn_deleted \gset
 SELECT is(bgjob_wait(:stubborn, '10 s'), 'deleted', 'a job that goes on after errors is cancelled, too');
 
@@ -282,7 +259,7 @@ SELECT is(bgjob_wait(:divide, '20 s'), 'failed', 'and fails again');
 SELECT is(tap_states(:divide), '{enqueued,processing,failed,enqueued,processing,failed}'::text[], 'both failures are in its history');
 
 SELECT bgjob_enqueue('t_sleep', '["requeued"]') AS rerun \gset
-CALL tap_wait_until(format($$ SELECT state = 'processing' FROM bgjob.jobs WHERE id = %s $$, :rerun));
+CALL tap_state_is(:rerun, 'processing');
 UPDATE t_switch SET sleeps = false;
 SELECT is(bgjob_requeue(:rerun), true, 'a running job can be requeued');
 SELECT is(bgjob_wait(:rerun, '20 s'), 'succeeded', 'it is cancelled and runs again');
@@ -329,7 +306,7 @@ SELECT throws_ok($$ SELECT bgjob_wait(bgjob_enqueue('t_good'), '1 s') $$, '55000
 -- bgjob_purge
 ----------------------------------------------------------------------------------------------------
 
-CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')) $$);
+CALL tap_idle();
 SELECT count(*) FILTER (WHERE state = 'succeeded') AS succeeded, count(*) FILTER (WHERE state = 'deleted') AS deleted,
 	count(*) FILTER (WHERE state = 'failed') AS failed FROM bgjob.jobs \gset
 SELECT is(bgjob_purge('succeeded', '1 hour'), 0::bigint, 'nothing is older than an hour');

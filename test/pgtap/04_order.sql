@@ -9,11 +9,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes bgjob.workers and
 -- bgjob.queues with ALTER SYSTEM and resets them at its end: do not run it beside other files.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 -- Set before the extension is there, so that the database's scheduler starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
@@ -27,36 +23,7 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 20) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
-
--- tap_wait_setting waits until jobs run under a setting: a session sees a reload only between its own commands,
--- so the worker is asked.
-CREATE PROCEDURE tap_wait_setting(name text, wanted text) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + interval '20 s';
-	probe bigint;
-BEGIN
-	LOOP
-		probe := bgjob_enqueue('pg_catalog.current_setting(text)', jsonb_build_array(name));
-		COMMIT;
-		PERFORM bgjob_wait(probe, '5 s');
-		COMMIT;
-		EXIT WHEN bgjob_result(probe) = to_jsonb(wanted) OR clock_timestamp() >= stop;
-	END LOOP;
-END $$;
+\ir lib/wait.sql
 
 ----------------------------------------------------------------------------------------------------
 -- What the jobs of this file call
@@ -71,9 +38,6 @@ CREATE FUNCTION t_push(label text, queue text, priority int) RETURNS void LANGUA
 	INSERT INTO t_ran (label) VALUES (label);
 	SELECT bgjob_enqueue('t_run', jsonb_build_array('pushed by ' || label), queue => queue, priority => priority) $$;
 CREATE FUNCTION t_order() RETURNS text[] LANGUAGE sql AS $$ SELECT array_agg(label ORDER BY n) FROM t_ran $$;
--- The worker is free once every job is final.
-CREATE FUNCTION t_idle() RETURNS boolean LANGUAGE sql AS
-	$$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')) $$;
 
 CREATE PROCEDURE t_take_worker() LANGUAGE plpgsql AS $$
 BEGIN
@@ -107,7 +71,7 @@ SELECT bgjob_enqueue('t_run', '["third"]') AS c \gset
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id IN (:a, :b, :c) AND state = 'enqueued'), 3::bigint,
 	'meanwhile three jobs are enqueued');
 SELECT pg_advisory_unlock(4004) AS unlocked \gset
-CALL tap_wait_until('SELECT t_idle()');
+CALL tap_idle();
 SELECT is(t_order(), '{first,second,third}'::text[], 'they run in the order of their commits');
 TRUNCATE t_ran RESTART IDENTITY;
 
@@ -117,7 +81,7 @@ SELECT bgjob_enqueue('t_run', '["before"]') AS a \gset
 SELECT bgjob_enqueue('SELECT 1 / 0', kind => 'sql', max_retries => 0) AS b \gset
 SELECT bgjob_enqueue('t_run', '["after"]') AS c \gset
 COMMIT;
-CALL tap_wait_until('SELECT t_idle()');
+CALL tap_idle();
 SELECT is(t_order(), '{before,after}'::text[], 'a failing job does not disturb the order');
 SELECT is((SELECT bool_and(x.finished_at <= y.finished_at) FROM bgjob.jobs x JOIN bgjob.jobs y ON x.id < y.id
 		WHERE x.id IN (:a, :b, :c) AND y.id IN (:a, :b, :c)), true, 'and finishes between its neighbours');
@@ -136,7 +100,7 @@ SELECT bgjob_enqueue('t_run', '["normal 2"]', priority => 0) AS x \gset
 SELECT bgjob_enqueue('t_run', '["highest"]', priority => 32767) AS x \gset
 SELECT bgjob_enqueue('t_run', '["high 2"]', priority => 5) AS x \gset
 COMMIT;
-CALL tap_wait_until('SELECT t_idle()');
+CALL tap_idle();
 SELECT is(t_order(), '{highest,high 1,high 2,normal 1,normal 2,low,lowest}'::text[],
 	'higher priorities first, and first in, first out within one');
 TRUNCATE t_ran RESTART IDENTITY;
@@ -147,7 +111,7 @@ SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_a
 SELECT bgjob_enqueue('t_push', '["10", "default", 1]') AS x \gset
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array(i) FROM generate_series(11, 100) i)) \gset
 COMMIT;
-CALL tap_wait_until('SELECT t_idle()');
+CALL tap_idle();
 SELECT is((t_order())[9:12], '{9,10,pushed by 10,11}'::text[], 'an urgent job that comes late is the very next one');
 SELECT is((SELECT count(*) FROM t_ran), 101::bigint, 'and all the others run, too');
 TRUNCATE t_ran RESTART IDENTITY;
@@ -167,7 +131,7 @@ SELECT bgjob_enqueue('t_run', '["default, high"]', priority => 1) AS x \gset
 SELECT bgjob_enqueue('t_run', '["critical, low"]', queue => 'critical', priority => -100) AS x \gset
 SELECT bgjob_enqueue('t_run', '["critical, high"]', queue => 'critical') AS x \gset
 COMMIT;
-CALL tap_wait_until('SELECT t_idle()');
+CALL tap_idle();
 SELECT is(t_order(), ARRAY['critical, high', 'critical, low', 'default, high', 'default, low', 'other'],
 	'queues in the order of bgjob.queues, then priorities, all other queues last');
 TRUNCATE t_ran RESTART IDENTITY;
@@ -178,7 +142,7 @@ SELECT bgjob_enqueue('t_push', '["2", "critical", -50]', queue => 'other') AS x 
 SELECT bgjob_enqueue('t_push', '["3", "default", -50]', queue => 'other') AS x \gset
 SELECT bgjob_enqueue('t_run', '["4"]', queue => 'other') AS x \gset
 COMMIT;
-CALL tap_wait_until('SELECT t_idle()');
+CALL tap_idle();
 SELECT is(t_order(), '{1,2,pushed by 2,3,pushed by 3,4}'::text[], 'a job of a better queue that comes late is the very next one');
 TRUNCATE t_ran RESTART IDENTITY;
 

@@ -10,11 +10,7 @@
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
@@ -23,26 +19,7 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 20) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
-
--- tap_finish waits until nothing is left to run.
-CREATE PROCEDURE tap_finish() LANGUAGE plpgsql AS $$
-BEGIN
-	CALL tap_wait_until('SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN (''enqueued'', ''processing''))');
-END $$;
+\ir lib/wait.sql
 
 ----------------------------------------------------------------------------------------------------
 -- What the jobs of this file call
@@ -66,7 +43,7 @@ CREATE TABLE t_comment (id int, body text, at timestamptz, old_stuff int);
 ALTER TABLE t_comment DROP COLUMN old_stuff;	-- a dropped column is no argument
 CREATE TRIGGER ins AFTER INSERT ON t_comment FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id');
 INSERT INTO t_comment VALUES (1, 'one', '2024-01-01 00:00+00'), (2, 'two', NULL);
-CALL tap_finish();
+CALL tap_idle();
 SELECT results_eq('SELECT what, doc FROM t_got ORDER BY doc', $$ VALUES ('by id', '1'::jsonb), ('by id', '2') $$,
 	'INSERT: one job for each row, with the column named');
 SELECT is((SELECT array_agg(args ORDER BY id) FROM bgjob.jobs), ARRAY['{"id": 1}', '{"id": 2}']::jsonb[], 'as a named argument');
@@ -81,12 +58,12 @@ SET timezone = 'Asia/Kathmandu';
 UPDATE t_comment SET body = 'new "body"', at = '2024-03-02 01:02:03.000004+00' WHERE id = 1;
 RESET datestyle;
 RESET timezone;
-CALL tap_finish();
+CALL tap_idle();
 SELECT is((SELECT array_agg(doc) FROM t_got), ARRAY['{"id": 1, "body": "new \"body\"", "epoch": 1709341323.000004}']::jsonb[],
 	'UPDATE: the new row, every column a named argument, values exact under any DateStyle and TimeZone');
 TRUNCATE t_got;
 UPDATE t_comment SET body = NULL, at = 'infinity' WHERE id = 2;
-CALL tap_finish();
+CALL tap_idle();
 SELECT is((SELECT array_agg(doc) FROM t_got), ARRAY['{"id": 2, "body": null, "epoch": "Infinity"}']::jsonb[],
 	'NULL and infinity arrive');
 TRUNCATE t_got;
@@ -96,18 +73,18 @@ DROP TRIGGER upd ON t_comment;
 
 CREATE TRIGGER del AFTER DELETE ON t_comment FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id');
 DELETE FROM t_comment WHERE id = 2;
-CALL tap_finish();
+CALL tap_idle();
 SELECT is((SELECT array_agg(doc) FROM t_got), ARRAY['2']::jsonb[], 'DELETE: the old row');
 TRUNCATE t_got;
 DROP TRIGGER del ON t_comment;
 
 CREATE TRIGGER whole AFTER INSERT OR UPDATE OR DELETE ON t_comment FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_whole');
 INSERT INTO t_comment VALUES (3, 'three', '2024-01-01 00:00+00');
-CALL tap_finish();
+CALL tap_idle();
 UPDATE t_comment SET body = 'drei' WHERE id = 3;
-CALL tap_finish();
+CALL tap_idle();
 DELETE FROM t_comment WHERE id = 3;
-CALL tap_finish();
+CALL tap_idle();
 SELECT is((SELECT array_agg(doc - 'at' ORDER BY n) FROM t_got),
 	ARRAY['{"id": 3, "body": "three"}', '{"id": 3, "body": "drei"}', '{"id": 3, "body": "drei"}']::jsonb[],
 	'a jsonb-only function gets the whole row, on INSERT, UPDATE and DELETE');
@@ -118,7 +95,7 @@ DROP TRIGGER whole ON t_comment;
 CREATE TRIGGER whole AFTER INSERT ON t_comment FOR EACH ROW
 	EXECUTE FUNCTION bgjob_enqueue_trigger('t_whole', 'columns=id,body');
 INSERT INTO t_comment VALUES (4, 'four', now());
-CALL tap_finish();
+CALL tap_idle();
 SELECT is((SELECT array_agg(doc) FROM t_got), ARRAY['{"id": 4, "body": "four"}']::jsonb[],
 	'or, of the row, the columns that are named');
 TRUNCATE t_got;
@@ -130,7 +107,7 @@ CREATE FUNCTION t_odd_job("Id" int) RETURNS void LANGUAGE sql AS $$ INSERT INTO 
 CREATE TRIGGER t AFTER INSERT ON t_odd FOR EACH ROW WHEN (NEW.important)
 	EXECUTE FUNCTION bgjob_enqueue_trigger('public.t_odd_job(int)', 'columns=Id');
 INSERT INTO t_odd VALUES (1, true), (2, false), (3, NULL), (4, true);
-CALL tap_finish();
+CALL tap_idle();
 SELECT is((SELECT array_agg(doc ORDER BY doc) FROM t_got), '{1,4}'::jsonb[], 'WHEN of the trigger decides; names keep their capitals');
 TRUNCATE t_got;
 DROP TABLE t_odd;
@@ -174,7 +151,7 @@ CREATE TABLE t_bulk (id int, body text);
 CREATE TRIGGER ins AFTER INSERT ON t_bulk REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT
 	EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id', 'queue=bulk');
 INSERT INTO t_bulk SELECT i, 'row ' || i FROM generate_series(1, 300) i;
-CALL tap_finish();
+CALL tap_idle();
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'bulk'), 300::bigint, 'a statement trigger enqueues one job for each row');
 SELECT is((SELECT array_agg(DISTINCT state) FROM bgjob.jobs WHERE queue = 'bulk'), '{succeeded}'::text[], 'all of them run');
 SELECT results_eq('SELECT doc::int FROM t_got ORDER BY 1', 'SELECT generate_series(1, 300)', 'each row once');
@@ -186,7 +163,7 @@ DROP TRIGGER ins ON t_bulk;
 CREATE TRIGGER upd AFTER UPDATE ON t_bulk REFERENCING NEW TABLE AS "Fresh Rows" FOR EACH STATEMENT
 	EXECUTE FUNCTION bgjob_enqueue_trigger('t_whole');
 UPDATE t_bulk SET body = 'updated' WHERE id IN (5, 6);
-CALL tap_finish();
+CALL tap_idle();
 SELECT is((SELECT array_agg(doc ORDER BY doc) FROM t_got),
 	ARRAY['{"id": 5, "body": "updated"}', '{"id": 6, "body": "updated"}']::jsonb[],
 	'UPDATE with a NEW TABLE of any name: whole rows for a jsonb-only function');
@@ -196,7 +173,7 @@ DROP TRIGGER upd ON t_bulk;
 CREATE TRIGGER del AFTER DELETE ON t_bulk REFERENCING OLD TABLE AS gone FOR EACH STATEMENT
 	EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id');
 DELETE FROM t_bulk WHERE id > 298;
-CALL tap_finish();
+CALL tap_idle();
 SELECT is((SELECT array_agg(doc ORDER BY doc) FROM t_got), '{299,300}'::jsonb[], 'DELETE with an OLD TABLE');
 TRUNCATE t_got;
 DROP TRIGGER del ON t_bulk;

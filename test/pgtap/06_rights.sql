@@ -14,11 +14,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. Roles are named tap06_*. pgTAP's own
 -- tables belong to the superuser, so a role only tries things, and the superuser asserts.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
@@ -43,32 +39,8 @@ GRANT USAGE ON SCHEMA bgjob TO tap06_app, tap06_other, tap06_boss, tap06_nologin
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 20) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
-
--- tap_try runs a query as the current role and returns its one value as text, 'NULL', or 'ERROR ' and the SQLSTATE.
--- (Never a NULL: \gset would unset the variable.)
-CREATE FUNCTION tap_try(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	answer text;
-BEGIN
-	EXECUTE query INTO answer;
-	RETURN coalesce(answer, 'NULL');
-EXCEPTION WHEN OTHERS THEN
-	RETURN 'ERROR ' || SQLSTATE;
-END $$;
+\ir lib/wait.sql
+\ir lib/errors.sql
 
 ----------------------------------------------------------------------------------------------------
 -- What the jobs of this file call
@@ -377,5 +349,5 @@ SELECT is(:'b_delete'::text, 'true', 'and controls them');
 SELECT * FROM finish();
 
 SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap06_' \gexec
-CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')) $$);
+CALL tap_idle();
 SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap06_' \gexec

@@ -10,11 +10,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It sets bgjob.workers to 1 with ALTER
 -- SYSTEM, so that one process runs everything, and resets it at its end: do not run it beside other files.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 -- Set before the extension is there, so that the database's scheduler starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
@@ -31,36 +27,7 @@ CREATE ROLE tap07_plain LOGIN;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 20) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
-
--- tap_wait_setting waits until jobs run under a setting: a session sees a reload only between its own commands,
--- so the worker is asked.
-CREATE PROCEDURE tap_wait_setting(name text, wanted text) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + interval '20 s';
-	probe bigint;
-BEGIN
-	LOOP
-		probe := bgjob_enqueue('pg_catalog.current_setting(text)', jsonb_build_array(name));
-		COMMIT;
-		PERFORM bgjob_wait(probe, '5 s');
-		COMMIT;
-		EXIT WHEN bgjob_result(probe) = to_jsonb(wanted) OR clock_timestamp() >= stop;
-	END LOOP;
-END $$;
+\ir lib/wait.sql
 
 ----------------------------------------------------------------------------------------------------
 -- What the jobs of this file call

@@ -11,11 +11,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes bgjob.workers and
 -- bgjob.enabled with ALTER SYSTEM and resets them at its end: do not run it beside other files.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 -- Set before the extension is there, so that the database's scheduler starts with it.
 ALTER SYSTEM SET bgjob.workers = 3;
@@ -29,20 +25,7 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 20) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
+\ir lib/wait.sql
 
 -- tap_wait_disabled waits until a new job is no longer started; the jobs that it tried with are deleted.
 CREATE PROCEDURE tap_wait_disabled() LANGUAGE plpgsql AS $$

@@ -13,11 +13,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes bgjob.workers with ALTER
 -- SYSTEM and resets it at its end: do not run it beside other files. It drops and creates the extension.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 -- Set before the extension is there, so that the database's scheduler starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
@@ -35,72 +31,12 @@ GRANT USAGE ON SCHEMA bgjob TO tap09_plain;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 60) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
-
--- tap_wait_setting waits until jobs run under a setting: a session sees a reload only between its own commands,
--- so the worker is asked.
-CREATE PROCEDURE tap_wait_setting(name text, wanted text) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + interval '60 s';
-	probe bigint;
-BEGIN
-	LOOP
-		probe := bgjob_enqueue('pg_catalog.current_setting(text)', jsonb_build_array(name));
-		COMMIT;
-		PERFORM bgjob_wait(probe, '5 s');
-		COMMIT;
-		EXIT WHEN bgjob_result(probe) = to_jsonb(wanted) OR clock_timestamp() >= stop;
-	END LOOP;
-END $$;
-
--- tap_try runs a query as a role and returns its one value as text, 'NULL', or 'ERROR ' and the SQLSTATE.
-CREATE FUNCTION tap_try(query text, role text = NULL) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	answer text;
-BEGIN
-	IF role IS NOT NULL THEN
-		EXECUTE format('SET LOCAL ROLE %I', role);
-	END IF;
-	EXECUTE query INTO answer;
-	IF role IS NOT NULL THEN
-		RESET ROLE;
-	END IF;
-	RETURN coalesce(answer, 'NULL');
-EXCEPTION WHEN OTHERS THEN
-	RETURN 'ERROR ' || SQLSTATE;
-END $$;
-
--- tap_complete tells what an error of a query lacks of SQLSTATE, message, detail and hint; empty: nothing.
-CREATE FUNCTION tap_lacks(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	m text; d text; h text;
-BEGIN
-	EXECUTE query;
-	RETURN 'an error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' and ', CASE WHEN m = '' THEN 'a message' END, CASE WHEN d = '' THEN 'a detail' END, CASE WHEN h = '' THEN 'a hint' END);
-END $$;
+\ir lib/wait.sql
+\ir lib/states.sql
+\ir lib/errors.sql
 
 CREATE FUNCTION tap_queue(name text) RETURNS text LANGUAGE sql AS
 	$$ SELECT coalesce((SELECT format('%s/%s', paused, group_size) FROM bgjob.queues WHERE queue = name), 'not shown') $$;
-CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS
-	$$ SELECT j.state FROM bgjob.jobs j WHERE j.id = $1 $$;
-CREATE FUNCTION tap_states(id bigint) RETURNS text[] LANGUAGE sql AS
-	$$ SELECT array_agg(s.state ORDER BY s.seq) FROM bgjob.job_states s WHERE s.job_id = $1 $$;
 
 ----------------------------------------------------------------------------------------------------
 -- What the jobs of this file call
@@ -123,7 +59,7 @@ DECLARE
 	marker bigint := bgjob_enqueue('SELECT 1', kind => 'sql', queue => 'marker', priority => -32768);
 BEGIN
 	COMMIT;
-	CALL tap_wait_until(format($w$ SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = %s $w$, marker));
+	CALL tap_state_is(marker, 'succeeded');
 END $$;
 
 SELECT * FROM no_plan();
@@ -235,7 +171,7 @@ SELECT bgjob_enqueue('t_run', '["p scheduled"]', queue => 'p', delay => '300 ms'
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array('other' || i) FROM generate_series(1, 100) i), queue => 'other') \gset
 CALL tap_wait_until($$ SELECT count(*) = 100 FROM t_ran WHERE label LIKE 'other%' $$);
 SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'other%'), 100::bigint, 'jobs of another queue run past a hundred times, behind the paused ones');
-CALL tap_wait_until(format($$ SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = %s $$, :due));
+CALL tap_state_is(:due, 'enqueued');
 SELECT is(tap_state(:due), 'enqueued', 'a delayed job of a paused queue becomes enqueued when it is due');
 SELECT is(tap_states(:due), '{scheduled,enqueued}'::text[], 'its history says so');
 CALL tap_pass();
@@ -279,7 +215,7 @@ BEGIN;
 SELECT bgjob_enqueue('t_block', '["running"]', queue => 'p') AS running \gset
 SELECT bgjob_enqueue('t_run', '["next"]', queue => 'p') AS next \gset
 COMMIT;
-CALL tap_wait_until(format($$ SELECT state = 'processing' FROM bgjob.jobs WHERE id = %s $$, :running));
+CALL tap_state_is(:running, 'processing');
 SELECT is(bgjob_queue_pause('p'), true, 'queue p is paused while a job of it runs');
 SELECT is(tap_state(:running), 'processing', 'which goes on');
 SELECT pg_advisory_unlock(9009) AS unlocked \gset
@@ -293,11 +229,11 @@ SELECT is(bgjob_wait(:next, '60 s'), 'succeeded', 'the one behind it runs');
 SELECT bgjob_enqueue('t_bad', '["bad"]', queue => 'p', max_retries => 0) AS bad \gset
 SELECT bgjob_enqueue('t_bad', '["retried"]', queue => 'p', max_retries => 1) AS retried \gset
 SELECT is(bgjob_wait(:bad, '60 s'), 'failed', 'a job fails');
-CALL tap_wait_until(format($$ SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = %s $$, :retried));
+CALL tap_state_is(:retried, 'scheduled');
 SELECT bgjob_queue('p', paused => true);
 SELECT is(bgjob_requeue(:bad), true, 'it is requeued after its queue was paused');
 SELECT is(bgjob_reschedule(:retried, delay => '0'), true, 'a retry becomes due in it');
-CALL tap_wait_until(format($$ SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = %s $$, :retried));
+CALL tap_state_is(:retried, 'enqueued');
 CALL tap_pass();
 SELECT is(ARRAY[tap_state(:bad), tap_state(:retried)], '{enqueued,enqueued}'::text[], 'neither is started');
 SELECT is(bgjob_delete(:retried), true, 'one is deleted');
@@ -473,7 +409,7 @@ BEGIN
 		INSERT INTO t_again SELECT i, count(*) FROM t_ran WHERE label = 'again';
 		PERFORM bgjob_queue_resume('again');
 		COMMIT;
-		CALL tap_wait_until(format($w$ SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = %s $w$, id));
+		CALL tap_state_is(id, 'succeeded');
 	END LOOP;
 END $$;
 SELECT is_empty($$ SELECT * FROM t_again WHERE ran <> n - 1 $$, 'fifty times: pause, a job, resume: the job runs after that, and not before');

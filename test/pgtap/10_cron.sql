@@ -8,11 +8,7 @@
 --
 -- Nothing runs here: no job is put in. How schedules are read in detail is tested in test/unit/cron.c.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
 

@@ -12,11 +12,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser; needs dblink for sessions beside this one.
 -- It changes bgjob.workers with ALTER SYSTEM and resets it at its end: do not run it beside other files.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 -- Set before the extension is there, so that the database's scheduler starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
@@ -24,7 +20,6 @@ SELECT pg_reload_conf() AS reloaded \gset
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
-CREATE EXTENSION dblink;
 
 SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap10_' \gexec
 SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap10_' \gexec
@@ -39,67 +34,13 @@ GRANT USAGE ON SCHEMA bgjob TO tap10_plain, tap10_repeatable, tap10_serializable
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 60) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
+\ir lib/wait.sql
+\ir lib/states.sql
+\ir lib/elsewhere.sql
 
--- tap_wait_setting waits until jobs run under a setting: a session sees a reload only between its own commands,
--- so the worker is asked.
-CREATE PROCEDURE tap_wait_setting(name text, wanted text) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + interval '60 s';
-	probe bigint;
-BEGIN
-	LOOP
-		probe := bgjob_enqueue('pg_catalog.current_setting(text)', jsonb_build_array(name));
-		COMMIT;
-		PERFORM bgjob_wait(probe, '5 s');
-		COMMIT;
-		EXIT WHEN bgjob_result(probe) = to_jsonb(wanted) OR clock_timestamp() >= stop;
-	END LOOP;
-END $$;
-
--- Nothing waits and nothing runs, but for what is scheduled.
-CREATE PROCEDURE tap_idle(deadline float8 = 60) LANGUAGE plpgsql AS $$
-BEGIN
-	CALL tap_wait_until('SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN (''enqueued'', ''processing''))', deadline);
-END $$;
-CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS
-	$$ SELECT j.state FROM bgjob.jobs j WHERE j.id = $1 $$;
-CREATE FUNCTION tap_states(id bigint) RETURNS text[] LANGUAGE sql AS
-	$$ SELECT array_agg(s.state ORDER BY s.seq) FROM bgjob.job_states s WHERE s.job_id = $1 $$;
 CREATE FUNCTION tap_count(queue text) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(state || ' ' || n, ', ' ORDER BY state) FROM (
 		SELECT state, count(*) AS n FROM bgjob.jobs j WHERE j.queue = $1 GROUP BY 1) x $$;
-
--- tap_elsewhere runs a query in a session of its own, which commits at once, and returns its value, or 'ERROR …'.
--- It gives up after five seconds: what the session waits for may be the caller.
-CREATE FUNCTION tap_elsewhere(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	name text := format('elsewhere %s', pg_backend_pid());
-	answer text;
-BEGIN
-	PERFORM public.dblink_connect(name, format('dbname=%s host=%s port=%s user=%s options=''-c statement_timeout=5s''', current_database(),
-		split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), session_user));
-	BEGIN
-		SELECT * FROM public.dblink(name, query) AS d (a text) INTO answer;
-	EXCEPTION WHEN OTHERS OR query_canceled THEN
-		answer := 'ERROR ' || SQLSTATE;
-	END;
-	PERFORM public.dblink_disconnect(name);
-	RETURN answer;
-END $$;
 
 ----------------------------------------------------------------------------------------------------
 -- What the jobs of this file call
@@ -753,7 +694,7 @@ SELECT t_controlled('put off', 'SELECT bgjob_reschedule(%2$s, delay => ''1 hour'
 CALL tap_idle();
 SELECT is(t_outcome('put off', :'x'), 'succeeded, succeeded (t), scheduled; before control', 'a job is put off while its group is going');
 SELECT t_controlled('paused', 'SELECT bgjob_queue_pause(''g'')') AS x \gset
-CALL tap_wait_until(format($$ SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = %s $$, (:'x'::bigint[])[2]));
+CALL tap_state_is((:'x'::bigint[])[2], 'succeeded');
 SELECT bgjob_enqueue('t_run', '["marker"]', priority => -100) AS marker \gset
 SELECT is(bgjob_wait(:marker, '60 s'), 'succeeded', 'a queue is paused while a group of it is going');
 SELECT is(t_outcome('paused', :'x'), 'succeeded, succeeded (t), enqueued; before control', 'the next job of the group is not started');
@@ -858,7 +799,7 @@ SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', t_labels('requeue a', 1, 1
 SELECT bgjob_enqueue('t_block', '["requeue itself"]', queue => 'g') AS blocked \gset
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', t_labels('requeue b', 1, 10), queue => 'g') \gset
 COMMIT;
-CALL tap_wait_until(format($$ SELECT state = 'processing' FROM bgjob.jobs WHERE id = %s $$, :blocked));
+CALL tap_state_is(:blocked, 'processing');
 CALL tap_wait_until($$ SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 1010 AND NOT granted) $$);
 SELECT is(bgjob_requeue(:blocked), true, 'a running job of a group can be requeued');
 SELECT pg_advisory_unlock(1010) AS unlocked \gset

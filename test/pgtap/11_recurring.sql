@@ -9,11 +9,7 @@
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. Roles are named tap11_*.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
@@ -30,23 +26,10 @@ GRANT USAGE ON SCHEMA bgjob TO tap11_app, tap11_other;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 30) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.05);
-	END LOOP;
-END $$;
+\ir lib/wait.sql
 
--- tap_try runs a query as the current role and returns its one value as text, 'NULL', or SQLSTATE and message.
-CREATE FUNCTION tap_try(query text) RETURNS text LANGUAGE plpgsql AS $$
+-- tap_try_message runs a query as the current role and returns its one value as text, 'NULL', or SQLSTATE and message.
+CREATE FUNCTION tap_try_message(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	answer text;
 BEGIN
@@ -93,14 +76,14 @@ SELECT * FROM no_plan();
 -- Errors
 ----------------------------------------------------------------------------------------------------
 
-SELECT matches(tap_try(format('SELECT bgjob_recurring(%L, %L, %L)', 'bad', schedule, 't_nothing')), '^22023 .*' || field,
+SELECT matches(tap_try_message(format('SELECT bgjob_recurring(%L, %L, %L)', 'bad', schedule, 't_nothing')), '^22023 .*' || field,
 	format('the schedule %L is refused, and the message names the %s', schedule, field))
 FROM (VALUES ('61 * * * *', 'minute'), ('* 25 * * *', 'hour'), ('* * 32 * *', 'day.of.month'), ('* * * 13 *', 'month'),
 	('* * * * 9', 'day.of.week'), ('61 * * * * *', 'second')) v(schedule, field);
-SELECT matches(tap_try(format('SELECT bgjob_recurring(%L, %L, %L)', 'bad', schedule, 't_nothing')), '^22023 ',
+SELECT matches(tap_try_message(format('SELECT bgjob_recurring(%L, %L, %L)', 'bad', schedule, 't_nothing')), '^22023 ',
 	format('the schedule %L is refused', schedule))
 FROM unnest('{"", "*", "* * * *", "* * * * * * *", "@never", "0 seconds", "-5 minutes", "*/0 * * * *", "10 parsecs"}'::text[]) schedule;
-SELECT matches(tap_try(format($$SELECT bgjob_recurring('bad', '@daily', 't_nothing', %s)$$, options)), '^' || code || ' ', what)
+SELECT matches(tap_try_message(format($$SELECT bgjob_recurring('bad', '@daily', 't_nothing', %s)$$, options)), '^' || code || ' ', what)
 FROM (VALUES
 	($$time_zone => 'Mars/Phobos'$$, '22023', 'an unknown time zone is refused'),
 	($$time_zone => ''$$, '22023', 'an empty time zone is refused'),
@@ -118,18 +101,18 @@ FROM (VALUES
 	($$args => '[1]'$$, '22023', 'arguments that the function does not have are refused'),
 	($$run_as => 'tap11_missing'$$, '42704', 'a role that does not exist is refused'),
 	($$limits => '{k}'$$, '0A000', 'limits are not there yet')) v(options, code, what);
-SELECT matches(tap_try($$SELECT bgjob_recurring('', '@daily', 't_nothing')$$), '^22023 ', 'an empty name is refused');
-SELECT matches(tap_try($$SELECT bgjob_recurring(NULL, '@daily', 't_nothing')$$), '^22004 ', 'the name must not be null');
-SELECT matches(tap_try($$SELECT bgjob_recurring('bad', NULL, 't_nothing')$$), '^22004 ', 'the schedule must not be null');
-SELECT matches(tap_try($$SELECT bgjob_recurring('bad', '@daily', NULL)$$), '^22004 ', 'the job must not be null');
-SELECT matches(tap_try($$SELECT bgjob_recurring('bad', '@daily', 't_missing')$$), '^42883 ', 'an unknown function is refused');
-SELECT matches(tap_try($$SELECT bgjob_recurring('bad', '@daily', 't_int', '["x"]')$$), '^22', 'an argument of a wrong type is refused');
-SELECT matches(tap_try($$SELECT bgjob_recurring('bad', '@daily', 'SELEC 1', kind => 'sql')$$), '^42601 ', 'a command that is none is refused');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring('', '@daily', 't_nothing')$$), '^22023 ', 'an empty name is refused');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring(NULL, '@daily', 't_nothing')$$), '^22004 ', 'the name must not be null');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', NULL, 't_nothing')$$), '^22004 ', 'the schedule must not be null');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@daily', NULL)$$), '^22004 ', 'the job must not be null');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@daily', 't_missing')$$), '^42883 ', 'an unknown function is refused');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@daily', 't_int', '["x"]')$$), '^22', 'an argument of a wrong type is refused');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@daily', 'SELEC 1', kind => 'sql')$$), '^42601 ', 'a command that is none is refused');
 SET ROLE tap11_app;
-SELECT tap_try($$SELECT bgjob_recurring('bad', '@daily', 't_nothing', run_as => 'tap11_other')$$) AS stranger \gset
+SELECT tap_try_message($$SELECT bgjob_recurring('bad', '@daily', 't_nothing', run_as => 'tap11_other')$$) AS stranger \gset
 SET ROLE tap11_nobody;
-SELECT tap_try($$SELECT bgjob_recurring('bad', '@daily', 't_nothing')$$) AS nobody,
-	tap_try($$SELECT bgjob_recurring_remove('bad')$$) AS nobody_remove \gset
+SELECT tap_try_message($$SELECT bgjob_recurring('bad', '@daily', 't_nothing')$$) AS nobody,
+	tap_try_message($$SELECT bgjob_recurring_remove('bad')$$) AS nobody_remove \gset
 RESET ROLE;
 SELECT matches(:'stranger'::text, '^42501 ', 'run_as of a stranger is refused');
 SELECT matches(:'nobody'::text, '^42501 ', 'a role without USAGE on schema bgjob adds none');
@@ -199,19 +182,19 @@ SET ROLE tap11_app;
 SELECT bgjob_recurring('same', '@yearly', 't_nothing') \g /dev/null
 SET ROLE tap11_other;
 SELECT bgjob_recurring('same', '@monthly', 't_nothing') \g /dev/null
-SELECT tap_try('SELECT string_agg(schedule, $$,$$) FROM bgjob.recurring_jobs') AS seen \gset
+SELECT tap_try_message('SELECT string_agg(schedule, $$,$$) FROM bgjob.recurring_jobs') AS seen \gset
 RESET ROLE;
 SELECT is((SELECT count(*) FROM bgjob.recurring_jobs WHERE name = 'same'), 2::bigint, 'two roles can have one of the same name');
 SELECT is(:'seen'::text, '@monthly', 'each sees its own');
-SELECT matches(tap_try($$SELECT bgjob_recurring_remove('same')$$), '^42725 ', 'for a superuser without one that name is ambiguous');
-SELECT matches(tap_try($$SELECT bgjob_recurring_pause('same')$$), '^42725 ', 'for pausing too');
-SELECT matches(tap_try($$SELECT bgjob_recurring_trigger('same')$$), '^42725 ', 'for triggering too');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring_remove('same')$$), '^42725 ', 'for a superuser without one that name is ambiguous');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring_pause('same')$$), '^42725 ', 'for pausing too');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring_trigger('same')$$), '^42725 ', 'for triggering too');
 SET ROLE tap11_app;
 SELECT bgjob_recurring_remove('same') AS removed, bgjob_recurring_remove('same') AS again \gset
 RESET ROLE;
 SELECT is(:'removed' || :'again', 'tf', 'a role removes its own and not that of another');
 SELECT is((SELECT string_agg(owner::text, ',') FROM bgjob.recurring_jobs WHERE name = 'same'), 'tap11_other', 'which is there still');
-SELECT is(tap_try($$SELECT bgjob_recurring_remove('same')$$), 'true', 'a superuser removes the one that is left');
+SELECT is(tap_try_message($$SELECT bgjob_recurring_remove('same')$$), 'true', 'a superuser removes the one that is left');
 
 ----------------------------------------------------------------------------------------------------
 -- Bounds
@@ -300,8 +283,8 @@ SELECT cmp_ok((SELECT count(DISTINCT run_at - scheduled_for) FROM t_jobs WHERE r
 	'jitter: not always the same');
 SELECT is((SELECT count(*) FROM t_jobs WHERE recurring_name = 'jitter'), (SELECT count(DISTINCT scheduled_for) FROM t_jobs WHERE recurring_name = 'jitter'),
 	'jitter: one for each occurrence');
-SELECT count(tap_try(format('SELECT bgjob_recurring_pause(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
-SELECT count(tap_try(format('SELECT bgjob_recurring_remove(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
+SELECT count(tap_try_message(format('SELECT bgjob_recurring_pause(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
+SELECT count(tap_try_message(format('SELECT bgjob_recurring_remove(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
 SELECT count(*) AS n FROM t_jobs j, bgjob_delete(j.id) WHERE recurring_name = 'jitter' AND state = 'scheduled' \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -340,8 +323,8 @@ SELECT is((SELECT count(*) FROM t_jobs WHERE recurring_name = 'stays'), (SELECT 
 
 SELECT * FROM finish();
 
-SELECT count(tap_try(format('SELECT bgjob_recurring_pause(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
-SELECT count(tap_try(format('SELECT bgjob_recurring_remove(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
-CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')) $$);
+SELECT count(tap_try_message(format('SELECT bgjob_recurring_pause(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
+SELECT count(tap_try_message(format('SELECT bgjob_recurring_remove(%L)', name))) AS n FROM bgjob.recurring_jobs \gset
+CALL tap_idle();
 SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap11_' \gexec
 SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap11_' \gexec

@@ -12,11 +12,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser; needs dblink for sessions beside this one.
 -- It changes settings with ALTER SYSTEM and resets them at its end: do not run it beside other files.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 -- Set before the extension is there, so that the database's scheduler starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
@@ -24,7 +20,6 @@ SELECT pg_reload_conf() AS reloaded \gset
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
-CREATE EXTENSION dblink;
 
 SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap12_' \gexec
 SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap12_' \gexec
@@ -47,110 +42,15 @@ GRANT USAGE ON SCHEMA bgjob TO tap12_plain, tap12_other, tap12_boss, tap12_monit
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 60) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
+\ir lib/wait.sql
+\ir lib/states.sql
+\ir lib/errors.sql
+\ir lib/elsewhere.sql
 
--- tap_wait_setting waits until jobs run under a setting: a session sees a reload only between its own commands,
--- so the worker is asked.
-CREATE PROCEDURE tap_wait_setting(name text, wanted text) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + interval '60 s';
-	probe bigint;
-BEGIN
-	LOOP
-		probe := bgjob_enqueue('pg_catalog.current_setting(text)', jsonb_build_array(name));
-		COMMIT;
-		PERFORM bgjob_wait(probe, '5 s');
-		COMMIT;
-		EXIT WHEN bgjob_result(probe) = to_jsonb(wanted) OR clock_timestamp() >= stop;
-	END LOOP;
-END $$;
-
--- Nothing waits and nothing runs, but for what is scheduled.
-CREATE PROCEDURE tap_idle(deadline float8 = 60) LANGUAGE plpgsql AS $$
-BEGIN
-	CALL tap_wait_until('SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN (''enqueued'', ''processing''))', deadline);
-END $$;
-
--- tap_state_is waits until a job is in a state.
-CREATE PROCEDURE tap_state_is(id bigint, wanted text) LANGUAGE plpgsql AS $$
-BEGIN
-	CALL tap_wait_until(format('SELECT state = %L FROM bgjob.jobs WHERE id = %s', wanted, id));
-END $$;
-
--- tap_held waits until a job has come to t_hold(), and stays there since this session has the lock.
-CREATE PROCEDURE tap_held() LANGUAGE plpgsql AS $$
-BEGIN
-	CALL tap_wait_until('SELECT count(*) = 1 FROM pg_locks WHERE locktype = ''advisory'' AND objid = 1212 AND NOT granted');
-END $$;
-
--- tap_try runs a query as a role and returns its one value as text, 'NULL', or 'ERROR ' and the SQLSTATE.
-CREATE FUNCTION tap_try(query text, role text = NULL) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	answer text;
-BEGIN
-	IF role IS NOT NULL THEN
-		EXECUTE format('SET LOCAL ROLE %I', role);
-	END IF;
-	EXECUTE query INTO answer;
-	IF role IS NOT NULL THEN
-		RESET ROLE;
-	END IF;
-	RETURN coalesce(answer, 'NULL');
-EXCEPTION WHEN OTHERS THEN
-	RETURN 'ERROR ' || SQLSTATE;
-END $$;
-
--- tap_error returns the SQLSTATE of a query's error, and what that lacks: a message of lower case, a detail and a hint that are sentences.
-CREATE FUNCTION tap_error(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	m text; d text; h text;
-BEGIN
-	EXECUTE query;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
-	RETURN SQLSTATE || CASE WHEN m = '' OR m ~ '^[A-Z][a-z]' OR m ~ '\.$' THEN ', message: ' || m ELSE '' END
-		|| CASE WHEN d !~ '^[^a-z].*\.$' THEN ', detail: ' || d ELSE '' END || CASE WHEN h !~ '^[^a-z].*\.$' THEN ', hint: ' || h ELSE '' END;
-END $$;
-
-CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS
-	$$ SELECT j.state FROM bgjob.jobs j WHERE j.id = $1 $$;
-CREATE FUNCTION tap_states(id bigint) RETURNS text[] LANGUAGE sql AS
-	$$ SELECT array_agg(s.state ORDER BY s.seq) FROM bgjob.job_states s WHERE s.job_id = $1 $$;
 CREATE FUNCTION tap_progress(id bigint) RETURNS text LANGUAGE sql AS
 	$$ SELECT format('%s/%s', trim_scale(j.progress::numeric), j.progress_message) FROM bgjob.jobs j WHERE j.id = $1 $$;
 CREATE FUNCTION tap_log(id bigint) RETURNS text[] LANGUAGE sql AS
 	$$ SELECT array_agg(l.message ORDER BY l.seq) FROM bgjob.job_logs l WHERE l.job_id = $1 $$;
-
--- tap_elsewhere runs a query in a session of its own, which commits at once, and returns its value, or 'ERROR …'.
-CREATE FUNCTION tap_elsewhere(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	name text := format('elsewhere %s', pg_backend_pid());
-	answer text;
-BEGIN
-	PERFORM public.dblink_connect(name, format('dbname=%s host=%s port=%s user=%s options=''-c statement_timeout=5s''', current_database(),
-		split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), session_user));
-	BEGIN
-		SELECT * FROM public.dblink(name, query) AS d (a text) INTO answer;
-	EXCEPTION WHEN OTHERS OR query_canceled THEN
-		answer := 'ERROR ' || SQLSTATE;
-	END;
-	PERFORM public.dblink_disconnect(name);
-	RETURN answer;
-END $$;
 
 -- tap_traces is how many rows of the extension's own tables have a text in them.
 CREATE FUNCTION tap_traces(marker text) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -291,7 +191,7 @@ SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_progress', '[42.5, "about hälf", 99, "nearly"]', delay => '1 hour') AS p \gset
 SELECT is(tap_progress(:p), '/', 'a new job has no progress');
 SELECT bgjob_requeue(:p) AS x \gset
-CALL tap_held();
+CALL tap_held(1212);
 -- No waiting from here: what the job had set before it came to the lock has to be there.
 SELECT is(tap_progress(:p), '42.5/about hälf', 'progress and message are seen by another session while the job runs');
 SELECT is(tap_state(:p), 'processing', 'it is processing');
@@ -308,7 +208,7 @@ SELECT is(t_effects('progress'), '{progress}'::text[], 'of its effects nothing')
 
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_progress', '[30, "thirty", 40, "forty"]') AS p \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(bgjob_delete(:p), true, 'a job is deleted while it runs');
 SELECT is(bgjob_wait(:p, '60 s'), 'deleted', 'and ends');
 SELECT is(tap_progress(:p), '30/thirty', 'how far it got is kept');
@@ -333,7 +233,7 @@ CREATE FUNCTION t_long() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN PERFORM bgjob_progress(50, 'x' || repeat('€', 400000)); PERFORM t_hold(); END $$;
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_long') AS p \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT matches(tap_progress(:p), '^50/x€€€€€€€€€€', 'a message of a megabyte is seen, maybe shortened, while the job runs');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'and does no harm');
@@ -352,7 +252,7 @@ BEGIN
 END $$;
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_sub_progress') AS p \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(tap_progress(:p), '60/inside', 'progress made in a subtransaction that is rolled back stays');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'the job succeeds');
@@ -388,7 +288,7 @@ END $$;
 SELECT clock_timestamp() AS t0 \gset
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_log', '[["one", "zwei: ä€😀", "", "with\nnewline and ''quotes'' \\ \""], ["last"]]') AS l \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(tap_log(:l), ARRAY['one', 'zwei: ä€😀', '', E'with\nnewline and ''quotes'' \\ "'], 'lines are seen by another session while the job runs');
 SELECT is(t_effects('log'), NULL, 'its transaction is open');
 SELECT is(tap_elsewhere(format('SELECT tap_log(%s)', :l))::text[], tap_log(:l), 'a third session sees the same');
@@ -447,7 +347,7 @@ SELECT is(tap_log(:l), '{a,b}'::text[], 'its log is kept');
 
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_log', '[["before it is deleted"], ["never"]]') AS l \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(bgjob_delete(:l), true, 'a job is deleted while it runs');
 SELECT is(bgjob_wait(:l, '60 s'), 'deleted', 'and ends');
 SELECT is(tap_log(:l), '{before it is deleted}'::text[], 'its log is kept');
@@ -492,7 +392,7 @@ BEGIN
 END $$;
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_many', '[10000]') AS l \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is((SELECT count(*) FROM bgjob.job_logs WHERE job_id = :l), 10000::bigint, '10,000 lines are seen while the job runs');
 SELECT is(tap_log(:l), ARRAY(SELECT 'line ' || i FROM generate_series(1, 10000) i), 'in order');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
@@ -519,7 +419,7 @@ BEGIN
 END $$;
 SELECT setval('t_tries', 1, false) AS x \gset
 SELECT bgjob_enqueue('t_flood', '[20000, 1000, 1]', max_retries => 1) AS l \gset
-CALL tap_wait_until(format($$ SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = %s $$, :l));
+CALL tap_state_is(:l, 'scheduled');
 SELECT is((SELECT error ->> 'message' FROM bgjob.jobs WHERE id = :l), 'flooded', 'a job that writes 20 MB of 20,000 lines to its log goes on to its end');
 SELECT cmp_ok((SELECT sum(octet_length(message)) FROM bgjob.job_logs WHERE job_id = :l), '<', 8000000::bigint, 'less than 8 MB of them are kept');
 SELECT cmp_ok((SELECT sum(octet_length(message)) FROM bgjob.job_logs WHERE job_id = :l), '>', 200000::bigint, 'but not too little');
@@ -553,7 +453,7 @@ SET ROLE tap12_plain;
 SELECT bgjob_enqueue('t_log', '[["secret marker 4711"], ["more"]]') AS s \gset
 SELECT bgjob_enqueue('SELECT bgjob_progress(12, ''secret progress''), bgjob_log(''by a command'')', kind => 'sql') AS s2 \gset
 RESET ROLE;
-CALL tap_held();
+CALL tap_held(1212);
 CREATE FUNCTION t_sees(role text, id bigint) RETURNS text LANGUAGE sql AS
 	$$ SELECT tap_try(format('SELECT string_agg(message, '','' ORDER BY seq) FROM bgjob.job_logs WHERE job_id = %s', id), role) $$;
 SELECT is(t_sees('tap12_plain', :s), 'secret marker 4711', 'a role sees the log of its job, while it runs');
@@ -592,7 +492,7 @@ BEGIN
 END $$;
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_log', '[["secret of a job that runs"]]') AS s3 \gset
-CALL tap_held();
+CALL tap_held(1212);
 CALL tap_look();
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:s3, '60 s'), 'succeeded', 'there was a job that ran and had told something');
@@ -635,7 +535,7 @@ BEGIN
 	job := bgjob_enqueue('t_role', run_as => name);
 	UPDATE t_roles SET id = job WHERE role = name;
 	COMMIT;
-	CALL tap_held();
+	CALL tap_held(1212);
 	UPDATE t_roles SET early = tap_progress(id), early_log = tap_log(id) WHERE role = name;
 	COMMIT;
 	PERFORM pg_advisory_unlock(1212);
@@ -706,7 +606,7 @@ BEGIN
 END $$;
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_proc', '[true]', max_retries => 0) AS l \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(tap_log(:l), '{a,b,c,d}'::text[], 'the log of a procedure is seen while it runs, across its commits and rollbacks');
 SELECT is(tap_progress(:l), '20/b', 'its progress, too');
 SELECT is(t_effects('proc'), '{proc a,proc c}'::text[], 'and what it has committed');
@@ -773,7 +673,7 @@ SELECT bgjob_queue_pause('g') AS x \gset
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_member', '{[1],[2],[3]}', queue => 'g') \gset
 SELECT bgjob_enqueue('t_log', '[["in a group"], ["after"]]', queue => 'g') AS l, bgjob_enqueue('t_progress', '[61, "in a group", 62, "later"]', queue => 'g') AS p \gset
 SELECT bgjob_queue_resume('g') AS x \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(tap_log(:l), '{in a group}'::text[], 'a line of a job in a group is seen at once');
 SELECT is(t_effects(''), NULL, 'while the transaction of the group is open');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
@@ -782,7 +682,7 @@ SELECT is(tap_log(:l), '{in a group,after}'::text[], 'the log is kept');
 SELECT is(tap_progress(:p), '62/later', 'and the progress');
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_progress', '[61, "in a group", 62, "later"]', queue => 'g') AS p \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(tap_progress(:p), '61/in a group', 'progress of a job in such a queue is seen at once');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'it succeeds');
@@ -817,7 +717,7 @@ BEGIN
 END $$;
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_set', '["b", {"x": [1, "ä"]}]', parameters => '{"a": 1, "b": 2}') AS p \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(t_parameters(:p), '{"a": 1, "b": 2}'::jsonb, 'a parameter that is set is part of the job''s transaction: nobody sees it before');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'the job succeeds');
@@ -866,7 +766,7 @@ SELECT is(bgjob_result(:p), '"none"'::jsonb, 'and did not see the value of the f
 SELECT is(t_parameters(:p), '{"tries": 1}'::jsonb, 'its own value counts');
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_set', '["a", 2]', parameters => '{"a": 1}') AS p \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(bgjob_delete(:p), true, 'a job is deleted after it has set one');
 SELECT is(bgjob_wait(:p, '60 s'), 'deleted', 'and ends');
 SELECT is(t_parameters(:p), '{"a": 1}'::jsonb, 'its value has gone');
@@ -915,7 +815,7 @@ BEGIN
 END $$;
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_proc_set', '[true]', max_retries => 0, parameters => '{"z": 0}') AS p \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(t_parameters(:p), '{"a": 1, "b": 1, "d": [1, 1, null], "z": 0}'::jsonb, 'what a procedure has set and committed is seen while it runs');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'failed', 'it fails');
@@ -974,12 +874,12 @@ BEGIN
 END $$;
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_aware') AS c \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(bgjob_delete(:c), true, 'a job that traps the interruption is deleted');
 SELECT is(bgjob_wait(:c, '60 s'), 'deleted', 'and ends as deleted');
 SELECT is(tap_log(:c), '{before: false,interrupted: true}'::text[], 'bgjob_cancel_requested is true after bgjob_delete');
 SELECT bgjob_enqueue('t_aware', '[false]') AS c \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(bgjob_delete(:c), true, 'one that goes on, and returns, is deleted');
 SELECT is(bgjob_wait(:c, '60 s'), 'deleted', 'and ends as deleted, too');
 SELECT is(tap_log(:c), '{before: false,interrupted: true}'::text[], 'it knew');
@@ -988,7 +888,7 @@ SELECT bgjob_enqueue('t_aware', timeout => '200 ms', max_retries => 0) AS c \gse
 SELECT is(bgjob_wait(:c, '60 s'), 'failed', 'a job exceeds its timeout');
 SELECT is(tap_log(:c), '{before: false,interrupted: true}'::text[], 'bgjob_cancel_requested is true after a time-out');
 SELECT bgjob_enqueue('t_aware') AS c \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(bgjob_requeue(:c), true, 'a job is requeued while it runs');
 CALL tap_wait_until(format('SELECT count(*) >= 2 FROM bgjob.job_logs WHERE job_id = %s', :c));
 SELECT is((tap_log(:c))[:2], '{before: false,interrupted: true}'::text[], 'bgjob_cancel_requested is true after bgjob_requeue');
@@ -1001,12 +901,12 @@ TRUNCATE t_effect RESTART IDENTITY;
 -- A shutdown, of bgjob alone.
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_aware') AS c \gset
-CALL tap_held();
+CALL tap_held(1212);
 ALTER SYSTEM SET bgjob.shutdown_timeout = '100ms';
 ALTER SYSTEM SET bgjob.enabled = off;
 SELECT pg_reload_conf() AS reloaded \gset
 CALL tap_wait_until(format('SELECT count(*) >= 2 FROM bgjob.job_logs WHERE job_id = %s', :c));
-CALL tap_wait_until(format($$ SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = %s $$, :c));
+CALL tap_state_is(:c, 'enqueued');
 SELECT is(tap_log(:c), '{before: false,interrupted: true}'::text[], 'bgjob_cancel_requested is true at a shutdown');
 SELECT is(tap_state(:c), 'enqueued', 'the job is back in its queue');
 ALTER SYSTEM RESET bgjob.enabled;
@@ -1023,7 +923,7 @@ SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_queue_pause('g') AS x \gset
 SELECT bgjob_enqueue('t_run', '["aware a"]', queue => 'g') AS a, bgjob_enqueue('t_aware', '[false]', queue => 'g') AS c, bgjob_enqueue('SELECT bgjob_cancel_requested() AS r', kind => 'sql', queue => 'g') AS b \gset
 SELECT bgjob_queue_resume('g') AS x \gset
-CALL tap_held();
+CALL tap_held(1212);
 SELECT is(bgjob_delete(:c), true, 'a job of a group is deleted while it runs');
 SELECT is(bgjob_wait(:c, '60 s'), 'deleted', 'and ends as deleted');
 CALL tap_idle();

@@ -11,11 +11,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes settings with ALTER SYSTEM and resets them at
 -- its end: do not run it beside other files. It drops and creates the extension.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 -- Set before the extension is there, so that the database's scheduler starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
@@ -34,91 +30,18 @@ GRANT USAGE ON SCHEMA bgjob TO tap13_a, tap13_b;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed. It commits
--- between looks, so that neither a snapshot nor statistics of an earlier look are seen again.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 60) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
-
--- tap_wait_setting waits until jobs run under a setting: a session sees a reload only between its own commands,
--- so the worker is asked.
-CREATE PROCEDURE tap_wait_setting(name text, wanted text) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + interval '60 s';
-	probe bigint;
-BEGIN
-	LOOP
-		probe := bgjob_enqueue('pg_catalog.current_setting(text)', jsonb_build_array(name));
-		COMMIT;
-		PERFORM bgjob_wait(probe, '5 s');
-		COMMIT;
-		EXIT WHEN bgjob_result(probe) = to_jsonb(wanted) OR clock_timestamp() >= stop;
-	END LOOP;
-END $$;
+\ir lib/wait.sql
+\ir lib/states.sql
+\ir lib/errors.sql
 
 -- Nothing waits and nothing runs, but for what is scheduled or in the paused queue.
-CREATE PROCEDURE tap_idle(deadline float8 = 60) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE tap_idle_but_paused(deadline float8 = 60) LANGUAGE plpgsql AS $$
 BEGIN
 	CALL tap_wait_until('SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN (''enqueued'', ''processing'') AND queue <> ''paused'')', deadline);
 END $$;
 
--- tap_state_is waits until a job is in a state.
-CREATE PROCEDURE tap_state_is(id bigint, wanted text) LANGUAGE plpgsql AS $$
-BEGIN
-	CALL tap_wait_until(format('SELECT state = %L FROM bgjob.jobs WHERE id = %s', wanted, id));
-END $$;
-
--- tap_held waits until a job has come to t_hold(), and stays there since this session has the lock.
-CREATE PROCEDURE tap_held() LANGUAGE plpgsql AS $$
-BEGIN
-	CALL tap_wait_until('SELECT count(*) = 1 FROM pg_locks WHERE locktype = ''advisory'' AND objid = 1313 AND NOT granted');
-END $$;
-
--- tap_try runs a query as a role and returns its one value as text, 'NULL', or 'ERROR ' and the SQLSTATE.
-CREATE FUNCTION tap_try(query text, role text = NULL) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	answer text;
-BEGIN
-	IF role IS NOT NULL THEN
-		EXECUTE format('SET LOCAL ROLE %I', role);
-	END IF;
-	EXECUTE query INTO answer;
-	IF role IS NOT NULL THEN
-		RESET ROLE;
-	END IF;
-	RETURN coalesce(answer, 'NULL');
-EXCEPTION WHEN OTHERS THEN
-	RETURN 'ERROR ' || SQLSTATE;
-END $$;
-
--- tap_error returns the SQLSTATE of a query's error, and what that lacks: a message of lower case, a detail and a hint that are sentences.
-CREATE FUNCTION tap_error(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	m text; d text; h text;
-BEGIN
-	EXECUTE query;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
-	RETURN SQLSTATE || CASE WHEN m = '' OR m ~ '^[A-Z][a-z]' OR m ~ '\.$' THEN ', message: ' || m ELSE '' END
-		|| CASE WHEN d !~ '^[^a-z].*\.$' THEN ', detail: ' || d ELSE '' END || CASE WHEN h !~ '^[^a-z].*\.$' THEN ', hint: ' || h ELSE '' END;
-END $$;
-
 -- The arguments of many jobs, each with one text.
 CREATE FUNCTION tap_args(VARIADIC labels text[]) RETURNS jsonb[] LANGUAGE sql AS $$ SELECT ARRAY(SELECT jsonb_build_array(l) FROM unnest(labels) l) $$;
-CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS
-	$$ SELECT j.state FROM bgjob.jobs j WHERE j.id = $1 $$;
-CREATE FUNCTION tap_states(id bigint) RETURNS text[] LANGUAGE sql AS
-	$$ SELECT array_agg(s.state ORDER BY s.seq) FROM bgjob.job_states s WHERE s.job_id = $1 $$;
 -- What can be told apart of a job.
 CREATE FUNCTION tap_job(id bigint) RETURNS text LANGUAGE sql AS
 	$$ SELECT format('%s %s %s %s %s %s', j.state, j.job, j.args, j.queue, j.priority, j.max_retries) FROM bgjob.jobs j WHERE j.id = $1 $$;
@@ -212,27 +135,27 @@ CALL tap_state_is(:a2, 'scheduled');
 SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'bad'), :a2::bigint, 'one that puts itself off keeps it');
 SELECT is(bgjob_delete(:a2), true, 'until it is deleted');
 SELECT isnt(bgjob_enqueue('t_run', '["third"]', unique_key => 'bad'), :a2::bigint, 'then it is free');
-CALL tap_idle();
+CALL tap_idle_but_paused();
 TRUNCATE t_effect RESTART IDENTITY;
 
 -- Running.
 SELECT pg_advisory_lock(1313) AS locked \gset
 SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'running') AS a \gset
-CALL tap_held();
+CALL tap_held(1313);
 SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'running'), :a::bigint, 'a running job has its key, and nobody waits for its end');
 SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'running', delay => '1 hour'), :a::bigint, 'nor with a delay');
 SELECT pg_advisory_unlock(1313) AS unlocked \gset
 SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'it goes on and succeeds');
 SELECT is(t_effects(), '{runs}'::text[], 'no other runs');
 SELECT isnt(bgjob_enqueue('t_run', '["next"]', unique_key => 'running'), :a::bigint, 'then the key is free');
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT is(t_effects(), '{runs,next}'::text[], 'and the next one runs');
 TRUNCATE t_effect RESTART IDENTITY;
 
 -- A job that is deleted while it runs, and ends.
 SELECT pg_advisory_lock(1313) AS locked \gset
 SELECT bgjob_enqueue('t_block', '["cancelled"]', unique_key => 'running') AS a \gset
-CALL tap_held();
+CALL tap_held(1313);
 SELECT bgjob_delete(:a) AS x \gset
 SELECT is(bgjob_wait(:a, '60 s'), 'deleted', 'a running job is deleted');
 SELECT pg_advisory_unlock(1313) AS unlocked \gset
@@ -254,7 +177,7 @@ BEGIN
 	FOR r IN SELECT * FROM t_agains LOOP
 		UPDATE t_agains t SET id = bgjob_enqueue('t_again', jsonb_build_array(r.mode), unique_key => 'again', queue => r.queue) WHERE t.mode = r.mode AND t.queue = r.queue;
 		COMMIT;
-		CALL tap_idle();
+		CALL tap_idle_but_paused();
 	END LOOP;
 END $$;
 TRUNCATE t_effect RESTART IDENTITY;
@@ -275,7 +198,7 @@ BEGIN
 END $$;
 SELECT pg_advisory_lock(1313) AS locked \gset
 SELECT bgjob_enqueue('t_proc_block', '["proc"]', unique_key => 'proc') AS a \gset
-CALL tap_held();
+CALL tap_held(1313);
 SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'proc', on_duplicate => mode, delay => d), :a::bigint, format('a procedure that runs has its key: on_duplicate %s, delay %s', mode, d))
 FROM unnest('{skip,replace,reschedule}'::text[]) mode, unnest('{NULL,1 hour}'::interval[]) d;
 SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'proc', on_duplicate => 'error')$$), '23505', 'on_duplicate error');
@@ -283,7 +206,7 @@ SELECT is(tap_job(:a), 'processing t_proc_block ["proc"] default 0 10', 'it is l
 SELECT pg_advisory_unlock(1313) AS unlocked \gset
 SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and succeeds');
 SELECT isnt(bgjob_enqueue('t_run', '["after it"]', unique_key => 'proc'), :a::bigint, 'then its key is free');
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT is(t_effects(), '{proc a,proc b,after it}'::text[], 'each has run once');
 TRUNCATE t_effect RESTART IDENTITY;
 
@@ -299,7 +222,7 @@ SELECT bgjob_queue_pause('g') AS x \gset
 SELECT bgjob_enqueue('t_enqueues', '["of a failed one", true]', queue => 'g', max_retries => 0) AS a, bgjob_enqueue('t_enqueues', '["good", false]', queue => 'g', max_retries => 0) AS b,
 	bgjob_enqueue('t_enqueues', '["too many", false]', queue => 'g', max_retries => 0) AS c \gset
 SELECT bgjob_queue_resume('g') AS x \gset
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT is(ARRAY[tap_state(:a), tap_state(:b), tap_state(:c)], '{failed,succeeded,failed}'::text[], 'of three jobs in a group that enqueue a key, one has failed, one gets it, and one is refused');
 SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :c), '23505', 'with 23505');
 SELECT is((SELECT array_agg(args ->> 0) FROM bgjob.jobs WHERE unique_key = 'by a job'), '{good}'::text[], 'there is one job of that key');
@@ -309,10 +232,10 @@ SELECT count(bgjob_delete(id)) AS n FROM bgjob.jobs WHERE unique_key = 'by a job
 SELECT count(*) AS n FROM (SELECT bgjob_enqueue('t_run', jsonb_build_array('group ' || i % 50), queue => 'g', unique_key => 'group ' || i % 50, delay => '1 hour') FROM generate_series(1, 500) i) x \gset
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'g' AND state = 'scheduled'), 50::bigint, 'five hundred calls for fifty keys make fifty jobs');
 SELECT count(bgjob_requeue(id)) AS n FROM bgjob.jobs WHERE queue = 'g' AND state = 'scheduled' \gset
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT is((SELECT count(DISTINCT label) || ' ' || count(*) FROM t_effect WHERE label ~ '^group'), '50 50', 'which run in groups, each once');
 SELECT count(*) AS n FROM (SELECT bgjob_enqueue('t_run', jsonb_build_array('group ' || i), queue => 'g', unique_key => 'group ' || i) FROM generate_series(0, 49) i) x \gset
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT is((SELECT count(DISTINCT label) || ' ' || count(*) FROM t_effect WHERE label ~ '^group'), '50 100', 'after which their keys are free');
 TRUNCATE t_effect RESTART IDENTITY;
 
@@ -341,7 +264,7 @@ SELECT bgjob_enqueue('t_run', '["after it"]', unique_key => 'error', on_duplicat
 SELECT is(bgjob_wait(:a2, '60 s'), 'succeeded', 'after its end the key is free');
 SELECT pg_advisory_lock(1313) AS locked \gset
 SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'error') AS a \gset
-CALL tap_held();
+CALL tap_held(1313);
 SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'error', on_duplicate => 'error')$$), '23505', 'a running job is a reason for the error, at once');
 SELECT pg_advisory_unlock(1313) AS unlocked \gset
 SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and goes on');
@@ -400,19 +323,19 @@ SELECT bgjob_enqueue('t_run', '["middle"]', queue => 'line', priority => 5) AS m
 SELECT is(bgjob_enqueue('t_run', '["high"]', queue => 'line', priority => 9, unique_key => 'low', on_duplicate => 'replace'), :low::bigint, 'an enqueued job gets a higher priority');
 SELECT bgjob_queue('line', paused => false);
 SELECT is(bgjob_wait(:middle, '60 s'), 'succeeded', 'the queue is resumed');
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT is(t_effects(), '{high,middle}'::text[], 'and it goes first');
 TRUNCATE t_effect RESTART IDENTITY;
 
 -- Running: left alone.
 SELECT pg_advisory_lock(1313) AS locked \gset
 SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'replace') AS a \gset
-CALL tap_held();
+CALL tap_held(1313);
 SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'replace', on_duplicate => 'replace', queue => 'mail', priority => 7), :a::bigint, 'a running job is not replaced, its id is returned at once');
 SELECT is(tap_job(:a), 'processing t_block ["runs"] default 0 10', 'it is left alone');
 SELECT pg_advisory_unlock(1313) AS unlocked \gset
 SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and succeeds');
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT is(t_effects(), '{runs}'::text[], 'once, and nothing else runs');
 SELECT is(tap_job(:a), 'succeeded t_block ["runs"] default 0 10', 'it is as it was');
 
@@ -459,7 +382,7 @@ CALL tap_wait_until($$ SELECT tap_unfinished('calm') = 0 $$);
 SELECT is(t_effects(), '{calm}'::text[], 'which runs once');
 SELECT pg_advisory_lock(1313) AS locked \gset
 SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'later') AS a \gset
-CALL tap_held();
+CALL tap_held(1313);
 SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'later', on_duplicate => 'reschedule', delay => '1 hour'), :a::bigint, 'a running job is not rescheduled, its id is returned at once');
 SELECT is(tap_job(:a), 'processing t_block ["runs"] default 0 10', 'it is left alone');
 SELECT pg_advisory_unlock(1313) AS unlocked \gset
@@ -517,7 +440,7 @@ SELECT bgjob_delete(:young) AS x \gset
 TRUNCATE t_effect RESTART IDENTITY;
 SELECT pg_advisory_lock(1313) AS locked \gset
 SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'taken') AS a \gset
-CALL tap_held();
+CALL tap_held(1313);
 SELECT is(bgjob_requeue(:a), true, 'a running job is requeued');
 SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'taken'), :a::bigint, 'and has its key');
 SELECT pg_advisory_unlock(1313) AS unlocked \gset
@@ -606,7 +529,7 @@ BEGIN EXECUTE query; RETURN 'does not wait'; EXCEPTION WHEN query_canceled THEN 
 SELECT is(tap_blocks($$SELECT bgjob_enqueue('t_run', '["second"]', unique_key => 'tx')$$), 'waits', 'but who enqueues its key waits for what becomes of it');
 SET statement_timeout = '30 s';
 COMMIT PREPARED 'tap13';
-CALL tap_wait_until(format($$ SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = %s $$, :a), 90);
+CALL tap_state_is(:a, 'succeeded', 90);
 SELECT is(tap_state(:a), 'succeeded', 'committed, it runs');
 TRUNCATE t_effect RESTART IDENTITY;
 
@@ -626,7 +549,7 @@ SELECT is(ARRAY(SELECT bgjob_enqueue_many('t_run', tap_args('four', 'five'), uni
 SELECT is((SELECT count(*) FROM bgjob_enqueue_many('t_run', '{}', unique_key => 'many none')), 0::bigint, 'no elements, no job');
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE unique_key = 'many none'), 0::bigint, 'and the key is free');
 SELECT count(bgjob_requeue(ids[1])) AS n FROM t_many \gset
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT is((SELECT array_agg(label ORDER BY label) FROM t_effect), '{one,one,three}'::text[], 'each of them runs once');
 TRUNCATE t_effect RESTART IDENTITY;
 
@@ -703,7 +626,7 @@ SELECT bgjob_queue_resume('paused') AS x \gset
 CALL tap_wait_until($$ SELECT count(*) >= 3 FROM t_effect WHERE label = 'tick' $$);
 SELECT cmp_ok((SELECT count(*) FROM t_effect WHERE label = 'tick'), '>=', 3::bigint, 'when it has run, so do the next ones');
 SELECT bgjob_recurring_remove('r') AS x \gset
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT bgjob_queue_pause('paused') AS x \gset
 TRUNCATE t_effect RESTART IDENTITY;
 
@@ -1089,7 +1012,7 @@ SELECT bgjob_configure('t_run', retention => '3 hours');
 SELECT bgjob_enqueue('t_run', '["function"]') AS a, bgjob_enqueue('t_run', '["function and queue"]', queue => 'kept') AS b, bgjob_enqueue('t_other', '["queue"]', queue => 'kept') AS c,
 	bgjob_enqueue('t_other', '["setting"]') AS d, bgjob_enqueue('t_run', '["deleted"]', delay => '1 hour') AS e, bgjob_enqueue('t_run', '["group"]', queue => 'g') AS f \gset
 SELECT bgjob_delete(:e) AS x \gset
-CALL tap_idle();
+CALL tap_idle_but_paused();
 SELECT is((SELECT array_agg(extract(epoch FROM expires_at - finished_at)::int / 3600 ORDER BY array_position(ARRAY[:a, :b, :c, :d, :e, :f]::bigint[], id)) FROM bgjob.jobs WHERE id IN (:a, :b, :c, :d, :e, :f)),
 	'{3,3,2,24,3,3}'::int[], 'retention: of the function, before that of the queue, before that of the setting; in groups; and for deleted jobs');
 SELECT bgjob_configure('t_run', retention => '1 hour');

@@ -15,11 +15,7 @@
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes bgjob.workers with ALTER
 -- SYSTEM and resets it at its end: do not run it beside other files. It drops and creates the extension.
 
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only true
-\pset pager off
-SET client_min_messages = warning;
+\ir lib/session.sql
 
 ALTER SYSTEM SET bgjob.workers = 2;
 SELECT pg_reload_conf() AS reloaded \gset
@@ -38,53 +34,11 @@ GRANT USAGE ON SCHEMA bgjob TO tap14_app, tap14_auditor, tap14_admin;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- tap_wait_until sleeps until a query returns true, or the deadline (seconds) has passed.
-CREATE PROCEDURE tap_wait_until(condition text, deadline float8 = 60) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
-	met boolean;
-BEGIN
-	LOOP
-		EXECUTE condition INTO met;
-		COMMIT;
-		EXIT WHEN met OR clock_timestamp() >= stop;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
+\ir lib/wait.sql
+\ir lib/states.sql
+\ir lib/errors.sql
 
--- tap_try runs a query as a role and returns its one value as text, 'NULL', or 'ERROR ' and the SQLSTATE.
-CREATE FUNCTION tap_try(query text, role text = NULL) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	answer text;
-BEGIN
-	IF role IS NOT NULL THEN
-		EXECUTE format('SET LOCAL ROLE %I', role);
-	END IF;
-	EXECUTE query INTO answer;
-	IF role IS NOT NULL THEN
-		RESET ROLE;
-	END IF;
-	RETURN coalesce(answer, 'NULL');
-EXCEPTION WHEN OTHERS THEN
-	RETURN 'ERROR ' || SQLSTATE;
-END $$;
-
--- tap_lacks tells what an error of a query lacks of message, detail and hint; empty: nothing.
-CREATE FUNCTION tap_lacks(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	m text; d text; h text;
-BEGIN
-	EXECUTE query;
-	RETURN 'an error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' and ', CASE WHEN m = '' THEN 'a message' END, CASE WHEN d = '' THEN 'a detail' END, CASE WHEN h = '' THEN 'a hint' END);
-END $$;
-
-CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS $$ SELECT j.state FROM bgjob.jobs j WHERE j.id = $1 $$;
 CREATE FUNCTION tap_reason(id bigint) RETURNS text LANGUAGE sql AS $$ SELECT j.reason FROM bgjob.jobs j WHERE j.id = $1 $$;
-CREATE FUNCTION tap_states(id bigint) RETURNS text[] LANGUAGE sql AS
-	$$ SELECT array_agg(s.state ORDER BY s.seq) FROM bgjob.job_states s WHERE s.job_id = $1 $$;
 CREATE FUNCTION tap_remove_all() RETURNS bigint LANGUAGE sql AS
 	$$ SELECT count(bgjob_filter_remove(name)) FROM bgjob.filters $$;
 
@@ -261,7 +215,7 @@ SELECT tap_remove_all() AS x \gset
 SELECT bgjob_filter('note ' || event, event, 'audit.note')
 FROM unnest('{performing,performed,electing,applied,unapplied}'::text[]) event \g /dev/null
 SELECT bgjob_enqueue('app.bad', '["ouch"]', max_retries => 1) AS id \gset
-CALL tap_wait_until(format($$ SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = %s $$, :id));
+CALL tap_state_is(:id, 'scheduled');
 SELECT is(tap_seen(:id), '{note:electing:enqueued,note:applied:enqueued,note:performed:processing,note:electing:scheduled,note:unapplied:processing,note:applied:scheduled}'::text[],
 	'a failed attempt: what was called within it is rolled back with it, the rest is in the transaction that records it');
 SELECT is((SELECT context -> 'error' ->> 'sqlstate' FROM audit.seen WHERE event = 'performed'), 'P1414', 'performed is told the error');
@@ -688,7 +642,7 @@ SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'nor at a change of state: the atte
 SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :id), '55000', 'with its error');
 SELECT bgjob_filter('marks', 'performing', 'audit.snoozes') \g /dev/null
 SELECT bgjob_enqueue('app.run', '["x"]', max_retries => 0) AS id \gset
-CALL tap_wait_until(format($$ SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = %s $$, :id));
+CALL tap_state_is(:id, 'scheduled');
 SELECT is((SELECT state || retries FROM bgjob.jobs WHERE id = :id), 'scheduled0', 'performing can have the job snooze');
 SELECT tap_remove_all() AS x \gset
 
