@@ -8,15 +8,9 @@ use PostgreSQL::Test::Cluster;
 use Test::More;
 
 my $jobs    = 200;
-my $primary = PostgreSQL::Test::Cluster->new('primary');
+my $primary = bgjob_cluster('primary', allows_streaming => 1, 'bgjob.enabled' => 'off');
 
-$primary->init(allows_streaming => 1);
-$primary->append_conf('postgresql.conf', "shared_preload_libraries = 'bgjob'
-max_worker_processes = 32
-autovacuum = off
-bgjob.enabled = off");
-$primary->start;
-$primary->safe_psql('postgres', 'CREATE EXTENSION bgjob; CREATE TABLE done (n int);
+$primary->safe_psql('postgres', 'CREATE TABLE done (n int);
 	CREATE FUNCTION work(n int) RETURNS void LANGUAGE sql AS $$INSERT INTO done VALUES (n)$$');
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');

@@ -9,7 +9,6 @@ use BgjobTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
 my $node = bgjob_cluster('contained', restart_after_crash => 'on', 'bgjob.workers' => 6);
 $node->safe_psql('postgres', q{
@@ -40,22 +39,6 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION leave() RETURNS void LANGUAGE sql AS 'SELECT pg_terminate_backend(pg_backend_pid()); SELECT pg_sleep(60)';
 });
 
-# ask SQL repeats a query until the server answers. Only for queries that change nothing.
-sub ask
-{
-	my $query = shift;
-	my $until = time + 60;
-
-	while (time < $until)
-	{
-		# psql may be gone before it has read the query.
-		my ($status, $out) = eval { $node->psql('postgres', $query, on_error_stop => 1, timeout => 30) };
-		return $out if defined $status && $status == 0;
-		usleep(20_000);
-	}
-	die "no answer: $query";
-}
-
 # enqueue SQL runs statements in one transaction. The answer may be lost in a crash that they cause.
 sub enqueue
 {
@@ -74,16 +57,16 @@ sub fails_for_crashes
 	my ($where, $what, $crashes) = @_;
 
 	wait_until($node, "SELECT count(*) > 0 AND bool_and(state = 'failed') FROM bgjob.jobs WHERE $where", "$what: failed", 120);
-	is(ask("SELECT count(*) FROM bgjob.jobs WHERE $where AND (reason IS NULL OR reason !~* 'crash|worker')"), 0, 'the reason tells of it');
+	is(ask($node, "SELECT count(*) FROM bgjob.jobs WHERE $where AND (reason IS NULL OR reason !~* 'crash|worker')"), 0, 'the reason tells of it');
 	# It may be tried once more in the instant between the end of its worker and that of the server; that is not held against it.
-	is(ask("SELECT DISTINCT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id
+	is(ask($node, "SELECT DISTINCT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id
 		WHERE s.reason ~ '^(Crashed the server|Ended its worker)' AND ($where) GROUP BY j.id"), $crashes, "after $crashes");
 }
 
 sub effects_once
 {
 	wait_until($node, q{SELECT bool_and(state = 'succeeded') FROM bgjob.jobs WHERE job IN ('innocent', 'bystander')}, 'all others succeed', 120);
-	is(ask(q{SELECT count(*) FROM bgjob.jobs j WHERE job IN ('innocent', 'bystander')
+	is(ask($node, q{SELECT count(*) FROM bgjob.jobs j WHERE job IN ('innocent', 'bystander')
 		AND (SELECT count(*) FROM effect WHERE job = j.id) <> 1}), 0, 'with their effects once');
 }
 
@@ -93,7 +76,7 @@ wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE job = 'bystander' 
 enqueue(q{SELECT bgjob_enqueue('poison_beside_three')});
 fails_for_crashes(q{job = 'poison_beside_three'}, 'a job that crashes beside three others', 3);
 wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE job = 'bystander' AND state = 'processing'}, 'the bystanders run again');
-is(ask(q{SELECT string_agg(interruptions || ' ' || retries, ', ') FROM bgjob.jobs WHERE job = 'bystander'}), '3 0, 3 0, 3 0',
+is(ask($node, q{SELECT string_agg(interruptions || ' ' || retries, ', ') FROM bgjob.jobs WHERE job = 'bystander'}), '3 0, 3 0, 3 0',
 	'each was interrupted three times and has used no retry');
 $node->safe_psql('postgres', 'INSERT INTO gate VALUES (1)');
 effects_once();
@@ -113,7 +96,7 @@ for my $case ([ 'SELECT crashme_abort()', q(, kind => 'sql'), 'a command' ], [ '
 	fails_for_crashes("job = '$job'", $what, 3);
 	effects_once();
 }
-is(ask('SELECT count(*) FROM t'), 0, 'nothing of the trigger\'s job is there');
+is(ask($node, 'SELECT count(*) FROM t'), 0, 'nothing of the trigger\'s job is there');
 
 # The setting, and the way back.
 set_and_reload($node, 'bgjob.max_crashes' => 1);
@@ -139,7 +122,7 @@ for my $case ([ 'crashme_exit', '[0]', 'exit(0)' ], [ 'crashme_exit', '[1]', 'ex
 		wait_until($node, "SELECT interruptions > 0 OR state = 'failed' FROM bgjob.jobs WHERE id = $lost", "$what, $workers workers: it is noticed");
 		is($node->safe_psql('postgres', "SELECT bgjob_wait($else, '30 s')"), 'succeeded', "a job of another role is performed");
 		is($node->safe_psql('postgres', "SELECT bgjob_wait($same, '30 s')"), 'succeeded', "a job of the same role, too");
-		note("after that: " . ask("SELECT state, reason, interruptions, retries FROM bgjob.jobs WHERE id = $lost"));
+		note("after that: " . ask($node, "SELECT state, reason, interruptions, retries FROM bgjob.jobs WHERE id = $lost"));
 		wait_until($node, "SELECT state = 'deleted' FROM (SELECT bgjob_delete($lost)) d, bgjob.jobs WHERE id = $lost",
 			'it can be deleted', 30);
 	}
@@ -165,12 +148,12 @@ wait_until($node, "SELECT interruptions > 0 OR state = 'failed' FROM bgjob.jobs 
 for (1 .. 3)
 {
 	wait_until($node, "SELECT state = 'failed' OR (" . sleeps($id) . ") FROM bgjob.jobs WHERE id = $id", 'it runs again, or has failed');
-	last if ask("SELECT state = 'failed' FROM bgjob.jobs WHERE id = $id") eq 't';
+	last if ask($node, "SELECT state = 'failed' FROM bgjob.jobs WHERE id = $id") eq 't';
 	eval { $node->psql('postgres', "SELECT bgjob_delete($id, 'processing')") };
 	# Until the server is down.
 	wait_until($node, "SELECT state <> 'processing' OR interruptions > $_ FROM bgjob.jobs WHERE id = $id", 'asked again, it crashes again');
 }
-is(ask("SELECT state FROM bgjob.jobs WHERE id = $id"), 'failed', 'it has failed in the end');
+is(ask($node, "SELECT state FROM bgjob.jobs WHERE id = $id"), 'failed', 'it has failed in the end');
 is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'and can be deleted');
 
 # Any other status is a crash of the server. Last, because a server that does not count these crashes never rests.

@@ -8,7 +8,7 @@ use BgjobTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(time);
 
 my $node = bgjob_cluster('ddl', 'bgjob.shutdown_timeout' => '1s');
 $node->safe_psql('postgres', 'CREATE ROLE owner LOGIN CREATEDB; CREATE ROLE stranger LOGIN CREATEDB');

@@ -9,17 +9,9 @@ use BgjobTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
-$primary->init(allows_streaming => 1);
-$primary->append_conf('postgresql.conf', "shared_preload_libraries = 'bgjob'
-max_worker_processes = 32
-autovacuum = off
-bgjob.workers = 4");
-$primary->start;
+my $primary = bgjob_cluster('primary', allows_streaming => 1, 'bgjob.workers' => 4);
 $primary->safe_psql('postgres', q{
-	CREATE EXTENSION bgjob;
 	CREATE TABLE effect (job bigint, step int);
 	CREATE FUNCTION work() RETURNS bigint LANGUAGE plpgsql AS $$
 	BEGIN
@@ -48,8 +40,7 @@ my $seen = $primary->safe_psql('postgres', q{SELECT array_agg(id) FROM bgjob.job
 
 my $pid = $primary->{_pid};
 $primary->kill9;
-my $until = time + 60;
-usleep(10_000) while kill(0, $pid) && time < $until;
+until_gone($pid);
 $standby->promote;
 $standby->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $standby->reload;

@@ -8,7 +8,6 @@ use BgjobTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
 my $node = bgjob_cluster('load', 'bgjob.workers' => 4);
 my $tmp = $PostgreSQL::Test::Utils::tmp_check;

@@ -8,7 +8,7 @@ use lib "$FindBin::RealBin/lib";
 use BgjobTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(time);
 
 my $node = bgjob_cluster('groups', restart_after_crash => 'on', 'bgjob.workers' => 4, 'bgjob.shutdown_timeout' => '2s');
 $node->safe_psql('postgres', q{
@@ -39,47 +39,11 @@ $node->safe_psql('postgres', q{
 	SELECT bgjob_queue('g', group_size => 100);
 });
 
-# A query that is tried until the server answers.
-sub ask
-{
-	my ($query) = @_;
-	my $until = time + 120;
-	while (time < $until)
-	{
-		# psql may be gone before it has read the query.
-		my ($status, $out) = eval { $node->psql('postgres', $query, on_error_stop => 1, timeout => 60) };
-		return $out if defined $status && $status == 0;
-		usleep(20_000);
-	}
-	die "no answer: $query";
-}
-
-# A pid; waits until the query gives one.
-sub pid_of
-{
-	my ($query) = @_;
-	my $until = time + 120;
-	while (time < $until)
-	{
-		my $pid = ask($query);
-		return $pid if $pid =~ /^\d+$/;
-		usleep(2_000);
-	}
-	die "no process: $query";
-}
-
-sub gone
-{
-	my ($pid) = @_;
-	my $until = time + 60;
-	usleep(2_000) while kill(0, $pid) && time < $until;
-}
-
 # put N jobs of a kind into the queue, in one statement that may be repeated: it is one only if there was an answer.
 sub put
 {
 	my ($n, $options) = @_;
-	return ask("SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[$n]), queue => 'g'" . ($options // '') . ")");
+	return ask($node, "SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[$n]), queue => 'g'" . ($options // '') . ")");
 }
 
 # exactly_once WHAT is three tests of everything that has been enqueued so far, but for jobs of another name.
@@ -88,23 +52,23 @@ sub exactly_once
 	my ($what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	wait_until($node, q{SELECT bool_and(state = 'succeeded') FROM bgjob.jobs WHERE job IN ('work', 'slow')}, "$what: all jobs succeed", 180)
-		or diag(ask(q{SELECT state, count(*), min(reason) FROM bgjob.jobs WHERE job = 'work' GROUP BY 1}));
-	is(ask(q{SELECT count(*) FROM (SELECT job FROM effect GROUP BY job HAVING count(*) <> 2 OR count(DISTINCT step) <> 2) x}), '0',
+		or diag(ask($node, q{SELECT state, count(*), min(reason) FROM bgjob.jobs WHERE job = 'work' GROUP BY 1}));
+	is(ask($node, q{SELECT count(*) FROM (SELECT job FROM effect GROUP BY job HAVING count(*) <> 2 OR count(DISTINCT step) <> 2) x}), '0',
 		"$what: every effect is there exactly once");
-	is(ask(q{SELECT count(*) FROM bgjob.jobs j WHERE job IN ('work', 'slow') AND NOT EXISTS (SELECT FROM effect e WHERE e.job = j.id)}), '0',
+	is(ask($node, q{SELECT count(*) FROM bgjob.jobs j WHERE job IN ('work', 'slow') AND NOT EXISTS (SELECT FROM effect e WHERE e.job = j.id)}), '0',
 		"$what: and none is missing");
-	is(ask(q{SELECT count(*) FROM bgjob.jobs WHERE job IN ('work', 'slow') AND retries > 0}), '0', "$what: no retry was used");
-	is(ask(q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work' AND result <> to_jsonb('done ' || id)}), '0', "$what: each has its own result");
-	is(ask(q{SELECT count(*) FROM bgjob.jobs j WHERE job = 'work' AND (SELECT count(*) FROM bgjob.job_states s WHERE s.job_id = j.id AND s.state = 'succeeded') <> 1}), '0',
+	is(ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE job IN ('work', 'slow') AND retries > 0}), '0', "$what: no retry was used");
+	is(ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work' AND result <> to_jsonb('done ' || id)}), '0', "$what: each has its own result");
+	is(ask($node, q{SELECT count(*) FROM bgjob.jobs j WHERE job = 'work' AND (SELECT count(*) FROM bgjob.job_states s WHERE s.job_id = j.id AND s.state = 'succeeded') <> 1}), '0',
 		"$what: and has succeeded once, says its history");
 }
 
 sub fresh
 {
-	ask(q{TRUNCATE effect});
-	ask(q{SELECT bgjob_purge('succeeded')});
-	ask(q{SELECT bgjob_purge('failed')});
-	ask(q{SELECT bgjob_purge('deleted')});
+	ask($node, q{TRUNCATE effect});
+	ask($node, q{SELECT bgjob_purge('succeeded')});
+	ask($node, q{SELECT bgjob_purge('failed')});
+	ask($node, q{SELECT bgjob_purge('deleted')});
 }
 
 # Workers are killed, and told to end, while they are in the middle of a group.
@@ -117,32 +81,32 @@ for my $how ('KILL', 'TERM')
 	for my $round (1 .. 20)
 	{
 		# They are quick: there may be none left when we look.
-		put(600) if ask(q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'}) < 400;
-		my $pid = ask($busy);
+		put(600) if ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'}) < 400;
+		my $pid = ask($node, $busy);
 		redo if $pid !~ /^\d+$/ && time < $until;
 		last if $pid !~ /^\d+$/;
 		kill $how, $pid;
-		gone($pid);
+		until_gone($pid);
 		$hit++;
 	}
 	is($hit, 20, "SIG$how: twenty workers were hit while they performed a group");
 	exactly_once("SIG$how");
-	cmp_ok(ask(q{SELECT count(DISTINCT xid) FROM effect}), '<', ask(q{SELECT count(*) FROM bgjob.jobs}), "SIG$how: there were groups");
+	cmp_ok(ask($node, q{SELECT count(DISTINCT xid) FROM effect}), '<', ask($node, q{SELECT count(*) FROM bgjob.jobs}), "SIG$how: there were groups");
 	fresh();
 }
 
 # In the middle for certain: the group is at a job that sleeps, and has performed ten others.
 for my $how ('KILL', 'TERM')
 {
-	my $id = ask(q{
+	my $id = ask($node, q{
 		WITH a AS (SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[10]), queue => 'g', priority => 1))
 		SELECT bgjob_enqueue('slow', '[3]', queue => 'g') FROM a, LATERAL (SELECT 1 FROM a OFFSET 0) x});
 	put(50);
-	my $pid = pid_of("SELECT worker_pid FROM bgjob.jobs WHERE id = $id AND state = 'processing'");
+	my $pid = pid_of($node, "SELECT worker_pid FROM bgjob.jobs WHERE id = $id AND state = 'processing'");
 	kill $how, $pid;
-	gone($pid);
+	until_gone($pid);
 	exactly_once("SIG$how at the eleventh job of a group");
-	is(ask("SELECT interruptions FROM bgjob.jobs WHERE id = $id"), '1', "SIG$how: the interruption of the job that was running is counted");
+	is(ask($node, "SELECT interruptions FROM bgjob.jobs WHERE id = $id"), '1', "SIG$how: the interruption of the job that was running is counted");
 	fresh();
 }
 
@@ -158,13 +122,13 @@ for my $poison ('crashme_abort', 'crashme_segv', 'late_crash', 'commit_crash', '
 		COMMIT;
 	}) };
 	wait_until($node, qq{SELECT count(*) = 1 FROM bgjob.jobs WHERE job = '$poison' AND state = 'failed'}, "$poison: the job has failed", 180)
-		or diag(ask(q{SELECT job, state, reason, interruptions, count(*) FROM bgjob.jobs GROUP BY 1, 2, 3, 4}));
-	is(ask(qq{SELECT reason FROM bgjob.jobs WHERE job = '$poison'}),
+		or diag(ask($node, q{SELECT job, state, reason, interruptions, count(*) FROM bgjob.jobs GROUP BY 1, 2, 3, 4}));
+	is(ask($node, qq{SELECT reason FROM bgjob.jobs WHERE job = '$poison'}),
 		$poison eq 'crashme_fatal' ? 'Ended its worker 3 times' : 'Crashed the server 3 times', "$poison: and says why");
-	is(ask(qq{SELECT retries FROM bgjob.jobs WHERE job = '$poison'}), '0', "$poison: no retry was used");
-	is(ask(qq{SELECT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id WHERE j.job = '$poison' AND s.state = 'processing'}), '3',
+	is(ask($node, qq{SELECT retries FROM bgjob.jobs WHERE job = '$poison'}), '0', "$poison: no retry was used");
+	is(ask($node, qq{SELECT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id WHERE j.job = '$poison' AND s.state = 'processing'}), '3',
 		"$poison: it had three attempts");
-	is(ask(q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work'}), '60', "$poison: its sixty neighbours are all there");
+	is(ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work'}), '60', "$poison: its sixty neighbours are all there");
 	exactly_once($poison);
 	fresh();
 }
@@ -186,8 +150,8 @@ fresh();
 for my $before (0, 50)
 {
 	my $began = time;
-	ask(qq{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[$before]), queue => 'g')}) if $before;
-	my $slow = ask(qq{
+	ask($node, qq{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[$before]), queue => 'g')}) if $before;
+	my $slow = ask($node, qq{
 		DO \$\$ BEGIN
 			PERFORM bgjob_enqueue('slow', '[20]', queue => 'g');
 			PERFORM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[199]), queue => 'g');
@@ -195,7 +159,7 @@ for my $before (0, 50)
 		SELECT id FROM bgjob.jobs WHERE job = 'slow'});
 	wait_until($node, qq{SELECT count(*) = 199 FROM bgjob.jobs WHERE job = 'work' AND id > $slow AND state = 'succeeded'},
 		"a slow job with $before before it: the 199 behind it have succeeded", 12);
-	is(ask("SELECT state FROM bgjob.jobs WHERE id = $slow"), 'processing', "a slow job with $before before it: while it is still running");
+	is(ask($node, "SELECT state FROM bgjob.jobs WHERE id = $slow"), 'processing', "a slow job with $before before it: while it is still running");
 	exactly_once("a slow job with $before before it");
 	fresh();
 }
@@ -204,32 +168,30 @@ for my $before (0, 50)
 for my $mode ('fast', 'immediate')
 {
 	put(2000);
-	my $slow = ask(q{SELECT bgjob_enqueue('slow', '[4]', queue => 'g', priority => 1)});
+	my $slow = ask($node, q{SELECT bgjob_enqueue('slow', '[4]', queue => 'g', priority => 1)});
 	wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $slow}, "$mode stop: a slow job runs among many");
 	$node->stop($mode);
-	# What is left of the old server may hold its shared memory for a moment.
-	my $until = time + 60;
-	until ($node->start(fail_ok => 1) || time > $until) { $node->{_pid} = undef; usleep(200_000) }
+	start_again($node);
 	exactly_once("$mode stop");
-	is(ask("SELECT interruptions FROM bgjob.jobs WHERE id = $slow"), '1', "$mode stop: the slow job was interrupted once");
-	is(ask(q{SELECT group_size FROM bgjob.queues WHERE queue = 'g'}), '100', "$mode stop: the queue is configured as before");
+	is(ask($node, "SELECT interruptions FROM bgjob.jobs WHERE id = $slow"), '1', "$mode stop: the slow job was interrupted once");
+	is(ask($node, q{SELECT group_size FROM bgjob.queues WHERE queue = 'g'}), '100', "$mode stop: the queue is configured as before");
 	fresh();
 }
 
 # A paused queue stays so, through a lost worker and through a restart.
-my $slow = ask(q{SELECT bgjob_enqueue('slow', '[3]', queue => 'g')});
-my $pid = pid_of("SELECT worker_pid FROM bgjob.jobs WHERE id = $slow AND state = 'processing'");
-is(ask(q{SELECT bgjob_queue_pause('g')}), 't', 'the queue is paused while a job of it runs');
+my $slow = ask($node, q{SELECT bgjob_enqueue('slow', '[3]', queue => 'g')});
+my $pid = pid_of($node, "SELECT worker_pid FROM bgjob.jobs WHERE id = $slow AND state = 'processing'");
+is(ask($node, q{SELECT bgjob_queue_pause('g')}), 't', 'the queue is paused while a job of it runs');
 kill 'TERM', $pid;
-gone($pid);
+until_gone($pid);
 wait_until($node, qq{SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = $slow}, 'its worker is terminated: the job is in its queue again');
 $node->restart;
-my $marker = ask(q{SELECT bgjob_enqueue('work', priority => -100)});
-is(ask("SELECT bgjob_wait($marker, '60 s')"), 'succeeded', 'after a restart another queue is performed');
-is(ask("SELECT state, interruptions FROM bgjob.jobs WHERE id = $slow"), 'enqueued|1', 'the job of the paused queue is not started');
-is(ask(q{SELECT paused FROM bgjob.queues WHERE queue = 'g'}), 't', 'the queue is still paused');
-is(ask(q{SELECT bgjob_queue_resume('g')}), 't', 'it is resumed');
-is(ask("SELECT bgjob_wait($slow, '60 s')"), 'succeeded', 'and its job succeeds');
+my $marker = ask($node, q{SELECT bgjob_enqueue('work', priority => -100)});
+is(ask($node, "SELECT bgjob_wait($marker, '60 s')"), 'succeeded', 'after a restart another queue is performed');
+is(ask($node, "SELECT state, interruptions FROM bgjob.jobs WHERE id = $slow"), 'enqueued|1', 'the job of the paused queue is not started');
+is(ask($node, q{SELECT paused FROM bgjob.queues WHERE queue = 'g'}), 't', 'the queue is still paused');
+is(ask($node, q{SELECT bgjob_queue_resume('g')}), 't', 'it is resumed');
+is(ask($node, "SELECT bgjob_wait($slow, '60 s')"), 'succeeded', 'and its job succeeds');
 
 # Many queues: rolled back they cost nothing, and there is an end to them that says so.
 my ($status, $out, $err) = $node->psql('postgres', q{
@@ -242,13 +204,13 @@ is($status, 0, 'queues whose configuration was rolled back take no room') or dia
 	\set VERBOSITY verbose
 	DO $$ BEGIN FOR i IN 1 .. 1100 LOOP PERFORM bgjob_queue_pause('q' || i); COMMIT; END LOOP; END $$});
 like($err, qr/53400/, 'the number of configured queues is limited');
-my $job = ask(q{SELECT bgjob_enqueue('work', queue => 'q1')});
-my $other = ask(q{SELECT bgjob_enqueue('work', queue => 'unconfigured')});
-is(ask("SELECT bgjob_wait($other, '60 s')"), 'succeeded', 'with so many the jobs of other queues run');
-is(ask("SELECT state FROM bgjob.jobs WHERE id = $job"), 'enqueued', 'and those of paused ones do not');
-ask(q{SELECT count(*) FROM (SELECT bgjob_queue_remove(queue) FROM bgjob.queues WHERE queue ~ '^q') x});
-is(ask("SELECT bgjob_wait($job, '60 s')"), 'succeeded', 'until their configuration is removed');
-is(ask(q{SELECT count(*) FROM bgjob.queues WHERE queue ~ '^q'}), '0', 'after which none of them is there');
+my $job = ask($node, q{SELECT bgjob_enqueue('work', queue => 'q1')});
+my $other = ask($node, q{SELECT bgjob_enqueue('work', queue => 'unconfigured')});
+is(ask($node, "SELECT bgjob_wait($other, '60 s')"), 'succeeded', 'with so many the jobs of other queues run');
+is(ask($node, "SELECT state FROM bgjob.jobs WHERE id = $job"), 'enqueued', 'and those of paused ones do not');
+ask($node, q{SELECT count(*) FROM (SELECT bgjob_queue_remove(queue) FROM bgjob.queues WHERE queue ~ '^q') x});
+is(ask($node, "SELECT bgjob_wait($job, '60 s')"), 'succeeded', 'until their configuration is removed');
+is(ask($node, q{SELECT count(*) FROM bgjob.queues WHERE queue ~ '^q'}), '0', 'after which none of them is there');
 ($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_queue('and_again')});
 is($status, 0, 'and there is room again') or diag($err);
 $node->stop;

@@ -17,31 +17,11 @@ $node->safe_psql('postgres', q{
 
 sub value { my ($query, $db) = @_; return $node->safe_psql($db // 'postgres', $query) }
 
-# The value of a query that is tried until the server answers.
-sub ask
-{
-	my ($query) = @_;
-	my $until = time + 60;
-	while (time < $until)
-	{
-		my ($status, $out) = eval { $node->psql('postgres', $query, on_error_stop => 1, timeout => 30) };
-		return $out if defined $status && $status == 0;
-		usleep(20_000);
-	}
-	die "no answer: $query";
-}
-
+# scheduler [PID] is the pid of the database's scheduler; waits until it is there and another than that.
 sub scheduler
 {
 	my ($not) = @_;
-	my $until = time + 60;
-	while (time < $until)
-	{
-		my $pid = ask(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres'});
-		return $pid if $pid =~ /^\d+$/ && $pid != ($not // 0);
-		usleep(5_000);
-	}
-	die 'no scheduler';
+	return pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres' AND pid <> } . ($not // 0));
 }
 
 # goes_on NAME, HOW_MANY waits until so many more jobs of a recurring one have succeeded.
@@ -128,8 +108,7 @@ for my $round (1 .. 6)
 	my $pid = scheduler();
 	usleep(int(rand(900_000)));    # anywhere in its second
 	kill 'KILL', $pid;
-	my $until = time + 60;
-	usleep(2_000) while kill(0, $pid) && time < $until;
+	until_gone($pid);
 	scheduler($pid);
 	goes_on('second all', 1, "kill -9 of the scheduler, round $round: jobs go on");
 }

@@ -93,7 +93,7 @@ $node->safe_psql('postgres', q{
 	SELECT bgjob_queue('g', group_size => 20);
 });
 
-# count QUERY is its one value.
+# value QUERY is its one value.
 sub value { return $node->safe_psql('postgres', $_[0]) }
 
 sub race

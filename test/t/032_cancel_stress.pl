@@ -13,7 +13,7 @@ use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(time);
 
 my $jobs = $ENV{BGJOB_STRESS} // 20_000;
 my $waiters = $ENV{BGJOB_WAITERS} // 100;

@@ -1,4 +1,5 @@
-# What the TAP tests share: a cluster with bgjob, and waiting for a condition instead of sleeping.
+# What the TAP tests share: a cluster with bgjob, waiting for a condition instead of sleeping, and questions
+# to a server that may be down for the moment. Nothing here waits for ever; the deadlines are in seconds.
 #
 #   use FindBin;
 #   use lib "$FindBin::RealBin/lib";
@@ -11,16 +12,17 @@ use PostgreSQL::Test::Cluster;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(bgjob_cluster wait_until becomes_true set_and_reload);
+our @EXPORT = qw(bgjob_cluster wait_until becomes_true set_and_reload ask pid_of until_gone start_again);
 
 # bgjob_cluster NAME, SETTING => VALUE… starts a cluster that preloads bgjob and has it in database
-# postgres. A setting given replaces the one of the same name here.
+# postgres. A setting given replaces the one of the same name here. "allows_streaming => 1" is none of them: it
+# makes a primary, which standbys can follow.
 sub bgjob_cluster
 {
 	my ($name, %conf) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init;
+	$node->init(allows_streaming => delete $conf{allows_streaming} // 0);
 	%conf = (
 		shared_preload_libraries  => 'bgjob',
 		max_worker_processes      => 32,
@@ -72,6 +74,61 @@ sub set_and_reload
 
 	$node->append_conf('postgresql.conf', "$_ = '$conf{$_}'") for sort keys %conf;
 	$node->reload;
+}
+
+# ask NODE, SQL is the answer to a query that is tried until the server gives one, for two minutes. The server may
+# be lost before it has answered, so a query that changes something may do so twice.
+sub ask
+{
+	my ($node, $query) = @_;
+	my $until = time + 120;
+
+	while (time < $until)
+	{
+		# psql may be gone before it has read the query.
+		my ($status, $out) = eval { $node->psql('postgres', $query, on_error_stop => 1, timeout => 60) };
+		return $out if defined $status && $status == 0;
+		usleep(20_000);
+	}
+	die "no answer: $query";
+}
+
+# pid_of NODE, SQL is the pid of some process; waits until the query gives one.
+sub pid_of
+{
+	my ($node, $query) = @_;
+	my $until = time + 120;
+
+	while (time < $until)
+	{
+		my $pid = ask($node, $query);
+		return $pid if $pid =~ /^\d+$/;
+		usleep(2_000);
+	}
+	die "no process: $query";
+}
+
+# until_gone PID waits until there is no such process any more, at most a minute.
+sub until_gone
+{
+	my ($pid) = @_;
+	my $until = time + 60;
+
+	usleep(2_000) while kill(0, $pid) && time < $until;
+}
+
+# start_again NODE starts a server that was ended by force, as soon as it can be: what is left of the old one may
+# hold its shared memory for a moment.
+sub start_again
+{
+	my ($node) = @_;
+	my $until = time + 60;
+
+	until ($node->start(fail_ok => 1) || time > $until)
+	{
+		$node->{_pid} = undef;
+		usleep(200_000);
+	}
 }
 
 1;
