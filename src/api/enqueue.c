@@ -33,6 +33,7 @@
 #include "store/functionconf.h"
 #include "store/job.h"
 #include "store/queue.h"
+#include "store/sequence.h"
 #include "store/settings.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -54,9 +55,9 @@ struct BgjobTemplate
 	BgjobRel *queue; /* this and the next two for many jobs */
 	BgjobBulk *bulk; /* NULL: each is inserted by itself */
 	BgjobBulk *queue_bulk;
-	int64 *ids; /* of the jobs in "bulk" */
-	int nids;
-	int ids_room;
+	int64 next_id; /* drawn for jobs that go into "bulk", one after the other */
+	int ids;       /* so many of them are left */
+	int expected;  /* so many more jobs may need one */
 };
 
 static BgjobKind
@@ -238,39 +239,32 @@ flush_bulk(BgjobTemplate *template)
 	const ItemPointerData *tids = bgjob_bulk_flush(template->bulk, &n);
 
 	if (!template->scheduled)
-		bgjob_queue_insert_many(template->queue_bulk, &template->job, template->ids, tids, n);
-	template->nids = 0;
+		bgjob_queue_insert_many(template->queue_bulk, &template->job, template->job.id - n + 1,
+								tids, n);
 }
 
 static void
 add_to_bulk(BgjobTemplate *template)
 {
-	if (template->nids == template->ids_room)
-	{
-		template->ids_room *= 2;
-		template->ids = repalloc(template->ids, template->ids_room * sizeof(int64));
-	}
-	template->ids[template->nids++] = template->job.id;
 	if (bgjob_bulk_add(template->bulk, template->job.values, template->job.nulls))
 		flush_bulk(template);
 }
 
 /*
- * bgjob_template_expect_many has the jobs of a template collected and inserted
- * many at a time; all of them are there when the template has been freed. Not
- * where one may stand in the way of the next, or filters may make each of them
- * different.
+ * bgjob_template_expect_many has the jobs of a template, of which about n are to
+ * come, collected and inserted many at a time; all of them are there when the
+ * template has been freed. Not where one may stand in the way of the next, or
+ * filters may make each of them different.
  */
 void
-bgjob_template_expect_many(BgjobTemplate *template)
+bgjob_template_expect_many(BgjobTemplate *template, int n)
 {
-	if (has_key(template) || template->filtered)
+	if (n < 2 || has_key(template) || template->filtered)
 		return;
 	template->queue = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	template->bulk = bgjob_bulk_begin(template->jobs);
 	template->queue_bulk = bgjob_bulk_begin(template->queue);
-	template->ids_room = 64;
-	template->ids = palloc(template->ids_room * sizeof(int64));
+	template->expected = n;
 }
 
 static void
@@ -280,14 +274,33 @@ end_bulk(BgjobTemplate *template)
 	bgjob_bulk_end(template->bulk);
 	bgjob_bulk_end(template->queue_bulk);
 	bgjob_rel_close(template->queue);
-	pfree(template->ids);
+}
+
+/*
+ * Draws an id. Those of jobs that are inserted together follow each other: what
+ * was drawn at a time is used up when they are.
+ */
+static int64
+draw_id(BgjobTemplate *template)
+{
+	if (template->bulk == NULL)
+		return bgjob_next_id();
+	if (template->ids == 0)
+	{
+		flush_bulk(template);
+		template->ids = Min(Max(template->expected, 1), BGJOB_BULK_ROWS);
+		template->expected -= template->ids;
+		template->next_id = bgjob_next_ids(template->ids);
+	}
+	template->ids--;
+	return template->next_id++;
 }
 
 /* Fills in what a job has to itself. */
 static void
-begin_job(BgjobJob *job, const Jsonb *args, TimestampTz now)
+begin_job(BgjobJob *job, int64 id, const Jsonb *args, TimestampTz now)
 {
-	job->id = job->pos = bgjob_next_id();
+	job->id = job->pos = id;
 	job->state = BGJOB_NONE;
 	ItemPointerSetInvalid(&job->tid);
 	bgjob_job_set(job, BGJOB_C_ID, Int64GetDatum(job->id));
@@ -308,7 +321,7 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 							   .on_duplicate = template->on_duplicate,
 							   .wait = true};
 
-	begin_job(&job, args, what.at);
+	begin_job(&job, bgjob_next_id(), args, what.at);
 	if (bgjob_job_put_in(template->jobs, &job, &what))
 		return job.id;
 	ereport(NOTICE, (errmsg("job \"%s\" was not enqueued: %s", job.job, what.reason)));
@@ -336,7 +349,7 @@ bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 		set_key(template, args);
 	if (template->filtered)
 		return enqueue_filtered(template, args);
-	begin_job(job, args, what.at);
+	begin_job(job, draw_id(template), args, what.at);
 	if (!bgjob_job_enter(template->jobs, job, &what))
 		return job->id;
 	bgjob_job_apply_unfiltered(job, template->scheduled ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE,
@@ -500,8 +513,7 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	template = bgjob_template_create(&options,
 									 n == 0 || nulls[0] ? NULL : DatumGetJsonbP(elements[0]));
-	if (n > 1)
-		bgjob_template_expect_many(template);
+	bgjob_template_expect_many(template, n);
 	per_job =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob enqueue", ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < n; i++)

@@ -31,6 +31,7 @@
 #include "rules/clock.h"
 #include "run/function.h"
 #include "storage/lmgr.h"
+#include "store/sequence.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"

@@ -23,6 +23,7 @@
 #include "access/htup_details.h"
 #include "api/enqueue.h"
 #include "api/rights.h"
+#include "base/json.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
@@ -120,7 +121,7 @@ pick_columns(const TriggerPlan *plan, Jsonb *row)
 	JsonbParseState *state = NULL;
 	ListCell *cell;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	bgjob_json_begin(&state);
 	foreach (cell, plan->columns)
 	{
 		JsonbValue key = {.type = jbvString};
@@ -134,12 +135,12 @@ pick_columns(const TriggerPlan *plan, Jsonb *row)
 		pushJsonbValue(&state, WJB_KEY, &key);
 		pushJsonbValue(&state, WJB_VALUE, value);
 	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return bgjob_json_end(&state);
 }
 
-/* Enqueues the job for one row; the first one makes the template. */
+/* Enqueues the job for one of n rows; the first one makes the template. */
 static void
-enqueue_row(TriggerPlan *plan, BgjobTemplate **template, HeapTuple tuple, Relation rel)
+enqueue_row(TriggerPlan *plan, BgjobTemplate **template, HeapTuple tuple, Relation rel, int n)
 {
 	Datum row = heap_copy_tuple_as_datum(tuple, RelationGetDescr(rel));
 	Jsonb *args = bgjob_to_jsonb(row, RelationGetForm(rel)->reltype);
@@ -147,7 +148,10 @@ enqueue_row(TriggerPlan *plan, BgjobTemplate **template, HeapTuple tuple, Relati
 	if (plan->columns != NIL)
 		args = pick_columns(plan, args);
 	if (*template == NULL)
+	{
 		*template = bgjob_template_create(&plan->options, args);
+		bgjob_template_expect_many(*template, n);
+	}
 	(void) bgjob_template_enqueue(*template, args);
 }
 
@@ -160,6 +164,7 @@ enqueue_transition_table(TriggerPlan *plan, TriggerData *data)
 	TupleTableSlot *slot;
 	BgjobTemplate *template = NULL;
 	MemoryContext per_row;
+	int n;
 
 	if (table == NULL)
 		ereport(
@@ -168,6 +173,7 @@ enqueue_transition_table(TriggerPlan *plan, TriggerData *data)
 			 errmsg(
 				 "a statement trigger with bgjob_enqueue_trigger() needs a transition table"),
 			 errhint("Add REFERENCING NEW TABLE AS …, or OLD TABLE on DELETE.")));
+	n = (int) Min(tuplestore_tuple_count(table), PG_INT32_MAX);
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(data->tg_relation), &TTSOpsMinimalTuple);
 	per_row = AllocSetContextCreate(CurrentMemoryContext, "bgjob rows", ALLOCSET_DEFAULT_SIZES);
 	tuplestore_rescan(table);
@@ -180,7 +186,7 @@ enqueue_transition_table(TriggerPlan *plan, TriggerData *data)
 		if (template != NULL) /* it must outlive the first row */
 			MemoryContextSwitchTo(per_row);
 		tuple = ExecCopySlotHeapTuple(slot);
-		enqueue_row(plan, &template, tuple, data->tg_relation);
+		enqueue_row(plan, &template, tuple, data->tg_relation, n);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(per_row);
 	}
@@ -196,7 +202,7 @@ enqueue_changed_row(TriggerPlan *plan, TriggerData *data)
 	HeapTuple tuple =
 		TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
 
-	enqueue_row(plan, &template, tuple, data->tg_relation);
+	enqueue_row(plan, &template, tuple, data->tg_relation, 1);
 	bgjob_template_free(template);
 }
 

@@ -42,6 +42,13 @@ typedef bool bgjob_update_indexes;
 	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL)
 #endif
 
+/* Where a WAL record of a sequence says what sequence it is of: 16 renamed it. */
+#if PG_VERSION_NUM >= 160000
+#define bgjob_sequence_record_init(record, rel) ((record)->locator = (rel)->rd_locator)
+#else
+#define bgjob_sequence_record_init(record, rel) ((record)->node = (rel)->rd_node)
+#endif
+
 /* 18 counts the searches of an index scan. */
 #if PG_VERSION_NUM >= 180000
 #define bgjob_index_beginscan(heap, index, snapshot, nkeys)                                    \

@@ -62,12 +62,13 @@ CREATE TABLE bgjob.job (
 -- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
 CREATE TABLE bgjob.queue (
     role regrole NOT NULL,
-    queue text COLLATE "C" NOT NULL,
-    priority smallint NOT NULL,
+    lane integer NOT NULL,              -- a hash of queue and priority: comparing these is half of the cost of the index
     pos bigint NOT NULL,
-    job bigint NOT NULL,
     job_tid tid NOT NULL,               -- where its row was then: a hint
-    CONSTRAINT queue_pkey PRIMARY KEY (role, queue, priority, pos)
+    priority smallint NOT NULL,
+    job bigint,                         -- null: it is pos
+    queue text COLLATE "C" NOT NULL,
+    CONSTRAINT queue_pkey PRIMARY KEY (role, lane, pos)
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_cost_delay = 0);
 
 -- What will be able to run at a known time.

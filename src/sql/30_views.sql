@@ -99,7 +99,7 @@ COMMENT ON VIEW bgjob.job_logs IS 'what jobs have logged, by bgjob_log()';
 CREATE VIEW bgjob.queues WITH (security_barrier) AS
 WITH ready AS (
     SELECT q.queue::text AS queue, count(*) AS jobs, count(w.job) AS running
-    FROM bgjob.queue q LEFT JOIN bgjob.worker_slots() w ON w.job = q.job
+    FROM bgjob.queue q LEFT JOIN bgjob.worker_slots() w ON w.job = coalesce(q.job, q.pos)
     WHERE bgjob.may_see(q.role) GROUP BY 1
 ), claimed AS (
     SELECT j.queue::text AS queue, count(*) AS jobs
@@ -112,9 +112,9 @@ WITH ready AS (
     FROM bgjob.failure f JOIN bgjob.job j ON j.id = f.job WHERE bgjob.may_see(j.run_as) GROUP BY 1
 ), oldest AS (
     SELECT l.queue::text AS queue, min(j.entered_at) AS at
-    FROM (SELECT role, queue, priority, min(pos) AS pos FROM bgjob.queue
-          WHERE job NOT IN (SELECT w.job FROM bgjob.worker_slots() w WHERE w.job IS NOT NULL) GROUP BY 1, 2, 3) l
-    JOIN bgjob.queue q USING (role, queue, priority, pos) JOIN bgjob.job j ON j.id = q.job
+    FROM (SELECT role, lane, queue, priority, min(pos) AS pos FROM bgjob.queue
+          WHERE coalesce(job, pos) NOT IN (SELECT w.job FROM bgjob.worker_slots() w WHERE w.job IS NOT NULL) GROUP BY 1, 2, 3, 4) l
+    JOIN bgjob.queue q USING (role, lane, pos) JOIN bgjob.job j ON j.id = coalesce(q.job, q.pos)
     WHERE bgjob.may_see(l.role) GROUP BY 1
 ), names AS (
     SELECT queue FROM ready UNION SELECT queue FROM claimed UNION SELECT queue FROM scheduled UNION SELECT queue FROM failed

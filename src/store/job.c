@@ -36,6 +36,7 @@
 #include "store/job.h"
 #include "store/queue.h"
 #include "store/schedule.h"
+#include "store/sequence.h"
 #include "store/sidetables.h"
 #include "store/unique.h"
 #include "utils/builtins.h"

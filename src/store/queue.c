@@ -34,6 +34,7 @@
 #include "base/compat.h"
 #include "base/registry.h"
 #include "catalog/namespace.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "store/queue.h"
 #include "store/relation.h"
@@ -50,46 +51,75 @@
 #define QUEUE_INDEX  "queue_pkey"
 #define LOOK_AT_MOST 5000
 
-/* Columns of bgjob.queue and of its index. */
+/* Columns of bgjob.queue; the first three are those of its index, too. */
 enum
 {
 	Q_ROLE = 1,
-	Q_QUEUE,
-	Q_PRIORITY,
+	Q_LANE,
 	Q_POS,
+	Q_TID,
+	Q_PRIORITY,
 	Q_JOB,
-	Q_TID
+	Q_QUEUE,
+	Q_COUNT = Q_QUEUE
 };
+
+/*
+ * What stands for queue and priority in the index. Lanes of a role that have
+ * the same number share a range of the index, so whoever reads it compares the
+ * rows; the hash is as stable as hash indexes need it.
+ */
+static int32
+lane_number(const char *queue, int priority)
+{
+	uint32 hash = hash_bytes((const unsigned char *) queue, (int) strlen(queue));
+
+	return (int32) hash_combine(hash, hash_bytes_uint32((uint32) priority));
+}
+
+/* The row of a job. */
+static void
+fill_row(const BgjobJob *job, Datum *values, bool *nulls)
+{
+	memset(nulls, false, Q_COUNT * sizeof(bool));
+	values[Q_ROLE - 1] = ObjectIdGetDatum(job->run_as);
+	values[Q_LANE - 1] = Int32GetDatum(lane_number(job->queue, job->priority));
+	values[Q_POS - 1] = Int64GetDatum(job->pos);
+	values[Q_TID - 1] = PointerGetDatum(&job->tid);
+	values[Q_PRIORITY - 1] = Int16GetDatum(job->priority);
+	values[Q_JOB - 1] = Int64GetDatum(job->id);
+	nulls[Q_JOB - 1] = job->id == job->pos;
+	values[Q_QUEUE - 1] = CStringGetTextDatum(job->queue);
+}
 
 /* bgjob_queue_insert puts a job, whose row has been written, into the queue. */
 void
 bgjob_queue_insert(const BgjobJob *job)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
-	Datum values[] = {ObjectIdGetDatum(job->run_as), CStringGetTextDatum(job->queue),
-					  Int16GetDatum(job->priority),  Int64GetDatum(job->pos),
-					  Int64GetDatum(job->id),        PointerGetDatum(&job->tid)};
-	bool nulls[lengthof(values)] = {false};
+	Datum values[Q_COUNT];
+	bool nulls[Q_COUNT];
 
+	fill_row(job, values, nulls);
 	bgjob_rel_insert(rel, values, nulls);
 	bgjob_rel_close(rel);
 	bgjob_change_ready(job->run_as, job->queue, job->priority, job->pos, 1);
 }
 
-/* bgjob_queue_insert_many does the same for new jobs that are alike but for their ids. */
+/* bgjob_queue_insert_many does the same for n new jobs that are alike but for their ids, which follow each other. */
 void
-bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, const int64 *ids,
+bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 						const ItemPointerData *tids, int n)
 {
-	Datum queue = CStringGetTextDatum(job->queue);
+	Datum values[Q_COUNT];
+	bool nulls[Q_COUNT];
 
+	fill_row(job, values, nulls);
+	nulls[Q_JOB - 1] = true;
 	for (int i = 0; i < n; i++)
 	{
-		Datum values[] = {ObjectIdGetDatum(job->run_as), queue,
-						  Int16GetDatum(job->priority),  Int64GetDatum(ids[i]),
-						  Int64GetDatum(ids[i]),         PointerGetDatum(&tids[i])};
-		bool nulls[lengthof(values)] = {false};
-
+		values[Q_POS - 1] = Int64GetDatum(first + i);
+		values[Q_TID - 1] = PointerGetDatum(&tids[i]);
 		if (bgjob_bulk_add(bulk, values, nulls) || i == n - 1)
 		{
 			int flushed;
@@ -98,18 +128,48 @@ bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, const int64 *ids,
 		}
 	}
 	if (n > 0)
-		bgjob_change_ready(job->run_as, job->queue, job->priority, ids[0], n);
+		bgjob_change_ready(job->run_as, job->queue, job->priority, first, n);
 }
 
-/* Keys for a lane: the first three columns are equal, and pos compares as said. */
+/* Keys for a lane: the first two columns are equal, and pos compares as said. */
 static void
 lane_keys(ScanKey keys, Oid role, const char *queue, int priority, StrategyNumber strategy,
 		  RegProcedure compare, int64 pos)
 {
 	bgjob_key(&keys[0], Q_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
-	bgjob_key(&keys[1], Q_QUEUE, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(queue));
-	bgjob_key(&keys[2], Q_PRIORITY, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(priority));
-	bgjob_key(&keys[3], Q_POS, strategy, compare, Int64GetDatum(pos));
+	bgjob_key(&keys[1], Q_LANE, BTEqualStrategyNumber, F_INT4EQ,
+			  Int32GetDatum(lane_number(queue, priority)));
+	bgjob_key(&keys[2], Q_POS, strategy, compare, Int64GetDatum(pos));
+}
+
+/* What lane the row in a slot belongs to. */
+static void
+row_lane(TupleTableSlot *slot, BgjobLaneKey *key)
+{
+	slot_getallattrs(slot);
+	bgjob_lane_key(key, MyDatabaseId, DatumGetObjectId(slot->tts_values[Q_ROLE - 1]),
+				   TextDatumGetCString(slot->tts_values[Q_QUEUE - 1]),
+				   DatumGetInt16(slot->tts_values[Q_PRIORITY - 1]));
+}
+
+/* Whether the row in a slot belongs to a lane, which has its role. */
+static bool
+is_of_lane(TupleTableSlot *slot, const BgjobLaneKey *key)
+{
+	const text *queue;
+
+	slot_getallattrs(slot);
+	queue = DatumGetTextPP(slot->tts_values[Q_QUEUE - 1]);
+	return DatumGetInt16(slot->tts_values[Q_PRIORITY - 1]) == key->priority &&
+		   VARSIZE_ANY_EXHDR(queue) == strlen(key->queue) &&
+		   memcmp(VARDATA_ANY(queue), key->queue, VARSIZE_ANY_EXHDR(queue)) == 0;
+}
+
+/* The job of the row in a slot, all of whose columns have been read. */
+static int64
+row_job(TupleTableSlot *slot)
+{
+	return DatumGetInt64(slot->tts_values[slot->tts_isnull[Q_JOB - 1] ? Q_POS - 1 : Q_JOB - 1]);
 }
 
 /*
@@ -123,11 +183,11 @@ bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, Transacti
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	BgjobTaken taken = BGJOB_NOT_THERE;
-	ScanKeyData keys[4];
+	ScanKeyData keys[3];
 	BgjobScan *scan;
 
 	lane_keys(keys, role, queue, priority, BTEqualStrategyNumber, F_INT8EQ, pos);
-	scan = bgjob_scan_begin(rel, QUEUE_INDEX, snapshot, keys, 4);
+	scan = bgjob_scan_begin(rel, QUEUE_INDEX, snapshot, keys, 3);
 	if (bgjob_scan_next(scan))
 		taken = bgjob_rel_delete(rel, &rel->slot->tts_tid, holder) ? BGJOB_TAKEN : BGJOB_BUSY;
 	bgjob_scan_end(scan);
@@ -160,16 +220,17 @@ is_in_flight(int64 pos, const int64 *positions, int n)
  * "max" items. The order of the two first steps matters: the snapshot is older
  * than the list of what is in flight, so a row that is visible and not in that
  * list may be stale (its deletion committed in between), but never in
- * somebody's hands.
+ * somebody's hands. *stranger is set to the lane of the first row that belongs
+ * to another one; its database is invalid where no such row was met.
  */
 static int
 look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobLaneItem *items,
-	 int max, int64 *next, bool *more)
+	 int max, int64 *next, bool *more, BgjobLaneKey *stranger)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	int nin_flight;
 	int64 *in_flight = bgjob_slots_in_flight(key->database, &nin_flight);
-	ScanKeyData keys[4];
+	ScanKeyData keys[3];
 	IndexScanDesc scan = bgjob_index_beginscan(rel->rel, index, snapshot, lengthof(keys));
 	int nitems = 0;
 	int visited = 0;
@@ -189,10 +250,15 @@ look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobL
 		*next = pos + 1;
 		if (index_fetch_heap(scan, rel->slot) && !is_in_flight(pos, in_flight, nin_flight))
 		{
-			items[nitems].pos = pos;
-			items[nitems].job = DatumGetInt64(slot_getattr(rel->slot, Q_JOB, &isnull));
-			items[nitems].tid = rel->slot->tts_tid;
-			nitems++;
+			if (is_of_lane(rel->slot, key))
+			{
+				items[nitems].pos = pos;
+				items[nitems].job = row_job(rel->slot);
+				items[nitems].tid = rel->slot->tts_tid;
+				nitems++;
+			}
+			else if (!OidIsValid(stranger->database))
+				row_lane(rel->slot, stranger);
 		}
 		*more = nitems == max || ++visited == LOOK_AT_MOST;
 	}
@@ -217,7 +283,8 @@ add_to_batch(const BgjobLaneItem *items, int n)
 /*
  * Fills a lane that has nothing at hand from the queue. The first "wanted" of
  * what is found are for this worker's batch: they go into "items", which must
- * have room for BGJOB_LANE_AHEAD more; how many they are.
+ * have room for BGJOB_LANE_AHEAD more; how many they are. A lane that was met
+ * on the way, and may not have been discovered because of this one, is opened.
  */
 static int
 refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
@@ -227,6 +294,7 @@ refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
 	int64 start;
 	BgjobLane *lane = bgjob_lane_scan_begin(key, &start);
 	volatile int mine = 0;
+	BgjobLaneKey stranger = {.database = InvalidOid};
 
 	if (lane != NULL)
 	{
@@ -234,8 +302,8 @@ refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
 		{
 			int64 next;
 			bool more;
-			int nitems =
-				look(rel, index, key, start, items, wanted + BGJOB_LANE_AHEAD, &next, &more);
+			int nitems = look(rel, index, key, start, items, wanted + BGJOB_LANE_AHEAD, &next,
+							  &more, &stranger);
 
 			mine = Min(nitems, wanted);
 			if (mine > 0) /* before anybody else can look */
@@ -250,6 +318,8 @@ refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
 		PG_END_TRY();
 	}
 	index_close(index, AccessShareLock);
+	if (OidIsValid(stranger.database))
+		bgjob_lane_open(&stranger);
 	return mine;
 }
 
@@ -264,19 +334,14 @@ read_row(BgjobRel *rel, const BgjobLaneItem *item, const BgjobLaneKey *key,
 {
 	ItemPointerData at = item->tid;
 	Datum *values;
-	text *queue;
 	bool found;
 
 	if (!bgjob_rel_fetch(rel, &at, SnapshotSelf))
 		return false;
 	slot_getallattrs(rel->slot);
 	values = rel->slot->tts_values;
-	queue = DatumGetTextPP(values[Q_QUEUE - 1]);
-	found = DatumGetInt64(values[Q_POS - 1]) == item->pos &&
-			DatumGetInt64(values[Q_JOB - 1]) == item->job &&
-			DatumGetObjectId(values[Q_ROLE - 1]) == key->role &&
-			VARSIZE_ANY_EXHDR(queue) == strlen(key->queue) &&
-			memcmp(VARDATA_ANY(queue), key->queue, VARSIZE_ANY_EXHDR(queue)) == 0;
+	found = DatumGetInt64(values[Q_POS - 1]) == item->pos && row_job(rel->slot) == item->job &&
+			DatumGetObjectId(values[Q_ROLE - 1]) == key->role && is_of_lane(rel->slot, key);
 	*tid = *(ItemPointer) DatumGetPointer(values[Q_TID - 1]);
 	ExecClearTuple(rel->slot);
 	return found;
@@ -428,69 +493,51 @@ bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 	return claimed;
 }
 
-/* Reads the first row, dead or alive, that fits the keys; false if there is none. */
+/* Reads the lane of the first row, dead or alive, that fits the keys; false if there is none. */
 static bool
-first_any(BgjobRel *rel, ScanKey keys, int nkeys, Oid *role, char **queue, int *priority)
+first_any(BgjobRel *rel, ScanKey keys, int nkeys, BgjobLaneKey *lane)
 {
 	BgjobScan *scan = bgjob_scan_begin(rel, QUEUE_INDEX, SnapshotAny, keys, nkeys);
 	bool found = bgjob_scan_next(scan);
 
 	if (found)
-	{
-		slot_getallattrs(rel->slot);
-		*role = DatumGetObjectId(rel->slot->tts_values[Q_ROLE - 1]);
-		*queue = TextDatumGetCString(rel->slot->tts_values[Q_QUEUE - 1]);
-		*priority = DatumGetInt16(rel->slot->tts_values[Q_PRIORITY - 1]);
-		ExecClearTuple(rel->slot);
-	}
+		row_lane(rel->slot, lane);
+	ExecClearTuple(rel->slot);
 	bgjob_scan_end(scan);
 	return found;
 }
 
-/* Goes on to the next lane that the index has any entry of. */
+/* Goes on to the next range that the index has any entry of; from a lane without a role to the first. */
 static bool
-next_lane(BgjobRel *rel, Oid *role, char **queue, int *priority)
+next_lane(BgjobRel *rel, BgjobLaneKey *lane)
 {
-	ScanKeyData keys[3];
+	ScanKeyData keys[2];
 
-	bgjob_key(&keys[0], Q_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(*role));
-	if (*queue != NULL)
-	{
-		bgjob_key(&keys[1], Q_QUEUE, BTEqualStrategyNumber, F_TEXTEQ,
-				  CStringGetTextDatum(*queue));
-		bgjob_key(&keys[2], Q_PRIORITY, BTGreaterStrategyNumber, F_INT2GT,
-				  Int16GetDatum(*priority));
-		if (first_any(rel, keys, 3, role, queue, priority))
-			return true;
-		bgjob_key(&keys[1], Q_QUEUE, BTGreaterStrategyNumber, F_TEXT_GT,
-				  CStringGetTextDatum(*queue));
-		if (first_any(rel, keys, 2, role, queue, priority))
-			return true;
-	}
-	bgjob_key(&keys[0], Q_ROLE, BTGreaterStrategyNumber, F_OIDGT, ObjectIdGetDatum(*role));
-	return first_any(rel, keys, 1, role, queue, priority);
+	bgjob_key(&keys[0], Q_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(lane->role));
+	bgjob_key(&keys[1], Q_LANE, BTGreaterStrategyNumber, F_INT4GT,
+			  Int32GetDatum(lane_number(lane->queue, lane->priority)));
+	if (OidIsValid(lane->role) && first_any(rel, keys, 2, lane))
+		return true;
+	bgjob_key(&keys[0], Q_ROLE, BTGreaterStrategyNumber, F_OIDGT, ObjectIdGetDatum(lane->role));
+	return first_any(rel, keys, 1, lane);
 }
 
 /*
  * bgjob_queue_discover makes sure that there is a lane for all that is in the
- * queue, whoever put it there. It steps from lane to lane along the index
- * without regard to visibility, so dead rows cost it nothing.
+ * queue, whoever put it there. It steps from range to range along the index
+ * without regard to visibility, so dead rows cost it nothing. Where lanes share
+ * a range it finds one of them, and a look along that one the others.
  */
 void
 bgjob_queue_discover(void)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
-	Oid role = InvalidOid;
-	char *queue = NULL;
-	int priority = 0;
+	BgjobLaneKey lane = {.role = InvalidOid};
 
-	while (next_lane(rel, &role, &queue, &priority))
+	while (next_lane(rel, &lane))
 	{
-		BgjobLaneKey key;
-
 		CHECK_FOR_INTERRUPTS();
-		bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-		bgjob_lane_reopen(&key);
+		bgjob_lane_reopen(&lane);
 	}
 	bgjob_rel_close(rel);
 }
@@ -527,9 +574,8 @@ bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max)
 	scan = bgjob_scan_begin(rel, QUEUE_INDEX, snapshot, &key, 1);
 	while (n < max && bgjob_scan_next(scan))
 	{
-		bool isnull;
-
-		jobs[n++] = DatumGetInt64(slot_getattr(rel->slot, Q_JOB, &isnull));
+		slot_getallattrs(rel->slot);
+		jobs[n++] = row_job(rel->slot);
 	}
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
@@ -542,13 +588,13 @@ static bool
 is_in_queue(BgjobRel *rel, const BgjobJob *job)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	ScanKeyData keys[4];
+	ScanKeyData keys[3];
 	BgjobScan *scan;
 	bool found;
 
 	lane_keys(keys, job->run_as, job->queue, job->priority, BTEqualStrategyNumber, F_INT8EQ,
 			  job->pos);
-	scan = bgjob_scan_begin(rel, QUEUE_INDEX, snapshot, keys, 4);
+	scan = bgjob_scan_begin(rel, QUEUE_INDEX, snapshot, keys, 3);
 	found = bgjob_scan_next(scan);
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);

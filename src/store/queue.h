@@ -22,7 +22,7 @@ typedef enum BgjobTaken
 } BgjobTaken;
 
 extern void bgjob_queue_insert(const BgjobJob *job);
-extern void bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, const int64 *ids,
+extern void bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 									const ItemPointerData *tids, int n);
 extern BgjobTaken
 bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, TransactionId *holder);

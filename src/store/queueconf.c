@@ -24,6 +24,7 @@
 #include "miscadmin.h"
 #include "store/queueconf.h"
 #include "store/relation.h"
+#include "store/sequence.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"

@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "store/history.h"
 #include "store/recurring.h"
+#include "store/sequence.h"
 #include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"

@@ -30,7 +30,6 @@
 #include "base/compat.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
-#include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "store/relation.h"
@@ -84,9 +83,9 @@ bgjob_tables_exist(void)
 		   get_relname_relid(table_names[BGJOB_TABLE_INSTALLATION], schema) != InvalidOid;
 }
 
-/* The relation of that name in bgjob's schema, which may be a table, an index or a sequence. */
-static Oid
-find_relation(const char *name)
+/* bgjob_relation_oid returns the OID of the relation of that name in bgjob's schema: a table, an index or a sequence. */
+Oid
+bgjob_relation_oid(const char *name)
 {
 	Oid relation = get_relname_relid(name, bgjob_schema_oid(false));
 
@@ -103,7 +102,7 @@ find_relation(const char *name)
 Oid
 bgjob_table_oid(BgjobTable table)
 {
-	return find_relation(table_names[table]);
+	return bgjob_relation_oid(table_names[table]);
 }
 
 /* bgjob_rel_open opens a table to be read and written; on a standby only to be read. */
@@ -113,7 +112,7 @@ bgjob_rel_open(BgjobTable table)
 	BgjobRel *opened = palloc(sizeof(BgjobRel));
 	LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
 
-	opened->rel = table_open(find_relation(table_names[table]), lock);
+	opened->rel = table_open(bgjob_relation_oid(table_names[table]), lock);
 	opened->slot = table_slot_create(opened->rel, NULL);
 	opened->context = CurrentMemoryContext;
 	opened->estate = NULL;
@@ -189,16 +188,13 @@ bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
 
 /* ---- many rows at a time ---- */
 
-/* So many rows are inserted at a time. */
-#define BULK_ROWS 500
-
 struct BgjobBulk
 {
 	BgjobRel *rel;
 	BulkInsertState state;
 	int n;
-	TupleTableSlot *slots[BULK_ROWS]; /* made as they are needed */
-	ItemPointerData tids[BULK_ROWS];
+	TupleTableSlot *slots[BGJOB_BULK_ROWS]; /* made as they are needed */
+	ItemPointerData tids[BGJOB_BULK_ROWS];
 };
 
 /*
@@ -231,7 +227,7 @@ bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls)
 	}
 	fill_slot(slot, values, nulls);
 	ExecMaterializeSlot(slot);
-	return ++bulk->n == BULK_ROWS;
+	return ++bulk->n == BGJOB_BULK_ROWS;
 }
 
 /* bgjob_bulk_flush inserts the rows; returns where, in their order, and their number. */
@@ -261,7 +257,7 @@ void
 bgjob_bulk_end(BgjobBulk *bulk)
 {
 	Assert(bulk->n == 0);
-	for (int i = 0; i < BULK_ROWS && bulk->slots[i] != NULL; i++)
+	for (int i = 0; i < BGJOB_BULK_ROWS && bulk->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(bulk->slots[i]);
 	FreeBulkInsertState(bulk->state);
 	table_finish_bulk_insert(bulk->rel->rel, 0);
@@ -390,7 +386,7 @@ bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey ke
 
 	scan->rel = rel;
 	scan->snapshot = snapshot;
-	scan->index = index_open(find_relation(index), AccessShareLock);
+	scan->index = index_open(bgjob_relation_oid(index), AccessShareLock);
 	scan->scan = bgjob_index_beginscan(rel->rel, scan->index, snapshot, nkeys);
 	index_rescan(scan->scan, keys, nkeys, NULL, 0);
 	return scan;
@@ -422,18 +418,4 @@ bgjob_key(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure 
 		  Datum value)
 {
 	ScanKeyEntryInitialize(key, 0, column, strategy, InvalidOid, C_COLLATION_OID, proc, value);
-}
-
-/* bgjob_next_id draws from the sequence of ids and places. */
-int64
-bgjob_next_id(void)
-{
-	return nextval_internal(find_relation("job_id_seq"), false);
-}
-
-/* bgjob_next_settings_id draws from the sequence of the captured settings. */
-int64
-bgjob_next_settings_id(void)
-{
-	return nextval_internal(find_relation("settings_id_seq"), false);
 }

@@ -46,7 +46,9 @@ typedef struct BgjobRel
 	ResultRelInfo *result;
 } BgjobRel;
 
-/* Rows that are to be inserted together. */
+/* Rows that are to be inserted together: so many at a time. */
+#define BGJOB_BULK_ROWS 500
+
 typedef struct BgjobBulk BgjobBulk;
 
 /* A scan along an index of a table, in its order. */
@@ -60,6 +62,7 @@ typedef struct BgjobScan
 
 extern Oid bgjob_schema_oid(bool missing_ok);
 extern bool bgjob_tables_exist(void);
+extern Oid bgjob_relation_oid(const char *name);
 extern Oid bgjob_table_oid(BgjobTable table);
 extern BgjobRel *bgjob_rel_open(BgjobTable table);
 extern void bgjob_rel_close(BgjobRel *rel);
@@ -83,7 +86,5 @@ extern bool bgjob_scan_next(BgjobScan *scan);
 extern void bgjob_scan_end(BgjobScan *scan);
 extern void bgjob_key(ScanKey key, AttrNumber column, StrategyNumber strategy,
 					  RegProcedure proc, Datum value);
-extern int64 bgjob_next_id(void);
-extern int64 bgjob_next_settings_id(void);
 
 #endif /* BGJOB_STORE_RELATION_H */

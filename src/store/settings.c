@@ -24,6 +24,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "store/relation.h"
+#include "store/sequence.h"
 #include "store/settings.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"

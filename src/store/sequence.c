@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ *
+ * sequence.c
+ *	  Numbers: of jobs and places in the queue, and of captured settings.
+ *
+ * A job's id and its place are from one sequence, so that a job that comes back
+ * goes behind those that were there. Many jobs at a time draw many numbers at a
+ * time: the server has no function for that, and a call of nextval() for each
+ * is a tenth of what an insertion in bulk costs. So bgjob_next_ids() does to
+ * the sequence's one row what nextval() does, with another step: the row is
+ * changed in place under the lock of its buffer, and the server's own WAL
+ * record for sequences, which holds the whole row, says so.
+ *
+ * Any process, inside a transaction. Numbers that were drawn are gone, whatever
+ * becomes of the transaction. Locks: RowExclusiveLock on the sequence, kept to
+ * the end of the transaction, as nextval().
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/xact.h"
+#include "access/xloginsert.h"
+#include "base/compat.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "store/relation.h"
+#include "store/sequence.h"
+#include "utils/rel.h"
+
+#define IDS      "job_id_seq"
+#define SETTINGS "settings_id_seq"
+
+/* bgjob_next_id draws from the sequence of ids and places. */
+int64
+bgjob_next_id(void)
+{
+	return nextval_internal(bgjob_relation_oid(IDS), false);
+}
+
+/* bgjob_next_settings_id draws from the sequence of the captured settings. */
+int64
+bgjob_next_settings_id(void)
+{
+	return nextval_internal(bgjob_relation_oid(SETTINGS), false);
+}
+
+/* The one row of a sequence, in its locked buffer. */
+static HeapTupleData
+sequence_row(Buffer buffer)
+{
+	Page page = BufferGetPage(buffer);
+	ItemId item = PageGetItemId(page, FirstOffsetNumber);
+	HeapTupleData tuple = {.t_len = ItemIdGetLength(item)};
+
+	Assert(ItemIdIsNormal(item));
+	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	return tuple;
+}
+
+/* Writes the row of a sequence, which has been changed, to the WAL; in the critical section that changed it. */
+static void
+log_row(Relation sequence, Buffer buffer, HeapTuple row)
+{
+	xl_seq_rec record;
+	XLogRecPtr at;
+
+	bgjob_sequence_record_init(&record, sequence);
+	XLogBeginInsert();
+	XLogRegisterBuffer(0, buffer, REGBUF_WILL_INIT);
+	XLogRegisterData((char *) &record, sizeof(record));
+	XLogRegisterData((char *) row->t_data, row->t_len);
+	at = XLogInsert(RM_SEQ_ID, XLOG_SEQ_LOG);
+	PageSetLSN(BufferGetPage(buffer), at);
+}
+
+/*
+ * bgjob_next_ids draws n numbers, at least one, that follow each other from the
+ * sequence of ids and places; returns the first. 2200H: there are not so many.
+ */
+int64
+bgjob_next_ids(int n)
+{
+	Relation sequence = relation_open(bgjob_relation_oid(IDS), RowExclusiveLock);
+	Buffer buffer = ReadBuffer(sequence, 0);
+	Form_pg_sequence_data data;
+	HeapTupleData row;
+	int64 first;
+
+	/* So that the commit waits for the record to be on the disk, as with nextval(). */
+	(void) GetTopTransactionId();
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	row = sequence_row(buffer);
+	data = (Form_pg_sequence_data) GETSTRUCT(&row);
+	first = data->is_called ? data->last_value : data->last_value - 1;
+	if (first > PG_INT64_MAX - n)
+		ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+						errmsg("there are no more ids of jobs")));
+	first++;
+
+	START_CRIT_SECTION();
+	MarkBufferDirty(buffer);
+	data->last_value = first + n - 1;
+	data->is_called = true;
+	data->log_cnt =
+		0; /* the WAL knows of no more than are drawn: the next nextval() writes to it */
+	if (RelationNeedsWAL(sequence))
+		log_row(sequence, buffer, &row);
+	END_CRIT_SECTION();
+
+	UnlockReleaseBuffer(buffer);
+	relation_close(sequence, NoLock);
+	return first;
+}
