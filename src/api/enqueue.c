@@ -55,9 +55,10 @@ struct BgjobTemplate
 	BgjobRel *queue; /* this and the next two for many jobs */
 	BgjobBulk *bulk; /* NULL: each is inserted by itself */
 	BgjobBulk *queue_bulk;
-	int64 next_id; /* drawn for jobs that go into "bulk", one after the other */
-	int ids;       /* so many of them are left */
-	int expected;  /* so many more jobs may need one */
+	TimestampTz at; /* when the jobs of "bulk" come */
+	int64 next_id;  /* drawn for jobs that go into "bulk", one after the other */
+	int ids;        /* so many of them are left */
+	int expected;   /* so many more jobs may need one */
 };
 
 static BgjobKind
@@ -277,8 +278,9 @@ end_bulk(BgjobTemplate *template)
 }
 
 /*
- * Draws an id. Those of jobs that are inserted together follow each other: what
- * was drawn at a time is used up when they are.
+ * Draws an id. Those of jobs that are inserted together follow each other, and
+ * these have come at the same time: what was drawn at a time is used up when
+ * they are.
  */
 static int64
 draw_id(BgjobTemplate *template)
@@ -288,6 +290,7 @@ draw_id(BgjobTemplate *template)
 	if (template->ids == 0)
 	{
 		flush_bulk(template);
+		template->at = bgjob_now();
 		template->ids = Min(Max(template->expected, 1), BGJOB_BULK_ROWS);
 		template->expected -= template->ids;
 		template->next_id = bgjob_next_ids(template->ids);
@@ -339,17 +342,18 @@ int64
 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 {
 	BgjobJob *job = &template->job;
-	BgjobCircumstances what = {.at = bgjob_now(),
-							   .run_at = template->run_at,
-							   .on_duplicate = template->on_duplicate,
-							   .wait = true};
+	BgjobCircumstances what = {
+		.run_at = template->run_at, .on_duplicate = template->on_duplicate, .wait = true};
+	int64 id;
 
 	check_arguments(template, args);
 	if (has_key(template))
 		set_key(template, args);
 	if (template->filtered)
 		return enqueue_filtered(template, args);
-	begin_job(job, draw_id(template), args, what.at);
+	id = draw_id(template);
+	what.at = template->bulk != NULL ? template->at : bgjob_now();
+	begin_job(job, id, args, what.at);
 	if (!bgjob_job_enter(template->jobs, job, &what))
 		return job->id;
 	bgjob_job_apply_unfiltered(job, template->scheduled ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE,

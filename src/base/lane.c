@@ -349,19 +349,6 @@ bgjob_lane_reopen(const BgjobLaneKey *key)
 	bgjob_lane_announce(key, PG_INT64_MIN, 0);
 }
 
-/* bgjob_lane_open makes sure that there is a lane; a new one is looked at. */
-void
-bgjob_lane_open(const BgjobLaneKey *key)
-{
-	bool there;
-
-	LWLockAcquire(&control->lock, LW_SHARED);
-	there = hash_search(lanes, key, HASH_FIND, NULL) != NULL;
-	LWLockRelease(&control->lock);
-	if (!there)
-		bgjob_lane_reopen(key);
-}
-
 /*
  * bgjob_lanes_lost_any tells whether there is something in the queue of a
  * database that no lane leads to, and room for one now; once.

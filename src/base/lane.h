@@ -89,7 +89,6 @@ bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int
 extern void bgjob_lane_announce(const BgjobLaneKey *key, int64 pos, int64 count);
 extern void bgjob_lanes_rescan(Oid database);
 extern void bgjob_lane_reopen(const BgjobLaneKey *key);
-extern void bgjob_lane_open(const BgjobLaneKey *key);
 extern void bgjob_lane_give_back(const BgjobRest *rest, bool singly);
 extern BgjobTake bgjob_lane_take(BgjobLaneItem *items, BgjobTaking *taking);
 extern bool bgjob_lane_has_work(void);

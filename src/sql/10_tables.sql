@@ -18,7 +18,7 @@ CREATE TABLE bgjob.job (
     id bigint NOT NULL,
     pos bigint,                         -- its place in the queue, from the same sequence as id; null: it is the id
     created_at timestamptz NOT NULL,
-    entered_at timestamptz,             -- since when it waits (enqueued, scheduled, awaiting); null: that is in bgjob.state
+    entered_at timestamptz,             -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or if there are states that is there
     run_at timestamptz,
     started_at timestamptz,
     finished_at timestamptz,
@@ -61,9 +61,9 @@ CREATE TABLE bgjob.job (
 
 -- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
 CREATE TABLE bgjob.queue (
-    role regrole NOT NULL,
-    lane integer NOT NULL,              -- a hash of queue and priority: comparing these is half of the cost of the index
+    lane bigint NOT NULL,               -- a hash of queue and priority, which the index would compare at twice the cost
     pos bigint NOT NULL,
+    role regrole NOT NULL,
     job_tid tid NOT NULL,               -- where its row was then: a hint
     priority smallint NOT NULL,
     job bigint,                         -- null: it is pos

@@ -48,7 +48,7 @@ COMMENT ON VIEW bgjob.jobs IS 'jobs, and where they stand';
 
 CREATE VIEW bgjob.job_states WITH (security_barrier) AS
 SELECT h.job_id, h.seq, h.state, h.reason, h.at, h.data
-FROM bgjob.job j
+FROM (SELECT j.*, coalesce(j.entered_at, CASE WHEN j.states IS NULL THEN j.created_at END) AS since FROM bgjob.job j) j
 LEFT JOIN bgjob.worker_slots() w ON w.job = j.id AND j.state = 'e'
 CROSS JOIN LATERAL (
     -- what the row no longer tells
@@ -59,22 +59,22 @@ CROSS JOIN LATERAL (
     -- since when it waited
     SELECT j.id, coalesce(j.states, 0) + 1,
            CASE WHEN j.state IN ('s', 'a') THEN bgjob.state_name(j.state) ELSE 'enqueued' END,
-           j.entry_reason, j.entered_at,
+           j.entry_reason, j.since,
            CASE j.state WHEN 's' THEN jsonb_build_object('run_at', j.run_at) WHEN 'a' THEN '{}'
                         ELSE jsonb_build_object('queue', j.queue) END
-    WHERE j.entered_at IS NOT NULL
+    WHERE j.since IS NOT NULL
     UNION ALL
     -- the attempt
-    SELECT j.id, coalesce(j.states, 0) + (j.entered_at IS NOT NULL)::integer + 1, 'processing', NULL,
+    SELECT j.id, coalesce(j.states, 0) + (j.since IS NOT NULL)::integer + 1, 'processing', NULL,
            coalesce(w.job_started_at, j.started_at),
            jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0) + 1)
     WHERE coalesce(w.job_started_at, j.started_at) IS NOT NULL
     UNION ALL
     -- and its end
-    SELECT j.id, coalesce(j.states, 0) + (j.entered_at IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
+    SELECT j.id, coalesce(j.states, 0) + (j.since IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
            bgjob.state_name(j.state), j.reason, j.finished_at,
            CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob.milliseconds(j.finished_at - j.started_at),
-                                                         'latency_ms', bgjob.milliseconds(j.started_at - j.entered_at))
+                                                         'latency_ms', bgjob.milliseconds(j.started_at - j.since))
                         WHEN 'f' THEN j.error ELSE '{}' END
     WHERE j.state IN ('k', 'f', 'd')
 ) h
@@ -111,7 +111,7 @@ WITH ready AS (
     SELECT f.queue::text AS queue, count(*) AS jobs
     FROM bgjob.failure f JOIN bgjob.job j ON j.id = f.job WHERE bgjob.may_see(j.run_as) GROUP BY 1
 ), oldest AS (
-    SELECT l.queue::text AS queue, min(j.entered_at) AS at
+    SELECT l.queue::text AS queue, min(coalesce(j.entered_at, j.created_at)) AS at
     FROM (SELECT role, lane, queue, priority, min(pos) AS pos FROM bgjob.queue
           WHERE coalesce(job, pos) NOT IN (SELECT w.job FROM bgjob.worker_slots() w WHERE w.job IS NOT NULL) GROUP BY 1, 2, 3, 4) l
     JOIN bgjob.queue q USING (role, lane, pos) JOIN bgjob.job j ON j.id = coalesce(q.job, q.pos)

@@ -12,7 +12,8 @@
  * takes new ones. bgjob.job.states counts the archived ones.
  *
  * The entries that a row stands for, in this order:
- *	 waiting    if entered_at is set: scheduled or awaiting if that is the
+ *	 waiting    if entered_at is set, or nothing has been archived yet (then
+ *	            it is created_at): scheduled or awaiting if that is the
  *	            state, else enqueued; reason in entry_reason
  *	 processing if started_at is set
  *	 the end    if the state is succeeded, failed or deleted
@@ -227,21 +228,32 @@ archive_entry(BgjobJob *job, BgjobState state, TimestampTz at, const char *reaso
 	bgjob_job_set(job, BGJOB_C_STATES, Int32GetDatum(seq));
 }
 
+/* Since when a job waits, or has waited; DT_NOBEGIN: the row does not stand for that. */
+static TimestampTz
+waiting_since(const BgjobJob *job)
+{
+	if (!bgjob_job_is_null(job, BGJOB_C_ENTERED_AT))
+		return get_time(job, BGJOB_C_ENTERED_AT);
+	return bgjob_job_is_null(job, BGJOB_C_STATES) ? get_time(job, BGJOB_C_CREATED_AT)
+												  : DT_NOBEGIN;
+}
+
 /* Moves the entry of the waiting to bgjob.state, if the row stands for one. */
 static void
 archive_waiting(BgjobJob *job)
 {
 	BgjobState state = job->state;
+	TimestampTz since = waiting_since(job);
 
-	if (bgjob_job_is_null(job, BGJOB_C_ENTERED_AT))
+	if (since == DT_NOBEGIN)
 		return;
 	if (state != BGJOB_SCHEDULED && state != BGJOB_AWAITING)
 		state = BGJOB_ENQUEUED;
-	archive_entry(
-		job, state, get_time(job, BGJOB_C_ENTERED_AT), get_text(job, BGJOB_C_ENTRY_REASON),
-		state == BGJOB_SCHEDULED  ? bgjob_history_scheduled(get_time(job, BGJOB_C_RUN_AT))
-		: state == BGJOB_ENQUEUED ? bgjob_history_enqueued(job->queue)
-								  : NULL);
+	archive_entry(job, state, since, get_text(job, BGJOB_C_ENTRY_REASON),
+				  state == BGJOB_SCHEDULED
+					  ? bgjob_history_scheduled(get_time(job, BGJOB_C_RUN_AT))
+				  : state == BGJOB_ENQUEUED ? bgjob_history_enqueued(job->queue)
+											: NULL);
 	bgjob_job_set_null(job, BGJOB_C_ENTERED_AT);
 	bgjob_job_set_null(job, BGJOB_C_ENTRY_REASON);
 }
@@ -285,9 +297,8 @@ archive(BgjobJob *job)
 {
 	const Jsonb *data = NULL;
 
-	if (job->state == BGJOB_SUCCEEDED && !bgjob_job_is_null(job, BGJOB_C_ENTERED_AT))
-		data = bgjob_history_succeeded(get_time(job, BGJOB_C_ENTERED_AT),
-									   get_time(job, BGJOB_C_STARTED_AT),
+	if (job->state == BGJOB_SUCCEEDED && waiting_since(job) != DT_NOBEGIN)
+		data = bgjob_history_succeeded(waiting_since(job), get_time(job, BGJOB_C_STARTED_AT),
 									   get_time(job, BGJOB_C_FINISHED_AT));
 	archive_waiting(job);
 	archive_processing(job);
@@ -310,7 +321,10 @@ leave(BgjobJob *job)
 static void
 enter_waiting(BgjobJob *job, const BgjobCircumstances *what)
 {
-	set_time(job, BGJOB_C_ENTERED_AT, what->at);
+	if (bgjob_job_is_null(job, BGJOB_C_STATES) && what->at == get_time(job, BGJOB_C_CREATED_AT))
+		bgjob_job_set_null(job, BGJOB_C_ENTERED_AT);
+	else
+		set_time(job, BGJOB_C_ENTERED_AT, what->at);
 	set_text(job, BGJOB_C_ENTRY_REASON, what->reason);
 }
 

@@ -51,12 +51,12 @@
 #define QUEUE_INDEX  "queue_pkey"
 #define LOOK_AT_MOST 5000
 
-/* Columns of bgjob.queue; the first three are those of its index, too. */
+/* Columns of bgjob.queue. */
 enum
 {
-	Q_ROLE = 1,
-	Q_LANE,
+	Q_LANE = 1,
 	Q_POS,
+	Q_ROLE,
 	Q_TID,
 	Q_PRIORITY,
 	Q_JOB,
@@ -64,17 +64,25 @@ enum
 	Q_COUNT = Q_QUEUE
 };
 
+/* Columns of its index. */
+enum
+{
+	I_ROLE = 1,
+	I_LANE,
+	I_POS
+};
+
 /*
- * What stands for queue and priority in the index. Lanes of a role that have
- * the same number share a range of the index, so whoever reads it compares the
- * rows; the hash is as stable as hash indexes need it.
+ * What stands for queue and priority in the index; as stable as hash indexes
+ * need their function. That two lanes of a role have the same number is as good
+ * as impossible (2^-64 for a pair), and no harm comes of it but that the second
+ * may not be discovered: who reads the index compares the rows as well.
  */
-static int32
+static int64
 lane_number(const char *queue, int priority)
 {
-	uint32 hash = hash_bytes((const unsigned char *) queue, (int) strlen(queue));
-
-	return (int32) hash_combine(hash, hash_bytes_uint32((uint32) priority));
+	return (int64) hash_bytes_extended((const unsigned char *) queue, (int) strlen(queue),
+									   (uint64) priority);
 }
 
 /* The row of a job. */
@@ -83,7 +91,7 @@ fill_row(const BgjobJob *job, Datum *values, bool *nulls)
 {
 	memset(nulls, false, Q_COUNT * sizeof(bool));
 	values[Q_ROLE - 1] = ObjectIdGetDatum(job->run_as);
-	values[Q_LANE - 1] = Int32GetDatum(lane_number(job->queue, job->priority));
+	values[Q_LANE - 1] = Int64GetDatum(lane_number(job->queue, job->priority));
 	values[Q_POS - 1] = Int64GetDatum(job->pos);
 	values[Q_TID - 1] = PointerGetDatum(&job->tid);
 	values[Q_PRIORITY - 1] = Int16GetDatum(job->priority);
@@ -136,10 +144,10 @@ static void
 lane_keys(ScanKey keys, Oid role, const char *queue, int priority, StrategyNumber strategy,
 		  RegProcedure compare, int64 pos)
 {
-	bgjob_key(&keys[0], Q_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
-	bgjob_key(&keys[1], Q_LANE, BTEqualStrategyNumber, F_INT4EQ,
-			  Int32GetDatum(lane_number(queue, priority)));
-	bgjob_key(&keys[2], Q_POS, strategy, compare, Int64GetDatum(pos));
+	bgjob_key(&keys[0], I_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
+	bgjob_key(&keys[1], I_LANE, BTEqualStrategyNumber, F_INT8EQ,
+			  Int64GetDatum(lane_number(queue, priority)));
+	bgjob_key(&keys[2], I_POS, strategy, compare, Int64GetDatum(pos));
 }
 
 /* What lane the row in a slot belongs to. */
@@ -220,12 +228,11 @@ is_in_flight(int64 pos, const int64 *positions, int n)
  * "max" items. The order of the two first steps matters: the snapshot is older
  * than the list of what is in flight, so a row that is visible and not in that
  * list may be stale (its deletion committed in between), but never in
- * somebody's hands. *stranger is set to the lane of the first row that belongs
- * to another one; its database is invalid where no such row was met.
+ * somebody's hands.
  */
 static int
 look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobLaneItem *items,
-	 int max, int64 *next, bool *more, BgjobLaneKey *stranger)
+	 int max, int64 *next, bool *more)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	int nin_flight;
@@ -245,20 +252,16 @@ look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobL
 	{
 		bool isnull;
 		int64 pos =
-			DatumGetInt64(index_getattr(scan->xs_itup, Q_POS, scan->xs_itupdesc, &isnull));
+			DatumGetInt64(index_getattr(scan->xs_itup, I_POS, scan->xs_itupdesc, &isnull));
 
 		*next = pos + 1;
-		if (index_fetch_heap(scan, rel->slot) && !is_in_flight(pos, in_flight, nin_flight))
+		if (index_fetch_heap(scan, rel->slot) && !is_in_flight(pos, in_flight, nin_flight) &&
+			is_of_lane(rel->slot, key))
 		{
-			if (is_of_lane(rel->slot, key))
-			{
-				items[nitems].pos = pos;
-				items[nitems].job = row_job(rel->slot);
-				items[nitems].tid = rel->slot->tts_tid;
-				nitems++;
-			}
-			else if (!OidIsValid(stranger->database))
-				row_lane(rel->slot, stranger);
+			items[nitems].pos = pos;
+			items[nitems].job = row_job(rel->slot);
+			items[nitems].tid = rel->slot->tts_tid;
+			nitems++;
 		}
 		*more = nitems == max || ++visited == LOOK_AT_MOST;
 	}
@@ -283,8 +286,7 @@ add_to_batch(const BgjobLaneItem *items, int n)
 /*
  * Fills a lane that has nothing at hand from the queue. The first "wanted" of
  * what is found are for this worker's batch: they go into "items", which must
- * have room for BGJOB_LANE_AHEAD more; how many they are. A lane that was met
- * on the way, and may not have been discovered because of this one, is opened.
+ * have room for BGJOB_LANE_AHEAD more; how many they are.
  */
 static int
 refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
@@ -294,7 +296,6 @@ refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
 	int64 start;
 	BgjobLane *lane = bgjob_lane_scan_begin(key, &start);
 	volatile int mine = 0;
-	BgjobLaneKey stranger = {.database = InvalidOid};
 
 	if (lane != NULL)
 	{
@@ -302,8 +303,8 @@ refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
 		{
 			int64 next;
 			bool more;
-			int nitems = look(rel, index, key, start, items, wanted + BGJOB_LANE_AHEAD, &next,
-							  &more, &stranger);
+			int nitems =
+				look(rel, index, key, start, items, wanted + BGJOB_LANE_AHEAD, &next, &more);
 
 			mine = Min(nitems, wanted);
 			if (mine > 0) /* before anybody else can look */
@@ -318,8 +319,6 @@ refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
 		PG_END_TRY();
 	}
 	index_close(index, AccessShareLock);
-	if (OidIsValid(stranger.database))
-		bgjob_lane_open(&stranger);
 	return mine;
 }
 
@@ -507,26 +506,25 @@ first_any(BgjobRel *rel, ScanKey keys, int nkeys, BgjobLaneKey *lane)
 	return found;
 }
 
-/* Goes on to the next range that the index has any entry of; from a lane without a role to the first. */
+/* Goes on to the next lane that the index has any entry of; from one without a role to the first. */
 static bool
 next_lane(BgjobRel *rel, BgjobLaneKey *lane)
 {
 	ScanKeyData keys[2];
 
-	bgjob_key(&keys[0], Q_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(lane->role));
-	bgjob_key(&keys[1], Q_LANE, BTGreaterStrategyNumber, F_INT4GT,
-			  Int32GetDatum(lane_number(lane->queue, lane->priority)));
+	bgjob_key(&keys[0], I_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(lane->role));
+	bgjob_key(&keys[1], I_LANE, BTGreaterStrategyNumber, F_INT8GT,
+			  Int64GetDatum(lane_number(lane->queue, lane->priority)));
 	if (OidIsValid(lane->role) && first_any(rel, keys, 2, lane))
 		return true;
-	bgjob_key(&keys[0], Q_ROLE, BTGreaterStrategyNumber, F_OIDGT, ObjectIdGetDatum(lane->role));
+	bgjob_key(&keys[0], I_ROLE, BTGreaterStrategyNumber, F_OIDGT, ObjectIdGetDatum(lane->role));
 	return first_any(rel, keys, 1, lane);
 }
 
 /*
  * bgjob_queue_discover makes sure that there is a lane for all that is in the
- * queue, whoever put it there. It steps from range to range along the index
- * without regard to visibility, so dead rows cost it nothing. Where lanes share
- * a range it finds one of them, and a look along that one the others.
+ * queue, whoever put it there. It steps from lane to lane along the index
+ * without regard to visibility, so dead rows cost it nothing.
  */
 void
 bgjob_queue_discover(void)
@@ -570,7 +568,7 @@ bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max)
 	BgjobScan *scan;
 	int n = 0;
 
-	bgjob_key(&key, Q_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
+	bgjob_key(&key, I_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
 	scan = bgjob_scan_begin(rel, QUEUE_INDEX, snapshot, &key, 1);
 	while (n < max && bgjob_scan_next(scan))
 	{

@@ -192,6 +192,7 @@ struct BgjobBulk
 {
 	BgjobRel *rel;
 	BulkInsertState state;
+	TupleDesc desc; /* of the first columns, as many as any row has needed */
 	int n;
 	TupleTableSlot *slots[BGJOB_BULK_ROWS]; /* made as they are needed */
 	ItemPointerData tids[BGJOB_BULK_ROWS];
@@ -212,21 +213,39 @@ bgjob_bulk_begin(BgjobRel *rel)
 	return bulk;
 }
 
-/* bgjob_bulk_add takes a row along, copied. True: there is no room for another, flush them. */
-bool
-bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls)
+/* A descriptor of the first columns of a table. */
+static TupleDesc
+describe_columns(TupleDesc table, int n)
 {
-	TupleTableSlot *slot = bulk->slots[bulk->n];
+	TupleDesc desc = CreateTemplateTupleDesc(n);
 
-	if (slot == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(bulk->rel->context);
+	for (int i = 1; i <= n; i++)
+		TupleDescCopyEntry(desc, i, table, i);
+	return desc;
+}
 
-		slot = bulk->slots[bulk->n] = table_slot_create(bulk->rel->rel, NULL);
-		MemoryContextSwitchTo(old);
-	}
-	fill_slot(slot, values, nulls);
-	ExecMaterializeSlot(slot);
+/*
+ * bgjob_bulk_add takes a row along, copied. True: there is no room for another,
+ * flush them. The row is stored without the nulls that it ends with, as the
+ * server stores rows from before a column was added: that makes a new job
+ * cheaper, most of whose columns are for what will become of it.
+ */
+bool
+bgjob_bulk_add(BgjobBulk *bulk, Datum *values, bool *nulls)
+{
+	TupleDesc desc = RelationGetDescr(bulk->rel->rel);
+	MemoryContext old = MemoryContextSwitchTo(bulk->rel->context);
+	TupleTableSlot **slot = &bulk->slots[bulk->n];
+	int natts = desc->natts;
+
+	while (natts > 1 && nulls[natts - 1])
+		natts--;
+	if (bulk->desc == NULL || bulk->desc->natts < natts)
+		bulk->desc = describe_columns(desc, natts);
+	if (*slot == NULL)
+		*slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(heap_form_tuple(bulk->desc, values, nulls), *slot, true);
+	MemoryContextSwitchTo(old);
 	return ++bulk->n == BGJOB_BULK_ROWS;
 }
 

@@ -71,7 +71,7 @@ extern void bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nul
 extern void bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 							 const bool *nulls);
 extern BgjobBulk *bgjob_bulk_begin(BgjobRel *rel);
-extern bool bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls);
+extern bool bgjob_bulk_add(BgjobBulk *bulk, Datum *values, bool *nulls);
 extern const ItemPointerData *bgjob_bulk_flush(BgjobBulk *bulk, int *n);
 extern void bgjob_bulk_end(BgjobBulk *bulk);
 extern bool bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder);

@@ -1,0 +1,73 @@
+# Ids that are drawn many at a time are each drawn once: beside sessions that draw one, across a crash, on a promoted standby, and up to the last.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use BgjobTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = bgjob_cluster('primary', allows_streaming => 1, 'bgjob.enabled' => 'off', max_connections => 30);
+my $tmp = $PostgreSQL::Test::Utils::tmp_check;
+
+sub value { return $node->safe_psql('postgres', $_[0]) }
+
+value(q{
+	CREATE FUNCTION nothing() RETURNS void LANGUAGE sql AS '';
+	CREATE FUNCTION takes_row(changed jsonb) RETURNS void LANGUAGE sql AS '';
+	CREATE TABLE returned (id bigint, single boolean);
+	CREATE TABLE source (n int);
+	CREATE TRIGGER t AFTER INSERT ON source REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION bgjob_enqueue_trigger('takes_row')});
+
+# Singles, many and the trigger at the same time; some are rolled back.
+append_to_file("$tmp/single.sql", "INSERT INTO returned SELECT bgjob_enqueue('nothing'), true;\n");
+append_to_file("$tmp/many.sql", q{INSERT INTO returned SELECT id, false FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[1 + :client_id * 301])) id;
+BEGIN;
+SELECT count(*) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[37]));
+ROLLBACK;
+INSERT INTO source SELECT generate_series(1, 3);
+});
+command_ok([ 'timeout', 150, 'pgbench', '-n', '-c', 6, '-j', 2, '-t', 120, '-f', "$tmp/single.sql\@6", '-f', "$tmp/many.sql", '-h', $node->host, '-p', $node->port, 'postgres' ],
+	'six sessions enqueue, one at a time and many');
+is(value('SELECT count(*) - count(DISTINCT id) FROM returned'), '0', 'no id was drawn twice');
+is(value('SELECT count(*) FROM returned WHERE id NOT IN (SELECT id FROM bgjob.jobs)'), '0', 'each is that of a job');
+is(value('SELECT count(*) > 1000, bool_or(single) FROM returned'), 't|t', 'they are many');
+is(value(q{SELECT count(*) = (SELECT count(*) FROM source) AND count(*) > 0 FROM bgjob.jobs WHERE job = 'takes_row'}), 't', 'so are those of the trigger, one for each row');
+is(value('SELECT (SELECT max(id) FROM bgjob.jobs) <= last_value FROM bgjob.job_id_seq'), 't', 'the sequence is beyond them');
+is(value(q{SELECT count(*) FROM (SELECT id, lag(id) OVER (ORDER BY o) AS before FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[1501])) WITH ORDINALITY AS x (id, o)) y WHERE id <> before + 1}),
+	'0', 'those of one call follow each other');
+
+# A crash, right after a checkpoint and right after a commit.
+foreach my $before ('CHECKPOINT', 'SELECT bgjob_enqueue($$nothing$$)')
+{
+	value($before);
+	my $last = value(q{SELECT max(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[700])) id});
+	$node->stop('immediate');
+	$node->start;
+	cmp_ok(value(q{SELECT bgjob_enqueue('nothing')}), '>', $last, 'after a crash ids go on behind the last one');
+	cmp_ok(value(q{SELECT min(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[3])) id}), '>', $last + 1, 'also those of many');
+}
+
+# A standby.
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+my $last = value(q{SELECT max(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[700])) id});
+$node->wait_for_catchup($standby, 'replay');
+$node->stop('immediate');
+$standby->promote;
+cmp_ok($standby->safe_psql('postgres', q{SELECT min(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[5])) id}), '>', $last, 'a promoted standby goes on behind the last one');
+$node = $standby;
+
+# The end.
+value('SELECT setval($$bgjob.job_id_seq$$, 9223372036854775807 - 10)');
+my $jobs = value('SELECT count(*) FROM bgjob.jobs');
+my ($status, $out, $err) = $node->psql('postgres', q{\set VERBOSITY sqlstate
+SELECT bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[11]))});
+like($err, qr/ERROR:  2200H/, 'where there are not so many left, that is an error');
+is(value('SELECT count(*) FROM bgjob.jobs'), $jobs, 'and nothing was enqueued');
+is(value(q{SELECT max(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[10])) id}), '9223372036854775807', 'what is left can be drawn');
+$node->stop;
+done_testing();
