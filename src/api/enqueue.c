@@ -120,7 +120,7 @@ fill_defaults(BgjobTemplate *template, const BgjobOptions *options)
 	set_first(job, BGJOB_C_RETENTION, (Datum) 0, IntervalPGetDatum(conf->retention));
 	if (conf->policy != NULL)
 		bgjob_job_set(job, BGJOB_C_POLICY_ID,
-					  Int64GetDatum(bgjob_settings_store(conf->policy)));
+					  Int32GetDatum(bgjob_settings_store(conf->policy)));
 	template->unique_key = options->unique_key;
 	template->on_duplicate = options->on_duplicate != NULL
 								 ? bgjob_duplicate_by_name(options->on_duplicate)
@@ -144,9 +144,7 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, O
 	set_text(job, BGJOB_C_QUEUE, job->queue);
 	bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(job->priority));
 	bgjob_job_set(job, BGJOB_C_MAX_RETRIES, Int32GetDatum(job->max_retries));
-	set_text(job, BGJOB_C_JOB, job->job);
-	if (job->func != NULL)
-		set_text(job, BGJOB_C_FUNC, job->func);
+	bgjob_job_set_call(job);
 	if (custom != NULL)
 		bgjob_job_set(job, BGJOB_C_CUSTOM_SETTINGS, JsonbPGetDatum(custom));
 }
@@ -178,7 +176,7 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	fill_job(template, options, kind, run_as);
 	if (!options->plain_session)
 		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
-					  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
+					  Int32GetDatum(bgjob_settings_store(bgjob_capture_listed())));
 	template->jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	template->filtered = bgjob_filter_concerns(&template->job, BGJOB_FILTERS_OF_CREATION);
 	return template;

@@ -108,8 +108,11 @@ fill_job(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate,
 	copy_column(row, BGJOB_R_UNIQUE_KEY, job, BGJOB_C_UNIQUE_KEY);
 	bgjob_recurring_set(row, BGJOB_R_ON_DUPLICATE, CharGetDatum(on_duplicate));
 	copy_column(row, BGJOB_R_QUEUE, job, BGJOB_C_QUEUE);
-	copy_column(row, BGJOB_R_JOB, job, BGJOB_C_JOB);
-	copy_column(row, BGJOB_R_FUNC, job, BGJOB_C_FUNC);
+	bgjob_recurring_set_text(row, BGJOB_R_JOB, job->job);
+	if (job->func != NULL)
+		bgjob_recurring_set_text(row, BGJOB_R_FUNC, job->func);
+	else
+		bgjob_recurring_set_null(row, BGJOB_R_FUNC);
 	copy_column(row, BGJOB_R_CUSTOM_SETTINGS, job, BGJOB_C_CUSTOM_SETTINGS);
 	copy_column(row, BGJOB_R_TAGS, job, BGJOB_C_TAGS);
 	copy_column(row, BGJOB_R_PARAMETERS, job, BGJOB_C_PARAMETERS);

@@ -161,7 +161,7 @@ bgjob_perform_settings(void)
 
 	if (!bgjob_job_is_null(&bgjob_underway.job, BGJOB_C_SETTINGS_ID))
 		listed = bgjob_settings_read(
-			DatumGetInt64(bgjob_job_datum(&bgjob_underway.job, BGJOB_C_SETTINGS_ID)));
+			DatumGetInt32(bgjob_job_datum(&bgjob_underway.job, BGJOB_C_SETTINGS_ID)));
 	bgjob_captured_apply(listed, bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_CUSTOM_SETTINGS));
 	bgjob_trace_begin(bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_PARAMETERS));
 }

@@ -10,7 +10,7 @@ SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 CREATE SCHEMA bgjob;
 
 CREATE SEQUENCE bgjob.job_id_seq;
-CREATE SEQUENCE bgjob.settings_id_seq;
+CREATE SEQUENCE bgjob.settings_id_seq AS integer;
 
 -- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in bgjob.state.
 -- The order of the columns is that of the enum in src/store/job.c.
@@ -22,9 +22,10 @@ CREATE TABLE bgjob.job (
     run_at timestamptz,
     started_at timestamptz,
     finished_at timestamptz,
-    settings_id bigint,                 -- of bgjob.settings
-    policy_id bigint,                   -- likewise: what was configured of the function; null: nothing
     run_as regrole NOT NULL,
+    call_id integer,                    -- of bgjob.settings: what to call; null: job says it
+    settings_id integer,                -- likewise: the captured settings
+    policy_id integer,                  -- likewise: what was configured of the function; null: nothing
     retries integer,                    -- here and in the next ones of its kind: null is 0, and takes no room
     max_retries integer NOT NULL,
     interruptions integer,
@@ -38,8 +39,7 @@ CREATE TABLE bgjob.job (
     timeout interval,
     retention interval,
     queue text COLLATE "C" NOT NULL,
-    job text NOT NULL,                  -- as the caller gave it
-    func text,                          -- the function that it means: schema.name(types)
+    job text,                           -- a command
     args jsonb,
     entry_reason text,                  -- why it waits
     reason text,                        -- why it is in the state that it is in
@@ -123,9 +123,10 @@ CREATE TABLE bgjob.log (
     CONSTRAINT log_pkey PRIMARY KEY (job, seq)
 );
 
--- Captured settings, and the policies of functions, each combination stored once (by and large: two sessions may store the same one at the same time).
+-- What many jobs have in common: what they call, captured settings, the policies of functions. Each is stored once
+-- (by and large: two sessions may store the same one at the same time).
 CREATE TABLE bgjob.settings (
-    id bigint NOT NULL,
+    id integer NOT NULL,
     hash bigint NOT NULL,
     settings jsonb NOT NULL,
     CONSTRAINT settings_pkey PRIMARY KEY (id)
@@ -150,7 +151,7 @@ CREATE TABLE bgjob.queue_conf (
 
 -- What administrators have configured of functions: defaults for the jobs that call them.
 CREATE TABLE bgjob.function_conf (
-    func text COLLATE "C" NOT NULL,     -- as bgjob.job.func
+    func text COLLATE "C" NOT NULL,     -- schema.name(types)
     queue text COLLATE "C",
     priority smallint,
     max_retries integer,

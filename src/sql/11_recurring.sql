@@ -22,8 +22,8 @@ CREATE TABLE bgjob.recurring (
     error text,                         -- why the last one came to nothing
     lost boolean NOT NULL,              -- its schedule could not be followed: next_at is when to try again
     run_as regrole NOT NULL,
-    settings_id bigint,
-    policy_id bigint,
+    settings_id integer,
+    policy_id integer,
     kind "char" NOT NULL,
     priority smallint NOT NULL,
     max_retries integer NOT NULL,
@@ -31,7 +31,7 @@ CREATE TABLE bgjob.recurring (
     retention interval,
     queue text COLLATE "C" NOT NULL,
     job text NOT NULL,
-    func text,
+    func text,                          -- the function that it means: schema.name(types)
     args jsonb,
     custom_settings jsonb,
     unique_key text,

@@ -4,7 +4,7 @@
 CREATE VIEW bgjob.jobs WITH (security_barrier) AS
 SELECT j.id,
        CASE j.kind WHEN 'f' THEN 'function' WHEN 's' THEN 'sql' ELSE 'external' END AS kind,
-       j.job,
+       coalesce(j.job, f.settings->>'job') AS job,
        j.args,
        j.queue::text AS queue,
        j.priority::integer AS priority,
@@ -41,6 +41,7 @@ SELECT j.id,
             END AS expires_at
 FROM bgjob.job j
 LEFT JOIN bgjob.worker_slots() w ON w.job = j.id
+LEFT JOIN bgjob.settings f ON f.id = j.call_id
 LEFT JOIN bgjob.settings s ON s.id = j.settings_id
 LEFT JOIN bgjob.queue_conf c ON c.queue = j.queue
 WHERE bgjob.may_see(j.run_as);

@@ -33,6 +33,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
+#include "store/call.h"
 #include "store/history.h"
 #include "store/job.h"
 #include "store/queue.h"
@@ -104,6 +105,19 @@ get_text(const BgjobJob *job, BgjobColumn column)
 										  : TextDatumGetCString(bgjob_job_datum(job, column));
 }
 
+/* bgjob_job_set_call sets the columns of a job's row that say what it calls from its job and func. */
+void
+bgjob_job_set_call(BgjobJob *job)
+{
+	bgjob_job_set_null(job, BGJOB_C_CALL_ID);
+	bgjob_job_set_null(job, BGJOB_C_JOB);
+	if (job->func != NULL)
+		bgjob_job_set(job, BGJOB_C_CALL_ID,
+					  Int32GetDatum(bgjob_call_store(job->job, job->func)));
+	else
+		set_text(job, BGJOB_C_JOB, job->job);
+}
+
 /* Copies the row out of the slot's buffer and decodes the often used columns. A null number is 0 there. */
 static void
 decode(BgjobJob *job, TupleTableSlot *slot)
@@ -125,7 +139,11 @@ decode(BgjobJob *job, TupleTableSlot *slot)
 	job->crashes = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_CRASHES));
 	job->queue = get_text(job, BGJOB_C_QUEUE);
 	job->job = get_text(job, BGJOB_C_JOB);
-	job->func = get_text(job, BGJOB_C_FUNC);
+	job->func = NULL;
+	if (!bgjob_job_is_null(job, BGJOB_C_CALL_ID))
+		bgjob_call_read(slot->tts_tableOid,
+						DatumGetInt32(bgjob_job_datum(job, BGJOB_C_CALL_ID)), &job->job,
+						&job->func);
 }
 
 /* bgjob_job_load takes a job out of rel->slot, which holds its row. */
@@ -412,7 +430,7 @@ take_over(BgjobJob *job, const BgjobJob *contents)
 	static const BgjobColumn columns[] = {
 		BGJOB_C_SETTINGS_ID, BGJOB_C_POLICY_ID, BGJOB_C_MAX_RETRIES, BGJOB_C_PRIORITY,
 		BGJOB_C_KIND,        BGJOB_C_TIMEOUT,   BGJOB_C_RETENTION,   BGJOB_C_QUEUE,
-		BGJOB_C_JOB,         BGJOB_C_FUNC,      BGJOB_C_ARGS,        BGJOB_C_CUSTOM_SETTINGS,
+		BGJOB_C_JOB,         BGJOB_C_CALL_ID,   BGJOB_C_ARGS,        BGJOB_C_CUSTOM_SETTINGS,
 		BGJOB_C_TAGS,        BGJOB_C_PARAMETERS};
 
 	for (int i = 0; i < lengthof(columns); i++)

@@ -39,9 +39,10 @@ typedef enum BgjobColumn
 	BGJOB_C_RUN_AT,
 	BGJOB_C_STARTED_AT,
 	BGJOB_C_FINISHED_AT,
+	BGJOB_C_RUN_AS,
+	BGJOB_C_CALL_ID,
 	BGJOB_C_SETTINGS_ID,
 	BGJOB_C_POLICY_ID,
-	BGJOB_C_RUN_AS,
 	BGJOB_C_RETRIES,
 	BGJOB_C_MAX_RETRIES,
 	BGJOB_C_INTERRUPTIONS,
@@ -56,7 +57,6 @@ typedef enum BgjobColumn
 	BGJOB_C_RETENTION,
 	BGJOB_C_QUEUE,
 	BGJOB_C_JOB,
-	BGJOB_C_FUNC,
 	BGJOB_C_ARGS,
 	BGJOB_C_ENTRY_REASON,
 	BGJOB_C_REASON,
@@ -158,6 +158,7 @@ extern void bgjob_job_check_reserved(int64 id);
 extern bool bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job);
 extern bool bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job);
 extern bool bgjob_job_lock(BgjobRel *rel, BgjobJob *job);
+extern void bgjob_job_set_call(BgjobJob *job);
 extern void bgjob_job_load(BgjobRel *rel, BgjobJob *job);
 extern void bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what);
 extern void

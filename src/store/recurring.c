@@ -325,8 +325,7 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	copy_column(&job, BGJOB_C_RETENTION, row, BGJOB_R_RETENTION);
 	copy_column(&job, BGJOB_C_UNIQUE_KEY, row, BGJOB_R_UNIQUE_KEY);
 	copy_column(&job, BGJOB_C_QUEUE, row, BGJOB_R_QUEUE);
-	copy_column(&job, BGJOB_C_JOB, row, BGJOB_R_JOB);
-	copy_column(&job, BGJOB_C_FUNC, row, BGJOB_R_FUNC);
+	bgjob_job_set_call(&job);
 	copy_column(&job, BGJOB_C_ARGS, row, BGJOB_R_ARGS);
 	copy_column(&job, BGJOB_C_CUSTOM_SETTINGS, row, BGJOB_R_CUSTOM_SETTINGS);
 	copy_column(&job, BGJOB_C_TAGS, row, BGJOB_R_TAGS);

@@ -1,19 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * settings.c
- *	  The captured settings of jobs, each combination stored once.
+ *	  What many jobs have in common, each combination stored once.
  *
  * Jobs of one application carry the same few settings, so bgjob.job has a
  * number and bgjob.settings the content; likewise the policies of functions
- * (run/policy.h). A backend remembers the last few combinations that it stored
- * or found; a worker those that it read. Two sessions that store a new combination at the same time each
- * store a row: waiting for the other's transaction would be worse.
+ * (run/policy.h), and what is called (store/call.h). A backend remembers the
+ * last few combinations that it stored or found; a worker those that it read.
+ * Two sessions that store a new combination at the same time each store a row:
+ * waiting for the other's transaction would be worse.
  *
  * What a backend remembers is dropped when a transaction or subtransaction
  * aborts, since the row may have gone with it, and when the table is no longer
  * the same (DROP and CREATE EXTENSION).
  *
- * Any process, inside a transaction. Rows are never changed.
+ * Any process, inside a transaction. Rows are never changed, nor removed: there
+ * are as many as there are functions, and combinations of the settings.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,14 +33,14 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* So many combinations are remembered: of settings and of policies, by turns. */
-#define REMEMBERED 4
+/* So many combinations are remembered, of any kind, by turns. */
+#define REMEMBERED 8
 
 /* Combinations that were stored or found, and ones that were read; in TopMemoryContext. */
 typedef struct Remembered
 {
 	Jsonb *settings; /* NULL: none */
-	int64 id;
+	int32 id;
 } Remembered;
 
 static Remembered stored[REMEMBERED];
@@ -46,6 +48,7 @@ static Remembered read_last[REMEMBERED];
 static int next_stored = 0;
 static int next_read = 0;
 static Oid table = InvalidOid; /* where they are from */
+static uint64 forgotten = 0;   /* how often what was stored has been forgotten */
 
 static void
 forget(Remembered *all)
@@ -58,9 +61,16 @@ forget(Remembered *all)
 	}
 }
 
+static void
+forget_stored(void)
+{
+	forget(stored);
+	forgotten++;
+}
+
 /* Remembers one, in place of the oldest. */
 static const Jsonb *
-remember(Remembered *all, int *next, const Jsonb *settings, int64 id)
+remember(Remembered *all, int *next, const Jsonb *settings, int32 id)
 {
 	Jsonb *copy = MemoryContextAlloc(TopMemoryContext, VARSIZE(settings));
 	Remembered *one = &all[*next];
@@ -77,14 +87,14 @@ static void
 at_abort(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		forget(stored);
+		forget_stored();
 }
 
 static void
 at_subabort(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget(stored);
+		forget_stored();
 }
 
 /* Forgets what is of a table that has gone. */
@@ -95,9 +105,17 @@ check_table(void)
 
 	if (table == now)
 		return;
-	forget(stored);
+	forget_stored();
 	forget(read_last);
 	table = now;
+}
+
+/* bgjob_settings_forgotten returns a number that is another one when numbers that were returned before may be no longer there. */
+uint64
+bgjob_settings_forgotten(void)
+{
+	check_table();
+	return forgotten;
 }
 
 static bool
@@ -111,12 +129,12 @@ same(const Jsonb *a, const Jsonb *b)
  * MVCC snapshot: rows are only ever inserted, and a serializable transaction
  * must not conflict with others about them.
  */
-static int64
+static int32
 find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 {
 	ScanKeyData key;
 	BgjobScan *scan;
-	int64 id = 0;
+	int32 id = 0;
 
 	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash));
 	scan = bgjob_scan_begin(rel, "settings_hash_idx", SnapshotSelf, &key, 1);
@@ -124,20 +142,20 @@ find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 	{
 		slot_getallattrs(rel->slot);
 		if (same(DatumGetJsonbP(rel->slot->tts_values[2]), settings))
-			id = DatumGetInt64(rel->slot->tts_values[0]);
+			id = DatumGetInt32(rel->slot->tts_values[0]);
 	}
 	bgjob_scan_end(scan);
 	return id;
 }
 
 /* bgjob_settings_store returns the number of a combination of settings, storing it if it is new. */
-int64
+int32
 bgjob_settings_store(const Jsonb *settings)
 {
 	static bool registered = false;
 	BgjobRel *rel;
 	int64 hash;
-	int64 id;
+	int32 id;
 
 	check_table();
 	for (int i = 0; i < REMEMBERED; i++)
@@ -159,7 +177,7 @@ bgjob_settings_store(const Jsonb *settings)
 		bool nulls[3] = {false};
 
 		id = bgjob_next_settings_id();
-		values[0] = Int64GetDatum(id);
+		values[0] = Int32GetDatum(id);
 		values[1] = Int64GetDatum(hash);
 		values[2] = JsonbPGetDatum(settings);
 		bgjob_rel_insert(rel, values, nulls);
@@ -171,7 +189,7 @@ bgjob_settings_store(const Jsonb *settings)
 
 /* bgjob_settings_read returns a combination by its number; it stays for the next few calls. NULL: it is not there. */
 const Jsonb *
-bgjob_settings_read(int64 id)
+bgjob_settings_read(int32 id)
 {
 	BgjobRel *rel;
 	Snapshot snapshot;
@@ -186,7 +204,7 @@ bgjob_settings_read(int64 id)
 
 	rel = bgjob_rel_open(BGJOB_TABLE_SETTINGS);
 	snapshot = bgjob_rel_snapshot(rel);
-	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
 	scan = bgjob_scan_begin(rel, "settings_pkey", snapshot, &key, 1);
 	if (bgjob_scan_next(scan))
 	{

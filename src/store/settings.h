@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * settings.h
- *	  The captured settings of jobs, each combination stored once.
+ *	  What many jobs have in common, each combination stored once.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,8 @@
 
 #include "utils/jsonb.h"
 
-extern int64 bgjob_settings_store(const Jsonb *settings);
-extern const Jsonb *bgjob_settings_read(int64 id);
+extern int32 bgjob_settings_store(const Jsonb *settings);
+extern const Jsonb *bgjob_settings_read(int32 id);
+extern uint64 bgjob_settings_forgotten(void);
 
 #endif /* BGJOB_STORE_SETTINGS_H */

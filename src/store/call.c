@@ -1,0 +1,136 @@
+/*-------------------------------------------------------------------------
+ *
+ * call.c
+ *	  What jobs call: names and functions, each stored once.
+ *
+ * Millions of jobs call the same few functions. The row of a job has a number
+ * instead of the name that the caller gave and of the signature of the
+ * function that it means; bgjob.settings has, beside the captured settings,
+ *
+ *	 {"job": "send_mail", "func": "app.send_mail(integer)"}
+ *
+ * Commands are not stored here, as each may be another one.
+ *
+ * A backend remembers what it stored and read last. What it stored is forgotten
+ * with what store/settings.c forgets; numbers that were read are good as long
+ * as the tables are the same.
+ *
+ * Any process, inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/json.h"
+#include "store/call.h"
+#include "store/settings.h"
+#include "utils/memutils.h"
+
+/* So many calls are remembered each way. */
+#define REMEMBERED 64
+
+/* Calls; the strings are one allocation in TopMemoryContext, which begins with job. */
+typedef struct Call
+{
+	int32 id; /* 0: none */
+	char *job;
+	char *func;
+} Call;
+
+static Call stored[REMEMBERED];
+static Call read_last[REMEMBERED];
+static int next_stored = 0;
+static int next_read = 0;
+static uint64 stored_since = 0;  /* what bgjob_settings_forgotten() was then */
+static Oid read_of = InvalidOid; /* the table of the jobs that they are from */
+
+static void
+forget(Call *all)
+{
+	for (int i = 0; i < REMEMBERED; i++)
+	{
+		if (all[i].id != 0)
+			pfree(all[i].job);
+		all[i].id = 0;
+	}
+}
+
+/* Remembers one, in place of the oldest. */
+static const Call *
+remember(Call *all, int *next, int32 id, const char *job, const char *func)
+{
+	size_t length = strlen(job) + 1;
+	char *strings = MemoryContextAlloc(TopMemoryContext, length + strlen(func) + 1);
+	Call *one = &all[*next];
+
+	memcpy(strings, job, length);
+	strcpy(strings + length, func);
+	if (one->id != 0)
+		pfree(one->job);
+	*one = (Call){id, strings, strings + length};
+	*next = (*next + 1) % REMEMBERED;
+	return one;
+}
+
+/* bgjob_call_store returns the number of a call, storing it if it is new. */
+int32
+bgjob_call_store(const char *job, const char *func)
+{
+	JsonbParseState *state = NULL;
+	uint64 forgotten = bgjob_settings_forgotten();
+	int32 id;
+
+	if (stored_since != forgotten)
+		forget(stored);
+	stored_since = forgotten;
+	for (int i = 0; i < REMEMBERED; i++)
+		if (stored[i].id != 0 && strcmp(stored[i].job, job) == 0 &&
+			strcmp(stored[i].func, func) == 0)
+			return stored[i].id;
+	bgjob_json_begin(&state);
+	bgjob_json_text(&state, "job", job);
+	bgjob_json_text(&state, "func", func);
+	id = bgjob_settings_store(bgjob_json_end(&state));
+	(void) remember(stored, &next_stored, id, job, func);
+	return id;
+}
+
+/* A string out of a stored call; empty where somebody has tampered with it. */
+static char *
+member(const Jsonb *call, const char *key)
+{
+	JsonbValue value;
+
+	if (call == NULL || !JB_ROOT_IS_OBJECT(call) ||
+		getKeyJsonValueFromContainer(&unconstify(Jsonb *, call)->root, key, (int) strlen(key),
+									 &value) == NULL ||
+		value.type != jbvString)
+		return pstrdup("");
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * bgjob_call_read returns what the job and func of a call are, by its number,
+ * in the current memory context. jobs: the OID of the table that the number is
+ * from, which is another one when the extension was made anew.
+ */
+void
+bgjob_call_read(Oid jobs, int32 id, const char **job, const char **func)
+{
+	const Call *call = NULL;
+
+	if (read_of != jobs)
+		forget(read_last);
+	read_of = jobs;
+	for (int i = 0; i < REMEMBERED && call == NULL; i++)
+		if (read_last[i].id == id)
+			call = &read_last[i];
+	if (call == NULL)
+	{
+		const Jsonb *json = bgjob_settings_read(id);
+
+		call = remember(read_last, &next_read, id, member(json, "job"), member(json, "func"));
+	}
+	*job = pstrdup(call->job);
+	*func = pstrdup(call->func);
+}

@@ -1,0 +1,16 @@
+/*-------------------------------------------------------------------------
+ *
+ * call.h
+ *	  What jobs call: names and functions, each stored once.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_CALL_H
+#define BGJOB_STORE_CALL_H
+
+#include "postgres.h"
+
+extern int32 bgjob_call_store(const char *job, const char *func);
+extern void bgjob_call_read(Oid jobs, int32 id, const char **job, const char **func);
+
+#endif /* BGJOB_STORE_CALL_H */
