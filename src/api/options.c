@@ -29,7 +29,6 @@ bgjob_invalid(const char *message, const char *detail, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
 					errdetail("%s", detail), errhint("%s", hint)));
-	pg_unreachable();
 }
 
 /*

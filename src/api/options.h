@@ -37,8 +37,7 @@ typedef struct BgjobOptions
 	bool plain_session; /* the caller's settings are not captured */
 } BgjobOptions;
 
-extern void bgjob_invalid(const char *message, const char *detail, const char *hint)
-	pg_attribute_noreturn();
+extern void bgjob_invalid(const char *message, const char *detail, const char *hint);
 extern int bgjob_choice(const char *name, const char *value, const char *const *values);
 extern bool bgjob_is_negative(const Interval *interval);
 extern void bgjob_check_queue_name(const char *queue);

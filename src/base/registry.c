@@ -503,9 +503,14 @@ bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing)
 
 			xid = process != NULL ? process->xid : InvalidTransactionId;
 		}
-		/* Still there: then the transaction is of this attempt. */
+		/*
+		 * Still there, and at that point: then the transaction ends soon. It would
+		 * not if the worker had begun with the same job anew in the meantime.
+		 */
 		SpinLockAcquire(&slot->mutex);
 		there = slot->in_use && slot->database == database && slot->job == job;
+		if (slot->phase != BGJOB_PHASE_FINISHING)
+			xid = InvalidTransactionId;
 		SpinLockRelease(&slot->mutex);
 		if (!there)
 			continue;
