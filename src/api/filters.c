@@ -18,6 +18,7 @@
 #include "access/htup_details.h"
 #include "api/arguments.h"
 #include "api/rights.h"
+#include "base/change.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -162,5 +163,6 @@ bgjob_filters_changed(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("this function must be called as a trigger")));
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	bgjob_change_filters();
 	return PointerGetDatum(NULL);
 }

@@ -63,6 +63,7 @@ typedef struct Notes
 	int64 counts[BGJOB_NSTATES];
 	bool counted;
 	bool recount;
+	bool filters;
 	Oid notice_database;
 	uint32 notices;
 	Oid wanted;
@@ -72,6 +73,9 @@ static Notes *notes = NULL;
 
 /* Whether the running transaction has taken a job out of a queue. */
 static bool took_a_job = false;
+
+/* Whether it is counted in bgjob_registry->filter_changers. */
+static bool changing_filters = false;
 
 static void at_xact_event(XactEvent event, void *arg);
 static void
@@ -176,6 +180,21 @@ bgjob_change_recount(void)
 
 	if (to != NULL)
 		to->recount = true;
+}
+
+/*
+ * bgjob_change_filters notes that filters have changed. The server tells other
+ * processes a while after the commit can be seen, and a worker may be at a job
+ * of the same commit before that. So from before that moment until after it
+ * shared memory says that a change is under way, then that there was one.
+ */
+void
+bgjob_change_filters(void)
+{
+	Notes *to = current_notes();
+
+	if (to != NULL)
+		to->filters = true;
 }
 
 /* bgjob_change_ended notes that nothing more will happen to a job by itself. */
@@ -350,13 +369,39 @@ tell_of_given_back(void)
 }
 
 static void
+begin_filter_change(void)
+{
+	for (const Notes *note = notes; note != NULL && !changing_filters; note = note->parent)
+		if (note->filters)
+		{
+			changing_filters = true;
+			pg_atomic_fetch_add_u32(&bgjob_registry->filter_changers, 1);
+		}
+}
+
+static void
+end_filter_change(void)
+{
+	if (!changing_filters)
+		return;
+	changing_filters = false;
+	pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes,
+							1); /* before the next: see bgjob_filter_look */
+	pg_atomic_fetch_sub_u32(&bgjob_registry->filter_changers, 1);
+}
+
+static void
 at_xact_event(XactEvent event, void *arg)
 {
 	Notes *committed = notes;
 
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			begin_filter_change();
+			break;
 		case XACT_EVENT_COMMIT:
+			end_filter_change();
 			took_a_job = false;
 			notes = NULL;
 			for (; committed != NULL; committed = committed->parent)
@@ -369,6 +414,7 @@ at_xact_event(XactEvent event, void *arg)
 			notes = NULL;
 			break;
 		case XACT_EVENT_ABORT:
+			end_filter_change();
 			notes = NULL;
 			tell_of_given_back();
 			took_a_job = false;
@@ -401,6 +447,7 @@ merge_into_parent(Notes *inner, Notes *outer)
 		outer->counts[state] += inner->counts[state];
 	outer->counted |= inner->counted;
 	outer->recount |= inner->recount;
+	outer->filters |= inner->filters;
 	if (inner->notices != 0)
 		outer->notice_database = inner->notice_database;
 	outer->notices |= inner->notices;

@@ -17,6 +17,7 @@
 extern void
 bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos, int64 count);
 extern void bgjob_change_recount(void);
+extern void bgjob_change_filters(void);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
 extern void bgjob_announce(Oid role, const char *queue, int priority, int64 pos);
 extern void bgjob_announce_rest(const BgjobRest *rest, bool singly);

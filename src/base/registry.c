@@ -59,6 +59,8 @@ bgjob_registry_startup(void)
 	memset(bgjob_registry, 0, bgjob_registry_size());
 	LWLockInitialize(&bgjob_registry->lock, LWLockNewTrancheId());
 	bgjob_registry->next_generation = 1;
+	pg_atomic_init_u32(&bgjob_registry->filter_changes, 0);
+	pg_atomic_init_u32(&bgjob_registry->filter_changers, 0);
 	bgjob_registry->nslots = max_worker_processes;
 	bgjob_registry->ndatabases = max_worker_processes;
 	slots = offsetof(BgjobRegistry, slots) + max_worker_processes * sizeof(BgjobSlot);

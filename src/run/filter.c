@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "base/registry.h"
 #include "catalog/pg_collation.h"
 #include "run/filter.h"
 #include "run/filtercall.h"
@@ -46,6 +47,25 @@ on_invalidation(Datum arg, Oid relation)
 {
 	if (relation == table || relation == InvalidOid || table == InvalidOid)
 		bgjob_filter_events |= BGJOB_FILTERS_STALE;
+}
+
+/*
+ * bgjob_filter_look has filters that were committed together with the job which
+ * a worker has just claimed called for it: the server's own message may come
+ * later than the job (base/change.c).
+ */
+void
+bgjob_filter_look(void)
+{
+	static uint32 seen = 0;
+	bool under_way = pg_atomic_read_u32(&bgjob_registry->filter_changers) != 0;
+	uint32 changes;
+
+	pg_read_barrier();
+	changes = pg_atomic_read_u32(&bgjob_registry->filter_changes);
+	if (under_way || changes != seen)
+		bgjob_filter_events |= BGJOB_FILTERS_STALE;
+	seen = changes;
 }
 
 /* Filters of an event are called in the order of these numbers, then of their names. */

@@ -32,6 +32,7 @@ extern int bgjob_filter_events;
 extern const BgjobHooks *bgjob_filter_hooks;
 
 extern void bgjob_filter_init(void);
+extern void bgjob_filter_look(void);
 extern bool bgjob_filter_concerns_slowly(const BgjobJob *job, int events);
 extern List *bgjob_filters_of(BgjobFilterEvent event, const BgjobJob *job);
 extern BgjobHook bgjob_filter_hook(BgjobFilterEvent event);

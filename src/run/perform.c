@@ -275,6 +275,7 @@ bgjob_perform_begin(void)
 	bgjob_inflight_begin(MyDatabaseId, bgjob_underway.job.id, bgjob_underway.job.pos,
 						 bgjob_underway.started_at);
 	report_activity();
+	bgjob_filter_look();
 }
 
 /*

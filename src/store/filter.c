@@ -20,6 +20,7 @@
 
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "base/change.h"
 #include "rules/clock.h"
 #include "store/filter.h"
 #include "store/relation.h"
@@ -122,6 +123,7 @@ static void
 end_change(BgjobRel *rel)
 {
 	CacheInvalidateRelcache(rel->rel);
+	bgjob_change_filters();
 	bgjob_rel_close(rel);
 	CommandCounterIncrement();
 }

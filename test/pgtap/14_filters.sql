@@ -630,6 +630,23 @@ SELECT tap_marked('performing', 'app.run') AS id \gset
 SELECT is(bgjob_wait(:id, '60 s') || tap_mark(:id), 'succeededperforming', 'performing can set a parameter of the job');
 SELECT tap_marked('performed', 'app.run') AS id \gset
 SELECT is(bgjob_wait(:id, '60 s') || tap_mark(:id), 'succeededperformed', 'so can performed');
+
+-- A worker may be at the job before the server has told it of a change in the same commit.
+CREATE PROCEDURE tap_mark_often(times int, INOUT wrong int) LANGUAGE plpgsql AS $$
+DECLARE
+	event text;
+	id bigint;
+BEGIN
+	FOR i IN 1..times LOOP
+		event := (ARRAY['performing', 'performed'])[1 + i % 2];
+		id := tap_marked(event, 'app.run');
+		COMMIT;
+		wrong := wrong + (bgjob_wait(id, '60 s') || tap_mark(id) IS DISTINCT FROM 'succeeded' || event)::int;
+		COMMIT;
+	END LOOP;
+END $$;
+CALL tap_mark_often(1000, 0) \gset
+SELECT is(:wrong, 0, 'a job is performed with the filters that were committed together with it');
 SELECT tap_marked('performed', 'app.bad') AS id \gset
 SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'not when a failure is recorded: it is recorded without the filter');
 SELECT is((SELECT error ->> 'sqlstate' || coalesce(parameters::text, '') FROM bgjob.jobs WHERE id = :id), 'P1414', 'as the job''s own');
