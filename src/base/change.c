@@ -379,14 +379,14 @@ begin_filter_change(void)
 		}
 }
 
+/* Who finds the change no longer under way must find that there was one: the order matters. */
 static void
 end_filter_change(void)
 {
 	if (!changing_filters)
 		return;
 	changing_filters = false;
-	pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes,
-							1); /* before the next: see bgjob_filter_look */
+	pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes, 1);
 	pg_atomic_fetch_sub_u32(&bgjob_registry->filter_changers, 1);
 }
 

@@ -202,12 +202,12 @@ typedef struct BgjobRegistry
 {
 	LWLock lock;
 	uint64 next_generation;
-	Latch *launcher;                 /* NULL: none is there */
-	bool rediscover;                 /* the launcher is to look at pg_database again */
-	bool called;                     /* it is not to sleep before one more round */
-	pg_atomic_uint32 filter_changes; /* how often filters have changed, in any database */
-	pg_atomic_uint32
-		filter_changers; /* transactions with such changes that are about to commit */
+	Latch *launcher; /* NULL: none is there */
+	bool rediscover; /* the launcher is to look at pg_database again */
+	bool called;     /* it is not to sleep before one more round */
+	/* how often filters have changed in any database, and transactions about to commit a change */
+	pg_atomic_uint32 filter_changes;
+	pg_atomic_uint32 filter_changers;
 	int nslots;
 	int ndatabases;
 	BgjobDatabase *databases;

@@ -1,4 +1,4 @@
-# one enqueue per transaction, 4 clients: against a plain INSERT of as many bytes
+# one enqueue per transaction, 4 clients: against a plain INSERT of as many bytes; as statements that are sent as text, and prepared ones
 package Case::enqueue;
 use strict;
 use warnings;
@@ -11,13 +11,16 @@ sub run
 	my ($bench) = @_;
 
 	$bench->settings('bgjob.enabled' => 'off');
-	$bench->alternate('enqueue', map { my $what = $_; ($what => sub { tps($bench, $what) }) } 'bgjob', 'insert');
+	$bench->alternate('enqueue', map {
+		my ($name, $what, $protocol) = @$_;
+		($name => sub { tps($bench, $what, $protocol) })
+	} [ 'bgjob', 'bgjob', 'simple' ], [ 'insert', 'insert', 'simple' ], [ 'bgjob, prepared', 'bgjob', 'prepared' ], [ 'insert, prepared', 'insert', 'prepared' ]);
 }
 
 # tps runs one of the two with pgbench, in a fresh database.
 sub tps
 {
-	my ($bench, $what) = @_;
+	my ($bench, $what, $protocol) = @_;
 	my $file    = "$bench->{dir}/$what.sql";
 	my $seconds = int $bench->seconds(15) || 1;
 
@@ -29,7 +32,7 @@ sub tps
 	$bench->session('bench')->rows('VACUUM ANALYZE');
 	$bench->admin->rows('CHECKPOINT');
 	my $meter = Bench::Meter->begin(bench => $bench, db => 'bench');
-	my $text = $bench->run('pgbench', '-n', '-h', $bench->socket, '-U', 'app', '-f', $file, '-c', CLIENTS, '-j', 2, '-T', $seconds, 'bench');
+	my $text = $bench->run('pgbench', '-n', '-M', $protocol, '-h', $bench->socket, '-U', 'app', '-f', $file, '-c', CLIENTS, '-j', 2, '-T', $seconds, 'bench');
 	$meter->stop;
 	my ($tps) = $text =~ /^tps = ([\d.]+)/m or die "pgbench told no rate:\n$text";
 	my ($done) = $text =~ /transactions actually processed: (\d+)/;
