@@ -143,6 +143,7 @@ describe(Oid func, HeapTuple tuple)
 
 	function->oid = func;
 	function->signature = format_procedure(func);
+	function->qualified = format_procedure_qualified(func);
 	function->procedure = form->prokind == PROKIND_PROCEDURE;
 	function->set = form->proretset;
 	function->result_type = form->prorettype;
@@ -434,7 +435,7 @@ bgjob_function_resolve(const char *name, const Jsonb *args, Oid role)
 char *
 bgjob_function_signature(Oid func)
 {
-	return format_procedure_qualified(func);
+	return pstrdup(bgjob_function_describe(func)->qualified);
 }
 
 /* ---- looking up at run time ---- */

@@ -26,6 +26,7 @@ typedef struct BgjobFunction
 {
 	Oid oid;
 	const char *signature; /* for messages */
+	const char *qualified; /* as it is stored: bgjob_function_signature */
 	bool procedure;
 	bool set; /* returns a set */
 	Oid result_type;

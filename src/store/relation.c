@@ -35,10 +35,12 @@
 #include "store/relation.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #define BGJOB_SCHEMA "bgjob"
 
@@ -83,18 +85,65 @@ bgjob_tables_exist(void)
 		   get_relname_relid(table_names[BGJOB_TABLE_INSTALLATION], schema) != InvalidOid;
 }
 
-/* bgjob_relation_oid returns the OID of the relation of that name in bgjob's schema: a table, an index or a sequence. */
+/* OIDs that have been looked up; emptied when any relation or schema changes. The names are constants. */
+#define KNOWN_MAX 48
+
+static struct
+{
+	const char *name;
+	Oid oid;
+} known[KNOWN_MAX];
+static int nknown = 0;
+static uint64 invalidations = 0;
+
+static void
+forget_known(Datum arg, int cacheid, uint32 hashvalue)
+{
+	nknown = 0;
+	invalidations++;
+}
+
+/* Remembers an OID, unless something has changed since "before". */
+static void
+remember(const char *name, Oid oid, uint64 before)
+{
+	if (invalidations != before || nknown == KNOWN_MAX)
+		return;
+	known[nknown].name = name;
+	known[nknown].oid = oid;
+	nknown++;
+}
+
+/*
+ * bgjob_relation_oid returns the OID of the relation of that name in bgjob's
+ * schema: a table, an index or a sequence. The name must be a constant. 42704:
+ * there is none.
+ */
 Oid
 bgjob_relation_oid(const char *name)
 {
-	Oid relation = get_relname_relid(name, bgjob_schema_oid(false));
+	static bool registered = false;
+	uint64 before;
+	Oid relation;
 
+	for (int i = 0; i < nknown; i++)
+		if (known[i].name == name)
+			return known[i].oid;
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(RELOID, forget_known, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_known, (Datum) 0);
+	}
+	registered = true;
+	before = invalidations;
+	relation = get_relname_relid(name, bgjob_schema_oid(false));
 	if (relation == InvalidOid)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("relation \"%s.%s\" does not exist", BGJOB_SCHEMA, name),
 				 errhint("The library and the extension's script are of different versions, "
 						 "or the extension is damaged.")));
+	remember(name, relation, before);
 	return relation;
 }
 
