@@ -18,7 +18,7 @@ CREATE TABLE bgjob.job (
     id bigint NOT NULL,
     pos bigint,                         -- its place in the queue, from the same sequence as id; null: it is the id
     created_at timestamptz NOT NULL,
-    entered_at timestamptz,             -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or if there are states that is there
+    entered_at timestamptz,             -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or, where states is not null, that is in bgjob.state
     run_at timestamptz,
     started_at timestamptz,
     finished_at timestamptz,

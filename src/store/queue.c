@@ -44,7 +44,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -291,8 +290,7 @@ add_to_batch(const BgjobLaneItem *items, int n)
 static int
 refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
 {
-	Relation index =
-		index_open(get_relname_relid(QUEUE_INDEX, bgjob_schema_oid(false)), AccessShareLock);
+	Relation index = index_open(bgjob_relation_oid(QUEUE_INDEX), AccessShareLock);
 	int64 start;
 	BgjobLane *lane = bgjob_lane_scan_begin(key, &start);
 	volatile int mine = 0;

@@ -242,10 +242,22 @@ struct BgjobBulk
 	BgjobRel *rel;
 	BulkInsertState state;
 	TupleDesc desc; /* of the first columns, as many as any row has needed */
+	int least;      /* so many at least */
 	int n;
 	TupleTableSlot *slots[BGJOB_BULK_ROWS]; /* made as they are needed */
 	ItemPointerData tids[BGJOB_BULK_ROWS];
 };
+
+/* How many columns a row must have: one that was added with a default has that where the row does not have the column. */
+static int
+least_columns(TupleDesc desc)
+{
+	int least = desc->natts;
+
+	while (least > 1 && !TupleDescAttr(desc, least - 1)->atthasmissing)
+		least--;
+	return least;
+}
 
 /*
  * bgjob_bulk_begin prepares for inserting many rows into a table: fewer WAL
@@ -259,6 +271,7 @@ bgjob_bulk_begin(BgjobRel *rel)
 	prepare_to_write(rel);
 	bulk->rel = rel;
 	bulk->state = GetBulkInsertState();
+	bulk->least = least_columns(RelationGetDescr(rel->rel));
 	return bulk;
 }
 
@@ -287,7 +300,7 @@ bgjob_bulk_add(BgjobBulk *bulk, Datum *values, bool *nulls)
 	TupleTableSlot **slot = &bulk->slots[bulk->n];
 	int natts = desc->natts;
 
-	while (natts > 1 && nulls[natts - 1])
+	while (natts > bulk->least && nulls[natts - 1])
 		natts--;
 	if (bulk->desc == NULL || bulk->desc->natts < natts)
 		bulk->desc = describe_columns(desc, natts);
