@@ -12,52 +12,57 @@ CREATE SCHEMA bgjob;
 CREATE SEQUENCE bgjob.job_id_seq;
 CREATE SEQUENCE bgjob.settings_id_seq AS integer;
 
+-- The two tables that every job has a row in. Rows are stored up to the last column that is not what it is by default
+-- (src/store/relation.c): what is left out are nulls, and columns that were added with a default, which the server then
+-- reads there. So the few that nearly all new jobs need come first, and all others are added.
+
 -- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in bgjob.state.
--- The order of the columns is that of the enum in src/store/job.c.
+-- The order of the columns is that of the enum in src/store/job.h.
 CREATE TABLE bgjob.job (
     id bigint NOT NULL,
-    pos bigint,                         -- its place in the queue, from the same sequence as id; null: it is the id
     created_at timestamptz NOT NULL,
-    entered_at timestamptz,             -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or, where states is not null, that is in bgjob.state
-    run_at timestamptz,
-    started_at timestamptz,
-    finished_at timestamptz,
     run_as regrole NOT NULL,
     call_id integer,                    -- of bgjob.settings: what to call; null: job says it
     settings_id integer,                -- likewise: the captured settings
     policy_id integer,                  -- likewise: what was configured of the function; null: nothing
-    retries integer,                    -- here and in the next ones of its kind: null is 0, and takes no room
-    max_retries integer NOT NULL,
-    interruptions integer,
-    crashes integer,
-    states integer,                     -- entries in bgjob.state
-    logs integer,                       -- lines in bgjob.log
-    worker_pid integer,
-    priority smallint NOT NULL,
-    kind "char" NOT NULL,
-    state "char" NOT NULL,
-    timeout interval,
-    retention interval,
-    queue text COLLATE "C" NOT NULL,
-    job text,                           -- a command
     args jsonb,
-    entry_reason text,                  -- why it waits
-    reason text,                        -- why it is in the state that it is in
-    error jsonb,
-    result jsonb,
-    custom_settings jsonb,
-    unique_key text,
-    sequence_key text,
-    limits text[],
-    batch_id bigint,
-    recurring_name text,
-    after bigint[],
-    tags text[],
-    parameters jsonb,
-    progress numeric,                   -- as the last attempt told
-    progress_message text,
     CONSTRAINT job_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.1);
+ALTER TABLE bgjob.job
+    ADD queue text COLLATE "C" NOT NULL DEFAULT 'default',
+    ADD state "char" NOT NULL DEFAULT 'e', -- enqueued
+    ADD kind "char" NOT NULL DEFAULT 'f',  -- a function
+    ADD priority smallint NOT NULL DEFAULT 0,
+    ADD max_retries integer NOT NULL DEFAULT 10,
+    ADD retries integer,                -- here and in the next ones of its kind: null is 0, and takes no room
+    ADD interruptions integer,
+    ADD crashes integer,
+    ADD states integer,                 -- entries in bgjob.state
+    ADD logs integer,                   -- lines in bgjob.log
+    ADD worker_pid integer,
+    ADD started_at timestamptz,
+    ADD finished_at timestamptz,
+    ADD pos bigint,                     -- its place in the queue, from the same sequence as id; null: it is the id
+    ADD entered_at timestamptz,         -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or, where states is not null, that is in bgjob.state
+    ADD run_at timestamptz,
+    ADD batch_id bigint,
+    ADD timeout interval,
+    ADD retention interval,
+    ADD job text,                       -- a command
+    ADD entry_reason text,              -- why it waits
+    ADD reason text,                    -- why it is in the state that it is in
+    ADD error jsonb,
+    ADD result jsonb,
+    ADD custom_settings jsonb,
+    ADD unique_key text,
+    ADD sequence_key text,
+    ADD limits text[],
+    ADD recurring_name text,
+    ADD after bigint[],
+    ADD tags text[],
+    ADD parameters jsonb,
+    ADD progress numeric,               -- as the last attempt told
+    ADD progress_message text;
 
 -- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
 CREATE TABLE bgjob.queue (
@@ -65,11 +70,12 @@ CREATE TABLE bgjob.queue (
     pos bigint NOT NULL,
     role regrole NOT NULL,
     job_tid tid NOT NULL,               -- where its row was then: a hint
-    priority smallint NOT NULL,
-    job bigint,                         -- null: it is pos
-    queue text COLLATE "C" NOT NULL,
     CONSTRAINT queue_pkey PRIMARY KEY (role, lane, pos)
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE bgjob.queue
+    ADD job bigint,                     -- null: it is pos
+    ADD queue text COLLATE "C" NOT NULL DEFAULT 'default',
+    ADD priority smallint NOT NULL DEFAULT 0;
 
 -- What will be able to run at a known time.
 CREATE TABLE bgjob.schedule (

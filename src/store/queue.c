@@ -57,10 +57,10 @@ enum
 	Q_POS,
 	Q_ROLE,
 	Q_TID,
-	Q_PRIORITY,
 	Q_JOB,
 	Q_QUEUE,
-	Q_COUNT = Q_QUEUE
+	Q_PRIORITY,
+	Q_COUNT = Q_PRIORITY
 };
 
 /* Columns of its index. */

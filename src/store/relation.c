@@ -25,6 +25,7 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/tupdesc_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/compat.h"
@@ -34,6 +35,7 @@
 #include "miscadmin.h"
 #include "store/relation.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -166,6 +168,7 @@ bgjob_rel_open(BgjobTable table)
 	opened->context = CurrentMemoryContext;
 	opened->estate = NULL;
 	opened->result = NULL;
+	opened->stored = NULL;
 	return opened;
 }
 
@@ -178,6 +181,8 @@ bgjob_rel_close(BgjobRel *rel)
 		ExecCloseIndices(rel->result);
 		FreeExecutorState(rel->estate);
 	}
+	if (rel->stored != NULL)
+		FreeTupleDesc(rel->stored);
 	ExecDropSingleTupleTableSlot(rel->slot);
 	table_close(rel->rel, NoLock);
 	pfree(rel);
@@ -212,67 +217,16 @@ prepare_to_write(BgjobRel *rel)
 	MemoryContextSwitchTo(old);
 }
 
-static void
-fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
+/* Whether a column reads the same where a row ends before it. */
+static bool
+may_be_left_out(TupleDesc desc, int i, Datum value, bool isnull)
 {
-	int natts = slot->tts_tupleDescriptor->natts;
+	Form_pg_attribute column = TupleDescAttr(desc, i);
 
-	ExecClearTuple(slot);
-	memcpy(slot->tts_values, values, natts * sizeof(Datum));
-	memcpy(slot->tts_isnull, nulls, natts * sizeof(bool));
-	ExecStoreVirtualTuple(slot);
-}
-
-/* bgjob_rel_insert inserts a row. */
-void
-bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
-{
-	prepare_to_write(rel);
-	fill_slot(rel->slot, values, nulls);
-	ExecSimpleRelationInsert(rel->result, rel->estate, rel->slot);
-	rel->tid = rel->slot->tts_tid;
-	ExecClearTuple(rel->slot);
-	ResetPerTupleExprContext(rel->estate);
-}
-
-/* ---- many rows at a time ---- */
-
-struct BgjobBulk
-{
-	BgjobRel *rel;
-	BulkInsertState state;
-	TupleDesc desc; /* of the first columns, as many as any row has needed */
-	int least;      /* so many at least */
-	int n;
-	TupleTableSlot *slots[BGJOB_BULK_ROWS]; /* made as they are needed */
-	ItemPointerData tids[BGJOB_BULK_ROWS];
-};
-
-/* How many columns a row must have: one that was added with a default has that where the row does not have the column. */
-static int
-least_columns(TupleDesc desc)
-{
-	int least = desc->natts;
-
-	while (least > 1 && !TupleDescAttr(desc, least - 1)->atthasmissing)
-		least--;
-	return least;
-}
-
-/*
- * bgjob_bulk_begin prepares for inserting many rows into a table: fewer WAL
- * records, and each page is locked once. They are there when they are flushed.
- */
-BgjobBulk *
-bgjob_bulk_begin(BgjobRel *rel)
-{
-	BgjobBulk *bulk = palloc0(sizeof(BgjobBulk));
-
-	prepare_to_write(rel);
-	bulk->rel = rel;
-	bulk->state = GetBulkInsertState();
-	bulk->least = least_columns(RelationGetDescr(rel->rel));
-	return bulk;
+	if (!column->atthasmissing || !desc->constr->missing[i].am_present)
+		return isnull;
+	return !isnull && datum_image_eq(value, desc->constr->missing[i].am_value, column->attbyval,
+									 column->attlen);
 }
 
 /* A descriptor of the first columns of a table. */
@@ -287,26 +241,77 @@ describe_columns(TupleDesc table, int n)
 }
 
 /*
- * bgjob_bulk_add takes a row along, copied. True: there is no room for another,
- * flush them. The row is stored without the nulls that it ends with, as the
- * server stores rows from before a column was added: that makes a new job
- * cheaper, most of whose columns are for what will become of it.
+ * Forms a row without the columns at its end that need not be stored, as the
+ * server stores rows from before a column was added. That makes a new job
+ * cheaper, most of whose columns are for what will become of it. (After a
+ * VACUUM FULL the server has forgotten what such columns are to be read as;
+ * then those with a default are stored.)
  */
-bool
-bgjob_bulk_add(BgjobBulk *bulk, Datum *values, bool *nulls)
+static HeapTuple
+form_row(BgjobRel *rel, const Datum *values, const bool *nulls)
 {
-	TupleDesc desc = RelationGetDescr(bulk->rel->rel);
+	TupleDesc desc = RelationGetDescr(rel->rel);
+	int n = desc->natts;
+
+	while (n > 1 && may_be_left_out(desc, n - 1, values[n - 1], nulls[n - 1]))
+		n--;
+	if (rel->stored == NULL || rel->stored->natts < n)
+	{
+		MemoryContext old = MemoryContextSwitchTo(rel->context);
+
+		rel->stored = describe_columns(desc, n);
+		MemoryContextSwitchTo(old);
+	}
+	/* which does not change them */
+	return heap_form_tuple(rel->stored, unconstify(Datum *, values), unconstify(bool *, nulls));
+}
+
+/* bgjob_rel_insert inserts a row. */
+void
+bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
+{
+	prepare_to_write(rel);
+	ExecForceStoreHeapTuple(form_row(rel, values, nulls), rel->slot, true);
+	ExecSimpleRelationInsert(rel->result, rel->estate, rel->slot);
+	rel->tid = rel->slot->tts_tid;
+	ExecClearTuple(rel->slot);
+	ResetPerTupleExprContext(rel->estate);
+}
+
+/* ---- many rows at a time ---- */
+
+struct BgjobBulk
+{
+	BgjobRel *rel;
+	int n;
+	TupleTableSlot *slots[BGJOB_BULK_ROWS]; /* made as they are needed */
+	ItemPointerData tids[BGJOB_BULK_ROWS];
+};
+
+/*
+ * bgjob_bulk_begin prepares for inserting many rows into a table: fewer WAL
+ * records, and each page is locked once. They are there when they are flushed.
+ */
+BgjobBulk *
+bgjob_bulk_begin(BgjobRel *rel)
+{
+	BgjobBulk *bulk = palloc0(sizeof(BgjobBulk));
+
+	prepare_to_write(rel);
+	bulk->rel = rel;
+	return bulk;
+}
+
+/* bgjob_bulk_add takes a row along, copied. True: there is no room for another, flush them. */
+bool
+bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls)
+{
 	MemoryContext old = MemoryContextSwitchTo(bulk->rel->context);
 	TupleTableSlot **slot = &bulk->slots[bulk->n];
-	int natts = desc->natts;
 
-	while (natts > bulk->least && nulls[natts - 1])
-		natts--;
-	if (bulk->desc == NULL || bulk->desc->natts < natts)
-		bulk->desc = describe_columns(desc, natts);
 	if (*slot == NULL)
-		*slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(heap_form_tuple(bulk->desc, values, nulls), *slot, true);
+		*slot = MakeSingleTupleTableSlot(RelationGetDescr(bulk->rel->rel), &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(form_row(bulk->rel, values, nulls), *slot, true);
 	MemoryContextSwitchTo(old);
 	return ++bulk->n == BGJOB_BULK_ROWS;
 }
@@ -321,7 +326,8 @@ bgjob_bulk_flush(BgjobBulk *bulk, int *n)
 	bulk->n = 0;
 	if (*n == 0)
 		return bulk->tids;
-	table_multi_insert(rel->rel, bulk->slots, *n, GetCurrentCommandId(true), 0, bulk->state);
+	/* With no ring of buffers of their own: others are about to read these rows. */
+	table_multi_insert(rel->rel, bulk->slots, *n, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < *n; i++)
 	{
 		bulk->tids[i] = bulk->slots[i]->tts_tid;
@@ -340,9 +346,19 @@ bgjob_bulk_end(BgjobBulk *bulk)
 	Assert(bulk->n == 0);
 	for (int i = 0; i < BGJOB_BULK_ROWS && bulk->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(bulk->slots[i]);
-	FreeBulkInsertState(bulk->state);
 	table_finish_bulk_insert(bulk->rel->rel, 0);
 	pfree(bulk);
+}
+
+static void
+fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
+{
+	int natts = slot->tts_tupleDescriptor->natts;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
 }
 
 /*

@@ -44,6 +44,8 @@ typedef struct BgjobRel
 	MemoryContext context; /* of opening: what lives as long as this does */
 	EState *estate;
 	ResultRelInfo *result;
+	TupleDesc
+		stored; /* of the first columns, as many as any row has needed that was inserted */
 } BgjobRel;
 
 /* Rows that are to be inserted together: so many at a time. */
@@ -71,7 +73,7 @@ extern void bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nul
 extern void bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 							 const bool *nulls);
 extern BgjobBulk *bgjob_bulk_begin(BgjobRel *rel);
-extern bool bgjob_bulk_add(BgjobBulk *bulk, Datum *values, bool *nulls);
+extern bool bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls);
 extern const ItemPointerData *bgjob_bulk_flush(BgjobBulk *bulk, int *n);
 extern void bgjob_bulk_end(BgjobBulk *bulk);
 extern bool bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder);

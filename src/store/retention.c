@@ -164,7 +164,7 @@ read_finished(TupleTableSlot *slot, Finished *row)
 	Datum *values;
 	bool *nulls;
 
-	slot_getsomeattrs(slot, BGJOB_C_QUEUE);
+	slot_getsomeattrs(slot, BGJOB_C_RETENTION); /* the last of those below */
 	values = slot->tts_values - 1;
 	nulls = slot->tts_isnull - 1;
 	row->id = DatumGetInt64(values[BGJOB_C_ID]);

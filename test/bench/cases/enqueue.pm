@@ -40,16 +40,25 @@ sub tps
 	return (rate => [ 'tps', $tps ], $meter->costs($done));
 }
 
-# matching_pad makes the table and finds the padding with which its rows are as wide as those of jobs.
+# matching_pad makes the table and finds the padding with which its rows are as wide as those of jobs are on their page.
 sub matching_pad
 {
 	my ($bench, $app) = @_;
 
+	$bench->session('bench')->rows('CREATE EXTENSION IF NOT EXISTS pageinspect');
 	$app->rows(q(SELECT bgjob_enqueue('bench_noop', '{"id": 1}'); CREATE TABLE plain (id bigserial PRIMARY KEY, pad text)));
-	my $width = $bench->session('bench')->value('SELECT pg_column_size(j.*) FROM bgjob.job j LIMIT 1');
+	my $width = stored_width($bench, 'bgjob.job');
 	my $pad   = $width - 24 - 8 - 1;
 	$app->rows("INSERT INTO plain (pad) VALUES (repeat('x', $pad))");
-	return $pad + $width - $app->value('SELECT pg_column_size(p.*) FROM plain p');
+	return $pad + $width - stored_width($bench, 'plain');
+}
+
+# stored_width returns how many bytes the first row of a table has on its page.
+sub stored_width
+{
+	my ($bench, $table) = @_;
+
+	return $bench->session('bench')->value("SELECT lp_len FROM heap_page_items(get_raw_page('$table', 0)) WHERE lp = 1");
 }
 
 # script writes a file.
