@@ -381,6 +381,7 @@ bgjob_installed(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("this function is for CREATE EXTENSION alone")));
 	bgjob_change_want(MyDatabaseId);
+	bgjob_change_recount(); /* what is known may be of one that was dropped */
 	PG_RETURN_VOID();
 }
 

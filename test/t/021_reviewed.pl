@@ -35,6 +35,13 @@ for my $round (1 .. 15)
 	last;
 }
 
+# What was counted of the old one is not the new one's, where no scheduler has seen it go, either.
+is(sql('SELECT succeeded FROM bgjob.stats'), '1', 'jobs that have succeeded are counted');
+set_and_reload($node, 'bgjob.enabled', 'off');
+wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, 'no scheduler is there');
+is(sql('DROP EXTENSION bgjob; CREATE EXTENSION bgjob; SELECT succeeded FROM bgjob.stats'), '0', 'and are forgotten with the extension');
+set_and_reload($node, 'bgjob.enabled', 'on');
+
 # What the server makes an error of is one.
 sql('CREATE EXTENSION crashme');
 my $started = sql('SELECT pg_postmaster_start_time()::text || (SELECT max(backend_start) FROM pg_stat_activity WHERE backend_type = $$checkpointer$$)');
