@@ -16,8 +16,7 @@ sub run
 		bgjob => sub {
 			$bench->fresh('bench');
 			timed($bench, 'bench', 'app', $jobs, [ 1, $jobs ], <<~'SQL');
-				SELECT count(*) FROM bgjob_enqueue_many('bench_noop',
-					(SELECT array_agg(jsonb_build_object('id', i)) FROM generate_series(%d, %d) i))
+				SELECT count(*) FROM bgjob_enqueue_many('bench_noop', ARRAY(SELECT jsonb_build_object('id', i) FROM generate_series(%d, %d) i))
 				SQL
 		},
 		map { my $spec = $_; ($spec->[0] => sub { graphile($bench, $jobs, $spec->[1]) }) } $bench->peers
