@@ -132,6 +132,13 @@ unknown_name(const BgjobFunction *function, const Jsonb *args)
 	return NULL;
 }
 
+static bool
+may_be_missing(const BgjobFunction *function, int i)
+{
+	return function->args[i].default_expr != NULL ||
+		   (function->variadic && i == function->nargs - 1);
+}
+
 /* The first argument that has neither a value in an object nor a default; -1: there is none. */
 static int
 missing_argument(const BgjobFunction *function, const Jsonb *args)
@@ -140,7 +147,7 @@ missing_argument(const BgjobFunction *function, const Jsonb *args)
 	{
 		const BgjobArgument *arg = &function->args[i];
 
-		if (arg->default_expr != NULL || (function->variadic && i == function->nargs - 1))
+		if (may_be_missing(function, i))
 			continue;
 		if (arg->name == NULL || get_member(args, arg->name) == NULL)
 			return i;
@@ -154,6 +161,24 @@ count_fits(const BgjobFunction *function, int n)
 	return n >= count_required(function) && (function->variadic || n <= function->nargs);
 }
 
+/* Whether an object has all that a function needs, and nothing but that: what unknown_name and missing_argument say, in one go. */
+static bool
+names_fit(const BgjobFunction *function, const Jsonb *args)
+{
+	int known = 0;
+
+	for (int i = 0; i < function->nargs; i++)
+	{
+		const BgjobArgument *arg = &function->args[i];
+
+		if (arg->name != NULL && get_member(args, arg->name) != NULL)
+			known++;
+		else if (!may_be_missing(function, i))
+			return false;
+	}
+	return known == JB_ROOT_COUNT(args);
+}
+
 /* bgjob_arguments_fit tells whether JSON fits a function by number and names; the types are not looked at. */
 bool
 bgjob_arguments_fit(const BgjobFunction *function, const Jsonb *args)
@@ -163,7 +188,7 @@ bgjob_arguments_fit(const BgjobFunction *function, const Jsonb *args)
 	if (args == NULL)
 		return count_required(function) == 0;
 	if (is_object(args))
-		return unknown_name(function, args) == NULL && missing_argument(function, args) < 0;
+		return names_fit(function, args);
 	return is_array(args) && count_fits(function, JB_ROOT_COUNT(args));
 }
 

@@ -200,6 +200,25 @@ bgjob_rel_snapshot(BgjobRel *rel)
 	return RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel->rel)));
 }
 
+/* Whether a column reads as something else than null where a row ends before it. */
+static bool
+has_default(TupleDesc desc, int column)
+{
+	return TupleDescAttr(desc, column - 1)->atthasmissing &&
+		   desc->constr->missing[column - 1].am_present;
+}
+
+/* The last such column; 0: there is none. */
+static int
+find_last_default(TupleDesc desc)
+{
+	int column = desc->natts;
+
+	while (column > 0 && !has_default(desc, column))
+		column--;
+	return column;
+}
+
 /* What the executor's functions want to be called with. */
 static void
 prepare_to_write(BgjobRel *rel)
@@ -215,18 +234,34 @@ prepare_to_write(BgjobRel *rel)
 	rel->result->ri_TrigDesc = NULL; /* no trigger may see, or steer, bookkeeping */
 	ExecOpenIndices(rel->result, false);
 	MemoryContextSwitchTo(old);
+	rel->last_default = find_last_default(RelationGetDescr(rel->rel));
 }
 
 /* Whether a column reads the same where a row ends before it. */
 static bool
-may_be_left_out(TupleDesc desc, int i, Datum value, bool isnull)
+may_be_left_out(TupleDesc desc, int column, Datum value, bool isnull)
 {
-	Form_pg_attribute column = TupleDescAttr(desc, i);
+	Form_pg_attribute attribute = TupleDescAttr(desc, column - 1);
 
-	if (!column->atthasmissing || !desc->constr->missing[i].am_present)
+	if (!has_default(desc, column))
 		return isnull;
-	return !isnull && datum_image_eq(value, desc->constr->missing[i].am_value, column->attbyval,
-									 column->attlen);
+	return !isnull && datum_image_eq(value, desc->constr->missing[column - 1].am_value,
+									 attribute->attbyval, attribute->attlen);
+}
+
+/* How many columns a row is stored with: see form_row. */
+static int
+columns_to_store(BgjobRel *rel, const Datum *values, const bool *nulls)
+{
+	TupleDesc desc = RelationGetDescr(rel->rel);
+	int n = desc->natts;
+
+	while (n > 1 && n > rel->last_default && nulls[n - 1]) /* most of them, and quickly */
+		n--;
+	if (n == rel->last_default)
+		while (n > 1 && may_be_left_out(desc, n, values[n - 1], nulls[n - 1]))
+			n--;
+	return n;
 }
 
 /* A descriptor of the first columns of a table. */
@@ -250,16 +285,13 @@ describe_columns(TupleDesc table, int n)
 static HeapTuple
 form_row(BgjobRel *rel, const Datum *values, const bool *nulls)
 {
-	TupleDesc desc = RelationGetDescr(rel->rel);
-	int n = desc->natts;
+	int n = columns_to_store(rel, values, nulls);
 
-	while (n > 1 && may_be_left_out(desc, n - 1, values[n - 1], nulls[n - 1]))
-		n--;
 	if (rel->stored == NULL || rel->stored->natts < n)
 	{
 		MemoryContext old = MemoryContextSwitchTo(rel->context);
 
-		rel->stored = describe_columns(desc, n);
+		rel->stored = describe_columns(RelationGetDescr(rel->rel), n);
 		MemoryContextSwitchTo(old);
 	}
 	/* which does not change them */
