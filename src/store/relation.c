@@ -46,22 +46,31 @@
 
 #define BGJOB_SCHEMA "bgjob"
 
-static const char *const table_names[] = {
-	[BGJOB_TABLE_JOB] = "job",
-	[BGJOB_TABLE_QUEUE] = "queue",
-	[BGJOB_TABLE_SCHEDULE] = "schedule",
-	[BGJOB_TABLE_FAILURE] = "failure",
-	[BGJOB_TABLE_CLAIM] = "claim",
-	[BGJOB_TABLE_UNIQUE_KEY] = "unique_key",
-	[BGJOB_TABLE_STATE] = "state",
-	[BGJOB_TABLE_LOG] = "log",
-	[BGJOB_TABLE_SETTINGS] = "settings",
-	[BGJOB_TABLE_TOTAL] = "total",
-	[BGJOB_TABLE_QUEUE_CONF] = "queue_conf",
-	[BGJOB_TABLE_FUNCTION_CONF] = "function_conf",
-	[BGJOB_TABLE_RECURRING] = "recurring",
-	[BGJOB_TABLE_FILTER] = "filter",
-	[BGJOB_TABLE_INSTALLATION] = "installation",
+#define WRONG_VERSION_HINT                                                                     \
+	"The library and the extension's script are of different versions, or the extension is "   \
+	"damaged."
+
+/* With as many columns as the files know that read and write them: a row of a table with more would not fit into theirs. */
+static const struct
+{
+	const char *name;
+	int ncolumns;
+} tables[] = {
+	[BGJOB_TABLE_JOB] = {"job", 41},
+	[BGJOB_TABLE_QUEUE] = {"queue", 7},
+	[BGJOB_TABLE_SCHEDULE] = {"schedule", 3},
+	[BGJOB_TABLE_FAILURE] = {"failure", 2},
+	[BGJOB_TABLE_CLAIM] = {"claim", 3},
+	[BGJOB_TABLE_UNIQUE_KEY] = {"unique_key", 3},
+	[BGJOB_TABLE_STATE] = {"state", 6},
+	[BGJOB_TABLE_LOG] = {"log", 5},
+	[BGJOB_TABLE_SETTINGS] = {"settings", 3},
+	[BGJOB_TABLE_TOTAL] = {"total", 2},
+	[BGJOB_TABLE_QUEUE_CONF] = {"queue_conf", 5},
+	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", 11},
+	[BGJOB_TABLE_RECURRING] = {"recurring", 37},
+	[BGJOB_TABLE_FILTER] = {"filter", 6},
+	[BGJOB_TABLE_INSTALLATION] = {"installation", 1},
 };
 
 /* bgjob_schema_oid returns schema bgjob; 42704 if there is none, or InvalidOid. */
@@ -84,7 +93,7 @@ bgjob_tables_exist(void)
 	Oid schema = bgjob_schema_oid(true);
 
 	return schema != InvalidOid &&
-		   get_relname_relid(table_names[BGJOB_TABLE_INSTALLATION], schema) != InvalidOid;
+		   get_relname_relid(tables[BGJOB_TABLE_INSTALLATION].name, schema) != InvalidOid;
 }
 
 /* OIDs that have been looked up; emptied when any relation or schema changes. The names are constants. */
@@ -140,11 +149,9 @@ bgjob_relation_oid(const char *name)
 	before = invalidations;
 	relation = get_relname_relid(name, bgjob_schema_oid(false));
 	if (relation == InvalidOid)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("relation \"%s.%s\" does not exist", BGJOB_SCHEMA, name),
-				 errhint("The library and the extension's script are of different versions, "
-						 "or the extension is damaged.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("relation \"%s.%s\" does not exist", BGJOB_SCHEMA, name),
+						errhint(WRONG_VERSION_HINT)));
 	remember(name, relation, before);
 	return relation;
 }
@@ -153,17 +160,32 @@ bgjob_relation_oid(const char *name)
 Oid
 bgjob_table_oid(BgjobTable table)
 {
-	return bgjob_relation_oid(table_names[table]);
+	return bgjob_relation_oid(tables[table].name);
 }
 
-/* bgjob_rel_open opens a table to be read and written; on a standby only to be read. */
+static void
+check_columns(Relation rel, BgjobTable table)
+{
+	if (RelationGetNumberOfAttributes(rel) != tables[table].ncolumns)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s.%s\" has %d columns, not %d", BGJOB_SCHEMA,
+							   tables[table].name, RelationGetNumberOfAttributes(rel),
+							   tables[table].ncolumns),
+						errhint(WRONG_VERSION_HINT)));
+}
+
+/*
+ * bgjob_rel_open opens a table to be read and written; on a standby only to be
+ * read. 42704: there is none; 55000: it is not the one that this library knows.
+ */
 BgjobRel *
 bgjob_rel_open(BgjobTable table)
 {
 	BgjobRel *opened = palloc(sizeof(BgjobRel));
 	LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
 
-	opened->rel = table_open(bgjob_relation_oid(table_names[table]), lock);
+	opened->rel = table_open(bgjob_relation_oid(tables[table].name), lock);
+	check_columns(opened->rel, table);
 	opened->slot = table_slot_create(opened->rel, NULL);
 	opened->context = CurrentMemoryContext;
 	opened->estate = NULL;
