@@ -27,7 +27,7 @@ CREATE TABLE bgjob.job (
     policy_id integer,                  -- likewise: what was configured of the function; null: nothing
     args jsonb,
     CONSTRAINT job_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.1);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1); -- room for what a job becomes on the page of what it was
 ALTER TABLE bgjob.job
     ADD queue text COLLATE "C" NOT NULL DEFAULT 'default',
     ADD state "char" NOT NULL DEFAULT 'e', -- enqueued

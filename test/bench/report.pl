@@ -19,7 +19,7 @@ binmode STDOUT, ':encoding(UTF-8)';
 
 # What the columns are called, in their order; other metrics follow as they come.
 my %title = (
-	rate => 'rate', begin => 'at the beginning', end => 'at the end', p50 => 'p50', p99 => 'p99', call_p50 => 'p50 from the call',
+	rate => 'rate', begin => 'first third', end => 'last third', p50 => 'p50', p99 => 'p99', call_p50 => 'p50 from the call',
 	call_p99 => 'p99 from the call', single => 'one job a commit', wal => 'WAL', cpu => 'CPU, server', client_cpu => 'CPU, client',
 	commits => 'commits', hits => 'buffer hits', statements => 'statements', private => 'private memory', lock_wait => 'longest wait for a lock',
 	max_first => 'greatest size, first minute', max_last => 'greatest size, last minute', first => 'rate, first minute', last => 'rate, last minute',

@@ -46,11 +46,11 @@ sub held
 	return figures(steady($bench, seconds => $seconds, window => $window, options => $options, keep => $options ? 40000 : 10000));
 }
 
-# figures makes a series into figures: itself, and the rates of its beginning, its end and its whole.
+# figures makes a series into figures: itself, and the rates of its first third, its last third and its whole.
 sub figures
 {
 	my @rates = @_;
-	my $some  = @rates > 5 ? 2 : 1;
+	my $some  = int(@rates / 3) || 1;
 
 	die "no rates\n" unless @rates;
 	return (
