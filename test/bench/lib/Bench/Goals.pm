@@ -21,7 +21,8 @@ my @goals = (
 	[ pickup => 'pickup after commit: p99 at most 0.5 ms', figure('pickup', 'bgjob', 'p99'), '<=', 500, '%.0f µs' ],
 	[ enqueue => 'an enqueue per transaction: at least 85 % of a plain INSERT', percent('enqueue', 'bgjob', 'enqueue', 'insert'), '>=', 85, '%.1f %%' ],
 	[ enqueue => 'the same, both as prepared statements', percent('enqueue', 'bgjob, prepared', 'enqueue', 'insert, prepared'), '>=', 85, '%.1f %%' ],
-	[ many => 'a million in one statement: at least 3 × graphile-worker\'s add_jobs, called as graphile.mjs does', ratio('many', 'bgjob', 'many', 'graphile'), '>=', 3, '%.2f ×' ],
+	[ many => 'a million, 100,000 in a statement: at least 3 × graphile-worker\'s add_jobs, called as graphile.mjs does', ratio('many', 'bgjob', 'many', 'graphile'), '>=', 3, '%.2f ×' ],
+	[ many => 'the same, where bgjob is given all in one statement', ratio('many', 'bgjob, one statement', 'many', 'graphile'), '>=', 3, '%.2f ×' ],
 	[ many => 'the same, where add_jobs is given its specifications as rows, which is cheaper', ratio('many', 'bgjob', 'many', 'graphile, specs as rows'), '>=', 3, '%.2f ×' ],
 	(map {
 		my $name = $_;
