@@ -598,7 +598,9 @@ SELECT tap_remove_all() AS x \gset
 
 CREATE FUNCTION audit.enqueues(context jsonb) RETURNS jsonb LANGUAGE plpgsql SET search_path = public AS $$
 BEGIN
-	PERFORM bgjob_enqueue('app.run', '["by filter"]', delay => '1 hour', run_as => 'postgres');
+	IF context -> 'args' IN ('["first"]', '["by filter"]') THEN -- and not for those of before, which may end meanwhile
+		PERFORM bgjob_enqueue('app.run', '["by filter"]', delay => '1 hour', run_as => 'postgres');
+	END IF;
 	RETURN NULL;
 END $$;
 SELECT bgjob_filter('enq ' || event, event, 'audit.enqueues') FROM unnest('{creating,created,applied}'::text[]) event \g /dev/null
