@@ -12,9 +12,9 @@ CREATE SCHEMA bgjob;
 CREATE SEQUENCE bgjob.job_id_seq;
 CREATE SEQUENCE bgjob.settings_id_seq AS integer;
 
--- The two tables that every job has a row in. Rows are stored up to the last column that is not what it is by default
--- (src/store/relation.c): what is left out are nulls, and columns that were added with a default, which the server then
--- reads there. So the few that nearly all new jobs need come first, and all others are added.
+-- The two tables that every job has a row in. Rows that come in bulk are stored up to the last column that is not what it
+-- is by default (src/store/relation.c): what is left out are nulls, and columns that were added with a default, which the
+-- server then reads there. So the few that nearly all new jobs need come first, and all others are added.
 
 -- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in bgjob.state.
 -- The order of the columns is that of the enum in src/store/job.h.

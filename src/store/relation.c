@@ -190,7 +190,6 @@ bgjob_rel_open(BgjobTable table)
 	opened->context = CurrentMemoryContext;
 	opened->estate = NULL;
 	opened->result = NULL;
-	opened->stored = NULL;
 	return opened;
 }
 
@@ -203,8 +202,6 @@ bgjob_rel_close(BgjobRel *rel)
 		ExecCloseIndices(rel->result);
 		FreeExecutorState(rel->estate);
 	}
-	if (rel->stored != NULL)
-		FreeTupleDesc(rel->stored);
 	ExecDropSingleTupleTableSlot(rel->slot);
 	table_close(rel->rel, NoLock);
 	pfree(rel);
@@ -221,6 +218,58 @@ bgjob_rel_snapshot(BgjobRel *rel)
 {
 	return RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel->rel)));
 }
+
+/* What the executor's functions want to be called with. */
+static void
+prepare_to_write(BgjobRel *rel)
+{
+	MemoryContext old;
+
+	if (rel->result != NULL)
+		return;
+	old = MemoryContextSwitchTo(rel->context);
+	rel->estate = CreateExecutorState();
+	rel->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(rel->result, rel->rel, 0, NULL, 0);
+	rel->result->ri_TrigDesc = NULL; /* no trigger may see, or steer, bookkeeping */
+	ExecOpenIndices(rel->result, false);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
+{
+	int natts = slot->tts_tupleDescriptor->natts;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+}
+
+/* bgjob_rel_insert inserts a row. */
+void
+bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
+{
+	prepare_to_write(rel);
+	fill_slot(rel->slot, values, nulls);
+	ExecSimpleRelationInsert(rel->result, rel->estate, rel->slot);
+	rel->tid = rel->slot->tts_tid;
+	ExecClearTuple(rel->slot);
+	ResetPerTupleExprContext(rel->estate);
+}
+
+/* ---- many rows at a time ---- */
+
+struct BgjobBulk
+{
+	BgjobRel *rel;
+	int last_default; /* the last column that is not null where a row ends before it; 0: none */
+	TupleDesc stored; /* of the first columns, as many as any row has needed */
+	int n;
+	TupleTableSlot *slots[BGJOB_BULK_ROWS]; /* made as they are needed */
+	ItemPointerData tids[BGJOB_BULK_ROWS];
+};
 
 /* Whether a column reads as something else than null where a row ends before it. */
 static bool
@@ -241,24 +290,6 @@ find_last_default(TupleDesc desc)
 	return column;
 }
 
-/* What the executor's functions want to be called with. */
-static void
-prepare_to_write(BgjobRel *rel)
-{
-	MemoryContext old;
-
-	if (rel->result != NULL)
-		return;
-	old = MemoryContextSwitchTo(rel->context);
-	rel->estate = CreateExecutorState();
-	rel->result = makeNode(ResultRelInfo);
-	InitResultRelInfo(rel->result, rel->rel, 0, NULL, 0);
-	rel->result->ri_TrigDesc = NULL; /* no trigger may see, or steer, bookkeeping */
-	ExecOpenIndices(rel->result, false);
-	MemoryContextSwitchTo(old);
-	rel->last_default = find_last_default(RelationGetDescr(rel->rel));
-}
-
 /* Whether a column reads the same where a row ends before it. */
 static bool
 may_be_left_out(TupleDesc desc, int column, Datum value, bool isnull)
@@ -273,14 +304,14 @@ may_be_left_out(TupleDesc desc, int column, Datum value, bool isnull)
 
 /* How many columns a row is stored with: see form_row. */
 static int
-columns_to_store(BgjobRel *rel, const Datum *values, const bool *nulls)
+columns_to_store(const BgjobBulk *bulk, const Datum *values, const bool *nulls)
 {
-	TupleDesc desc = RelationGetDescr(rel->rel);
+	TupleDesc desc = RelationGetDescr(bulk->rel->rel);
 	int n = desc->natts;
 
-	while (n > 1 && n > rel->last_default && nulls[n - 1]) /* most of them, and quickly */
+	while (n > 1 && n > bulk->last_default && nulls[n - 1]) /* most of them, and quickly */
 		n--;
-	if (n == rel->last_default)
+	if (n == bulk->last_default)
 		while (n > 1 && may_be_left_out(desc, n, values[n - 1], nulls[n - 1]))
 			n--;
 	return n;
@@ -305,42 +336,16 @@ describe_columns(TupleDesc table, int n)
  * then those with a default are stored.)
  */
 static HeapTuple
-form_row(BgjobRel *rel, const Datum *values, const bool *nulls)
+form_row(BgjobBulk *bulk, const Datum *values, const bool *nulls)
 {
-	int n = columns_to_store(rel, values, nulls);
+	int n = columns_to_store(bulk, values, nulls);
 
-	if (rel->stored == NULL || rel->stored->natts < n)
-	{
-		MemoryContext old = MemoryContextSwitchTo(rel->context);
-
-		rel->stored = describe_columns(RelationGetDescr(rel->rel), n);
-		MemoryContextSwitchTo(old);
-	}
+	if (bulk->stored == NULL || bulk->stored->natts < n)
+		bulk->stored = describe_columns(RelationGetDescr(bulk->rel->rel), n);
 	/* which does not change them */
-	return heap_form_tuple(rel->stored, unconstify(Datum *, values), unconstify(bool *, nulls));
+	return heap_form_tuple(bulk->stored, unconstify(Datum *, values),
+						   unconstify(bool *, nulls));
 }
-
-/* bgjob_rel_insert inserts a row. */
-void
-bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
-{
-	prepare_to_write(rel);
-	ExecForceStoreHeapTuple(form_row(rel, values, nulls), rel->slot, true);
-	ExecSimpleRelationInsert(rel->result, rel->estate, rel->slot);
-	rel->tid = rel->slot->tts_tid;
-	ExecClearTuple(rel->slot);
-	ResetPerTupleExprContext(rel->estate);
-}
-
-/* ---- many rows at a time ---- */
-
-struct BgjobBulk
-{
-	BgjobRel *rel;
-	int n;
-	TupleTableSlot *slots[BGJOB_BULK_ROWS]; /* made as they are needed */
-	ItemPointerData tids[BGJOB_BULK_ROWS];
-};
 
 /*
  * bgjob_bulk_begin prepares for inserting many rows into a table: fewer WAL
@@ -353,6 +358,7 @@ bgjob_bulk_begin(BgjobRel *rel)
 
 	prepare_to_write(rel);
 	bulk->rel = rel;
+	bulk->last_default = find_last_default(RelationGetDescr(rel->rel));
 	return bulk;
 }
 
@@ -365,7 +371,7 @@ bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls)
 
 	if (*slot == NULL)
 		*slot = MakeSingleTupleTableSlot(RelationGetDescr(bulk->rel->rel), &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(form_row(bulk->rel, values, nulls), *slot, true);
+	ExecStoreHeapTuple(form_row(bulk, values, nulls), *slot, true);
 	MemoryContextSwitchTo(old);
 	return ++bulk->n == BGJOB_BULK_ROWS;
 }
@@ -402,17 +408,6 @@ bgjob_bulk_end(BgjobBulk *bulk)
 		ExecDropSingleTupleTableSlot(bulk->slots[i]);
 	table_finish_bulk_insert(bulk->rel->rel, 0);
 	pfree(bulk);
-}
-
-static void
-fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
-{
-	int natts = slot->tts_tupleDescriptor->natts;
-
-	ExecClearTuple(slot);
-	memcpy(slot->tts_values, values, natts * sizeof(Datum));
-	memcpy(slot->tts_isnull, nulls, natts * sizeof(bool));
-	ExecStoreVirtualTuple(slot);
 }
 
 /*

@@ -44,8 +44,6 @@ typedef struct BgjobRel
 	MemoryContext context; /* of opening: what lives as long as this does */
 	EState *estate;
 	ResultRelInfo *result;
-	int last_default; /* the last column that is not null where a row ends before it; 0: none */
-	TupleDesc stored; /* of the first columns, as many as any inserted row has needed */
 } BgjobRel;
 
 /* Rows that are to be inserted together: so many at a time. */
