@@ -33,7 +33,7 @@ typedef struct ReadyNote
 {
 	struct ReadyNote *next;
 	BgjobLaneKey key;
-	int64 pos; /* lowest */
+	BgjobLaneItem first; /* the lowest */
 	int64 count;
 } ReadyNote;
 
@@ -110,7 +110,7 @@ current_notes(void)
 
 /* Notes rows of a lane; higher priorities first, which is the order of announcing them. */
 static void
-add_ready(Notes *to, const BgjobLaneKey *key, int64 pos, int64 count)
+add_ready(Notes *to, const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count)
 {
 	ReadyNote **place;
 	ReadyNote *note;
@@ -122,20 +122,22 @@ add_ready(Notes *to, const BgjobLaneKey *key, int64 pos, int64 count)
 	{
 		note = MemoryContextAlloc(TopTransactionContext, sizeof(ReadyNote));
 		note->key = *key;
-		note->pos = pos;
+		note->first = *first;
 		note->count = 0;
 		for (place = &to->ready; *place != NULL && (*place)->key.priority >= key->priority;)
 			place = &(*place)->next;
 		note->next = *place;
 		*place = note;
 	}
-	note->pos = Min(note->pos, pos);
+	if (first->pos < note->first.pos)
+		note->first = *first;
 	note->count += count;
 }
 
-/* bgjob_change_ready notes that rows of bgjob.queue were inserted, the lowest of them at "pos". */
+/* bgjob_change_ready notes that rows of bgjob.queue were inserted, the lowest of them "first". */
 void
-bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos, int64 count)
+bgjob_change_ready(Oid role, const char *queue, int priority, const BgjobLaneItem *first,
+				   int64 count)
 {
 	Notes *to = current_notes();
 	BgjobLaneKey key;
@@ -143,7 +145,7 @@ bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos, int64 c
 	if (to == NULL)
 		return;
 	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-	add_ready(to, &key, pos, count);
+	add_ready(to, &key, first, count);
 }
 
 /* bgjob_change_due notes that a row of bgjob.schedule was inserted. */
@@ -288,10 +290,10 @@ wake_for(const ReadyNote *note)
 void
 bgjob_announce(Oid role, const char *queue, int priority, int64 pos)
 {
-	ReadyNote note = {.pos = pos, .count = 1};
+	ReadyNote note = {.first.pos = pos, .count = 1};
 
 	bgjob_lane_key(&note.key, MyDatabaseId, role, queue, priority);
-	bgjob_lane_announce(&note.key, pos, 1);
+	bgjob_lane_announce(&note.key, &note.first, 1);
 	wake_for(&note);
 }
 
@@ -302,7 +304,7 @@ bgjob_announce(Oid role, const char *queue, int priority, int64 pos)
 void
 bgjob_announce_rest(const BgjobRest *rest, bool singly)
 {
-	ReadyNote note = {.pos = rest->pos, .count = rest->count};
+	ReadyNote note = {.first.pos = rest->pos, .count = rest->count};
 
 	bgjob_lane_key(&note.key, MyDatabaseId, rest->role, rest->queue, rest->priority);
 	bgjob_lane_give_back(rest, singly);
@@ -346,7 +348,7 @@ tell(const Notes *committed)
 			bgjob_queues_remove(MyDatabaseId, note->queue, note->conf.version);
 	/* All of it before anybody is woken, who would otherwise begin with what is not the first. */
 	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
-		bgjob_lane_announce(&note->key, note->pos, note->count);
+		bgjob_lane_announce(&note->key, &note->first, note->count);
 	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
 		wake_for(note);
 	if (entry != NULL && committed->due != DT_NOEND)
@@ -366,6 +368,15 @@ tell_of_given_back(void)
 {
 	if (took_a_job)
 		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
+}
+
+/* The transaction is about to commit: who will be woken for what it has made ready may get up. */
+static void
+alert(void)
+{
+	for (const Notes *note = notes; note != NULL; note = note->parent)
+		for (const ReadyNote *ready = note->ready; ready != NULL; ready = ready->next)
+			bgjob_alert_worker(ready->key.database, ready->key.role);
 }
 
 static void
@@ -399,6 +410,7 @@ at_xact_event(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			begin_filter_change();
+			alert();
 			break;
 		case XACT_EVENT_COMMIT:
 			end_filter_change();
@@ -429,7 +441,7 @@ static void
 merge_into_parent(Notes *inner, Notes *outer)
 {
 	for (ReadyNote *note = inner->ready; note != NULL; note = note->next)
-		add_ready(outer, &note->key, note->pos, note->count);
+		add_ready(outer, &note->key, &note->first, note->count);
 	for (EndedNote *note = inner->ended, *next; note != NULL; note = next)
 	{
 		next = note->next;

@@ -14,8 +14,8 @@
 #include "datatype/timestamp.h"
 #include "rules/state.h"
 
-extern void
-bgjob_change_ready(Oid role, const char *queue, int priority, int64 pos, int64 count);
+extern void bgjob_change_ready(Oid role, const char *queue, int priority,
+							   const BgjobLaneItem *first, int64 count);
 extern void bgjob_change_recount(void);
 extern void bgjob_change_filters(void);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);

@@ -39,7 +39,7 @@ typedef struct BgjobLaneKey
 	char queue[BGJOB_QUEUE_NAME_SIZE]; /* zero-filled */
 } BgjobLaneKey;
 
-/* A row of bgjob.queue that was ready when it was looked at. */
+/* A row of bgjob.queue that was ready when it was looked at, or announced. Without a tid: just a place. */
 typedef struct BgjobLaneItem
 {
 	int64 pos;
@@ -86,7 +86,8 @@ extern void bgjob_lane_startup(void);
 
 extern void
 bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int priority);
-extern void bgjob_lane_announce(const BgjobLaneKey *key, int64 pos, int64 count);
+extern void
+bgjob_lane_announce(const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count);
 extern void bgjob_lanes_rescan(Oid database);
 extern void bgjob_lane_reopen(const BgjobLaneKey *key);
 extern void bgjob_lane_give_back(const BgjobRest *rest, bool singly);

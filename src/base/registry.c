@@ -653,6 +653,41 @@ bgjob_slots_in_flight(Oid database, int *n)
 	return positions;
 }
 
+/* Whether a slot is that of a worker of a role that takes jobs. */
+static bool
+is_worker_of(const BgjobSlot *slot, Oid database, Oid role)
+{
+	return slot->in_use && slot->database == database && slot->role == role &&
+		   slot->kind == BGJOB_WORKER && !slot->retire;
+}
+
+/*
+ * bgjob_alert_worker rouses the worker that bgjob_wake_worker is going to wake
+ * when the running transaction has committed: until the commit is on disk, its
+ * processor has left whatever sleep it was in, and what the worker needs is in
+ * its caches. It finds nothing and waits again, idle all the time. Not where
+ * some worker of the role is awake: then there are enough jobs to keep them so.
+ */
+void
+bgjob_alert_worker(Oid database, Oid role)
+{
+	BgjobSlot *first = NULL;
+
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (!is_worker_of(slot, database, role))
+			continue;
+		if (!slot->idle)
+			return;
+		if (first == NULL)
+			first = slot;
+	}
+	if (first != NULL)
+		bgjob_slot_wake(first);
+}
+
 /* bgjob_wake_worker wakes one idle worker of a role, if there is one. */
 bool
 bgjob_wake_worker(Oid database, Oid role)
@@ -662,8 +697,7 @@ bgjob_wake_worker(Oid database, Oid role)
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 		bool woken;
 
-		if (!slot->idle || !slot->in_use || slot->database != database || slot->role != role ||
-			slot->kind != BGJOB_WORKER || slot->retire)
+		if (!slot->idle || !is_worker_of(slot, database, role))
 			continue;
 		SpinLockAcquire(&slot->mutex);
 		woken = slot->idle && slot->pid != 0;

@@ -252,6 +252,7 @@ extern void bgjob_slot_interrupt(BgjobSlot *slot);
 extern bool bgjob_slot_force(BgjobSlot *slot, TimestampTz now, TimestampTz *wake);
 extern void bgjob_slot_terminate(BgjobSlot *slot);
 extern int64 *bgjob_slots_in_flight(Oid database, int *n);
+extern void bgjob_alert_worker(Oid database, Oid role);
 extern bool bgjob_wake_worker(Oid database, Oid role);
 extern int bgjob_count_workers(Oid database, Oid role);
 

@@ -104,13 +104,15 @@ void
 bgjob_queue_insert(const BgjobJob *job)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	BgjobLaneItem item = {.pos = job->pos, .job = job->id};
 	Datum values[Q_COUNT];
 	bool nulls[Q_COUNT];
 
 	fill_row(job, values, nulls);
 	bgjob_rel_insert(rel, values, nulls);
+	item.tid = rel->tid;
 	bgjob_rel_close(rel);
-	bgjob_change_ready(job->run_as, job->queue, job->priority, job->pos, 1);
+	bgjob_change_ready(job->run_as, job->queue, job->priority, &item, 1);
 }
 
 /* bgjob_queue_insert_many does the same for n new jobs that are alike but for their ids, which follow each other. */
@@ -118,6 +120,7 @@ void
 bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 						const ItemPointerData *tids, int n)
 {
+	BgjobLaneItem place = {.pos = first};
 	Datum values[Q_COUNT];
 	bool nulls[Q_COUNT];
 
@@ -135,7 +138,7 @@ bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 		}
 	}
 	if (n > 0)
-		bgjob_change_ready(job->run_as, job->queue, job->priority, first, n);
+		bgjob_change_ready(job->run_as, job->queue, job->priority, &place, n);
 }
 
 /* Keys for a lane: the first two columns are equal, and pos compares as said. */
