@@ -134,6 +134,33 @@ describe_arguments(BgjobFunction *function, HeapTuple tuple, char **names)
 		function->args[i].default_expr = list_nth(defaults, i - first_default);
 }
 
+/* Why a function cannot be a job; NULL: it can. */
+static const char *
+why_not(const BgjobFunction *function)
+{
+	for (int i = 0; i < function->nargs; i++)
+	{
+		if (IsPolymorphicType(function->args[i].type))
+			return "It has polymorphic arguments, whose types JSON values do not tell.";
+		if (get_typtype(function->args[i].type) == TYPTYPE_PSEUDO)
+			return "It has an argument of a pseudo-type.";
+	}
+	switch (function->result_type)
+	{
+		case TRIGGEROID:
+		case EVENT_TRIGGEROID:
+			return "It is a trigger function.";
+		case INTERNALOID:
+		case CSTRINGOID:
+			return "It returns a pseudo-type.";
+		default:
+			break;
+	}
+	if (isAnyTempNamespace(get_func_namespace(function->oid)))
+		return "It is a temporary one, which no other session has.";
+	return NULL;
+}
+
 static BgjobFunction *
 describe(Oid func, HeapTuple tuple)
 {
@@ -145,6 +172,7 @@ describe(Oid func, HeapTuple tuple)
 	function->signature = format_procedure(func);
 	function->qualified = format_procedure_qualified(func);
 	function->procedure = form->prokind == PROKIND_PROCEDURE;
+	function->callable = function->procedure || form->prokind == PROKIND_FUNCTION;
 	function->set = form->proretset;
 	function->result_type = form->prorettype;
 	function->variadic = OidIsValid(form->provariadic);
@@ -153,6 +181,7 @@ describe(Oid func, HeapTuple tuple)
 	describe_arguments(function, tuple, names);
 	function->whole = function->nargs == 1 && !function->variadic &&
 					  (function->args[0].type == JSONOID || function->args[0].type == JSONBOID);
+	function->why_not = why_not(function);
 	return function;
 }
 
@@ -188,59 +217,21 @@ bgjob_function_describe(Oid func)
 
 /* ---- looking up at enqueue ---- */
 
-/* Functions that cannot be a job, and why; NULL for those that can. */
-static const char *
-why_not(const BgjobFunction *function)
-{
-	for (int i = 0; i < function->nargs; i++)
-	{
-		if (IsPolymorphicType(function->args[i].type))
-			return "It has polymorphic arguments, whose types JSON values do not tell.";
-		if (get_typtype(function->args[i].type) == TYPTYPE_PSEUDO)
-			return "It has an argument of a pseudo-type.";
-	}
-	switch (function->result_type)
-	{
-		case TRIGGEROID:
-		case EVENT_TRIGGEROID:
-			return "It is a trigger function.";
-		case INTERNALOID:
-		case CSTRINGOID:
-			return "It returns a pseudo-type.";
-		default:
-			break;
-	}
-	if (isAnyTempNamespace(get_func_namespace(function->oid)))
-		return "It is a temporary one, which no other session has.";
-	return NULL;
-}
-
-static bool
-is_callable_kind(Oid func)
-{
-	char kind = get_func_prokind(func);
-
-	return kind == PROKIND_FUNCTION || kind == PROKIND_PROCEDURE;
-}
-
 static void
 check_kind(Oid func, const char *name)
 {
-	const BgjobFunction *function;
-	const char *reason;
+	const BgjobFunction *function = bgjob_function_describe(func);
 
-	if (!is_callable_kind(func))
+	if (!function->callable)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("\"%s\" is an aggregate or a window function", name),
 			 errhint("A job calls a function or a procedure; use kind 'sql' for a query.")));
-	function = bgjob_function_describe(func);
-	reason = why_not(function);
-	if (reason != NULL)
+	if (function->why_not != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("function %s cannot be called by a job", function->signature),
-						errdetail("%s", reason),
+						errdetail("%s", function->why_not),
 						errhint("Have the job call a function that calls it.")));
 }
 
@@ -350,8 +341,8 @@ find_by_name(const char *name, const Jsonb *args)
 	{
 		const BgjobFunction *function = bgjob_function_describe(candidates->oid);
 
-		callable = callable || is_callable_kind(function->oid);
-		if (!is_callable_kind(function->oid) || why_not(function) != NULL ||
+		callable = callable || function->callable;
+		if (!function->callable || function->why_not != NULL ||
 			!bgjob_arguments_fit(function, args))
 			continue;
 		found = function->oid;

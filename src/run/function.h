@@ -27,8 +27,10 @@ typedef struct BgjobFunction
 	Oid oid;
 	const char *signature; /* for messages */
 	const char *qualified; /* as it is stored: bgjob_function_signature */
+	bool callable;         /* no aggregate, no window function */
 	bool procedure;
-	bool set; /* returns a set */
+	const char *why_not; /* why it cannot be a job all the same; NULL: it can */
+	bool set;            /* returns a set */
 	Oid result_type;
 	bool variadic; /* the last argument collects the rest */
 	bool whole;    /* takes its arguments whole, as one json value */
