@@ -168,6 +168,7 @@ sub number
 	my $size = abs $value;
 
 	my $text = sprintf $size >= 100 || $size == int $size ? '%.0f' : $size >= 10 ? '%.1f' : $size >= 0.1 ? '%.2f' : '%.4f', $value;
+	$text =~ s/^-(?=[0.]+$)//; # nearly nothing less than nothing is nothing
 	1 while $text =~ s/^(-?\d+)(\d{3})/$1,$2/;
 	return $text;
 }
