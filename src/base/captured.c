@@ -249,7 +249,7 @@ bgjob_capture_custom(void)
 	JsonbParseState *state = NULL;
 	const struct config_generic *record;
 
-	bgjob_foreach_changed_setting(record)
+	bgjob_foreach_custom_setting(record)
 	{
 		char number[NUMBER_LENGTH];
 

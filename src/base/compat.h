@@ -20,6 +20,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
+#include "utils/memutils.h"
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
 #error "bgjob supports PostgreSQL 15 to 18"
@@ -121,11 +122,12 @@ typedef bool bgjob_update_indexes;
 
 /*
  * Settings: bgjob_find_setting returns the record of a setting by its name, or
- * NULL; bgjob_foreach_changed_setting visits all that differ from the built-in
- * default, and in 15 some that do not. 16 made the table private, and what it
- * offers instead copies and sorts all of it (tens of microseconds); but the
- * records with a source are in a ring, which is fast to walk once its head is
- * known: the one link in it that is in no record.
+ * NULL; bgjob_foreach_custom_setting visits all with a dot in their names that
+ * differ from the built-in default, and some others. 16 made the table private,
+ * and what it offers instead copies and sorts all of it (tens of microseconds);
+ * but the records with a source are in a ring, which is fast to walk once its
+ * head is known: the one link in it that is in no record. 15 has but an array
+ * of all, so those with a dot are remembered.
  */
 #if PG_VERSION_NUM >= 160000
 #define bgjob_find_setting(name) find_option(name, false, true, DEBUG1)
@@ -159,7 +161,7 @@ bgjob_changed_settings(void)
 	return head;
 }
 
-#define bgjob_foreach_changed_setting(record)                                                  \
+#define bgjob_foreach_custom_setting(record)                                                   \
 	for (dlist_node *head_ = bgjob_changed_settings(), *link_ = head_->next;                   \
 		 link_ != head_ &&                                                                     \
 		 ((record) = dlist_container(struct config_generic, nondef_link, link_), true);        \
@@ -187,10 +189,40 @@ bgjob_find_setting(const char *name)
 	return NULL;
 }
 
-#define bgjob_foreach_changed_setting(record)                                                  \
-	for (struct config_generic **all_ = get_guc_variables(),                                   \
-							   **end_ = all_ + GetNumConfigOptions();                          \
-		 all_ < end_ && ((record) = *all_, true); all_++)
+/*
+ * The settings with a dot in their names, and a NULL. Looking at each of the
+ * hundreds of records costs a microsecond, comparing the pointers to them next
+ * to nothing. Only records of settings with a dot are ever freed, so a record
+ * that takes the place and the address of another has one, too.
+ */
+static inline struct config_generic **
+bgjob_custom_settings(void)
+{
+	static struct config_generic **known = NULL; /* the array as it was; then the result */
+	static int nknown = 0;
+	struct config_generic **all = get_guc_variables();
+	struct config_generic **fresh;
+	int n = GetNumConfigOptions();
+	int to = n;
+
+	if (known != NULL && n == nknown && memcmp(known, all, n * sizeof(*all)) == 0)
+		return known + n;
+	fresh = MemoryContextAlloc(TopMemoryContext, (2 * n + 1) * sizeof(*all));
+	memcpy(fresh, all, n * sizeof(*all));
+	for (int i = 0; i < n; i++)
+		if (strchr(all[i]->name, GUC_QUALIFIER_SEPARATOR) != NULL)
+			fresh[to++] = all[i];
+	fresh[to] = NULL;
+	if (known != NULL)
+		pfree(known);
+	known = fresh;
+	nknown = n;
+	return known + n;
+}
+
+#define bgjob_foreach_custom_setting(record)                                                   \
+	for (struct config_generic **next_ = bgjob_custom_settings(); ((record) = *next_) != NULL; \
+		 next_++)
 #endif
 
 #endif /* BGJOB_BASE_COMPAT_H */

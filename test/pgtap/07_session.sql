@@ -126,7 +126,7 @@ CREATE FUNCTION t_after(job text, args jsonb, kind text) RETURNS bigint[] LANGUA
 		bgjob_enqueue('public.t_write', '["written"]', max_retries => 0),
 		bgjob_enqueue('public.t_pid', max_retries => 0)] $$;
 
-SELECT plan(47);
+SELECT plan(48);
 
 CALL tap_wait_setting('bgjob.workers', '1');
 CALL tap_wait_until('SELECT count(*) = 1 FROM bgjob.workers');
@@ -173,6 +173,19 @@ COMMIT;
 SELECT bgjob_wait(:locally, '20 s') AS locally_state \gset
 SELECT is(format('%s %s', bgjob_result(:locally) ->> 'TimeZone', bgjob_result(:locally) ->> 'app.tenant'), 'Asia/Kolkata local',
 	'settings of SET LOCAL are captured, too');
+
+-- A library comes whose settings have been set: one of them is no longer for everybody, and what it does not know is removed.
+SET auto_explain.no_such_thing = 'x';
+SET auto_explain.log_format = 'json';
+SELECT bgjob_enqueue('t_settings') AS before_load \gset
+SET client_min_messages = error;
+LOAD 'auto_explain';
+RESET client_min_messages;
+SET app.person = 'after';
+SELECT bgjob_enqueue('t_settings') AS after_load \gset
+SELECT is(ARRAY(SELECT concat_ws(' ', settings ->> 'auto_explain.no_such_thing', settings ->> 'auto_explain.log_format', settings ->> 'app.tenant',
+	settings ->> 'app.person') FROM bgjob.jobs WHERE id IN (:before_load, :after_load) ORDER BY id), '{"x json another ",another after}'::text[],
+	'custom settings are captured before and after a library takes over some of them');
 
 -- Captured settings stay with their job.
 RESET app.tenant;
