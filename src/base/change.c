@@ -7,7 +7,8 @@
  * rows that have become ready, jobs that will be due, states that were left
  * and entered, jobs that have ended. Nothing is told before the transaction
  * has committed, and what a rolled-back savepoint did is never told at all:
- * notes are kept per subtransaction.
+ * notes are kept per subtransaction. Only that something may come is: when the
+ * commit begins, an idle worker is roused.
  *
  * The callback runs after the rows are visible to others, so whoever is
  * woken finds them. It must not throw; it takes short locks (base/lane.h,

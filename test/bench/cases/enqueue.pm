@@ -22,7 +22,7 @@ sub tps
 {
 	my ($bench, $what, $protocol) = @_;
 	my $file    = "$bench->{dir}/$what.sql";
-	my $seconds = int $bench->seconds(15) || 1;
+	my $seconds = int $bench->seconds(5) || 1; # short runs, often repeated: the machine is not the same for long
 
 	$bench->fresh('bench');
 	my $pad = matching_pad($bench, $bench->session('bench', 'app'));
