@@ -31,7 +31,7 @@ sub done
 # looks is how often the index of the queue has been searched.
 sub looks
 {
-	return sql(q{SELECT pg_stat_clear_snapshot(); SELECT idx_scan FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob.queue_pkey'::regclass}) =~ s/^\n//r;
+	return sql(q{SELECT idx_scan FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob.queue_pkey'::regclass});
 }
 
 # 1. One at a time. The scheduler, which looks for what has been left behind, is stopped: nothing may be.
