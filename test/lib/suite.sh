@@ -14,7 +14,7 @@ SELECTIONS=("$@")
 TREE=$DIR/tree
 COUNTS=$DIR/counts
 LOGS=$DIR/logs
-GROUPS_ALL="unit gates regress isolation pgtap tap"
+GROUPS_ALL="unit gates regress isolation pgtap tap security"
 # The server's words for a crash. SIGKILL is not among them: tests send that one.
 CRASH='was terminated by signal (4|6|7|8|11):|PANIC:|TRAP:'
 TAP_TIMEOUT=${BGJOB_TEST_TIMEOUT:-600}
@@ -254,31 +254,43 @@ group_pgtap()
 	end_cluster pgtap
 }
 
-# The files that crash the server on purpose say so in a comment: "check.sh: crashes expected".
-group_tap()
+# run_tap GROUP FOLDER runs the TAP tests in a folder. The files that crash the server on purpose say so in a comment:
+# "check.sh: crashes expected".
+run_tap()
 {
-	local names name place logs
+	local group=$1 folder=$2 names name place logs
 
-	mapfile -t names < <(names_of tap "$TREE"/test/t/*.pl)
+	mapfile -t names < <(names_of "$group" "$folder"/*.pl)
 	for name in "${names[@]}"; do
-		place=$DIR/t/$name
+		place=$DIR/$group/$name
 		mkdir -p "$place"
 		(
 			cd "$place" || exit 1
 			export TESTDIR=$place TESTDATADIR=$place/tmp_check TESTLOGDIR=$place/tmp_check/log
 			export PG_REGRESS=$PGXS_TEST/regress/pg_regress top_builddir=$place
 			mkdir -p "$TESTLOGDIR"
-			PATH=$BIN:$PATH tap "tap/$name" perl -I "$PGXS_TEST/perl" -I "$TREE/test/lib" -I "$TREE/test/t" \
-				"$TREE/test/t/$name.pl"
+			PATH=$BIN:$PATH tap "$group/$name" perl -I "$PGXS_TEST/perl" -I "$TREE/test/lib" -I "$TREE/test/t" \
+				"$folder/$name.pl"
 		)
 		end_servers "$place"
 		[ -z "$(tail -n 1 "$COUNTS" | awk -F '\t' '$3 > 0')" ] || show_server_logs "$place"
-		if ! grep -q 'check\.sh: crashes expected' "$TREE/test/t/$name.pl"; then
+		if ! grep -q 'check\.sh: crashes expected' "$folder/$name.pl"; then
 			mapfile -t logs < <(find "$place" -name '*.log')
-			check_log "tap/$name" "${logs[@]}"
+			check_log "$group/$name" "${logs[@]}"
 		fi
 		[ -n "${BGJOB_KEEP:-}" ] || rm -rf "$place"
 	done
+}
+
+group_tap()
+{
+	run_tap tap "$TREE/test/t"
+}
+
+# What an attacker, a greedy neighbour, size and time, or a crash could do: the reproductions of faults, and their kinds.
+group_security()
+{
+	run_tap security "$TREE/test/security"
 }
 
 # build makes and installs the extension, and the C modules that tests bring, into the server's copy.
