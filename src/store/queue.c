@@ -240,7 +240,8 @@ look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobL
 	int nin_flight;
 	int64 *in_flight = bgjob_slots_in_flight(key->database, &nin_flight);
 	ScanKeyData keys[3];
-	IndexScanDesc scan = bgjob_index_beginscan(rel->rel, index, snapshot, lengthof(keys));
+	IndexScanDesc scan =
+		bgjob_index_beginscan(rel->rel, index, bgjob_scan_snapshot(snapshot), lengthof(keys));
 	int nitems = 0;
 	int visited = 0;
 
@@ -257,8 +258,8 @@ look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobL
 			DatumGetInt64(index_getattr(scan->xs_itup, I_POS, scan->xs_itupdesc, &isnull));
 
 		*next = pos + 1;
-		if (index_fetch_heap(scan, rel->slot) && !is_in_flight(pos, in_flight, nin_flight) &&
-			is_of_lane(rel->slot, key))
+		if (index_fetch_heap(scan, rel->slot) && bgjob_scan_sees(rel, scan, snapshot) &&
+			!is_in_flight(pos, in_flight, nin_flight) && is_of_lane(rel->slot, key))
 		{
 			items[nitems].pos = pos;
 			items[nitems].job = row_job(rel->slot);

@@ -524,6 +524,27 @@ bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot)
 	return table_tuple_fetch_row_version(rel->rel, tid, snapshot, rel->slot);
 }
 
+/*
+ * bgjob_scan_snapshot returns the snapshot to scan an index with where rows
+ * visible to "snapshot" are wanted. In a serializable transaction a scan with
+ * an MVCC snapshot would take predicate locks, and two sessions that change
+ * different jobs would fail with 40001. A scan with SnapshotAny takes none; the
+ * caller then asks bgjob_scan_sees for each row.
+ */
+Snapshot
+bgjob_scan_snapshot(Snapshot snapshot)
+{
+	return IsolationIsSerializable() && IsMVCCSnapshot(snapshot) ? SnapshotAny : snapshot;
+}
+
+/* bgjob_scan_sees tells whether the row that a scan has put into rel->slot is visible to "snapshot". */
+bool
+bgjob_scan_sees(BgjobRel *rel, IndexScanDesc scan, Snapshot snapshot)
+{
+	return scan->xs_snapshot == snapshot ||
+		   table_tuple_satisfies_snapshot(rel->rel, rel->slot, snapshot);
+}
+
 /* bgjob_scan_begin starts a forward scan along an index; rows come in rel->slot. */
 BgjobScan *
 bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey keys, int nkeys)
@@ -533,7 +554,8 @@ bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey ke
 	scan->rel = rel;
 	scan->snapshot = snapshot;
 	scan->index = index_open(bgjob_relation_oid(index), AccessShareLock);
-	scan->scan = bgjob_index_beginscan(rel->rel, scan->index, snapshot, nkeys);
+	scan->scan =
+		bgjob_index_beginscan(rel->rel, scan->index, bgjob_scan_snapshot(snapshot), nkeys);
 	index_rescan(scan->scan, keys, nkeys, NULL, 0);
 	return scan;
 }
@@ -542,7 +564,10 @@ bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey ke
 bool
 bgjob_scan_next(BgjobScan *scan)
 {
-	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->rel->slot);
+	while (index_getnext_slot(scan->scan, ForwardScanDirection, scan->rel->slot))
+		if (bgjob_scan_sees(scan->rel, scan->scan, scan->snapshot))
+			return true;
+	return false;
 }
 
 /* bgjob_scan_end ends a scan. */

@@ -80,6 +80,8 @@ extern bool bgjob_rel_find_locked(BgjobRel *rel, const char *index, const char *
 extern bool bgjob_rel_delete_of(BgjobTable table, const char *index, int64 job);
 extern bool bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot);
 
+extern Snapshot bgjob_scan_snapshot(Snapshot snapshot);
+extern bool bgjob_scan_sees(BgjobRel *rel, IndexScanDesc scan, Snapshot snapshot);
 extern BgjobScan *
 bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey keys, int nkeys);
 extern bool bgjob_scan_next(BgjobScan *scan);
