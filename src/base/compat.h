@@ -18,6 +18,7 @@
 #include "access/transam.h"
 #include "executor/executor.h"
 #include "utils/acl.h"
+#include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/memutils.h"
@@ -68,6 +69,13 @@ typedef bool bgjob_update_indexes;
 #define bgjob_portal_run(portal, receiver, completion)                                         \
 	((void) PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, completion))
 #define bgjob_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0, true)
+#endif
+
+/* The status of the i-th backend of the snapshot, from 1: 16 renamed it. */
+#if PG_VERSION_NUM >= 160000
+#define bgjob_backend_status(i) (&pgstat_get_local_beentry_by_index(i)->backendStatus)
+#else
+#define bgjob_backend_status(i) (&pgstat_fetch_stat_local_beentry(i)->backendStatus)
 #endif
 
 /* Splitting a qualified name: 16 can report errors softly. */

@@ -31,6 +31,7 @@
 bool bgjob_enabled = true;
 char *bgjob_databases;
 int bgjob_workers;
+int bgjob_max_workers;
 char *bgjob_queues;
 int bgjob_worker_idle_timeout;
 int bgjob_max_retries;
@@ -98,6 +99,9 @@ bgjob_define_settings(void)
 							"As many start as jobs and max_worker_processes call for.",
 							&bgjob_workers, default_workers(), 0, 1000, PGC_SIGHUP, 0, NULL,
 							NULL, NULL);
+	DefineCustomIntVariable("bgjob.max_workers", "Workers of all databases together.",
+							"-1 leaves it to max_worker_processes.", &bgjob_max_workers, -1, -1,
+							INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("bgjob.queues", "Queues of server \"default\".",
 							   "In the order of taking; * stands for all others.",
 							   &bgjob_queues, "*", PGC_SIGHUP, GUC_LIST_INPUT, check_name_list,

@@ -16,6 +16,7 @@
 extern bool bgjob_enabled;
 extern char *bgjob_databases;
 extern int bgjob_workers;
+extern int bgjob_max_workers; /* -1: as max_worker_processes allows */
 extern char *bgjob_queues;
 extern int bgjob_worker_idle_timeout; /* seconds */
 extern int bgjob_max_retries;

@@ -53,9 +53,6 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-/* As many lanes as ordinary use will ever see. */
-#define MAX_LANES 2048
-
 /* Between the names in bgjob.queues. */
 #define SEPARATORS ", \t\n\""
 
@@ -96,7 +93,7 @@ Size
 bgjob_lane_size(void)
 {
 	return add_size(MAXALIGN(sizeof(LaneControl)),
-					hash_estimate_size(MAX_LANES, sizeof(BgjobLane)));
+					hash_estimate_size(BGJOB_LANES, sizeof(BgjobLane)));
 }
 
 /* bgjob_lane_startup creates or finds the lanes; from shmem_startup_hook. */
@@ -113,7 +110,7 @@ bgjob_lane_startup(void)
 		control->scan_tranche = LWLockNewTrancheId();
 		control->generation = 1;
 	}
-	lanes = ShmemInitHash("bgjob lane table", MAX_LANES, MAX_LANES, &info,
+	lanes = ShmemInitHash("bgjob lane table", BGJOB_LANES, BGJOB_LANES, &info,
 						  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }
 
@@ -223,7 +220,7 @@ eviction_cost(const BgjobLane *lane, const Holder *holders, int n)
 		return -2;
 	if (!is_taken(&lane->key))
 		return -1;
-	return ((int64) (MAX_LANES - lanes_of(holders, n, &lane->key)) << 32) +
+	return ((int64) (BGJOB_LANES - lanes_of(holders, n, &lane->key)) << 32) +
 		   (lane->key.priority - (int64) PG_INT16_MIN);
 }
 
@@ -235,9 +232,9 @@ eviction_cost(const BgjobLane *lane, const Holder *holders, int n)
 static bool
 evict_for(const BgjobLaneKey *newcomer)
 {
-	static Holder holders[MAX_LANES];
+	static Holder holders[BGJOB_LANES];
 	int nholders = count_holders(holders);
-	int64 own = ((int64) (MAX_LANES - lanes_of(holders, nholders, newcomer)) << 32) +
+	int64 own = ((int64) (BGJOB_LANES - lanes_of(holders, nholders, newcomer)) << 32) +
 				(newcomer->priority - (int64) PG_INT16_MIN);
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
@@ -398,7 +395,7 @@ bgjob_lanes_lost_any(Oid database)
 	if (entry == NULL || pg_atomic_read_u32(&entry->lost_lanes) == 0)
 		return false;
 	LWLockAcquire(&control->lock, LW_SHARED);
-	room = hash_get_num_entries(lanes) < MAX_LANES;
+	room = hash_get_num_entries(lanes) < BGJOB_LANES;
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
 		room = room || is_empty(lane);
@@ -476,7 +473,7 @@ refresh_my_lanes(void)
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	if (my_lanes == NULL)
-		my_lanes = palloc(MAX_LANES * sizeof(MyLane));
+		my_lanes = palloc(BGJOB_LANES * sizeof(MyLane));
 	if (my_queues != NULL)
 		pfree(my_queues);
 	my_queues = pstrdup(bgjob_queues);

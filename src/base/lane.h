@@ -28,6 +28,9 @@
 #include "storage/lwlock.h"
 #include "storage/spin.h"
 
+/* As many lanes as ordinary use will ever see. */
+#define BGJOB_LANES 2048
+
 /* How many jobs a look into the queue takes along. */
 #define BGJOB_LANE_AHEAD 32
 

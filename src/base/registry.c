@@ -82,6 +82,7 @@ bgjob_registry_startup(void)
 		pg_atomic_init_u32(&entry->saturated, 0);
 		pg_atomic_init_u32(&entry->counts_status, BGJOB_COUNTS_UNKNOWN);
 		pg_atomic_init_u32(&entry->prepared, 0);
+		pg_atomic_init_u64(&entry->leavers, 0);
 		pg_atomic_init_u64(&entry->next_due, 0);
 		pg_atomic_init_u64(&entry->low_due, 0);
 		for (int state = 0; state < BGJOB_NSTATES; state++)
@@ -106,12 +107,25 @@ bgjob_slot_wake(const BgjobSlot *slot)
 		SetLatch(latch);
 }
 
+/* bgjob_slots_used returns how many slots are in use, in all databases. */
+int
+bgjob_slots_used(void)
+{
+	int used = 0;
+
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+		if (bgjob_registry->slots[i].in_use)
+			used++;
+	return used;
+}
+
 /*
  * bgjob_slot_create hands out a slot for a process that is about to be
- * started. Returns NULL if none is free, or if the database is blocked.
+ * started. Returns NULL if more than "most" would be in use then, or if the
+ * database is blocked.
  */
 BgjobSlot *
-bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role)
+bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most)
 {
 	BgjobSlot *slot = NULL;
 	BgjobDatabase *entry;
@@ -119,7 +133,7 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role)
 
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
 	entry = bgjob_database_find(database);
-	if (entry != NULL && entry->blocked_by == 0)
+	if (entry != NULL && entry->blocked_by == 0 && bgjob_slots_used() < most)
 		for (int i = 0; i < bgjob_registry->nslots && slot == NULL; i++)
 			if (!bgjob_registry->slots[i].in_use)
 				slot = &bgjob_registry->slots[i];
@@ -135,6 +149,7 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role)
 		slot->latch = NULL;
 		slot->started_at = 0;
 		slot->ready = slot->retire = slot->term = slot->die = false;
+		slot->asked = slot->lent = false;
 		slot->idle = false;
 		slot->job = slot->pos = slot->jobs_done = 0;
 		slot->phase = BGJOB_PHASE_CLAIMING;
@@ -190,6 +205,56 @@ bgjob_slot_set_idle(bool idle)
 	SpinLockAcquire(&bgjob_my_slot->mutex);
 	bgjob_my_slot->idle = idle;
 	SpinLockRelease(&bgjob_my_slot->mutex);
+}
+
+/* bgjob_slot_retire_idle has a worker leave at once if it is idle, and says whether it was. */
+bool
+bgjob_slot_retire_idle(BgjobSlot *slot)
+{
+	bool idle;
+
+	SpinLockAcquire(&slot->mutex);
+	idle = slot->idle && !slot->retire;
+	if (idle)
+	{
+		slot->idle = false;
+		slot->retire = true;
+	}
+	SpinLockRelease(&slot->mutex);
+	if (idle)
+		bgjob_slot_wake(slot);
+	return idle;
+}
+
+/* bgjob_leavers returns what BgjobDatabase.leavers holds for so many workers of a role. */
+uint64
+bgjob_leavers(Oid role, int n)
+{
+	return n == 0 ? 0 : ((uint64) role << 32) | (uint32) n;
+}
+
+/*
+ * bgjob_slot_may_leave tells whether this worker, which is between two jobs, is
+ * the one to leave where any of its role was asked to; its slot says so then.
+ */
+bool
+bgjob_slot_may_leave(void)
+{
+	BgjobSlot *slot = bgjob_my_slot;
+	BgjobDatabase *entry = bgjob_database_find(slot->database);
+	uint64 leavers;
+
+	slot->asked = false; /* before the number is read: it is set after that was written */
+	slot->retire = true;
+	pg_memory_barrier();
+	leavers = entry == NULL ? 0 : pg_atomic_read_u64(&entry->leavers);
+	while ((Oid) (leavers >> 32) == slot->role && (uint32) leavers > 0)
+		if (pg_atomic_compare_exchange_u64(
+				&entry->leavers, &leavers,
+				bgjob_leavers(slot->role, (int) ((uint32) leavers) - 1)))
+			return true;
+	slot->retire = false;
+	return false;
 }
 
 /*
@@ -764,6 +829,7 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u32(&entry->saturated, 0);
 	pg_atomic_write_u32(&entry->counts_status, BGJOB_COUNTS_UNKNOWN);
 	pg_atomic_write_u32(&entry->prepared, 0);
+	pg_atomic_write_u64(&entry->leavers, 0);
 	entry->ready = false;
 	entry->wants = 0;
 	pg_atomic_write_u64(&entry->next_due, 0);

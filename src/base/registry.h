@@ -30,6 +30,16 @@
  * force ("die", then SIGTERM), which nothing can trap. What had been asked for
  * is then done by the scheduler (process/recovery.c).
  *
+ * ASKING FOR ONE WORKER BACK. An idle worker is told to leave ("retire") under
+ * the mutex, while it is idle; so it takes no job before it leaves. Of busy
+ * workers nobody knows which ends its job first. The scheduler writes a role
+ * and a number into its database's "leavers" and sets "asked" in the slots of
+ * that role; a worker that is between two jobs and finds "asked" lowers the
+ * number by one (compare and swap) and leaves. It sets "retire" before the swap
+ * and takes it back if that fails; the scheduler reads "leavers" before it
+ * counts the workers and replaces it by a swap, too. So one request makes one
+ * worker leave. Only the scheduler raises the number.
+ *
  * Latches may be set without any lock, and from signal handlers: a process
  * that has gone, or whose slot has a new owner, is woken in vain at worst.
  *
@@ -131,6 +141,8 @@ typedef struct BgjobSlot
 	/* single stores, read without a lock */
 	bool ready;  /* connected, serves */
 	bool retire; /* to leave after the job that it is at */
+	bool asked;  /* one of its role is to leave: see BgjobDatabase.leavers */
+	bool lent;   /* holds a slot that is kept for those who have none; short jobs may use it */
 	bool term;   /* has received SIGTERM */
 	bool die;    /* SIGTERM is to end it at once, whatever it is at */
 
@@ -187,6 +199,9 @@ typedef struct BgjobDatabase
 	uint32 wants;              /* grows when the database gets the extension */
 	pg_atomic_uint32 prepared; /* some transaction with jobs has been prepared */
 
+	pg_atomic_uint64
+		leavers; /* a role, and so many of its workers are to leave after their jobs */
+
 	pg_atomic_uint32 notices;
 	pg_atomic_uint32 lost_lanes; /* there may be something in the queue that no lane leads to */
 	pg_atomic_uint32 saturated;  /* no more workers can be started now */
@@ -224,7 +239,11 @@ extern Size bgjob_registry_size(void);
 extern void bgjob_registry_startup(void);
 
 extern int bgjob_slot_index(const BgjobSlot *slot);
-extern BgjobSlot *bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role);
+extern BgjobSlot *bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most);
+extern int bgjob_slots_used(void);
+extern bool bgjob_slot_retire_idle(BgjobSlot *slot);
+extern bool bgjob_slot_may_leave(void);
+extern uint64 bgjob_leavers(Oid role, int n);
 extern void bgjob_slot_free(BgjobSlot *slot);
 extern bool bgjob_slot_attach(int index, uint64 generation);
 extern void bgjob_slot_set_idle(bool idle);

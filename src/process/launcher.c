@@ -155,7 +155,8 @@ still_there(Oid database)
 static bool
 start_scheduler(BgjobDatabase *entry)
 {
-	BgjobSlot *slot = bgjob_slot_create(BGJOB_SCHEDULER, entry->database, InvalidOid);
+	BgjobSlot *slot =
+		bgjob_slot_create(BGJOB_SCHEDULER, entry->database, InvalidOid, bgjob_registry->nslots);
 	int index = entry - bgjob_registry->databases;
 
 	if (slot == NULL)

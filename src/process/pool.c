@@ -5,14 +5,25 @@
  *	  their jobs when they are lost.
  *
  * Run by the scheduler. A worker serves one role, so roles share the places:
- * while there are places (bgjob.workers, and what max_worker_processes
- * leaves), whoever has work gets another worker, the role with the fewest
- * first. When there are none left, a role that has work and fewer than its
- * fair share (the places divided by the roles that have work) is made room
- * for: the role with the most workers loses one, an idle one at once, else
- * one that ends its job first.
+ * while there are places (bgjob.workers, and what process/slots.c allows),
+ * whoever has work gets another worker, the role with the fewest first.
  *
- * Workers leave by themselves when idle; the pool only grows here.
+ * When there are none left, a role that has work and fewer than its fair share
+ * (the places divided by the roles that have work) is made room for: a worker
+ * that idles for a role without work leaves at once, else the role with the
+ * most workers loses one. Which one is not decided here, since nobody knows
+ * whose job ends first: any of them leaves that has ended its job
+ * (base/registry.h). A role that has had no worker for PATIENCE gets one beyond
+ * bgjob.workers, one only; so nobody waits for jobs that do not end. Where there
+ * is no slot for that either, roles take turns.
+ *
+ * Workers whose jobs have all been short may borrow slots that are kept for who
+ * has none. They give them back when jobs become longer or somebody has none;
+ * one whose job does not end then is interrupted, and the job goes back to the
+ * head of its queue.
+ *
+ * Workers leave by themselves when idle, and when there are more than there
+ * may be (bgjob.workers has been lowered).
  *
  * A role whose workers cannot connect (NOLOGIN since, CONNECT revoked) is
  * paused for a while, longer each time, up to a minute, with one warning; the
@@ -28,48 +39,60 @@
 #include "base/lane.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "process/pool.h"
 #include "process/recovery.h"
+#include "process/slots.h"
 #include "rules/clock.h"
 #include "storage/latch.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#define MAX_ROLES     256
 #define LONGEST_PAUSE 60 /* seconds */
 
-/* A role whose workers fail to start. */
-typedef struct RolePause
-{
-	Oid role; /* InvalidOid: unused */
-	int failures;
-	TimestampTz until;
-} RolePause;
+/* In microseconds. */
+#define PATIENCE     300000 /* a role without a worker waits so long for one of the others' */
+#define TENURE       500000 /* a role's only worker stays so long at least */
+#define SHORT_JOB    200000 /* no job of who borrows slots may last longer */
+#define LOAN_RECHECK 200000 /* borrowed slots are looked at so often */
+#define RAMP         10000  /* after so long who has short jobs is seen to have them */
 
-static RolePause pauses[MAX_ROLES];
+/* A worker has short jobs when it has performed so many, and is at none for SHORT_JOB. */
+#define SHORT_JOBS 10
+
+/* What is known of a role here. */
+typedef struct RoleState
+{
+	Oid role;                  /* must be first */
+	TimestampTz last_start;    /* of a worker: the role that has waited longest comes first */
+	TimestampTz wanting_since; /* has work and no worker; 0: that is not so */
+	int failures;              /* of its workers to start, one after the other */
+	TimestampTz paused_until;  /* after these */
+} RoleState;
+
+static HTAB *roles;
 static BackgroundWorkerHandle **handles; /* by slot */
+static BgjobDatabase *entry;             /* this database's */
 static bool warned_of_slots = false;
 static TimestampTz no_slot_until = 0; /* max_worker_processes was reached: do not try before */
+static TimestampTz denied_since = 0;  /* a worker that bgjob.workers allows */
 static TimestampTz last_left = 0;     /* a worker: the postmaster may need a moment to notice */
-
-/* When a worker was last started for a role: who has waited longest comes first. */
-typedef struct RoleTurn
-{
-	Oid role; /* InvalidOid: unused */
-	TimestampTz at;
-} RoleTurn;
-
-static RoleTurn turns[MAX_ROLES];
 
 /* bgjob_pool_init prepares a scheduler; once. */
 void
 bgjob_pool_init(void)
 {
+	HASHCTL info = {
+		.keysize = sizeof(Oid), .entrysize = sizeof(RoleState), .hcxt = TopMemoryContext};
+
 	handles = MemoryContextAllocZero(TopMemoryContext,
 									 bgjob_registry->nslots * sizeof(BackgroundWorkerHandle *));
+	roles = hash_create("bgjob roles", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	entry = bgjob_database_find(MyDatabaseId);
 }
 
 static bool
@@ -80,13 +103,18 @@ is_mine(const BgjobSlot *slot)
 
 /* ---- roles that cannot be served ---- */
 
-static RolePause *
-find_pause(Oid role)
+static RoleState *
+state_of(Oid role)
 {
-	for (int i = 0; i < MAX_ROLES; i++)
-		if (pauses[i].role == role)
-			return &pauses[i];
-	return NULL;
+	bool found;
+	RoleState *state = hash_search(roles, &role, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset(state, 0, sizeof(*state));
+		state->role = role;
+	}
+	return state;
 }
 
 static bool
@@ -104,42 +132,34 @@ role_exists(Oid role)
 static void
 note_failed_start(Oid role)
 {
-	RolePause *pause = find_pause(role);
+	RoleState *state = state_of(role);
 
 	if (!role_exists(role))
 	{
 		/* Should a transaction with more of them still commit, its lane comes back, and so do we. */
 		bgjob_lanes_forget(MyDatabaseId, role);
 		bgjob_fail_jobs_of_role(role);
+		(void) hash_search(roles, &role, HASH_REMOVE, NULL);
 		return;
 	}
-	if (pause == NULL)
-		pause = find_pause(InvalidOid);
-	if (pause == NULL)
-		return;
-	if (pause->role == InvalidOid)
-	{
-		pause->role = role;
-		pause->failures = 0;
+	if (state->failures++ == 0)
 		ereport(WARNING,
 				(errmsg("could not start a worker for role with OID %u", role),
 				 errdetail("Its jobs wait; the message of the worker stands before this one."),
 				 errhint("The role must have LOGIN, and CONNECT on the database.")));
-	}
-	pause->failures++;
-	pause->until =
-		bgjob_now() + Min(1 << Min(pause->failures - 1, 6), LONGEST_PAUSE) * USECS_PER_SEC;
+	state->paused_until =
+		bgjob_now() + Min(1 << Min(state->failures - 1, 6), LONGEST_PAUSE) * USECS_PER_SEC;
 }
 
 /* Whether a role is not to be tried now; *wake is lowered to when it is. */
 static bool
 is_paused(Oid role, TimestampTz now, TimestampTz *wake)
 {
-	RolePause *pause = find_pause(role);
+	RoleState *state = hash_search(roles, &role, HASH_FIND, NULL);
 
-	if (pause == NULL || pause->until <= now)
+	if (state == NULL || state->paused_until <= now)
 		return false;
-	*wake = Min(*wake, pause->until);
+	*wake = Min(*wake, state->paused_until);
 	return true;
 }
 
@@ -149,10 +169,12 @@ static void
 take_leave(BgjobSlot *slot)
 {
 	int index = bgjob_slot_index(slot);
-	RolePause *pause = find_pause(slot->role);
 
-	if (slot->ready && pause != NULL)
-		pause->role = InvalidOid;
+	if (slot->ready)
+	{
+		state_of(slot->role)->failures = 0;
+		state_of(slot->role)->paused_until = 0;
+	}
 	bgjob_recover_lost(slot);
 	if (!slot->ready && !slot->retire)
 		note_failed_start(slot->role);
@@ -188,112 +210,105 @@ bgjob_pool_reap(void)
 
 /* ---- how many ---- */
 
-/* The workers of a role, and those among them that will look for work by themselves. */
-static void
-count_role(Oid role, int *all, int *available)
-{
-	*all = *available = 0;
-	for (int i = 0; i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
-
-		if (!is_mine(slot) || slot->role != role || slot->retire)
-			continue;
-		(*all)++;
-		if (slot->idle || !slot->ready)
-			(*available)++;
-	}
-}
-
-static bool
-start_worker(Oid role)
-{
-	BgjobSlot *slot = bgjob_slot_create(BGJOB_WORKER, MyDatabaseId, role);
-
-	if (slot == NULL)
-		return false;
-	if (bgjob_process_start(slot, BGJOB_WORKER_TYPE, "bgjob_worker_main",
-							&handles[bgjob_slot_index(slot)]))
-		return true;
-	bgjob_slot_free(slot);
-	return false;
-}
-
-static void
-warn_of_slots(int workers)
-{
-	if (warned_of_slots)
-		return;
-	warned_of_slots = true;
-	ereport(
-		WARNING,
-		(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-		 errmsg("out of background worker slots"),
-		 errdetail("bgjob goes on with %d of %d workers in this database.", workers,
-				   bgjob_workers),
-		 errhint("Consider increasing the configuration parameter \"max_worker_processes\".")));
-}
-
-/* A role that has work. */
+/* A role that has work, or workers. */
 typedef struct Claimant
 {
 	Oid role;
 	int64 ready;
-	int workers;
-	int available;
+	int workers;   /* but for those that are to leave */
+	int available; /* of these, those that will look for work by themselves */
 } Claimant;
 
-/* The roles that have work and may be served now; their number. */
-static int
-collect_claimants(Claimant *claimants, TimestampTz now, TimestampTz *wake)
+typedef struct Balance
 {
-	BgjobDemand *demands = palloc(MAX_ROLES * sizeof(BgjobDemand));
-	int n = bgjob_lane_demand(MyDatabaseId, demands, MAX_ROLES);
-	int kept = 0;
+	TimestampTz now;
+	TimestampTz wake; /* when to balance again by itself */
+	uint64 leavers;   /* what was asked for before the workers were counted */
+	Claimant *claimants;
+	int nclaimants;
+	int nhungry; /* those that have work */
+	int workers; /* of all */
+	int leaving; /* that will have left in a moment */
+} Balance;
 
-	for (int i = 0; i < n; i++)
-	{
-		Claimant *claimant = &claimants[kept];
-
-		if (is_paused(demands[i].role, now, wake))
-			continue;
-		claimant->role = demands[i].role;
-		claimant->ready = demands[i].ready;
-		count_role(claimant->role, &claimant->workers, &claimant->available);
-		kept++;
-	}
-	pfree(demands);
-	return kept;
+static Claimant *
+claimant_of(Balance *balance, Oid role)
+{
+	for (int i = 0; i < balance->nclaimants; i++)
+		if (balance->claimants[i].role == role)
+			return &balance->claimants[i];
+	return NULL;
 }
 
-/* When a role last got a worker; 0: not that anybody remembers. */
-static TimestampTz
-last_turn(Oid role)
-{
-	for (int i = 0; i < MAX_ROLES; i++)
-		if (turns[i].role == role)
-			return turns[i].at;
-	return 0;
-}
-
-/* Notes that a role has got a worker; the oldest note makes room for it. */
+/* Adds this database's workers up. */
 static void
-note_turn(Oid role, TimestampTz now)
+count_workers(Balance *balance)
 {
-	RoleTurn *turn = &turns[0];
-
-	for (int i = 0; i < MAX_ROLES; i++)
+	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
-		if (turns[i].role == role)
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+		Claimant *claimant;
+
+		if (!is_mine(slot))
+			continue;
+		if (slot->retire)
 		{
-			turn = &turns[i];
-			break;
+			balance->leaving += slot->job == 0 ? 1 : 0;
+			continue;
 		}
-		if (turns[i].at < turn->at)
-			turn = &turns[i];
+		claimant = claimant_of(balance, slot->role);
+		if (claimant == NULL)
+		{
+			claimant = &balance->claimants[balance->nclaimants++];
+			*claimant = (Claimant){.role = slot->role};
+		}
+		balance->workers++;
+		claimant->workers++;
+		if (slot->idle || !slot->ready)
+			claimant->available++;
 	}
-	turn->role = role;
-	turn->at = now;
+}
+
+/* Notes since when a role has work and no worker. */
+static void
+note_wanting(const Claimant *claimant, TimestampTz now)
+{
+	RoleState *state;
+
+	if (claimant->workers > 0 || claimant->ready == 0)
+	{
+		state = hash_search(roles, &claimant->role, HASH_FIND, NULL);
+		if (state != NULL)
+			state->wanting_since = 0;
+		return;
+	}
+	state = state_of(claimant->role);
+	if (state->wanting_since == 0)
+		state->wanting_since = now;
+}
+
+/* Collects the roles that have work and may be served now, and those that have workers. */
+static void
+begin_balance(Balance *balance, TimestampTz now)
+{
+	BgjobDemand *demands = palloc(BGJOB_LANES * sizeof(BgjobDemand));
+	int n = bgjob_lane_demand(MyDatabaseId, demands, BGJOB_LANES);
+
+	memset(balance, 0, sizeof(*balance));
+	balance->now = now;
+	balance->wake = DT_NOEND;
+	balance->claimants = palloc((n + bgjob_registry->nslots) * sizeof(Claimant));
+	balance->leavers = pg_atomic_read_u64(&entry->leavers);
+	pg_read_barrier();
+	for (int i = 0; i < n; i++)
+		if (!is_paused(demands[i].role, now, &balance->wake))
+			balance->claimants[balance->nclaimants++] =
+				(Claimant){.role = demands[i].role, .ready = demands[i].ready};
+	balance->nhungry = balance->nclaimants;
+	pfree(demands);
+	count_workers(balance);
+	for (int i = 0; i < balance->nclaimants; i++)
+		note_wanting(&balance->claimants[i], now);
 }
 
 /* Whether one claimant comes before another: it has fewer workers, or has waited longer. */
@@ -302,25 +317,271 @@ comes_before(const Claimant *a, const Claimant *b)
 {
 	if (a->workers != b->workers)
 		return a->workers < b->workers;
-	return last_turn(a->role) < last_turn(b->role);
+	return state_of(a->role)->last_start < state_of(b->role)->last_start;
 }
 
 /* The claimant with the fewest workers among those that could use another; NULL: none. */
 static Claimant *
-neediest(Claimant *claimants, int n)
+neediest(const Balance *balance)
 {
 	Claimant *needy = NULL;
 
-	for (int i = 0; i < n; i++)
-		if (claimants[i].ready > claimants[i].available &&
-			(needy == NULL || comes_before(&claimants[i], needy)))
-			needy = &claimants[i];
+	for (int i = 0; i < balance->nclaimants; i++)
+	{
+		Claimant *claimant = &balance->claimants[i];
+
+		if (claimant->ready > claimant->available &&
+			(needy == NULL || comes_before(claimant, needy)))
+			needy = claimant;
+	}
 	return needy;
 }
 
-/* Has one worker of a role leave: an idle one, else one after its job. */
+/* How long a role has had work and no worker. */
+static int64
+wanting_for(const Claimant *claimant, TimestampTz now)
+{
+	RoleState *state = state_of(claimant->role);
+
+	return state->wanting_since == 0 ? 0 : now - state->wanting_since;
+}
+
+/* Whether some worker of this database is at a job that is not short. */
+static bool
+has_long_job(TimestampTz now)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+		TimestampTz started = slot->job_started_at;
+
+		if (is_mine(slot) && slot->job != 0 && started != 0 && now - started > SHORT_JOB)
+			return true;
+	}
+	return false;
+}
+
+/* Whether all workers of this database have performed jobs that were short. */
+static bool
+jobs_are_short(TimestampTz now)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (!is_mine(slot) || slot->retire || slot->lent)
+			continue;
+		if (slot->jobs_done < SHORT_JOBS)
+			return false;
+	}
+	return !has_long_job(now);
+}
+
+/* ---- starting ---- */
+
+static bool
+start_worker(Oid role, BgjobNeed need)
+{
+	BgjobSlot *slot;
+
+	if (bgjob_slots_workers() >= bgjob_slots_worker_limit(need))
+		return false;
+	slot = bgjob_slot_create(BGJOB_WORKER, MyDatabaseId, role, bgjob_slots_most(need));
+	if (slot == NULL)
+		return false;
+	slot->lent = need == BGJOB_NEED_LOAN;
+	if (bgjob_process_start(slot, BGJOB_WORKER_TYPE, "bgjob_worker_main",
+							&handles[bgjob_slot_index(slot)]))
+		return true;
+	bgjob_slot_free(slot);
+	no_slot_until = bgjob_now() + (bgjob_now() - last_left < USECS_PER_SEC ? USECS_PER_SEC / 50
+																		   : USECS_PER_SEC);
+	return false;
+}
+
+/* Starts a worker for a role that has some already, in a borrowed slot if there is no other. */
+static bool
+start_another(Balance *balance, const Claimant *claimant)
+{
+	if (start_worker(claimant->role, BGJOB_NEED_MORE))
+		return true;
+	if (bgjob_slots_used() >= bgjob_slots_most(BGJOB_NEED_LOAN))
+		return false;
+	if (jobs_are_short(balance->now))
+		return start_worker(claimant->role, BGJOB_NEED_LOAN);
+	balance->wake = Min(balance->wake, balance->now + RAMP);
+	return false;
+}
+
+/* Starts a worker for a role if it may have one. */
+static bool
+start_for(Balance *balance, const Claimant *needy)
+{
+	if (bgjob_workers == 0)
+		return false;
+	if (no_slot_until > balance->now)
+	{
+		balance->wake = Min(balance->wake, no_slot_until);
+		return false;
+	}
+	if (balance->workers == 0)
+		return start_worker(needy->role, BGJOB_NEED_DATABASE);
+	if (balance->workers < bgjob_workers)
+		return needy->workers == 0 ? start_worker(needy->role, BGJOB_NEED_ROLE)
+								   : start_another(balance, needy);
+	if (needy->workers > 0)
+		return false;
+	if (wanting_for(needy, balance->now) >= PATIENCE)
+		return start_worker(needy->role, BGJOB_NEED_ROLE);
+	balance->wake = Min(balance->wake, balance->now + PATIENCE);
+	return false;
+}
+
 static void
-retire_one(Oid role)
+warn_of_slots(const Balance *balance)
+{
+	char *name;
+
+	if (denied_since == 0)
+		denied_since = balance->now;
+	if (warned_of_slots || balance->now - denied_since < USECS_PER_SEC)
+		return;
+	warned_of_slots = true;
+	bgjob_begin();
+	name = get_database_name(MyDatabaseId);
+	bgjob_commit();
+	ereport(WARNING,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("out of background worker slots for database \"%s\"", name ? name : "?"),
+			 errdetail("bgjob goes on with %d of %d workers in this database.",
+					   balance->workers, bgjob_workers),
+			 errhint("Consider increasing the configuration parameter \"%s\".",
+					 bgjob_max_workers < 0 ? "max_worker_processes" : "bgjob.max_workers")));
+}
+
+/* Starts workers where there is work, as far as there may be more. Returns who gets none; NULL: nobody. */
+static Claimant *
+start_workers(Balance *balance)
+{
+	Claimant *needy;
+
+	while ((needy = neediest(balance)) != NULL)
+	{
+		if (!start_for(balance, needy))
+			return needy;
+		state_of(needy->role)->last_start = balance->now;
+		state_of(needy->role)->wanting_since = 0;
+		balance->workers++;
+		needy->workers++;
+		needy->available++;
+	}
+	return NULL;
+}
+
+/* ---- giving up ---- */
+
+/* Has one idle worker leave whose role has no work, or as well is one of many; false if there is none. */
+static bool
+retire_idle(Balance *balance)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+		Claimant *claimant;
+
+		if (!is_mine(slot) || !slot->idle || slot->retire)
+			continue;
+		claimant = claimant_of(balance, slot->role);
+		if (claimant == NULL || claimant->ready > 0 || !bgjob_slot_retire_idle(slot))
+			continue;
+		balance->workers--;
+		balance->leaving++;
+		claimant->workers--;
+		return true;
+	}
+	return false;
+}
+
+/* The claimant that has the most workers; NULL: there are no workers. */
+static Claimant *
+richest(const Balance *balance)
+{
+	Claimant *rich = NULL;
+
+	for (int i = 0; i < balance->nclaimants; i++)
+		if (balance->claimants[i].workers > 0 &&
+			(rich == NULL || balance->claimants[i].workers > rich->workers))
+			rich = &balance->claimants[i];
+	return rich;
+}
+
+/* Asks for n workers of a role, whichever end their jobs first, instead of what was asked for before. */
+static void
+ask_to_leave(Balance *balance, Oid role, int n)
+{
+	uint64 leavers = bgjob_leavers(role, n);
+
+	if (leavers != balance->leavers &&
+		!pg_atomic_compare_exchange_u64(&entry->leavers, &balance->leavers, leavers))
+	{
+		balance->wake = balance->now; /* one has just left: count again */
+		return;
+	}
+	for (int i = 0; n > 0 && i < bgjob_registry->nslots; i++)
+		if (is_mine(&bgjob_registry->slots[i]) && bgjob_registry->slots[i].role == role)
+			bgjob_registry->slots[i].asked = true;
+}
+
+/* Whether the richest role is to lose a worker to one that has work. */
+static bool
+must_share(Balance *balance, const Claimant *needy, const Claimant *rich)
+{
+	int share = Max(1, balance->workers / Max(1, balance->nhungry));
+	TimestampTz tenure;
+
+	if (needy == NULL || needy == rich || needy->workers >= share)
+		return false;
+	if (rich->workers > needy->workers + 1)
+		return true;
+	if (needy->workers > 0 || wanting_for(needy, balance->now) < PATIENCE)
+		return false;
+	tenure = state_of(rich->role)->last_start + TENURE; /* at worst they take turns */
+	if (tenure > balance->now)
+		balance->wake = Min(balance->wake, tenure);
+	return tenure <= balance->now;
+}
+
+/*
+ * Looks after borrowed slots: a worker that idles in one leaves. Returns how
+ * many must be given back, since jobs have become longer, or somebody wants one.
+ */
+static int
+count_due_loans(Balance *balance, bool wanted)
+{
+	bool enough = bgjob_slots_used() <= bgjob_slots_most(BGJOB_NEED_MORE);
+	int n = 0;
+
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (!is_mine(slot) || !slot->lent || slot->retire)
+			continue;
+		if (enough)
+			slot->lent = false; /* it is none any more */
+		else if (bgjob_slot_retire_idle(slot))
+			balance->leaving++;
+		else
+			n++;
+	}
+	if (n > 0)
+		balance->wake = Min(balance->wake, balance->now + LOAN_RECHECK);
+	return wanted || has_long_job(balance->now) ? n : 0;
+}
+
+/* Interrupts one job whose worker is in a borrowed slot; one at a time. */
+static void
+call_loan_in(void)
 {
 	BgjobSlot *chosen = NULL;
 
@@ -328,93 +589,44 @@ retire_one(Oid role)
 	{
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 
-		if (is_mine(slot) && slot->role == role && !slot->retire && slot->ready &&
-			(chosen == NULL || (slot->idle && !chosen->idle)))
+		if (!is_mine(slot) || !slot->lent)
+			continue;
+		if (slot->retire)
+			return;
+		if (slot->ready && (chosen == NULL || slot->job_started_at > chosen->job_started_at))
 			chosen = slot;
 	}
-	if (chosen == NULL)
-		return;
-	chosen->retire = true;
-	bgjob_slot_wake(chosen);
+	if (chosen != NULL)
+		bgjob_slot_interrupt(chosen);
 }
 
-/* The role, with or without work, that has the most workers. */
-static Oid
-richest(int *workers)
-{
-	Oid rich = InvalidOid;
-
-	*workers = 0;
-	for (int i = 0; i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
-		int all;
-		int available;
-
-		if (!is_mine(slot) || slot->retire || slot->role == rich)
-			continue;
-		count_role(slot->role, &all, &available);
-		if (all > *workers)
-		{
-			*workers = all;
-			rich = slot->role;
-		}
-	}
-	return rich;
-}
-
-static bool
-somebody_is_leaving(void)
-{
-	for (int i = 0; i < bgjob_registry->nslots; i++)
-		if (is_mine(&bgjob_registry->slots[i]) && bgjob_registry->slots[i].retire)
-			return true;
-	return false;
-}
-
-/* A role that holds an idle worker and has no work; InvalidOid: there is none. */
-static Oid
-idler(const Claimant *claimants, int n)
-{
-	for (int i = 0; i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
-		bool has_work = false;
-
-		if (!is_mine(slot) || !slot->idle || slot->retire)
-			continue;
-		for (int k = 0; k < n; k++)
-			has_work = has_work || claimants[k].role == slot->role;
-		if (!has_work)
-			return slot->role;
-	}
-	return InvalidOid;
-}
-
-/*
- * Makes room for a claimant, one worker at a time: by one that idles for a
- * role without work; else, if it has less than its fair share of "places", by
- * one of the role that has the most.
- */
+/* Has workers leave that are too many, or in the way of a role that has fewer than its share. */
 static void
-make_room(const Claimant *needy, const Claimant *claimants, int n, int places)
+give_up(Balance *balance, const Claimant *needy)
 {
-	int share = Max(1, places / n);
-	int most;
-	Oid rich = idler(claimants, n);
+	bool wanted = needy != NULL && needy->workers == 0;
+	int n = count_due_loans(balance, wanted);
+	Claimant *rich;
 
-	if (somebody_is_leaving())
-		return;
-	if (rich != InvalidOid)
+	if (wanted && n > 0 && balance->leaving == 0 &&
+		wanting_for(needy, balance->now) >= PATIENCE)
+		call_loan_in();
+	while (balance->workers > bgjob_workers && retire_idle(balance))
+		;
+	if (needy != NULL && balance->leaving == 0)
+		(void) retire_idle(balance);
+	rich = richest(balance);
+	if (rich == NULL)
 	{
-		retire_one(rich);
+		ask_to_leave(balance, InvalidOid, 0);
 		return;
 	}
-	rich = richest(&most);
-	if (rich == InvalidOid || rich == needy->role || needy->workers >= share)
-		return;
-	if (most > needy->workers + 1 || needy->workers == 0) /* at worst they take turns */
-		retire_one(rich);
+	n = Max(n, balance->workers - bgjob_workers);
+	if (bgjob_workers > 0)
+		n = Min(n, rich->workers - 1); /* beyond bgjob.workers each role keeps one */
+	if (balance->leaving == 0 && must_share(balance, needy, rich))
+		n = Max(n, 1);
+	ask_to_leave(balance, rich->role, Max(n, 0));
 }
 
 /*
@@ -425,45 +637,28 @@ make_room(const Claimant *needy, const Claimant *claimants, int n, int places)
 TimestampTz
 bgjob_pool_balance(TimestampTz now)
 {
-	Claimant *claimants = palloc(MAX_ROLES * sizeof(Claimant));
-	TimestampTz wake = DT_NOEND;
-	int n = collect_claimants(claimants, now, &wake);
-	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	Balance balance;
 	Claimant *needy;
-	int workers = bgjob_count_workers(MyDatabaseId, InvalidOid);
-	bool full = false;
 
-	while ((needy = neediest(claimants, n)) != NULL)
+	begin_balance(&balance, now);
+	needy = start_workers(&balance);
+	for (int i = 0; i < balance.nclaimants; i++)
+		if (balance.claimants[i].ready > 0 && balance.claimants[i].available > 0)
+			(void) bgjob_wake_worker(MyDatabaseId, balance.claimants[i].role);
+	if (needy != NULL && balance.nclaimants > 1) /* shares may have to be put right */
+		balance.wake = Min(balance.wake, now + TENURE);
+	if (needy != NULL && balance.workers < bgjob_workers)
 	{
-		full = workers >= bgjob_workers || no_slot_until > now;
-		if (!full && !start_worker(needy->role))
-		{
-			warn_of_slots(workers);
-			no_slot_until =
-				now + (now - last_left < USECS_PER_SEC ? USECS_PER_SEC / 50 : USECS_PER_SEC);
-			full = true;
-		}
-		if (full)
-			break;
-		note_turn(needy->role, now);
-		workers++;
-		needy->workers++;
-		needy->available++;
+		warn_of_slots(&balance);
+		balance.wake =
+			Min(balance.wake, now + (needy->workers == 0 ? PATIENCE : USECS_PER_SEC));
 	}
-	for (int i = 0; i < n; i++)
-		if (claimants[i].available > 0)
-			(void) bgjob_wake_worker(MyDatabaseId, claimants[i].role);
-	if (full)
-	{
-		make_room(needy, claimants, n, workers);
-		if (no_slot_until > now)
-			wake = Min(wake, no_slot_until);
-		else if (n > 1)
-			wake = Min(wake, now + USECS_PER_SEC / 2); /* shares may have to be put right */
-	}
-	pg_atomic_write_u32(&entry->saturated, full ? 1 : 0);
-	pfree(claimants);
-	return wake;
+	else
+		denied_since = 0;
+	give_up(&balance, needy);
+	pg_atomic_write_u32(&entry->saturated, needy != NULL ? 1 : 0);
+	pfree(balance.claimants);
+	return balance.wake;
 }
 
 /*

@@ -114,7 +114,8 @@ static bool
 must_leave(void)
 {
 	return bgjob_my_slot->retire || bgjob_my_slot->term || !bgjob_enabled ||
-		   bgjob_my_slot->jobs_done >= JOBS_PER_WORKER;
+		   bgjob_my_slot->jobs_done >= JOBS_PER_WORKER ||
+		   (bgjob_my_slot->asked && bgjob_slot_may_leave());
 }
 
 /*

@@ -36,7 +36,7 @@ wait_until($node, q(SELECT count(*) = 0 FROM bgjob.jobs WHERE state <> 'succeede
 is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs WHERE retries + interruptions > 0'), 0, 'at the first attempt');
 
 my $log = slurp_file($node->logfile);
-is(scalar(() = $log =~ /WARNING:  out of background worker slots$/mg), 1, 'one warning of the missing slots');
+is(scalar(() = $log =~ /WARNING:  out of background worker slots for database "postgres"$/mg), 1, 'one warning of the missing slots');
 like($log, qr/HINT: .*max_worker_processes/, 'with a hint');
 
 # A second database has a place for its scheduler only when there is one, and nothing fails for it.

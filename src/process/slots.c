@@ -1,0 +1,137 @@
+/*-------------------------------------------------------------------------
+ *
+ * slots.c
+ *	  Who may have another of the server's background workers.
+ *
+ * max_worker_processes is for the whole server: the schedulers and workers of
+ * all databases, parallel queries, logical replication, other extensions. A
+ * job may never end, so what has been given away need not come back. Hence
+ * nobody gets the last slots who has some already:
+ *
+ *	 a database without workers	may take any slot
+ *	 a role without workers		leaves FOR_DATABASES: a scheduler and a worker
+ *								for a database that has none
+ *	 anybody else				leaves an eighth of all besides, at least one:
+ *								for roles without workers, and for queries
+ *
+ * A server with very few slots (FEW) keeps none for other databases when a
+ * role has none. A database that is served and has no worker needs only one.
+ *
+ * Jobs that end soon may borrow most of what is kept: such workers are given
+ * back when somebody wants them, or the jobs become longer (process/pool.c).
+ *
+ * bgjob.max_workers limits the workers of all databases in the same way: its
+ * last place is for who has none.
+ *
+ * Run by the scheduler and the launcher. The registry is read without its lock
+ * here; bgjob_slot_create counts again under it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "base/compat.h"
+#include "base/guc.h"
+#include "base/registry.h"
+#include "miscadmin.h"
+#include "process/slots.h"
+
+/* A scheduler and a worker. */
+#define FOR_DATABASES 2
+
+/* With fewer slots than this nobody can be choosy. */
+#define FEW 8
+
+static bool
+is_ours(pid_t pid)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+		if (bgjob_registry->slots[i].in_use && bgjob_registry->slots[i].pid == pid)
+			return true;
+	return false;
+}
+
+/* Counts the background workers of others, and the launcher. */
+static int
+count_others(void)
+{
+	int n = 0;
+
+	pgstat_clear_backend_activity_snapshot();
+	for (int i = 1; i <= pgstat_fetch_stat_numbackends(); i++)
+	{
+		const PgBackendStatus *status = bgjob_backend_status(i);
+
+		if (status->st_procpid != 0 && status->st_backendType == B_BG_WORKER &&
+			!is_ours(status->st_procpid))
+			n++;
+	}
+	pgstat_clear_backend_activity_snapshot();
+	return n;
+}
+
+/* Whether some database is served and has no worker. */
+static bool
+has_waiting_scheduler(void)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (slot->in_use && slot->kind == BGJOB_SCHEDULER &&
+			bgjob_count_workers(slot->database, InvalidOid) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* How many slots have to stay free. */
+static int
+to_leave(BgjobNeed need)
+{
+	int for_databases = FOR_DATABASES - (has_waiting_scheduler() ? 1 : 0);
+
+	switch (need)
+	{
+		case BGJOB_NEED_DATABASE:
+			return 0;
+		case BGJOB_NEED_ROLE:
+			return max_worker_processes < FEW ? 0 : for_databases;
+		case BGJOB_NEED_LOAN:
+			return max_worker_processes / 16;
+		case BGJOB_NEED_MORE:
+			break;
+	}
+	return for_databases + Max(1, max_worker_processes / 8);
+}
+
+/* bgjob_slots_most returns how many slots of the registry may be in use after one is taken for a need. */
+int
+bgjob_slots_most(BgjobNeed need)
+{
+	return max_worker_processes - count_others() - to_leave(need);
+}
+
+/* bgjob_slots_workers returns how many workers there are in all databases. */
+int
+bgjob_slots_workers(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+		if (bgjob_registry->slots[i].in_use && bgjob_registry->slots[i].kind == BGJOB_WORKER)
+			n++;
+	return n;
+}
+
+/* bgjob_slots_worker_limit returns how many workers all databases may have after one is started for a need. */
+int
+bgjob_slots_worker_limit(BgjobNeed need)
+{
+	if (bgjob_max_workers < 0)
+		return INT_MAX;
+	return need >= BGJOB_NEED_LOAN && bgjob_max_workers > 1 ? bgjob_max_workers - 1
+															: bgjob_max_workers;
+}

@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * slots.h
+ *	  Who may have another of the server's background workers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_PROCESS_SLOTS_H
+#define BGJOB_PROCESS_SLOTS_H
+
+#include "postgres.h"
+
+/* Whom a process is wanted for; who comes later here leaves more slots free. */
+typedef enum BgjobNeed
+{
+	BGJOB_NEED_DATABASE, /* a database that has none */
+	BGJOB_NEED_ROLE,     /* a role that has none, in a database that has some */
+	BGJOB_NEED_LOAN,     /* one more, for jobs that have been short so far */
+	BGJOB_NEED_MORE      /* one more */
+} BgjobNeed;
+
+extern int bgjob_slots_most(BgjobNeed need);
+extern int bgjob_slots_workers(void);
+extern int bgjob_slots_worker_limit(BgjobNeed need);
+
+#endif /* BGJOB_PROCESS_SLOTS_H */
