@@ -78,6 +78,9 @@ static bool took_a_job = false;
 /* Whether it is counted in bgjob_registry->filter_changers. */
 static bool changing_filters = false;
 
+/* Whether it is named in bgjob_registry->movers. */
+static bool moving = false;
+
 static void at_xact_event(XactEvent event, void *arg);
 static void
 at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg);
@@ -337,9 +340,12 @@ tell(const Notes *committed)
 	}
 	entry = bgjob_database_find(MyDatabaseId);
 	if (entry != NULL && committed->counted)
+	{
 		for (int state = 0; state < BGJOB_NSTATES; state++)
 			if (committed->counts[state] != 0)
-				pg_atomic_fetch_add_u64(&entry->counts[state], committed->counts[state]);
+				pg_atomic_fetch_add_u64(&entry->moves[state], committed->counts[state]);
+		pg_atomic_fetch_add_u64(&entry->movers, 1); /* after them */
+	}
 	if (committed->recount)
 		bgjob_database_recount(MyDatabaseId);
 	for (QueueNote *note = committed->queues; note != NULL; note = note->next)
@@ -402,6 +408,32 @@ end_filter_change(void)
 	pg_atomic_fetch_sub_u32(&bgjob_registry->filter_changers, 1);
 }
 
+/*
+ * Says that this process is about to commit a transaction that moves jobs:
+ * whoever counts knows by it that the moves of what can be seen are still to
+ * come. The server's own locks order that before the commit can be seen.
+ */
+static void
+begin_moves(void)
+{
+	for (const Notes *note = notes; note != NULL && !moving; note = note->parent)
+		if (note->counted)
+		{
+			moving = true;
+			bgjob_database_moving(GetTopTransactionIdIfAny());
+		}
+}
+
+/* The moves have been added, or never will be. */
+static void
+end_moves(void)
+{
+	if (!moving)
+		return;
+	moving = false;
+	bgjob_database_moving(InvalidTransactionId);
+}
+
 static void
 at_xact_event(XactEvent event, void *arg)
 {
@@ -411,6 +443,7 @@ at_xact_event(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			begin_filter_change();
+			begin_moves();
 			alert();
 			break;
 		case XACT_EVENT_COMMIT:
@@ -419,6 +452,7 @@ at_xact_event(XactEvent event, void *arg)
 			notes = NULL;
 			for (; committed != NULL; committed = committed->parent)
 				tell(committed);
+			end_moves();
 			break;
 		case XACT_EVENT_PREPARE:
 			if (committed != NULL && bgjob_database_find(MyDatabaseId) != NULL)
@@ -428,6 +462,7 @@ at_xact_event(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_ABORT:
 			end_filter_change();
+			end_moves();
 			notes = NULL;
 			tell_of_given_back();
 			took_a_job = false;

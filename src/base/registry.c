@@ -41,7 +41,8 @@ bgjob_registry_size(void)
 	size = add_size(size, mul_size(max_worker_processes, sizeof(BgjobSlot)));
 	size = MAXALIGN(size);
 	size = add_size(size, MAXALIGN(mul_size(max_worker_processes, sizeof(BgjobDatabase))));
-	return add_size(size, mul_size(max_worker_processes, sizeof(BgjobBatch)));
+	size = add_size(size, MAXALIGN(mul_size(max_worker_processes, sizeof(BgjobBatch))));
+	return add_size(size, mul_size(MaxBackends, sizeof(TransactionId)));
 }
 
 /* bgjob_registry_startup creates or finds the registry; from shmem_startup_hook. */
@@ -68,6 +69,9 @@ bgjob_registry_startup(void)
 
 	batches = (BgjobBatch *) ((char *) bgjob_registry->databases +
 							  MAXALIGN(max_worker_processes * sizeof(BgjobDatabase)));
+	bgjob_registry->movers =
+		(TransactionId *) ((char *) batches +
+						   MAXALIGN(max_worker_processes * sizeof(BgjobBatch)));
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
 		SpinLockInit(&bgjob_registry->slots[i].mutex);
@@ -80,13 +84,14 @@ bgjob_registry_startup(void)
 		pg_atomic_init_u32(&entry->notices, 0);
 		pg_atomic_init_u32(&entry->lost_lanes, 0);
 		pg_atomic_init_u32(&entry->saturated, 0);
-		pg_atomic_init_u32(&entry->counts_status, BGJOB_COUNTS_UNKNOWN);
+		pg_atomic_init_u32(&entry->doubts, 0);
+		pg_atomic_init_u64(&entry->movers, 0);
 		pg_atomic_init_u32(&entry->prepared, 0);
 		pg_atomic_init_u64(&entry->leavers, 0);
 		pg_atomic_init_u64(&entry->next_due, 0);
 		pg_atomic_init_u64(&entry->low_due, 0);
 		for (int state = 0; state < BGJOB_NSTATES; state++)
-			pg_atomic_init_u64(&entry->counts[state], 0);
+			pg_atomic_init_u64(&entry->moves[state], 0);
 	}
 }
 
@@ -827,7 +832,7 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u32(&entry->notices, 0);
 	pg_atomic_write_u32(&entry->lost_lanes, 0);
 	pg_atomic_write_u32(&entry->saturated, 0);
-	pg_atomic_write_u32(&entry->counts_status, BGJOB_COUNTS_UNKNOWN);
+	entry->counted = 0;
 	pg_atomic_write_u32(&entry->prepared, 0);
 	pg_atomic_write_u64(&entry->leavers, 0);
 	entry->ready = false;
@@ -835,7 +840,7 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u64(&entry->next_due, 0);
 	pg_atomic_write_u64(&entry->low_due, 0);
 	for (int state = 0; state < BGJOB_NSTATES; state++)
-		pg_atomic_write_u64(&entry->counts[state], 0);
+		pg_atomic_write_u64(&entry->moves[state], 0);
 	entry->in_use = true;
 }
 
@@ -906,7 +911,19 @@ bgjob_database_recount(Oid database)
 	BgjobDatabase *entry = bgjob_database_find(database);
 
 	if (entry != NULL)
-		pg_atomic_write_u32(&entry->counts_status, BGJOB_COUNTS_UNKNOWN);
+		pg_atomic_fetch_add_u32(&entry->doubts, 1);
+}
+
+/*
+ * bgjob_database_moving says which transaction of this process is about to
+ * commit and has moves to add after that; invalid: none any more.
+ */
+void
+bgjob_database_moving(TransactionId xid)
+{
+	int process = MyProc - ProcGlobal->allProcs;
+
+	*(volatile TransactionId *) &bgjob_registry->movers[process] = xid;
 }
 
 /*

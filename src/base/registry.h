@@ -180,11 +180,6 @@ typedef enum BgjobDatabaseStatus
 #define BGJOB_NOTICE_ENDED     0x40 /* a job of a recurring one has ended */
 #define BGJOB_NOTICE_WAKE      0x08 /* do not sleep before one more round; always set */
 
-/* Whether BgjobDatabase.counts can be trusted; see store/count.c. */
-#define BGJOB_COUNTS_UNKNOWN  0
-#define BGJOB_COUNTS_UNDERWAY 1
-#define BGJOB_COUNTS_VALID    2
-
 typedef struct BgjobDatabase
 {
 	/* under registry->lock */
@@ -208,9 +203,16 @@ typedef struct BgjobDatabase
 	pg_atomic_uint64 next_due;   /* when the next scheduled job is due, at the latest */
 	pg_atomic_uint64 low_due;    /* the earliest that has been announced since the last look */
 
-	/* how many jobs are in each state; the retries among the scheduled ones in [0] */
-	pg_atomic_uint64 counts[BGJOB_NSTATES];
-	pg_atomic_uint32 counts_status; /* BGJOB_COUNTS_… */
+	/*
+	 * How many jobs are in each state, the retries among the scheduled ones in
+	 * [0]: base + moves, where the base has been counted since the last doubt.
+	 * See store/count.c.
+	 */
+	pg_atomic_uint64 moves[BGJOB_NSTATES]; /* by the transactions committed since a start */
+	pg_atomic_uint64 movers;               /* how many of these there were */
+	pg_atomic_uint32 doubts;               /* grows when the base may have become wrong */
+	int64 base[BGJOB_NSTATES];             /* under registry->lock */
+	uint64 counted;                        /* likewise: doubts + 1 at the counting; 0: never */
 } BgjobDatabase;
 
 typedef struct BgjobRegistry
@@ -226,6 +228,8 @@ typedef struct BgjobRegistry
 	int nslots;
 	int ndatabases;
 	BgjobDatabase *databases;
+	/* for each process of the server the transaction whose moves it has still to add, else invalid */
+	TransactionId *movers;
 	BgjobSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } BgjobRegistry;
 
@@ -280,6 +284,7 @@ extern BgjobDatabase *bgjob_database_want(Oid database);
 extern bool bgjob_database_leave(BgjobDatabase *entry, uint32 wants);
 extern void bgjob_database_forget(BgjobDatabase *entry, BgjobDatabaseStatus status);
 extern void bgjob_database_recount(Oid database);
+extern void bgjob_database_moving(TransactionId xid);
 extern void bgjob_notify_scheduler(Oid database, uint32 notices);
 extern void bgjob_notify_launcher(bool rediscover);
 

@@ -3,16 +3,23 @@
  * count.c
  *	  How many jobs are in each state.
  *
- * The counts are kept in shared memory and moved along by every transaction
- * that commits (base/change.c), so bgjob.stats is cheap at any size and no
- * row is written for them. After a start of the server, and where a prepared
- * transaction has changed jobs, the first who asks counts from the tables: the
- * counters are set to zero at the very moment of his snapshot and what he has
- * counted is added when that is done, so transactions that commit meanwhile
- * are counted too. Whoever asks while he counts, counts for himself.
+ * bgjob.stats is cheap at any size, and no row is written for it. Every
+ * transaction adds its moves between states to shared memory when it has
+ * committed (base/change.c). What was there before, the base, is counted from
+ * the tables by the first who asks, and anew after each doubt: a start of the
+ * server, rows that came or went by SQL, a prepared transaction that was
+ * committed. The number of jobs is base + moves.
  *
- * Known hole: a transaction that commits between the two instructions
- * (microseconds) is counted twice or not at all, until the next start.
+ * THE MOMENT. The base is what the snapshot shows, less the moves at that
+ * moment, so it must be one moment: the moves of exactly the transactions
+ * that the snapshot shows. A transaction adds its moves a little after it can
+ * be seen, and names itself in bgjob_registry->movers from before until after
+ * that. So the moves are read first, then the snapshot is taken, and if then
+ * somebody has added moves meanwhile, or is named and can be seen, all is
+ * done again. Whoever finds no such moment counts for itself alone.
+ *
+ * Runs in the session that asks. No locks are held while counting; several
+ * may count at a time, and find the same.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,11 +28,14 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "store/count.h"
 #include "store/job.h"
 #include "store/relation.h"
 #include "utils/snapmgr.h"
+
+/* How often to look for a moment at which nobody is adding moves, and how long to wait between, in microseconds. */
+#define MOMENT_TRIES 1000
+#define MOMENT_PAUSE 50
 
 /* Adds up the jobs by state; [BGJOB_NONE] are the retries among the scheduled ones. */
 static void
@@ -36,13 +46,17 @@ add_jobs(BgjobRel *rel, Snapshot snapshot, int64 *counts)
 	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
 	{
 		BgjobState state;
+		bool isnull;
+		int retries;
 
 		CHECK_FOR_INTERRUPTS();
-		slot_getsomeattrs(rel->slot, BGJOB_C_STATE);
-		state = bgjob_state_by_letter(DatumGetChar(rel->slot->tts_values[BGJOB_C_STATE - 1]));
+		state = bgjob_state_by_letter(
+			DatumGetChar(slot_getattr(rel->slot, BGJOB_C_STATE, &isnull)));
 		counts[state]++;
-		if (state == BGJOB_SCHEDULED &&
-			DatumGetInt32(rel->slot->tts_values[BGJOB_C_RETRIES - 1]) > 0)
+		if (state != BGJOB_SCHEDULED)
+			continue;
+		retries = DatumGetInt32(slot_getattr(rel->slot, BGJOB_C_RETRIES, &isnull));
+		if (!isnull && retries > 0)
 			counts[BGJOB_NONE]++;
 	}
 	table_endscan(scan);
@@ -65,55 +79,98 @@ add_removed(Snapshot snapshot, int64 *counts)
 	bgjob_rel_close(rel);
 }
 
-/* Counts from the tables; with "entry", into its counters. */
-static void
-count_tables(int64 *counts, BgjobDatabase *entry)
+/* Whether a transaction that a snapshot shows has still to add its moves. */
+static bool
+has_mover(Snapshot snapshot)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_JOB);
-	Snapshot snapshot;
+	for (int i = 0; i < MaxBackends; i++)
+	{
+		TransactionId xid = *(volatile TransactionId *) &bgjob_registry->movers[i];
 
-	for (int state = 0; entry != NULL && state < BGJOB_NSTATES; state++)
-		pg_atomic_write_u64(&entry->counts[state], 0);
-	snapshot = bgjob_rel_snapshot(rel);
-	add_jobs(rel, snapshot, counts);
-	add_removed(snapshot, counts);
-	for (int state = 0; entry != NULL && state < BGJOB_NSTATES; state++)
-		pg_atomic_fetch_add_u64(&entry->counts[state], counts[state]);
-	UnregisterSnapshot(snapshot);
-	bgjob_rel_close(rel);
-}
-
-/* Whoever counts has been cancelled, or has left: the next one begins anew. */
-static void
-give_up(int code, Datum entry)
-{
-	uint32 counting = BGJOB_COUNTS_UNDERWAY;
-
-	(void) pg_atomic_compare_exchange_u32(
-		&((BgjobDatabase *) DatumGetPointer(entry))->counts_status, &counting,
-		BGJOB_COUNTS_UNKNOWN);
+		if (TransactionIdIsValid(xid) && !XidInMVCCSnapshot(xid, snapshot))
+			return true;
+	}
+	return false;
 }
 
 /*
- * Counts for all, unless somebody does already. False if so; or if this
- * transaction has changes of its own, which are added when it commits.
+ * Takes a snapshot, and the moves of just the transactions that it shows.
+ * *exact: whether that was possible.
  */
-static bool
-count_for_all(BgjobDatabase *entry, int64 *counts)
+static Snapshot
+take_moment(BgjobRel *rel, BgjobDatabase *entry, int64 *moves, bool *exact)
 {
-	uint32 status = BGJOB_COUNTS_UNKNOWN;
-
-	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
-		!pg_atomic_compare_exchange_u32(&entry->counts_status, &status, BGJOB_COUNTS_UNDERWAY))
-		return false;
-	PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(entry));
+	for (int tries = 0;; tries++)
 	{
-		count_tables(counts, entry);
+		uint64 movers = pg_atomic_read_u64(&entry->movers);
+		Snapshot snapshot;
+
+		pg_memory_barrier();
+		for (int state = 0; state < BGJOB_NSTATES; state++)
+			moves[state] = (int64) pg_atomic_read_u64(&entry->moves[state]);
+		pg_memory_barrier();
+		snapshot = bgjob_rel_snapshot(rel);
+		*exact = !has_mover(snapshot);
+		pg_memory_barrier();
+		*exact = *exact && pg_atomic_read_u64(&entry->movers) == movers;
+		if (*exact || tries == MOMENT_TRIES)
+			return snapshot;
+		UnregisterSnapshot(snapshot);
+		pg_usleep(MOMENT_PAUSE);
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(entry));
-	status = BGJOB_COUNTS_UNDERWAY; /* unless they have become doubtful meanwhile */
-	(void) pg_atomic_compare_exchange_u32(&entry->counts_status, &status, BGJOB_COUNTS_VALID);
-	return true;
+}
+
+/* Makes what has been counted the base of all, unless there has been a doubt since. */
+static void
+set_base(BgjobDatabase *entry, uint32 doubts, const int64 *counts, const int64 *moves)
+{
+	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&entry->doubts) == doubts)
+	{
+		for (int state = 0; state < BGJOB_NSTATES; state++)
+			entry->base[state] = counts[state] - moves[state];
+		entry->counted = (uint64) doubts + 1;
+	}
+	LWLockRelease(&bgjob_registry->lock);
+}
+
+/*
+ * Counts from the tables, for all if there is an entry; not within a
+ * transaction that has changes of its own, whose moves are still to come.
+ */
+static void
+count_tables(BgjobDatabase *entry, int64 *counts)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_JOB);
+	bool for_all = entry != NULL && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+	uint32 doubts = for_all ? pg_atomic_read_u32(&entry->doubts) : 0;
+	int64 moves[BGJOB_NSTATES];
+	Snapshot snapshot;
+
+	if (for_all)
+		snapshot = take_moment(rel, entry, moves, &for_all);
+	else
+		snapshot = bgjob_rel_snapshot(rel);
+	add_jobs(rel, snapshot, counts);
+	add_removed(snapshot, counts);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	if (for_all)
+		set_base(entry, doubts, counts, moves);
+}
+
+/* Reads the counts from shared memory; false if they are not known there. */
+static bool
+read_counts(BgjobDatabase *entry, int64 *counts)
+{
+	bool known;
+
+	LWLockAcquire(&bgjob_registry->lock, LW_SHARED);
+	known = entry->counted == (uint64) pg_atomic_read_u32(&entry->doubts) + 1;
+	for (int state = 0; known && state < BGJOB_NSTATES; state++)
+		counts[state] = entry->base[state] + (int64) pg_atomic_read_u64(&entry->moves[state]);
+	LWLockRelease(&bgjob_registry->lock);
+	return known;
 }
 
 /*
@@ -124,9 +181,6 @@ count_for_all(BgjobDatabase *entry, int64 *counts)
 void
 bgjob_count_jobs(BgjobDatabase *entry, int64 *counts)
 {
-	if (entry != NULL && pg_atomic_read_u32(&entry->counts_status) == BGJOB_COUNTS_VALID)
-		for (int state = 0; state < BGJOB_NSTATES; state++)
-			counts[state] = (int64) pg_atomic_read_u64(&entry->counts[state]);
-	else if (entry == NULL || !count_for_all(entry, counts))
-		count_tables(counts, NULL);
+	if (entry == NULL || !read_counts(entry, counts))
+		count_tables(entry, counts);
 }

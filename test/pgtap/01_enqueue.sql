@@ -128,7 +128,7 @@ CREATE FUNCTION t_first.same() RETURNS text LANGUAGE sql AS $$ SELECT 'first'::t
 CREATE FUNCTION t_second.same() RETURNS text LANGUAGE sql AS $$ SELECT 'second'::text $$;
 CREATE FUNCTION t_second."Odd (name)"("The Arg" text) RETURNS text LANGUAGE sql AS $$ SELECT upper($1) $$;
 
-SELECT plan(136);
+SELECT plan(137);
 
 ----------------------------------------------------------------------------------------------------
 -- The signature
@@ -443,6 +443,7 @@ SELECT is((SELECT count(*) FROM bgjob.job_states), :states_before::bigint, 'nor 
 SELECT bgjob_enqueue('t_note', '["after the errors"]') AS after_errors \gset
 SELECT is(bgjob_wait(:after_errors, '20 s'), 'succeeded', 'and the next right job runs');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 SELECT 'DROP OWNED BY tap01_plain' \gexec

@@ -107,7 +107,7 @@ CREATE TABLE t_big (id int PRIMARY KEY, body text);
 INSERT INTO t_big SELECT i, 'row ' || i FROM generate_series(1, 1000) i;
 DELETE FROM t_big WHERE id > 500;
 
-SELECT plan(74);
+SELECT plan(75);
 
 ----------------------------------------------------------------------------------------------------
 -- Functions and procedures, and their results
@@ -266,4 +266,5 @@ SELECT is((SELECT count(*) FROM pg_locks WHERE relation = 't_big'::regclass AND 
 	'enqueuing a command locks nothing that it names');
 ROLLBACK;
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();

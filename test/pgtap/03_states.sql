@@ -72,7 +72,7 @@ CREATE TABLE t_child (parent int REFERENCES t_parent DEFERRABLE INITIALLY DEFERR
 CREATE FUNCTION t_orphan() RETURNS text LANGUAGE sql AS $$ INSERT INTO t_child VALUES (99) RETURNING 'fine so far'::text $$;
 CREATE FUNCTION t_dropped() RETURNS void LANGUAGE sql AS $$ SELECT $$;
 
-SELECT plan(117);
+SELECT plan(118);
 
 ----------------------------------------------------------------------------------------------------
 -- Success
@@ -319,4 +319,5 @@ SELECT throws_ok($$ SELECT bgjob_purge('enqueued') $$, '22023', NULL, 'jobs that
 SELECT throws_ok($$ SELECT bgjob_purge('nonsense') $$, '22023', NULL, 'nor those of an unknown state');
 SELECT is(bgjob_delete(:far), true, 'an unfinished job is still there after the purge');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();

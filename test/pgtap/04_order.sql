@@ -47,7 +47,7 @@ BEGIN
 	CALL tap_wait_until($w$ SELECT EXISTS (SELECT FROM bgjob.jobs WHERE job LIKE '%t_block%' AND state = 'processing') $w$);
 END $$;
 
-SELECT plan(24);
+SELECT plan(25);
 
 CALL tap_wait_setting('bgjob.workers', '1');
 CALL tap_wait_until('SELECT count(*) = 1 FROM bgjob.workers');
@@ -189,6 +189,7 @@ SELECT is((SELECT count(DISTINCT worker_pid) FROM (
 		SELECT (data ->> 'worker_pid')::int AS worker_pid FROM bgjob.job_states WHERE state = 'processing') s), 1::bigint,
 	'all of this was done by one process');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 ALTER SYSTEM RESET bgjob.workers;

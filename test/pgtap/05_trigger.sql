@@ -33,7 +33,7 @@ CREATE FUNCTION t_by_row(id int, body text, at timestamptz) RETURNS void LANGUAG
 CREATE FUNCTION t_whole(doc jsonb) RETURNS void LANGUAGE sql AS
 	$$ INSERT INTO t_got (what, doc) VALUES ('whole', doc) $$;
 
-SELECT plan(37);
+SELECT plan(38);
 
 ----------------------------------------------------------------------------------------------------
 -- Row triggers
@@ -225,4 +225,5 @@ SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'none of them left a
 SELECT is((SELECT count(*) FROM t_wrong), 0::bigint, 'nor a row');
 SELECT throws_ok('SELECT bgjob_enqueue_trigger()', NULL, NULL, 'it cannot be called as a function');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();

@@ -120,7 +120,7 @@ GRANT INSERT ON t_triggered TO tap06_app;
 CREATE FUNCTION t_by_id(id int) RETURNS text LANGUAGE sql AS $$ SELECT public.t_who() $$;
 CREATE TRIGGER t AFTER INSERT ON t_triggered FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id');
 
-SELECT plan(72);
+SELECT plan(73);
 
 ----------------------------------------------------------------------------------------------------
 -- The one grant
@@ -346,6 +346,7 @@ RESET ROLE;
 SELECT is(:'b_job'::text, '1', 'a member of the role sees its jobs');
 SELECT is(:'b_delete'::text, 'true', 'and controls them');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap06_' \gexec

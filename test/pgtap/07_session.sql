@@ -126,7 +126,7 @@ CREATE FUNCTION t_after(job text, args jsonb, kind text) RETURNS bigint[] LANGUA
 		bgjob_enqueue('public.t_write', '["written"]', max_retries => 0),
 		bgjob_enqueue('public.t_pid', max_retries => 0)] $$;
 
-SELECT plan(48);
+SELECT plan(49);
 
 CALL tap_wait_setting('bgjob.workers', '1');
 CALL tap_wait_until('SELECT count(*) = 1 FROM bgjob.workers');
@@ -265,6 +265,7 @@ SELECT is((SELECT count(*) FROM pg_class WHERE relname = 't_leftover'), 0::bigin
 SELECT is((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid IN (7007, 7008)), 0::bigint, 'and the advisory locks');
 SELECT is((SELECT count(*) FROM t_log), 14::bigint, 'every write between them has happened once');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 ALTER SYSTEM RESET bgjob.workers;

@@ -75,7 +75,7 @@ CALL tap_columns('stats', ARRAY['servers integer|bigint', 'workers integer|bigin
 -- Runs until this session lets go of the lock.
 CREATE FUNCTION t_block() RETURNS int LANGUAGE sql AS $$ SELECT pg_backend_pid() FROM pg_advisory_xact_lock(8008) $$;
 
-SELECT plan(46);
+SELECT plan(47);
 
 ----------------------------------------------------------------------------------------------------
 -- Columns
@@ -187,6 +187,7 @@ CALL tap_wait_until($$ SELECT succeeded >= 102 FROM bgjob.stats $$);
 SELECT cmp_ok((SELECT succeeded FROM bgjob.stats), '>=', 102::bigint, 'and are counted');
 SELECT is((SELECT oldest_enqueued_at FROM bgjob.queues WHERE queue = 'waiting'), NULL::timestamptz, 'nothing is waiting any more');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 ALTER SYSTEM RESET bgjob.workers;

@@ -518,6 +518,7 @@ SELECT is(tap_queue('default'), 'f/1', 'a DROP EXTENSION that is rolled back, wi
 SELECT bgjob_enqueue('t_run', '["new"]') AS a, bgjob_enqueue('t_run', '["new"]', queue => 'kept') AS b \gset
 SELECT is(ARRAY[bgjob_wait(:a, '60 s'), bgjob_wait(:b, '60 s')], '{succeeded,succeeded}'::text[], 'jobs run');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 ALTER SYSTEM RESET bgjob.workers;

@@ -78,7 +78,7 @@ CREATE FUNCTION t_labels(prefix text, lo int, hi int) RETURNS jsonb[] LANGUAGE s
 CREATE FUNCTION t_times(prefix text, OUT labels bigint, OUT often text) LANGUAGE sql AS $$
 	SELECT count(*), string_agg(DISTINCT n::text, ',') FROM (SELECT count(*) AS n FROM t_ran WHERE label LIKE prefix || '%' GROUP BY label) x $$;
 
-SELECT plan(271);
+SELECT plan(272);
 
 CALL tap_wait_setting('bgjob.workers', '1');
 CALL tap_wait_until('SELECT count(*) = 1 FROM bgjob.workers');
@@ -950,6 +950,7 @@ SELECT is((SELECT string_agg(concat_ws(' ', state, sqlstate, n), ', ' ORDER BY s
 	'a deadlock that is due to groups alone fails no job');
 SELECT is((SELECT sum(x) FROM t_row_lock), (SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 ~ '^dead\d' AND state = 'succeeded'), 'each that succeeded has its effects once');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 ALTER SYSTEM RESET bgjob.workers;

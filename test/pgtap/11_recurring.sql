@@ -321,6 +321,7 @@ SELECT is((SELECT count(*) FROM bgjob.recurring_jobs WHERE error IS NOT NULL), 0
 SELECT is((SELECT count(*) FROM t_jobs WHERE recurring_name = 'stays'), (SELECT count(DISTINCT scheduled_for) FROM t_jobs WHERE recurring_name = 'stays'),
 	'no occurrence had two jobs');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 SELECT count(tap_try_message(format('SELECT bgjob_recurring_pause(%L)', name))) AS n FROM bgjob.recurring_jobs \gset

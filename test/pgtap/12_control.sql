@@ -1243,6 +1243,7 @@ SELECT is((SELECT count(*) FROM t_mix WHERE tap_progress(id) IS DISTINCT FROM fo
 SELECT is((SELECT count(*) FROM t_mix WHERE t_parameters(id) <> CASE WHEN i % 50 BETWEEN 1 AND 3 THEN '{}' ELSE jsonb_build_object('i', i) END), 0::bigint, 'and its own parameter');
 SELECT is((SELECT count(*) FROM (SELECT count(*) FROM t_effect WHERE label ~ 'mixed' GROUP BY label HAVING count(*) = 1) x), 4000::bigint - 240, 'and its effects once, or, if it did not succeed, none');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 ALTER SYSTEM RESET bgjob.workers;

@@ -1038,6 +1038,7 @@ SELECT bgjob_enqueue('t_other', '["new"]') AS b \gset
 SELECT is(tap_job(:b) ~ ' default 0 10$', true, 'and nothing is configured');
 SELECT is(bgjob_unconfigure('t_run'), false, 'of what was before');
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 ALTER SYSTEM RESET bgjob.workers;

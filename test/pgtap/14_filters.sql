@@ -816,6 +816,7 @@ SELECT is(bgjob_wait(:id2, '60 s'), 'failed', 'bad data are not tried again');
 SELECT is((SELECT array_agg(coalesce(error, 'none') ORDER BY job) FROM ops.job_times), '{none,"division by zero"}'::text[], 'and the times are noted');
 SELECT tap_remove_all() AS x \gset
 
+\ir lib/check_counters.sql
 SELECT * FROM finish();
 
 ALTER SYSTEM RESET bgjob.workers;

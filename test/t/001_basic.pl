@@ -60,5 +60,6 @@ wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'beside'}, 'a row
 $holder->query_safe('COMMIT');
 wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'held'}, 'and its job runs once the lock is gone');
 $holder->quit;
+check_counters($node);
 $node->stop;
 done_testing();

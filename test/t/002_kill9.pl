@@ -86,5 +86,6 @@ for my $how ('kill9', 'immediate')
 	start_again($node);
 	is(ask($node, "SELECT bgjob_wait($job, '60 s')"), 'succeeded', "server ended by $how: the job runs after the start");
 }
+check_counters($node);
 $node->stop;
 done_testing();

@@ -50,5 +50,6 @@ is($node->safe_psql('postgres', q{SELECT count(*) > 0, count(*) FILTER (WHERE r.
 # Rolled back: it would crash the server again, and this session with it.
 is($node->safe_psql('postgres', q{BEGIN; SELECT bgjob_requeue(id) FROM bgjob.jobs WHERE job = 'crashme_abort'; ROLLBACK}), 't',
 	'it can be requeued');
+check_counters($node);
 $node->stop('immediate');
 done_testing();

@@ -135,5 +135,7 @@ is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $later"
 set_and_reload($node, 'bgjob.enabled' => 'on');
 state_is('postgres', $later, 'succeeded', 'bgjob.enabled = on resumes');
 
+check_counters($node);
+check_counters($node, 'after');
 $node->stop;
 done_testing();

@@ -66,6 +66,7 @@ is( $node->safe_psql('postgres', "SELECT string_agg(state, ' ' ORDER BY seq) FRO
 
 is($node->safe_psql('postgres', "SELECT bgjob_delete($long)"), 't', 'it can be deleted');
 is($node->safe_psql('postgres', "SELECT bgjob_wait($long, '30 s')"), 'deleted', 'and ends so');
+check_counters($node);
 $node->stop;
 done_testing();
 

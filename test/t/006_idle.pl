@@ -46,5 +46,6 @@ wait_until($node, 'SELECT 0 = (' . sprintf($processes, 'worker') . ')',
 is($node->safe_psql('postgres', sprintf $processes, 'scheduler'), 1, 'the scheduler stays');
 my $id = $node->safe_psql('db1', q(SELECT bgjob_enqueue('work', '[101]')));
 is($node->safe_psql('db1', "SELECT bgjob_wait($id, '30 s')"), 'succeeded', 'and has the next job performed');
+check_counters($node, 'db1');
 $node->stop;
 done_testing();

@@ -56,5 +56,6 @@ $node->psql('postgres', q(SELECT bgjob_enqueue('work', '[8]')), stderr => \$err)
 is($err, '', 'and there is no warning any more');
 wait_until($node, q(SELECT array_agg(n ORDER BY n) = '{1,4,6,7,8}' FROM done), 'a new job runs');
 is($node->safe_psql('postgres', 'SELECT succeeded, enqueued, scheduled, deleted FROM bgjob.stats'), '5|0|2|1', 'the numbers agree');
+check_counters($node);
 $node->stop;
 done_testing();

@@ -54,6 +54,7 @@ is($standby->safe_psql('postgres', "SELECT count(*) FROM bgjob.jobs WHERE interr
 my $id = $standby->safe_psql('postgres', q(SELECT bgjob_enqueue('work', '[-1]')));
 cmp_ok($id, '>', $jobs + 1, 'a new job gets a new id');
 is($standby->safe_psql('postgres', "SELECT bgjob_wait($id, '30 s')"), 'succeeded', 'and runs');
+check_counters($standby);
 $standby->stop;
 done_testing();
 

@@ -46,5 +46,7 @@ is($node->safe_psql('second', q(SELECT bgjob_enqueue('pg_sleep', '[0]'))), 1, 'a
 $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
 $node->restart;
 wait_until($node, q(SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = 1), 'and runs when there are slots', 60, 'second');
+check_counters($node);
+check_counters($node, 'second');
 $node->stop;
 done_testing();

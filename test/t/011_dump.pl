@@ -77,5 +77,7 @@ wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $publis
 is($node->safe_psql('subscriber', 'SELECT count(*) FROM done WHERE n < 0'), 0, 'and has run nothing itself');
 $node->safe_psql('subscriber', 'DROP SUBSCRIPTION sub');
 
+check_counters($node, 'source');
+check_counters($node, 'restored');
 $node->stop;
 done_testing();

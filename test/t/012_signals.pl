@@ -67,5 +67,6 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE job = 't
 is($node->safe_psql('postgres', q{SELECT count(*) FROM victim JOIN bgjob.jobs USING (id) WHERE answer AND state <> 'deleted'}), '0',
 	'and an accepted deletion is always honoured');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM victim WHERE answer'), '>', 0, 'some were hit while they ran');
+check_counters($node);
 $node->stop;
 done_testing();

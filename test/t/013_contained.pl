@@ -160,5 +160,6 @@ is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'and can be de
 enqueue(q{SELECT bgjob_enqueue('crashme_exit', '[3]'); SELECT count(*) FROM bgjob_enqueue_many('innocent', array_fill(NULL::jsonb, ARRAY[10]))});
 fails_for_crashes(q{job = 'crashme_exit' AND args = '[3]'}, 'exit(3)', 3);
 effects_once();
+check_counters($node);
 $node->stop('immediate');
 done_testing();

@@ -168,5 +168,6 @@ for my $round (1 .. 3)
 wait_until($node, q{SELECT count(*) = 11000 AND bool_and(state = 'succeeded') FROM bgjob.jobs}, 'all jobs succeed', 120, 'kept');
 is($node->safe_psql('kept', 'SELECT count(*), count(DISTINCT job) FROM effect'), '11000|11000', 'with their effects once');
 is($node->safe_psql('kept', 'SELECT count(*) FROM bgjob.jobs WHERE retries > 0'), 0, 'at the first attempt');
+check_counters($node, 'kept');
 $node->stop;
 done_testing();

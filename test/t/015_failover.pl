@@ -61,5 +61,6 @@ cmp_ok($new, '>', $acknowledged + 1, 'a new job gets a new id');
 is($standby->safe_psql('postgres', "SELECT bgjob_wait($new, '60 s')"), 'succeeded', 'and runs');
 wait_until($standby, q{SELECT succeeded = (SELECT count(*) FROM bgjob.jobs) AND enqueued + processing + scheduled = 0 FROM bgjob.stats},
 	'the statistics agree');
+check_counters($standby);
 $standby->stop;
 done_testing();

@@ -157,5 +157,6 @@ for my $command ('COMMIT', 'ROLLBACK', 'BEGIN', 'COMMIT AND CHAIN', 'SAVEPOINT s
 }
 is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), 0, 'no prepared transaction is left');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state NOT IN ('succeeded', 'failed')}), 0, 'every job has ended');
+check_counters($node);
 $node->stop;
 done_testing();

@@ -79,5 +79,6 @@ note('without bgjob_adopt() the waiting one is ' . $new->safe_psql('source', "SE
 $new->safe_psql('source', 'SELECT bgjob_adopt()');
 wait_until($new, 'SELECT bool_and(state = \'succeeded\') FROM bgjob.jobs', 'the waiting ones run, adopted if need be', 60, 'source');
 is($new->safe_psql('source', 'SELECT count(*), count(DISTINCT job) FROM effect'), sprintf('%d|%d', $jobs + 3, $jobs + 3), 'each once');
+check_counters($new, 'source');
 $new->stop;
 done_testing();

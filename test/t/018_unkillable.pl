@@ -263,6 +263,7 @@ for my $job ('traps', 'traps_in_c', 'traps_after_commit', 'traps_in_trigger', 't
 	comes_to($left, q(state = 'succeeded' AND retries = 0 AND interruptions = 1), 'it is performed again after the start');
 	effects_are($left, 1, 'with the effects of one attempt');
 }
+check_counters($node);
 stops_fast('a fast stop when none is left');
 $node->stop('immediate');
 done_testing();

@@ -159,5 +159,6 @@ for my $db ('copy', 'restored')
 	$node->safe_psql($db, 'SELECT bgjob_adopt()');
 	has_performed($db);
 }
+check_counters($node);
 $node->stop('immediate');
 done_testing();

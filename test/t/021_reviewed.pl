@@ -99,5 +99,6 @@ wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE job = 'in_parallel
 is(sql(q{SELECT reason FROM bgjob.jobs WHERE job = 'in_parallel'}), 'Crashed the server 3 times', 'and says why');
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE job = -1}, 'the one beside it runs to its end, once');
 is(sql(q{SELECT r.crashes IS NULL FROM bgjob.jobs JOIN bgjob.job r USING (id) WHERE jobs.job = 'bystander'}), 't', 'and is not blamed');
+check_counters($node);
 $node->stop('immediate');
 done_testing();

@@ -39,5 +39,6 @@ if ($version >= 160000)
 	is(as('reader', $see), '1', 'a member who inherits, but may not SET ROLE, sees');
 	is(as('reader', $run_as), '42501', 'and cannot have jobs run as');
 }
+check_counters($node);
 $node->stop;
 done_testing();

@@ -213,5 +213,6 @@ is(ask($node, "SELECT bgjob_wait($job, '60 s')"), 'succeeded', 'until their conf
 is(ask($node, q{SELECT count(*) FROM bgjob.queues WHERE queue ~ '^q'}), '0', 'after which none of them is there');
 ($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_queue('and_again')});
 is($status, 0, 'and there is room again') or diag($err);
+check_counters($node);
 $node->stop;
 done_testing();

@@ -27,5 +27,6 @@ is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.jobs j WHERE job =
 # A generous bound: what is to be seen is a look every ten seconds, not milliseconds on a busy machine.
 is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.jobs j WHERE job = 'nothing' AND started_at > ($due) + interval '4 s'}), '0',
 	'none waited for a slow look');
+check_counters($node);
 $node->stop;
 done_testing();

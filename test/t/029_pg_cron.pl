@@ -56,5 +56,6 @@ is($status, 0, 'a user takes over what he sees of pg_cron');
 $node->safe_psql('elsewhere', 'CREATE EXTENSION bgjob');
 ($status, $out, $err) = $node->psql('elsewhere', 'SELECT bgjob_import_pg_cron()');
 like($err, qr/pg_cron is not installed in this database/, 'where there is no pg_cron, that is the error');
+check_counters($node);
 $node->stop;
 done_testing();

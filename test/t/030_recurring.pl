@@ -167,5 +167,6 @@ is($status, 0, 'a database with recurring jobs can be dropped') or diag($err);
 goes_on('dumped', 2, 'the other database does not notice');
 
 is(scalar(() = slurp_file($node->logfile) =~ /was terminated by signal (?:4|6|7|8|11):|PANIC:|TRAP:/g), 0, 'no process crashed by itself');
+check_counters($node);
 $node->stop;
 done_testing();

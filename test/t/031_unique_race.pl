@@ -151,5 +151,6 @@ race(5);
 race(40);
 # The log has no errors of its own: deadlocks would be in it.
 is(scalar(grep { /deadlock detected|PANIC|could not/ } split /\n/, slurp_file($node->logfile)), 0, 'no deadlocks');
+check_counters($node);
 $node->stop;
 done_testing();

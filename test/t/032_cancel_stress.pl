@@ -198,5 +198,6 @@ value('TRUNCATE woke');
 command_ok([ 'timeout', 300, 'pgbench', '-n', '-c', $waiters, '-j', 4, '-t', 20, '-f', $quick, '-h', $node->host, '-p', $node->port, 'postgres' ], "$waiters sessions enqueue and wait");
 is(value(q{SELECT count(*) FROM woke WHERE state = 'succeeded'}), $waiters * 20, 'all of them wake with the right state');
 is(value(q{SELECT count(*) FROM woke WHERE state IS DISTINCT FROM 'succeeded'}), '0', 'none by its time-out');
+check_counters($node);
 $node->stop;
 done_testing();

@@ -271,5 +271,6 @@ for my $libraries ('bgjob,hookme', 'hookme,bgjob')
 		"applied plain in c-told: succeeded from processing to nothing, $without"],
 		"$libraries: all seven hooks are called, in every process, in their order");
 }
+check_counters($node);
 $node->stop;
 done_testing();

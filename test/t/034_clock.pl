@@ -65,6 +65,7 @@ wait_until($node, qq{SELECT count(*) >= 3 FROM runs WHERE name = 'second' AND at
 is(value('SELECT count(*) FROM (SELECT name, at FROM runs GROUP BY 1, 2 HAVING count(*) > 1) x'), 0, 'no occurrence has run twice');
 
 set_clock(0);
+check_counters($node);
 $node->stop;
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'nothing has crashed');
 done_testing();

@@ -41,4 +41,5 @@ foreach my $view (split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM
 {
 	like($manual, qr/\Q$view\E/, "the view $view is in the manual");
 }
+check_counters($node);
 done_testing();

@@ -51,5 +51,6 @@ foreach my $case ([ 'ROLLBACK', 'SELECT bgjob_delete(%s)' ], [ 'ROLLBACK', q{SEL
 	}, quote($node->connstr('postgres')), quote($take), quote($end));
 	is($took, '2 true', "$end of a " . ($take =~ /(bgjob_\w+)/)[0] . ' gives the job back at once');
 }
+check_counters($node);
 sub quote { return "'" . $_[0] =~ s/'/''/gr . "'" }
 done_testing();

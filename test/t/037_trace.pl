@@ -46,4 +46,5 @@ foreach my $queue ('default', 'g')
 	}
 }
 is(value(q{SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '00-%'}), '0', 'nothing is left of it afterwards');
+check_counters($node);
 done_testing();

@@ -45,5 +45,6 @@ is($err, '', 'a session has watched');
 is($node->safe_psql('postgres', 'SELECT times > 500, working > 500, twice FROM looked'), 't|t|0', 'often, and has seen them at work, never one at two workers');
 is($node->safe_psql('postgres', q{SELECT count(*) > 1000, count(DISTINCT data->>'worker_pid') > 3 FROM bgjob.job_states WHERE state = 'processing'}), 't|t', 'they went from worker to worker');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs WHERE NOT bgjob_delete(id)'), '0', 'and can be deleted');
+check_counters($node);
 $node->stop;
 done_testing();

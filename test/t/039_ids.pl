@@ -69,5 +69,6 @@ SELECT bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[11]))});
 like($err, qr/ERROR:  2200H/, 'where there are not so many left, that is an error');
 is(value('SELECT count(*) FROM bgjob.jobs'), $jobs, 'and nothing was enqueued');
 is(value(q{SELECT max(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[10])) id}), '9223372036854775807', 'what is left can be drawn');
+check_counters($node);
 $node->stop;
 done_testing();

@@ -48,5 +48,6 @@ is(join(' ', (stored('bgjob.job') =~ /(\d+):/g)[ 12 .. 13 ]), '12 12', 'which ar
 
 set_and_reload($node, 'bgjob.enabled' => 'on');
 wait_until($node, q{SELECT count(*) = 12 FROM bgjob.jobs WHERE state = 'succeeded'}, 'and all are performed');
+check_counters($node);
 $node->stop;
 done_testing();

@@ -110,5 +110,6 @@ is(sql('SELECT count(*) FROM bgjob.queue'), 0, 'nothing is left in the queue');
 
 $late->quit;
 $holder->quit;
+check_counters($node);
 $node->stop;
 done_testing();

@@ -8,11 +8,13 @@ package BgjobTest;
 use strict;
 use warnings;
 use Exporter 'import';
+use File::Basename qw(dirname);
 use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(bgjob_cluster wait_until becomes_true set_and_reload ask pid_of until_gone start_again);
+our @EXPORT = qw(bgjob_cluster wait_until becomes_true set_and_reload ask pid_of until_gone start_again check_counters);
 
 # bgjob_cluster NAME, SETTING => VALUE… starts a cluster that preloads bgjob and has it in database
 # postgres. A setting given replaces the one of the same name here. "allows_streaming => 1" is none of them: it
@@ -129,6 +131,28 @@ sub start_again
 		$node->{_pid} = undef;
 		usleep(200_000);
 	}
+}
+
+# check_counters NODE [, DATABASE] is a test: bgjob's numbers and side tables agree with bgjob.job there, once what is
+# still going on has settled (test/pgtap/lib/counters.sql says which). Every file ends with it, for each database that
+# has jobs. The server must be up and no standby.
+sub check_counters
+{
+	my ($node, $db) = @_;
+	my $check = slurp_file(dirname(__FILE__) . '/../../pgtap/lib/counters.sql') . ';SELECT pg_temp.tap_differences() LIMIT 20';
+	my $end = time + 20;
+	my ($status, $out, $err);
+
+	$db //= 'postgres';
+	while (1)
+	{
+		($out, $err) = ('', '');
+		$status = $node->psql($db, $check, stdout => \$out, stderr => \$err, timeout => 60);
+		last if $status == 0 && $out eq '' || time > $end;
+		usleep(50_000);
+	}
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok($status == 0 && $out eq '', "the counters of database $db agree with the tables") || diag("$out\n$err");
 }
 
 1;
