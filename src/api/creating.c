@@ -21,8 +21,6 @@
 #include "api/creating.h"
 #include "api/enqueue.h"
 #include "catalog/pg_type.h"
-#include "run/arguments.h"
-#include "run/command.h"
 #include "run/failure.h"
 #include "run/filtercall.h"
 #include "run/filtercontext.h"
@@ -158,10 +156,8 @@ change_args(BgjobJob *job, Jsonb *args)
 	bgjob_job_set(job, BGJOB_C_ARGS, JsonbPGetDatum(args));
 	if (bgjob_filter_in_scheduler())
 		return;
-	if (job->func != NULL)
-		bgjob_arguments_check(bgjob_function_find(job->func), args);
-	else
-		bgjob_command_check(job->job, args);
+	bgjob_check_arguments(job->func != NULL ? bgjob_function_find(job->func) : InvalidOid,
+						  job->job, args, job->run_as);
 }
 
 /* ---- calling ---- */

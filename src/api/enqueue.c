@@ -29,6 +29,7 @@
 #include "run/command.h"
 #include "run/filter.h"
 #include "run/function.h"
+#include "run/identity.h"
 #include "run/places.h"
 #include "store/functionconf.h"
 #include "store/job.h"
@@ -182,14 +183,32 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	return template;
 }
 
+/*
+ * bgjob_check_arguments raises an error unless JSON fits a function, or where
+ * that is InvalidOid a command. The types of their arguments, domains among
+ * them, may be what "run_as" has written: it converts to them itself.
+ */
+void
+bgjob_check_arguments(Oid func, const char *command, const Jsonb *args, Oid run_as)
+{
+	BgjobIdentity before;
+	bool own = bgjob_identity_is_own(run_as);
+
+	if (!own)
+		bgjob_identity_assume(&before, run_as, true);
+	if (OidIsValid(func))
+		bgjob_arguments_check(func, args);
+	else
+		bgjob_command_check(command, args);
+	if (!own)
+		bgjob_identity_resume(&before);
+}
+
 /* Checks the arguments of one job. */
 static void
-check_arguments(BgjobTemplate *template, const Jsonb *args)
+check_arguments(const BgjobTemplate *template, const Jsonb *args)
 {
-	if (template->func != InvalidOid)
-		bgjob_arguments_check(template->func, args);
-	else
-		bgjob_command_check(template->job.job, args);
+	bgjob_check_arguments(template->func, template->job.job, args, template->job.run_as);
 }
 
 /* Sets the key of a job: the caller's, else the one that is configured of the function, if any. */

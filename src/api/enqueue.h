@@ -26,5 +26,6 @@ extern int64 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args);
 extern void bgjob_template_expect_many(BgjobTemplate *template, int n);
 extern bool bgjob_template_wants_all(const BgjobTemplate *template);
 extern void bgjob_template_free(BgjobTemplate *template);
+extern void bgjob_check_arguments(Oid func, const char *command, const Jsonb *args, Oid run_as);
 
 #endif /* BGJOB_API_ENQUEUE_H */

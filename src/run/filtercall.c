@@ -4,7 +4,10 @@
  *	  Calling filters.
  *
  * A filter's function runs in the transaction that does what it is called for,
- * as its owner, as if it were SECURITY DEFINER with a pinned search_path. An
+ * as its owner, as if it were SECURITY DEFINER with a pinned search_path; where
+ * the session is not its owner's, as a security-restricted operation
+ * (run/identity.c): nothing of it, such as a deferred trigger, a cursor or a
+ * temporary table, is left to run or be found later, under another identity. An
  * error that it raises is that of the operation.
  *
  * RECURSION. While a filter runs, no filter (nor hook) is called for what it
@@ -16,9 +19,8 @@
  * GUARDED. The scheduler is a superuser's session and serves everybody; a
  * worker that records a failure must come to an end with it. There a filter is
  * called in a subtransaction, whose error is the caller's to deal with, and
- * as a security-restricted operation: nothing of it, such as a deferred trigger,
- * a cursor or a temporary table, is left to run or be found later, under another
- * identity. Where nobody could cancel it, it is canceled after FILTER_LIMIT.
+ * always as a security-restricted operation. Where nobody could cancel it, it is
+ * canceled after FILTER_LIMIT.
  *
  * Any process, inside a transaction.
  *
@@ -40,6 +42,7 @@
 #include "postmaster/interrupt.h"
 #include "run/filtercall.h"
 #include "run/filtercontext.h"
+#include "run/identity.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
@@ -196,22 +199,17 @@ call_filter(const BgjobFilter *filter, const BgjobHookJob *told)
 	Jsonb *context = bgjob_filter_context(told);
 	Oid owner;
 	Oid func = find_function(filter, &owner);
-	int settings = NewGUCNestLevel();
-	Oid user;
-	int security;
+	BgjobIdentity before;
 	Jsonb *answer;
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE |
-									  (guarded ? SECURITY_RESTRICTED_OPERATION : 0));
+	bgjob_identity_assume(&before, owner, guarded);
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	if (bgjob_filter_in_scheduler()) /* which has it off for itself */
 		(void) set_config_option("row_security", "on", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	answer = call_function(func, context);
-	AtEOXact_GUC(false, settings);
-	SetUserIdAndSecContext(user, security);
+	bgjob_identity_resume(&before);
 	return answer;
 }
 
