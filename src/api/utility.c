@@ -12,8 +12,9 @@
  * who may give the command; for anybody else it fails by itself, and nothing
  * is disturbed.
  *
- * Also here: COMMIT PREPARED has the queue looked at, since nobody announced
- * the jobs of the prepared transaction; CREATE EXTENSION is announced by the
+ * Also here: PREPARE TRANSACTION, and COMMIT and ROLLBACK PREPARED, which have
+ * everything looked at if the prepared transaction concerned bgjob, since
+ * nobody announced what it did (base/prepared.c); CREATE EXTENSION is announced by the
  * install script (bgjob_installed), DROP EXTENSION by an object access hook.
  *
  * Runs in the session that gives the command.
@@ -28,6 +29,7 @@
 #include "api/utility.h"
 #include "base/change.h"
 #include "base/compat.h"
+#include "base/prepared.h"
 #include "base/registry.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
@@ -280,20 +282,60 @@ call_next(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityC
 }
 
 /* What others are to be told when a command has been carried out. */
-static void
-after_command(Node *stmt)
+typedef enum Aftermath
 {
-	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	NOTHING_TO_TELL,
+	COMMITTED_PREPARED, /* a transaction with jobs */
+	ABORTED_PREPARED,   /* likewise */
+	OTHER_DATABASES     /* there may be some */
+} Aftermath;
 
-	if (IsA(stmt, TransactionStmt) &&
-		castNode(TransactionStmt, stmt)->kind == TRANS_STMT_COMMIT_PREPARED && entry != NULL)
+/* Looks at a command before it is carried out; afterwards its text may be gone. */
+static Aftermath
+look_ahead(Node *stmt)
+{
+	TransactionStmt *transaction;
+
+	if (IsA(stmt, CreatedbStmt) || IsA(stmt, RenameStmt))
+		return OTHER_DATABASES;
+	if (!IsA(stmt, TransactionStmt))
+		return NOTHING_TO_TELL;
+	transaction = castNode(TransactionStmt, stmt);
+	switch (transaction->kind)
 	{
-		if (pg_atomic_read_u32(&entry->prepared))
-			bgjob_database_recount(MyDatabaseId);
-		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
+		case TRANS_STMT_PREPARE:
+			bgjob_prepared_name(transaction->gid);
+			return NOTHING_TO_TELL;
+		case TRANS_STMT_COMMIT_PREPARED:
+			return bgjob_prepared_is_marked(transaction->gid) ? COMMITTED_PREPARED
+															  : NOTHING_TO_TELL;
+		case TRANS_STMT_ROLLBACK_PREPARED:
+			return bgjob_prepared_is_marked(transaction->gid) ? ABORTED_PREPARED
+															  : NOTHING_TO_TELL;
+		default:
+			return NOTHING_TO_TELL;
 	}
-	else if (IsA(stmt, CreatedbStmt) || IsA(stmt, RenameStmt))
-		bgjob_notify_launcher(true);
+}
+
+static void
+after_command(Aftermath aftermath)
+{
+	switch (aftermath)
+	{
+		case NOTHING_TO_TELL:
+			break;
+		case COMMITTED_PREPARED:
+			if (OidIsValid(get_extension_oid("bgjob", true))) /* it may have come just now */
+				bgjob_notify_launcher(bgjob_database_want(MyDatabaseId) == NULL);
+			bgjob_change_unknown(true);
+			break;
+		case ABORTED_PREPARED:
+			bgjob_change_unknown(false);
+			break;
+		case OTHER_DATABASES:
+			bgjob_notify_launcher(true);
+			break;
+	}
 }
 
 /* Carries a command out while its database is blocked. Not inlined: see -Wclobbered. */
@@ -336,6 +378,7 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 {
 	Node *stmt = pstmt->utilityStmt;
 	Oid database = IsTransactionState() ? needed_database(stmt) : InvalidOid;
+	Aftermath aftermath = look_ahead(stmt);
 
 	/*
 	 * The parts of a command, such as ALTER … within CREATE SCHEMA, need
@@ -348,7 +391,7 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 	else
 		call_next_blocked(database, pstmt, query, read_only, context, params, environment, dest,
 						  completion);
-	after_command(stmt);
+	after_command(aftermath);
 }
 
 static void

@@ -15,8 +15,9 @@
  * base/registry.h) and sets latches. It is registered once per backend.
  *
  * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since nobody knows
- * who will commit and when; COMMIT PREPARED (api/utility.c) has everything
- * looked at anew instead. Without the library in shared_preload_libraries
+ * who will commit and when, and leaves a mark instead (base/prepared.c);
+ * whoever ends a marked transaction has everything looked at anew
+ * (bgjob_change_unknown). Without the library in shared_preload_libraries
  * there is nobody to tell, and nothing is noted.
  *
  *-------------------------------------------------------------------------
@@ -25,6 +26,7 @@
 
 #include "access/xact.h"
 #include "base/change.h"
+#include "base/prepared.h"
 #include "base/registry.h"
 #include "base/waiters.h"
 #include "miscadmin.h"
@@ -315,6 +317,26 @@ bgjob_announce_rest(const BgjobRest *rest, bool singly)
 	wake_for(&note);
 }
 
+/*
+ * bgjob_change_unknown says at once that a transaction with jobs has ended
+ * that nobody knows more of: one that was prepared. Does not throw.
+ */
+void
+bgjob_change_unknown(bool committed)
+{
+	uint32 notices = BGJOB_NOTICE_RESCAN;
+
+	if (committed)
+	{
+		bgjob_database_recount(MyDatabaseId);
+		pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes, 1);
+		bgjob_waiters_wake_all();
+		notices |= BGJOB_NOTICE_EXTENSION | BGJOB_NOTICE_QUEUES | BGJOB_NOTICE_RECURRING |
+				   BGJOB_NOTICE_ENDED;
+	}
+	bgjob_notify_scheduler(MyDatabaseId, notices);
+}
+
 /* Tells the scheduler of an earlier due time, unless it will look before that anyway. */
 static void
 tell_due(BgjobDatabase *entry, TimestampTz due)
@@ -454,9 +476,11 @@ at_xact_event(XactEvent event, void *arg)
 				tell(committed);
 			end_moves();
 			break;
+		case XACT_EVENT_PRE_PREPARE:
+			if (committed != NULL)
+				bgjob_prepared_mark();
+			break;
 		case XACT_EVENT_PREPARE:
-			if (committed != NULL && bgjob_database_find(MyDatabaseId) != NULL)
-				pg_atomic_write_u32(&bgjob_database_find(MyDatabaseId)->prepared, 1);
 			took_a_job = false;
 			notes = NULL;
 			break;

@@ -26,6 +26,7 @@ extern void bgjob_change_count(BgjobState from, BgjobState to, bool from_retry, 
 extern void bgjob_change_ended(int64 job);
 extern void bgjob_change_notice(Oid database, uint32 scheduler_notices);
 extern void bgjob_change_took_job(void);
+extern void bgjob_change_unknown(bool committed);
 extern void bgjob_change_want(Oid database);
 
 #endif /* BGJOB_BASE_CHANGE_H */

@@ -86,7 +86,6 @@ bgjob_registry_startup(void)
 		pg_atomic_init_u32(&entry->saturated, 0);
 		pg_atomic_init_u32(&entry->doubts, 0);
 		pg_atomic_init_u64(&entry->movers, 0);
-		pg_atomic_init_u32(&entry->prepared, 0);
 		pg_atomic_init_u64(&entry->leavers, 0);
 		pg_atomic_init_u64(&entry->next_due, 0);
 		pg_atomic_init_u64(&entry->low_due, 0);
@@ -833,7 +832,6 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u32(&entry->lost_lanes, 0);
 	pg_atomic_write_u32(&entry->saturated, 0);
 	entry->counted = 0;
-	pg_atomic_write_u32(&entry->prepared, 0);
 	pg_atomic_write_u64(&entry->leavers, 0);
 	entry->ready = false;
 	entry->wants = 0;

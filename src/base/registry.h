@@ -186,13 +186,12 @@ typedef struct BgjobDatabase
 	bool in_use;
 	Oid database;
 	BgjobDatabaseStatus status;
-	int scheduler;             /* slot, -1: none */
-	pid_t blocked_by;          /* a backend that needs the database to itself, 0: none */
-	int failures;              /* of its scheduler, one after the other */
-	TimestampTz retry_at;      /* not before, after a failure */
-	bool ready;                /* its scheduler serves */
-	uint32 wants;              /* grows when the database gets the extension */
-	pg_atomic_uint32 prepared; /* some transaction with jobs has been prepared */
+	int scheduler;        /* slot, -1: none */
+	pid_t blocked_by;     /* a backend that needs the database to itself, 0: none */
+	int failures;         /* of its scheduler, one after the other */
+	TimestampTz retry_at; /* not before, after a failure */
+	bool ready;           /* its scheduler serves */
+	uint32 wants;         /* grows when the database gets the extension */
 
 	pg_atomic_uint64
 		leavers; /* a role, and so many of its workers are to leave after their jobs */

@@ -106,3 +106,11 @@ bgjob_waiters_wake(int64 job)
 	if (pg_atomic_read_u32(&bucket->waiters) != 0)
 		ConditionVariableBroadcast(&bucket->ended);
 }
+
+/* bgjob_waiters_wake_all wakes whoever waits for any job. Must not throw. */
+void
+bgjob_waiters_wake_all(void)
+{
+	for (int job = 0; job < BUCKETS; job++)
+		bgjob_waiters_wake(job);
+}

@@ -16,5 +16,6 @@ extern void bgjob_waiters_prepare(int64 job);
 extern bool bgjob_waiters_sleep(int64 job, long timeout_ms);
 extern void bgjob_waiters_leave(void);
 extern void bgjob_waiters_wake(int64 job);
+extern void bgjob_waiters_wake_all(void);
 
 #endif /* BGJOB_BASE_WAITERS_H */

@@ -27,7 +27,9 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/change.h"
 #include "base/lane.h"
+#include "base/prepared.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/session.h"
@@ -73,6 +75,7 @@ static TimestampTz
 static TimestampTz next_due; /* of what is in the schedule */
 static TimestampTz next_poll;
 static uint64 polled_at; /* completed transactions, at the last poll */
+static uint32 prepared;  /* the prepared transactions with jobs, likewise */
 static BgjobSweep sweep;
 static TimestampTz next_sweep;
 static uint64 swept_at; /* completed transactions, at the last round's end */
@@ -251,6 +254,17 @@ find_lost(TimestampTz now)
 	return next_search;
 }
 
+/* A prepared transaction with jobs may have ended without a command, and without being announced. */
+static void
+look_at_prepared(void)
+{
+	uint32 before = prepared;
+
+	prepared = bgjob_prepared_all();
+	if (prepared != before)
+		bgjob_change_unknown(true);
+}
+
 /* Looks for what nobody announced, if anybody has written since the last time. */
 static void
 poll_slowly(TimestampTz now)
@@ -258,8 +272,10 @@ poll_slowly(TimestampTz now)
 	if (now < next_poll)
 		return;
 	next_poll = now + SLOW_POLL * USECS_PER_SEC;
-	if (bgjob_completed_transactions() != polled_at)
-		rescan();
+	if (bgjob_completed_transactions() == polled_at)
+		return;
+	look_at_prepared();
+	rescan();
 }
 
 /* Sleeps until something has to be done, or somebody calls. */
