@@ -54,7 +54,11 @@ typedef struct QueueNote
 	BgjobQueueConf conf;
 } QueueNote;
 
-/* The notes of one subtransaction, innermost first. All in TopTransactionContext. */
+/*
+ * The notes of one subtransaction, innermost first. All in
+ * TopTransactionContext, and freed with the subtransaction: one transaction may
+ * have millions of them.
+ */
 typedef struct Notes
 {
 	struct Notes *parent;
@@ -496,12 +500,38 @@ at_xact_event(XactEvent event, void *arg)
 	}
 }
 
-/* Adds the notes of a committed subtransaction to those of its parent. */
+/* Frees the notes of a subtransaction that has been rolled back. */
+static void
+free_notes(Notes *aborted)
+{
+	for (ReadyNote *note = aborted->ready, *next; note != NULL; note = next)
+	{
+		next = note->next;
+		pfree(note);
+	}
+	for (EndedNote *note = aborted->ended, *next; note != NULL; note = next)
+	{
+		next = note->next;
+		pfree(note);
+	}
+	for (QueueNote *note = aborted->queues, *next; note != NULL; note = next)
+	{
+		next = note->next;
+		pfree(note);
+	}
+	pfree(aborted);
+}
+
+/* Adds the notes of a committed subtransaction to those of its parent, and frees what is left of them. */
 static void
 merge_into_parent(Notes *inner, Notes *outer)
 {
-	for (ReadyNote *note = inner->ready; note != NULL; note = note->next)
+	for (ReadyNote *note = inner->ready, *next; note != NULL; note = next)
+	{
+		next = note->next;
 		add_ready(outer, &note->key, &note->first, note->count);
+		pfree(note);
+	}
 	for (EndedNote *note = inner->ended, *next; note != NULL; note = next)
 	{
 		next = note->next;
@@ -525,25 +555,32 @@ merge_into_parent(Notes *inner, Notes *outer)
 	outer->notices |= inner->notices;
 	if (inner->wanted != InvalidOid)
 		outer->wanted = inner->wanted;
+	pfree(inner);
 }
 
 static void
 at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg)
 {
+	Notes *ended;
+
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		tell_of_given_back();
 	if (notes == NULL || notes->subid != my)
 		return;
+	ended = notes;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		notes = notes->parent;
+	{
+		notes = ended->parent;
+		free_notes(ended);
+	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{
-		if (notes->parent != NULL && notes->parent->subid == parent)
+		if (ended->parent != NULL && ended->parent->subid == parent)
 		{
-			merge_into_parent(notes, notes->parent);
-			notes = notes->parent;
+			notes = ended->parent;
+			merge_into_parent(ended, notes);
 		}
 		else
-			notes->subid = parent;
+			ended->subid = parent;
 	}
 }

@@ -435,6 +435,20 @@ bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 	ExecClearTuple(rel->slot);
 }
 
+/* Whether several transactions have locked a row; the number that it has for them is none of a transaction. */
+static bool
+is_locked_by_several(BgjobRel *rel, ItemPointer tid)
+{
+	TupleTableSlot *slot = table_slot_create(rel->rel, NULL);
+	bool several = false;
+
+	if (table_tuple_fetch_row_version(rel->rel, tid, SnapshotAny, slot))
+		several = (((HeapTupleTableSlot *) slot)->tuple->t_data->t_infomask &
+				   HEAP_XMAX_IS_MULTI) != 0;
+	ExecDropSingleTupleTableSlot(slot);
+	return several;
+}
+
 /*
  * bgjob_rel_delete deletes a row unless somebody else has locked, changed or
  * deleted it; never waits. Returns whether it did; if not, *holder (which may
@@ -449,7 +463,8 @@ bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 						   InvalidSnapshot, false, &failure, false);
 
 	if (holder != NULL)
-		*holder = result == TM_Ok ? InvalidTransactionId : failure.xmax;
+		*holder = result == TM_Ok || is_locked_by_several(rel, tid) ? InvalidTransactionId
+																	: failure.xmax;
 	return result == TM_Ok;
 }
 

@@ -15,6 +15,9 @@
  * while waiting, keeps two sessions from doing that at the same time, so the
  * index never has to refuse one of them.
  *
+ * Whoever ends a job does not wait for an outsider's lock on the key's row: the
+ * row is left behind then, and whoever meets it next removes it (is_left_behind).
+ *
  * Any process, inside a transaction. Deadlocks between transactions that enter
  * keys in different orders are noticed as for any unique index.
  *
@@ -51,15 +54,26 @@ lock_tag(LOCKTAG *tag, BgjobRel *rel, Oid owner, const char *key)
 	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationGetRelid(rel->rel), hash, 0);
 }
 
-/* Finds the job that has a key, 0 if none has. *inserter: who is inserting its row, if somebody is. */
-static int64
-find(BgjobRel *rel, Oid owner, const char *key, TransactionId *inserter)
+/* The row that a key has. */
+typedef struct KeyRow
+{
+	int64 job; /* 0: there is none */
+	ItemPointerData tid;
+	TransactionId inserter; /* another transaction that is inserting it, or has locked it */
+	bool settled;           /* committed, and nobody is deleting it */
+} KeyRow;
+
+/* Finds the row of a key, also if it is not committed yet. */
+static void
+find(BgjobRel *rel, Oid owner, const char *key, KeyRow *row)
 {
 	SnapshotData dirty;
 	ScanKeyData keys[2];
 	BgjobScan *scan;
-	int64 job = 0;
 
+	row->job = 0;
+	row->inserter = InvalidTransactionId;
+	row->settled = false;
 	InitDirtySnapshot(dirty);
 	bgjob_key(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(owner));
 	bgjob_key(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(key));
@@ -67,13 +81,16 @@ find(BgjobRel *rel, Oid owner, const char *key, TransactionId *inserter)
 	if (bgjob_scan_next(scan))
 	{
 		bool isnull;
+		Datum xmin = slot_getsysattr(rel->slot, MinTransactionIdAttributeNumber, &isnull);
 
-		job = DatumGetInt64(slot_getattr(rel->slot, 3, &isnull));
-		*inserter = dirty.xmin;
+		row->job = DatumGetInt64(slot_getattr(rel->slot, 3, &isnull));
+		row->tid = rel->slot->tts_tid;
+		row->inserter = dirty.xmin;
+		row->settled = !TransactionIdIsValid(dirty.xmin) && !TransactionIdIsValid(dirty.xmax) &&
+					   !TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
 		ExecClearTuple(rel->slot);
 	}
 	bgjob_scan_end(scan);
-	return job;
 }
 
 static void
@@ -85,13 +102,31 @@ insert(BgjobRel *rel, Oid owner, const char *key, int64 job)
 	bgjob_rel_insert(rel, values, nulls);
 }
 
+/*
+ * Whether a key's row has outlived its job. Where the row is settled, its job's
+ * row was committed with it, so what is not there has been removed.
+ */
+static bool
+is_left_behind(const KeyRow *row)
+{
+	BgjobRel *jobs;
+	BgjobJob job;
+	bool ended;
+
+	if (!row->settled)
+		return false;
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	ended = !bgjob_job_read(jobs, row->job, &job) || bgjob_state_is_final(job.state);
+	bgjob_rel_close(jobs);
+	return ended;
+}
+
 /* Enters a job, unless another has the key: returns that one, 0 if it is entered. */
 static int64
 enter(Oid owner, const char *key, int64 job, bool wait)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_UNIQUE_KEY);
-	TransactionId inserter;
-	int64 other;
+	KeyRow row;
 
 	for (;;)
 	{
@@ -99,17 +134,18 @@ enter(Oid owner, const char *key, int64 job, bool wait)
 
 		lock_tag(&tag, rel, owner, key);
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
-		inserter = InvalidTransactionId;
-		other = find(rel, owner, key, &inserter);
-		if (other == 0)
+		find(rel, owner, key, &row);
+		if (is_left_behind(&row) && bgjob_rel_delete(rel, &row.tid, &row.inserter))
+			row.job = 0;
+		if (row.job == 0)
 			insert(rel, owner, key, job);
 		LockRelease(&tag, ExclusiveLock, false);
-		if (!TransactionIdIsValid(inserter) || !wait)
+		if (!TransactionIdIsValid(row.inserter) || !wait)
 			break;
-		XactLockTableWait(inserter, NULL, NULL, XLTW_None);
+		XactLockTableWait(row.inserter, NULL, NULL, XLTW_None);
 	}
 	bgjob_rel_close(rel);
-	return other;
+	return row.job;
 }
 
 static void
