@@ -142,6 +142,8 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, O
 	job->job = options->job;
 	bgjob_job_set(job, BGJOB_C_KIND, CharGetDatum(kind));
 	bgjob_job_set(job, BGJOB_C_RUN_AS, ObjectIdGetDatum(run_as));
+	if (run_as != GetUserId())
+		bgjob_job_set(job, BGJOB_C_ENQUEUED_BY, ObjectIdGetDatum(GetUserId()));
 	set_text(job, BGJOB_C_QUEUE, job->queue);
 	bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(job->priority));
 	bgjob_job_set(job, BGJOB_C_MAX_RETRIES, Int32GetDatum(job->max_retries));

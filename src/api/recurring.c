@@ -29,6 +29,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
+#include "run/authority.h"
 #include "run/function.h"
 #include "storage/lmgr.h"
 #include "store/sequence.h"
@@ -446,6 +447,27 @@ begin_change(FunctionCallInfo fcinfo, const char *function, BgjobRecurring *row)
 	return NULL;
 }
 
+/* Raises 42501 unless the owner of a recurring job may still have jobs run as its role. */
+static void
+check_authority(const BgjobRecurring *row)
+{
+	bgjob_authority_check(DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_OWNER)),
+						  DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS)));
+}
+
+/* The same, and all that the scheduler asks for when its time comes: 28000, 42883, 42501, 42809, 22023. */
+static void
+check_rights(const BgjobRecurring *row)
+{
+	Oid role = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
+
+	check_authority(row);
+	bgjob_check_role_can_run(role);
+	if (!bgjob_recurring_is_null(row, BGJOB_R_FUNC))
+		bgjob_function_check(bgjob_function_find(bgjob_recurring_text(row, BGJOB_R_FUNC)),
+							 role);
+}
+
 PG_FUNCTION_INFO_V1(bgjob_recurring_remove);
 
 /* bgjob_recurring_remove(name) removes a recurring job; jobs that it has put in stay. False: there is none. */
@@ -477,6 +499,10 @@ set_active(FunctionCallInfo fcinfo, const char *function, bool active)
 		bgjob_rel_close(rel);
 		return false;
 	}
+	if (active)
+		check_rights(&row);
+	else
+		check_authority(&row);
 	bgjob_recurring_set(&row, BGJOB_R_ACTIVE, BoolGetDatum(active));
 	bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(false));
 	bgjob_recurring_set_time(&row, BGJOB_R_NEXT_AT, active ? first_occurrence(&row) : DT_NOEND);
@@ -510,8 +536,9 @@ PG_FUNCTION_INFO_V1(bgjob_recurring_trigger);
 /*
  * bgjob_recurring_trigger(name) puts the job of a recurring one in now, also
  * if it is paused; its schedule does not move. Returns the id; null: there is
- * none of that name. 42883, 42501: the function has gone, or its role may not
- * call it any more.
+ * none of that name. 42883, 42501, 28000 and so on: the function has gone, its
+ * role may not call it or log in any more, or the owner is no longer a member of
+ * that role.
  */
 Datum
 bgjob_recurring_trigger(PG_FUNCTION_ARGS)
@@ -524,10 +551,7 @@ bgjob_recurring_trigger(PG_FUNCTION_ARGS)
 
 	if (rel == NULL)
 		PG_RETURN_NULL();
-	if (!bgjob_recurring_is_null(&row, BGJOB_R_FUNC))
-		bgjob_function_check_execute(
-			bgjob_function_find(bgjob_recurring_text(&row, BGJOB_R_FUNC)),
-			DatumGetObjectId(bgjob_recurring_datum(&row, BGJOB_R_RUN_AS)));
+	check_rights(&row);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	id = bgjob_recurring_put_in(jobs, &row, now, now, now, true);
 	bgjob_rel_close(jobs);

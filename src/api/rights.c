@@ -29,6 +29,7 @@
 #include "catalog/pg_namespace.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "run/authority.h"
 #include "store/relation.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
@@ -59,25 +60,11 @@ bgjob_check_writable(const char *function)
 	PreventCommandIfParallelMode(function);
 }
 
-/* The owner of schema bgjob, who is the owner of the extension. */
-static Oid
-extension_owner(void)
-{
-	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(bgjob_schema_oid(false)));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 /* bgjob_is_administrator tells whether the current user controls all of bgjob. */
 bool
 bgjob_is_administrator(void)
 {
-	return superuser() || has_privs_of_role(GetUserId(), extension_owner());
+	return bgjob_role_is_administrator(GetUserId());
 }
 
 /*
@@ -124,16 +111,24 @@ bgjob_check_control(int64 job, Oid run_as)
 				 errdetail("It belongs to role \"%s\".", GetUserNameFromId(run_as, true))));
 }
 
-/* Whether a role may log in. */
-static bool
-can_log_in(Oid role)
+/*
+ * bgjob_check_role_can_run raises an error unless a worker can be a role: 28000,
+ * it may not log in; 42501, it may not connect to this database.
+ */
+void
+bgjob_check_role_can_run(Oid role)
 {
-	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-	bool can = HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
-
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	return can;
+	if (!bgjob_role_can_log_in(role))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errmsg("role \"%s\" is not permitted to log in",
+							   GetUserNameFromId(role, false)),
+						errdetail("A worker connects as the role of the job."),
+						errhint("Give the role LOGIN, or name another one with run_as.")));
+	if (bgjob_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) != ACLCHECK_OK)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("role \"%s\" may not connect to database \"%s\"",
+							   GetUserNameFromId(role, false), get_database_name(MyDatabaseId)),
+						errdetail("A worker connects as the role of the job.")));
 }
 
 /*
@@ -151,17 +146,7 @@ bgjob_role_to_run_as(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be a member of role \"%s\" to have a job run as it", name)));
-	if (!can_log_in(role))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-						errmsg("role \"%s\" is not permitted to log in",
-							   GetUserNameFromId(role, false)),
-						errdetail("A worker connects as the role of the job."),
-						errhint("Give the role LOGIN, or name another one with run_as.")));
-	if (bgjob_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) != ACLCHECK_OK)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("role \"%s\" may not connect to database \"%s\"",
-							   GetUserNameFromId(role, false), get_database_name(MyDatabaseId)),
-						errdetail("A worker connects as the role of the job.")));
+	bgjob_check_role_can_run(role);
 	return role;
 }
 

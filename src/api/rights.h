@@ -17,6 +17,7 @@ extern void bgjob_check_administrator(const char *function, const char *what);
 extern bool bgjob_may_see(Oid run_as);
 extern bool bgjob_may_control(Oid run_as);
 extern void bgjob_check_control(int64 job, Oid run_as);
+extern void bgjob_check_role_can_run(Oid role);
 extern Oid bgjob_role_to_run_as(const char *name);
 extern void bgjob_warn_if_not_preloaded(void);
 

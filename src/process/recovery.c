@@ -198,7 +198,7 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 		return false;
 	if (!bgjob_outcome_requested(slot->request, &event, &what))
 	{
-		bgjob_outcome_timed_out(job, &error);
+		bgjob_outcome_timed_out(bgjob_time_limit(job), &error);
 		event = bgjob_outcome_of_error(job, &error, &what);
 	}
 	if (job->state == BGJOB_ENQUEUED &&

@@ -38,6 +38,7 @@
 #include "process/recurring.h"
 #include "rules/clock.h"
 #include "rules/cron.h"
+#include "run/authority.h"
 #include "run/function.h"
 #include "store/queue.h"
 #include "store/recurring.h"
@@ -165,15 +166,16 @@ static const char *
 why_not(const BgjobRecurring *row)
 {
 	Oid role = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
-	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-	bool can_log_in;
+	Oid owner = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_OWNER));
+	const char *reason;
 
-	if (!HeapTupleIsValid(tuple))
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 		return "The role that was to run the job has been dropped";
-	can_log_in = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
-	ReleaseSysCache(tuple);
-	if (!can_log_in)
+	if (!bgjob_role_can_log_in(role))
 		return "The role that is to run the job is not permitted to log in";
+	reason = bgjob_authority_why_not(owner, role);
+	if (reason != NULL)
+		return reason;
 	if (!bgjob_recurring_is_null(row, BGJOB_R_FUNC))
 		return bgjob_function_why_not(bgjob_recurring_text(row, BGJOB_R_FUNC), role);
 	return NULL;

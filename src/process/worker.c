@@ -37,6 +37,7 @@
 #include "postmaster/interrupt.h"
 #include "process/worker.h"
 #include "run/attempt.h"
+#include "run/authority.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -113,8 +114,8 @@ on_terminate(int number, siginfo_t *info, void *context)
 static bool
 must_leave(void)
 {
-	return bgjob_my_slot->retire || bgjob_my_slot->term || !bgjob_enabled ||
-		   bgjob_my_slot->jobs_done >= JOBS_PER_WORKER ||
+	return bgjob_authority_is_lost() || bgjob_my_slot->retire || bgjob_my_slot->term ||
+		   !bgjob_enabled || bgjob_my_slot->jobs_done >= JOBS_PER_WORKER ||
 		   (bgjob_my_slot->asked && bgjob_slot_may_leave());
 }
 

@@ -33,6 +33,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "run/attempt.h"
+#include "run/authority.h"
 #include "run/group.h"
 #include "run/perform.h"
 #include "storage/latch.h"
@@ -49,6 +50,7 @@ bgjob_attempt_init(void)
 {
 	bgjob_perform_init();
 	bgjob_group_init();
+	bgjob_authority_init();
 }
 
 /* bgjob_attempt_job returns the job that this process is performing, NULL if it is at none. */
@@ -150,7 +152,7 @@ recover(void)
 	RESUME_INTERRUPTS();
 	if (bgjob_timed_out && bgjob_underway.claimed &&
 		error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		bgjob_outcome_timed_out(&bgjob_underway.job, error);
+		bgjob_outcome_timed_out(bgjob_underway.time_limit, error);
 	return error;
 }
 
@@ -252,6 +254,11 @@ claim_and_perform(void)
 	bool claimed;
 
 	bgjob_session_clean_in_transaction();
+	if (!bgjob_authority_of_session())
+	{
+		CommitTransactionCommand();
+		return false; /* the worker leaves */
+	}
 	MemoryContextSwitchTo(bgjob_attempt_context);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	MemoryContextSwitchTo(bgjob_job_context);

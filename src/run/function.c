@@ -150,10 +150,12 @@ why_not(const BgjobFunction *function)
 		case TRIGGEROID:
 		case EVENT_TRIGGEROID:
 			return "It is a trigger function.";
-		case INTERNALOID:
-		case CSTRINGOID:
-			return "It returns a pseudo-type.";
+		case VOIDOID:
+		case RECORDOID:
+			break;
 		default:
+			if (get_typtype(function->result_type) == TYPTYPE_PSEUDO)
+				return "It returns a pseudo-type.";
 			break;
 	}
 	if (isAnyTempNamespace(get_func_namespace(function->oid)))
@@ -185,6 +187,13 @@ describe(Oid func, HeapTuple tuple)
 	return function;
 }
 
+static void
+function_has_gone(Oid func)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+					errmsg("function with OID %u does not exist", func)));
+}
+
 /*
  * bgjob_function_describe returns what must be known of a function to call
  * it. 42883 if it has gone.
@@ -204,8 +213,7 @@ bgjob_function_describe(Oid func)
 
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(func));
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
-						errmsg("function with OID %u does not exist", func)));
+		function_has_gone(func);
 	old = MemoryContextSwitchTo(cache_context);
 	function = describe(func, tuple);
 	MemoryContextSwitchTo(old);
@@ -367,15 +375,33 @@ find_by_name(const char *name, const Jsonb *args)
 void
 bgjob_function_check_execute(Oid func, Oid role)
 {
-	AclResult result = bgjob_schema_aclcheck(get_func_namespace(func), role, ACL_USAGE);
+	Oid schema = get_func_namespace(func);
+	AclResult result;
 
+	if (!OidIsValid(schema))
+		function_has_gone(func);
+	result = bgjob_schema_aclcheck(schema, role, ACL_USAGE);
 	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_SCHEMA, get_namespace_name(get_func_namespace(func)));
+		aclcheck_error(result, OBJECT_SCHEMA, get_namespace_name(schema));
 	result = bgjob_function_aclcheck(func, role, ACL_EXECUTE);
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result,
 					   bgjob_function_is_procedure(func) ? OBJECT_PROCEDURE : OBJECT_FUNCTION,
 					   get_func_name(func));
+}
+
+/*
+ * bgjob_function_check raises an error unless a role may execute a function, and
+ * that is one that a job can call: 42501, and 42809 or 22023.
+ */
+void
+bgjob_function_check(Oid func, Oid role)
+{
+	const BgjobFunction *function = bgjob_function_describe(func);
+
+	bgjob_function_check_execute(func, role);
+	if (!function->callable || function->why_not != NULL)
+		check_kind(func, function->signature);
 }
 
 /* Whether a name has the types of its arguments. */
@@ -497,6 +523,7 @@ bgjob_function_why_not(const char *signature, Oid role)
 {
 	const char *message = NULL;
 	SignatureEntry *entry = NULL;
+	const BgjobFunction *function;
 	Oid func;
 
 	prepare_cache();
@@ -512,6 +539,11 @@ bgjob_function_why_not(const char *signature, Oid role)
 		return psprintf("permission denied for %s %s",
 						bgjob_function_is_procedure(func) ? "procedure" : "function",
 						get_func_name(func));
+	function = bgjob_function_describe(func);
+	if (!function->callable)
+		return psprintf("%s is an aggregate or a window function", function->signature);
+	if (function->why_not != NULL)
+		return psprintf("function %s cannot be called by a job", function->signature);
 	return NULL;
 }
 

@@ -49,5 +49,6 @@ extern const char *bgjob_function_why_not(const char *signature, Oid role);
 extern bool bgjob_function_is_procedure(Oid func);
 extern const BgjobFunction *bgjob_function_describe(Oid func);
 extern void bgjob_function_check_execute(Oid func, Oid role);
+extern void bgjob_function_check(Oid func, Oid role);
 
 #endif /* BGJOB_RUN_FUNCTION_H */

@@ -84,7 +84,7 @@ recover_subtransaction(ResourceOwner owner)
 	bgjob_session_release_slot();
 	RESUME_INTERRUPTS();
 	if (bgjob_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		bgjob_outcome_timed_out(&bgjob_underway.job, error);
+		bgjob_outcome_timed_out(bgjob_underway.time_limit, error);
 	return error;
 }
 

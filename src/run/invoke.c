@@ -11,7 +11,8 @@
  * commit.
  *
  * The server's executor checks EXECUTE for the current user when it prepares
- * the call; the schema's USAGE is checked here.
+ * the call; the schema's USAGE is checked here, and once more that the function
+ * is one that a job can call: it may have been replaced since the job came.
  *
  * Runs in workers, inside a transaction that is no block.
  *
@@ -215,15 +216,25 @@ call_procedure(const BgjobFunction *function, List *expressions)
 	return bgjob_rows_result(receiver);
 }
 
+/* A procedure took the place of a function between the claim, which was not committed for it, and the call. */
+static void
+replaced_by_procedure(const BgjobFunction *function)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("%s was replaced by a procedure while the job started",
+						   function->signature)));
+}
+
 /*
  * bgjob_invoke calls a function or procedure as the current user and returns
  * its result as jsonb, in the current memory context: NULL for void, SQL null
  * and procedures without output; an array for a set; an object for a row.
- * Errors: what bgjob_arguments_bind raises, 42501, and whatever the function
- * raises.
+ * may_commit: the claim has been committed, so that a procedure may do that.
+ * Errors: what bgjob_arguments_bind and bgjob_function_check raise, 55000 a
+ * procedure that may not commit, and whatever the function raises.
  */
 Jsonb *
-bgjob_invoke(Oid func, const Jsonb *args)
+bgjob_invoke(Oid func, const Jsonb *args, bool may_commit)
 {
 	const BgjobFunction *function = bgjob_function_describe(func);
 	BgjobFunction copy = *function; /* the cache may be emptied while the function runs */
@@ -231,6 +242,10 @@ bgjob_invoke(Oid func, const Jsonb *args)
 	Jsonb *result;
 
 	bgjob_function_check_execute(func, GetUserId());
+	if (!copy.callable || copy.why_not != NULL)
+		bgjob_function_check(func, GetUserId());
+	if (copy.procedure && !may_commit)
+		replaced_by_procedure(&copy);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	expressions = input_expressions(&copy, bgjob_arguments_bind(&copy, args));
 	if (copy.procedure)

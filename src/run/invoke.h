@@ -15,7 +15,7 @@
 #include "nodes/params.h"
 #include "utils/jsonb.h"
 
-extern Jsonb *bgjob_invoke(Oid func, const Jsonb *args);
+extern Jsonb *bgjob_invoke(Oid func, const Jsonb *args, bool may_commit);
 extern void bgjob_run_in_portal(List *plans, ParamListInfo params, const char *source,
 								CommandTag tag, DestReceiver *receiver);
 

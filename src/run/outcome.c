@@ -21,6 +21,7 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "rules/retry.h"
+#include "run/authority.h"
 #include "run/failure.h"
 #include "run/outcome.h"
 #include "run/policy.h"
@@ -120,7 +121,9 @@ bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircums
 
 /*
  * bgjob_time_limit returns how long an attempt at a job may take, in
- * milliseconds; 0: any time. What is less than a millisecond is one.
+ * milliseconds; 0: any time. What is less than a millisecond is one. What the
+ * job says has precedence over bgjob.job_timeout where that is longer, or the
+ * job may exceed it.
  */
 int64
 bgjob_time_limit(const BgjobJob *job)
@@ -133,14 +136,17 @@ bgjob_time_limit(const BgjobJob *job)
 	limit = DatumGetIntervalP(bgjob_job_datum(job, BGJOB_C_TIMEOUT));
 	us = limit->time +
 		 ((int64) limit->day + (int64) limit->month * DAYS_PER_MONTH) * USECS_PER_DAY;
-	return (us + 999) / 1000;
+	us = (us + 999) / 1000;
+	if (bgjob_job_timeout > 0 && (us == 0 || us > bgjob_job_timeout) &&
+		!bgjob_authority_may_exceed(job))
+		return bgjob_job_timeout;
+	return us;
 }
 
-/* bgjob_outcome_timed_out makes an error say that the job has exceeded its time limit. */
+/* bgjob_outcome_timed_out makes an error say that the job has exceeded its time limit, in milliseconds. */
 void
-bgjob_outcome_timed_out(const BgjobJob *job, ErrorData *error)
+bgjob_outcome_timed_out(int64 limit, ErrorData *error)
 {
 	error->sqlerrcode = ERRCODE_QUERY_CANCELED;
-	error->message = psprintf("canceling job due to its timeout of " INT64_FORMAT " ms",
-							  bgjob_time_limit(job));
+	error->message = psprintf("canceling job due to its timeout of " INT64_FORMAT " ms", limit);
 }

@@ -30,6 +30,6 @@ extern bool bgjob_outcome_is_group_deadlock(const BgjobJob *job, const ErrorData
 extern BgjobEvent
 bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircumstances *what);
 extern int64 bgjob_time_limit(const BgjobJob *job);
-extern void bgjob_outcome_timed_out(const BgjobJob *job, ErrorData *error);
+extern void bgjob_outcome_timed_out(int64 limit, ErrorData *error);
 
 #endif /* BGJOB_RUN_OUTCOME_H */

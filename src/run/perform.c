@@ -30,6 +30,7 @@
 #include "pgstat.h"
 #include "rules/clock.h"
 #include "run/attempt.h"
+#include "run/authority.h"
 #include "run/command.h"
 #include "run/filtercall.h"
 #include "run/function.h"
@@ -99,6 +100,7 @@ bgjob_perform_start_clocks(void)
 {
 	int64 limit = bgjob_time_limit(&bgjob_underway.job);
 
+	bgjob_underway.time_limit = limit;
 	bgjob_timed_out = false;
 	if (limit > 0)
 		enable_timeout_at(job_timeout,
@@ -172,7 +174,8 @@ run_itself(void)
 	Jsonb *args = bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_ARGS);
 
 	if (bgjob_underway.job.kind == BGJOB_KIND_FUNCTION)
-		return bgjob_invoke(bgjob_function_find(bgjob_underway.job.func), args);
+		return bgjob_invoke(bgjob_function_find(bgjob_underway.job.func), args,
+							bgjob_underway.committed);
 	return bgjob_command_run(bgjob_underway.job.job, args);
 }
 
@@ -187,6 +190,7 @@ bgjob_perform_run(void)
 
 	if (bgjob_underway.decision.given)
 		return NULL;
+	bgjob_authority_check_job(&bgjob_underway.job);
 	if (!bgjob_filter_any())
 		return run_itself();
 	if (!bgjob_performing_begin(&bgjob_underway.job, bgjob_underway.started_at,

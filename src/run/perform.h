@@ -25,9 +25,10 @@ typedef struct BgjobUnderway
 	bool claimed;   /* the slot names the job, and "job" is filled in */
 	bool committed; /* the claim is committed: the job is stored as processing */
 	TimestampTz started_at;
-	bool give_back; /* announce the job once the slot no longer names it */
-	bool pause;     /* but not at once */
-	bool changed;   /* the job itself may have changed its row */
+	int64 time_limit; /* of the attempt, in milliseconds; 0: none */
+	bool give_back;   /* announce the job once the slot no longer names it */
+	bool pause;       /* but not at once */
+	bool changed;     /* the job itself may have changed its row */
 	BgjobEnding ending;
 	BgjobDecision decision; /* of filters, which do not want it performed */
 } BgjobUnderway;

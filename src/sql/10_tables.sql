@@ -62,7 +62,8 @@ ALTER TABLE bgjob.job
     ADD tags text[],
     ADD parameters jsonb,
     ADD progress numeric,               -- as the last attempt told
-    ADD progress_message text;
+    ADD progress_message text,
+    ADD enqueued_by regrole;            -- by whose right it runs as another; null: by its own
 
 -- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
 CREATE TABLE bgjob.queue (
@@ -181,7 +182,7 @@ INSERT INTO bgjob.installation SELECT oid FROM pg_catalog.pg_database WHERE datn
 -- Jobs of roles that have been dropped stay behind: their number may be another role's where the dump is restored.
 SELECT pg_catalog.pg_extension_config_dump('bgjob.job_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.settings_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.job', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.job', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as) AND (enqueued_by IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = enqueued_by))');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.state', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.log', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob.settings', '');

@@ -72,10 +72,11 @@ typedef enum BgjobColumn
 	BGJOB_C_TAGS,
 	BGJOB_C_PARAMETERS,
 	BGJOB_C_PROGRESS,
-	BGJOB_C_PROGRESS_MESSAGE
+	BGJOB_C_PROGRESS_MESSAGE,
+	BGJOB_C_ENQUEUED_BY
 } BgjobColumn;
 
-#define BGJOB_NCOLUMNS BGJOB_C_PROGRESS_MESSAGE
+#define BGJOB_NCOLUMNS BGJOB_C_ENQUEUED_BY
 
 /* What kind of work a job is; the letters are what bgjob.job stores. */
 typedef enum BgjobKind

@@ -318,6 +318,8 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	copy_column(&job, BGJOB_C_SETTINGS_ID, row, BGJOB_R_SETTINGS_ID);
 	copy_column(&job, BGJOB_C_POLICY_ID, row, BGJOB_R_POLICY_ID);
 	copy_column(&job, BGJOB_C_RUN_AS, row, BGJOB_R_RUN_AS);
+	if (DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_OWNER)) != job.run_as)
+		copy_column(&job, BGJOB_C_ENQUEUED_BY, row, BGJOB_R_OWNER);
 	copy_column(&job, BGJOB_C_MAX_RETRIES, row, BGJOB_R_MAX_RETRIES);
 	copy_column(&job, BGJOB_C_PRIORITY, row, BGJOB_R_PRIORITY);
 	copy_column(&job, BGJOB_C_KIND, row, BGJOB_R_KIND);

@@ -56,7 +56,7 @@ static const struct
 	const char *name;
 	int ncolumns;
 } tables[] = {
-	[BGJOB_TABLE_JOB] = {"job", 41},
+	[BGJOB_TABLE_JOB] = {"job", 42},
 	[BGJOB_TABLE_QUEUE] = {"queue", 7},
 	[BGJOB_TABLE_SCHEDULE] = {"schedule", 3},
 	[BGJOB_TABLE_FAILURE] = {"failure", 2},
