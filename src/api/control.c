@@ -21,9 +21,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "api/options.h"
 #include "api/recurring.h"
 #include "api/rights.h"
 #include "base/change.h"
+#include "base/interval.h"
 #include "base/registry.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -214,8 +216,7 @@ bgjob_reschedule(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		change.run_at = PG_GETARG_TIMESTAMPTZ(1);
 	else
-		change.run_at = DatumGetTimestampTz(DirectFunctionCall2(
-			timestamptz_pl_interval, TimestampTzGetDatum(bgjob_now()), PG_GETARG_DATUM(2)));
+		change.run_at = bgjob_delayed(bgjob_now(), PG_GETARG_INTERVAL_P(2));
 	if (TIMESTAMP_NOT_FINITE(change.run_at))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("run_at must be a point in time"), errdetail("It is infinite."),
@@ -278,8 +279,7 @@ bgjob_purge(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("older_than must not be null"),
 				 errdetail("Jobs that ended longer ago are removed."),
 				 errhint("Use '0' for all.")));
-	before = DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_mi_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
+	before = bgjob_time_minus(now, PG_GETARG_INTERVAL_P(1)); /* beyond the beginning: none */
 	if (before > now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("older_than must not be negative"),

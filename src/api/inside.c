@@ -18,8 +18,10 @@
 #include <math.h>
 
 #include "api/arguments.h"
+#include "api/options.h"
 #include "api/rights.h"
 #include "base/console.h"
+#include "base/interval.h"
 #include "base/json.h"
 #include "base/registry.h"
 #include "fmgr.h"
@@ -30,6 +32,9 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
+
+/* A job that snoozes runs again no sooner, in seconds. */
+#define SHORTEST_SNOOZE 1
 
 /* The running job; 55000 outside of one. */
 static const BgjobJob *
@@ -225,7 +230,8 @@ PG_FUNCTION_INFO_V1(bgjob_snooze);
 /*
  * bgjob_snooze(delay) ends the attempt: what it has done is rolled back, and
  * the job runs again after the delay, with no retry used. 22004: the delay is
- * null; 22023: it is negative or endless.
+ * null; 22023: it is negative or out of range. A job that snoozes for less
+ * than a second is given one: it would fill its history.
  */
 Datum
 bgjob_snooze(PG_FUNCTION_ARGS)
@@ -236,13 +242,11 @@ bgjob_snooze(PG_FUNCTION_ARGS)
 
 	(void) this_job("bgjob_snooze()");
 	bgjob_arg_require(fcinfo, 0, "delay", "The job runs again when it has passed.");
-	run_at = DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(0)));
-	if (run_at < now || TIMESTAMP_NOT_FINITE(run_at))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("delay must not be negative or endless"),
-						errdetail("The job runs again when it has passed."),
-						errhint("Use '0' to have it run again at once.")));
+	bgjob_check_interval("delay", PG_GETARG_INTERVAL_P(0),
+						 "The job runs again when it has passed.",
+						 "Use '0' to have it run again as soon as it may.");
+	run_at = bgjob_time_plus(now, PG_GETARG_INTERVAL_P(0));
+	run_at = Max(run_at, now + SHORTEST_SNOOZE * USECS_PER_SEC);
 	text = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(0)));
 	bgjob_attempt_end(BGJOB_EV_RESCHEDULE, run_at, psprintf("Snoozed for %s", text));
 	PG_RETURN_VOID(); /* not reached */

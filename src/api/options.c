@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "api/options.h"
+#include "base/interval.h"
 #include "catalog/pg_type.h"
 #include "store/queue.h"
 #include "utils/array.h"
@@ -112,24 +113,39 @@ check_max_retries(const BgjobOptions *options)
 					  "It is how often a failed job is tried again.", "Use 0 for no retry.");
 }
 
-/* bgjob_is_negative tells whether an interval is. */
-bool
-bgjob_is_negative(const Interval *interval)
+/*
+ * bgjob_check_interval raises 22023 if an interval, the value of an option, is
+ * negative or longer than any may be. "meaning" is the detail of the error.
+ */
+void
+bgjob_check_interval(const char *name, const Interval *interval, const char *meaning,
+					 const char *hint)
 {
-	Interval zero = {0};
-
-	return DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(interval),
-											 IntervalPGetDatum(&zero))) < 0;
+	if (bgjob_interval_is_negative(interval))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must not be negative", name), errdetail("%s", meaning),
+						errhint("%s", hint)));
+	if (bgjob_interval_is_too_long(interval))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is out of range", name), errdetail("%s", meaning),
+						errhint("The longest is %d years.", BGJOB_LONGEST_YEARS)));
 }
 
-/* bgjob_check_retention raises 22023 if a retention is negative. */
+/* bgjob_check_retention raises 22023 if a retention is negative or too long. */
 void
 bgjob_check_retention(const Interval *retention)
 {
-	if (bgjob_is_negative(retention))
-		bgjob_invalid("retention must not be negative",
-					  "It is how long finished jobs are kept.",
-					  "Use '0' to have them removed at once.");
+	bgjob_check_interval("retention", retention, "It is how long finished jobs are kept.",
+						 "Use '0' to have them removed at once.");
+}
+
+/* bgjob_delayed returns the time that a delay from "now" means. 22023: the delay is negative or too long. */
+TimestampTz
+bgjob_delayed(TimestampTz now, const Interval *delay)
+{
+	bgjob_check_interval("delay", delay, "It is counted from now.",
+						 "Leave it out to have the job run at once.");
+	return bgjob_time_plus(now, delay);
 }
 
 /*
@@ -145,14 +161,7 @@ bgjob_options_time(const BgjobOptions *options, TimestampTz now, TimestampTz *ru
 		bgjob_invalid("delay and run_at cannot both be given",
 					  "Each says when the job is to run.", "Give one of the two.");
 	if (options->delay != NULL)
-	{
-		if (bgjob_is_negative(options->delay))
-			bgjob_invalid("delay must not be negative", "It is counted from now.",
-						  "Leave it out to have the job run at once.");
-		*run_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-														  TimestampTzGetDatum(now),
-														  IntervalPGetDatum(options->delay)));
-	}
+		*run_at = bgjob_delayed(now, options->delay);
 	else if (!options->has_run_at)
 		return false;
 	if (TIMESTAMP_NOT_FINITE(*run_at))
@@ -172,9 +181,10 @@ bgjob_options_check(const BgjobOptions *options)
 	if (options->unique_key != NULL)
 		bgjob_check_unique_key(options->unique_key);
 	(void) bgjob_duplicate_by_name(options->on_duplicate);
-	if (options->timeout != NULL && bgjob_is_negative(options->timeout))
-		bgjob_invalid("timeout must not be negative",
-					  "It is the time that one attempt may take.", "Use 0 for no limit.");
+	if (options->timeout != NULL)
+		bgjob_check_interval("timeout", options->timeout,
+							 "It is the time that one attempt may take.",
+							 "Use 0 for no limit.");
 	if (options->parameters != NULL && !JB_ROOT_IS_OBJECT(options->parameters))
 		bgjob_invalid("parameters must be a JSON object",
 					  "They are pairs of a name and a value.", "Write {\"name\": \"value\"}.");

@@ -39,7 +39,9 @@ typedef struct BgjobOptions
 
 extern void bgjob_invalid(const char *message, const char *detail, const char *hint);
 extern int bgjob_choice(const char *name, const char *value, const char *const *values);
-extern bool bgjob_is_negative(const Interval *interval);
+extern void bgjob_check_interval(const char *name, const Interval *interval,
+								 const char *meaning, const char *hint);
+extern TimestampTz bgjob_delayed(TimestampTz now, const Interval *delay);
 extern void bgjob_check_queue_name(const char *queue);
 extern void bgjob_check_unique_key(const char *key);
 extern void bgjob_check_retention(const Interval *retention);

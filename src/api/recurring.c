@@ -75,10 +75,14 @@ check_recurring(const BgjobRecurringOptions *recurring)
 	if (recurring->name[0] == '\0' || strlen(recurring->name) > LONGEST_NAME)
 		bgjob_invalid("invalid name of a recurring job", "It must have 1 to 200 bytes.",
 					  "Choose a name that says what the job does.");
-	if (recurring->jitter != NULL && bgjob_is_negative(recurring->jitter))
-		bgjob_invalid("jitter must not be negative",
-					  "Each job is put in up to so much later than its schedule says.",
-					  "Leave it out for none.");
+	if (recurring->jitter != NULL)
+		bgjob_check_interval("jitter", recurring->jitter,
+							 "Each job is put in up to so much later than its schedule says.",
+							 "Leave it out for none.");
+	if (recurring->starts_at == DT_NOEND || recurring->ends_at == DT_NOBEGIN)
+		bgjob_invalid("starts_at and ends_at must be points in time",
+					  "One of them is infinite, so that the recurring job would never run.",
+					  "Leave out what does not apply.");
 	if (recurring->starts_at >= recurring->ends_at)
 		bgjob_invalid("ends_at must be later than starts_at",
 					  "The recurring job runs between the two.",

@@ -24,6 +24,7 @@
 #include "api/rights.h"
 #include "base/console.h"
 #include "base/guc.h"
+#include "base/interval.h"
 #include "base/registry.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -41,6 +42,19 @@ Datum
 bgjob_may_see_sql(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(bgjob_may_see(PG_GETARG_OID(0)));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_later_sql);
+
+/* bgjob.later(at, span) returns a time later by an interval; null where time ends before. */
+Datum
+bgjob_later_sql(PG_FUNCTION_ARGS)
+{
+	TimestampTz later = bgjob_time_plus(PG_GETARG_TIMESTAMPTZ(0), PG_GETARG_INTERVAL_P(1));
+
+	if (TIMESTAMP_NOT_FINITE(later))
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(later);
 }
 
 /* A worker as it was at one moment. */

@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "api/rights.h"
+#include "base/interval.h"
 #include "base/registry.h"
 #include "base/waiters.h"
 #include "miscadmin.h"
@@ -55,8 +56,7 @@ deadline(FunctionCallInfo fcinfo)
 
 	if (PG_ARGISNULL(1))
 		return DT_NOEND;
-	until = DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
+	until = bgjob_time_plus(now, PG_GETARG_INTERVAL_P(1));
 	if (until < now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("timeout must not be negative"),

@@ -189,6 +189,8 @@ typedef struct BgjobDatabase
 	int scheduler;        /* slot, -1: none */
 	pid_t blocked_by;     /* a backend that needs the database to itself, 0: none */
 	int failures;         /* of its scheduler, one after the other */
+	uint32 failure;       /* a hash of the error that it has ended with last, 0: none */
+	bool failed;          /* it has just ended with that */
 	TimestampTz retry_at; /* not before, after a failure */
 	bool ready;           /* its scheduler serves */
 	uint32 wants;         /* grows when the database gets the extension */

@@ -114,6 +114,7 @@ static void
 take_leave(BgjobDatabase *entry, BgjobSlot *slot)
 {
 	bool served = slot->ready && entry->ready;
+	int64 lived = GetCurrentTimestamp() - slot->created_at;
 	int index = entry - bgjob_registry->databases;
 
 	if (handles[index] != NULL)
@@ -130,6 +131,9 @@ take_leave(BgjobDatabase *entry, BgjobSlot *slot)
 		return;
 	}
 	entry->status = BGJOB_DATABASE_WANTED;
+	if (entry->failed && lived < BGJOB_FAILURE_MEMORY)
+		served = false;
+	entry->failed = false;
 	if (entry->blocked_by == 0 && bgjob_enabled)
 	{
 		entry->failures = served ? 1 : entry->failures + 1;

@@ -27,6 +27,7 @@
 
 #include "access/xact.h"
 #include "base/change.h"
+#include "base/interval.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/zone.h"
@@ -191,11 +192,11 @@ jittered(const BgjobRecurring *row, TimestampTz occurrence)
 	if (bgjob_recurring_is_null(row, BGJOB_R_JITTER))
 		return occurrence;
 	jitter = DatumGetIntervalP(bgjob_recurring_datum(row, BGJOB_R_JITTER));
-	width = jitter->time +
-			((int64) jitter->day + (int64) jitter->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	width = bgjob_interval_microseconds(jitter, DAYS_PER_MONTH);
 	if (width <= 0)
 		return occurrence;
-	return occurrence + (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, width);
+	return bgjob_time_later(occurrence,
+							(int64) pg_prng_uint64_range(&pg_global_prng_state, 0, width));
 }
 
 /* The occurrences that wait; their number. */

@@ -34,6 +34,7 @@
 #include "base/registry.h"
 #include "base/session.h"
 #include "commands/dbcommands.h"
+#include "common/hashfn.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -389,6 +390,35 @@ recover(void)
 	RESUME_INTERRUPTS();
 }
 
+/*
+ * Ends this process because of an error. The launcher starts another one, later
+ * and later if each fails at once (see there); one that fails of the same as the
+ * one before does not tell the log again.
+ */
+static void
+leave_failed(MemoryContext context)
+{
+	ErrorData *error;
+	uint32 failure;
+	bool again;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	failure = hash_bytes((const unsigned char *) error->message, strlen(error->message)) | 1;
+	again = entry->failure == failure &&
+			GetCurrentTimestamp() - bgjob_my_slot->created_at < BGJOB_FAILURE_MEMORY;
+	entry->failure = failure;
+	entry->failed = true;
+	if (!again)
+		PG_RE_THROW();
+	recover();
+	if (entry->failures == 1)
+		ereport(LOG, (errmsg("a scheduler of bgjob has failed again: %s", error->message),
+					  errdetail("It is started again, later and later; the same failure is not "
+								"logged any more.")));
+	proc_exit(0);
+}
+
 static void
 serve(void)
 {
@@ -409,7 +439,7 @@ serve(void)
 	PG_CATCH();
 	{
 		if (!ShutdownRequestPending)
-			PG_RE_THROW();
+			leave_failed(loop);
 		recover();
 	}
 	PG_END_TRY();

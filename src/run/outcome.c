@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "base/guc.h"
+#include "base/interval.h"
 #include "base/queues.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -115,7 +116,7 @@ bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircums
 	delay = bgjob_policy_delay(policy, job->retries + 1);
 	if (delay < 0)
 		delay = bgjob_retry_delay(job->retries + 1, random) * USECS_PER_SEC;
-	what->run_at = what->at + delay;
+	what->run_at = Min(bgjob_time_later(what->at, delay), END_TIMESTAMP - 1);
 	return BGJOB_EV_RETRY;
 }
 
@@ -134,9 +135,8 @@ bgjob_time_limit(const BgjobJob *job)
 	if (bgjob_job_is_null(job, BGJOB_C_TIMEOUT))
 		return bgjob_job_timeout;
 	limit = DatumGetIntervalP(bgjob_job_datum(job, BGJOB_C_TIMEOUT));
-	us = limit->time +
-		 ((int64) limit->day + (int64) limit->month * DAYS_PER_MONTH) * USECS_PER_DAY;
-	us = (us + 999) / 1000;
+	us = Max(bgjob_interval_microseconds(limit, DAYS_PER_MONTH), 0);
+	us = us / 1000 + (us % 1000 > 0);
 	if (bgjob_job_timeout > 0 && (us == 0 || us > bgjob_job_timeout) &&
 		!bgjob_authority_may_exceed(job))
 		return bgjob_job_timeout;

@@ -94,6 +94,9 @@ bgjob_perform_start_transaction(void)
 
 /* ---- limits in time ---- */
 
+/* No attempt takes longer, in milliseconds: some 30 years. */
+#define LONGEST_CLOCK INT64CONST(1000000000000)
+
 /* bgjob_perform_start_clocks starts the job's own time limit, and the role's statement_timeout as for any statement. */
 void
 bgjob_perform_start_clocks(void)
@@ -103,8 +106,8 @@ bgjob_perform_start_clocks(void)
 	bgjob_underway.time_limit = limit;
 	bgjob_timed_out = false;
 	if (limit > 0)
-		enable_timeout_at(job_timeout,
-						  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit));
+		enable_timeout_at(job_timeout, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+																   Min(limit, LONGEST_CLOCK)));
 	if (StatementTimeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
 }

@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "base/interval.h"
 #include "base/json.h"
 #include "catalog/pg_type.h"
 #include "run/policy.h"
@@ -48,11 +49,21 @@ elements(ArrayType *array, const char *name, Datum **values)
 	return n;
 }
 
+/* A delay in microseconds. 22023: it is negative or too long. */
 static int64
-microseconds(const Interval *interval)
+delay_microseconds(const Interval *delay, int number)
 {
-	return interval->time +
-		   ((int64) interval->day + (int64) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	if (bgjob_interval_is_negative(delay))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("retry_delays must not be negative"),
+						errdetail("Element %d is.", number),
+						errhint("Use '0' to have it tried again at once.")));
+	if (bgjob_interval_is_too_long(delay))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("retry_delays are out of range"), errdetail("Element %d is.", number),
+				 errhint("The longest is %d years.", BGJOB_LONGEST_YEARS)));
+	return bgjob_interval_microseconds(delay, DAYS_PER_MONTH);
 }
 
 static void
@@ -70,14 +81,9 @@ push_delays(JsonbParseState **state, ArrayType *delays)
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < n; i++)
 	{
-		int64 delay = microseconds(DatumGetIntervalP(values[i]));
+		int64 delay = delay_microseconds(DatumGetIntervalP(values[i]), i + 1);
 		JsonbValue value = {.type = jbvNumeric};
 
-		if (delay < 0)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("retry_delays must not be negative"),
-							errdetail("Element %d is.", i + 1),
-							errhint("Use '0' to have it tried again at once.")));
 		value.val.numeric = int64_div_fast_to_numeric(delay, 6);
 		pushJsonbValue(state, WJB_ELEM, &value);
 	}
@@ -182,6 +188,7 @@ bgjob_policy_delay(const Jsonb *policy, int retry)
 	JsonbValue value;
 	JsonbContainer *list = member(policy, "retry_delays", &value);
 	JsonbValue *delay;
+	double us;
 
 	if (list == NULL || JsonContainerSize(list) == 0)
 		return -1;
@@ -189,10 +196,11 @@ bgjob_policy_delay(const Jsonb *policy, int retry)
 		getIthJsonbValueFromContainer(list, Min((uint32) retry, JsonContainerSize(list)) - 1);
 	if (delay->type != jbvNumeric)
 		return -1;
-	return (int64) (DatumGetFloat8(DirectFunctionCall1(numeric_float8,
-													   NumericGetDatum(delay->val.numeric))) *
-						USECS_PER_SEC +
-					0.5);
+	us = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+											NumericGetDatum(delay->val.numeric))) *
+			 USECS_PER_SEC +
+		 0.5;
+	return us >= 0 && us < END_TIMESTAMP ? (int64) us : END_TIMESTAMP;
 }
 
 /* bgjob_policy_deletes tells whether a job without retries left is deleted, rather than failed. */

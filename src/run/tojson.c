@@ -9,6 +9,10 @@
  * to_jsonb() and run as the job's role). Rows are collected by a receiver of
  * our own, which the executor and portals send them to.
  *
+ * A command may return any number of rows, so no more of them are kept than
+ * BGJOB_ROWS_KEPT bytes, and the first in any case; the others are only counted.
+ * An array that is not all there ends with {"cut": true, "rows": number}.
+ *
  * Everything that a receiver keeps lives in the memory context that was
  * current when it was made: a procedure's transactions may end while it runs.
  *
@@ -18,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "base/json.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/tuptable.h"
@@ -29,6 +34,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -66,6 +72,9 @@ typedef struct RowsReceiver
 	BgjobRows shape;
 	TupleDesc desc;         /* of the rows, with the names of the columns */
 	JsonbParseState *state; /* of the array */
+	int64 rows;             /* that have come */
+	int64 bytes;            /* of those that are kept */
+	bool cut;               /* no more are kept */
 	Jsonb *only;
 	bool started;
 } RowsReceiver;
@@ -131,14 +140,29 @@ append(RowsReceiver *receiver, const Jsonb *row)
 	MemoryContextSwitchTo(old);
 }
 
+/* Keeps a row, if there is room for it and was for all before it. */
+static void
+keep(RowsReceiver *receiver, const Jsonb *row)
+{
+	receiver->bytes += row == NULL ? 1 : VARSIZE(row);
+	receiver->cut = receiver->rows > 1 && receiver->bytes > BGJOB_ROWS_KEPT;
+	if (!receiver->cut)
+		append(receiver, row);
+}
+
 static bool
 receiver_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowsReceiver *receiver = (RowsReceiver *) self;
-	MemoryContext old = MemoryContextSwitchTo(receiver->per_row);
-	bool pushed = !ActiveSnapshotSet();
+	MemoryContext old;
+	bool pushed;
 	Jsonb *row;
 
+	receiver->rows++;
+	if (receiver->cut)
+		return true;
+	old = MemoryContextSwitchTo(receiver->per_row);
+	pushed = !ActiveSnapshotSet();
 	/* A cast to json may need a snapshot, and the rows of a CALL come without one. */
 	if (pushed)
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -151,7 +175,7 @@ receiver_receive(TupleTableSlot *slot, DestReceiver *self)
 		memcpy(receiver->only, row, VARSIZE(row));
 	}
 	else
-		append(receiver, row);
+		keep(receiver, row);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(receiver->per_row);
 	return true;
@@ -178,6 +202,19 @@ bgjob_rows_receiver(BgjobRows shape)
 	return &receiver->pub;
 }
 
+/* Appends what tells that there were more rows, and how many there were. */
+static void
+mark_cut(RowsReceiver *receiver)
+{
+	JsonbValue yes = {.type = jbvBool, .val.boolean = true};
+
+	(void) pushJsonbValue(&receiver->state, WJB_BEGIN_OBJECT, NULL);
+	bgjob_json_string(&receiver->state, WJB_KEY, "cut");
+	(void) pushJsonbValue(&receiver->state, WJB_VALUE, &yes);
+	bgjob_json_number(&receiver->state, "rows", int64_to_numeric(receiver->rows));
+	(void) pushJsonbValue(&receiver->state, WJB_END_OBJECT, NULL);
+}
+
 /* bgjob_rows_result returns what a receiver has collected; NULL if no rows were sent at all. */
 Jsonb *
 bgjob_rows_result(DestReceiver *self)
@@ -188,5 +225,7 @@ bgjob_rows_result(DestReceiver *self)
 		return receiver->only;
 	if (!receiver->started)
 		return NULL;
+	if (receiver->cut)
+		mark_cut(receiver);
 	return JsonbValueToJsonb(pushJsonbValue(&receiver->state, WJB_END_ARRAY, NULL));
 }

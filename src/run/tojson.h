@@ -15,6 +15,9 @@
 
 extern Jsonb *bgjob_to_jsonb(Datum value, Oid type);
 
+/* So many bytes of rows are kept as a result. */
+#define BGJOB_ROWS_KEPT (1024 * 1024)
+
 /* What becomes of the rows that a receiver gets. */
 typedef enum BgjobRows
 {

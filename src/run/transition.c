@@ -22,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "base/interval.h"
 #include "run/failure.h"
 #include "run/filtercall.h"
 #include "run/filtercontext.h"
@@ -136,16 +137,16 @@ choose_time(Transition *transition, const char *filter, const char *run_at, cons
 													 ObjectIdGetDatum(InvalidOid),
 													 Int32GetDatum(-1)));
 	else if (delay != NULL)
-		at = DatumGetTimestampTz(DirectFunctionCall2(
-			timestamptz_pl_interval, TimestampTzGetDatum(transition->what.at),
-			DirectFunctionCall3(interval_in, CStringGetDatum(delay),
-								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1))));
+		at = bgjob_time_plus(transition->what.at,
+							 DatumGetIntervalP(DirectFunctionCall3(
+								 interval_in, CStringGetDatum(delay),
+								 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1))));
 	else
 		return;
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("filter \"%s\" returned an infinite time", filter),
+				 errmsg("filter \"%s\" returned a time that is out of range", filter),
 				 errdetail("It says when the job is to run."), errhint("Return a time.")));
 	transition->what.run_at = at;
 }

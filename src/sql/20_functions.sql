@@ -136,6 +136,10 @@ CREATE FUNCTION bgjob.milliseconds(duration interval)
     RETURN pg_catalog.round(EXTRACT(epoch FROM duration) OPERATOR(pg_catalog.*) 1000, 3);
 COMMENT ON FUNCTION bgjob.milliseconds IS 'a duration in milliseconds';
 
+CREATE FUNCTION bgjob.later(at timestamptz, span interval)
+    RETURNS timestamptz LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'bgjob_later_sql';
+COMMENT ON FUNCTION bgjob.later IS 'a time later by an interval; null where time ends before';
+
 CREATE FUNCTION bgjob.worker_slots(
     OUT pid integer, OUT role regrole, OUT started_at timestamptz, OUT job bigint, OUT job_started_at timestamptz,
     OUT jobs_done bigint, OUT retiring boolean, OUT memory_bytes bigint, OUT progress numeric, OUT progress_message text)

@@ -35,9 +35,9 @@ SELECT j.id,
        j.parameters,
        coalesce(s.settings, '{}') || coalesce(j.custom_settings, '{}') AS settings,
        j.timeout,
-       CASE WHEN j.state = 'f' THEN j.finished_at + nullif(current_setting('bgjob.retention_failed'), '-1')::interval
+       CASE WHEN j.state = 'f' THEN bgjob.later(j.finished_at, nullif(current_setting('bgjob.retention_failed'), '-1')::interval)
             WHEN j.state IN ('k', 'd')
-            THEN j.finished_at + coalesce(j.retention, c.retention, nullif(current_setting('bgjob.retention'), '-1')::interval)
+            THEN bgjob.later(j.finished_at, coalesce(j.retention, c.retention, nullif(current_setting('bgjob.retention'), '-1')::interval))
             END AS expires_at
 FROM bgjob.job j
 LEFT JOIN bgjob.worker_slots() w ON w.job = j.id
@@ -146,7 +146,7 @@ SELECT c.func::text AS job,
        c.tags,
        c.parameters,
        CASE WHEN c.policy ? 'retry_delays'
-            THEN ARRAY(SELECT make_interval(secs => d.value::double precision)
+            THEN ARRAY(SELECT make_interval(secs => least(d.value::numeric, 1e12)::double precision)
                        FROM jsonb_array_elements_text(c.policy -> 'retry_delays') WITH ORDINALITY AS d(value, n) ORDER BY d.n)
             END AS retry_delays,
        CASE WHEN c.policy ? 'retry_on' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'retry_on')) END AS retry_on,

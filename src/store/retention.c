@@ -27,6 +27,7 @@
 #include "access/tableam.h"
 #include "base/change.h"
 #include "base/guc.h"
+#include "base/interval.h"
 #include "miscadmin.h"
 #include "store/functionconf.h"
 #include "store/history.h"
@@ -43,6 +44,9 @@
 #include "utils/timestamp.h"
 
 #define SHORTEST_MONTH 28 /* days */
+
+/* No job is older, in days: more than this the arithmetic of the sweep need not count. */
+#define OLDEST_JOB 100000
 
 /* Ids that are remembered together. */
 #define RANGE_SIZE 16384
@@ -106,8 +110,7 @@ lower_age(int64 a, int64 b)
 static int64
 age(const Interval *interval)
 {
-	return interval->time +
-		   ((int64) interval->day + (int64) interval->month * SHORTEST_MONTH) * USECS_PER_DAY;
+	return Max(bgjob_interval_microseconds(interval, SHORTEST_MONTH), 0);
 }
 
 static void
@@ -207,10 +210,8 @@ expiry(const Finished *row)
 	if (row->finished_at == 0)
 		return DT_NOEND;
 	if (row->retention != NULL && row->state != BGJOB_FAILED)
-		return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													   TimestampTzGetDatum(row->finished_at),
-													   IntervalPGetDatum(row->retention)));
-	return seconds < 0 ? DT_NOEND : row->finished_at + seconds * USECS_PER_SEC;
+		return bgjob_time_plus(row->finished_at, row->retention);
+	return seconds < 0 ? DT_NOEND : bgjob_time_later(row->finished_at, seconds * USECS_PER_SEC);
 }
 
 /* No job younger than this can have expired, in microseconds; -1: none ever does. */
@@ -227,7 +228,7 @@ youngest_expiry(void)
 		youngest = lower_age(youngest, age(&queues[i].retention));
 	if (shortest_of_functions >= 0)
 		youngest = lower_age(youngest, shortest_of_functions);
-	return youngest;
+	return Min(youngest, OLDEST_JOB * USECS_PER_DAY);
 }
 
 /* ---- the sweep ---- */
@@ -317,10 +318,11 @@ revisit(BgjobRel *rel, Snapshot snapshot, BgjobSweep *sweep, BgjobRange *range, 
 {
 	ScanKeyData keys[2];
 	BgjobScan *scan;
-	int64 pause = youngest << Min(range->barren, 20);
+	int64 pause = youngest;
 
-	pause = Max(SHORTEST_PAUSE * USECS_PER_SEC,
-				Min(pause, Max(youngest, LONGEST_PAUSE * USECS_PER_SEC)));
+	if (youngest < LONGEST_PAUSE * USECS_PER_SEC)
+		pause = Max(SHORTEST_PAUSE * USECS_PER_SEC,
+					Min(youngest << Min(range->barren, 20), LONGEST_PAUSE * USECS_PER_SEC));
 	range->barren++;
 	range->next_visit = DT_NOEND;
 	range->rows = false;
@@ -366,7 +368,7 @@ advance(BgjobRel *rel, Snapshot snapshot, BgjobSweep *sweep, TimestampTz now, in
 		created_at = DatumGetTimestampTz(values[BGJOB_C_CREATED_AT]);
 		if (created_at > now - youngest || max-- == 0)
 		{
-			sweep->frontier_at = Max(created_at + youngest,
+			sweep->frontier_at = Max(bgjob_time_later(created_at, youngest),
 									 now + (max < 0 ? 0 : SHORTEST_PAUSE * USECS_PER_SEC));
 			break; /* nor has anything expired that was created later */
 		}

@@ -1,0 +1,75 @@
+# What an ordinary job does costs the worker bounded memory: rows that it returns, errors that it traps, lines that it logs.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../t/lib";
+use Test::More;
+use BgjobTest;
+use PostgreSQL::Test::Utils qw(slurp_file);
+
+my $node = bgjob_cluster('memory', 'bgjob.workers' => 1, fsync => 'off');
+
+# The most that a process has had in memory, in kB.
+sub peak
+{
+	my ($pid) = @_;
+
+	return slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+)/m ? $1 : die "no such process: $pid";
+}
+
+# Performs a job, and waits for its end; its id.
+sub run
+{
+	my ($call, $state) = @_;
+	my $id = $node->safe_psql('postgres', "SELECT bgjob_enqueue($call, max_retries => 0)");
+
+	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '120 s')"), $state // 'succeeded', "$call: it ends");
+	return $id;
+}
+
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION many(n int) RETURNS SETOF text LANGUAGE sql AS 'SELECT md5(g::text) FROM generate_series(1, n) g';
+	CREATE FUNCTION pairs(n int) RETURNS TABLE (a int, b text) LANGUAGE plpgsql AS $$BEGIN FOR i IN 1..n LOOP a := i; b := md5(i::text); RETURN NEXT; END LOOP; END$$;
+	CREATE TABLE t (a int, b text);
+	CREATE FUNCTION noise(n int) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN FOR i IN 1..n LOOP
+		RAISE NOTICE 'line %', i;
+		PERFORM bgjob_log('line ' || i), bgjob_progress(50, 'at ' || i);
+		IF i % 100 = 0 THEN PERFORM bgjob_set_parameter('p', to_jsonb(i)); END IF;
+	END LOOP; END$$;
+	CREATE FUNCTION trapped(n int) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN FOR i IN 1..n LOOP
+		BEGIN PERFORM bgjob_enqueue('SELECT 1', kind => 'sql', queue => 'other'); RAISE EXCEPTION 'x'; EXCEPTION WHEN raise_exception THEN NULL; END;
+	END LOOP; END$$});
+my $first = run(q{'SELECT 1', kind => 'sql'});
+my $pid = $node->safe_psql('postgres', "SELECT worker_pid FROM bgjob.jobs WHERE id = $first");
+my $before = peak($pid);
+
+# Rows.
+for my $case ([q{'SELECT g, md5(g::text) AS m FROM generate_series(1, 300000) g', kind => 'sql'}, 300000], [q{'many', '[300000]'}, 300000], [q{'pairs', '[100000]'}, 100000],
+	[q{'INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 100000) g RETURNING *', kind => 'sql'}, 100000])
+{
+	my ($call, $rows) = @$case;
+	my $id = run($call);
+
+	is($node->safe_psql('postgres', "SELECT result -> -1 FROM bgjob.jobs WHERE id = $id"), qq({"cut": true, "rows": $rows}), '... its last element tells how many rows there were');
+	is($node->safe_psql('postgres', "SELECT jsonb_typeof(result) || (jsonb_array_length(result) > 5000) || (length(result::text) < 3000000) FROM bgjob.jobs WHERE id = $id"),
+		'arraytruetrue', '... after those that are kept');
+}
+my $few = run(q{'SELECT g FROM generate_series(1, 1000) g', kind => 'sql'});
+is($node->safe_psql('postgres', "SELECT jsonb_array_length(result) || ' ' || (result -> -1)::text FROM bgjob.jobs WHERE id = $few"), '1000 {"g": 1000}', 'a result that fits is all there');
+my $large = run(q{'SELECT repeat(''x'', 3000000) AS a FROM generate_series(1, 3)', kind => 'sql'});
+is($node->safe_psql('postgres', "SELECT length(result -> 0 ->> 'a') || ' ' || (result -> 1)::text FROM bgjob.jobs WHERE id = $large"), '3000000 {"cut": true, "rows": 3}',
+	'the first row is kept, whatever its size');
+my $none = run(q{'SELECT 1 AS a WHERE false', kind => 'sql'});
+is($node->safe_psql('postgres', "SELECT result FROM bgjob.jobs WHERE id = $none"), '[]', 'no rows are an empty array');
+
+# What a job says.
+run(q{'noise', '[30000]'});
+run(q{'trapped', '[30000]'});
+is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT worker_pid::text, ',') FROM bgjob.jobs WHERE worker_pid IS NOT NULL"), $pid, 'one worker has performed them all');
+cmp_ok((peak($pid) - $before) / 1024, '<', 64, 'and has never taken more than 64 MB for it');
+
+check_counters($node);
+$node->stop;
+done_testing();
