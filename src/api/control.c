@@ -238,7 +238,7 @@ bgjob_result(PG_FUNCTION_ARGS)
 	bgjob_check_usage();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
 	if (bgjob_job_read(jobs, PG_GETARG_INT64(0), &job))
 	{
 		if (!bgjob_may_see(job.run_as))

@@ -25,13 +25,11 @@
 #include "base/guc.h"
 #include "base/registry.h"
 #include "base/zone.h"
-#include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
 #include "run/authority.h"
 #include "run/function.h"
-#include "storage/lmgr.h"
 #include "store/sequence.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -39,9 +37,6 @@
 
 /* Longest name of a recurring job, in bytes. */
 #define LONGEST_NAME 200
-
-/* Locks that names are spread over. */
-#define NAME_LOCKS 256
 
 /* ---- schedules ---- */
 
@@ -187,59 +182,47 @@ find_and_lock(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row)
 }
 
 static void
-save(BgjobRel *rel, BgjobRecurring *row)
+announce_change(void)
 {
-	bgjob_recurring_save(rel, row);
 	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RECURRING);
 	CommandCounterIncrement();
 }
 
-/*
- * Has others who add one of the same name wait. One of a fixed number of locks:
- * a transaction may add any number of recurring jobs.
- */
 static void
-lock_name(BgjobRel *rel, Oid owner, const char *name)
+save(BgjobRel *rel, BgjobRecurring *row)
 {
-	uint32 hash = hash_combine(hash_bytes((const unsigned char *) name, strlen(name)), owner);
-
-	LockDatabaseObject(RelationGetRelid(rel->rel), hash % NAME_LOCKS, 0, ExclusiveLock);
+	bgjob_recurring_save(rel, row);
+	announce_change();
 }
 
-/*
- * bgjob_recurring_add adds a recurring job of an owner, or updates the one of
- * that name; as bgjob_recurring().
- */
-void
-bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
-					const BgjobOptions *options, const Jsonb *args)
+static void
+fill_new(BgjobRecurring *row, Oid owner, const char *name)
 {
-	BgjobTemplate *template;
-	const BgjobJob *job;
+	memset(row, 0, sizeof(*row));
+	memset(row->nulls, true, sizeof(row->nulls));
+	ItemPointerSetInvalid(&row->tid);
+	bgjob_recurring_set(row, BGJOB_R_ID, Int64GetDatum(bgjob_next_id()));
+	bgjob_recurring_set(row, BGJOB_R_OWNER, ObjectIdGetDatum(owner));
+	bgjob_recurring_set_text(row, BGJOB_R_NAME, name);
+	bgjob_recurring_set_time(row, BGJOB_R_CREATED_AT, bgjob_now());
+	bgjob_recurring_set(row, BGJOB_R_LOST, BoolGetDatum(false));
+}
+
+/* Adds or updates one; false if another transaction has added one of that name meanwhile. */
+static bool
+try_add(BgjobRel *rel, Oid owner, const BgjobRecurringOptions *recurring,
+		BgjobTemplate *template, const Jsonb *args)
+{
 	BgjobDuplicate on_duplicate;
 	BgjobRecurring before;
 	BgjobRecurring row;
-	BgjobRel *rel;
-	bool found;
+	const BgjobJob *job;
+	bool found = find_and_lock(rel, owner, recurring->name, &before);
 
-	check_recurring(recurring);
-	template = bgjob_template_create(options, args);
-	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	lock_name(rel, owner, recurring->name);
-	found = find_and_lock(rel, owner, recurring->name, &before);
 	if (found)
 		row = before;
 	else
-	{
-		memset(&row, 0, sizeof(row));
-		memset(row.nulls, true, sizeof(row.nulls));
-		ItemPointerSetInvalid(&row.tid);
-		bgjob_recurring_set(&row, BGJOB_R_ID, Int64GetDatum(bgjob_next_id()));
-		bgjob_recurring_set(&row, BGJOB_R_OWNER, ObjectIdGetDatum(owner));
-		bgjob_recurring_set_text(&row, BGJOB_R_NAME, recurring->name);
-		bgjob_recurring_set_time(&row, BGJOB_R_CREATED_AT, bgjob_now());
-		bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(false));
-	}
+		fill_new(&row, owner, recurring->name);
 	fill_times(&row, recurring);
 	job = bgjob_template_job(template, args, &on_duplicate);
 	fill_job(&row, job, on_duplicate, args);
@@ -252,7 +235,31 @@ bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
 		bgjob_recurring_set_time(&row, BGJOB_R_NEXT_AT, recurring->active ? next : DT_NOEND);
 		bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(false));
 	}
-	save(rel, &row);
+	if (found)
+		bgjob_recurring_save(rel, &row);
+	else if (!bgjob_recurring_insert(rel, &row))
+		return false;
+	announce_change();
+	return true;
+}
+
+/*
+ * bgjob_recurring_add adds a recurring job of an owner, or updates the one of
+ * that name; as bgjob_recurring(). Waits for a transaction that has changed the
+ * same one, and for no other.
+ */
+void
+bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
+					const BgjobOptions *options, const Jsonb *args)
+{
+	BgjobTemplate *template;
+	BgjobRel *rel;
+
+	check_recurring(recurring);
+	template = bgjob_template_create(options, args);
+	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
+	while (!try_add(rel, owner, recurring, template, args))
+		CHECK_FOR_INTERRUPTS();
 	bgjob_rel_close(rel);
 	bgjob_template_free(template);
 }

@@ -31,7 +31,7 @@
 static BgjobState
 ended_as(int64 id, bool *found)
 {
-	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	BgjobRel *jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
 	BgjobState state = BGJOB_NONE;
 	BgjobJob job;
 
@@ -69,7 +69,7 @@ deadline(FunctionCallInfo fcinfo)
 static void
 check_waitable(int64 id)
 {
-	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	BgjobRel *jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
 	bool mine;
 
 	CommandCounterIncrement();

@@ -66,7 +66,7 @@ add_jobs(BgjobRel *rel, Snapshot snapshot, int64 *counts)
 static void
 add_removed(Snapshot snapshot, int64 *counts)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_TOTAL);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_TOTAL);
 	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
@@ -141,7 +141,7 @@ set_base(BgjobDatabase *entry, uint32 doubts, const int64 *counts, const int64 *
 static void
 count_tables(BgjobDatabase *entry, int64 *counts)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_JOB);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_JOB);
 	bool for_all = entry != NULL && !TransactionIdIsValid(GetTopTransactionIdIfAny());
 	uint32 doubts = for_all ? pg_atomic_read_u32(&entry->doubts) : 0;
 	int64 moves[BGJOB_NSTATES];

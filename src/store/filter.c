@@ -93,7 +93,7 @@ copy_filter(TupleTableSlot *slot)
 List *
 bgjob_filters_read(Oid *table)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FILTER);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_FILTER);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
 	List *filters = NIL;

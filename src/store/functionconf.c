@@ -118,7 +118,7 @@ read_row(TupleTableSlot *slot, BgjobFunctionConf *conf)
 static BgjobFunctionConf *
 read_rows(MemoryContext context, int *n)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FUNCTION_CONF);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_FUNCTION_CONF);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	BgjobScan *scan = bgjob_scan_begin(rel, "function_conf_pkey", snapshot, NULL, 0);
 	BgjobFunctionConf *confs = NULL;

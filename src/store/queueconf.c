@@ -72,7 +72,7 @@ find_and_lock(BgjobRel *rel, const char *queue, BgjobQueueRow *row)
 bool
 bgjob_queueconf_get(const char *queue, BgjobQueueRow *row)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE_CONF);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
 	BgjobScan *scan;
@@ -158,7 +158,7 @@ bgjob_queueconf_remove(const char *queue)
 void
 bgjob_queueconf_visit(BgjobQueueVisitor visitor, void *arg)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE_CONF);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
 

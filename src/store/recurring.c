@@ -19,6 +19,10 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "store/history.h"
 #include "store/recurring.h"
 #include "store/sequence.h"
@@ -26,6 +30,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -166,6 +171,53 @@ bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row)
 	else
 		bgjob_rel_insert(rel, row->values, row->nulls);
 	row->tid = rel->tid;
+}
+
+/* Tells whether there is a row of an owner and name. *inserter: the transaction that is inserting it, if one is. */
+static bool
+exists(BgjobRel *rel, Oid owner, Datum name, TransactionId *inserter)
+{
+	SnapshotData dirty;
+	ScanKeyData keys[2];
+	BgjobScan *scan;
+	bool found;
+
+	InitDirtySnapshot(dirty);
+	bgjob_key(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(owner));
+	bgjob_key(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, name);
+	scan = bgjob_scan_begin(rel, "recurring_name", &dirty, keys, 2);
+	found = bgjob_scan_next(scan);
+	*inserter = found ? dirty.xmin : InvalidTransactionId;
+	bgjob_scan_end(scan);
+	return found;
+}
+
+/*
+ * bgjob_recurring_insert inserts a new row. False: there is one of its owner
+ * and name already, inserted by a transaction that has ended meanwhile. The
+ * name is locked for no longer than that takes: names that a transaction has
+ * added keep nobody from adding others, and it may add any number of them.
+ */
+bool
+bgjob_recurring_insert(BgjobRel *rel, BgjobRecurring *row)
+{
+	Oid owner = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_OWNER));
+	Datum name = bgjob_recurring_datum(row, BGJOB_R_NAME);
+	uint32 hash = hash_bytes((unsigned char *) VARDATA_ANY(DatumGetPointer(name)),
+							 (int) VARSIZE_ANY_EXHDR(DatumGetPointer(name)));
+	TransactionId inserter;
+	LOCKTAG tag;
+	bool found;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationGetRelid(rel->rel), hash ^ owner, 0);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	found = exists(rel, owner, name, &inserter);
+	if (!found)
+		bgjob_recurring_save(rel, row);
+	LockRelease(&tag, ExclusiveLock, false);
+	if (TransactionIdIsValid(inserter))
+		XactLockTableWait(inserter, NULL, NULL, XLTW_None);
+	return !found;
 }
 
 /* bgjob_recurring_delete removes a row that was read and locked. */

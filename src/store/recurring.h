@@ -125,6 +125,7 @@ extern bool bgjob_recurring_read(BgjobRel *rel, int64 id, BgjobRecurring *row);
 extern bool bgjob_recurring_read_restored(BgjobRel *rel, int64 after, int64 *id);
 extern bool bgjob_recurring_lock(BgjobRel *rel, BgjobRecurring *row, bool wait);
 extern void bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row);
+extern bool bgjob_recurring_insert(BgjobRel *rel, BgjobRecurring *row);
 extern void bgjob_recurring_delete(BgjobRel *rel, BgjobRecurring *row);
 extern int bgjob_recurring_due(BgjobRel *rel, TimestampTz from, TimestampTz now, int64 *ids,
 							   int max, TimestampTz *next);

@@ -14,7 +14,8 @@
  * index that an administrator adds to a table is kept up too.
  *
  * Any process; inside a transaction. Locks: RowExclusiveLock on a table,
- * kept to the end of the transaction. Tables are always opened in the order
+ * kept to the end of the transaction; AccessShareLock, given up at once, where
+ * a table is only read: who waits for a job is in no maintenance's way. Tables are always opened in the order
  * of enum BgjobTable where several are needed, and DROP EXTENSION stops
  * bgjob's processes first (api/utility.c), so these locks do not deadlock.
  *
@@ -174,15 +175,10 @@ check_columns(Relation rel, BgjobTable table)
 						errhint(WRONG_VERSION_HINT)));
 }
 
-/*
- * bgjob_rel_open opens a table to be read and written; on a standby only to be
- * read. 42704: there is none; 55000: it is not the one that this library knows.
- */
-BgjobRel *
-bgjob_rel_open(BgjobTable table)
+static BgjobRel *
+open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 {
 	BgjobRel *opened = palloc(sizeof(BgjobRel));
-	LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
 
 	opened->rel = table_open(bgjob_relation_oid(tables[table].name), lock);
 	check_columns(opened->rel, table);
@@ -190,10 +186,28 @@ bgjob_rel_open(BgjobTable table)
 	opened->context = CurrentMemoryContext;
 	opened->estate = NULL;
 	opened->result = NULL;
+	opened->release = release;
 	return opened;
 }
 
-/* bgjob_rel_close closes a table; the lock stays until the transaction ends. */
+/*
+ * bgjob_rel_open opens a table to be read and written; on a standby only to be
+ * read. 42704: there is none; 55000: it is not the one that this library knows.
+ */
+BgjobRel *
+bgjob_rel_open(BgjobTable table)
+{
+	return open_table(table, RecoveryInProgress() ? AccessShareLock : RowExclusiveLock, NoLock);
+}
+
+/* bgjob_rel_open_read opens a table only to be read, by what may then wait for long. Errors as above. */
+BgjobRel *
+bgjob_rel_open_read(BgjobTable table)
+{
+	return open_table(table, AccessShareLock, AccessShareLock);
+}
+
+/* bgjob_rel_close closes a table. The lock stays until the transaction ends, but for one that was only read. */
 void
 bgjob_rel_close(BgjobRel *rel)
 {
@@ -203,7 +217,7 @@ bgjob_rel_close(BgjobRel *rel)
 		FreeExecutorState(rel->estate);
 	}
 	ExecDropSingleTupleTableSlot(rel->slot);
-	table_close(rel->rel, NoLock);
+	table_close(rel->rel, rel->release);
 	pfree(rel);
 }
 

@@ -44,6 +44,7 @@ typedef struct BgjobRel
 	MemoryContext context; /* of opening: what lives as long as this does */
 	EState *estate;
 	ResultRelInfo *result;
+	LOCKMODE release; /* at closing */
 } BgjobRel;
 
 /* Rows that are to be inserted together: so many at a time. */
@@ -65,6 +66,7 @@ extern bool bgjob_tables_exist(void);
 extern Oid bgjob_relation_oid(const char *name);
 extern Oid bgjob_table_oid(BgjobTable table);
 extern BgjobRel *bgjob_rel_open(BgjobTable table);
+extern BgjobRel *bgjob_rel_open_read(BgjobTable table);
 extern void bgjob_rel_close(BgjobRel *rel);
 extern Snapshot bgjob_rel_snapshot(BgjobRel *rel);
 extern void bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls);

@@ -202,7 +202,7 @@ bgjob_settings_read(int32 id)
 		if (read_last[i].settings != NULL && read_last[i].id == id)
 			return read_last[i].settings;
 
-	rel = bgjob_rel_open(BGJOB_TABLE_SETTINGS);
+	rel = bgjob_rel_open_read(BGJOB_TABLE_SETTINGS);
 	snapshot = bgjob_rel_snapshot(rel);
 	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
 	scan = bgjob_scan_begin(rel, "settings_pkey", snapshot, &key, 1);

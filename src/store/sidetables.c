@@ -103,7 +103,7 @@ find_by_job(BgjobRel *rel, const char *index, int64 job)
 bool
 bgjob_failure_has(int64 job)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FAILURE);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_FAILURE);
 	bool found = find_by_job(rel, "failure_pkey", job);
 
 	bgjob_rel_close(rel);
@@ -163,7 +163,7 @@ bgjob_total_add(BgjobState state, int64 jobs)
 bool
 bgjob_installed_here(void)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_INSTALLATION);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_INSTALLATION);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
 	bool here = false;

@@ -1,0 +1,80 @@
+# The locks of a role are only in its own way: the names that an open transaction has added keep nobody from adding others;
+# who waits for a job, or reads one, is not in the way of maintenance.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../t/lib";
+use Test::More;
+use BgjobTest;
+
+my $node = bgjob_cluster('locks');
+$node->safe_psql('postgres', q{CREATE ROLE a LOGIN; CREATE ROLE b LOGIN; GRANT USAGE ON SCHEMA bgjob TO a, b;
+	CREATE FUNCTION noop() RETURNS int LANGUAGE sql AS 'SELECT 1'});
+
+# A session of a role, left open; its statement must not wait for more than some seconds.
+sub session
+{
+	my ($role) = @_;
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+
+	$session->query_safe("SET SESSION AUTHORIZATION $role; SET statement_timeout = '10s'");
+	return $session;
+}
+
+# ---- names of recurring jobs ----
+
+my $add = q{SELECT bgjob_recurring('%s', '@yearly', 'SELECT 1', kind => 'sql')};
+my ($a, $b, $own) = map { session($_) } qw(a b a);
+$a->query_safe('BEGIN');
+$a->query_safe(q{SELECT count(bgjob_recurring('n' || i, '@yearly', 'SELECT 1', kind => 'sql')) FROM generate_series(1, 2000) i});
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'bgjob.recurring'::regclass}), '0', 'names that are added hold no locks');
+$b->query_safe("BEGIN");
+$b->query_safe(sprintf($add, 'mine'));
+$b->query_safe(sprintf($add, 'n1'));
+$b->query_safe('COMMIT');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.recurring_jobs WHERE owner = 'b'::regrole}), '2', 'another role adds what it likes, also of the same name');
+$own->query_safe(sprintf($add, 'other'));
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.recurring_jobs WHERE owner = 'a'::regrole}), '1', '... and the role itself another name');
+
+# The same name waits for the transaction that adds it, and updates what that has committed, or adds after a rollback.
+for my $end ('COMMIT', 'ROLLBACK')
+{
+	my $waiter = $node->background_psql('postgres', on_error_stop => 0);
+
+	$waiter->query_safe(q{SET SESSION AUTHORIZATION a; SET application_name = 'waiter'});
+	$waiter->query_until(qr/started/, "\\echo started\n" . q{SELECT bgjob_recurring('n7', '@daily', 'SELECT 7', kind => 'sql');} . "\n\\echo done\n");
+	wait_until($node, q{SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE application_name = 'waiter'}, 'the same name of the same owner waits', 20);
+	$a->query_safe($end);
+	wait_until($node, q{SELECT count(*) = 1 AND bool_and(schedule = '@daily') FROM bgjob.recurring_jobs WHERE owner = 'a'::regrole AND name = 'n7'}, "... until the other's $end", 20);
+	$waiter->quit;
+	$node->safe_psql('postgres', q{SET SESSION AUTHORIZATION a; SELECT count(bgjob_recurring_remove(name)) FROM bgjob.recurring_jobs});
+	next if $end eq 'ROLLBACK';
+	$a->query_safe('BEGIN');
+	$a->query_safe(sprintf($add, 'n7'));
+}
+$a->query_safe('BEGIN');
+$a->query_safe(sprintf($add, 'twice'));
+$a->query_safe(q{SELECT bgjob_recurring('twice', '@hourly', 'SELECT 1', kind => 'sql'); SELECT bgjob_recurring_remove('twice')});
+$a->query_safe(sprintf($add, 'twice'));
+$a->query_safe('COMMIT');
+is($node->safe_psql('postgres', q{SELECT string_agg(name || schedule, ',') FROM bgjob.recurring_jobs WHERE owner = 'a'::regrole}), 'twice@yearly',
+	'one transaction adds, updates, removes and adds one name');
+
+# ---- maintenance while somebody waits ----
+
+my $far = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION a; SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour')});
+$b->query_safe("BEGIN");
+$a->query_safe("BEGIN");
+$a->query_safe("SELECT bgjob_result($far)");
+$a->query_until(qr/waiting/, "\\echo waiting\nSELECT bgjob_wait($far, '60 s');\n");
+wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT bgjob_wait%' AND wait_event_type IS NOT NULL AND state = 'active'}, 'a role waits for a job', 20);
+is($node->safe_psql('postgres', qq{SET statement_timeout = '10s'; $_; SELECT 'done'}), 'done', "$_ does not wait for it")
+	for 'CREATE INDEX tags ON bgjob.job USING gin (tags)', 'DROP INDEX bgjob.tags', 'BEGIN; LOCK TABLE bgjob.job IN ACCESS EXCLUSIVE MODE NOWAIT; COMMIT';
+$node->safe_psql('postgres', 'VACUUM FULL bgjob.job');
+$node->safe_psql('postgres', "SELECT bgjob_requeue($far)");
+wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $far", 'the job runs', 20);
+$_->quit for $a, $b, $own;
+
+check_counters($node);
+$node->stop;
+done_testing();
