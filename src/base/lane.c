@@ -52,6 +52,10 @@
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* Who was refused a lane is not considered again for so long, in microseconds. */
+#define REFUSED_FOR 100000
 
 /* Between the names in bgjob.queues. */
 #define SEPARATORS ", \t\n\""
@@ -61,6 +65,11 @@ typedef struct LaneControl
 	LWLock lock; /* the lane lock */
 	int scan_tranche;
 	uint64 generation; /* changes whenever a lane comes or goes */
+	/* whom there was no room for, and when: that need not be found out for each of its lanes */
+	Oid refused_database;
+	Oid refused_role;
+	int refused_priority;
+	TimestampTz refused_at;
 } LaneControl;
 
 static LaneControl *control = NULL;
@@ -109,6 +118,7 @@ bgjob_lane_startup(void)
 		LWLockInitialize(&control->lock, LWLockNewTrancheId());
 		control->scan_tranche = LWLockNewTrancheId();
 		control->generation = 1;
+		control->refused_database = control->refused_role = InvalidOid;
 	}
 	lanes = ShmemInitHash("bgjob lane table", BGJOB_LANES, BGJOB_LANES, &info,
 						  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
@@ -224,6 +234,16 @@ eviction_cost(const BgjobLane *lane, const Holder *holders, int n)
 		   (lane->key.priority - (int64) PG_INT16_MIN);
 }
 
+/* Whether the lane of some role of no lower priority was refused a moment ago. Lane lock held. */
+static bool
+was_refused(const BgjobLaneKey *newcomer, TimestampTz now)
+{
+	return control->refused_role == newcomer->role &&
+		   control->refused_database == newcomer->database &&
+		   control->refused_priority >= newcomer->priority && now >= control->refused_at &&
+		   now - control->refused_at < REFUSED_FOR;
+}
+
 /*
  * Makes room for a lane by evicting another one that nobody uses, if that is
  * fair: the newcomer's role has fewer lanes, or lower priorities. What is lost
@@ -233,14 +253,19 @@ static bool
 evict_for(const BgjobLaneKey *newcomer)
 {
 	static Holder holders[BGJOB_LANES];
-	int nholders = count_holders(holders);
-	int64 own = ((int64) (BGJOB_LANES - lanes_of(holders, nholders, newcomer)) << 32) +
-				(newcomer->priority - (int64) PG_INT16_MIN);
+	TimestampTz now = GetCurrentTimestamp();
+	int nholders;
+	int64 own;
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
 	BgjobLane *victim = NULL;
 	int64 lowest = PG_INT64_MAX;
 
+	if (was_refused(newcomer, now))
+		return false;
+	nholders = count_holders(holders);
+	own = ((int64) (BGJOB_LANES - lanes_of(holders, nholders, newcomer)) << 32) +
+		  (newcomer->priority - (int64) PG_INT16_MIN);
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
 	{
@@ -253,7 +278,13 @@ evict_for(const BgjobLaneKey *newcomer)
 		}
 	}
 	if (victim == NULL || lowest >= own)
+	{
+		control->refused_database = newcomer->database;
+		control->refused_role = newcomer->role;
+		control->refused_priority = newcomer->priority;
+		control->refused_at = now;
 		return false;
+	}
 	if (lowest >= 0)
 		note_lost(victim->key.database);
 	hash_search(lanes, &victim->key, HASH_REMOVE, NULL);
@@ -668,29 +699,33 @@ is_orphaned_unknown(BgjobLane *lane, Oid database)
 }
 
 /*
- * bgjob_lane_next_unknown finds a lane of a role without workers that has to
- * be looked into. False if there is none.
+ * bgjob_lanes_unknown finds lanes of roles without workers that have to be
+ * looked into, at most "max" of them, and not the same ones each time if there
+ * are more; returns their number.
  */
-bool
-bgjob_lane_next_unknown(Oid database, BgjobLaneKey *key)
+int
+bgjob_lanes_unknown(Oid database, BgjobLaneKey *keys, int max)
 {
+	static uint32 turn = 0;
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
-	bool found = false;
+	uint32 n = 0;
 
 	LWLockAcquire(&control->lock, LW_SHARED);
 	hash_seq_init(&all, lanes);
-	while (!found && (lane = hash_seq_search(&all)) != NULL)
+	while ((lane = hash_seq_search(&all)) != NULL)
 	{
-		found = is_orphaned_unknown(lane, database);
-		if (found)
-		{
-			*key = lane->key;
-			hash_seq_term(&all);
-		}
+		if (!is_orphaned_unknown(lane, database))
+			continue;
+		/* The first ones fill the room, later ones replace them in turn. */
+		if (n < max)
+			keys[n] = lane->key;
+		else if (++turn % 2 == 0)
+			keys[turn / 2 % max] = lane->key;
+		n++;
 	}
 	LWLockRelease(&control->lock);
-	return found;
+	return Min(n, max);
 }
 
 /* Ends a look. The lane may go as soon as it has no users, so its lock is released first. */

@@ -97,7 +97,7 @@ extern void bgjob_lane_give_back(const BgjobRest *rest, bool singly);
 extern BgjobTake bgjob_lane_take(BgjobLaneItem *items, BgjobTaking *taking);
 extern bool bgjob_lane_has_work(void);
 extern bool bgjob_lane_has_better(const BgjobLaneKey *than);
-extern bool bgjob_lane_next_unknown(Oid database, BgjobLaneKey *key);
+extern int bgjob_lanes_unknown(Oid database, BgjobLaneKey *keys, int max);
 extern bool bgjob_lanes_lost_any(Oid database);
 extern BgjobLane *bgjob_lane_scan_begin(const BgjobLaneKey *key, int64 *start);
 extern void bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems,

@@ -31,6 +31,7 @@
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
@@ -204,6 +205,39 @@ bgjob_commit(void)
 
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * bgjob_try does a step in transactions of bgjob's own. False where it would
+ * have had to wait for somebody's lock: it is rolled back, to be tried again
+ * later. Other errors are passed on. Not in a transaction.
+ */
+bool
+bgjob_try(void (*step)(void *arg), void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool done = true;
+
+	PG_TRY();
+	{
+		step(arg);
+	}
+	PG_CATCH();
+	{
+		if (ShutdownRequestPending || (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE &&
+									   geterrcode() != ERRCODE_T_R_DEADLOCK_DETECTED))
+			PG_RE_THROW();
+		HOLD_INTERRUPTS();
+		disable_all_timeouts(false);
+		QueryCancelPending = false;
+		AbortOutOfAnyTransaction();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return done;
 }
 
 /* bgjob_database_allowed tells whether bgjob.databases lets a database have workers. */

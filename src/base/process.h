@@ -26,6 +26,7 @@ extern bool bgjob_process_wait(long timeout_ms);
 extern bool bgjob_process_left(const BgjobSlot *slot, BackgroundWorkerHandle *handle);
 extern void bgjob_begin(void);
 extern void bgjob_commit(void);
+extern bool bgjob_try(void (*step)(void *arg), void *arg);
 extern bool bgjob_database_allowed(const char *name);
 
 #endif /* BGJOB_BASE_PROCESS_H */

@@ -40,11 +40,19 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+
+/* It waits for nobody's lock longer than this; then so long a pause follows, in milliseconds. */
+#define LOCK_TIMEOUT "100ms"
+#define LOCK_PAUSE   250
+
+/* A scheduler that has not connected for so long is not waited for, in milliseconds. */
+#define SLOW_PROBE 5000
 
 /* So many schedulers may be looking for their extension at the same time. */
 #define PROBES_AT_ONCE 3
@@ -65,7 +73,7 @@ on_exit_of_launcher(int code, Datum arg)
 
 /* Wants every database that may have bgjob; those that find no room wait. */
 static void
-look_for_databases(void)
+look_for_databases(void *arg)
 {
 	Relation rel;
 	TableScanDesc scan;
@@ -141,18 +149,23 @@ take_leave(BgjobDatabase *entry, BgjobSlot *slot)
 	}
 }
 
-/* A database that has been dropped, or is not allowed any more, is forgotten. */
-static bool
-still_there(Oid database)
+typedef struct Presence
 {
-	char *name;
+	Oid database;
 	bool there;
+} Presence;
+
+/* A database that has been dropped, or is not allowed any more, is forgotten. */
+static void
+look_whether_there(void *arg)
+{
+	Presence *presence = arg;
+	char *name;
 
 	bgjob_begin();
-	name = get_database_name(database);
-	there = name != NULL && bgjob_database_allowed(name);
+	name = get_database_name(presence->database);
+	presence->there = name != NULL && bgjob_database_allowed(name);
 	bgjob_commit();
-	return there;
 }
 
 /* Starts a scheduler. False if there is no room for another process. */
@@ -187,7 +200,9 @@ count_probes(void)
 	{
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
 
-		if (entry->in_use && entry->scheduler >= 0 && !entry->ready)
+		if (entry->in_use && entry->scheduler >= 0 && !entry->ready &&
+			!TimestampDifferenceExceeds(bgjob_registry->slots[entry->scheduler].created_at,
+										GetCurrentTimestamp(), SLOW_PROBE))
 			n++;
 	}
 	return n;
@@ -219,6 +234,7 @@ look_after_databases(void)
 	for (int i = 0; i < bgjob_registry->ndatabases; i++)
 	{
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
+		Presence presence = {entry->database};
 
 		if (!entry->in_use)
 			continue;
@@ -233,7 +249,9 @@ look_after_databases(void)
 
 			sleep = sleep < 0 ? rest : Min(sleep, rest);
 		}
-		else if (!still_there(entry->database))
+		else if (!bgjob_try(look_whether_there, &presence))
+			sleep = LOCK_PAUSE;
+		else if (!presence.there)
 		{
 			bgjob_inflight_forget(entry->database);
 			bgjob_database_forget(entry, entry->status);
@@ -290,6 +308,7 @@ bgjob_launcher_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname(BGJOB_LAUNCHER_TYPE);
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 	adopt_schedulers();
 
 	loop = AllocSetContextCreate(TopMemoryContext, "bgjob launcher", ALLOCSET_DEFAULT_SIZES);
@@ -303,10 +322,12 @@ bgjob_launcher_main(Datum arg)
 		if (bgjob_registry->rediscover)
 		{
 			bgjob_registry->rediscover = false;
-			look_for_databases();
+			bgjob_registry->rediscover = !bgjob_try(look_for_databases, NULL);
 		}
 		admit_waiting();
 		sleep = look_after_databases();
+		if (bgjob_registry->rediscover)
+			sleep = LOCK_PAUSE;
 		if (bgjob_registry->called) /* by somebody, while it waited for something else */
 			continue;
 		if (bgjob_process_wait(sleep)) /* bgjob.databases or bgjob.enabled may have changed */

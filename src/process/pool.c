@@ -59,6 +59,7 @@
 #define TENURE       500000 /* a role's only worker stays so long at least */
 #define SHORT_JOB    200000 /* no job of who borrows slots may last longer */
 #define LOAN_RECHECK 200000 /* borrowed slots are looked at so often */
+#define RETRY        250000 /* what would have had to wait for a lock is tried again */
 #define RAMP         10000  /* after so long who has short jobs is seen to have them */
 
 /* A worker has short jobs when it has performed so many, and is at none for SHORT_JOB. */
@@ -135,13 +136,7 @@ note_failed_start(Oid role)
 	RoleState *state = state_of(role);
 
 	if (!role_exists(role))
-	{
-		/* Should a transaction with more of them still commit, its lane comes back, and so do we. */
-		bgjob_lanes_forget(MyDatabaseId, role);
-		bgjob_fail_jobs_of_role(role);
-		(void) hash_search(roles, &role, HASH_REMOVE, NULL);
-		return;
-	}
+		return; /* seen to before the next is started */
 	if (state->failures++ == 0)
 		ereport(WARNING,
 				(errmsg("could not start a worker for role with OID %u", role),
@@ -149,6 +144,21 @@ note_failed_start(Oid role)
 				 errhint("The role must have LOGIN, and CONNECT on the database.")));
 	state->paused_until =
 		bgjob_now() + Min(1 << Min(state->failures - 1, 6), LONGEST_PAUSE) * USECS_PER_SEC;
+}
+
+/* Fails jobs of a role that has been dropped. False if there may be more to do at once. */
+static bool
+fail_orphans(Oid role)
+{
+	bool all = bgjob_fail_jobs_of_role(role);
+
+	if (all)
+	{
+		/* Should a transaction with more of them still commit, its lane comes back, and so do we. */
+		bgjob_lanes_forget(MyDatabaseId, role);
+		(void) hash_search(roles, &role, HASH_REMOVE, NULL);
+	}
+	return all;
 }
 
 /* Whether a role is not to be tried now; *wake is lowered to when it is. */
@@ -184,28 +194,36 @@ take_leave(BgjobSlot *slot)
 	bgjob_slot_free(slot);
 }
 
-/* bgjob_pool_reap looks after the jobs of workers that have left. Returns whether any had. */
-bool
-bgjob_pool_reap(void)
+static void
+take_leave_of(void *slot)
 {
-	bool any = false;
+	take_leave(slot);
+}
+
+/*
+ * bgjob_pool_reap looks after the jobs of workers that have left. Returns when
+ * to do so again by itself: one whose job cannot be looked after now, since
+ * tables are locked, keeps its slot.
+ */
+TimestampTz
+bgjob_pool_reap(TimestampTz now)
+{
+	TimestampTz wake = DT_NOEND;
 
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 
-		if (is_mine(slot) && bgjob_process_left(slot, handles[i]))
-		{
-			take_leave(slot);
-			any = true;
-		}
+		if (!is_mine(slot) || !bgjob_process_left(slot, handles[i]))
+			continue;
+		if (bgjob_try(take_leave_of, slot))
+			last_left = now;
+		else
+			wake = now + RETRY;
 	}
-	if (any)
-	{
+	if (last_left == now)
 		no_slot_until = 0;
-		last_left = bgjob_now();
-	}
-	return any;
+	return wake;
 }
 
 /* ---- how many ---- */
@@ -467,6 +485,13 @@ start_workers(Balance *balance)
 
 	while ((needy = neediest(balance)) != NULL)
 	{
+		if (needy->workers == 0 && !role_exists(needy->role))
+		{
+			if (!fail_orphans(needy->role))
+				balance->wake = balance->now;
+			needy->ready = 0;
+			continue;
+		}
 		if (!start_for(balance, needy))
 			return needy;
 		state_of(needy->role)->last_start = balance->now;
@@ -764,6 +789,6 @@ bgjob_pool_drain(int grace_ms)
 						 rest == 0 ? 100 : Min(rest, 1000), PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS(); /* also serves what others wait for, barriers for example */
-		(void) bgjob_pool_reap();
+		(void) bgjob_pool_reap(GetCurrentTimestamp());
 	}
 }

@@ -14,7 +14,7 @@
 #include "datatype/timestamp.h"
 
 extern void bgjob_pool_init(void);
-extern bool bgjob_pool_reap(void);
+extern TimestampTz bgjob_pool_reap(TimestampTz now);
 extern TimestampTz bgjob_pool_balance(TimestampTz now);
 extern void bgjob_pool_take_back(void);
 extern void bgjob_pool_end_terminated(void);

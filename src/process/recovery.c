@@ -14,6 +14,11 @@
  * beside it are only noted as interrupted. That is done before any worker is
  * started, so a poisonous job cannot run once more in between.
  *
+ * Nothing here waits for a row that somebody is changing, since that session
+ * may never end its transaction. Such a job is looked at again later: what is
+ * to be done with it is kept in this process ("put_off"), or stays in the
+ * in-flight file, or in bgjob.claim.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -39,6 +44,9 @@
 #include "utils/timestamp.h"
 
 #define MANY 1000
+
+/* Copies of slots whose jobs somebody was changing when they were to be looked after. */
+static List *put_off = NIL;
 
 static Jsonb *
 error_json(int sqlstate, const char *message, const char *hint)
@@ -113,28 +121,35 @@ blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *did)
 	return false;
 }
 
-static void
+/* Accounts for a job that was in flight; false if somebody is changing it now. */
+static bool
 account_for(BgjobRel *jobs, const BgjobWreck *wreck)
 {
 	BgjobJob job;
 
 	if (!bgjob_job_read(jobs, wreck->job, &job) || job.pos != wreck->pos ||
-		(job.state != BGJOB_ENQUEUED && job.state != BGJOB_PROCESSING) ||
-		!bgjob_job_lock(jobs, &job))
-		return; /* it had come to its end, or somebody has changed it */
+		(job.state != BGJOB_ENQUEUED && job.state != BGJOB_PROCESSING))
+		return true; /* it had come to its end, or somebody has changed it */
+	if (!bgjob_job_try_lock(jobs, &job))
+		return false;
 	if (wreck->verdict == BGJOB_CULPRIT)
 		(void) blame(jobs, &job, wreck->started_at, "Crashed the server");
 	else
 		note_interruption(jobs, &job, wreck->started_at, 0,
 						  "Interrupted by a crash of the server", false);
+	return true;
 }
 
-/* bgjob_recover_wrecks accounts for the jobs that were in flight when the server crashed. */
-void
+/*
+ * bgjob_recover_wrecks accounts for the jobs that were in flight when the server
+ * crashed. False if some could not be looked at now.
+ */
+bool
 bgjob_recover_wrecks(void)
 {
 	BgjobWreck *wrecks = palloc(MANY * sizeof(BgjobWreck));
 	int n = bgjob_inflight_wrecks(MyDatabaseId, wrecks, MANY);
+	int settled = 0;
 
 	if (n > 0)
 	{
@@ -144,23 +159,29 @@ bgjob_recover_wrecks(void)
 		jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 		for (int i = 0; i < n; i++)
 		{
-			account_for(jobs, &wrecks[i]);
+			if (account_for(jobs, &wrecks[i]))
+				wrecks[settled++] = wrecks[i];
 			CommandCounterIncrement();
 		}
 		bgjob_rel_close(jobs);
 		ForceSyncCommit();
 		bgjob_commit();
-		bgjob_inflight_settled(wrecks, n);
+		bgjob_inflight_settled(wrecks, settled);
 	}
 	pfree(wrecks);
+	return settled == n;
 }
 
-/* bgjob_recover_claims returns the jobs with committed claims whose process has gone. */
-void
+/*
+ * bgjob_recover_claims returns the jobs with committed claims whose process has
+ * gone. False if some could not be looked at now.
+ */
+bool
 bgjob_recover_claims(void)
 {
 	BgjobClaim *claims = palloc(MANY * sizeof(BgjobClaim));
 	BgjobRel *jobs;
+	bool all = true;
 	int n;
 
 	bgjob_begin();
@@ -170,14 +191,18 @@ bgjob_recover_claims(void)
 	{
 		BgjobJob job;
 
-		if (!bgjob_slot_lives(claims[i].pid, claims[i].started_at) &&
-			bgjob_job_read(jobs, claims[i].job, &job) && job.state == BGJOB_PROCESSING &&
-			bgjob_job_lock(jobs, &job))
+		if (bgjob_slot_lives(claims[i].pid, claims[i].started_at) ||
+			!bgjob_job_read(jobs, claims[i].job, &job) || job.state != BGJOB_PROCESSING)
+			continue;
+		if (bgjob_job_try_lock(jobs, &job))
 			note_interruption(jobs, &job, 0, 0, "Its worker was lost", false);
+		else
+			all = false;
 	}
 	bgjob_rel_close(jobs);
 	bgjob_commit();
 	pfree(claims);
+	return all;
 }
 
 /*
@@ -209,22 +234,29 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 	return true;
 }
 
-/* Looks after the job that a worker was at when it left. */
-static void
-recover_job(BgjobSlot *slot)
+/*
+ * Looks after the job that a worker was at when it left, as its slot tells.
+ * "console" is the slot whose console has the job's output, -1: it is lost.
+ * *place is where the job is to be announced; no role: nowhere. False if
+ * somebody is changing the job now.
+ */
+static bool
+recover_job(const BgjobSlot *slot, int console, BgjobRest *place)
 {
 	BgjobRel *jobs;
 	BgjobJob job;
 	bool waits = false;
+	bool settled = true;
 
 	bgjob_begin();
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	if (bgjob_job_read(jobs, slot->job, &job) && job.pos == slot->pos &&
-		(job.state == BGJOB_ENQUEUED || job.state == BGJOB_PROCESSING) &&
-		bgjob_job_lock(jobs, &job))
+		(job.state == BGJOB_ENQUEUED || job.state == BGJOB_PROCESSING))
+		settled = waits = bgjob_job_try_lock(jobs, &job);
+	if (waits)
 	{
-		waits = true;
-		bgjob_log_store(&job, bgjob_slot_index(slot));
+		if (console >= 0)
+			bgjob_log_store(&job, console);
 		if (conclude(jobs, &job, slot))
 			waits = false;
 		else if (slot->job_started_at != 0 && !slot->term && !slot->retire)
@@ -235,12 +267,67 @@ recover_job(BgjobSlot *slot)
 	}
 	bgjob_rel_close(jobs);
 	bgjob_commit();
-
-	SpinLockAcquire(&slot->mutex);
-	slot->job = 0;
-	SpinLockRelease(&slot->mutex);
+	*place = (BgjobRest){.role = waits ? job.run_as : InvalidOid};
 	if (waits)
-		bgjob_announce(job.run_as, job.queue, job.priority, job.pos);
+	{
+		strlcpy(place->queue, job.queue, sizeof(place->queue));
+		place->priority = job.priority;
+		place->pos = job.pos;
+	}
+	return settled;
+}
+
+/* Keeps in mind what is to be done with the job that a slot names. */
+static void
+put_off_job(const BgjobSlot *slot)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	BgjobSlot *copy = palloc(sizeof(BgjobSlot));
+
+	memcpy(copy, slot, sizeof(BgjobSlot));
+	if (list_length(put_off) == MANY)
+	{
+		pfree(linitial(put_off));
+		put_off = list_delete_first(put_off);
+	}
+	put_off = lappend(put_off, copy);
+	MemoryContextSwitchTo(old);
+}
+
+/* Looks after a job again that could not be looked after. False: nor can it now. */
+static bool
+recover_again(const BgjobSlot *slot)
+{
+	BgjobRest place;
+
+	if (bgjob_slot_is_at(MyDatabaseId, slot->job, NULL))
+	{
+		/* Another worker is at it: what had been promised to somebody is asked of that one. */
+		if (slot->request == BGJOB_REQUEST_NONE || slot->request == BGJOB_REQUEST_INTERRUPT)
+			return true;
+		return bgjob_slot_request(MyDatabaseId, slot->job, slot->request,
+								  slot->request_run_at) == BGJOB_REQUEST_ACCEPTED;
+	}
+	if (!recover_job(slot, -1, &place))
+		return false;
+	if (OidIsValid(place.role))
+		bgjob_announce(place.role, place.queue, place.priority, place.pos);
+	return true;
+}
+
+/* bgjob_recover_put_off looks again after the jobs that somebody was changing. False if there still are some. */
+bool
+bgjob_recover_put_off(void)
+{
+	ListCell *cell;
+
+	foreach (cell, put_off)
+		if (recover_again(lfirst(cell)))
+		{
+			pfree(lfirst(cell));
+			put_off = foreach_delete_current(put_off, cell);
+		}
+	return put_off == NIL;
 }
 
 /*
@@ -253,9 +340,15 @@ void
 bgjob_recover_lost(BgjobSlot *slot)
 {
 	BgjobRest rest;
+	BgjobRest place = {.role = InvalidOid};
 
-	if (slot->job != 0)
-		recover_job(slot);
+	if (slot->job != 0 && !recover_job(slot, bgjob_slot_index(slot), &place))
+		put_off_job(slot);
+	SpinLockAcquire(&slot->mutex);
+	slot->job = 0;
+	SpinLockRelease(&slot->mutex);
+	if (OidIsValid(place.role))
+		bgjob_announce(place.role, place.queue, place.priority, place.pos);
 	if (bgjob_console_in_use(bgjob_slot_index(slot)))
 		bgjob_console_clear(bgjob_slot_index(slot));
 	if (bgjob_slot_batch_end(slot, true, &rest)) /* the others of its group, begun or not */
@@ -264,37 +357,33 @@ bgjob_recover_lost(BgjobSlot *slot)
 
 /*
  * bgjob_fail_jobs_of_role fails what is in the queue for a role that has been
- * dropped; what somebody else is at stays for the next time.
+ * dropped, as far as it is one transaction's work; what somebody else is at
+ * stays for the next time. False if there may be more to do at once.
  */
-void
+bool
 bgjob_fail_jobs_of_role(Oid role)
 {
+	const char *reason = "The role that was to run the job has been dropped";
 	int64 *ids = palloc(MANY * sizeof(int64));
+	BgjobRel *jobs;
+	int failed = 0;
 	int n;
-	int failed;
 
-	do
+	bgjob_begin();
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	n = bgjob_queue_jobs_of_role(role, ids, MANY);
+	for (int i = 0; i < n; i++)
 	{
-		BgjobRel *jobs;
+		BgjobJob job;
 
-		failed = 0;
-
-		bgjob_begin();
-		jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-		n = bgjob_queue_jobs_of_role(role, ids, MANY);
-		for (int i = 0; i < n; i++)
-		{
-			const char *reason = "The role that was to run the job has been dropped";
-			BgjobJob job;
-
-			if (bgjob_job_read(jobs, ids[i], &job) && job.state == BGJOB_ENQUEUED &&
-				fail_job(jobs, &job, 0, reason,
-						 error_json(ERRCODE_UNDEFINED_OBJECT, reason, NULL), false))
-				failed++;
-		}
-		bgjob_rel_close(jobs);
-		bgjob_commit();
 		CHECK_FOR_INTERRUPTS();
-	} while (n == MANY && failed > 0);
+		if (bgjob_job_read(jobs, ids[i], &job) && job.state == BGJOB_ENQUEUED &&
+			fail_job(jobs, &job, 0, reason, error_json(ERRCODE_UNDEFINED_OBJECT, reason, NULL),
+					 false))
+			failed++;
+	}
+	bgjob_rel_close(jobs);
+	bgjob_commit();
 	pfree(ids);
+	return n < MANY || failed == 0;
 }

@@ -12,9 +12,10 @@
 
 #include "base/registry.h"
 
-extern void bgjob_recover_wrecks(void);
-extern void bgjob_recover_claims(void);
+extern bool bgjob_recover_wrecks(void);
+extern bool bgjob_recover_claims(void);
 extern void bgjob_recover_lost(BgjobSlot *slot);
-extern void bgjob_fail_jobs_of_role(Oid role);
+extern bool bgjob_recover_put_off(void);
+extern bool bgjob_fail_jobs_of_role(Oid role);
 
 #endif /* BGJOB_PROCESS_RECOVERY_H */

@@ -10,6 +10,12 @@
  * dealt with by itself, and the one that cannot be shows its error and is tried
  * again at its next time; it disturbs no other.
  *
+ * A round deals with a bounded number of rows and occurrences. A row that
+ * somebody has locked is passed over and announces itself later, so nobody's
+ * rows are in the way of those behind them. What is on time ("late") goes
+ * before what is missed ("missed"), and a row with one occurrence to make up for
+ * before those with many: so years of the latter delay nothing.
+ *
  * MISSED OR LATE. An occurrence is missed if it lies before this scheduler
  * began to serve: then nobody was there. It is missed too if the clock was set
  * forward over it; that is seen by the clock having gone further than time has.
@@ -51,8 +57,14 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-/* Rows per transaction. */
-#define MANY 1000
+/* Rows per round, and per look. */
+#define MANY 200
+
+/* A transaction ends when so many occurrences have been dealt with. */
+#define ENOUGH 500
+
+/* Or when it has taken so long, in microseconds. */
+#define LONG_ENOUGH 300000
 
 /* Occurrences that one recurring job may put in at a time. */
 #define MOST_MISSED 1000
@@ -65,11 +77,30 @@
 
 /* What cannot be dealt with at all is looked at again so much later, in seconds. */
 #define PAUSE_AFTER_ERROR 60
+#define PAUSE_AFTER_LOCK  1
 
 static TimestampTz up_since; /* what lies before is missed */
-static TimestampTz mark;     /* nothing is due before, but for what is announced */
-static TimestampTz next_at;  /* of any */
 static bool look_at_queued;
+static int64 queued_after; /* those that wait have been looked at up to this number */
+static bool look_at_reboot;
+static int64 reboot_after;   /* likewise those that run at a start */
+static TimestampTz again_at; /* everything is looked at again then: something was locked */
+
+/* How far the rows have been dealt with, in the order of their next occurrences. */
+typedef struct Cursor
+{
+	BgjobDue done;    /* all up to this one, but for what is announced */
+	TimestampTz next; /* of the one behind it */
+} Cursor;
+
+static Cursor missed;     /* occurrences before up_since */
+static Cursor missed_all; /* the same, of those that make up for each */
+static Cursor late;       /* and later ones */
+
+/* What has been dealt with in the running transaction, and since when. */
+static int occurrences;
+static TimestampTz began_at;
+
 static TimestampTz last_clock; /* of the last call, by the clock and in time */
 static int64 last_time;
 
@@ -87,9 +118,10 @@ steady_time(void)
 void
 bgjob_recurring_look_anew(void)
 {
-	mark = DT_NOBEGIN;
-	next_at = DT_NOBEGIN;
-	look_at_queued = true;
+	missed = missed_all = (Cursor){{DT_NOBEGIN, 0}, DT_NOBEGIN};
+	late = (Cursor){{up_since - 1, PG_INT64_MAX}, DT_NOBEGIN};
+	again_at = DT_NOEND;
+	bgjob_recurring_look_at_queued();
 }
 
 /* bgjob_recurring_look_at_queued says that a job has ended which others may wait for. */
@@ -97,6 +129,7 @@ void
 bgjob_recurring_look_at_queued(void)
 {
 	look_at_queued = true;
+	queued_after = 0;
 }
 
 /* Notices a clock that was set: forward, what it went over is missed; back, nothing is due before. */
@@ -112,6 +145,7 @@ watch_clock(TimestampTz now)
 							 gone_further / USECS_PER_SEC),
 					  errdetail("Occurrences of recurring jobs in between count as missed.")));
 		up_since = now;
+		bgjob_recurring_look_anew();
 	}
 	if (gone_further < -CLOCK_STEP * USECS_PER_SEC)
 	{
@@ -264,6 +298,7 @@ run_occurrence(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, Time
 	BgjobOverlap overlap =
 		(BgjobOverlap) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_OVERLAP));
 
+	occurrences++;
 	if (overlap != BGJOB_OVERLAP_ALLOW && is_going(jobs, row))
 		switch (overlap)
 		{
@@ -311,7 +346,7 @@ last_before(const BgjobCron *cron, const BgjobZone *zone, TimestampTz first, Tim
 }
 
 /* Deals with all that is due of one recurring job, and sets its next occurrence. */
-static void
+static bool
 deal_with(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 {
 	BgjobMisfire misfire =
@@ -353,65 +388,88 @@ deal_with(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 	if (next <= now) /* more than anybody wants */
 		next = bgjob_cron_next(&cron, &zone.zone, now);
 	bgjob_recurring_set_time(row, BGJOB_R_NEXT_AT, next <= end ? next : DT_NOEND);
+	return true;
+}
+
+/* The same, but for those that make up for each occurrence that they have missed: these come later. */
+static bool
+deal_with_once_missed(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
+{
+	return DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_MISFIRE)) != BGJOB_MISFIRE_ALL &&
+		   deal_with(jobs, row, now);
 }
 
 /* The same for one that runs when the server starts. */
-static void
+static bool
 deal_with_reboot(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 {
 	run_occurrence(jobs, row, PgStartTime, now);
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_AT, PgStartTime); /* once for each start */
+	return true;
 }
 
 /* Puts in the first of those that wait for the last job, if that has ended. */
-static void
+static bool
 deal_with_queued(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 {
 	Datum *queued;
 	int n = read_queued(row, &queued);
 
 	if (n == 0 || is_going(jobs, row))
-		return;
+		return false;
 	put_in(jobs, row, DatumGetTimestampTz(queued[0]), now);
 	write_queued(row, queued + 1, n - 1);
+	return true;
 }
 
 /* ---- many ---- */
 
-typedef void (*Deal)(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now);
+/* Deals with one; false if it is left as it is. */
+typedef bool (*Deal)(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now);
 
-/* Deals with some, in one transaction. What somebody is changing now announces itself. */
-static void
+/* Whether the running transaction has done what one may do in a round. */
+static bool
+is_enough(void)
+{
+	return occurrences >= ENOUGH || GetCurrentTimestamp() - began_at > LONG_ENOUGH;
+}
+
+/*
+ * Deals with some, in one transaction, as many as are enough; their number. What
+ * somebody is changing now announces itself.
+ */
+static int
 deal_with_many(const int64 *ids, int n, Deal deal, TimestampTz now)
 {
 	BgjobRel *jobs;
 	BgjobRel *rel;
 	MemoryContext per_row;
 	MemoryContext old;
+	int dealt = 0;
 
+	occurrences = 0;
 	bgjob_begin();
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
 	per_row =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob recurring", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(per_row);
-	for (int i = 0; i < n; i++)
+	do
 	{
 		BgjobRecurring row;
 
 		CHECK_FOR_INTERRUPTS();
-		if (bgjob_recurring_read(rel, ids[i], &row) && bgjob_recurring_lock(rel, &row, false))
-		{
-			deal(jobs, &row, now);
+		if (bgjob_recurring_read(rel, ids[dealt], &row) &&
+			bgjob_recurring_lock(rel, &row, false) && deal(jobs, &row, now))
 			bgjob_recurring_save(rel, &row);
-		}
 		MemoryContextReset(per_row);
-	}
+	} while (++dealt < n && !is_enough());
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(per_row);
 	bgjob_rel_close(rel);
 	bgjob_rel_close(jobs);
 	bgjob_commit();
+	return dealt;
 }
 
 /* Notes why one could not be dealt with, and when it is to be looked at again. */
@@ -437,16 +495,16 @@ note_error(int64 id, const char *message, TimestampTz now)
 	bgjob_commit();
 }
 
-/* Deals with some; returns the error, copied, if that failed. */
+/* Deals with some, *dealt of them; returns the error, copied, if that failed. */
 static ErrorData *
-try_many(const int64 *ids, int n, Deal deal, TimestampTz now)
+try_many(const int64 *ids, int n, Deal deal, TimestampTz now, int *dealt)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
 
 	PG_TRY();
 	{
-		deal_with_many(ids, n, deal, now);
+		*dealt = deal_with_many(ids, n, deal, now);
 	}
 	PG_CATCH();
 	{
@@ -465,96 +523,132 @@ try_many(const int64 *ids, int n, Deal deal, TimestampTz now)
 	return error;
 }
 
-/* Deals with some in one transaction, or if that fails one by one. */
-static void
+/* Deals with some in one transaction, or if that fails one by one. Returns how many. */
+static int
 deal_safely(const int64 *ids, int n, Deal deal, TimestampTz now)
 {
-	if (n == 0 || try_many(ids, n, deal, now) == NULL)
-		return;
-	for (int i = 0; i < n; i++)
-	{
-		ErrorData *error = try_many(&ids[i], 1, deal, now);
+	int dealt = 0;
+	int one;
 
-		if (error != NULL)
-			note_error(ids[i], error->message, now);
+	began_at = GetCurrentTimestamp();
+	if (n == 0 || try_many(ids, n, deal, now, &dealt) == NULL)
+		return dealt;
+	began_at = GetCurrentTimestamp();
+	for (dealt = 0; dealt < n && GetCurrentTimestamp() - began_at < LONG_ENOUGH; dealt++)
+	{
+		ErrorData *error = try_many(&ids[dealt], 1, deal, now, &one);
+
+		if (error == NULL)
+			continue;
+		if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			again_at = now + PAUSE_AFTER_LOCK * USECS_PER_SEC;
+		else
+			note_error(ids[dealt], error->message, now);
 	}
+	return dealt;
 }
 
-/* bgjob_recurring_begin begins service: what lies before is missed. Puts in what runs at a start of the server. */
+/* bgjob_recurring_begin begins service: what lies before is missed. */
 void
 bgjob_recurring_begin(void)
 {
-	int64 *ids = palloc(MANY * sizeof(int64));
-	int64 after = 0;
-	int n;
-
 	up_since = last_clock = bgjob_now();
 	last_time = steady_time();
+	look_at_reboot = true;
+	reboot_after = 0;
 	bgjob_recurring_look_anew();
-	do
-	{
-		BgjobRel *rel;
-
-		bgjob_begin();
-		rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-		n = bgjob_recurring_at_reboot(rel, PgStartTime, after, ids, MANY);
-		bgjob_rel_close(rel);
-		bgjob_commit();
-		deal_safely(ids, n, deal_with_reboot, up_since);
-		if (n > 0)
-			after = ids[n - 1];
-	} while (n == MANY);
-	pfree(ids);
 }
 
-/* Looks up what is due, or what waits. */
-static int
-look_up(bool queued, TimestampTz now, int64 *ids)
+/* Puts in some of what runs at a start of the server. */
+static void
+serve_reboot(void)
 {
+	int64 ids[MANY] = {0};
 	BgjobRel *rel;
 	int n;
+	int dealt;
+
+	bgjob_begin();
+	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
+	n = bgjob_recurring_at_reboot(rel, PgStartTime, reboot_after, ids, MANY);
+	bgjob_rel_close(rel);
+	bgjob_commit();
+	dealt = deal_safely(ids, n, deal_with_reboot, up_since);
+	if (dealt > 0)
+		reboot_after = ids[dealt - 1];
+	look_at_reboot = n == MANY || dealt < n;
+}
+
+/* Puts in some of what waited for other jobs to end. */
+static void
+serve_queued(TimestampTz now)
+{
+	int64 ids[MANY] = {0};
+	BgjobRel *rel;
+	int n;
+	int dealt;
+
+	bgjob_begin();
+	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
+	n = bgjob_recurring_queued(rel, queued_after, ids, MANY);
+	bgjob_rel_close(rel);
+	bgjob_commit();
+	dealt = deal_safely(ids, n, deal_with_queued, now);
+	if (dealt > 0)
+		queued_after = ids[dealt - 1];
+	look_at_queued = n == MANY || dealt < n;
+}
+
+/* Puts in some of what is due behind a cursor, and not later than "until". */
+static void
+serve_due(Cursor *cursor, TimestampTz until, Deal deal, TimestampTz now)
+{
+	BgjobDue due[MANY];
+	int64 ids[MANY] = {0};
+	BgjobRel *rel;
+	int n;
+	int dealt;
 
 	bgjob_begin();
 	pgstat_report_activity(STATE_RUNNING, "putting in recurring jobs");
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	n = queued ? bgjob_recurring_queued(rel, ids, MANY)
-			   : bgjob_recurring_due(rel, mark, now, ids, MANY, &next_at);
+	n = bgjob_recurring_due(rel, &cursor->done, until, due, MANY, &cursor->next);
 	bgjob_rel_close(rel);
 	bgjob_commit();
-	return n;
+	for (int i = 0; i < n; i++)
+		ids[i] = due[i].id;
+	dealt = deal_safely(ids, n, deal, now);
+	if (n == 0)
+		return;
+	/* Those that have been dealt with have got other times: look again, and among the later ones, too. */
+	cursor->next = late.next = DT_NOBEGIN;
+	if (dealt > 0)
+		cursor->done = due[dealt - 1];
 }
 
 /*
- * bgjob_recurring_serve puts in what is due at "now". Returns when the next
- * is; not later than "now" if there is more to do at once.
+ * bgjob_recurring_serve puts in what is due at "now", as much as is one round's
+ * work. Returns when the next is; not later than "now" if there is more to do at
+ * once.
  */
 TimestampTz
 bgjob_recurring_serve(TimestampTz now)
 {
-	int64 *ids;
-	int64 first = 0;
-	int n;
-
 	watch_clock(now);
-	if (next_at > now && !look_at_queued)
-		return next_at;
-	ids = palloc(MANY * sizeof(int64));
+	if (again_at <= now)
+		bgjob_recurring_look_anew();
+	if (look_at_reboot)
+		serve_reboot();
 	if (look_at_queued)
-	{
-		look_at_queued = false;
-		n = look_up(true, now, ids);
-		deal_safely(ids, n, deal_with_queued, now);
-	}
-	while (next_at <= now && (n = look_up(false, now, ids)) > 0)
-	{
-		deal_safely(ids, n, deal_with, now);
-		if (n < MANY)
-			mark = now + 1; /* all of these are due later now, or announce themselves */
-		next_at = mark;
-		if (ids[0] == first)
-			break; /* somebody holds a thousand of them: let him */
-		first = ids[0];
-	}
-	pfree(ids);
-	return next_at <= now ? now + USECS_PER_SEC : next_at;
+		serve_queued(now);
+	if (late.next <= now)
+		serve_due(&late, now, deal_with, now);
+	if (missed.next < up_since)
+		serve_due(&missed, up_since - 1, deal_with_once_missed, now);
+	else if (missed_all.next < up_since)
+		serve_due(&missed_all, up_since - 1, deal_with, now);
+	if (look_at_reboot || look_at_queued || missed.next < up_since ||
+		missed_all.next < up_since)
+		return now;
+	return Min(late.next, again_at);
 }

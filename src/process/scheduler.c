@@ -14,6 +14,15 @@
  * outsider had locked. It does so only if some transaction has written since
  * the last time, so an idle server has no transactions at all.
  *
+ * Each step of a round does a bounded amount of work (so many rows), whatever
+ * there is; if there is more, the next round follows at once. So nothing that
+ * one role has put in keeps another's jobs waiting for long.
+ *
+ * It never waits for anybody's lock: tables are locked only if that can be done
+ * at once, rows that somebody has are passed over, and whatever else would have
+ * to wait ends after LOCK_TIMEOUT. The step is broken off then and tried again
+ * after LOCK_PAUSE; the others go on.
+ *
  * An error ends the process; the launcher starts it again, and the workers go
  * on meanwhile. At shutdown, and when its database is needed by a command
  * such as DROP DATABASE, it sees all its workers off before it leaves.
@@ -63,12 +72,19 @@
 /* Seconds between two looks for what nobody announced. */
 #define SLOW_POLL 10
 
-/* Rows per transaction when moving due jobs, and when removing expired ones. */
+/* Rows per round when moving due jobs, and when removing expired ones. */
 #define DUE_BATCH   1000
-#define SWEEP_BATCH 5000
+#define SWEEP_BATCH 2000
+
+/* What is not tables and rows is waited for so long; then so long a pause follows, in microseconds. */
+#define LOCK_TIMEOUT "100ms"
+#define LOCK_PAUSE   250000
 
 /* Seconds between two searches for what has found no place among the lanes. */
 #define SEARCH_PAUSE 1
+
+/* Microseconds between two steps along the lanes, which may be very many. */
+#define DISCOVER_PAUSE 10000
 
 static BgjobDatabase *entry; /* this database's */
 static TimestampTz
@@ -81,6 +97,7 @@ static BgjobSweep sweep;
 static TimestampTz next_sweep;
 static uint64 swept_at; /* completed transactions, at the last round's end */
 static TimestampTz next_search;
+static bool unsettled; /* jobs of a crash, or claims, that somebody was changing */
 static volatile sig_atomic_t in_service = false;
 static uint32 wants;          /* entry->wants when the extension was last looked for */
 static bool gone = false;     /* the extension has been dropped */
@@ -116,6 +133,12 @@ has_extension(void)
 	return here;
 }
 
+static void
+look_for_extension(void *arg)
+{
+	gone = !has_extension();
+}
+
 /* Whether bgjob.databases still names this database. */
 static bool
 is_allowed(void)
@@ -128,7 +151,12 @@ is_allowed(void)
 	return allowed;
 }
 
-/* ---- the steps of the loop ---- */
+/*
+ * ---- the steps of a round ----
+ *
+ * Each returns when it is to be done again by itself: not later than "now" if
+ * there is more to do at once, DT_NOEND when told.
+ */
 
 /* Has everything looked at that is in the queue and in the schedule. */
 static void
@@ -136,9 +164,9 @@ rescan(void)
 {
 	bgjob_begin();
 	bgjob_queueconf_load();
-	bgjob_lanes_rescan(MyDatabaseId);
-	bgjob_queue_discover();
 	bgjob_commit();
+	bgjob_lanes_rescan(MyDatabaseId);
+	bgjob_queue_discover_anew();
 	schedule_mark = DT_NOBEGIN;
 	next_due = DT_NOBEGIN;
 	bgjob_recurring_look_anew();
@@ -147,77 +175,105 @@ rescan(void)
 
 static void sweep_anew(void);
 
-/* Serves what others have told. */
-static void
-serve_notices(void)
-{
-	uint32 notices = pg_atomic_exchange_u32(&entry->notices, 0);
+/* What others have told, and what of it could not be seen to yet. */
+static uint32 told = 0;
 
-	if (notices & BGJOB_NOTICE_EXTENSION)
+/* Serves what others have told. */
+static TimestampTz
+serve_notices(TimestampTz now)
+{
+	told |= pg_atomic_exchange_u32(&entry->notices, 0);
+	if (told & BGJOB_NOTICE_EXTENSION)
 		gone = !has_extension();
 	if (gone)
-		return;
-	if (notices & BGJOB_NOTICE_RESCAN)
+		return now;
+	if (told & BGJOB_NOTICE_RESCAN)
 		rescan();
-	if (notices & BGJOB_NOTICE_RECURRING)
+	if (told & BGJOB_NOTICE_RECURRING)
 		bgjob_recurring_look_anew();
-	if (notices & BGJOB_NOTICE_ENDED)
+	if (told & BGJOB_NOTICE_ENDED)
 		bgjob_recurring_look_at_queued();
-	if (notices & BGJOB_NOTICE_QUEUES)
+	if (told & BGJOB_NOTICE_QUEUES)
 		sweep_anew();
+	told = 0;
+	return DT_NOEND;
+}
+
+/* Looks after jobs that lost their worker while somebody was changing them. */
+static TimestampTz
+recover_put_off(TimestampTz now)
+{
+	return bgjob_recover_put_off() ? DT_NOEND : now + LOCK_PAUSE;
+}
+
+/* Goes on making sure that there is a lane for all that is in the queue. */
+static TimestampTz
+discover(TimestampTz now)
+{
+	bool all = true;
+
+	if (bgjob_queue_is_discovered())
+		return DT_NOEND;
+	bgjob_begin();
+	all = bgjob_queue_discover();
+	bgjob_commit();
+	return all ? DT_NOEND : now + DISCOVER_PAUSE;
 }
 
 /*
  * Looks into the queue for roles that have no worker, so that none is started
  * just to find that there is nothing.
  */
-static void
-look_for_the_absent(void)
+static TimestampTz
+look_for_the_absent(TimestampTz now)
 {
 	BgjobLaneKey any;
+	bool all;
 
-	if (!bgjob_lane_next_unknown(MyDatabaseId, &any))
-		return;
+	if (bgjob_lanes_unknown(MyDatabaseId, &any, 1) == 0)
+		return DT_NOEND;
 	bgjob_begin();
-	bgjob_queue_look(MyDatabaseId);
+	all = bgjob_queue_look(MyDatabaseId);
 	bgjob_commit();
+	return all ? DT_NOEND : now;
 }
 
 /* Moves what is due into the queue. */
-static void
+static TimestampTz
 enqueue_due(TimestampTz now)
 {
 	TimestampTz low = (TimestampTz) pg_atomic_exchange_u64(&entry->low_due, (uint64) DT_NOEND);
+	TimestampTz next;
 	bool blocked = false;
 
 	schedule_mark = Min(schedule_mark, low);
 	next_due = Min(next_due, low);
-	while (next_due <= now)
-	{
-		bgjob_begin();
-		pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
-		(void) bgjob_schedule_enqueue_due(schedule_mark, now, DUE_BATCH, &next_due, &blocked);
-		bgjob_commit();
-		if (!blocked)
-			schedule_mark = Min(now, next_due);
-		CHECK_FOR_INTERRUPTS();
-	}
-	if (blocked) /* somebody else has one of them; it may come back */
-		next_due = Min(next_due, now + USECS_PER_SEC);
+	if (next_due > now)
+		return next_due;
+	bgjob_begin();
+	pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
+	(void) bgjob_schedule_enqueue_due(schedule_mark, now, DUE_BATCH, &next, &blocked);
+	bgjob_commit();
+	if (!blocked)
+		schedule_mark = Min(now, next);
+	else if (next > now) /* somebody else has one of them; it may come back */
+		next = Min(next, now + USECS_PER_SEC);
+	next_due = next;
+	return next_due;
 }
 
 /* Removes what has expired, a batch at a time; not while nobody writes and nothing is known to expire. */
-static void
+static TimestampTz
 remove_expired(TimestampTz now)
 {
 	uint64 completed = bgjob_completed_transactions();
 
 	if (now < next_sweep)
-		return;
+		return next_sweep;
 	if (sweep.nranges == 0 && swept_at == completed)
 	{
 		next_sweep = now + SLOW_POLL * USECS_PER_SEC;
-		return;
+		return next_sweep;
 	}
 	bgjob_begin();
 	pgstat_report_activity(STATE_RUNNING, "removing expired jobs");
@@ -225,6 +281,7 @@ remove_expired(TimestampTz now)
 	bgjob_commit();
 	if (next_sweep > now)
 		swept_at = completed;
+	return next_sweep;
 }
 
 /* What expires when may have changed. */
@@ -245,12 +302,8 @@ find_lost(TimestampTz now)
 	if (now >= next_search)
 	{
 		next_search = now + SEARCH_PAUSE * USECS_PER_SEC;
-		if (bgjob_lanes_lost_any(MyDatabaseId))
-		{
-			bgjob_begin();
-			bgjob_queue_discover();
-			bgjob_commit();
-		}
+		if (bgjob_queue_is_discovered() && bgjob_lanes_lost_any(MyDatabaseId))
+			bgjob_queue_discover_anew();
 	}
 	return next_search;
 }
@@ -267,16 +320,59 @@ look_at_prepared(void)
 }
 
 /* Looks for what nobody announced, if anybody has written since the last time. */
-static void
+static TimestampTz
 poll_slowly(TimestampTz now)
 {
 	if (now < next_poll)
-		return;
+		return next_poll;
+	if (unsettled)
+	{
+		bool settled = bgjob_recover_wrecks();
+
+		unsettled = !bgjob_recover_claims() || !settled;
+	}
+	if (bgjob_completed_transactions() != polled_at)
+	{
+		look_at_prepared();
+		rescan();
+	}
 	next_poll = now + SLOW_POLL * USECS_PER_SEC;
-	if (bgjob_completed_transactions() == polled_at)
-		return;
-	look_at_prepared();
-	rescan();
+	return next_poll;
+}
+
+typedef struct Step
+{
+	TimestampTz (*run)(TimestampTz now);
+	TimestampTz not_before; /* it has met a lock */
+	TimestampTz now;
+	TimestampTz wake;
+} Step;
+
+static Step steps[] = {
+	{serve_notices},         {bgjob_pool_reap}, {recover_put_off}, {enqueue_due},
+	{bgjob_recurring_serve}, {find_lost},       {discover},        {look_for_the_absent},
+	{bgjob_pool_balance},    {remove_expired},  {poll_slowly}};
+
+static void
+run_step(void *arg)
+{
+	Step *step = arg;
+
+	step->wake = step->run(step->now);
+}
+
+/* Does a step, unless it has just met a lock. Returns when to do it again. */
+static TimestampTz
+try_step(Step *step, TimestampTz now)
+{
+	if (step->not_before > now)
+		return step->not_before;
+	step->now = now;
+	step->not_before = 0;
+	if (bgjob_try(run_step, step))
+		return step->wake;
+	step->not_before = now + LOCK_PAUSE;
+	return step->not_before;
 }
 
 /* Sleeps until something has to be done, or somebody calls. */
@@ -286,9 +382,9 @@ sleep_until(TimestampTz wake)
 	TimestampTz now;
 	int64 rest;
 
-	pg_atomic_write_u64(&entry->next_due, (uint64) Min(wake, next_due));
+	pg_atomic_write_u64(&entry->next_due, (uint64) wake);
 	pg_memory_barrier();
-	if ((TimestampTz) pg_atomic_read_u64(&entry->low_due) < next_due)
+	if ((TimestampTz) pg_atomic_read_u64(&entry->low_due) < wake)
 		return; /* announced just before it could see when this process wakes */
 	if (pg_atomic_read_u32(&entry->notices) != 0)
 		return; /* called in the middle of the round */
@@ -296,7 +392,7 @@ sleep_until(TimestampTz wake)
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	now = bgjob_now();
-	wake = Max(Min(wake, next_due), now); /* either may be the beginning of time */
+	wake = Max(wake, now); /* it may be the beginning of time */
 	rest = Min((wake - now + 999) / 1000, SLOW_POLL * 1000);
 	if (bgjob_process_wait((long) rest))
 	{
@@ -325,18 +421,31 @@ look_after_terminated(void)
 
 /* What has to be done before the first worker starts. */
 static void
-begin_service(void)
+begin_service(void *arg)
 {
+	bool settled = bgjob_recover_wrecks();
+
+	unsettled = !bgjob_recover_claims() || !settled;
 	sweep_anew();
-	bgjob_recover_wrecks();
-	bgjob_recover_claims();
-	(void) bgjob_pool_reap();
 	bgjob_recurring_begin();
 	next_poll = bgjob_now() + SLOW_POLL * USECS_PER_SEC;
 	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 	rescan();
 	entry->ready = true;
 	bgjob_notify_launcher(false);
+}
+
+/* Does something that others may have locks against, as soon as that can be; false if it is not to be any more. */
+static bool
+do_when_possible(void (*step)(void *arg))
+{
+	while (!must_leave())
+	{
+		if (bgjob_try(step, NULL))
+			return true;
+		(void) bgjob_process_wait(LOCK_PAUSE / 1000);
+	}
+	return false;
 }
 
 /*
@@ -346,7 +455,6 @@ begin_service(void)
 static void
 end_service(void)
 {
-	SetConfigOption("lock_timeout", "5s", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 	bgjob_pool_drain(entry->blocked_by != 0 || gone ? 0 : bgjob_shutdown_timeout);
 	if (gone || unwanted)
@@ -361,22 +469,18 @@ static void
 do_round(void)
 {
 	TimestampTz now = bgjob_now();
-	TimestampTz wake;
+	TimestampTz wake = DT_NOEND;
 
-	serve_notices();
 	look_after_terminated();
-	(void) bgjob_pool_reap();
-	enqueue_due(now);
-	wake = bgjob_recurring_serve(now);
-	wake = Min(wake, find_lost(now));
-	look_for_the_absent();
 	bgjob_pool_take_back();
-	wake = Min(wake, bgjob_pool_balance(now));
+	for (int i = 0; i < lengthof(steps) && !must_leave(); i++)
+	{
+		wake = Min(wake, try_step(&steps[i], now));
+		CHECK_FOR_INTERRUPTS();
+	}
 	wake = Min(wake, bgjob_pool_end_stubborn(GetCurrentTimestamp()));
-	remove_expired(now);
-	poll_slowly(now);
 	if (!must_leave())
-		sleep_until(Min(wake, Min(next_poll, next_sweep)));
+		sleep_until(wake);
 }
 
 /* Forgets an error that came of being told to leave. */
@@ -429,7 +533,7 @@ serve(void)
 	PG_TRY();
 	{
 		in_service = true;
-		begin_service();
+		(void) do_when_possible(begin_service);
 		while (!must_leave())
 		{
 			do_round();
@@ -482,8 +586,11 @@ bgjob_scheduler_main(Datum arg)
 	entry = bgjob_database_find(MyDatabaseId);
 	if (entry == NULL)
 		proc_exit(0);
-	gone = !has_extension();
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	bgjob_rel_nowait = true;
 	bgjob_pool_init();
+	if (!do_when_possible(look_for_extension))
+		proc_exit(0);
 	if (gone)
 		end_service(); /* what a scheduler that failed has left behind */
 	else

@@ -190,6 +190,20 @@ bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job)
 	return found;
 }
 
+static TM_Result
+lock_row(BgjobRel *rel, BgjobJob *job, LockWaitPolicy policy)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TM_FailureData failure;
+	TM_Result result =
+		table_tuple_lock(rel->rel, &job->tid, snapshot, rel->slot, GetCurrentCommandId(true),
+						 LockTupleExclusive, policy, 0, &failure);
+
+	ExecClearTuple(rel->slot);
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
 /*
  * bgjob_job_lock locks the row of a job that has just been read, waiting for
  * others who change it. False if it has been changed or removed meanwhile:
@@ -198,16 +212,14 @@ bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job)
 bool
 bgjob_job_lock(BgjobRel *rel, BgjobJob *job)
 {
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	TM_FailureData failure;
-	TM_Result result;
+	return lock_row(rel, job, LockWaitBlock) == TM_Ok;
+}
 
-	result =
-		table_tuple_lock(rel->rel, &job->tid, snapshot, rel->slot, GetCurrentCommandId(true),
-						 LockTupleExclusive, LockWaitBlock, 0, &failure);
-	ExecClearTuple(rel->slot);
-	UnregisterSnapshot(snapshot);
-	return result == TM_Ok;
+/* bgjob_job_try_lock does the same without waiting: false also if somebody has the row now. */
+bool
+bgjob_job_try_lock(BgjobRel *rel, BgjobJob *job)
+{
+	return lock_row(rel, job, LockWaitSkip) == TM_Ok;
 }
 
 /* bgjob_job_inserted_by_me tells whether the running transaction has itself inserted a job. */

@@ -50,6 +50,9 @@
 #define QUEUE_INDEX  "queue_pkey"
 #define LOOK_AT_MOST 5000
 
+/* Lanes that the scheduler sees to in one step. */
+#define LANES_AT_A_TIME 100
+
 /* Columns of bgjob.queue. */
 enum
 {
@@ -523,41 +526,68 @@ next_lane(BgjobRel *rel, BgjobLaneKey *lane)
 	return first_any(rel, keys, 1, lane);
 }
 
-/*
- * bgjob_queue_discover makes sure that there is a lane for all that is in the
- * queue, whoever put it there. It steps from lane to lane along the index
- * without regard to visibility, so dead rows cost it nothing.
- */
-void
-bgjob_queue_discover(void)
-{
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
-	BgjobLaneKey lane = {.role = InvalidOid};
+/* How far the scheduler has come; without a role: everything has been discovered. */
+static BgjobLaneKey discovered;
+static bool discovering = false;
 
-	while (next_lane(rel, &lane))
-	{
-		CHECK_FOR_INTERRUPTS();
-		bgjob_lane_reopen(&lane);
-	}
-	bgjob_rel_close(rel);
+/* bgjob_queue_discover_anew has bgjob_queue_discover begin at the first lane. */
+void
+bgjob_queue_discover_anew(void)
+{
+	memset(&discovered, 0, sizeof(discovered));
+	discovering = true;
+}
+
+/* bgjob_queue_is_discovered tells whether bgjob_queue_discover has come to the last lane. */
+bool
+bgjob_queue_is_discovered(void)
+{
+	return !discovering;
 }
 
 /*
- * bgjob_queue_look looks into the queue for all lanes of a database that
- * nothing is known of, and that no worker could look into. By the scheduler.
+ * bgjob_queue_discover makes sure that there is a lane for all that is in the
+ * queue, whoever put it there. It steps from lane to lane along the index
+ * without regard to visibility, so dead rows cost it nothing. It goes on where
+ * it stopped the last time, LANES_AT_A_TIME further; true if that was the end.
  */
-void
+bool
+bgjob_queue_discover(void)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	bool found = true;
+
+	for (int i = 0; i < LANES_AT_A_TIME && found; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		found = next_lane(rel, &discovered);
+		if (found)
+			bgjob_lane_reopen(&discovered);
+	}
+	bgjob_rel_close(rel);
+	discovering = found;
+	return !found;
+}
+
+/*
+ * bgjob_queue_look looks into the queue for lanes of a database that nothing is
+ * known of, and that no worker could look into. By the scheduler. False if there
+ * are more than it looks at in one go.
+ */
+bool
 bgjob_queue_look(Oid database)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
-	BgjobLaneKey key;
+	BgjobLaneKey keys[LANES_AT_A_TIME];
+	int n = bgjob_lanes_unknown(database, keys, LANES_AT_A_TIME);
 
-	while (bgjob_lane_next_unknown(database, &key))
+	for (int i = 0; i < n; i++)
 	{
-		(void) refill(rel, &key, taken, 0);
+		(void) refill(rel, &keys[i], taken, 0);
 		CHECK_FOR_INTERRUPTS();
 	}
 	bgjob_rel_close(rel);
+	return bgjob_lanes_unknown(database, keys, 1) == 0;
 }
 
 /* bgjob_queue_jobs_of_role returns jobs of a role that are in the queue, at most max; their number. */

@@ -32,8 +32,10 @@ typedef bool (*BgjobFits)(const BgjobJob *job);
 
 extern bool bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group);
 extern bool bgjob_queue_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits);
-extern void bgjob_queue_discover(void);
-extern void bgjob_queue_look(Oid database);
+extern void bgjob_queue_discover_anew(void);
+extern bool bgjob_queue_is_discovered(void);
+extern bool bgjob_queue_discover(void);
+extern bool bgjob_queue_look(Oid database);
 extern int64 bgjob_queue_rebuild(void);
 extern int bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max);
 

@@ -228,13 +228,14 @@ bgjob_recurring_delete(BgjobRel *rel, BgjobRecurring *row)
 }
 
 /*
- * bgjob_recurring_due gives the numbers of those whose next occurrence is from
- * "from" to "now", at most "max", in the order of these; their number. *next is
- * that of the one after them, DT_NOEND if there is none.
+ * bgjob_recurring_due gives those whose next occurrence is not later than
+ * "until", at most "max", in the order of these and from the one behind "after"
+ * on; their number. *next is the time of the one after them, DT_NOEND if there
+ * is none.
  */
 int
-bgjob_recurring_due(BgjobRel *rel, TimestampTz from, TimestampTz now, int64 *ids, int max,
-					TimestampTz *next)
+bgjob_recurring_due(BgjobRel *rel, const BgjobDue *after, TimestampTz until, BgjobDue *due,
+					int max, TimestampTz *next)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
@@ -242,17 +243,22 @@ bgjob_recurring_due(BgjobRel *rel, TimestampTz from, TimestampTz now, int64 *ids
 	int n = 0;
 
 	bgjob_key(&key, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
-			  TimestampTzGetDatum(from));
+			  TimestampTzGetDatum(after->at));
 	scan = bgjob_scan_begin(rel, "recurring_next_idx", snapshot, &key, 1);
 	*next = DT_NOEND;
 	while (bgjob_scan_next(scan))
 	{
 		bool isnull;
+		BgjobDue one;
 
-		*next = DatumGetTimestampTz(slot_getattr(rel->slot, BGJOB_R_NEXT_AT, &isnull));
-		if (*next > now || n == max)
+		one.at = DatumGetTimestampTz(slot_getattr(rel->slot, BGJOB_R_NEXT_AT, &isnull));
+		one.id = DatumGetInt64(slot_getattr(rel->slot, BGJOB_R_ID, &isnull));
+		if (one.at == after->at && one.id <= after->id)
+			continue;
+		*next = one.at;
+		if (one.at > until || n == max)
 			break;
-		ids[n++] = DatumGetInt64(slot_getattr(rel->slot, BGJOB_R_ID, &isnull));
+		due[n++] = one;
 		*next = DT_NOEND;
 	}
 	bgjob_scan_end(scan);
@@ -260,14 +266,17 @@ bgjob_recurring_due(BgjobRel *rel, TimestampTz from, TimestampTz now, int64 *ids
 	return n;
 }
 
-/* bgjob_recurring_queued gives the numbers of those that have occurrences queued, at most "max". */
+/* bgjob_recurring_queued gives the numbers, greater than "after", of those that have occurrences queued, at most "max". */
 int
-bgjob_recurring_queued(BgjobRel *rel, int64 *ids, int max)
+bgjob_recurring_queued(BgjobRel *rel, int64 after, int64 *ids, int max)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	BgjobScan *scan = bgjob_scan_begin(rel, "recurring_queued_idx", snapshot, NULL, 0);
+	ScanKeyData key;
+	BgjobScan *scan;
 	int n = 0;
 
+	bgjob_key(&key, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	scan = bgjob_scan_begin(rel, "recurring_queued_idx", snapshot, &key, 1);
 	while (n < max && bgjob_scan_next(scan))
 	{
 		bool isnull;

@@ -110,6 +110,13 @@ bgjob_recurring_set_null(BgjobRecurring *row, BgjobRecurringColumn column)
 	row->nulls[column - 1] = true;
 }
 
+/* One that is due; they are in the order of these. */
+typedef struct BgjobDue
+{
+	TimestampTz at;
+	int64 id;
+} BgjobDue;
+
 extern int64 bgjob_recurring_id(const BgjobRecurring *row);
 extern char *bgjob_recurring_text(const BgjobRecurring *row, BgjobRecurringColumn column);
 extern TimestampTz bgjob_recurring_time(const BgjobRecurring *row, BgjobRecurringColumn column,
@@ -127,9 +134,9 @@ extern bool bgjob_recurring_lock(BgjobRel *rel, BgjobRecurring *row, bool wait);
 extern void bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row);
 extern bool bgjob_recurring_insert(BgjobRel *rel, BgjobRecurring *row);
 extern void bgjob_recurring_delete(BgjobRel *rel, BgjobRecurring *row);
-extern int bgjob_recurring_due(BgjobRel *rel, TimestampTz from, TimestampTz now, int64 *ids,
-							   int max, TimestampTz *next);
-extern int bgjob_recurring_queued(BgjobRel *rel, int64 *ids, int max);
+extern int bgjob_recurring_due(BgjobRel *rel, const BgjobDue *after, TimestampTz until,
+							   BgjobDue *due, int max, TimestampTz *next);
+extern int bgjob_recurring_queued(BgjobRel *rel, int64 after, int64 *ids, int max);
 extern int
 bgjob_recurring_at_reboot(BgjobRel *rel, TimestampTz started, int64 after, int64 *ids, int max);
 extern int64 bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,

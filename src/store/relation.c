@@ -34,6 +34,7 @@
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "store/relation.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -175,12 +176,27 @@ check_columns(Relation rel, BgjobTable table)
 						errhint(WRONG_VERSION_HINT)));
 }
 
+bool bgjob_rel_nowait = false;
+
+/* Locks a table as open_table does, without waiting. */
+static void
+lock_at_once(Oid relation, BgjobTable table, LOCKMODE lock)
+{
+	if (!ConditionalLockRelationOid(relation, lock))
+		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						errmsg("could not obtain lock on relation \"%s.%s\"", BGJOB_SCHEMA,
+							   tables[table].name)));
+}
+
 static BgjobRel *
 open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 {
 	BgjobRel *opened = palloc(sizeof(BgjobRel));
+	Oid relation = bgjob_relation_oid(tables[table].name);
 
-	opened->rel = table_open(bgjob_relation_oid(tables[table].name), lock);
+	if (bgjob_rel_nowait)
+		lock_at_once(relation, table, lock);
+	opened->rel = table_open(relation, bgjob_rel_nowait ? NoLock : lock);
 	check_columns(opened->rel, table);
 	opened->slot = table_slot_create(opened->rel, NULL);
 	opened->context = CurrentMemoryContext;
@@ -192,7 +208,8 @@ open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 
 /*
  * bgjob_rel_open opens a table to be read and written; on a standby only to be
- * read. 42704: there is none; 55000: it is not the one that this library knows.
+ * read. 42704: there is none; 55000: it is not the one that this library knows;
+ * 55P03: it is locked, and this process does not wait.
  */
 BgjobRel *
 bgjob_rel_open(BgjobTable table)

@@ -61,6 +61,9 @@ typedef struct BgjobScan
 	Snapshot snapshot;
 } BgjobScan;
 
+/* Whether this process raises 55P03 instead of waiting for the lock of a table. */
+extern bool bgjob_rel_nowait;
+
 extern Oid bgjob_schema_oid(bool missing_ok);
 extern bool bgjob_tables_exist(void);
 extern Oid bgjob_relation_oid(const char *name);

@@ -73,6 +73,16 @@ add_totals(const Removed *removed)
 		bgjob_total_add(BGJOB_DELETED, removed->jobs[BGJOB_DELETED]);
 }
 
+static int64
+count_removed(const Removed *removed)
+{
+	int64 n = 0;
+
+	for (int state = 0; state < BGJOB_NSTATES; state++)
+		n += removed->jobs[state];
+	return n;
+}
+
 /* What the sweep and the purge need to know of a row. */
 typedef struct Finished
 {
@@ -311,10 +321,10 @@ visit_row(BgjobRel *rel, BgjobRange *range, TimestampTz now, TimestampTz unknown
 	range->next_visit = Min(range->next_visit, expires == DT_NOEND ? unknown : expires);
 }
 
-/* Visits a range that has been visited before. */
+/* Visits a range that has been visited before, until "max" rows have been removed. */
 static void
 revisit(BgjobRel *rel, Snapshot snapshot, BgjobSweep *sweep, BgjobRange *range, TimestampTz now,
-		int64 youngest, Removed *removed)
+		int64 youngest, int max, Removed *removed)
 {
 	ScanKeyData keys[2];
 	BgjobScan *scan;
@@ -335,6 +345,12 @@ revisit(BgjobRel *rel, Snapshot snapshot, BgjobSweep *sweep, BgjobRange *range, 
 	{
 		CHECK_FOR_INTERRUPTS();
 		visit_row(rel, range, now, now + pause, removed);
+		if (count_removed(removed) >= max)
+		{
+			range->next_visit = now; /* there may be more */
+			range->rows = true;
+			break;
+		}
 	}
 	bgjob_scan_end(scan);
 	if (!range->rows && range->number < range_of(sweep->frontier))
@@ -412,7 +428,7 @@ bgjob_retention_sweep(BgjobSweep *sweep, TimestampTz now, int max)
 	snapshot = bgjob_rel_snapshot(rel);
 	due = due_range(sweep, now);
 	if (due != NULL)
-		revisit(rel, snapshot, sweep, due, now, youngest, &removed);
+		revisit(rel, snapshot, sweep, due, now, youngest, max, &removed);
 	else
 		advance(rel, snapshot, sweep, now, youngest, max, &removed);
 	UnregisterSnapshot(snapshot);
