@@ -1,13 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * configure.c
- *	  What administrators configure of functions: bgjob_configure and its kin.
+ *	  What is configured of functions: bgjob_configure and its kin.
  *
  * The options are those of bgjob_enqueue() that make sense for all jobs of a
  * function, and what becomes of one that fails. They are defaults: what a call
  * of bgjob_enqueue() says goes before them, they go before what is configured
  * of the queue, and that before the settings. Each call states all that is
  * configured of the function. Jobs that have been enqueued keep what they have.
+ *
+ * The owner of a function configures it: jobs that call it are at his mercy
+ * anyway. Whoever has been granted EXECUTE by name, and administrators, configure
+ * any.
  *
  * Runs in the session that calls.
  *
@@ -18,6 +22,7 @@
 #include "api/arguments.h"
 #include "api/enqueue.h"
 #include "api/rights.h"
+#include "base/compat.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "run/function.h"
@@ -99,11 +104,23 @@ read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 	bgjob_options_check(options);
 }
 
+/* Raises 42501 unless the caller may configure a function; "by" is the function that it calls to do so. */
+static void
+check_may_configure(Oid func, Oid by)
+{
+	if (!bgjob_function_owner(func, GetUserId()) && !bgjob_is_granted_by_name(by))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of function %s", bgjob_function_signature(func)),
+				 errdetail("Other functions are configured by administrators, and by roles "
+						   "that have been granted EXECUTE on bgjob_configure().")));
+}
+
 PG_FUNCTION_INFO_V1(bgjob_configure);
 
 /*
  * bgjob_configure configures a function: parameters and defaults are in api.md
- * and the manual. Errors: 42501 not an administrator; 22023, 22004 a value
+ * and the manual. Errors: 42501 not the owner of the function; 22023, 22004 a value
  * that is not allowed; 42883, 42725 there is no such function, or several;
  * 0A000 an option that this version does not know.
  */
@@ -115,8 +132,9 @@ bgjob_configure(PG_FUNCTION_ARGS)
 	BgjobOptions options;
 	Oid func;
 
-	bgjob_check_administrator("bgjob_configure()", "configure functions");
+	bgjob_check_granted("bgjob_configure()");
 	func = bgjob_function_by_name(required(fcinfo, P_JOB, "job"), GetUserId());
+	check_may_configure(func, fcinfo->flinfo->fn_oid);
 	check_kind(required(fcinfo, P_KIND, "kind"));
 	read_options(fcinfo, &options);
 	if (options.unique_key != NULL)
@@ -159,10 +177,11 @@ bgjob_unconfigure(PG_FUNCTION_ARGS)
 	char *name;
 	Oid func;
 
-	bgjob_check_administrator("bgjob_unconfigure()", "configure functions");
+	bgjob_check_granted("bgjob_unconfigure()");
 	name = required(fcinfo, P_JOB, "job");
-	if (bgjob_functionconf_remove(name))
+	if (bgjob_is_granted_by_name(fcinfo->flinfo->fn_oid) && bgjob_functionconf_remove(name))
 		PG_RETURN_BOOL(true);
 	func = bgjob_function_by_name(name, GetUserId());
+	check_may_configure(func, fcinfo->flinfo->fn_oid);
 	PG_RETURN_BOOL(bgjob_functionconf_remove(bgjob_function_signature(func)));
 }

@@ -235,7 +235,7 @@ bgjob_result(PG_FUNCTION_ARGS)
 	BgjobJob job;
 	Jsonb *result = NULL;
 
-	bgjob_check_usage();
+	bgjob_check_sight();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
@@ -295,14 +295,14 @@ PG_FUNCTION_INFO_V1(bgjob_adopt);
 /*
  * bgjob_adopt() makes the jobs in a restored or copied database this
  * database's own: what waits is put into the queue and will be performed.
- * Returns the number of jobs put there. For administrators (42501).
+ * Returns the number of jobs put there. For whoever has EXECUTE.
  */
 Datum
 bgjob_adopt(PG_FUNCTION_ARGS)
 {
 	int64 n;
 
-	bgjob_check_administrator("bgjob_adopt()", "adopt jobs");
+	bgjob_check_granted("bgjob_adopt()");
 	if (!bgjob_installed_here())
 		bgjob_install_here();
 	n = bgjob_queue_rebuild();

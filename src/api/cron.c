@@ -109,7 +109,7 @@ bgjob_cron_next_sql(PG_FUNCTION_ARGS)
 	BgjobTimeZone zone;
 	TimestampTz next;
 
-	bgjob_check_usage();
+	bgjob_check_sight();
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	bgjob_read_schedule(bgjob_arg_text(fcinfo, 0), day_match_argument(fcinfo, 3),
@@ -163,7 +163,7 @@ bgjob_cron_occurrences(PG_FUNCTION_ARGS)
 
 	if (SRF_IS_FIRSTCALL())
 	{
-		bgjob_check_usage();
+		bgjob_check_sight();
 		context = SRF_FIRSTCALL_INIT();
 		if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && !PG_ARGISNULL(2))
 			context->user_fctx = occurrences_begin(fcinfo, context);
@@ -194,7 +194,7 @@ bgjob_cron_describe_sql(PG_FUNCTION_ARGS)
 	BgjobCron cron;
 	char description[BGJOB_CRON_DESCRIPTION_SIZE];
 
-	bgjob_check_usage();
+	bgjob_check_sight();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	bgjob_read_schedule(bgjob_arg_text(fcinfo, 0), day_match_argument(fcinfo, 1),

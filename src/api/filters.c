@@ -3,11 +3,15 @@
  * filters.c
  *	  Adding and removing filters.
  *
- * For administrators. Everything about a filter that can be wrong when it is
+ * For whoever has EXECUTE. Everything about a filter that can be wrong when it is
  * added is found out here. The function runs as its owner later, in sessions and
  * processes of others, so who adds it must have the rights of that role; else
- * an administrator could make a superuser's function, which was not written to
- * be called by others, do his work.
+ * a superuser's function, which was not written to be called by others, could be
+ * made to do somebody's work.
+ *
+ * A filter sees, and may change, what jobs are to do. So only one that an
+ * administrator adds is for the jobs of all roles; another is for those that the
+ * owner of its function controls. To be granted EXECUTE is no way up.
  *
  * Runs in the session that calls. The change is a part of its transaction.
  *
@@ -86,9 +90,9 @@ pattern_arg(FunctionCallInfo fcinfo)
 	return pattern;
 }
 
-/* Raises an error unless a function can be a filter, and the caller may make it one. */
+/* Raises an error unless a function can be a filter, and the caller may make it one. Notes its owner. */
 static void
-check_function(Oid func, const char *name)
+check_function(Oid func, const char *name, BgjobFilter *filter)
 {
 	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(func));
 	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
@@ -103,6 +107,7 @@ check_function(Oid func, const char *name)
 						errmsg("function \"%s\" cannot be a filter", name),
 						errdetail("It must have one parameter of type jsonb and return jsonb."),
 						errhint("Declare it as %s(context jsonb) RETURNS jsonb.", name)));
+	filter->owner = owner;
 	if (!has_privs_of_role(GetUserId(), owner))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("must be a member of role \"%s\" to make a filter of its "
@@ -112,12 +117,27 @@ check_function(Oid func, const char *name)
 						errhint("Have that role, or a superuser, add the filter.")));
 }
 
+/* Raises 42501 if there is a filter of a name that the caller may not replace or remove: one of an administrator's, or of others. */
+static void
+check_may_change(const char *name)
+{
+	BgjobFilter filter;
+
+	if (bgjob_is_administrator() || !bgjob_filter_find(name, &filter))
+		return;
+	if (filter.everywhere || !has_privs_of_role(GetUserId(), filter.owner))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for filter \"%s\"", name),
+						errdetail("An administrator, or another role, has added it.")));
+}
+
 PG_FUNCTION_INFO_V1(bgjob_filter);
 
 /*
  * bgjob_filter(name, event, function, jobs, ordering) has a function called at
  * an event of the jobs that a pattern fits; replaces the filter of that name.
- * 42501: not an administrator, no EXECUTE, or no member of the function's owner;
+ * 42501: no EXECUTE, no member of the function's owner, or the filter of that
+ * name is another's;
  * 22004 null; 42883, 42725 about the function; 22023: it does not take one jsonb
  * and return jsonb, or there is no such event; 22025: the pattern.
  */
@@ -129,15 +149,17 @@ bgjob_filter(PG_FUNCTION_ARGS)
 	char *function;
 	Oid func;
 
-	bgjob_check_administrator("bgjob_filter()", "change filters");
+	bgjob_check_granted("bgjob_filter()");
 	filter.name = name_arg(fcinfo);
+	check_may_change(filter.name);
 	filter.event = event_arg(fcinfo);
 	function = required_text(fcinfo, 2, "function");
 	filter.jobs = pattern_arg(fcinfo);
 	bgjob_arg_require(fcinfo, 4, "ordering", "Filters of an event are called in its order.");
 	filter.ordering = PG_GETARG_INT32(4);
 	func = bgjob_function_resolve(function, JsonbValueToJsonb(&empty), GetUserId());
-	check_function(func, function);
+	check_function(func, function, &filter);
+	filter.everywhere = bgjob_is_administrator();
 	filter.func = bgjob_function_signature(func);
 	bgjob_filter_put(&filter);
 	PG_RETURN_VOID();
@@ -149,8 +171,12 @@ PG_FUNCTION_INFO_V1(bgjob_filter_remove);
 Datum
 bgjob_filter_remove(PG_FUNCTION_ARGS)
 {
-	bgjob_check_administrator("bgjob_filter_remove()", "change filters");
-	PG_RETURN_BOOL(bgjob_filter_delete(required_text(fcinfo, 0, "name")));
+	char *name;
+
+	bgjob_check_granted("bgjob_filter_remove()");
+	name = required_text(fcinfo, 0, "name");
+	check_may_change(name);
+	PG_RETURN_BOOL(bgjob_filter_delete(name));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_filters_changed);

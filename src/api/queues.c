@@ -5,7 +5,7 @@
  *
  * A queue need not be configured, nor even be known, before jobs are put into
  * it. What is configured takes effect when the transaction commits: the next
- * claim obeys it. For administrators.
+ * claim obeys it. For whoever has EXECUTE.
  *
  * Runs in the session that calls.
  *
@@ -29,7 +29,7 @@ queue_to_change(FunctionCallInfo fcinfo, const char *function)
 {
 	char *name;
 
-	bgjob_check_administrator(function, "change queues");
+	bgjob_check_granted(function);
 	name = bgjob_arg_required_text(fcinfo, 0, "name", "It says which queue is meant.");
 	bgjob_check_queue_name(name);
 	return name;
@@ -56,7 +56,7 @@ PG_FUNCTION_INFO_V1(bgjob_queue);
  * queue; what is null stays as it is. group_size (1 to 1000) is how many jobs
  * may be performed in one transaction; retention is how long finished jobs are
  * kept, instead of the server's settings. 22023: a value that is not allowed;
- * 42501: not an administrator; 53400: too many queues; 0A000: max_running.
+ * 42501: no EXECUTE; 53400: too many queues; 0A000: max_running.
  */
 Datum
 bgjob_queue(PG_FUNCTION_ARGS)

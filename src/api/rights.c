@@ -5,7 +5,8 @@
  *
  * The one grant that a role needs is USAGE on schema bgjob: every function
  * asks for it here, although the functions live in a schema that may be open
- * to all. A role sees and controls the jobs of every role that it is a member
+ * to all. pg_monitor has been granted it for the views, which is to see, not to use.
+ * Functions that administer need EXECUTE besides, which PUBLIC does not have. A role sees and controls the jobs of every role that it is a member
  * of; members of pg_monitor see all; superusers and members of the role that
  * owns the extension are administrators and control all. To be a member is
  * taken as the server takes it: to see and control needs the other role's
@@ -27,6 +28,7 @@
 #include "base/registry.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "run/authority.h"
@@ -37,9 +39,41 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-/* bgjob_check_usage raises 42501 unless the current user has USAGE on schema bgjob. */
+/* Whether the current user has a right by an entry of an ACL, not counting those for one role; 0: for PUBLIC. */
+static bool
+is_granted_besides(const Acl *acl, AclMode right, Oid besides)
+{
+	const AclItem *items = ACL_DAT(acl);
+
+	for (int i = 0; i < ACL_NUM(acl); i++)
+		if (items[i].ai_grantee != besides && (ACLITEM_GET_PRIVS(items[i]) & right) != 0 &&
+			(items[i].ai_grantee == ACL_ID_PUBLIC ||
+			 has_privs_of_role(GetUserId(), items[i].ai_grantee)))
+			return true;
+	return false;
+}
+
+/* The same for the ACL of a row of a catalog that is found by its OID. */
+static bool
+is_granted_in(int cache, Oid object, AttrNumber column, AclMode right, Oid besides)
+{
+	HeapTuple tuple = SearchSysCache1(cache, ObjectIdGetDatum(object));
+	bool granted = false;
+	bool isnull;
+	Datum acl;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	acl = SysCacheGetAttr(cache, tuple, column, &isnull);
+	if (!isnull)
+		granted = is_granted_besides(DatumGetAclPCopy(acl), right, besides);
+	ReleaseSysCache(tuple);
+	return granted;
+}
+
+/* bgjob_check_sight raises 42501 unless the current user has USAGE on schema bgjob. */
 void
-bgjob_check_usage(void)
+bgjob_check_sight(void)
 {
 	Oid schema = bgjob_schema_oid(false);
 	AclResult result = bgjob_schema_aclcheck(schema, GetUserId(), ACL_USAGE);
@@ -47,6 +81,23 @@ bgjob_check_usage(void)
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_SCHEMA, "bgjob");
 	bgjob_warn_if_not_preloaded();
+}
+
+/*
+ * bgjob_check_usage raises 42501 unless the current user has USAGE on schema
+ * bgjob, and not only as a member of pg_monitor, which has it to see.
+ */
+void
+bgjob_check_usage(void)
+{
+	bgjob_check_sight();
+	if (!superuser() && has_privs_of_role(GetUserId(), ROLE_PG_MONITOR) &&
+		!is_granted_in(NAMESPACEOID, bgjob_schema_oid(false), Anum_pg_namespace_nspacl,
+					   ACL_USAGE, ROLE_PG_MONITOR))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for schema bgjob"),
+						errdetail("Members of pg_monitor see all, but may change nothing."),
+						errhint("To use bgjob, a role needs USAGE on the schema itself.")));
 }
 
 /*
@@ -68,21 +119,26 @@ bgjob_is_administrator(void)
 }
 
 /*
- * bgjob_check_administrator raises an error unless the current user may do
- * with a function what only administrators may; "what" is that. 42501, 25006.
+ * bgjob_check_granted is what a function asks that administers: EXECUTE on it is
+ * the right, which the server has asked for. 42501, 25006.
  */
 void
-bgjob_check_administrator(const char *function, const char *what)
+bgjob_check_granted(const char *function)
 {
 	bgjob_check_usage();
 	bgjob_check_writable(function);
-	if (!bgjob_is_administrator())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be an administrator of bgjob to %s", what),
-				 errdetail("Administrators are superusers and members of the role that owns "
-						   "the extension."),
-				 errhint("Ask one of them, or SET ROLE to one that you are a member of.")));
+}
+
+/*
+ * bgjob_is_granted_by_name tells whether the current user has EXECUTE on a
+ * function by more than what PUBLIC has: as one that it was granted to, or as
+ * its owner.
+ */
+bool
+bgjob_is_granted_by_name(Oid func)
+{
+	return bgjob_is_administrator() ||
+		   is_granted_in(PROCOID, func, Anum_pg_proc_proacl, ACL_EXECUTE, ACL_ID_PUBLIC);
 }
 
 /* bgjob_may_control tells whether the current user controls the jobs of a role. */

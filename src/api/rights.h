@@ -13,7 +13,9 @@
 extern void bgjob_check_usage(void);
 extern void bgjob_check_writable(const char *function);
 extern bool bgjob_is_administrator(void);
-extern void bgjob_check_administrator(const char *function, const char *what);
+extern void bgjob_check_sight(void);
+extern void bgjob_check_granted(const char *function);
+extern bool bgjob_is_granted_by_name(Oid func);
 extern bool bgjob_may_see(Oid run_as);
 extern bool bgjob_may_control(Oid run_as);
 extern void bgjob_check_control(int64 job, Oid run_as);

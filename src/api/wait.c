@@ -145,7 +145,7 @@ bgjob_wait(PG_FUNCTION_ARGS)
 	bool found;
 	int64 id;
 
-	bgjob_check_usage();
+	bgjob_check_sight();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	id = PG_GETARG_INT64(0);

@@ -23,6 +23,7 @@
 #include "catalog/pg_collation.h"
 #include "run/filter.h"
 #include "run/filtercall.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/inval.h"
@@ -148,10 +149,16 @@ is_like(const char *text, const char *pattern)
 		textlike, C_COLLATION_OID, CStringGetTextDatum(text), CStringGetTextDatum(pattern)));
 }
 
-/* The pattern is for the job as the caller named it, or for the function that this means. */
+/*
+ * Whether a filter is for a job. The pattern is for the job as the caller named
+ * it, or for the function that this means. A filter that no administrator has
+ * added is for the jobs that the owner of its function controls.
+ */
 static bool
 matches(const BgjobFilter *filter, const BgjobJob *job)
 {
+	if (!filter->everywhere && !has_privs_of_role(filter->owner, job->run_as))
+		return false;
 	return strcmp(filter->jobs, "%") == 0 || is_like(job->job, filter->jobs) ||
 		   (job->func != NULL && is_like(job->func, filter->jobs));
 }

@@ -136,7 +136,8 @@ stop_limit(void)
 /* ---- one call ---- */
 
 /*
- * The function of a filter and its owner; 42883 if it has gone. It is not looked
+ * The function of a filter and its owner; 42883 if it has gone, 42501 if it has
+ * become that of another role, who may not have written it for this. It is not looked
  * up as a caller would, who may lack rights to its schema: the catalogs are asked.
  */
 static Oid
@@ -168,6 +169,13 @@ find_function(const BgjobFilter *filter, Oid *owner)
 						errdetail("It has been dropped, or no longer returns jsonb."),
 						errhint("Create it, or remove the filter with "
 								"bgjob_filter_remove().")));
+	if (*owner != filter->owner)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("function %s of filter \"%s\" belongs to another role than when "
+							   "the filter was added",
+							   filter->func, filter->name),
+						errdetail("A filter runs as the owner of its function."),
+						errhint("Add the filter again with bgjob_filter().")));
 	return func;
 }
 

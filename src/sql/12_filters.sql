@@ -6,7 +6,9 @@ CREATE TABLE bgjob.filter (
     jobs text NOT NULL,                 -- LIKE: of which jobs
     ordering integer NOT NULL,
     created_at timestamptz NOT NULL,
+    owner regrole NOT NULL,             -- of the function, when the filter was added
+    everywhere boolean NOT NULL,        -- an administrator has added it: it is for the jobs of all roles
     CONSTRAINT filter_pkey PRIMARY KEY (name)
 );
 
-SELECT pg_catalog.pg_extension_config_dump('bgjob.filter', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob.filter', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');

@@ -39,6 +39,8 @@ enum
 	C_JOBS,
 	C_ORDERING,
 	C_CREATED_AT,
+	C_OWNER,
+	C_EVERYWHERE,
 	C_COUNT
 };
 
@@ -83,6 +85,8 @@ copy_filter(TupleTableSlot *slot)
 	filter->func = TextDatumGetCString(slot->tts_values[C_FUNC]);
 	filter->jobs = TextDatumGetCString(slot->tts_values[C_JOBS]);
 	filter->ordering = DatumGetInt32(slot->tts_values[C_ORDERING]);
+	filter->owner = DatumGetObjectId(slot->tts_values[C_OWNER]);
+	filter->everywhere = DatumGetBool(slot->tts_values[C_EVERYWHERE]);
 	return filter;
 }
 
@@ -143,6 +147,8 @@ bgjob_filter_put(const BgjobFilter *filter)
 	values[C_FUNC] = CStringGetTextDatum(filter->func);
 	values[C_JOBS] = CStringGetTextDatum(filter->jobs);
 	values[C_ORDERING] = Int32GetDatum(filter->ordering);
+	values[C_OWNER] = ObjectIdGetDatum(filter->owner);
+	values[C_EVERYWHERE] = BoolGetDatum(filter->everywhere);
 	values[C_CREATED_AT] = found
 							   ? slot_getattr(rel->slot, C_CREATED_AT + 1, &nulls[C_CREATED_AT])
 							   : TimestampTzGetDatum(bgjob_now());
@@ -151,6 +157,20 @@ bgjob_filter_put(const BgjobFilter *filter)
 	else
 		bgjob_rel_insert(rel, values, nulls);
 	end_change(rel);
+}
+
+/* bgjob_filter_find reads the filter of a name, and locks its row; false if there is none. */
+bool
+bgjob_filter_find(const char *name, BgjobFilter *filter)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FILTER);
+	BgjobFilter *copy = find_and_lock(rel, name) ? copy_filter(rel->slot) : NULL;
+
+	ExecClearTuple(rel->slot);
+	bgjob_rel_close(rel);
+	if (copy != NULL)
+		*filter = *copy;
+	return copy != NULL;
 }
 
 /* bgjob_filter_delete removes a filter; false if there is none of that name. */

@@ -34,6 +34,8 @@ typedef struct BgjobFilter
 	const char *func; /* schema.name(types) */
 	const char *jobs; /* a pattern for LIKE */
 	int ordering;
+	Oid owner;       /* of the function, when the filter was added */
+	bool everywhere; /* an administrator has added it: it is for the jobs of all roles */
 } BgjobFilter;
 
 extern const char *bgjob_filter_event_name(BgjobFilterEvent event);
@@ -41,6 +43,7 @@ extern bool bgjob_filter_event_by_name(const char *name, BgjobFilterEvent *event
 
 extern List *bgjob_filters_read(Oid *table);
 extern void bgjob_filter_put(const BgjobFilter *filter);
+extern bool bgjob_filter_find(const char *name, BgjobFilter *filter);
 extern bool bgjob_filter_delete(const char *name);
 
 #endif /* BGJOB_STORE_FILTER_H */

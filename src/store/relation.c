@@ -71,7 +71,7 @@ static const struct
 	[BGJOB_TABLE_QUEUE_CONF] = {"queue_conf", 5},
 	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", 11},
 	[BGJOB_TABLE_RECURRING] = {"recurring", 37},
-	[BGJOB_TABLE_FILTER] = {"filter", 6},
+	[BGJOB_TABLE_FILTER] = {"filter", 8},
 	[BGJOB_TABLE_INSTALLATION] = {"installation", 1},
 };
 

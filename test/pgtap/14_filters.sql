@@ -147,6 +147,7 @@ ROLLBACK;
 CREATE ROLE tap14_owner;
 SELECT nspowner::regrole AS former FROM pg_namespace WHERE nspname = 'bgjob' \gset
 ALTER SCHEMA bgjob OWNER TO tap14_owner;
+GRANT EXECUTE ON FUNCTION bgjob_filter, bgjob_filter_remove TO tap14_owner; -- the owner of the extension would own them
 GRANT tap14_owner TO tap14_admin;
 GRANT USAGE ON SCHEMA app, audit TO tap14_admin;
 SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'app.secret')$$, 'tap14_admin'), 'ERROR 42501', 'an administrator needs EXECUTE');
