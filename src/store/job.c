@@ -118,13 +118,12 @@ bgjob_job_set_call(BgjobJob *job)
 		set_text(job, BGJOB_C_JOB, job->job);
 }
 
-/* Copies the row out of the slot's buffer and decodes the often used columns. A null number is 0 there. */
+/* Takes the row out of rel->slot and decodes the often used columns. A null number is 0 there. */
 static void
-decode(BgjobJob *job, TupleTableSlot *slot)
+decode(BgjobRel *rel, BgjobJob *job)
 {
-	heap_deform_tuple(ExecCopySlotHeapTuple(slot), slot->tts_tupleDescriptor, job->values,
-					  job->nulls);
-	job->tid = slot->tts_tid;
+	bgjob_rel_take(rel, job->values, job->nulls, &job->external);
+	job->tid = rel->slot->tts_tid;
 	job->to_queue = false;
 	job->id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_ID));
 	job->pos = bgjob_job_is_null(job, BGJOB_C_POS)
@@ -141,7 +140,7 @@ decode(BgjobJob *job, TupleTableSlot *slot)
 	job->job = get_text(job, BGJOB_C_JOB);
 	job->func = NULL;
 	if (!bgjob_job_is_null(job, BGJOB_C_CALL_ID))
-		bgjob_call_read(slot->tts_tableOid,
+		bgjob_call_read(rel->slot->tts_tableOid,
 						DatumGetInt32(bgjob_job_datum(job, BGJOB_C_CALL_ID)), &job->job,
 						&job->func);
 }
@@ -150,7 +149,7 @@ decode(BgjobJob *job, TupleTableSlot *slot)
 void
 bgjob_job_load(BgjobRel *rel, BgjobJob *job)
 {
-	decode(job, rel->slot);
+	decode(rel, job);
 	ExecClearTuple(rel->slot);
 }
 
@@ -185,7 +184,7 @@ bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job)
 				 DatumGetInt64(slot_getattr(rel->slot, BGJOB_C_ID, &isnull)) == id;
 
 	if (found)
-		decode(job, rel->slot);
+		decode(rel, job);
 	ExecClearTuple(rel->slot);
 	return found;
 }
@@ -569,9 +568,9 @@ void
 bgjob_job_save(BgjobRel *rel, BgjobJob *job)
 {
 	if (ItemPointerIsValid(&job->tid))
-		bgjob_rel_update(rel, &job->tid, job->values, job->nulls);
+		bgjob_rel_update_taken(rel, &job->tid, job->values, job->nulls, job->external);
 	else
-		bgjob_rel_insert(rel, job->values, job->nulls);
+		bgjob_rel_insert_taken(rel, job->values, job->nulls, &job->external);
 	job->tid = rel->tid;
 	if (job->to_queue)
 		bgjob_queue_insert(job);

@@ -91,8 +91,9 @@ typedef struct BgjobJob
 	/* the row: values[column - 1]; what is not null lives in the context of reading */
 	Datum values[BGJOB_NCOLUMNS];
 	bool nulls[BGJOB_NCOLUMNS];
-	ItemPointerData tid; /* invalid: not yet inserted */
-	bool to_queue;       /* bgjob_job_save is to put it into the queue */
+	const BgjobExternal *external; /* what of it is stored out of line; NULL: nothing */
+	ItemPointerData tid;           /* invalid: not yet inserted */
+	bool to_queue;                 /* bgjob_job_save is to put it into the queue */
 
 	/* decoded, kept in step by bgjob_job_apply */
 	int64 id;

@@ -378,7 +378,14 @@ claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *j
 
 	if ((!in_place || !bgjob_job_read_at(jobs, &tid, item->job, job)) &&
 		!bgjob_job_read(jobs, item->job, job))
+	{
+		if (bgjob_queue_take(key->role, key->queue, key->priority, item->pos, NULL) ==
+			BGJOB_TAKEN)
+			ereport(LOG, (errmsg("removed job " INT64_FORMAT " from queue \"%s\"", item->job,
+								 key->queue),
+						  errdetail("There is no such job any more.")));
 		return NOT_CLAIMED;
+	}
 	if (fits != NULL && !fits(job))
 		return DOES_NOT_FIT;
 	if (!(in_place && bgjob_rel_delete(rel, &at, NULL)) &&

@@ -84,8 +84,7 @@ bgjob_recurring_set_text(BgjobRecurring *row, BgjobRecurringColumn column, const
 static void
 load(BgjobRel *rel, BgjobRecurring *row)
 {
-	heap_deform_tuple(ExecCopySlotHeapTuple(rel->slot), rel->slot->tts_tupleDescriptor,
-					  row->values, row->nulls);
+	bgjob_rel_take(rel, row->values, row->nulls, &row->external);
 	row->tid = rel->slot->tts_tid;
 	ExecClearTuple(rel->slot);
 }
@@ -167,9 +166,9 @@ void
 bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row)
 {
 	if (ItemPointerIsValid(&row->tid))
-		bgjob_rel_update(rel, &row->tid, row->values, row->nulls);
+		bgjob_rel_update_taken(rel, &row->tid, row->values, row->nulls, row->external);
 	else
-		bgjob_rel_insert(rel, row->values, row->nulls);
+		bgjob_rel_insert_taken(rel, row->values, row->nulls, &row->external);
 	row->tid = rel->tid;
 }
 

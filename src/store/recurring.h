@@ -81,7 +81,8 @@ typedef struct BgjobRecurring
 {
 	Datum values[BGJOB_R_COUNT];
 	bool nulls[BGJOB_R_COUNT];
-	ItemPointerData tid; /* invalid: not yet inserted */
+	const BgjobExternal *external; /* what of it is stored out of line; NULL: nothing */
+	ItemPointerData tid;           /* invalid: not yet inserted */
 } BgjobRecurring;
 
 static inline bool

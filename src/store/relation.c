@@ -23,6 +23,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -34,7 +35,9 @@
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "storage/smgr.h"
 #include "store/relation.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -52,26 +55,31 @@
 	"The library and the extension's script are of different versions, or the extension is "   \
 	"damaged."
 
-/* With as many columns as the files know that read and write them: a row of a table with more would not fit into theirs. */
+/*
+ * With as many columns as the files know that read and write them: a row of a
+ * table with more would not fit into theirs. The rows of a large one may hold
+ * values that are stored out of line.
+ */
 static const struct
 {
 	const char *name;
 	int ncolumns;
+	bool large;
 } tables[] = {
-	[BGJOB_TABLE_JOB] = {"job", 42},
+	[BGJOB_TABLE_JOB] = {"job", 42, true},
 	[BGJOB_TABLE_QUEUE] = {"queue", 7},
 	[BGJOB_TABLE_SCHEDULE] = {"schedule", 3},
 	[BGJOB_TABLE_FAILURE] = {"failure", 2},
 	[BGJOB_TABLE_CLAIM] = {"claim", 3},
 	[BGJOB_TABLE_UNIQUE_KEY] = {"unique_key", 3},
-	[BGJOB_TABLE_STATE] = {"state", 6},
-	[BGJOB_TABLE_LOG] = {"log", 5},
-	[BGJOB_TABLE_SETTINGS] = {"settings", 3},
+	[BGJOB_TABLE_STATE] = {"state", 6, true},
+	[BGJOB_TABLE_LOG] = {"log", 5, true},
+	[BGJOB_TABLE_SETTINGS] = {"settings", 3, true},
 	[BGJOB_TABLE_TOTAL] = {"total", 2},
 	[BGJOB_TABLE_QUEUE_CONF] = {"queue_conf", 5},
-	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", 11},
-	[BGJOB_TABLE_RECURRING] = {"recurring", 37},
-	[BGJOB_TABLE_FILTER] = {"filter", 8},
+	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", 11, true},
+	[BGJOB_TABLE_RECURRING] = {"recurring", 37, true},
+	[BGJOB_TABLE_FILTER] = {"filter", 8, true},
 	[BGJOB_TABLE_INSTALLATION] = {"installation", 1},
 };
 
@@ -198,6 +206,7 @@ open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 		lock_at_once(relation, table, lock);
 	opened->rel = table_open(relation, bgjob_rel_nowait ? NoLock : lock);
 	check_columns(opened->rel, table);
+	opened->large = tables[table].large;
 	opened->slot = table_slot_create(opened->rel, NULL);
 	opened->context = CurrentMemoryContext;
 	opened->estate = NULL;
@@ -277,6 +286,9 @@ fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
 	memcpy(slot->tts_isnull, nulls, natts * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
 }
+
+/* Of a row that this process has inserted itself: it may have stored anything out of line. */
+static const BgjobExternal nothing_fetched = {.n = 0};
 
 /* bgjob_rel_insert inserts a row. */
 void
@@ -442,13 +454,26 @@ bgjob_bulk_end(BgjobBulk *bulk)
 }
 
 /*
- * bgjob_rel_update replaces a row that nobody else may be changing; that is
- * so for the holder of a job's row in the queue or in the schedule, and for
- * who has locked the row. An error otherwise.
+ * The server reads and removes values that are stored out of line only while
+ * there is a snapshot. begin_external returns one for a table whose rows may have such
+ * values, else NULL; end_external gives it up.
  */
-void
-bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
-				 const bool *nulls)
+static Snapshot
+begin_external(BgjobRel *rel)
+{
+	return rel->large ? bgjob_rel_snapshot(rel) : NULL;
+}
+
+static void
+end_external(Snapshot snapshot)
+{
+	if (snapshot != NULL)
+		UnregisterSnapshot(snapshot);
+}
+
+/* Replaces a row; there is a snapshot if the old one has values that are stored out of line. */
+static void
+replace_row(BgjobRel *rel, const ItemPointerData *tid, const Datum *values, const bool *nulls)
 {
 	ItemPointerData otid = *tid;
 	bgjob_update_indexes update_indexes;
@@ -464,6 +489,21 @@ bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 		ResetPerTupleExprContext(rel->estate);
 	}
 	ExecClearTuple(rel->slot);
+}
+
+/*
+ * bgjob_rel_update replaces a row that nobody else may be changing; that is
+ * so for the holder of a job's row in the queue or in the schedule, and for
+ * who has locked the row. An error otherwise.
+ */
+void
+bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
+				 const bool *nulls)
+{
+	Snapshot snapshot = begin_external(rel);
+
+	replace_row(rel, tid, values, nulls);
+	end_external(snapshot);
 }
 
 /* Whether several transactions have locked a row; the number that it has for them is none of a transaction. */
@@ -489,10 +529,12 @@ bool
 bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 {
 	TM_FailureData failure = {.xmax = InvalidTransactionId};
+	Snapshot snapshot = begin_external(rel);
 	TM_Result result =
 		table_tuple_delete(rel->rel, tid, GetCurrentCommandId(true), InvalidSnapshot,
 						   InvalidSnapshot, false, &failure, false);
 
+	end_external(snapshot);
 	if (holder != NULL)
 		*holder = result == TM_Ok || is_locked_by_several(rel, tid) ? InvalidTransactionId
 																	: failure.xmax;
@@ -503,7 +545,10 @@ bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 void
 bgjob_rel_delete_locked(BgjobRel *rel, ItemPointer tid)
 {
+	Snapshot snapshot = begin_external(rel);
+
 	simple_table_tuple_delete(rel->rel, tid, InvalidSnapshot);
+	end_external(snapshot);
 }
 
 /*
@@ -563,11 +608,109 @@ bgjob_rel_delete_of(BgjobTable table, const char *index, int64 job)
 	return all;
 }
 
-/* bgjob_rel_fetch reads the row at a tid into rel->slot, if it is visible to the snapshot there. */
+/*
+ * Whether a table has a block. VACUUM FULL, CLUSTER and TRUNCATE leave tids
+ * behind that point beyond its end, which the server takes for a damaged disk.
+ * The number of blocks that the storage manager remembers is a lower bound:
+ * nobody can make the table shorter while this process has a lock on it.
+ */
+static bool
+has_block(Relation rel, BlockNumber block)
+{
+	BlockNumber known = RelationGetSmgr(rel)->smgr_cached_nblocks[MAIN_FORKNUM];
+
+	if (known != InvalidBlockNumber && block < known)
+		return true;
+	return block < RelationGetNumberOfBlocks(rel);
+}
+
+/*
+ * bgjob_rel_fetch reads the row at a tid into rel->slot, if it is visible to
+ * the snapshot there. The tid may be of another time, and point to another row
+ * or to nothing: the caller compares what is read with what is wanted.
+ */
 bool
 bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot)
 {
-	return table_tuple_fetch_row_version(rel->rel, tid, snapshot, rel->slot);
+	return ItemPointerIsValid(tid) && has_block(rel->rel, ItemPointerGetBlockNumber(tid)) &&
+		   table_tuple_fetch_row_version(rel->rel, tid, snapshot, rel->slot);
+}
+
+/*
+ * bgjob_rel_take copies the row in rel->slot into values and nulls, in the
+ * current context. What is stored out of line is fetched now: later there may
+ * be no snapshot, without which the server refuses to, and the row may have
+ * been replaced and its values vacuumed away. *external says what was fetched;
+ * NULL, as a rule: nothing.
+ */
+void
+bgjob_rel_take(BgjobRel *rel, Datum *values, bool *nulls, const BgjobExternal **external)
+{
+	TupleDesc desc = rel->slot->tts_tupleDescriptor;
+	HeapTuple tuple = ExecCopySlotHeapTuple(rel->slot);
+	BgjobExternal *fetched;
+	Snapshot snapshot;
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	*external = NULL;
+	if (!HeapTupleHasExternal(tuple))
+		return;
+	fetched =
+		palloc(offsetof(BgjobExternal, columns) + desc->natts * sizeof(fetched->columns[0]));
+	fetched->n = 0;
+	snapshot = bgjob_rel_snapshot(rel);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (nulls[i] || TupleDescAttr(desc, i)->attlen != -1 ||
+			!VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
+			continue;
+		fetched->columns[fetched->n].column = i;
+		fetched->columns[fetched->n].stored = values[i];
+		values[i] = PointerGetDatum(
+			detoast_external_attr((struct varlena *) DatumGetPointer(values[i])));
+		fetched->columns[fetched->n++].value = values[i];
+	}
+	UnregisterSnapshot(snapshot);
+	*external = fetched;
+}
+
+/*
+ * bgjob_rel_insert_taken inserts a row that may be replaced by
+ * bgjob_rel_update_taken; *external is for that.
+ */
+void
+bgjob_rel_insert_taken(BgjobRel *rel, const Datum *values, const bool *nulls,
+					   const BgjobExternal **external)
+{
+	bgjob_rel_insert(rel, values, nulls);
+	*external = &nothing_fetched;
+}
+
+/*
+ * bgjob_rel_update_taken replaces a row that bgjob_rel_take has read, as
+ * bgjob_rel_update does. What was fetched and has not been changed stays where
+ * it is stored, instead of being written once more.
+ */
+void
+bgjob_rel_update_taken(BgjobRel *rel, const ItemPointerData *tid, Datum *values,
+					   const bool *nulls, const BgjobExternal *external)
+{
+	Snapshot snapshot;
+
+	if (external == NULL)
+	{
+		replace_row(rel, tid, values, nulls);
+		return;
+	}
+	for (int i = 0; i < external->n; i++)
+		if (values[external->columns[i].column] == external->columns[i].value)
+			values[external->columns[i].column] = external->columns[i].stored;
+	snapshot = begin_external(rel);
+	replace_row(rel, tid, values, nulls);
+	end_external(snapshot);
+	for (int i = 0; i < external->n; i++)
+		if (values[external->columns[i].column] == external->columns[i].stored)
+			values[external->columns[i].column] = external->columns[i].value;
 }
 
 /*

@@ -39,6 +39,7 @@ typedef enum BgjobTable
 typedef struct BgjobRel
 {
 	Relation rel;
+	bool large;            /* its rows may hold values that are stored out of line */
 	TupleTableSlot *slot;  /* a row read or to be written */
 	ItemPointerData tid;   /* where the last insertion or update has put the row */
 	MemoryContext context; /* of opening: what lives as long as this does */
@@ -51,6 +52,18 @@ typedef struct BgjobRel
 #define BGJOB_BULK_ROWS 500
 
 typedef struct BgjobBulk BgjobBulk;
+
+/* The values of a row that were stored out of line: where they are stored, and what was fetched from there. */
+typedef struct BgjobExternal
+{
+	int n;
+	struct
+	{
+		int column; /* from 0 */
+		Datum stored;
+		Datum value;
+	} columns[FLEXIBLE_ARRAY_MEMBER];
+} BgjobExternal;
 
 /* A scan along an index of a table, in its order. */
 typedef struct BgjobScan
@@ -84,6 +97,12 @@ extern void bgjob_rel_delete_locked(BgjobRel *rel, ItemPointer tid);
 extern bool bgjob_rel_find_locked(BgjobRel *rel, const char *index, const char *text);
 extern bool bgjob_rel_delete_of(BgjobTable table, const char *index, int64 job);
 extern bool bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot);
+extern void
+bgjob_rel_take(BgjobRel *rel, Datum *values, bool *nulls, const BgjobExternal **external);
+extern void bgjob_rel_insert_taken(BgjobRel *rel, const Datum *values, const bool *nulls,
+								   const BgjobExternal **external);
+extern void bgjob_rel_update_taken(BgjobRel *rel, const ItemPointerData *tid, Datum *values,
+								   const bool *nulls, const BgjobExternal *external);
 
 extern Snapshot bgjob_scan_snapshot(Snapshot snapshot);
 extern bool bgjob_scan_sees(BgjobRel *rel, IndexScanDesc scan, Snapshot snapshot);

@@ -132,6 +132,7 @@ same(const Jsonb *a, const Jsonb *b)
 static int32
 find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 {
+	Snapshot snapshot = bgjob_rel_snapshot(rel); /* for settings that are stored out of line */
 	ScanKeyData key;
 	BgjobScan *scan;
 	int32 id = 0;
@@ -145,6 +146,7 @@ find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 			id = DatumGetInt32(rel->slot->tts_values[0]);
 	}
 	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
 	return id;
 }
 

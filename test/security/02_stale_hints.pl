@@ -1,0 +1,124 @@
+# A hint is a hint: what points into a table (tids in the queue and in shared memory, remembered numbers and rows) may be
+# of another time after VACUUM FULL, CLUSTER, REINDEX, TRUNCATE or a rollback. The work goes on, and no job is mistaken
+# for another.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../t/lib";
+use PostgreSQL::Test::Utils;
+use Test::More;
+use BgjobTest;
+
+my $node = bgjob_cluster('hints', 'bgjob.workers' => 2);
+$node->safe_psql('postgres', q{
+	CREATE TABLE effect (k int);
+	CREATE FUNCTION act(k int) RETURNS int LANGUAGE sql AS 'INSERT INTO effect VALUES (k) RETURNING k';
+});
+
+my $number = 0;
+
+# after_rewriting WHAT, SQL… has jobs wait at the end of a table that then becomes shorter, gives the commands, and sees that
+# these jobs and a new one are performed, each once.
+sub after_rewriting
+{
+	my ($what, $queue, @sql) = @_;
+	my $first = $number + 1;
+
+	$number += 4;
+	$node->safe_psql('postgres', $_) for
+		"SELECT bgjob_queue('$queue', paused => true)",
+		"SELECT count(*) FROM bgjob_enqueue_many('act', array_fill('[0]'::jsonb, ARRAY[2000]), queue => '$queue')",
+		"SELECT count(*) FROM bgjob_enqueue_many('act', ARRAY['[$first]', jsonb_build_array($first + 1), jsonb_build_array($first + 2)]::jsonb[], queue => '$queue')",
+		"SELECT count(bgjob_delete(id)) FROM bgjob.jobs WHERE args = '[0]' AND state = 'enqueued'",
+		"SELECT bgjob_purge('deleted')",
+		@sql,
+		"SELECT bgjob_queue_resume('$queue')",
+		"SELECT bgjob_enqueue('act', jsonb_build_array($number), queue => '$queue')";
+	wait_until($node, "SELECT count(*) = 4 FROM effect WHERE k BETWEEN $first AND $number", "$what: what waited is performed", 30);
+	is($node->safe_psql('postgres', "SELECT string_agg(k::text, ' ' ORDER BY k) FROM effect WHERE k BETWEEN $first AND $number"), join(' ', $first .. $number), "$what: once");
+}
+
+$node->safe_psql('postgres', q{SELECT bgjob_queue('groups', group_size => 20)});
+for my $queue ('default', 'groups')
+{
+	after_rewriting("VACUUM FULL of job ($queue)", $queue, 'VACUUM FULL bgjob.job');
+	after_rewriting("VACUUM FULL of queue ($queue)", $queue, 'VACUUM FULL bgjob.queue');
+	after_rewriting("VACUUM FULL of both ($queue)", $queue, 'VACUUM FULL bgjob.queue', 'VACUUM FULL bgjob.job');
+	after_rewriting("CLUSTER ($queue)", $queue, 'CLUSTER bgjob.job USING job_pkey', 'CLUSTER bgjob.queue USING queue_pkey');
+	after_rewriting("REINDEX ($queue)", $queue, 'REINDEX SCHEMA bgjob', 'REINDEX TABLE CONCURRENTLY bgjob.job');
+	after_rewriting("VACUUM ($queue)", $queue, 'VACUUM bgjob.job', 'VACUUM bgjob.queue');
+}
+
+# ---- every table, under load ----
+
+$node->safe_psql('postgres', q{
+	CREATE PROCEDURE load(n int) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN 1 .. n LOOP
+			PERFORM bgjob_enqueue('act', jsonb_build_array(1000000 + i), unique_key => 'k' || i, tags => ARRAY['t' || i],
+				queue => CASE WHEN i % 2 = 0 THEN 'groups' ELSE 'default' END, delay => CASE WHEN i % 3 = 0 THEN interval '0.1 s' END);
+			COMMIT;
+		END LOOP;
+	END $$});
+my ($out, $err) = ('', '');
+my $load = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'CALL load(3000)' ], '>', \$out, '2>', \$err);
+my @tables = split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'r' ORDER BY 1});
+for my $table (@tables)
+{
+	my $index = $node->safe_psql('postgres', "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'bgjob.$table'::regclass AND indisprimary");
+
+	for my $sql ("VACUUM FULL bgjob.$table", "REINDEX TABLE bgjob.$table", $index ne '' ? "REINDEX INDEX CONCURRENTLY $index" : (), $index ne '' ? "CLUSTER bgjob.$table USING " . ($index =~ s/.*\.//r) : ())
+	{
+		my ($status, $o, $e) = $node->psql('postgres', "SET lock_timeout = '20s'; $sql");
+		# The server itself may find that REINDEX CONCURRENTLY and somebody else wait for each other.
+		is($status, 0, "$sql, under load") or diag($e);
+	}
+}
+$load->finish;
+is($err, '', 'enqueueing went on');
+wait_until($node, q{SELECT count(*) = 3000 FROM effect WHERE k > 1000000}, 'all jobs are performed', 60);
+is($node->safe_psql('postgres', 'SELECT count(DISTINCT k) FROM effect WHERE k > 1000000'), 3000, 'each once');
+check_counters($node);
+
+# ---- rows without their jobs ----
+
+# The jobs' table is emptied while there are rows of them everywhere: these go, and what comes later is performed.
+$node->safe_psql('postgres', q{
+	SELECT bgjob_queue('default', paused => true);
+	SELECT bgjob_enqueue('act', '[1]', unique_key => 'waits') FROM generate_series(1, 20);
+	SELECT bgjob_enqueue('act', '[1]', delay => '1 s', unique_key => 'later');
+	TRUNCATE bgjob.job;
+	SELECT bgjob_queue_resume('default');
+	SELECT bgjob_enqueue('act', '[2000001]');
+});
+wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000001}, 'TRUNCATE of the jobs: a new one is performed', 30);
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.queue)}, 'and what waited for nothing has gone from the queue', 30);
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.schedule)}, 'and from the schedule', 30);
+is($node->safe_psql('postgres', q{SELECT bgjob_enqueue('act', '[2000002]', unique_key => 'waits') > 0}), 't', 'its key is free');
+wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000002}, 'and the next job with it is performed', 30);
+
+# The queue is emptied: bgjob_adopt() puts the jobs back.
+$node->safe_psql('postgres', q{
+	SELECT bgjob_queue('default', paused => true);
+	SELECT bgjob_enqueue('act', '[2000003]');
+	TRUNCATE bgjob.queue;
+	SELECT bgjob_queue_resume('default');
+	SELECT bgjob_enqueue('act', '[2000004]')});
+wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000004}, 'TRUNCATE of the queue: a new job is performed', 30);
+$node->safe_psql('postgres', 'SELECT bgjob_adopt()');
+wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000003}, 'and the old one after bgjob_adopt()', 30);
+
+# What is stored once and remembered by number: emptied while sessions and workers remember it.
+$node->safe_psql('postgres', q{
+	SELECT bgjob_enqueue('act', '[2000005]');
+	SELECT bgjob_wait(max(id), '20 s') FROM bgjob.jobs;
+	TRUNCATE bgjob.settings;
+	SELECT bgjob_enqueue('act', '[2000006]');
+});
+wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000006}, 'TRUNCATE of what jobs call: it is stored again', 30);
+
+my $log = slurp_file($node->logfile);
+unlike($log, qr/could not read block|could not open|XX\d\d\d/, 'no complaint in the log');
+unlike($log, qr/has gone/, 'nor of jobs that have gone');
+$node->stop;
+done_testing();
