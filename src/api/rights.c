@@ -180,7 +180,7 @@ bgjob_check_role_can_run(Oid role)
 							   GetUserNameFromId(role, false)),
 						errdetail("A worker connects as the role of the job."),
 						errhint("Give the role LOGIN, or name another one with run_as.")));
-	if (bgjob_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) != ACLCHECK_OK)
+	if (!bgjob_role_may_connect(role))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("role \"%s\" may not connect to database \"%s\"",
 							   GetUserNameFromId(role, false), get_database_name(MyDatabaseId)),

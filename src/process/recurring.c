@@ -208,6 +208,8 @@ why_not(const BgjobRecurring *row)
 		return "The role that was to run the job has been dropped";
 	if (!bgjob_role_can_log_in(role))
 		return "The role that is to run the job is not permitted to log in";
+	if (!bgjob_role_may_connect(role))
+		return "The role that is to run the job may not connect to this database";
 	reason = bgjob_authority_why_not(owner, role);
 	if (reason != NULL)
 		return reason;
@@ -308,7 +310,8 @@ run_occurrence(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, Time
 				add_queued(row, occurrence);
 				return;
 			case BGJOB_OVERLAP_CANCEL:
-				cancel_last(jobs, row);
+				if (why_not(row) == NULL)
+					cancel_last(jobs, row);
 				break;
 			case BGJOB_OVERLAP_ALLOW:
 				break;

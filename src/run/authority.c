@@ -68,6 +68,13 @@ bgjob_role_can_log_in(Oid role)
 	return can;
 }
 
+/* bgjob_role_may_connect tells whether a role may connect to this database. */
+bool
+bgjob_role_may_connect(Oid role)
+{
+	return bgjob_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) == ACLCHECK_OK;
+}
+
 /* ---- a worker's session ---- */
 
 static bool may_have_changed = true;
@@ -101,7 +108,7 @@ bgjob_authority_of_session(void)
 		return !lost;
 	may_have_changed = false; /* before asking: what changes meanwhile is asked again */
 	if (!bgjob_role_can_log_in(role) || GetSessionUserIsSuperuser() != superuser_arg(role) ||
-		bgjob_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) != ACLCHECK_OK)
+		!bgjob_role_may_connect(role))
 		lost = true;
 	return !lost;
 }

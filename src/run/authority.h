@@ -14,6 +14,7 @@
 
 extern bool bgjob_role_is_administrator(Oid role);
 extern bool bgjob_role_can_log_in(Oid role);
+extern bool bgjob_role_may_connect(Oid role);
 extern void bgjob_authority_init(void);
 extern bool bgjob_authority_of_session(void);
 extern bool bgjob_authority_is_lost(void);

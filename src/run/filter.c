@@ -152,12 +152,14 @@ is_like(const char *text, const char *pattern)
 /*
  * Whether a filter is for a job. The pattern is for the job as the caller named
  * it, or for the function that this means. A filter that no administrator has
- * added is for the jobs that the owner of its function controls.
+ * added is for the jobs that the owner of its function controls, and not for the
+ * scheduler, which serves all roles and must not wait for it.
  */
 static bool
 matches(const BgjobFilter *filter, const BgjobJob *job)
 {
-	if (!filter->everywhere && !has_privs_of_role(filter->owner, job->run_as))
+	if (!filter->everywhere &&
+		(bgjob_filter_in_scheduler() || !has_privs_of_role(filter->owner, job->run_as)))
 		return false;
 	return strcmp(filter->jobs, "%") == 0 || is_like(job->job, filter->jobs) ||
 		   (job->func != NULL && is_like(job->func, filter->jobs));

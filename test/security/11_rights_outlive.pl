@@ -109,6 +109,26 @@ $node->safe_psql('postgres', q{SELECT bgjob_queue_pause('held'); GRANT CONNECT O
 my $id = due_after('chief', 'ALTER ROLE chief NOSUPERUSER; GRANT USAGE ON SCHEMA bgjob TO chief', q{'SET SESSION AUTHORIZATION postgres', kind => 'sql'});
 ends($id, "failed\n42501", 'who is a superuser no more does not become another one in a worker of before');
 
+# ---- a recurring job that cancels the one before ----
+
+$node->safe_psql('postgres', 'GRANT boss TO app');
+as('app', q{SELECT bgjob_recurring('long', '@every_second', 'SELECT pg_sleep(60)', kind => 'sql', run_as => 'boss', overlap => 'cancel')});
+wait_until($node, q{SELECT last_state = 'processing' FROM bgjob.recurring_jobs WHERE name = 'long'}, 'a long job');
+$node->safe_psql('postgres', 'REVOKE boss FROM app');
+wait_until($node, q{SELECT error ~ 'no longer a member' FROM bgjob.recurring_jobs WHERE name = 'long'}, 'without the right to put in another one');
+my ($long, $next) = split /\|/, $node->safe_psql('postgres', q{SELECT last_job_id, next_run_at FROM bgjob.recurring_jobs WHERE name = 'long'});
+wait_until($node, qq{SELECT next_run_at > '$next' FROM bgjob.recurring_jobs WHERE name = 'long'}, 'at its next time');
+is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $long"), 'processing', 'the job of boss is not canceled either');
+is(sqlstate('boss', "SELECT bgjob_delete($long)"), 't', 'boss ends it');
+as('app', q{SELECT bgjob_recurring_remove('long')});
+
+as('app', q{SELECT bgjob_recurring('barred', '@every_second', 'app.me', starts_at => clock_timestamp() + '1 s')});
+$node->safe_psql('postgres', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC, app');
+wait_until($node, q{SELECT error ~ 'may not connect' FROM bgjob.recurring_jobs WHERE name = 'barred'}, 'CONNECT is asked for, too');
+$node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
+wait_until($node, q{SELECT last_state = 'succeeded' FROM bgjob.recurring_jobs WHERE name = 'barred'}, 'and the recurring job goes on when it is back');
+as('app', q{SELECT bgjob_recurring_remove('barred')});
+
 # ---- functions that are something else by now ----
 
 my %becomes = (

@@ -60,6 +60,14 @@ $node->safe_psql('postgres', 'GRANT app TO ops');
 is(args_of('app', $call), '[7]', 'for those of a role that he is a member of');
 $node->safe_psql('postgres', 'REVOKE app FROM ops');
 is(args_of('app', $call), '[1]', 'as long as he is that');
+
+# The scheduler does not wait for it: a due job of his goes past a filter that does not end.
+$node->safe_psql('postgres', q{SET SESSION AUTHORIZATION ops; CREATE FUNCTION ops.hang(c jsonb) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT CASE WHEN c ->> 'from' = 'scheduled' THEN to_jsonb(pg_sleep(60)::text) END$$; SELECT bgjob_filter('hang', 'electing', 'ops.hang')});
+my @due = map { reply('ops', q{SELECT bgjob_enqueue('app.f', delay => '100 ms')}) } 1 .. 20;
+is($node->safe_psql('postgres', "SELECT bgjob_wait($_, '4 s')"), 'succeeded', 'a due job is not held up') for @due[0, 19];
+is(reply('ops', q{SELECT bgjob_filter_remove('hang')}), 't', 'he removes his own');
+
 is(reply('postgres', q{SELECT bgjob_filter('f', 'creating', 'ops.filter')}), '', 'one that an administrator adds');
 is(args_of('app', $call), '[7]', 'is for all');
 is(reply('ops', q{SELECT bgjob_filter_remove('f')}), '42501', 'and is not his to remove');
