@@ -26,6 +26,7 @@
 #include "base/guc.h"
 #include "base/interval.h"
 #include "base/registry.h"
+#include "base/slots.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -230,6 +231,13 @@ count_busy(void)
 	return busy;
 }
 
+/* Whether a database has a scheduler, or has one when there is something to do. */
+static bool
+is_served(const BgjobDatabase *entry)
+{
+	return entry != NULL && (entry->ready || entry->status == BGJOB_DATABASE_RESTING);
+}
+
 PG_FUNCTION_INFO_V1(bgjob_server_row);
 
 /*
@@ -247,9 +255,10 @@ bgjob_server_row(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	values[0] = Int32GetDatum(bgjob_workers);
+	values[0] = Int32GetDatum(bgjob_registry != NULL ? bgjob_slots_may_have(MyDatabaseId)
+													 : bgjob_workers);
 	values[1] = Int32GetDatum(count_busy());
-	values[4] = BoolGetDatum(entry != NULL && entry->ready && bgjob_enabled);
+	values[4] = BoolGetDatum(is_served(entry) && bgjob_enabled);
 	if (entry != NULL && entry->ready && entry->scheduler >= 0)
 	{
 		values[2] = TimestampTzGetDatum(bgjob_registry->slots[entry->scheduler].started_at);
@@ -303,5 +312,5 @@ bgjob_server_count(PG_FUNCTION_ARGS)
 {
 	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
 
-	PG_RETURN_INT32(entry != NULL && entry->ready ? 1 : 0);
+	PG_RETURN_INT32(is_served(entry) ? 1 : 0);
 }

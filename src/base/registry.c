@@ -40,7 +40,7 @@ bgjob_registry_size(void)
 
 	size = add_size(size, mul_size(max_worker_processes, sizeof(BgjobSlot)));
 	size = MAXALIGN(size);
-	size = add_size(size, MAXALIGN(mul_size(max_worker_processes, sizeof(BgjobDatabase))));
+	size = add_size(size, MAXALIGN(mul_size(BGJOB_DATABASES, sizeof(BgjobDatabase))));
 	size = add_size(size, MAXALIGN(mul_size(max_worker_processes, sizeof(BgjobBatch))));
 	return add_size(size, mul_size(MaxBackends, sizeof(TransactionId)));
 }
@@ -63,12 +63,15 @@ bgjob_registry_startup(void)
 	pg_atomic_init_u32(&bgjob_registry->filter_changes, 0);
 	pg_atomic_init_u32(&bgjob_registry->filter_changers, 0);
 	bgjob_registry->nslots = max_worker_processes;
-	bgjob_registry->ndatabases = max_worker_processes;
+	bgjob_registry->ndatabases = BGJOB_DATABASES;
+	bgjob_registry->databases_used = 0;
+	pg_atomic_init_u32(&bgjob_registry->schedulers_wanted, 0);
+	pg_atomic_init_u32(&bgjob_registry->slot_wanted, 0);
 	slots = offsetof(BgjobRegistry, slots) + max_worker_processes * sizeof(BgjobSlot);
 	bgjob_registry->databases = (BgjobDatabase *) ((char *) bgjob_registry + MAXALIGN(slots));
 
 	batches = (BgjobBatch *) ((char *) bgjob_registry->databases +
-							  MAXALIGN(max_worker_processes * sizeof(BgjobDatabase)));
+							  MAXALIGN(BGJOB_DATABASES * sizeof(BgjobDatabase)));
 	bgjob_registry->movers =
 		(TransactionId *) ((char *) batches +
 						   MAXALIGN(max_worker_processes * sizeof(BgjobBatch)));
@@ -86,6 +89,7 @@ bgjob_registry_startup(void)
 		pg_atomic_init_u32(&entry->saturated, 0);
 		pg_atomic_init_u32(&entry->doubts, 0);
 		pg_atomic_init_u64(&entry->movers, 0);
+		pg_atomic_init_u32(&entry->hungry, 0);
 		pg_atomic_init_u64(&entry->leavers, 0);
 		pg_atomic_init_u64(&entry->next_due, 0);
 		pg_atomic_init_u64(&entry->low_due, 0);
@@ -808,7 +812,7 @@ bgjob_database_find(Oid database)
 {
 	if (bgjob_registry == NULL)
 		return NULL;
-	for (int i = 0; i < bgjob_registry->ndatabases; i++)
+	for (int i = 0; i < bgjob_registry->databases_used; i++)
 	{
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
 
@@ -832,7 +836,9 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u32(&entry->lost_lanes, 0);
 	pg_atomic_write_u32(&entry->saturated, 0);
 	entry->counted = 0;
+	pg_atomic_write_u32(&entry->hungry, 0);
 	pg_atomic_write_u64(&entry->leavers, 0);
+	entry->waiting_since = entry->serving_since = 0;
 	entry->ready = false;
 	entry->wants = 0;
 	pg_atomic_write_u64(&entry->next_due, 0);
@@ -867,6 +873,7 @@ bgjob_database_want(Oid database)
 			{
 				entry = &bgjob_registry->databases[i];
 				bgjob_database_reset(entry, database);
+				bgjob_registry->databases_used = Max(bgjob_registry->databases_used, i + 1);
 				break;
 			}
 	}
@@ -941,6 +948,8 @@ bgjob_notify_scheduler(Oid database, uint32 notices)
 	scheduler = entry->scheduler;
 	if (scheduler >= 0)
 		bgjob_slot_wake(&bgjob_registry->slots[scheduler]);
+	else if (entry->status == BGJOB_DATABASE_RESTING)
+		bgjob_notify_launcher(false);
 }
 
 /* bgjob_notify_launcher wakes the launcher, to look at pg_database again if so said. */

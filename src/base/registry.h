@@ -61,6 +61,9 @@
 
 #include "rules/state.h"
 
+/* So many databases can be served, in turn. */
+#define BGJOB_DATABASES 1024
+
 /* The name of the one pool of workers that needs no configuration. */
 #define BGJOB_DEFAULT_SERVER "default"
 
@@ -168,6 +171,7 @@ typedef enum BgjobDatabaseStatus
 {
 	BGJOB_DATABASE_WANTED,  /* a scheduler is to be started */
 	BGJOB_DATABASE_STARTED, /* one has been started; "ready" once it serves */
+	BGJOB_DATABASE_RESTING, /* its scheduler has left for others': until called, or next_due */
 	BGJOB_DATABASE_ABSENT   /* looked: no extension there, to be forgotten */
 } BgjobDatabaseStatus;
 
@@ -186,15 +190,18 @@ typedef struct BgjobDatabase
 	bool in_use;
 	Oid database;
 	BgjobDatabaseStatus status;
-	int scheduler;        /* slot, -1: none */
-	pid_t blocked_by;     /* a backend that needs the database to itself, 0: none */
-	int failures;         /* of its scheduler, one after the other */
-	uint32 failure;       /* a hash of the error that it has ended with last, 0: none */
-	bool failed;          /* it has just ended with that */
-	TimestampTz retry_at; /* not before, after a failure */
-	bool ready;           /* its scheduler serves */
-	uint32 wants;         /* grows when the database gets the extension */
+	int scheduler;             /* slot, -1: none */
+	pid_t blocked_by;          /* a backend that needs the database to itself, 0: none */
+	int failures;              /* of its scheduler, one after the other */
+	uint32 failure;            /* a hash of the error that it has ended with last, 0: none */
+	bool failed;               /* it has just ended with that */
+	TimestampTz retry_at;      /* not before, after a failure */
+	bool ready;                /* its scheduler serves */
+	TimestampTz waiting_since; /* it wants a scheduler and there is no room; the launcher's */
+	TimestampTz serving_since; /* what is due later is not missed, also while it rests */
+	uint32 wants;              /* grows when the database gets the extension */
 
+	pg_atomic_uint32 hungry; /* it wants a slot: one more than its workers; 0: it does not */
 	pg_atomic_uint64
 		leavers; /* a role, and so many of its workers are to leave after their jobs */
 
@@ -220,14 +227,17 @@ typedef struct BgjobRegistry
 {
 	LWLock lock;
 	uint64 next_generation;
-	Latch *launcher; /* NULL: none is there */
-	bool rediscover; /* the launcher is to look at pg_database again */
-	bool called;     /* it is not to sleep before one more round */
+	Latch *launcher;                    /* NULL: none is there */
+	bool rediscover;                    /* the launcher is to look at pg_database again */
+	bool called;                        /* it is not to sleep before one more round */
+	pg_atomic_uint32 schedulers_wanted; /* so many databases wait for a scheduler */
+	pg_atomic_uint32 slot_wanted;       /* and there is no slot for one */
 	/* how often filters have changed in any database, and transactions about to commit a change */
 	pg_atomic_uint32 filter_changes;
 	pg_atomic_uint32 filter_changers;
 	int nslots;
 	int ndatabases;
+	int databases_used; /* all behind these have never been in use */
 	BgjobDatabase *databases;
 	/* for each process of the server the transaction whose moves it has still to add, else invalid */
 	TransactionId *movers;

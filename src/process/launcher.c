@@ -12,6 +12,11 @@
  * again (api/utility.c), and the server wakes it when a scheduler stops. It
  * sleeps without limit otherwise.
  *
+ * There may be more databases than slots. Then they take turns: those that wait
+ * for a scheduler are counted in the registry, schedulers that have nothing to
+ * do, or have had their turn, give their slots up (process/scheduler.c), and
+ * whoever has waited longest is next.
+ *
  * Known hole: a database that gets the extension by COMMIT PREPARED, or is
  * copied by other means than CREATE DATABASE, is found at the next restart.
  *
@@ -28,6 +33,7 @@
 #include "base/inflight.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "base/slots.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "libpq/pqsignal.h"
@@ -36,6 +42,7 @@
 #include "postmaster/interrupt.h"
 #include "process/launcher.h"
 #include "process/scheduler.h"
+#include "rules/clock.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -50,6 +57,10 @@
 /* It waits for nobody's lock longer than this; then so long a pause follows, in milliseconds. */
 #define LOCK_TIMEOUT "100ms"
 #define LOCK_PAUSE   250
+
+/* How often to try again where there is no slot, and when that is worth a warning, in milliseconds. */
+#define SLOT_PAUSE    200
+#define SLOT_PATIENCE 10000
 
 /* A scheduler that has not connected for so long is not waited for, in milliseconds. */
 #define SLOW_PROBE 5000
@@ -131,6 +142,8 @@ take_leave(BgjobDatabase *entry, BgjobSlot *slot)
 	entry->scheduler = -1;
 	entry->ready = false;
 	bgjob_slot_free(slot);
+	if (entry->status == BGJOB_DATABASE_RESTING)
+		return;
 	if (entry->status == BGJOB_DATABASE_ABSENT)
 	{
 		bgjob_database_forget(entry, BGJOB_DATABASE_ABSENT);
@@ -145,7 +158,7 @@ take_leave(BgjobDatabase *entry, BgjobSlot *slot)
 	if (entry->blocked_by == 0 && bgjob_enabled)
 	{
 		entry->failures = served ? 1 : entry->failures + 1;
-		entry->retry_at = GetCurrentTimestamp() + pause_after(entry->failures) * 1000;
+		entry->retry_at = bgjob_now() + pause_after(entry->failures) * 1000;
 	}
 }
 
@@ -172,10 +185,13 @@ look_whether_there(void *arg)
 static bool
 start_scheduler(BgjobDatabase *entry)
 {
-	BgjobSlot *slot =
-		bgjob_slot_create(BGJOB_SCHEDULER, entry->database, InvalidOid, bgjob_registry->nslots);
+	BgjobSlot *slot;
 	int index = entry - bgjob_registry->databases;
 
+	if (!bgjob_slots_for_scheduler())
+		return false;
+	slot =
+		bgjob_slot_create(BGJOB_SCHEDULER, entry->database, InvalidOid, bgjob_registry->nslots);
 	if (slot == NULL)
 		return entry->blocked_by != 0;
 	entry->ready = false;
@@ -188,6 +204,7 @@ start_scheduler(BgjobDatabase *entry)
 		return false;
 	}
 	entry->status = BGJOB_DATABASE_STARTED;
+	entry->waiting_since = 0;
 	return true;
 }
 
@@ -196,7 +213,7 @@ count_probes(void)
 {
 	int n = 0;
 
-	for (int i = 0; i < bgjob_registry->ndatabases; i++)
+	for (int i = 0; i < bgjob_registry->databases_used; i++)
 	{
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
 
@@ -209,7 +226,7 @@ count_probes(void)
 }
 
 static void
-warn_of_slots(void)
+warn_of_slots(int wanted)
 {
 	if (warned_of_slots)
 		return;
@@ -218,7 +235,77 @@ warn_of_slots(void)
 		WARNING,
 		(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 		 errmsg("out of background worker slots for the schedulers of bgjob"),
+		 errdetail("%d databases wait for their turn.", wanted),
 		 errhint("Consider increasing the configuration parameter \"max_worker_processes\".")));
+}
+
+/* Notes whose schedulers have gone. */
+static void
+reap_schedulers(void)
+{
+	for (int i = 0; i < bgjob_registry->databases_used; i++)
+	{
+		BgjobDatabase *entry = &bgjob_registry->databases[i];
+
+		if (entry->in_use && entry->scheduler >= 0 &&
+			bgjob_process_left(&bgjob_registry->slots[entry->scheduler], handles[i]))
+			take_leave(entry, &bgjob_registry->slots[entry->scheduler]);
+	}
+}
+
+/* When a database without a scheduler is to have one; DT_NOEND: when told. */
+static TimestampTz
+due_at(BgjobDatabase *entry)
+{
+	if (!entry->in_use || entry->scheduler >= 0 || entry->blocked_by != 0 || !bgjob_enabled)
+		return DT_NOEND;
+	if (entry->status != BGJOB_DATABASE_RESTING)
+		return entry->retry_at;
+	if (pg_atomic_read_u32(&entry->notices) != 0)
+		return DT_NOBEGIN;
+	return (TimestampTz) pg_atomic_read_u64(&entry->next_due);
+}
+
+/* Whose scheduler is to be started next: that of the database which has waited longest. NULL: none. */
+static BgjobDatabase *
+next_database(TimestampTz now, int *wanted, TimestampTz *wake)
+{
+	BgjobDatabase *next = NULL;
+
+	*wanted = 0;
+	for (int i = 0; i < bgjob_registry->databases_used; i++)
+	{
+		BgjobDatabase *entry = &bgjob_registry->databases[i];
+		TimestampTz due = due_at(entry);
+
+		if (due > now)
+		{
+			*wake = Min(*wake, due);
+			continue;
+		}
+		(*wanted)++;
+		if (entry->waiting_since == 0)
+			entry->waiting_since = now;
+		if (next == NULL || entry->waiting_since < next->waiting_since)
+			next = entry;
+	}
+	return next;
+}
+
+/* Says how many databases wait for a scheduler; the schedulers that there are see to it. */
+static void
+call_for_slots(int wanted)
+{
+	uint32 before = pg_atomic_exchange_u32(&bgjob_registry->schedulers_wanted, wanted);
+	bool no_slot = wanted > 0 && bgjob_slots_used() >= bgjob_slots_most(BGJOB_NEED_DATABASE);
+
+	no_slot =
+		pg_atomic_exchange_u32(&bgjob_registry->slot_wanted, no_slot) != no_slot && no_slot;
+	if (wanted == 0 || ((uint32) wanted <= before && !no_slot))
+		return;
+	for (int i = 0; i < bgjob_registry->databases_used; i++)
+		if (bgjob_registry->databases[i].in_use && bgjob_registry->databases[i].scheduler >= 0)
+			bgjob_notify_scheduler(bgjob_registry->databases[i].database, 0);
 }
 
 /*
@@ -228,46 +315,48 @@ warn_of_slots(void)
 static long
 look_after_databases(void)
 {
-	long sleep = -1;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bgjob_now();
+	TimestampTz wake = DT_NOEND;
+	BgjobDatabase *entry;
+	int wanted;
+	bool waits = false;
 
-	for (int i = 0; i < bgjob_registry->ndatabases; i++)
+	reap_schedulers();
+	while ((entry = next_database(now, &wanted, &wake)) != NULL)
 	{
-		BgjobDatabase *entry = &bgjob_registry->databases[i];
 		Presence presence = {entry->database};
 
-		if (!entry->in_use)
-			continue;
-		if (entry->scheduler >= 0 &&
-			bgjob_process_left(&bgjob_registry->slots[entry->scheduler], handles[i]))
-			take_leave(entry, &bgjob_registry->slots[entry->scheduler]);
-		if (!entry->in_use || entry->scheduler >= 0 || entry->blocked_by != 0 || !bgjob_enabled)
-			continue;
-		if (entry->retry_at > now)
+		if (count_probes() >= PROBES_AT_ONCE)
 		{
-			long rest = TimestampDifferenceMilliseconds(now, entry->retry_at) + 1;
-
-			sleep = sleep < 0 ? rest : Min(sleep, rest);
+			wake = Min(wake, now + 100 * 1000);
+			wanted = 0;
+			break;
 		}
-		else if (!bgjob_try(look_whether_there, &presence))
-			sleep = LOCK_PAUSE;
-		else if (!presence.there)
+		if (!bgjob_try(look_whether_there, &presence))
+		{
+			wake = Min(wake, now + LOCK_PAUSE * 1000);
+			break;
+		}
+		if (!presence.there)
 		{
 			bgjob_inflight_forget(entry->database);
 			bgjob_database_forget(entry, entry->status);
+			if (entry->in_use)
+				entry->retry_at = now + 1000 * 1000;
 		}
-		else if (count_probes() >= PROBES_AT_ONCE)
-			sleep = 100;
 		else if (!start_scheduler(entry))
 		{
-			warn_of_slots();
-			entry->retry_at = now + 1000 * 1000;
-			sleep = sleep < 0 ? 1000 : Min(sleep, 1000);
+			waits = true;
+			wake = Min(wake, now + SLOT_PAUSE * 1000);
+			if (now - entry->waiting_since > SLOT_PATIENCE * (int64) 1000)
+				warn_of_slots(wanted);
+			break;
 		}
 	}
+	call_for_slots(waits ? wanted : 0);
 	if (waiting != NIL)
-		sleep = sleep < 0 ? 1000 : Min(sleep, 1000);
-	return sleep;
+		wake = Min(wake, now + 1000 * 1000);
+	return wake == DT_NOEND ? -1 : TimestampDifferenceMilliseconds(bgjob_now(), wake) + 1;
 }
 
 /* bgjob_launcher_register has the postmaster start the launcher; from _PG_init. */

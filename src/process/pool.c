@@ -39,12 +39,12 @@
 #include "base/lane.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "base/slots.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "process/pool.h"
 #include "process/recovery.h"
-#include "process/slots.h"
 #include "rules/clock.h"
 #include "storage/latch.h"
 #include "utils/hsearch.h"
@@ -78,8 +78,10 @@ typedef struct RoleState
 static HTAB *roles;
 static BackgroundWorkerHandle **handles; /* by slot */
 static BgjobDatabase *entry;             /* this database's */
+static bool yielding = false;            /* another database is to have its turn */
 static bool warned_of_slots = false;
 static TimestampTz no_slot_until = 0; /* max_worker_processes was reached: do not try before */
+static TimestampTz wanted_since = 0;  /* by another database, which has no worker */
 static TimestampTz denied_since = 0;  /* a worker that bgjob.workers allows */
 static TimestampTz last_left = 0;     /* a worker: the postmaster may need a moment to notice */
 
@@ -247,6 +249,7 @@ typedef struct Balance
 	int nhungry; /* those that have work */
 	int workers; /* of all */
 	int leaving; /* that will have left in a moment */
+	int poorest; /* of the other databases that want a slot: it has so many workers; -1: none does */
 } Balance;
 
 static Claimant *
@@ -315,6 +318,7 @@ begin_balance(Balance *balance, TimestampTz now)
 	memset(balance, 0, sizeof(*balance));
 	balance->now = now;
 	balance->wake = DT_NOEND;
+	balance->poorest = bgjob_slots_poorest(MyDatabaseId);
 	balance->claimants = palloc((n + bgjob_registry->nslots) * sizeof(Claimant));
 	balance->leavers = pg_atomic_read_u64(&entry->leavers);
 	pg_read_barrier();
@@ -421,6 +425,8 @@ start_worker(Oid role, BgjobNeed need)
 static bool
 start_another(Balance *balance, const Claimant *claimant)
 {
+	if (balance->poorest >= 0 && balance->poorest < balance->workers)
+		return false; /* it is another database's turn */
 	if (start_worker(claimant->role, BGJOB_NEED_MORE))
 		return true;
 	if (bgjob_slots_used() >= bgjob_slots_most(BGJOB_NEED_LOAN))
@@ -435,7 +441,7 @@ start_another(Balance *balance, const Claimant *claimant)
 static bool
 start_for(Balance *balance, const Claimant *needy)
 {
-	if (bgjob_workers == 0)
+	if (bgjob_workers == 0 || yielding)
 		return false;
 	if (no_slot_until > balance->now)
 	{
@@ -625,18 +631,51 @@ call_loan_in(void)
 		bgjob_slot_interrupt(chosen);
 }
 
+/* Whether this database is to lose a worker to another one that wants a slot. */
+static bool
+must_give(Balance *balance, const Claimant *rich)
+{
+	TimestampTz tenure;
+
+	if (balance->poorest < 0 || !bgjob_slots_is_richest(MyDatabaseId))
+		return false;
+	if (balance->workers > balance->poorest + 1)
+		return true;
+	if (balance->poorest > 0)
+		return false;
+	tenure = state_of(rich->role)->last_start + 2 * TENURE; /* at worst they take turns */
+	balance->wake = Min(balance->wake, Max(tenure, balance->now + TENURE));
+	return tenure <= balance->now;
+}
+
+/* Whether somebody has wanted a slot for a while; *wake is lowered to when that will be so. */
+static bool
+has_waited(Balance *balance, const Claimant *needy)
+{
+	if (balance->poorest != 0)
+		wanted_since = 0;
+	else if (wanted_since == 0)
+		wanted_since = balance->now;
+	if (needy != NULL && needy->workers == 0 && wanting_for(needy, balance->now) >= PATIENCE)
+		return true;
+	if (wanted_since != 0 && balance->now - wanted_since >= PATIENCE)
+		return true;
+	balance->wake = Min(balance->wake, balance->now + PATIENCE);
+	return false;
+}
+
 /* Has workers leave that are too many, or in the way of a role that has fewer than its share. */
 static void
 give_up(Balance *balance, const Claimant *needy)
 {
-	bool wanted = needy != NULL && needy->workers == 0;
+	bool wanted = (needy != NULL && needy->workers == 0) || balance->poorest == 0;
 	int n = count_due_loans(balance, wanted);
 	Claimant *rich;
 
-	if (wanted && n > 0 && balance->leaving == 0 &&
-		wanting_for(needy, balance->now) >= PATIENCE)
+	if (wanted && n > 0 && balance->leaving == 0 && has_waited(balance, needy))
 		call_loan_in();
-	while (balance->workers > bgjob_workers && retire_idle(balance))
+	while ((balance->workers > bgjob_workers || balance->poorest >= 0 || yielding) &&
+		   retire_idle(balance))
 		;
 	if (needy != NULL && balance->leaving == 0)
 		(void) retire_idle(balance);
@@ -649,9 +688,19 @@ give_up(Balance *balance, const Claimant *needy)
 	n = Max(n, balance->workers - bgjob_workers);
 	if (bgjob_workers > 0)
 		n = Min(n, rich->workers - 1); /* beyond bgjob.workers each role keeps one */
-	if (balance->leaving == 0 && must_share(balance, needy, rich))
+	if (balance->leaving == 0 && (must_share(balance, needy, rich) || must_give(balance, rich)))
 		n = Max(n, 1);
+	if (yielding)
+		n = rich->workers;
 	ask_to_leave(balance, rich->role, Max(n, 0));
+}
+
+/* Whether somebody here could have a worker if there were a slot for it. */
+static bool
+wants_slot(const Balance *balance, const Claimant *needy)
+{
+	return needy != NULL && !yielding && bgjob_workers > 0 &&
+		   (balance->workers < bgjob_workers || needy->workers == 0);
 }
 
 /*
@@ -680,10 +729,28 @@ bgjob_pool_balance(TimestampTz now)
 	}
 	else
 		denied_since = 0;
+	bgjob_slots_want(MyDatabaseId, wants_slot(&balance, needy) ? balance.workers : -1);
 	give_up(&balance, needy);
 	pg_atomic_write_u32(&entry->saturated, needy != NULL ? 1 : 0);
 	pfree(balance.claimants);
 	return balance.wake;
+}
+
+/* bgjob_pool_yield has all workers leave after their jobs, and none start, or no longer so. */
+void
+bgjob_pool_yield(bool yield)
+{
+	yielding = yield;
+}
+
+/* bgjob_pool_is_empty tells whether there is no worker; *has_work, whether there is something to do for one. */
+bool
+bgjob_pool_is_empty(bool *has_work)
+{
+	BgjobDemand demand;
+
+	*has_work = bgjob_lane_demand(MyDatabaseId, &demand, 1) > 0;
+	return bgjob_count_workers(MyDatabaseId, InvalidOid) == 0;
 }
 
 /*

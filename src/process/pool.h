@@ -16,6 +16,8 @@
 extern void bgjob_pool_init(void);
 extern TimestampTz bgjob_pool_reap(TimestampTz now);
 extern TimestampTz bgjob_pool_balance(TimestampTz now);
+extern void bgjob_pool_yield(bool yield);
+extern bool bgjob_pool_is_empty(bool *has_work);
 extern void bgjob_pool_take_back(void);
 extern void bgjob_pool_end_terminated(void);
 extern TimestampTz bgjob_pool_end_stubborn(TimestampTz now);

@@ -551,11 +551,12 @@ deal_safely(const int64 *ids, int n, Deal deal, TimestampTz now)
 	return dealt;
 }
 
-/* bgjob_recurring_begin begins service: what lies before is missed. */
+/* bgjob_recurring_begin begins service: what lies before "since" is missed. */
 void
-bgjob_recurring_begin(void)
+bgjob_recurring_begin(TimestampTz since)
 {
-	up_since = last_clock = bgjob_now();
+	up_since = since;
+	last_clock = bgjob_now();
 	last_time = steady_time();
 	look_at_reboot = true;
 	reboot_after = 0;

@@ -12,7 +12,7 @@
 
 #include "datatype/timestamp.h"
 
-extern void bgjob_recurring_begin(void);
+extern void bgjob_recurring_begin(TimestampTz since);
 extern void bgjob_recurring_look_anew(void);
 extern void bgjob_recurring_look_at_queued(void);
 extern TimestampTz bgjob_recurring_serve(TimestampTz now);

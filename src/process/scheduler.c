@@ -24,6 +24,11 @@
  * to wait ends after LOCK_TIMEOUT. The step is broken off then and tried again
  * after LOCK_PAUSE; the others go on.
  *
+ * Where other databases wait for a scheduler, one that has nothing to do rests:
+ * it gives its slot up, and is started again when somebody calls, when
+ * something is due, or after LONGEST_REST. One that has had its turn (TURN) does
+ * so too, when its workers have ended their jobs.
+ *
  * An error ends the process; the launcher starts it again, and the workers go
  * on meanwhile. At shutdown, and when its database is needed by a command
  * such as DROP DATABASE, it sees all its workers off before it leaves.
@@ -70,6 +75,11 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+/* Where others wait, in seconds: a scheduler's turn, the longest rest, and what is too short for one. */
+#define TURN          10
+#define LONGEST_REST  60
+#define SHORTEST_REST 1
+
 /* Seconds between two looks for what nobody announced. */
 #define SLOW_POLL 10
 
@@ -102,13 +112,15 @@ static bool unsettled; /* jobs of a crash, or claims, that somebody was changing
 static volatile sig_atomic_t in_service = false;
 static uint32 wants;          /* entry->wants when the extension was last looked for */
 static bool gone = false;     /* the extension has been dropped */
+static bool resting = false;  /* another database is to have the slot */
+static TimestampTz began_at;  /* this process, to serve */
 static bool unwanted = false; /* bgjob.databases no longer names this database */
 
 /* Whether this process is to see its workers off and leave. */
 static bool
 must_leave(void)
 {
-	return ShutdownRequestPending || gone || unwanted || !bgjob_enabled ||
+	return ShutdownRequestPending || gone || unwanted || resting || !bgjob_enabled ||
 		   entry->blocked_by != 0;
 }
 
@@ -428,7 +440,10 @@ begin_service(void *arg)
 
 	unsettled = !bgjob_recover_claims() || !settled;
 	sweep_anew();
-	bgjob_recurring_begin();
+	began_at = bgjob_now();
+	if (entry->serving_since == 0)
+		entry->serving_since = began_at;
+	bgjob_recurring_begin(entry->serving_since);
 	next_poll = bgjob_now() + SLOW_POLL * USECS_PER_SEC;
 	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 	rescan();
@@ -465,6 +480,44 @@ end_service(void)
 	}
 }
 
+/*
+ * Gives this process's slot up until "until", unless somebody calls at this
+ * very moment: who calls later finds the database resting, and has the launcher
+ * start a scheduler.
+ */
+static void
+rest(TimestampTz until)
+{
+	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
+	entry->status = BGJOB_DATABASE_RESTING;
+	LWLockRelease(&bgjob_registry->lock);
+	pg_atomic_write_u64(&entry->next_due, (uint64) until);
+	pg_memory_barrier();
+	resting = pg_atomic_read_u32(&entry->notices) == 0 &&
+			  (TimestampTz) pg_atomic_read_u64(&entry->low_due) >= until;
+	if (!resting)
+		entry->status = BGJOB_DATABASE_STARTED;
+}
+
+/* Rests if others wait and there is nothing to do before "wake", or the turn is over. */
+static void
+make_way(TimestampTz now, TimestampTz wake)
+{
+	bool others_wait = pg_atomic_read_u32(&bgjob_registry->schedulers_wanted) > 0;
+	bool turn_is_over = others_wait && now - began_at > TURN * USECS_PER_SEC;
+	bool has_work;
+	bool empty;
+
+	bgjob_pool_yield(turn_is_over);
+	if (!others_wait)
+		return;
+	empty = bgjob_pool_is_empty(&has_work);
+	if (turn_is_over && empty)
+		rest(now);
+	else if (empty && !has_work && wake > now + SHORTEST_REST * USECS_PER_SEC)
+		rest(Min(wake, now + LONGEST_REST * USECS_PER_SEC));
+}
+
 /* Does what has to be done, and sleeps until there is more. */
 static void
 do_round(void)
@@ -480,6 +533,7 @@ do_round(void)
 		CHECK_FOR_INTERRUPTS();
 	}
 	wake = Min(wake, bgjob_pool_end_stubborn(GetCurrentTimestamp()));
+	make_way(now, wake);
 	if (!must_leave())
 		sleep_until(wake);
 }

@@ -17,13 +17,22 @@
  * A server with very few slots (FEW) keeps none for other databases when a
  * role has none. A database that is served and has no worker needs only one.
  *
+ * Schedulers have at most two thirds of what others leave, so that there are
+ * workers, too; where there are more databases, they take turns
+ * (process/launcher.c).
+ *
+ * Who wants a slot and gets none says so in its database's entry
+ * ("hungry"), with the number of workers that it has. Then idle workers leave
+ * everywhere, nobody else who has as many gets another, and the database that
+ * has the most gives one up (process/pool.c).
+ *
  * Jobs that end soon may borrow most of what is kept: such workers are given
  * back when somebody wants them, or the jobs become longer (process/pool.c).
  *
  * bgjob.max_workers limits the workers of all databases in the same way: its
  * last place is for who has none.
  *
- * Run by the scheduler and the launcher. The registry is read without its lock
+ * Run by the scheduler, the launcher and who reads the views. The registry is read without its lock
  * here; bgjob_slot_create counts again under it.
  *
  *-------------------------------------------------------------------------
@@ -35,8 +44,8 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/registry.h"
+#include "base/slots.h"
 #include "miscadmin.h"
-#include "process/slots.h"
 
 /* A scheduler and a worker. */
 #define FOR_DATABASES 2
@@ -134,4 +143,98 @@ bgjob_slots_worker_limit(BgjobNeed need)
 		return INT_MAX;
 	return need >= BGJOB_NEED_LOAN && bgjob_max_workers > 1 ? bgjob_max_workers - 1
 															: bgjob_max_workers;
+}
+
+/* bgjob_slots_may_have returns how many workers a database may have now, those that it has included. */
+int
+bgjob_slots_may_have(Oid database)
+{
+	int has = bgjob_count_workers(database, InvalidOid);
+	int used = bgjob_slots_used();
+	int more = Min(bgjob_slots_most(BGJOB_NEED_MORE) - used,
+				   bgjob_slots_worker_limit(BGJOB_NEED_MORE) - bgjob_slots_workers());
+
+	if (bgjob_workers == 0)
+		return 0;
+	if (has == 0 && more < 1 && bgjob_slots_most(BGJOB_NEED_DATABASE) > used)
+		more = 1;
+	return Max(has, Min(bgjob_workers, has + Max(0, more)));
+}
+
+/* bgjob_slots_for_scheduler tells whether there may be another scheduler. */
+bool
+bgjob_slots_for_scheduler(void)
+{
+	int room = bgjob_slots_most(BGJOB_NEED_DATABASE);
+	int schedulers = bgjob_slots_used() - bgjob_slots_workers();
+
+	return schedulers < Max(1, room * 2 / 3) && bgjob_slots_used() < room;
+}
+
+/*
+ * bgjob_slots_poorest returns how many workers the database has that has the
+ * fewest of those that want another slot, besides this one; -1: none does.
+ */
+int
+bgjob_slots_poorest(Oid database)
+{
+	int poorest = pg_atomic_read_u32(&bgjob_registry->slot_wanted) ? 0 : -1;
+
+	for (int i = 0; i < bgjob_registry->databases_used; i++)
+	{
+		BgjobDatabase *entry = &bgjob_registry->databases[i];
+		int hungry = (int) pg_atomic_read_u32(&entry->hungry);
+
+		if (entry->in_use && entry->database != database && hungry > 0 &&
+			entry->scheduler >= 0 && (poorest < 0 || hungry - 1 < poorest))
+			poorest = hungry - 1;
+	}
+	return poorest;
+}
+
+/* bgjob_slots_is_richest tells whether no other database has more workers; of several the first is. */
+bool
+bgjob_slots_is_richest(Oid database)
+{
+	int mine = bgjob_count_workers(database, InvalidOid);
+	bool before = true;
+
+	for (int i = 0; i < bgjob_registry->databases_used; i++)
+	{
+		BgjobDatabase *entry = &bgjob_registry->databases[i];
+		int others;
+
+		if (!entry->in_use)
+			continue;
+		if (entry->database == database)
+		{
+			before = false;
+			continue;
+		}
+		others = bgjob_count_workers(entry->database, InvalidOid);
+		if (others > mine || (others == mine && before))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * bgjob_slots_want notes that a database wants a slot and has so many workers
+ * (-1: it wants none), and tells the others, if that is new.
+ */
+void
+bgjob_slots_want(Oid database, int workers)
+{
+	BgjobDatabase *entry = bgjob_database_find(database);
+
+	if (entry == NULL || pg_atomic_exchange_u32(&entry->hungry, (uint32) (workers + 1)) ==
+							 (uint32) (workers + 1))
+		return;
+	if (workers < 0)
+		return;
+	for (int i = 0; i < bgjob_registry->databases_used; i++)
+		if (bgjob_registry->databases[i].in_use &&
+			bgjob_registry->databases[i].database != database &&
+			bgjob_registry->databases[i].scheduler >= 0)
+			bgjob_notify_scheduler(bgjob_registry->databases[i].database, 0);
 }

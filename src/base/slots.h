@@ -5,8 +5,8 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifndef BGJOB_PROCESS_SLOTS_H
-#define BGJOB_PROCESS_SLOTS_H
+#ifndef BGJOB_BASE_SLOTS_H
+#define BGJOB_BASE_SLOTS_H
 
 #include "postgres.h"
 
@@ -21,6 +21,11 @@ typedef enum BgjobNeed
 
 extern int bgjob_slots_most(BgjobNeed need);
 extern int bgjob_slots_workers(void);
+extern int bgjob_slots_may_have(Oid database);
+extern bool bgjob_slots_for_scheduler(void);
+extern int bgjob_slots_poorest(Oid database);
+extern bool bgjob_slots_is_richest(Oid database);
+extern void bgjob_slots_want(Oid database, int workers);
 extern int bgjob_slots_worker_limit(BgjobNeed need);
 
-#endif /* BGJOB_PROCESS_SLOTS_H */
+#endif /* BGJOB_BASE_SLOTS_H */
