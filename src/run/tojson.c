@@ -5,9 +5,11 @@
  *
  * Values go through the server's own to_jsonb(), called by its OID with the
  * type of the value as expression, so that nothing a job may have created can
- * take its place (but for casts from a type to json, which are part of
- * to_jsonb() and run as the job's role). Rows are collected by a receiver of
- * our own, which the executor and portals send them to.
+ * take its place. But casts from a type to json are part of to_jsonb(), and the
+ * owner of an enum, say, may write one: a query that only reads a column would run
+ * it. So it runs as its owner where that is not as powerful as the current user
+ * (run/identity.c). Rows are collected by a receiver of our own, which the executor
+ * and portals send them to.
  *
  * A command may return any number of rows, so no more of them are kept than
  * BGJOB_ROWS_KEPT bytes, and the first in any case; the others are only counted.
@@ -22,7 +24,10 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/transam.h"
 #include "base/json.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/tuptable.h"
@@ -30,17 +35,134 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/parse_coerce.h"
+#include "run/identity.h"
 #include "run/tojson.h"
+#include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
 
-/* bgjob_to_jsonb returns a value, which is not null, as jsonb. */
-Jsonb *
-bgjob_to_jsonb(Datum value, Oid type)
+/* ---- casts that others have written ---- */
+
+static void find_cast_owner(Oid type, Datum value, Oid *owner);
+
+/* The function that to_jsonb() would call for a scalar type; InvalidOid: none. */
+static Oid
+cast_function(Oid type)
+{
+	Oid function = InvalidOid;
+
+	if (type < FirstNormalObjectId || find_coercion_pathway(JSONOID, type, COERCION_EXPLICIT,
+															&function) != COERCION_PATH_FUNC)
+		return InvalidOid;
+	return function;
+}
+
+static Oid
+function_owner(Oid function)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid; /* to_jsonb() will say so */
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Notes the owner of a cast, if it has not all the rights of the current user. 42501: there is another such owner. */
+static void
+note_cast(Oid function, Oid *owner)
+{
+	Oid its = OidIsValid(function) ? function_owner(function) : InvalidOid;
+
+	if (!OidIsValid(its) || its == *owner || has_privs_of_role(its, GetUserId()))
+		return;
+	if (OidIsValid(*owner))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("cannot convert a value to JSON by the casts of several roles"),
+			 errdetail("Roles \"%s\" and \"%s\" have written casts to json for types in it.",
+					   GetUserNameFromId(*owner, true), GetUserNameFromId(its, true)),
+			 errhint("Convert one of them in the query, for example to text.")));
+	*owner = its;
+}
+
+/* The same for the columns of a row. Their values matter where the type does not tell all. */
+static void
+find_in_row(Datum value, Oid *owner)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(value);
+	TupleDesc desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+											HeapTupleHeaderGetTypMod(header));
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		bool isnull;
+		Datum datum;
+
+		if (column->attisdropped ||
+			(column->atttypid < FirstNormalObjectId && column->atttypid != RECORDOID &&
+			 column->atttypid != RECORDARRAYOID))
+			continue;
+		datum = heap_getattr(&tuple, i + 1, desc, &isnull);
+		if (!isnull)
+			find_cast_owner(column->atttypid, datum, owner);
+	}
+	ReleaseTupleDesc(desc);
+}
+
+static void
+find_in_array(Datum value, Oid element, Oid *owner)
+{
+	ArrayIterator iterator;
+	Datum datum;
+	bool isnull;
+
+	if (!type_is_rowtype(element))
+	{
+		note_cast(cast_function(element), owner);
+		return;
+	}
+	iterator = array_create_iterator(DatumGetArrayTypeP(value), 0, NULL);
+	while (array_iterate(iterator, &datum, &isnull))
+		if (!isnull)
+			find_in_row(datum, owner);
+	array_free_iterator(iterator);
+}
+
+/* Finds the role as which a value has to be converted, because it has written a cast; unchanged: there is none. */
+static void
+find_cast_owner(Oid type, Datum value, Oid *owner)
+{
+	Oid base = getBaseType(type);
+	Oid element = base == RECORDARRAYOID ? RECORDOID : get_element_type(base);
+
+	check_stack_depth();
+	if (OidIsValid(element))
+		find_in_array(value, getBaseType(element), owner);
+	else if (type_is_rowtype(base))
+		find_in_row(value, owner);
+	else
+		note_cast(cast_function(base), owner);
+}
+
+/* ---- one value ---- */
+
+/* A value as jsonb, by to_jsonb() as the current user. */
+static Jsonb *
+convert(Datum value, Oid type)
 {
 	static Const *argument = NULL; /* only its type counts */
 	static FuncExpr *call;
@@ -60,6 +182,24 @@ bgjob_to_jsonb(Datum value, Oid type)
 	fmgr_info(F_TO_JSONB, &function);
 	fmgr_info_set_expr((Node *) call, &function);
 	return DatumGetJsonbP(FunctionCall1(&function, value));
+}
+
+/* bgjob_to_jsonb returns a value, which is not null, as jsonb. */
+Jsonb *
+bgjob_to_jsonb(Datum value, Oid type)
+{
+	Oid owner = InvalidOid;
+	BgjobIdentity before;
+	Jsonb *result;
+
+	if (type >= FirstNormalObjectId || type == RECORDOID || type == RECORDARRAYOID)
+		find_cast_owner(type, value, &owner);
+	if (!OidIsValid(owner))
+		return convert(value, type);
+	bgjob_identity_assume(&before, owner, true);
+	result = convert(value, type);
+	bgjob_identity_resume(&before);
+	return result;
 }
 
 /* ---- collecting rows ---- */

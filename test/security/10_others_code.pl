@@ -102,6 +102,38 @@ wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state IN ('enqueue
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'}), '0', 'all of them');
 is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT who, ' ') FROM app.seen}), 'app', 'and nothing of app ran as another role');
 
+# Casts to json, which converting rows and results would call.
+$node->safe_psql('postgres', q{
+	SET SESSION AUTHORIZATION app;
+	CREATE TYPE app.color AS ENUM ('red', 'green');
+	CREATE FUNCTION app.cast_it(c app.color) RETURNS json LANGUAGE plpgsql AS $$ BEGIN PERFORM app.trap('x'); RETURN to_json('light ' || c::text); END $$;
+	CREATE CAST (app.color AS json) WITH FUNCTION app.cast_it(app.color);
+	CREATE DOMAIN app.color_dom AS app.color;
+	CREATE TYPE app.inner AS (c app.color, n int);
+	CREATE TABLE app.colors (a app.color, b app.color[], c app.inner, d app.inner[], e app.color_dom);
+	INSERT INTO app.colors VALUES ('red', '{red,green}', '(green,1)', '{"(red,2)"}', 'red');
+	RESET SESSION AUTHORIZATION;
+	CREATE FUNCTION reads() RETURNS app.color LANGUAGE sql AS 'SELECT a FROM app.colors';
+	CREATE FUNCTION reads_all() RETURNS SETOF app.colors LANGUAGE sql AS 'SELECT * FROM app.colors';
+	CREATE FUNCTION takes(args jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT args';
+	CREATE PROCEDURE gives(INOUT c app.color) LANGUAGE sql AS $$SELECT 'red'::app.color$$;
+	CREATE TABLE mine (c app.color);
+	CREATE TRIGGER mine AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('takes');
+});
+my $row = '{"a": "light red", "b": ["light red", "light green"], "c": {"c": "light green", "n": 1}, "d": [{"c": "light red", "n": 2}], "e": "light red"}';
+for my $case (["'SELECT * FROM app.colors', kind => 'sql'", "[$row]"], ["'SELECT ROW(a) AS r, ARRAY[ROW(1, a)] AS s FROM app.colors', kind => 'sql'", '[{"r": {"f1": "light red"}, "s": [{"f1": 1, "f2": "light red"}]}]'],
+	["'reads'", '"light red"'], ["'reads_all'", "[$row]"], [q{'gives', '["green"]'}, '{"c": "light red"}'])
+{
+	my ($what, $result) = @$case;
+	my $job = reply("SELECT bgjob_enqueue($what, max_retries => 0)", 'enqueued');
+
+	is($node->safe_psql('postgres', "SELECT bgjob_wait($job, '60 s'); SELECT coalesce(result, error) FROM bgjob.jobs WHERE id = $job"), "succeeded\n$result", "a job of the superuser: $what");
+	reply('SELECT 1', 'and after it');
+}
+reply(q{INSERT INTO mine VALUES ('red')}, 'a trigger on a table with a type of app');
+is($node->safe_psql('postgres', q{SELECT args FROM bgjob.jobs WHERE job = 'takes'}), '{"c": "light red"}', '... has the same arguments');
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT who, ' ') FROM app.seen}), 'app', 'casts ran as app, too');
+
 # What filters leave behind, in the session that enqueues and in the worker of another role's job.
 $node->safe_psql('postgres', q{
 	SET SESSION AUTHORIZATION ops;
