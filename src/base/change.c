@@ -30,7 +30,11 @@
 #include "base/registry.h"
 #include "base/waiters.h"
 #include "miscadmin.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
+
+/* Among so many lanes of a transaction one is found without a table of them. */
+#define FEW_LANES 16
 
 typedef struct ReadyNote
 {
@@ -63,7 +67,9 @@ typedef struct Notes
 {
 	struct Notes *parent;
 	SubTransactionId subid;
-	ReadyNote *ready;
+	ReadyNote *ready; /* in order from the beginning of the commit on */
+	int nready;
+	HTAB *lanes; /* the same by their lanes, where there are many; else NULL */
 	EndedNote *ended;
 	QueueNote *queues;
 	TimestampTz due; /* DT_NOEND: none */
@@ -118,30 +124,118 @@ current_notes(void)
 	return notes;
 }
 
-/* Notes rows of a lane; higher priorities first, which is the order of announcing them. */
+/* A lane that has been noted. */
+typedef struct NotedLane
+{
+	BgjobLaneKey key; /* must be first */
+	ReadyNote *note;
+} NotedLane;
+
+/* Enters a note into a table of the lanes of these notes. */
+static void
+enter_lane(Notes *to, ReadyNote *note)
+{
+	NotedLane *lane = hash_search(to->lanes, &note->key, HASH_ENTER, NULL);
+
+	lane->note = note;
+}
+
+/* Makes a table of the lanes, so that finding one among many does not cost looking at all. */
+static void
+index_lanes(Notes *to)
+{
+	HASHCTL info = {.keysize = sizeof(BgjobLaneKey),
+					.entrysize = sizeof(NotedLane),
+					.hcxt = TopTransactionContext};
+
+	to->lanes = hash_create("bgjob lanes of a transaction", 4 * FEW_LANES, &info,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (ReadyNote *note = to->ready; note != NULL; note = note->next)
+		enter_lane(to, note);
+}
+
+/* Finds the note of a lane, NULL if there is none. */
+static ReadyNote *
+find_ready(Notes *to, const BgjobLaneKey *key)
+{
+	if (to->lanes != NULL)
+	{
+		NotedLane *lane = hash_search(to->lanes, key, HASH_FIND, NULL);
+
+		return lane == NULL ? NULL : lane->note;
+	}
+	for (ReadyNote *note = to->ready; note != NULL; note = note->next)
+		if (memcmp(&note->key, key, sizeof(*key)) == 0)
+			return note;
+	return NULL;
+}
+
+/*
+ * Notes rows of a lane. Of more lanes than there can be in shared memory it only
+ * notes that there are more; the scheduler finds them.
+ */
 static void
 add_ready(Notes *to, const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count)
 {
-	ReadyNote **place;
-	ReadyNote *note;
+	ReadyNote *note = find_ready(to, key);
 
-	for (note = to->ready; note != NULL; note = note->next)
-		if (memcmp(&note->key, key, sizeof(*key)) == 0)
-			break;
+	if (note == NULL && to->nready == BGJOB_LANES)
+	{
+		to->notice_database = key->database;
+		to->notices |= BGJOB_NOTICE_RESCAN;
+		return;
+	}
 	if (note == NULL)
 	{
 		note = MemoryContextAlloc(TopTransactionContext, sizeof(ReadyNote));
 		note->key = *key;
 		note->first = *first;
 		note->count = 0;
-		for (place = &to->ready; *place != NULL && (*place)->key.priority >= key->priority;)
-			place = &(*place)->next;
-		note->next = *place;
-		*place = note;
+		note->next = to->ready;
+		to->ready = note;
+		to->nready++;
+		if (to->lanes != NULL)
+			enter_lane(to, note);
+		else if (to->nready > FEW_LANES)
+			index_lanes(to);
 	}
 	if (first->pos < note->first.pos)
 		note->first = *first;
 	note->count += count;
+}
+
+/* Higher priorities first, then what was enqueued first. */
+static int
+compare_ready(const void *left, const void *right)
+{
+	const ReadyNote *a = *(ReadyNote *const *) left;
+	const ReadyNote *b = *(ReadyNote *const *) right;
+
+	if (a->key.priority != b->key.priority)
+		return a->key.priority > b->key.priority ? -1 : 1;
+	return a->first.pos < b->first.pos ? -1 : a->first.pos > b->first.pos;
+}
+
+/* Puts the notes of lanes into the order in which they are announced. */
+static void
+sort_ready(Notes *to)
+{
+	ReadyNote **sorted;
+	int n = 0;
+
+	if (to->nready < 2)
+		return;
+	sorted = MemoryContextAlloc(TopTransactionContext, to->nready * sizeof(ReadyNote *));
+	for (ReadyNote *note = to->ready; note != NULL; note = note->next)
+		sorted[n++] = note;
+	qsort(sorted, n, sizeof(ReadyNote *), compare_ready);
+	to->ready = NULL;
+	while (n > 0)
+	{
+		sorted[--n]->next = to->ready;
+		to->ready = sorted[n];
+	}
+	pfree(sorted);
 }
 
 /* bgjob_change_ready notes that rows of bgjob.queue were inserted, the lowest of them "first". */
@@ -407,9 +501,17 @@ tell_of_given_back(void)
 static void
 alert(void)
 {
-	for (const Notes *note = notes; note != NULL; note = note->parent)
-		for (const ReadyNote *ready = note->ready; ready != NULL; ready = ready->next)
+	for (Notes *note = notes; note != NULL; note = note->parent)
+	{
+		int n = 0;
+
+		sort_ready(note);
+		for (const ReadyNote *ready = note->ready; ready != NULL && n < FEW_LANES; n++)
+		{
 			bgjob_alert_worker(ready->key.database, ready->key.role);
+			ready = ready->next;
+		}
+	}
 }
 
 static void
@@ -504,6 +606,8 @@ at_xact_event(XactEvent event, void *arg)
 static void
 free_notes(Notes *aborted)
 {
+	if (aborted->lanes != NULL)
+		hash_destroy(aborted->lanes);
 	for (ReadyNote *note = aborted->ready, *next; note != NULL; note = next)
 	{
 		next = note->next;
@@ -555,6 +659,8 @@ merge_into_parent(Notes *inner, Notes *outer)
 	outer->notices |= inner->notices;
 	if (inner->wanted != InvalidOid)
 		outer->wanted = inner->wanted;
+	if (inner->lanes != NULL)
+		hash_destroy(inner->lanes);
 	pfree(inner);
 }
 
