@@ -37,6 +37,9 @@
 
 #define BGJOB_LIBRARY "bgjob"
 
+/* A process that somebody else has started and that has not attached then is given up, in milliseconds. */
+#define LONGEST_START 10000
+
 /* Travels with a process, in bgw_extra. */
 typedef struct StartData
 {
@@ -97,20 +100,26 @@ static void
 detach(int code, Datum arg)
 {
 	BgjobSlot *slot = bgjob_my_slot;
+	BgjobProcessKind kind;
+	Oid database;
 
 	if (slot == NULL)
 		return;
+	kind = slot->kind;
+	database = slot->database;
 	bgjob_inflight_end();
+	bgjob_my_slot = NULL;
 	slot->pid = 0;
 	pg_memory_barrier();
-	if (slot->kind == BGJOB_WORKER)
-		bgjob_notify_scheduler(slot->database, BGJOB_NOTICE_REAP);
+	slot->stage = BGJOB_STAGE_LEFT; /* from here on it may be anybody's */
+	pg_memory_barrier();
+	if (kind == BGJOB_WORKER)
+		bgjob_notify_scheduler(database, BGJOB_NOTICE_REAP);
 	else
 	{
-		end_deserted(slot->database);
+		end_deserted(database);
 		bgjob_notify_launcher(false);
 	}
-	bgjob_my_slot = NULL;
 }
 
 /*
@@ -170,17 +179,18 @@ bgjob_process_wait(long timeout_ms)
  * that has not attached within ten seconds is given up.
  */
 bool
-bgjob_process_left(const BgjobSlot *slot, BackgroundWorkerHandle *handle)
+bgjob_process_left(BgjobSlot *slot, BackgroundWorkerHandle *handle)
 {
+	BgjobStage stage = slot->stage;
 	pid_t pid;
 
-	if (slot->pid != 0)
-		return false;
-	if (slot->latch != NULL)
-		return true; /* was attached */
-	if (handle != NULL)
-		return GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
-	return TimestampDifferenceExceeds(slot->created_at, GetCurrentTimestamp(), 10000);
+	if (stage != BGJOB_STAGE_STARTING)
+		return stage == BGJOB_STAGE_LEFT;
+	if (handle != NULL ? GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED
+					   : TimestampDifferenceExceeds(slot->created_at, GetCurrentTimestamp(),
+													LONGEST_START))
+		return bgjob_slot_give_up_start(slot);
+	return false;
 }
 
 /*

@@ -23,7 +23,7 @@ extern bool bgjob_process_start(BgjobSlot *slot, const char *type, const char *f
 extern bool bgjob_process_attach(Datum slot_index);
 extern void bgjob_process_connect(const char *name);
 extern bool bgjob_process_wait(long timeout_ms);
-extern bool bgjob_process_left(const BgjobSlot *slot, BackgroundWorkerHandle *handle);
+extern bool bgjob_process_left(BgjobSlot *slot, BackgroundWorkerHandle *handle);
 extern void bgjob_begin(void);
 extern void bgjob_commit(void);
 extern bool bgjob_try(void (*step)(void *arg), void *arg);

@@ -153,6 +153,7 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most)
 		slot->database = database;
 		slot->role = role;
 		slot->created_at = now;
+		slot->stage = BGJOB_STAGE_STARTING;
 		slot->pid = 0;
 		slot->latch = NULL;
 		slot->started_at = 0;
@@ -194,16 +195,32 @@ bgjob_slot_attach(int index, uint64 generation)
 	bool ours;
 
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
-	ours = slot->in_use && slot->generation == generation && slot->pid == 0;
+	ours =
+		slot->in_use && slot->generation == generation && slot->stage == BGJOB_STAGE_STARTING;
 	if (ours)
 	{
 		slot->latch = &MyProc->procLatch;
 		slot->started_at = GetCurrentTimestamp();
 		slot->pid = MyProcPid;
+		slot->stage = BGJOB_STAGE_ATTACHED;
 		bgjob_my_slot = slot;
 	}
 	LWLockRelease(&bgjob_registry->lock);
 	return ours;
+}
+
+/* bgjob_slot_give_up_start gives a process up that has not attached; false if it just has. */
+bool
+bgjob_slot_give_up_start(BgjobSlot *slot)
+{
+	bool left;
+
+	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
+	if (slot->stage == BGJOB_STAGE_STARTING)
+		slot->stage = BGJOB_STAGE_LEFT;
+	left = slot->stage == BGJOB_STAGE_LEFT;
+	LWLockRelease(&bgjob_registry->lock);
+	return left;
 }
 
 /* bgjob_slot_set_idle says whether this worker waits for work, and may be woken for it. */

@@ -15,6 +15,15 @@
  * through them where the answer must be consistent. It is held for
  * microseconds only: nobody sleeps, allocates or reads tables under it.
  *
+ * LIFE OF A SLOT. Its creator hands it out as STARTING and starts a process
+ * for it. From STARTING there are two ways, both under registry->lock held
+ * exclusively, so one excludes the other: the process attaches (ATTACHED), or
+ * whoever looks after the slot gives it up (LEFT), and the process finds that
+ * when it comes and leaves. From ATTACHED only the process itself goes on, as
+ * the last thing that it does with the slot (LEFT). Whoever looks after the
+ * slot frees it only when it reads LEFT, and that is one field, read once: a
+ * process that is just starting cannot be taken for one that has left.
+ *
  * slot->mutex (spinlock) protects the fields below "under mutex": the job
  * that a worker is at and what others ask of it. The worker alone writes
  * "job" and "phase"; others write "request". A request is accepted only if,
@@ -126,6 +135,14 @@ typedef struct BgjobRest
 	int count;
 } BgjobRest;
 
+/* How far the process of a slot has come; it only goes forward, until the slot is handed out anew. */
+typedef enum BgjobStage
+{
+	BGJOB_STAGE_STARTING, /* has not attached */
+	BGJOB_STAGE_ATTACHED, /* the slot is the process's own */
+	BGJOB_STAGE_LEFT      /* the slot is its creator's again */
+} BgjobStage;
+
 typedef struct BgjobSlot
 {
 	/* under registry->lock */
@@ -135,6 +152,8 @@ typedef struct BgjobSlot
 	Oid database;
 	Oid role;
 	TimestampTz created_at;
+
+	BgjobStage stage; /* see LIFE OF A SLOT */
 
 	/* written by the owner when it attaches, pid by its exit too */
 	pid_t pid; /* 0: not yet, or no longer, attached */
@@ -261,6 +280,7 @@ extern bool bgjob_slot_may_leave(void);
 extern uint64 bgjob_leavers(Oid role, int n);
 extern void bgjob_slot_free(BgjobSlot *slot);
 extern bool bgjob_slot_attach(int index, uint64 generation);
+extern bool bgjob_slot_give_up_start(BgjobSlot *slot);
 extern void bgjob_slot_set_idle(bool idle);
 extern void bgjob_slot_begin(int64 job, int64 pos);
 extern void bgjob_slot_batch_begin(Oid role, const char *queue, int priority);
