@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "api/creating.h"
 #include "api/enqueue.h"
+#include "base/text.h"
 #include "catalog/pg_type.h"
 #include "run/failure.h"
 #include "run/filtercall.h"
@@ -250,9 +251,10 @@ create_guarded(BgjobRel *rel, Creation *creation)
 		return;
 	*job = before;
 	creation->canceled = NULL;
-	ereport(WARNING, (errmsg("a filter of job " INT64_FORMAT " (%s) raised an error: %s",
-							 job->id, job->job, error->message),
-					  errdetail("The job fails by it.")));
+	ereport(WARNING,
+			(errmsg("a filter of job " INT64_FORMAT " (%s) raised an error: %s", job->id,
+					bgjob_text_cut(job->job, BGJOB_TITLE_MAX), error->message),
+			 errdetail("The job fails by it.")));
 	what.error = bgjob_failure_json(error);
 	what.reason = error->message;
 	bgjob_job_fail_new(job, &what);

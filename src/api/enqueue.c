@@ -21,6 +21,7 @@
 #include "base/captured.h"
 #include "base/guc.h"
 #include "base/lane.h"
+#include "base/text.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -121,7 +122,7 @@ fill_defaults(BgjobTemplate *template, const BgjobOptions *options)
 	set_first(job, BGJOB_C_RETENTION, (Datum) 0, IntervalPGetDatum(conf->retention));
 	if (conf->policy != NULL)
 		bgjob_job_set(job, BGJOB_C_POLICY_ID,
-					  Int32GetDatum(bgjob_settings_store(conf->policy)));
+					  Int64GetDatum(bgjob_settings_store(conf->policy)));
 	template->unique_key = options->unique_key;
 	template->on_duplicate = options->on_duplicate != NULL
 								 ? bgjob_duplicate_by_name(options->on_duplicate)
@@ -179,7 +180,7 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	fill_job(template, options, kind, run_as);
 	if (!options->plain_session)
 		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
-					  Int32GetDatum(bgjob_settings_store(bgjob_capture_listed())));
+					  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
 	template->jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	template->filtered = bgjob_filter_concerns(&template->job, BGJOB_FILTERS_OF_CREATION);
 	return template;
@@ -346,7 +347,8 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 	begin_job(&job, bgjob_next_id(), args, what.at);
 	if (bgjob_job_put_in(template->jobs, &job, &what))
 		return job.id;
-	ereport(NOTICE, (errmsg("job \"%s\" was not enqueued: %s", job.job, what.reason)));
+	ereport(NOTICE, (errmsg("job \"%s\" was not enqueued: %s",
+							bgjob_text_cut(job.job, BGJOB_TITLE_MAX), what.reason)));
 	return 0;
 }
 

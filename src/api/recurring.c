@@ -64,12 +64,25 @@ first_occurrence(const BgjobRecurring *row)
 
 /* ---- adding ---- */
 
+/* A zone must be one that the scheduler can keep: see base/zone.c. NULL: that of the setting, which is. */
+static void
+check_zone(const char *name)
+{
+	if (name == NULL || bgjob_time_zone_exists(name))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("time zone \"%s\" not recognized", name),
+					errdetail("The server does not know a time zone of that name."),
+					errhint("The names are in the view pg_timezone_names.")));
+}
+
 static void
 check_recurring(const BgjobRecurringOptions *recurring)
 {
 	if (recurring->name[0] == '\0' || strlen(recurring->name) > LONGEST_NAME)
 		bgjob_invalid("invalid name of a recurring job", "It must have 1 to 200 bytes.",
 					  "Choose a name that says what the job does.");
+	check_zone(recurring->time_zone);
 	if (recurring->jitter != NULL)
 		bgjob_check_interval("jitter", recurring->jitter,
 							 "Each job is put in up to so much later than its schedule says.",

@@ -11,8 +11,8 @@
  * bgjob.job_timeout and bgjob.capture_settings are an administrator's, who
  * may set them per role or database.
  *
- * bgjob.databases and bgjob.queues are checked here, when they are set, so
- * that a typing error is refused at once instead of idling a server.
+ * bgjob.databases, bgjob.queues and bgjob.time_zone are checked here, when they
+ * are set, so that a typing error is refused at once instead of idling a server.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +24,7 @@
 #include "base/guc.h"
 #include "base/compat.h"
 #include "base/inflight.h"
+#include "base/zone.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/varlena.h"
@@ -85,6 +86,15 @@ check_setting_list(char **newval, void **extra, GucSource source)
 	return check_list(*newval, true);
 }
 
+static bool
+check_time_zone(char **newval, void **extra, GucSource source)
+{
+	if (bgjob_time_zone_exists(*newval))
+		return true;
+	GUC_check_errhint("The names are in the view pg_timezone_names.");
+	return false;
+}
+
 /* bgjob_define_settings defines every setting of bgjob. */
 void
 bgjob_define_settings(void)
@@ -133,9 +143,9 @@ bgjob_define_settings(void)
 							"Time after which failed jobs are removed.",
 							"-1 keeps them for ever.", &bgjob_retention_failed, -1, -1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomStringVariable("bgjob.time_zone",
-							   "Time zone of recurring jobs that do not name one.", NULL,
-							   &bgjob_time_zone, "UTC", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"bgjob.time_zone", "Time zone of recurring jobs that do not name one.", NULL,
+		&bgjob_time_zone, "UTC", PGC_USERSET, 0, check_time_zone, NULL, NULL);
 	DefineCustomStringVariable("bgjob.capture_settings",
 							   "Settings of the caller that are stored with a job.",
 							   "They are in force when the job runs.", &bgjob_capture_settings,

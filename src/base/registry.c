@@ -880,6 +880,8 @@ bgjob_database_want(Oid database)
 	if (entry != NULL)
 	{
 		entry->wants++;
+		entry->failures = 0; /* what its scheduler failed of may have gone */
+		entry->retry_at = 0;
 		if (entry->status == BGJOB_DATABASE_ABSENT)
 			entry->status = BGJOB_DATABASE_WANTED;
 	}

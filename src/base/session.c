@@ -20,7 +20,8 @@
  * LISTEN; if its transaction aborts, the next one does it again.
  *
  * Neither half is expected to throw. If one does, the worker must not take
- * another job: the error ends the process, or the transaction of the claim.
+ * another job: the error ends the process, or the transaction of the claim, and
+ * the process when that has happened several times (run/attempt.c).
  *
  * What the worker has pinned (bgjob_session_pin) is the value that a reset
  * goes back to. Not undone, since the server has no means to: loaded libraries,
@@ -31,10 +32,16 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/session.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_namespace.h"
 #include "commands/async.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
@@ -45,8 +52,10 @@
 #include "replication/origin.h"
 #include "replication/slot.h"
 #include "storage/lock.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
 
@@ -55,6 +64,9 @@
  * has been made; looking costs several microseconds.
  */
 static bool temporary_objects = true;
+
+/* So many temporary tables are dropped in one transaction. */
+#define DROPPED_AT_ONCE 100
 
 /* Whether this transaction has dropped them. */
 static bool temporary_dropped = false;
@@ -231,28 +243,101 @@ bgjob_session_clean_between(void)
 	return (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE) == 0;
 }
 
+static int
+compare_newest_first(const ListCell *a, const ListCell *b)
+{
+	return lfirst_oid(a) < lfirst_oid(b) ? 1 : lfirst_oid(a) > lfirst_oid(b) ? -1 : 0;
+}
+
+/* The tables and views in a schema, partitions before what they are of. */
+static List *
+tables_of(Oid schema)
+{
+	Relation depend = table_open(DependRelationId, AccessShareLock);
+	List *tables = NIL;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(NamespaceRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(schema));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, lengthof(keys), keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
+		char kind;
+
+		CHECK_FOR_INTERRUPTS();
+		if (row->classid != RelationRelationId)
+			continue;
+		kind = get_rel_relkind(row->objid);
+		if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ||
+			kind == RELKIND_VIEW)
+			tables = lappend_oid(tables, row->objid);
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	list_sort(tables, compare_newest_first);
+	return tables;
+}
+
+/*
+ * Drops some of the tables in the temporary schema if they are more than one
+ * transaction may drop: it locks each of them, and the table of locks is the
+ * whole server's. False if they are not so many.
+ */
+static bool
+drop_some(Oid schema)
+{
+	List *tables = tables_of(schema);
+	ObjectAddresses *objects;
+
+	if (list_length(tables) <= DROPPED_AT_ONCE)
+		return false;
+	objects = new_object_addresses();
+	for (int i = 0; i < DROPPED_AT_ONCE; i++)
+	{
+		ObjectAddress table;
+
+		ObjectAddressSet(table, RelationRelationId, list_nth_oid(tables, i));
+		add_exact_object_address(&table, objects);
+	}
+	performMultipleDeletions(objects, DROP_CASCADE,
+							 PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY |
+								 PERFORM_DELETION_SKIP_EXTENSIONS);
+	free_object_addresses(objects);
+	return true;
+}
+
 /*
  * bgjob_session_clean_in_transaction removes the rest: temporary objects, and
  * LISTEN. (The server refuses LISTEN in background workers, so that can only
  * come from C; it ends with this transaction's commit.) Called by a worker
- * first thing in the transaction after the job's.
+ * first thing in the transaction after the job's. False: there are so many
+ * tables that only some were removed; to be called again in the next one.
  */
-void
+bool
 bgjob_session_clean_in_transaction(void)
 {
 	Oid temp;
 	Oid temp_toast;
+	bool all = true;
 
 	Async_UnlistenAll();
 	if (!temporary_objects)
-		return;
+		return true;
 	GetTempNamespaceState(&temp, &temp_toast);
 	if (OidIsValid(temp))
 	{
 		/* TOAST tables may be read; nothing else needs the snapshot */
 		PushActiveSnapshot(GetTransactionSnapshot());
-		ResetTempTableNamespace();
+		all = !drop_some(temp);
+		if (all)
+			ResetTempTableNamespace();
 		PopActiveSnapshot();
 	}
-	temporary_dropped = true;
+	temporary_dropped = all;
+	return all;
 }

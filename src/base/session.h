@@ -15,6 +15,6 @@ extern void bgjob_session_pin_all(void);
 extern void bgjob_session_release_slot(void);
 extern void bgjob_session_clean(void);
 extern bool bgjob_session_clean_between(void);
-extern void bgjob_session_clean_in_transaction(void);
+extern bool bgjob_session_clean_in_transaction(void);
 
 #endif /* BGJOB_BASE_SESSION_H */

@@ -4,7 +4,10 @@
  *	  The server's time zones, as rules/cron.h wants to be told about them.
  *
  * The server keeps every zone that was ever asked for in memory, so a zone,
- * once found, stays valid for the life of the process. Its data is read from
+ * once found, stays valid for the life of the process. For that reason what the
+ * scheduler will ask for, the zones of recurring jobs, must be ones of the
+ * server's files: there are some hundred of these, but any number of POSIX
+ * specifications, at 24 kB each. Its data is read from
  * files; a job's next occurrence may therefore change when the operating
  * system brings new rules and the server is restarted.
  *
@@ -46,6 +49,38 @@ told_by_server(void *data, int64_t second, int64_t *change)
 	}
 	*change = zone->to;
 	return zone->offset;
+}
+
+/* Tells whether a zone is one of the server's files, and no POSIX specification. */
+static bool
+has_file(pg_tz *tz)
+{
+	const char *name = pg_get_timezone_name(tz);
+	pg_tzenum *files;
+	bool found = false;
+	pg_tz *file;
+
+	/* A specification is kept in upper case; so are few of the files. */
+	for (const char *c = name; *c != '\0'; c++)
+		if (*c >= 'a' && *c <= 'z')
+			return true;
+	if (strcmp(name, "UTC") == 0 || strcmp(name, "GMT") == 0)
+		return true;
+	files = pg_tzenumerate_start();
+	while (!found && (file = pg_tzenumerate_next(files)) != NULL)
+		found = strcmp(pg_get_timezone_name(file), name) == 0;
+	pg_tzenumerate_end(files);
+	return found;
+}
+
+/* bgjob_time_zone_exists tells whether there is a time zone that may be stored; see zone.h. */
+bool
+bgjob_time_zone_exists(const char *name)
+{
+	pg_tz *tz = pg_tzset(name);
+
+	return tz != NULL && pg_strcasecmp(pg_get_timezone_name(tz), name) == 0 &&
+		   pg_tz_acceptable(tz) && has_file(tz);
 }
 
 /* bgjob_time_zone_open looks a time zone up; see zone.h. */

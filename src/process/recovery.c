@@ -30,6 +30,7 @@
 #include "base/inflight.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "base/text.h"
 #include "miscadmin.h"
 #include "process/recovery.h"
 #include "rules/clock.h"
@@ -112,7 +113,8 @@ blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *did)
 		return true;
 	}
 	reason = psprintf("%s %d times", did, times);
-	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) is not tried again", job->id, job->job),
+	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) is not tried again", job->id,
+						 bgjob_text_cut(job->job, BGJOB_TITLE_MAX)),
 				  errdetail("%s.", reason)));
 	(void) fail_job(jobs, job, started_at, reason,
 					error_json(ERRCODE_CRASH_SHUTDOWN, reason,

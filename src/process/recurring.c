@@ -36,6 +36,7 @@
 #include "base/interval.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "base/text.h"
 #include "base/zone.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
@@ -486,7 +487,8 @@ note_error(int64 id, const char *message, TimestampTz now)
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
 	if (bgjob_recurring_read(rel, id, &row) && bgjob_recurring_lock(rel, &row, false))
 	{
-		bgjob_recurring_set_text(&row, BGJOB_R_ERROR, message);
+		bgjob_recurring_set_text(&row, BGJOB_R_ERROR,
+								 bgjob_text_cut(message, BGJOB_REASON_MAX));
 		bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(true));
 		if (!bgjob_recurring_is_null(&row, BGJOB_R_NEXT_AT))
 			bgjob_recurring_set_time(&row, BGJOB_R_NEXT_AT,

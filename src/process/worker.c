@@ -42,10 +42,21 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* A worker leaves after so many jobs, and another takes its place. */
 #define JOBS_PER_WORKER 100000
+
+/*
+ * It also leaves when it has grown to so many bytes: what sessions keep for
+ * ever, such as time zones and the types of rows, is a job's to fill. Looked at
+ * after every so many jobs.
+ */
+#define MOST_MEMORY   (256 * 1024 * 1024)
+#define JOBS_PER_LOOK 256
+
+static bool grown = false; /* to that */
 
 static void
 cancel_current(void)
@@ -115,7 +126,7 @@ static bool
 must_leave(void)
 {
 	return bgjob_authority_is_lost() || bgjob_my_slot->retire || bgjob_my_slot->term ||
-		   !bgjob_enabled || bgjob_my_slot->jobs_done >= JOBS_PER_WORKER ||
+		   !bgjob_enabled || grown || bgjob_my_slot->jobs_done >= JOBS_PER_WORKER ||
 		   (bgjob_my_slot->asked && bgjob_slot_may_leave());
 }
 
@@ -152,8 +163,12 @@ wait_for_work(void)
 static void
 perform_all(void)
 {
+	static int attempts = 0;
+
 	while (!must_leave() && bgjob_attempt_next())
 	{
+		if (++attempts % JOBS_PER_LOOK == 0)
+			grown = MemoryContextMemAllocated(TopMemoryContext, true) > MOST_MEMORY;
 		CHECK_FOR_INTERRUPTS();
 		pgstat_report_stat(false);
 		if (ConfigReloadPending)

@@ -29,6 +29,7 @@
 #include "base/inflight.h"
 #include "base/registry.h"
 #include "base/session.h"
+#include "base/text.h"
 #include "jit/jit.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -43,6 +44,12 @@
 #include "utils/portal.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
+
+/* So many claims may fail one after the other; then the worker leaves. */
+#define MOST_FAILED_CLAIMS 5
+
+static int failed_claims = 0;
+static int failed_last = 0; /* the SQLSTATE of the last one, for the log */
 
 /* bgjob_attempt_init prepares a worker; once, before it connects. */
 void
@@ -70,6 +77,7 @@ void
 bgjob_attempt_end(BgjobEvent event, TimestampTz run_at, const char *reason)
 {
 	bgjob_underway.ending = (BgjobEnding){.given = true, .event = event, .run_at = run_at};
+	reason = bgjob_text_cut(reason, BGJOB_REASON_MAX);
 	bgjob_underway.ending.reason = MemoryContextStrdup(bgjob_attempt_context, reason);
 	ereport(ERROR,
 			(errcode(ERRCODE_QUERY_CANCELED), errmsg("the job ends its attempt: %s", reason)));
@@ -125,6 +133,19 @@ perform(void)
 
 /* ---- when it went wrong ---- */
 
+/* Whether a claim has failed as the one before it has: the log knows. */
+static bool
+is_known_failure(int sqlerrcode)
+{
+	bool known;
+
+	if (bgjob_underway.claimed || bgjob_group.begun)
+		return false;
+	known = failed_claims > 0 && failed_last == sqlerrcode;
+	failed_last = sqlerrcode;
+	return known;
+}
+
 /*
  * Recovers from an error as PostgresMain does, and returns it, copied. The
  * error is in the server's log, as any statement's would be; not so where the
@@ -141,7 +162,8 @@ recover(void)
 	QueryCancelPending = false;
 	MemoryContextSwitchTo(bgjob_job_context);
 	error = CopyErrorData();
-	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE && !bgjob_underway.ending.given)
+	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE && !bgjob_underway.ending.given &&
+		!is_known_failure(error->sqlerrcode))
 		EmitErrorReport();
 	AbortOutOfAnyTransaction();
 	PortalErrorCleanup();
@@ -225,6 +247,26 @@ record_failure_safely(ErrorData *error)
 
 /* ---- the attempt ---- */
 
+/*
+ * Waits after a claim that failed, longer each time. A worker that fails again
+ * and again leaves: the reason may be its own session's, and its successor
+ * starts with another.
+ */
+static void
+pause_after_failed_claim(void)
+{
+	if (++failed_claims == MOST_FAILED_CLAIMS)
+	{
+		ereport(LOG, (errmsg("a worker of bgjob leaves, for it cannot take jobs"),
+					  errdetail("%d attempts in a row have failed before a job was performed.",
+								failed_claims)));
+		bgjob_my_slot->retire = true;
+		return;
+	}
+	(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000L * Min(failed_claims, 2),
+					 PG_WAIT_EXTENSION);
+}
+
 /* The worker is at nothing any more: says so, and cleans up behind the job. */
 static void
 end_attempt(bool performed)
@@ -253,7 +295,12 @@ claim_and_perform(void)
 	bool may_group;
 	bool claimed;
 
-	bgjob_session_clean_in_transaction();
+	while (!bgjob_session_clean_in_transaction())
+	{
+		CommitTransactionCommand();
+		CHECK_FOR_INTERRUPTS();
+		bgjob_perform_start_transaction();
+	}
 	if (!bgjob_authority_of_session())
 	{
 		CommitTransactionCommand();
@@ -318,9 +365,11 @@ bgjob_attempt_next(void)
 	bgjob_group_end(error != NULL);
 	if (error != NULL && !performed)
 	{
-		/* The claim itself failed. What was popped must be found again; and do not spin. */
+		/* The claim itself failed. What was popped must be found again. */
 		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
+		pause_after_failed_claim();
 	}
+	if (performed || error == NULL)
+		failed_claims = 0;
 	return performed || error != NULL;
 }

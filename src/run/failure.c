@@ -15,18 +15,14 @@
 #include "postgres.h"
 
 #include "base/json.h"
-#include "mb/pg_wchar.h"
+#include "base/text.h"
 #include "run/failure.h"
-
-#define LONGEST_TEXT 8192 /* bytes */
 
 /* A text, null for NULL; so much of it as is kept. */
 static void
 push(JsonbParseState **state, const char *key, const char *text)
 {
-	bgjob_json_text(
-		state, key,
-		text == NULL ? NULL : pnstrdup(text, pg_mbcliplen(text, strlen(text), LONGEST_TEXT)));
+	bgjob_json_text(state, key, bgjob_text_cut(text, BGJOB_REASON_MAX));
 }
 
 /* bgjob_failure_json returns an error as it is stored with a job. */

@@ -96,7 +96,7 @@ policy_of(const BgjobJob *job)
 {
 	if (bgjob_job_is_null(job, BGJOB_C_POLICY_ID))
 		return NULL;
-	return bgjob_settings_read(DatumGetInt32(bgjob_job_datum(job, BGJOB_C_POLICY_ID)));
+	return bgjob_settings_read(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POLICY_ID)));
 }
 
 /* bgjob_outcome_of_error gives what an error of the job's own leads to; what->at must be set. */

@@ -25,6 +25,7 @@
 #include "base/console.h"
 #include "base/inflight.h"
 #include "base/registry.h"
+#include "base/text.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -80,7 +81,7 @@ void
 bgjob_perform_context(void *arg)
 {
 	errcontext("bgjob job " INT64_FORMAT " (%s)", bgjob_underway.job.id,
-			   bgjob_underway.job.job);
+			   bgjob_text_cut(bgjob_underway.job.job, BGJOB_TITLE_MAX));
 }
 
 /* bgjob_perform_start_transaction starts a transaction for the job, or for what became of it. */
@@ -166,7 +167,7 @@ bgjob_perform_settings(void)
 
 	if (!bgjob_job_is_null(&bgjob_underway.job, BGJOB_C_SETTINGS_ID))
 		listed = bgjob_settings_read(
-			DatumGetInt32(bgjob_job_datum(&bgjob_underway.job, BGJOB_C_SETTINGS_ID)));
+			DatumGetInt64(bgjob_job_datum(&bgjob_underway.job, BGJOB_C_SETTINGS_ID)));
 	bgjob_captured_apply(listed, bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_CUSTOM_SETTINGS));
 	bgjob_trace_begin(bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_PARAMETERS));
 }
@@ -208,11 +209,12 @@ bgjob_perform_run(void)
 static void
 report_activity(void)
 {
-	char activity[256];
+	const char *title =
+		bgjob_underway.job.func != NULL ? bgjob_underway.job.func : bgjob_underway.job.job;
+	char activity[BGJOB_TITLE_MAX + 32];
 
 	snprintf(activity, sizeof(activity), "job " INT64_FORMAT ": %s", bgjob_underway.job.id,
-			 bgjob_underway.job.func != NULL ? bgjob_underway.job.func
-											 : bgjob_underway.job.job);
+			 bgjob_text_cut(title, BGJOB_TITLE_MAX));
 	debug_query_string = MemoryContextStrdup(bgjob_job_context, activity);
 	pgstat_report_activity(STATE_RUNNING, activity);
 }

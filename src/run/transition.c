@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include "base/interval.h"
+#include "base/text.h"
 #include "run/failure.h"
 #include "run/filtercall.h"
 #include "run/filtercontext.h"
@@ -312,10 +313,11 @@ apply_guarded(Transition *transition)
 	if (error == NULL)
 		return;
 	*job = before;
-	ereport(WARNING, (errmsg("a filter of job " INT64_FORMAT " (%s) raised an error: %s",
-							 job->id, job->job, error->message),
-					  what.certain ? errdetail("What became of the job is recorded without it.")
-								   : errdetail("The job fails by it.")));
+	ereport(WARNING,
+			(errmsg("a filter of job " INT64_FORMAT " (%s) raised an error: %s", job->id,
+					bgjob_text_cut(job->job, BGJOB_TITLE_MAX), error->message),
+			 what.certain ? errdetail("What became of the job is recorded without it.")
+						  : errdetail("The job fails by it.")));
 	if (what.certain)
 		bgjob_job_apply_unfiltered(job, event, &what);
 	else

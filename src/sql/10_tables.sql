@@ -10,7 +10,7 @@ SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 CREATE SCHEMA bgjob;
 
 CREATE SEQUENCE bgjob.job_id_seq;
-CREATE SEQUENCE bgjob.settings_id_seq AS integer;
+CREATE SEQUENCE bgjob.settings_id_seq;
 
 -- The two tables that every job has a row in. Rows that come in bulk are stored up to the last column that is not what it
 -- is by default (src/store/relation.c): what is left out are nulls, and columns that were added with a default, which the
@@ -21,10 +21,10 @@ CREATE SEQUENCE bgjob.settings_id_seq AS integer;
 CREATE TABLE bgjob.job (
     id bigint NOT NULL,
     created_at timestamptz NOT NULL,
+    call_id bigint,                     -- of bgjob.settings: what to call; null: job says it
+    settings_id bigint,                 -- likewise: the captured settings
+    policy_id bigint,                   -- likewise: what was configured of the function; null: nothing
     run_as regrole NOT NULL,
-    call_id integer,                    -- of bgjob.settings: what to call; null: job says it
-    settings_id integer,                -- likewise: the captured settings
-    policy_id integer,                  -- likewise: what was configured of the function; null: nothing
     args jsonb,
     CONSTRAINT job_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1); -- room for what a job becomes on the page of what it was
@@ -133,7 +133,7 @@ CREATE TABLE bgjob.log (
 -- What many jobs have in common: what they call, captured settings, the policies of functions. Each is stored once
 -- (by and large: two sessions may store the same one at the same time).
 CREATE TABLE bgjob.settings (
-    id integer NOT NULL,
+    id bigint NOT NULL,
     hash bigint NOT NULL,
     settings jsonb NOT NULL,
     CONSTRAINT settings_pkey PRIMARY KEY (id)

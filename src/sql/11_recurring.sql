@@ -22,8 +22,8 @@ CREATE TABLE bgjob.recurring (
     error text,                         -- why the last one came to nothing
     lost boolean NOT NULL,              -- its schedule could not be followed: next_at is when to try again
     run_as regrole NOT NULL,
-    settings_id integer,
-    policy_id integer,
+    settings_id bigint,
+    policy_id bigint,
     kind "char" NOT NULL,
     priority smallint NOT NULL,
     max_retries integer NOT NULL,

@@ -32,7 +32,7 @@
 /* Calls; the strings are one allocation in TopMemoryContext, which begins with job. */
 typedef struct Call
 {
-	int32 id; /* 0: none */
+	int64 id; /* 0: none */
 	char *job;
 	char *func;
 } Call;
@@ -57,7 +57,7 @@ forget(Call *all)
 
 /* Remembers one, in place of the oldest. */
 static const Call *
-remember(Call *all, int *next, int32 id, const char *job, const char *func)
+remember(Call *all, int *next, int64 id, const char *job, const char *func)
 {
 	size_t length = strlen(job) + 1;
 	char *strings = MemoryContextAlloc(TopMemoryContext, length + strlen(func) + 1);
@@ -73,12 +73,12 @@ remember(Call *all, int *next, int32 id, const char *job, const char *func)
 }
 
 /* bgjob_call_store returns the number of a call, storing it if it is new. */
-int32
+int64
 bgjob_call_store(const char *job, const char *func)
 {
 	JsonbParseState *state = NULL;
 	uint64 forgotten = bgjob_settings_forgotten();
-	int32 id;
+	int64 id;
 
 	if (stored_since != forgotten)
 		forget(stored);
@@ -115,7 +115,7 @@ member(const Jsonb *call, const char *key)
  * from, which is another one when the extension was made anew.
  */
 void
-bgjob_call_read(Oid jobs, int32 id, const char **job, const char **func)
+bgjob_call_read(Oid jobs, int64 id, const char **job, const char **func)
 {
 	const Call *call = NULL;
 

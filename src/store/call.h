@@ -10,7 +10,7 @@
 
 #include "postgres.h"
 
-extern int32 bgjob_call_store(const char *job, const char *func);
-extern void bgjob_call_read(Oid jobs, int32 id, const char **job, const char **func);
+extern int64 bgjob_call_store(const char *job, const char *func);
+extern void bgjob_call_read(Oid jobs, int64 id, const char **job, const char **func);
 
 #endif /* BGJOB_STORE_CALL_H */

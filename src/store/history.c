@@ -16,6 +16,7 @@
 
 #include "base/json.h"
 #include "base/registry.h"
+#include "base/text.h"
 #include "miscadmin.h"
 #include "store/history.h"
 #include "store/relation.h"
@@ -36,7 +37,7 @@ bgjob_history_insert(int64 job, int seq, BgjobState state, TimestampTz at, const
 
 	nulls[4] = reason == NULL;
 	if (reason != NULL)
-		values[4] = CStringGetTextDatum(reason);
+		values[4] = CStringGetTextDatum(bgjob_text_cut(reason, BGJOB_REASON_MAX));
 	nulls[5] = data == NULL;
 	if (data != NULL)
 		values[5] = JsonbPGetDatum(data);

@@ -30,6 +30,7 @@
 #include "access/xact.h"
 #include "base/change.h"
 #include "base/registry.h"
+#include "base/text.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
@@ -113,7 +114,7 @@ bgjob_job_set_call(BgjobJob *job)
 	bgjob_job_set_null(job, BGJOB_C_JOB);
 	if (job->func != NULL)
 		bgjob_job_set(job, BGJOB_C_CALL_ID,
-					  Int32GetDatum(bgjob_call_store(job->job, job->func)));
+					  Int64GetDatum(bgjob_call_store(job->job, job->func)));
 	else
 		set_text(job, BGJOB_C_JOB, job->job);
 }
@@ -141,7 +142,7 @@ decode(BgjobRel *rel, BgjobJob *job)
 	job->func = NULL;
 	if (!bgjob_job_is_null(job, BGJOB_C_CALL_ID))
 		bgjob_call_read(rel->slot->tts_tableOid,
-						DatumGetInt32(bgjob_job_datum(job, BGJOB_C_CALL_ID)), &job->job,
+						DatumGetInt64(bgjob_job_datum(job, BGJOB_C_CALL_ID)), &job->job,
 						&job->func);
 }
 
@@ -354,7 +355,7 @@ enter_waiting(BgjobJob *job, const BgjobCircumstances *what)
 		bgjob_job_set_null(job, BGJOB_C_ENTERED_AT);
 	else
 		set_time(job, BGJOB_C_ENTERED_AT, what->at);
-	set_text(job, BGJOB_C_ENTRY_REASON, what->reason);
+	set_text(job, BGJOB_C_ENTRY_REASON, bgjob_text_cut(what->reason, BGJOB_REASON_MAX));
 }
 
 static void
@@ -392,7 +393,7 @@ static void
 enter_end(BgjobJob *job, BgjobState state, const BgjobCircumstances *what)
 {
 	set_time(job, BGJOB_C_FINISHED_AT, what->at);
-	set_text(job, BGJOB_C_REASON, what->reason);
+	set_text(job, BGJOB_C_REASON, bgjob_text_cut(what->reason, BGJOB_REASON_MAX));
 	if (state == BGJOB_SUCCEEDED)
 	{
 		set_jsonb(job, BGJOB_C_RESULT, what->result);

@@ -19,6 +19,7 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "base/text.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -397,7 +398,8 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	if (!bgjob_job_put_in(jobs, &job, &what))
 	{
 		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
-								 psprintf("A filter did not want the job: %s", what.reason));
+								 psprintf("A filter did not want the job: %s",
+										  bgjob_text_cut(what.reason, BGJOB_REASON_MAX)));
 		return 0;
 	}
 	if (job.id == id)

@@ -41,11 +41,11 @@ bgjob_next_id(void)
 	return nextval_internal(bgjob_relation_oid(IDS), false);
 }
 
-/* bgjob_next_settings_id draws from the sequence of the captured settings, which ends with the integers: 2200H. */
-int32
+/* bgjob_next_settings_id draws from the sequence of what jobs have in common. */
+int64
 bgjob_next_settings_id(void)
 {
-	return (int32) nextval_internal(bgjob_relation_oid(SETTINGS), false);
+	return nextval_internal(bgjob_relation_oid(SETTINGS), false);
 }
 
 /* The one row of a sequence, in its locked buffer. */

@@ -12,6 +12,6 @@
 
 extern int64 bgjob_next_id(void);
 extern int64 bgjob_next_ids(int n);
-extern int32 bgjob_next_settings_id(void);
+extern int64 bgjob_next_settings_id(void);
 
 #endif /* BGJOB_STORE_SEQUENCE_H */

@@ -15,7 +15,9 @@
  * the same (DROP and CREATE EXTENSION).
  *
  * Any process, inside a transaction. Rows are never changed, nor removed: there
- * are as many as there are functions, and combinations of the settings.
+ * are as many as there are functions, and combinations of the settings. Whether
+ * one is still used only the jobs know, those of open transactions included;
+ * an unused one is small, and its number is no loss: they are bigint.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +42,7 @@
 typedef struct Remembered
 {
 	Jsonb *settings; /* NULL: none */
-	int32 id;
+	int64 id;
 } Remembered;
 
 static Remembered stored[REMEMBERED];
@@ -70,7 +72,7 @@ forget_stored(void)
 
 /* Remembers one, in place of the oldest. */
 static const Jsonb *
-remember(Remembered *all, int *next, const Jsonb *settings, int32 id)
+remember(Remembered *all, int *next, const Jsonb *settings, int64 id)
 {
 	Jsonb *copy = MemoryContextAlloc(TopMemoryContext, VARSIZE(settings));
 	Remembered *one = &all[*next];
@@ -129,13 +131,13 @@ same(const Jsonb *a, const Jsonb *b)
  * MVCC snapshot: rows are only ever inserted, and a serializable transaction
  * must not conflict with others about them.
  */
-static int32
+static int64
 find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel); /* for settings that are stored out of line */
 	ScanKeyData key;
 	BgjobScan *scan;
-	int32 id = 0;
+	int64 id = 0;
 
 	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash));
 	scan = bgjob_scan_begin(rel, "settings_hash_idx", SnapshotSelf, &key, 1);
@@ -143,7 +145,7 @@ find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 	{
 		slot_getallattrs(rel->slot);
 		if (same(DatumGetJsonbP(rel->slot->tts_values[2]), settings))
-			id = DatumGetInt32(rel->slot->tts_values[0]);
+			id = DatumGetInt64(rel->slot->tts_values[0]);
 	}
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
@@ -151,13 +153,13 @@ find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 }
 
 /* bgjob_settings_store returns the number of a combination of settings, storing it if it is new. */
-int32
+int64
 bgjob_settings_store(const Jsonb *settings)
 {
 	static bool registered = false;
 	BgjobRel *rel;
 	int64 hash;
-	int32 id;
+	int64 id;
 
 	check_table();
 	for (int i = 0; i < REMEMBERED; i++)
@@ -179,7 +181,7 @@ bgjob_settings_store(const Jsonb *settings)
 		bool nulls[3] = {false};
 
 		id = bgjob_next_settings_id();
-		values[0] = Int32GetDatum(id);
+		values[0] = Int64GetDatum(id);
 		values[1] = Int64GetDatum(hash);
 		values[2] = JsonbPGetDatum(settings);
 		bgjob_rel_insert(rel, values, nulls);
@@ -191,7 +193,7 @@ bgjob_settings_store(const Jsonb *settings)
 
 /* bgjob_settings_read returns a combination by its number; it stays for the next few calls. NULL: it is not there. */
 const Jsonb *
-bgjob_settings_read(int32 id)
+bgjob_settings_read(int64 id)
 {
 	BgjobRel *rel;
 	Snapshot snapshot;
@@ -206,7 +208,7 @@ bgjob_settings_read(int32 id)
 
 	rel = bgjob_rel_open_read(BGJOB_TABLE_SETTINGS);
 	snapshot = bgjob_rel_snapshot(rel);
-	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	scan = bgjob_scan_begin(rel, "settings_pkey", snapshot, &key, 1);
 	if (bgjob_scan_next(scan))
 	{

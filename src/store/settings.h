@@ -12,8 +12,8 @@
 
 #include "utils/jsonb.h"
 
-extern int32 bgjob_settings_store(const Jsonb *settings);
-extern const Jsonb *bgjob_settings_read(int32 id);
+extern int64 bgjob_settings_store(const Jsonb *settings);
+extern const Jsonb *bgjob_settings_read(int64 id);
 extern uint64 bgjob_settings_forgotten(void);
 
 #endif /* BGJOB_STORE_SETTINGS_H */
