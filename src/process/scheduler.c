@@ -110,11 +110,12 @@ static uint64 swept_at; /* completed transactions, at the last round's end */
 static TimestampTz next_search;
 static bool unsettled; /* jobs of a crash, or claims, that somebody was changing */
 static volatile sig_atomic_t in_service = false;
-static uint32 wants;          /* entry->wants when the extension was last looked for */
-static bool gone = false;     /* the extension has been dropped */
-static bool resting = false;  /* another database is to have the slot */
-static TimestampTz began_at;  /* this process, to serve */
-static bool unwanted = false; /* bgjob.databases no longer names this database */
+static uint32 wants;              /* entry->wants when the extension was last looked for */
+static bool gone = false;         /* the extension has been dropped */
+static bool resting = false;      /* another database is to have the slot */
+static TimestampTz began_at;      /* this process, to serve */
+static TimestampTz serving_since; /* the first of those that only had a rest between them */
+static bool unwanted = false;     /* bgjob.databases no longer names this database */
 
 /* Whether this process is to see its workers off and leave. */
 static bool
@@ -441,9 +442,10 @@ begin_service(void *arg)
 	unsettled = !bgjob_recover_claims() || !settled;
 	sweep_anew();
 	began_at = bgjob_now();
-	if (entry->serving_since == 0)
-		entry->serving_since = began_at;
-	bgjob_recurring_begin(entry->serving_since);
+	if (serving_since == 0)
+		serving_since = entry->serving_since != 0 ? entry->serving_since : began_at;
+	entry->serving_since = 0; /* but for a rest, what is due while nobody serves is missed */
+	bgjob_recurring_begin(serving_since);
 	next_poll = bgjob_now() + SLOW_POLL * USECS_PER_SEC;
 	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 	rescan();
@@ -490,13 +492,16 @@ rest(TimestampTz until)
 {
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
 	entry->status = BGJOB_DATABASE_RESTING;
+	entry->serving_since = serving_since;
 	LWLockRelease(&bgjob_registry->lock);
 	pg_atomic_write_u64(&entry->next_due, (uint64) until);
 	pg_memory_barrier();
 	resting = pg_atomic_read_u32(&entry->notices) == 0 &&
 			  (TimestampTz) pg_atomic_read_u64(&entry->low_due) >= until;
-	if (!resting)
-		entry->status = BGJOB_DATABASE_STARTED;
+	if (resting)
+		return;
+	entry->status = BGJOB_DATABASE_STARTED;
+	entry->serving_since = 0;
 }
 
 /* Rests if others wait and there is nothing to do before "wake", or the turn is over. */

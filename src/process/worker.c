@@ -31,6 +31,7 @@
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/session.h"
+#include "base/slots.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -130,8 +131,17 @@ must_leave(void)
 		   (bgjob_my_slot->asked && bgjob_slot_may_leave());
 }
 
+/* Whether other databases want the slot of a worker that has nothing to do. */
+static bool
+others_want_slot(void)
+{
+	return pg_atomic_read_u32(&bgjob_registry->schedulers_wanted) > 0 ||
+		   bgjob_slots_poorest(bgjob_my_slot->database) >= 0;
+}
+
 /*
- * Waits for work. Returns false if there was none for bgjob.worker_idle_timeout.
+ * Waits for work. Returns false if there was none for
+ * bgjob.worker_idle_timeout, or there is none and another database wants the slot.
  * The order matters: idle first, then one more look; who enqueues makes the
  * work visible first and then looks for idle workers.
  */
@@ -151,7 +161,7 @@ wait_for_work(void)
 		bgjob_slot_set_idle(true);
 		work = bgjob_lane_has_work();
 		rest = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
-		if (work || rest == 0)
+		if (work || rest == 0 || others_want_slot())
 			break;
 		(void) bgjob_process_wait(rest + 1);
 	}

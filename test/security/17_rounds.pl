@@ -60,6 +60,17 @@ $id = as('other', q{SELECT bgjob_enqueue('noop')});
 is_on_time($id, 'created_at', 'a job for which a worker must be started', 3);
 as('app', q{SELECT count(bgjob_recurring_remove('m' || i)) FROM generate_series(1, 2000) i});
 
+# What is due while nobody serves is missed all the same.
+as('other', q{SELECT bgjob_recurring('skipped', '@every_second', 'noop', misfire => 'skip')});
+wait_until($node, q{SELECT count(*) > 0 FROM bgjob.jobs WHERE recurring_name = 'skipped'}, 'a job every second');
+set_and_reload($node, 'bgjob.enabled' => 'off');
+wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, 'stopped');
+my $off = $node->safe_psql('postgres', 'SELECT clock_timestamp() FROM pg_sleep(2.5)');
+set_and_reload($node, 'bgjob.enabled' => 'on');
+wait_until($node, qq{SELECT count(*) > 0 FROM bgjob.jobs WHERE recurring_name = 'skipped' AND created_at > '$off'}, 'and again');
+is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.jobs WHERE recurring_name = 'skipped'
+	AND (parameters ->> 'scheduled_for')::timestamptz BETWEEN '$off'::timestamptz - interval '2 s' AND '$off'::timestamptz - interval '100 ms'}), 0, 'not for the time between');
+
 # The jobs of a role that is dropped.
 $node->safe_psql('postgres', q{CREATE ROLE gone LOGIN; GRANT USAGE ON SCHEMA bgjob TO gone; SELECT bgjob_queue('held', paused => true)});
 as('gone', q{SELECT count(*) FROM bgjob_enqueue_many('noop', array_fill('[]'::jsonb, ARRAY[5000]), queue => 'held')});
