@@ -15,12 +15,20 @@
  * SIGBUS, SIGILL; SIGFPE is an error to the server) marks its cell in the
  * handler of that signal and then dies of it as it would have. So does a
  * parallel worker of a job, which learns the number of the cell by a setting,
- * as settings are what the server hands on to parallel workers. SIGKILL cannot be handled: if the
+ * as settings are what the server hands on to parallel workers. A PANIC of the
+ * server itself, in a commit, is a SIGABRT too, and no fault of the job.
+ * SIGKILL cannot be handled: if the
  * kernel's count of killings for want of memory has grown since the server
  * started and just one worker did not leave when told to (bystanders mark
  * their cells in the handler of SIGQUIT), it was that one. A worker that
  * somebody killed by hand is nobody's culprit: such a job may be killed any
  * number of times and still runs to its end.
+ *
+ * WHOSE FILE. A copy of the data directory (a base backup, pg_rewind) has the
+ * file of the server that it was taken from, which may never have crashed. So
+ * the file says where it was written, by what a copy does not share: its own
+ * inode and the system identifier. What a stranger's says is ignored. What the
+ * kernel has counted is compared only within one run of the kernel.
  *
  * The postmaster reads the cells when it (re)initializes shared memory,
  * moves what was in flight to the second half of the file, the wrecks, and
@@ -43,15 +51,20 @@
 #include <unistd.h>
 
 #include "access/parallel.h"
+#include "access/xlog.h"
+#include "base/host.h"
 #include "base/inflight.h"
+#include "base/registry.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
+#include "storage/proc.h"
 #include "utils/guc.h"
 
 #define INFLIGHT_FILE  "bgjob.inflight"
-#define INFLIGHT_MAGIC 0x626a6631 /* "bjf1" */
+#define INFLIGHT_MAGIC 0x626a6632 /* "bjf2" */
 
 /* The wrecks of several crashes may have to wait for a scheduler. */
 #define WRECKS_PER_SLOT 4
@@ -76,11 +89,15 @@ typedef struct InflightFile
 {
 	uint32 magic;
 	uint32 nslots;
-	int64 oom_kills;                   /* of the kernel, when the server started */
+	uint64 place;    /* where it was written: by which system, to which inode */
+	uint64 host;     /* the machine's name */
+	uint64 boot;     /* the run of the kernel that oom_kills is of */
+	int64 oom_kills; /* by the kernel, when the server started */
 	Cell cells[FLEXIBLE_ARRAY_MEMBER]; /* nslots, then the wrecks */
 } InflightFile;
 
 static InflightFile *file = NULL; /* mapped, NULL if there is none */
+static struct stat file_status;   /* when it was mapped */
 static Cell *my_cell = NULL;
 static char signal_stack[16384]; /* a stack overflow leaves no other */
 
@@ -102,34 +119,16 @@ wreck_cell(int entry)
 	return &file->cells[file->nslots + entry];
 }
 
-/* How often the kernel has killed a process for want of memory; 0 where it does not tell. */
-static int64
-count_oom_kills(void)
-{
-	FILE *stat = AllocateFile("/proc/vmstat", "r");
-	char line[128];
-	long long kills = 0;
-
-	if (stat == NULL)
-		return 0;
-	while (fgets(line, sizeof(line), stat) != NULL)
-		if (sscanf(line, "oom_kill %lld", &kills) == 1)
-			break;
-	FreeFile(stat);
-	return kills;
-}
-
 /* Maps the file, making or resizing it as needed; what it holds is kept if the layout fits. */
 static bool
 map_file(void)
 {
 	int fd = OpenTransientFile(INFLIGHT_FILE, O_RDWR | O_CREAT | PG_BINARY);
 	Size size = file_size(max_worker_processes);
-	struct stat status;
 	void *address;
 
-	if (fd < 0 || fstat(fd, &status) != 0 ||
-		(status.st_size != size && ftruncate(fd, 0) != 0) || ftruncate(fd, size) != 0)
+	if (fd < 0 || fstat(fd, &file_status) != 0 ||
+		(file_status.st_size != size && ftruncate(fd, 0) != 0) || ftruncate(fd, size) != 0)
 	{
 		ereport(WARNING, (errcode_for_file_access(),
 						  errmsg("could not prepare file \"%s\": %m", INFLIGHT_FILE),
@@ -190,6 +189,28 @@ collect_wrecks(bool out_of_memory)
 	}
 }
 
+/* A number that stands for this file of this system; a copy has another one. */
+static uint64
+this_place(void)
+{
+	uint64 parts[] = {GetSystemIdentifier(), file_status.st_ino};
+
+	return hash_bytes_extended((const unsigned char *) parts, sizeof(parts), 0);
+}
+
+/* Says so when the server is started from another one's data, whose jobs may be performed there, too. */
+static void
+tell_of_copy(void)
+{
+	if (file->place == this_place() && file->host == bgjob_host_name())
+		return;
+	ereport(LOG,
+			(errmsg("the data directory has been copied, or comes from another machine"),
+			 errdetail("Its background jobs are performed here, unless this is a standby."),
+			 errhint("If the server that it comes from goes on performing them, set "
+					 "bgjob.enabled to off here.")));
+}
+
 /*
  * bgjob_inflight_startup maps the file and takes stock of what was in flight
  * when the server went down; by the postmaster, from shmem_startup_hook, at
@@ -199,28 +220,48 @@ void
 bgjob_inflight_startup(void)
 {
 	int64 oom_kills;
+	uint64 boot;
 
 	if (IsUnderPostmaster || (file == NULL && !map_file()))
 		return;
 
-	oom_kills = count_oom_kills();
-	if (file->magic == INFLIGHT_MAGIC && file->nslots == max_worker_processes)
-		collect_wrecks(oom_kills > file->oom_kills);
+	oom_kills = bgjob_host_oom_kills();
+	boot = bgjob_host_boot(file_status.st_dev);
+	if (file->magic == INFLIGHT_MAGIC)
+		tell_of_copy();
+	if (file->magic == INFLIGHT_MAGIC && file->nslots == max_worker_processes &&
+		file->place == this_place())
+		collect_wrecks(boot == file->boot && oom_kills > file->oom_kills);
 	else
 	{
 		memset(file, 0, file_size(max_worker_processes));
 		file->nslots = max_worker_processes;
 		file->magic = INFLIGHT_MAGIC;
 	}
+	file->place = this_place();
+	file->host = bgjob_host_name();
+	file->boot = boot;
 	file->oom_kills = oom_kills;
 }
 
-/* A fatal signal: say that it was this worker, and die of it. */
+/*
+ * Whether the server gives up, by a PANIC, over what it does for itself: it
+ * commits, or its bookkeeping is at work. Jobs never run in a critical section.
+ */
+static bool
+server_panics(int number)
+{
+	return number == SIGABRT && CritSectionCount > 0 &&
+		   (MyProc->delayChkptFlags != 0 ||
+			(bgjob_my_slot != NULL && bgjob_my_slot->phase != BGJOB_PHASE_PERFORMING));
+}
+
+/* A fatal signal: say that it was this worker, unless it is the server's own fault, and die of it. */
 static void
 crashing(SIGNAL_ARGS)
 {
 	if (my_cell != NULL)
-		my_cell->mark = MARK_CRASHED;
+		my_cell->mark = server_panics(postgres_signal_arg) ? MARK_TOLD : MARK_CRASHED;
 	signal(postgres_signal_arg, SIG_DFL);
 	raise(postgres_signal_arg);
 }
@@ -229,8 +270,7 @@ crashing(SIGNAL_ARGS)
 static void
 told_to_quit(SIGNAL_ARGS)
 {
-	if (my_cell != NULL && my_cell->mark == MARK_NONE)
-		my_cell->mark = MARK_TOLD;
+	bgjob_inflight_told();
 	_exit(2);
 }
 
@@ -305,6 +345,14 @@ bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now)
 	my_cell->mark = MARK_NONE;
 	pg_compiler_barrier();
 	my_cell->database = database; /* last: makes the cell valid */
+}
+
+/* bgjob_inflight_told notes that this worker leaves what it is at because the server goes down. */
+void
+bgjob_inflight_told(void)
+{
+	if (my_cell != NULL && my_cell->mark == MARK_NONE)
+		my_cell->mark = MARK_TOLD;
 }
 
 /* bgjob_inflight_end notes that this worker is at nothing any more. */

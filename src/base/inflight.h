@@ -35,6 +35,7 @@ extern void bgjob_inflight_tell_parallel(int slot);
 extern void bgjob_inflight_assign(int cell, void *extra);
 extern void bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now);
 extern void bgjob_inflight_end(void);
+extern void bgjob_inflight_told(void);
 extern int bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max);
 extern void bgjob_inflight_forget(Oid database);
 extern void bgjob_inflight_settled(const BgjobWreck *wrecks, int nwrecks);

@@ -28,6 +28,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/pmsignal.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -107,7 +108,10 @@ detach(int code, Datum arg)
 		return;
 	kind = slot->kind;
 	database = slot->database;
-	bgjob_inflight_end();
+	if (PostmasterIsAliveInternal())
+		bgjob_inflight_end();
+	else
+		bgjob_inflight_told(); /* what it was at is looked after by the next server */
 	bgjob_my_slot = NULL;
 	slot->pid = 0;
 	pg_memory_barrier();
@@ -120,6 +124,42 @@ detach(int code, Datum arg)
 		end_deserted(database);
 		bgjob_notify_launcher(false);
 	}
+}
+
+#ifdef USE_POSTMASTER_DEATH_SIGNAL
+
+/* The signal that the server has chosen for it, in pmsignal.c. */
+#ifdef SIGINFO
+#define DEATH_SIGNAL SIGINFO
+#else
+#define DEATH_SIGNAL SIGPWR
+#endif
+
+/*
+ * The postmaster has died: leave at the next opportunity, whatever this
+ * process is at. A server cannot be started again before all have left.
+ */
+static void
+on_postmaster_death(SIGNAL_ARGS)
+{
+	int save_errno = errno;
+
+	postmaster_possibly_dead = true; /* what the server's own handler does */
+	InterruptPending = true;
+	ProcDiePending = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+#endif
+
+/* Has the death of the postmaster end this process. Elsewhere than here it is noticed by waiting, and between jobs. */
+static void
+leave_with_postmaster(void)
+{
+#ifdef USE_POSTMASTER_DEATH_SIGNAL
+	pqsignal(DEATH_SIGNAL, on_postmaster_death);
+#endif
 }
 
 /*
@@ -136,6 +176,7 @@ bgjob_process_attach(Datum slot_index)
 		!bgjob_slot_attach(DatumGetInt32(slot_index), start.generation))
 		return false;
 	before_shmem_exit(detach, 0);
+	leave_with_postmaster();
 	return true;
 }
 

@@ -36,6 +36,8 @@
 #include "rules/clock.h"
 #include "run/failure.h"
 #include "run/outcome.h"
+#include "storage/ipc.h"
+#include "storage/pmsignal.h"
 #include "store/job.h"
 #include "store/log.h"
 #include "store/queue.h"
@@ -336,7 +338,8 @@ bgjob_recover_put_off(void)
  * bgjob_recover_lost looks after the job that a worker was at when it left;
  * its slot still names the job, so nobody else is at it. A worker that was
  * told to leave is nobody's fault; one that left by itself was made to by the
- * job. Frees nothing.
+ * job, unless the postmaster has died: then this process leaves, too, and the
+ * next server looks after it. Frees nothing.
  */
 void
 bgjob_recover_lost(BgjobSlot *slot)
@@ -344,6 +347,8 @@ bgjob_recover_lost(BgjobSlot *slot)
 	BgjobRest rest;
 	BgjobRest place = {.role = InvalidOid};
 
+	if (!PostmasterIsAliveInternal())
+		proc_exit(1); /* the worker has left for the same reason */
 	if (slot->job != 0 && !recover_job(slot, bgjob_slot_index(slot), &place))
 		put_off_job(slot);
 	SpinLockAcquire(&slot->mutex);

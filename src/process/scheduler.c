@@ -333,6 +333,15 @@ look_at_prepared(void)
 		bgjob_change_unknown(true);
 }
 
+/* Keeps the table of removed jobs small. */
+static void
+add_up_totals(void)
+{
+	bgjob_begin();
+	bgjob_total_add_up();
+	bgjob_commit();
+}
+
 /* Looks for what nobody announced, if anybody has written since the last time. */
 static TimestampTz
 poll_slowly(TimestampTz now)
@@ -348,6 +357,7 @@ poll_slowly(TimestampTz now)
 	if (bgjob_completed_transactions() != polled_at)
 	{
 		look_at_prepared();
+		add_up_totals();
 		rescan();
 	}
 	next_poll = now + SLOW_POLL * USECS_PER_SEC;

@@ -41,6 +41,7 @@
 #include "run/authority.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
 #include "utils/memutils.h"
@@ -126,8 +127,9 @@ on_terminate(int number, siginfo_t *info, void *context)
 static bool
 must_leave(void)
 {
-	return bgjob_authority_is_lost() || bgjob_my_slot->retire || bgjob_my_slot->term ||
-		   !bgjob_enabled || grown || bgjob_my_slot->jobs_done >= JOBS_PER_WORKER ||
+	return !PostmasterIsAlive() || bgjob_authority_is_lost() || bgjob_my_slot->retire ||
+		   bgjob_my_slot->term || !bgjob_enabled || grown ||
+		   bgjob_my_slot->jobs_done >= JOBS_PER_WORKER ||
 		   (bgjob_my_slot->asked && bgjob_slot_may_leave());
 }
 

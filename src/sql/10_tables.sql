@@ -140,7 +140,7 @@ CREATE TABLE bgjob.settings (
 );
 CREATE INDEX settings_hash_idx ON bgjob.settings (hash);
 
--- Finished jobs that have been removed, for the totals. Append-only; the scheduler adds the rows up now and then.
+-- Finished jobs that have been removed, for the totals. Only ever inserted; the scheduler adds the rows up when there are many.
 CREATE TABLE bgjob.total (
     state "char" NOT NULL,
     jobs bigint NOT NULL

@@ -175,8 +175,10 @@ CREATE FUNCTION bgjob.count_again()
     RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bgjob_count_again';
 COMMENT ON FUNCTION bgjob.count_again IS 'trigger function: has the jobs counted anew';
 REVOKE ALL ON FUNCTION bgjob.count_again() FROM PUBLIC;
-CREATE TRIGGER count_again AFTER INSERT OR DELETE ON bgjob.job FOR EACH STATEMENT EXECUTE FUNCTION bgjob.count_again();
+CREATE TRIGGER count_again AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bgjob.job FOR EACH STATEMENT EXECUTE FUNCTION bgjob.count_again();
 ALTER TABLE bgjob.job ENABLE ALWAYS TRIGGER count_again;
+CREATE TRIGGER count_again AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bgjob.total FOR EACH STATEMENT EXECUTE FUNCTION bgjob.count_again();
+ALTER TABLE bgjob.total ENABLE ALWAYS TRIGGER count_again;
 
 -- A subscriber of FOR ALL TABLES must not run the publisher's jobs again: what is applied there does not become ready.
 CREATE FUNCTION bgjob.ignore_row()

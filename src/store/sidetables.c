@@ -29,6 +29,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+/* So many rows of bgjob.total are added up. */
+#define MANY_TOTALS 100
+
 static void
 insert_row(BgjobTable table, const Datum *values)
 {
@@ -157,6 +160,62 @@ bgjob_total_add(BgjobState state, int64 jobs)
 	Datum values[] = {CharGetDatum(bgjob_state_letter(state)), Int64GetDatum(jobs)};
 
 	insert_row(BGJOB_TABLE_TOTAL, values);
+}
+
+/* Deletes the rows of bgjob.total that a snapshot shows, adding them up by state. */
+static void
+take_totals(BgjobRel *rel, Snapshot snapshot, int64 *jobs)
+{
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		BgjobState state;
+		int64 n;
+
+		slot_getallattrs(rel->slot);
+		state = bgjob_state_by_letter(DatumGetChar(rel->slot->tts_values[0]));
+		n = DatumGetInt64(rel->slot->tts_values[1]);
+		if (bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL))
+			jobs[state] += n;
+	}
+	table_endscan(scan);
+}
+
+/* The number of rows of bgjob.total that a snapshot shows, as far as "enough". */
+static int64
+count_totals(BgjobRel *rel, Snapshot snapshot, int64 enough)
+{
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+	int64 rows = 0;
+
+	while (rows < enough && table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+		rows++;
+	ExecClearTuple(rel->slot);
+	table_endscan(scan);
+	return rows;
+}
+
+/*
+ * bgjob_total_add_up makes one row of bgjob.total for each state out of many;
+ * by the scheduler, now and then. Whoever removes jobs only ever adds rows,
+ * so nobody waits for anybody.
+ */
+void
+bgjob_total_add_up(void)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_TOTAL);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	int64 jobs[BGJOB_NSTATES] = {0};
+	bool many = count_totals(rel, snapshot, MANY_TOTALS) == MANY_TOTALS;
+
+	if (many)
+		take_totals(rel, snapshot, jobs);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	for (int state = 0; many && state < BGJOB_NSTATES; state++)
+		if (jobs[state] > 0)
+			bgjob_total_add((BgjobState) state, jobs[state]);
 }
 
 /* bgjob_installed_here tells whether the tables belong to this database, and are no copy of another's. */

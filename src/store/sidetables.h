@@ -31,6 +31,7 @@ extern void bgjob_claim_delete(int64 job);
 extern bool bgjob_claim_is_held(int64 job);
 extern int bgjob_claims(BgjobClaim *claims, int max);
 
+extern void bgjob_total_add_up(void);
 extern void bgjob_total_add(BgjobState state, int64 jobs);
 extern bool bgjob_installed_here(void);
 extern void bgjob_install_here(void);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "access/parallel.h"
+#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -143,4 +144,26 @@ crashme_in_parallel(PG_FUNCTION_ARGS)
 	if (IsParallelWorker())
 		abort();
 	PG_RETURN_BOOL(true);
+}
+
+/* As a commit that cannot write its record. */
+static void
+panic(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_PRE_COMMIT)
+		return;
+	START_CRIT_SECTION();
+	elog(ERROR, "nothing can be written");
+}
+
+PG_FUNCTION_INFO_V1(crashme_panic);
+
+/* crashme_panic(at_commit) has the server give up: when the transaction commits, or at once, as if by itself. */
+Datum
+crashme_panic(PG_FUNCTION_ARGS)
+{
+	if (!PG_GETARG_BOOL(0))
+		elog(PANIC, "this job wants it");
+	RegisterXactCallback(panic, NULL);
+	PG_RETURN_VOID();
 }

@@ -1,0 +1,65 @@
+# Nobody is blamed for what the server or the administrator does: kill -9 of the postmaster, a PANIC in a commit, a copy of
+# the data directory. And what a job loops in does not outlive the postmaster. The table of removed jobs stays small.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../t/lib";
+use BgjobTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = bgjob_cluster('postmaster', restart_after_crash => 'on', 'bgjob.workers' => 4, 'bgjob.retention' => '0');
+my $blamed = 'SELECT count(*) FROM bgjob.job WHERE crashes > 0';
+sub value { return $node->safe_psql('postgres', $_[0]) }
+
+# bgjob.total: each removal adds a row; the scheduler adds them up.
+value(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour')}) for 1;
+value(q{INSERT INTO bgjob.total SELECT 'k', 2 FROM generate_series(1, 5000)});
+is(value('SELECT succeeded FROM bgjob.stats'), '10000', 'removed jobs count');
+wait_until($node, 'SELECT count(*) < 100 FROM bgjob.total', 'their rows are added up', 30);
+is(value('SELECT succeeded FROM bgjob.stats'), '10000', 'to the same sum');
+value('ALTER SYSTEM SET "bgjob.retention" = \'1d\'');
+$node->reload;
+
+# kill -9 of the postmaster, while jobs loop without waiting for anything: they leave, and none of them is blamed.
+value(q{SELECT count(bgjob_enqueue('DO $$ BEGIN FOR i IN 1 .. 2000000000 LOOP NULL; END LOOP; END $$', kind => 'sql', tags => '{loop}')) FROM generate_series(1, 2)});
+value(q{SELECT count(bgjob_enqueue('SELECT pg_sleep(0.05)', kind => 'sql')) FROM generate_series(1, 200)});
+wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs WHERE state = 'processing' AND tags = '{loop}'}, 'two jobs loop');
+my @pids = split /\n/, value('SELECT pid FROM bgjob.workers');
+my $began = time;
+$node->kill9;
+until_gone($_) for @pids;
+cmp_ok(time - $began, '<', 20, 'their workers do not outlive the postmaster');
+start_again($node);
+is(value($blamed), '0', 'nobody is blamed for the end of the postmaster');
+value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{loop}'});
+wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')}, 'and the others run');
+
+# A PANIC in the commit is the server's; one that the job itself has raised is the job's.
+value('CREATE EXTENSION crashme');
+value(q{SELECT bgjob_enqueue('crashme_panic', '[true]', tags => '{commit}')});
+wait_until($node, q{SELECT interruptions >= 2 FROM bgjob.jobs WHERE tags = '{commit}'}, 'a commit that cannot be written takes the server down');
+is(ask($node, $blamed), '0', 'which is not held against the job');
+wait_until($node, q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{commit}' AND state <> 'deleted' UNION ALL SELECT true WHERE NOT EXISTS (SELECT FROM bgjob.jobs WHERE tags = '{commit}' AND state <> 'deleted') LIMIT 1}, 'it can be deleted');
+ask($node, q{SELECT bgjob_enqueue('crashme_panic', '[false]', tags => '{once}') WHERE NOT EXISTS (SELECT FROM bgjob.jobs WHERE tags = '{once}')});
+wait_until($node, q{SELECT state = 'failed' FROM bgjob.jobs WHERE tags = '{once}'}, 'a job that wants a PANIC fails in the end');
+like(ask($node, q{SELECT reason FROM bgjob.jobs WHERE tags = '{once}'}), qr/^Crashed the server 3 times/, 'being blamed');
+
+# A copy of the data directory, with a job in flight, that says of itself that the kernel has killed since.
+value(q{SELECT bgjob_enqueue('SELECT pg_sleep(300)', kind => 'sql', tags => '{copied}')});
+wait_until($node, q{SELECT state = 'processing' FROM bgjob.jobs WHERE tags = '{copied}'}, 'a job is in flight');
+my $copy = PostgreSQL::Test::Cluster->new('copy');
+$node->backup('backup');
+$copy->init_from_backup($node, 'backup');
+$copy->start;
+wait_until($copy, q{SELECT state = 'processing' FROM bgjob.jobs WHERE tags = '{copied}'}, 'it is performed in the copy, too');
+is($copy->safe_psql('postgres', q{SELECT coalesce(interruptions, 0), crashes IS NULL FROM bgjob.job WHERE tags = '{copied}'}), '0|t', 'and is not said to have been there in a crash');
+like(slurp_file($copy->logfile), qr/LOG:  the data directory has been copied, or comes from another machine\n.*DETAIL.*\n.*HINT:.*bgjob\.enabled/, 'the log says what the copy does');
+$copy->stop('immediate');
+unlike(slurp_file($node->logfile), qr/the data directory has been copied/, 'and says so nowhere else');
+value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{copied}'});
+check_counters($node);
+$node->stop;
+done_testing();
