@@ -180,14 +180,3 @@ ALTER TABLE bgjob.job ENABLE ALWAYS TRIGGER count_again;
 CREATE TRIGGER count_again AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bgjob.total FOR EACH STATEMENT EXECUTE FUNCTION bgjob.count_again();
 ALTER TABLE bgjob.total ENABLE ALWAYS TRIGGER count_again;
 
--- A subscriber of FOR ALL TABLES must not run the publisher's jobs again: what is applied there does not become ready.
-CREATE FUNCTION bgjob.ignore_row()
-    RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
-COMMENT ON FUNCTION bgjob.ignore_row IS 'trigger function: the row is not stored';
-REVOKE ALL ON FUNCTION bgjob.ignore_row() FROM PUBLIC;
-CREATE TRIGGER not_on_subscribers BEFORE INSERT ON bgjob.queue FOR EACH ROW EXECUTE FUNCTION bgjob.ignore_row();
-ALTER TABLE bgjob.queue ENABLE REPLICA TRIGGER not_on_subscribers;
-CREATE TRIGGER not_on_subscribers BEFORE INSERT ON bgjob.schedule FOR EACH ROW EXECUTE FUNCTION bgjob.ignore_row();
-ALTER TABLE bgjob.schedule ENABLE REPLICA TRIGGER not_on_subscribers;
-CREATE TRIGGER not_on_subscribers BEFORE INSERT ON bgjob.claim FOR EACH ROW EXECUTE FUNCTION bgjob.ignore_row();
-ALTER TABLE bgjob.claim ENABLE REPLICA TRIGGER not_on_subscribers;

@@ -39,6 +39,7 @@
 #include "store/queue.h"
 #include "store/relation.h"
 #include "store/schedule.h"
+#include "store/sequence.h"
 #include "store/sidetables.h"
 #include "rules/clock.h"
 #include "utils/builtins.h"
@@ -705,7 +706,8 @@ rebuild_one(BgjobRel *jobs, BgjobRel *queue, int64 id)
 
 /*
  * bgjob_queue_rebuild puts every job that is waiting, but is in neither queue
- * nor schedule, where it belongs: after a restore. Returns their number.
+ * nor schedule, where it belongs: after a restore. Returns their number. Ids
+ * that are drawn afterwards are higher than all that are there.
  */
 int64
 bgjob_queue_rebuild(void)
@@ -718,6 +720,7 @@ bgjob_queue_rebuild(void)
 	MemoryContext per_row =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob rebuild", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(per_row);
+	int64 highest = 0;
 	int64 n = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
@@ -725,6 +728,8 @@ bgjob_queue_rebuild(void)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
+		highest = Max(highest, DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull)));
+		highest = Max(highest, DatumGetInt64(slot_getattr(slot, BGJOB_C_POS, &isnull)));
 		if (has_place(DatumGetChar(slot_getattr(slot, BGJOB_C_STATE, &isnull))) &&
 			rebuild_one(jobs, queue, DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull))))
 			n++;
@@ -737,5 +742,6 @@ bgjob_queue_rebuild(void)
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(queue);
 	bgjob_rel_close(jobs);
+	bgjob_ids_reach(highest);
 	return n;
 }

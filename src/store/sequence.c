@@ -48,6 +48,20 @@ bgjob_next_settings_id(void)
 	return nextval_internal(bgjob_relation_oid(SETTINGS), false);
 }
 
+/* bgjob_ids_reach has the ids that are drawn from now on be higher than one that came from elsewhere. */
+void
+bgjob_ids_reach(int64 id)
+{
+	int64 last = bgjob_next_id();
+
+	while (last < id)
+	{
+		int n = (int) Min(id - last, PG_INT32_MAX);
+
+		last = bgjob_next_ids(n) + n - 1;
+	}
+}
+
 /* The one row of a sequence, in its locked buffer. */
 static HeapTupleData
 sequence_row(Buffer buffer)
