@@ -62,6 +62,7 @@ static object_access_hook_type next_object_access = NULL;
 
 /* ---- blocking a database ---- */
 
+/* Counts the processes that are in a database, or on their way; a slot may outlive its process. */
 static int
 count_processes(Oid database)
 {
@@ -71,7 +72,7 @@ count_processes(Oid database)
 	{
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 
-		if (slot->in_use && slot->database == database)
+		if (slot->in_use && slot->database == database && slot->stage != BGJOB_STAGE_LEFT)
 			n++;
 	}
 	return n;
@@ -107,16 +108,26 @@ unblock(int code, Datum database)
 	bgjob_notify_launcher(false);
 }
 
-/* Has the scheduler of a database leave even if it waits for something, a lock for example. */
+/*
+ * Has the scheduler of a database leave even if it waits for something, a lock
+ * for example. Where it has failed, and the next one is still to come, nobody
+ * else sees the workers off.
+ */
 static void
 hurry(Oid database)
 {
 	BgjobDatabase *entry = bgjob_database_find(database);
 	int scheduler = entry == NULL ? -1 : entry->scheduler;
-	pid_t pid = scheduler < 0 ? 0 : bgjob_registry->slots[scheduler].pid;
 
-	if (pid != 0)
-		kill(pid, SIGTERM);
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+		pid_t pid = slot->pid;
+
+		if (slot->in_use && slot->database == database && pid != 0 &&
+			(scheduler < 0 || i == scheduler))
+			kill(pid, SIGTERM);
+	}
 }
 
 /*

@@ -181,6 +181,19 @@ look_whether_there(void *arg)
 	bgjob_commit();
 }
 
+/* Frees the slots of workers that have left a database in which no scheduler will do so. */
+static void
+free_slots(Oid database)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (slot->in_use && slot->database == database && slot->stage == BGJOB_STAGE_LEFT)
+			bgjob_slot_free(slot);
+	}
+}
+
 /* Starts a scheduler. False if there is no room for another process. */
 static bool
 start_scheduler(BgjobDatabase *entry)
@@ -339,6 +352,7 @@ look_after_databases(void)
 		}
 		if (!presence.there)
 		{
+			free_slots(entry->database);
 			bgjob_inflight_forget(entry->database);
 			bgjob_database_forget(entry, entry->status);
 			if (entry->in_use)
