@@ -7,7 +7,8 @@
  * a recurring job for each: same schedule, command, user and active flag, in
  * the zone of cron.timezone. Jobs of other databases, and what bgjob would
  * refuse, are named in the result; each is tried in a subtransaction, so one
- * that cannot be taken over does not keep the others from it. The jobs of
+ * that cannot be taken over does not keep the others from it. Only a table of
+ * the genuine extension pg_cron is read. The jobs of
  * pg_cron stay as they are, so that nothing is lost if that was a mistake: the
  * manual says how to have only one of the two run them.
  *
@@ -26,6 +27,8 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "postmaster/postmaster.h"
+#include "store/trust.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -43,8 +46,25 @@ typedef struct CronJob
 	char *command;
 	char *database;
 	char *user;
-	bool active;
+	char *host;
+	char *port;
+	char *active;
 } CronJob;
+
+/*
+ * Checks that cron.job is pg_cron's: a schema of that name can be anybody's,
+ * whose rows, or code, would run as the caller. 42P01 if it is not.
+ */
+static void
+check_genuine(void)
+{
+	if (!bgjob_trust_has_table("pg_cron", "cron", "job"))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("pg_cron is not installed in this database"),
+						errdetail("There is no table cron.job that extension pg_cron owns."),
+						errhint("Call the function in the database that "
+								"cron.database_name names.")));
+}
 
 static CronJob *
 read_jobs(int *n)
@@ -56,7 +76,8 @@ read_jobs(int *n)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute("SELECT jobid::pg_catalog.text, jobname::pg_catalog.text, schedule, "
 					"command, database, "
-					"username, active::pg_catalog.text FROM cron.job ORDER BY jobid",
+					"username, nodename, nodeport::pg_catalog.text, active::pg_catalog.text "
+					"FROM cron.job ORDER BY jobid",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read cron.job");
 	*n = (int) SPI_processed;
@@ -73,7 +94,9 @@ read_jobs(int *n)
 		jobs[i].command = SPI_getvalue(row, desc, 4);
 		jobs[i].database = SPI_getvalue(row, desc, 5);
 		jobs[i].user = SPI_getvalue(row, desc, 6);
-		jobs[i].active = SPI_getvalue(row, desc, 7)[0] == 't';
+		jobs[i].host = SPI_getvalue(row, desc, 7);
+		jobs[i].port = SPI_getvalue(row, desc, 8);
+		jobs[i].active = SPI_getvalue(row, desc, 9);
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
@@ -93,10 +116,36 @@ take_over(const CronJob *job, const char *zone)
 	recurring.name = job->name != NULL ? job->name : psprintf("pg_cron %s", job->id);
 	recurring.schedule = job->schedule;
 	recurring.time_zone = zone;
-	recurring.active = job->active;
+	recurring.active = job->active[0] == 't';
 	options.job = job->command;
 	options.run_as = job->user;
 	bgjob_recurring_add(get_role_oid(job->user, false), &recurring, &options, NULL);
+}
+
+/* Whether a job is for the server that it is in; pg_cron may connect to others. */
+static bool
+is_for_this_server(const CronJob *job)
+{
+	const char *own = GetConfigOption("cron.host", true, false);
+
+	return strtol(job->port, NULL, 10) == PostPortNumber &&
+		   (strcmp(job->host, "localhost") == 0 || strcmp(job->host, "127.0.0.1") == 0 ||
+			strcmp(job->host, "::1") == 0 || job->host[0] == '\0' || job->host[0] == '/' ||
+			(own != NULL && strcmp(job->host, own) == 0));
+}
+
+/* Why a row cannot be a job here; NULL: it can. */
+static char *
+unsupported_reason(const CronJob *job)
+{
+	if (job->schedule == NULL || job->command == NULL || job->database == NULL ||
+		job->user == NULL || job->host == NULL || job->port == NULL || job->active == NULL)
+		return "one of its columns is null";
+	if (strcmp(job->database, get_database_name(MyDatabaseId)) != 0)
+		return psprintf("it is for database \"%s\"", job->database);
+	if (!is_for_this_server(job))
+		return psprintf("it is for host \"%s\", port %s", job->host, job->port);
+	return NULL;
 }
 
 /* Takes one over, or returns why that cannot be. */
@@ -107,8 +156,9 @@ try_to_take_over(const CronJob *job, const char *zone)
 	ResourceOwner owner = CurrentResourceOwner;
 	char *volatile reason = NULL;
 
-	if (strcmp(job->database, get_database_name(MyDatabaseId)) != 0)
-		return psprintf("it is for database \"%s\"", job->database);
+	reason = unsupported_reason(job);
+	if (reason != NULL)
+		return reason;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
 	PG_TRY();
@@ -134,6 +184,15 @@ try_to_take_over(const CronJob *job, const char *zone)
 	return reason;
 }
 
+/* What to call a row in a message. */
+static const char *
+name_of(const CronJob *job)
+{
+	if (job->name != NULL)
+		return job->name;
+	return job->command != NULL ? job->command : "?";
+}
+
 PG_FUNCTION_INFO_V1(bgjob_import_pg_cron);
 
 /*
@@ -152,12 +211,7 @@ bgjob_import_pg_cron(PG_FUNCTION_ARGS)
 
 	bgjob_check_usage();
 	bgjob_check_writable("bgjob_import_pg_cron()");
-	if (!OidIsValid(get_namespace_oid("cron", true)))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("pg_cron is not installed in this database"),
-						errdetail("There is no schema \"cron\"."),
-						errhint("Call the function in the database that "
-								"cron.database_name names.")));
+	check_genuine();
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	jobs = read_jobs(&n);
 	for (int i = 0; i < n; i++)
@@ -168,9 +222,9 @@ bgjob_import_pg_cron(PG_FUNCTION_ARGS)
 
 		if (reason == NULL)
 			continue;
-		line = CStringGetTextDatum(
-			psprintf("job %s (%s): %s", jobs[i].id,
-					 jobs[i].name != NULL ? jobs[i].name : jobs[i].command, reason));
+		line = CStringGetTextDatum(psprintf("job %s (%s): %s",
+											jobs[i].id == NULL ? "?" : jobs[i].id,
+											name_of(&jobs[i]), reason));
 		tuplestore_putvalues(result->setResult, result->setDesc, &line, &isnull);
 	}
 	return (Datum) 0;

@@ -42,8 +42,10 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
+#include "catalog/namespace.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "store/trust.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
@@ -144,7 +146,8 @@ block(Oid database)
 	while (!TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), LEAVE_TIMEOUT))
 	{
 		mine = mine || try_block(database);
-		if (mine && count_processes(database) == 0)
+		/* The launcher forgets a database that another session has dropped: then nobody is there. */
+		if ((mine || bgjob_database_find(database) == NULL) && count_processes(database) == 0)
 			break;
 		if (!hurried && TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), PATIENCE))
 		{
@@ -298,7 +301,8 @@ typedef enum Aftermath
 	NOTHING_TO_TELL,
 	COMMITTED_PREPARED, /* a transaction with jobs */
 	ABORTED_PREPARED,   /* likewise */
-	OTHER_DATABASES     /* there may be some */
+	OTHER_DATABASES,    /* there may be some */
+	UPDATED_EXTENSION   /* it may be one now that can be served */
 } Aftermath;
 
 /* Looks at a command before it is carried out; afterwards its text may be gone. */
@@ -307,8 +311,12 @@ look_ahead(Node *stmt)
 {
 	TransactionStmt *transaction;
 
-	if (IsA(stmt, CreatedbStmt) || IsA(stmt, RenameStmt))
+	if (IsA(stmt, CreatedbStmt) ||
+		(IsA(stmt, RenameStmt) && castNode(RenameStmt, stmt)->renameType == OBJECT_DATABASE))
 		return OTHER_DATABASES;
+	if (IsA(stmt, AlterExtensionStmt) &&
+		strcmp(castNode(AlterExtensionStmt, stmt)->extname, "bgjob") == 0)
+		return UPDATED_EXTENSION;
 	if (!IsA(stmt, TransactionStmt))
 		return NOTHING_TO_TELL;
 	transaction = castNode(TransactionStmt, stmt);
@@ -346,6 +354,9 @@ after_command(Aftermath aftermath)
 		case OTHER_DATABASES:
 			bgjob_notify_launcher(true);
 			break;
+		case UPDATED_EXTENSION:
+			bgjob_change_want(MyDatabaseId);
+			break;
 	}
 }
 
@@ -372,6 +383,8 @@ call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read
 static bool
 blocked_here(Oid database)
 {
+	BgjobDatabase *entry;
+
 	if (bgjob_my_slot != NULL && bgjob_my_slot->database == database)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("a job cannot give a command that ends its own worker"),
@@ -379,7 +392,31 @@ blocked_here(Oid database)
 								  "any job that is running."),
 						errhint("Give it from another session, or from a job in another "
 								"database.")));
-	return bgjob_database_find(database)->blocked_by == MyProcPid;
+	entry = bgjob_database_find(database);
+	return entry != NULL && entry->blocked_by == MyProcPid;
+}
+
+/*
+ * Refuses a trigger on one of bgjob's tables: rows are written below SQL and
+ * fire none, so what relies on it (pg_repack, say) would lose jobs.
+ */
+static void
+refuse_trigger(Node *stmt)
+{
+	RangeVar *table;
+	Oid relation;
+
+	if (!IsA(stmt, CreateTrigStmt) || creating_extension)
+		return;
+	table = castNode(CreateTrigStmt, stmt)->relation;
+	relation = RangeVarGetRelid(table, NoLock, true);
+	if (OidIsValid(relation) && bgjob_trust_table("bgjob", relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot create a trigger on \"%s\"", table->relname),
+				 errdetail("bgjob writes its tables without firing triggers."),
+				 errhint("To follow what happens to jobs, use bgjob_filter(). To compact the "
+						 "table, use VACUUM FULL.")));
 }
 
 static void
@@ -390,6 +427,9 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 	Node *stmt = pstmt->utilityStmt;
 	Oid database = IsTransactionState() ? needed_database(stmt) : InvalidOid;
 	Aftermath aftermath = look_ahead(stmt);
+
+	if (IsTransactionState())
+		refuse_trigger(stmt);
 
 	/*
 	 * The parts of a command, such as ALTER … within CREATE SCHEMA, need

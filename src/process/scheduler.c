@@ -68,6 +68,7 @@
 #include "store/retention.h"
 #include "store/schedule.h"
 #include "store/sidetables.h"
+#include "store/trust.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -129,16 +130,23 @@ must_leave(void)
 static bool
 has_extension(void)
 {
-	bool installed;
+	BgjobGenuine genuine;
+	const char *why;
 	bool here = false;
 
 	wants = entry->wants;
 	pg_memory_barrier();
 	bgjob_begin();
-	installed = bgjob_tables_exist();
-	if (installed)
+	genuine = bgjob_trust_database(&why);
+	if (genuine == BGJOB_GENUINE)
 		here = bgjob_installed_here();
-	if (installed && !here)
+	if (genuine == BGJOB_NOT_GENUINE)
+		ereport(LOG, (errmsg("extension \"bgjob\" of database \"%s\" is not served",
+							 get_database_name(MyDatabaseId)),
+					  errdetail("Not as this library knows it is %s", why),
+					  errhint("Run ALTER EXTENSION bgjob UPDATE, or undo what was changed "
+							  "by hand and run SELECT bgjob_adopt().")));
+	if (genuine == BGJOB_GENUINE && !here)
 		ereport(LOG, (errmsg("database \"%s\" is a copy of another one with jobs of bgjob",
 							 get_database_name(MyDatabaseId)),
 					  errdetail("The jobs are not performed here."),

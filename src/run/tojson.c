@@ -33,7 +33,6 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
@@ -203,38 +202,6 @@ bgjob_to_jsonb(Datum value, Oid type)
 	return result;
 }
 
-/* ---- results ---- */
-
-/*
- * A json text may hold the character U+0000, which jsonb refuses. Where a
- * result has it, the job's work is done, and would be done again by a retry: so
- * it becomes U+FFFD, which stands for what cannot be shown, or a question mark.
- */
-static Datum
-without_null_characters(Datum json)
-{
-	text *copy = DatumGetTextPCopy(json);
-	const char *instead = GetDatabaseEncoding() == PG_UTF8 ? "\\ufffd" : "\\u003f";
-	char *end = VARDATA(copy) + VARSIZE(copy) - VARHDRSZ;
-
-	for (char *c = VARDATA(copy); c + 6 <= end; c++)
-	{
-		if (*c != '\\')
-			continue;
-		if (memcmp(c, "\\u0000", 6) == 0)
-			memcpy(c, instead, 6);
-		c++; /* what is escaped begins nothing */
-	}
-	return PointerGetDatum(copy);
-}
-
-/* bgjob_result_to_jsonb returns a result, which is not null, as jsonb. */
-Jsonb *
-bgjob_result_to_jsonb(Datum value, Oid type)
-{
-	return bgjob_to_jsonb(type == JSONOID ? without_null_characters(value) : value, type);
-}
-
 /* ---- collecting rows ---- */
 
 typedef struct RowsReceiver
@@ -281,13 +248,10 @@ row_to_jsonb(const RowsReceiver *receiver, TupleTableSlot *slot)
 		Datum value = slot_getattr(slot, 1, &isnull);
 
 		return isnull ? NULL
-					  : bgjob_result_to_jsonb(
-							value, TupleDescAttr(slot->tts_tupleDescriptor, 0)->atttypid);
+					  : bgjob_to_jsonb(value,
+									   TupleDescAttr(slot->tts_tupleDescriptor, 0)->atttypid);
 	}
 	slot_getallattrs(slot);
-	for (int i = 0; i < receiver->desc->natts; i++)
-		if (TupleDescAttr(receiver->desc, i)->atttypid == JSONOID && !slot->tts_isnull[i])
-			slot->tts_values[i] = without_null_characters(slot->tts_values[i]);
 	return bgjob_to_jsonb(
 		HeapTupleGetDatum(heap_form_tuple(receiver->desc, slot->tts_values, slot->tts_isnull)),
 		RECORDOID);

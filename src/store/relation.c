@@ -39,6 +39,7 @@
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
 #include "store/relation.h"
+#include "store/trust.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -96,23 +97,14 @@ bgjob_schema_oid(bool missing_ok)
 	return schema;
 }
 
-/* bgjob_tables_exist tells whether the extension's tables are in this database. */
-bool
-bgjob_tables_exist(void)
-{
-	Oid schema = bgjob_schema_oid(true);
-
-	return schema != InvalidOid &&
-		   get_relname_relid(tables[BGJOB_TABLE_INSTALLATION].name, schema) != InvalidOid;
-}
-
-/* OIDs that have been looked up; emptied when any relation or schema changes. The names are constants. */
+/* OIDs that have been looked up; each is forgotten when its relation, or any schema, changes. The names are constants. */
 #define KNOWN_MAX 48
 
 static struct
 {
 	const char *name;
 	Oid oid;
+	uint32 hash; /* by which the server says that the relation has changed */
 } known[KNOWN_MAX];
 static int nknown = 0;
 static uint64 invalidations = 0;
@@ -120,8 +112,10 @@ static uint64 invalidations = 0;
 static void
 forget_known(Datum arg, int cacheid, uint32 hashvalue)
 {
-	nknown = 0;
 	invalidations++;
+	for (int i = nknown - 1; i >= 0; i--)
+		if (hashvalue == 0 || cacheid != RELOID || known[i].hash == hashvalue)
+			known[i] = known[--nknown];
 }
 
 /* Remembers an OID, unless something has changed since "before". */
@@ -132,13 +126,14 @@ remember(const char *name, Oid oid, uint64 before)
 		return;
 	known[nknown].name = name;
 	known[nknown].oid = oid;
+	known[nknown].hash = GetSysCacheHashValue1(RELOID, ObjectIdGetDatum(oid));
 	nknown++;
 }
 
 /*
  * bgjob_relation_oid returns the OID of the relation of that name in bgjob's
  * schema: a table, an index or a sequence. The name must be a constant. 42704:
- * there is none.
+ * there is none; 55000: it is not the extension's (store/trust.h).
  */
 Oid
 bgjob_relation_oid(const char *name)
@@ -146,6 +141,7 @@ bgjob_relation_oid(const char *name)
 	static bool registered = false;
 	uint64 before;
 	Oid relation;
+	const char *why;
 
 	for (int i = 0; i < nknown; i++)
 		if (known[i].name == name)
@@ -162,6 +158,12 @@ bgjob_relation_oid(const char *name)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("relation \"%s.%s\" does not exist", BGJOB_SCHEMA, name),
 						errhint(WRONG_VERSION_HINT)));
+	why = bgjob_trust_refusal(name, relation);
+	if (why != NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("relation \"%s.%s\" is not the one that bgjob knows",
+							   BGJOB_SCHEMA, name),
+						errdetail("%s", why), errhint(WRONG_VERSION_HINT)));
 	remember(name, relation, before);
 	return relation;
 }

@@ -78,7 +78,6 @@ typedef struct BgjobScan
 extern bool bgjob_rel_nowait;
 
 extern Oid bgjob_schema_oid(bool missing_ok);
-extern bool bgjob_tables_exist(void);
 extern Oid bgjob_relation_oid(const char *name);
 extern Oid bgjob_table_oid(BgjobTable table);
 extern BgjobRel *bgjob_rel_open(BgjobTable table);

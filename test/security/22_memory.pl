@@ -64,18 +64,6 @@ is($node->safe_psql('postgres', "SELECT length(result -> 0 ->> 'a') || ' ' || (r
 my $none = run(q{'SELECT 1 AS a WHERE false', kind => 'sql'});
 is($node->safe_psql('postgres', "SELECT result FROM bgjob.jobs WHERE id = $none"), '[]', 'no rows are an empty array');
 
-# A character that jsonb does not hold does not make a job fail whose work is done.
-$node->safe_psql('postgres', q{CREATE FUNCTION nul(t text) RETURNS json LANGUAGE sql AS 'SELECT t::json'; CREATE FUNCTION nuls() RETURNS SETOF json LANGUAGE sql AS $$SELECT '"\u0000"'::json$$});
-for my $case ([q{'nul', jsonb_build_array('{"a": "x\u0000y\\\\u0000", "b": "\u0000"}')}, qq({"a": "x\x{ef}\x{bf}\x{bd}y\\\\u0000", "b": "\x{ef}\x{bf}\x{bd}"})], [q{'nuls'}, qq(["\x{ef}\x{bf}\x{bd}"])],
-	[q{$q$SELECT '"\u0000"'::json AS j$q$, kind => 'sql'}, qq([{"j": "\x{ef}\x{bf}\x{bd}"}])])
-{
-	my ($call, $result) = @$case;
-	my $id = run($call);
-	my $got = $node->safe_psql('postgres', "SELECT encode(convert_to(result::text, 'UTF8'), 'hex') FROM bgjob.jobs WHERE id = $id");
-
-	is($got, unpack('H*', $result), '... its result has another character instead');
-}
-
 # What a job says.
 run(q{'noise', '[30000]'});
 run(q{'trapped', '[30000]'});

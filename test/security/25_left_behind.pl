@@ -1,5 +1,5 @@
 # A job that leaves more temporary tables behind than one transaction can drop is in nobody's way: its worker drops them
-# some at a time. What keeps a worker or a scheduler from serving does not have it fail several times a second for ever.
+# some at a time.
 use strict;
 use warnings;
 use FindBin;
@@ -28,26 +28,6 @@ for my $call (q{'manytemp', '[1500]'}, q{'parts', '[130]'})
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relkind <> 'i'}), '0', 'they have gone');
 }
 unlike(slurp_file($node->logfile), qr/out of shared memory/, 'the table of locks was never full');
-
-# Whatever makes every claim and every round fail, here a table that is not the one that the library knows: a worker leaves
-# after some attempts, schedulers come back later and later, and each says once why.
-$node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('SELECT pg_sleep(1)', kind => 'sql'), bgjob_enqueue('SELECT 1', kind => 'sql')});
-wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'processing'}, 'a job runs, and another waits', 30);
-my $log = -s $node->logfile;
-$node->safe_psql('postgres', 'ALTER TABLE bgjob.queue ADD added integer');
-my $end = time + 40;
-sleep 1 until substr(slurp_file($node->logfile), $log) =~ /a worker of bgjob leaves/ || time > $end;
-my $text = substr(slurp_file($node->logfile), $log);
-like($text, qr/LOG:  a worker of bgjob leaves, for it cannot take jobs/, 'a worker that cannot take jobs leaves');
-my $errors = () = $text =~ /ERROR:  table "bgjob.queue" has 8 columns/g;
-is($errors, 2, '... and has said once why, as has the scheduler');
-my $again = () = $text =~ /LOG:  a scheduler of bgjob has failed again/g;
-is($again, 1, 'that schedulers fail again is told once');
-
-# The extension is made anew: nobody waits for the end of the back-off.
-$node->safe_psql('postgres', q{DROP EXTENSION bgjob; CREATE EXTENSION bgjob; GRANT USAGE ON SCHEMA bgjob TO app});
-my $id = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('SELECT 1', kind => 'sql')});
-is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '5 s')"), 'succeeded', 'jobs are performed when the reason has gone');
 
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal (?:6|11)/, 'nothing has crashed');
 check_counters($node);

@@ -1,0 +1,379 @@
+/*-------------------------------------------------------------------------
+ *
+ * trust.c
+ *	  Whether bgjob's relations are those of the extension.
+ *
+ * Schema "bgjob" can be anybody's: whoever may create a schema in a database
+ * without the extension could put tables there, and have jobs performed as any
+ * role by them. So nothing of a database is served, read or believed unless
+ * extension "bgjob" is installed there and this very relation is a member of it
+ * (pg_depend), an ordinary relation of the extension's owner, with the columns
+ * that this library reads and writes. That owner is a superuser: who owns the
+ * tables can write jobs for any role.
+ *
+ * Indexes are no members by themselves; their tables are. They must have the
+ * keys that the library scans with, and evaluate nothing.
+ *
+ * Any process, inside a transaction. Locks: AccessShareLock on the system
+ * catalogs for a moment. Its answers are kept by store/relation.c until some
+ * relation changes, so it costs a job nothing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "store/relation.h"
+#include "store/trust.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+/* The tables, and a letter for the type of each column (type_of). */
+static const struct
+{
+	const char *name;
+	const char *types;
+} tables[] = {
+	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntr"},
+	{"queue", "llrplts"},
+	{"schedule", "zlt"},
+	{"failure", "lt"},
+	{"claim", "liz"},
+	{"unique_key", "rtl"},
+	{"state", "licztj"},
+	{"log", "liztt"},
+	{"settings", "llj"},
+	{"total", "cl"},
+	{"queue_conf", "tlbiv"},
+	{"function_conf", "ttsivtcTjjv"},
+	{"recurring", "lrtzttbccvzzbzzzlZtbrllcsivvtttjjtcTj"},
+	{"filter", "ttttizrb"},
+	{"installation", "o"},
+};
+
+/* The indexes, and the columns of their keys. */
+static const struct
+{
+	const char *name;
+	const char *table;
+	AttrNumber keys[3];
+} indexes[] = {
+	{"job_pkey", "job", {1}},
+	{"queue_pkey", "queue", {3, 1, 2}},
+	{"schedule_pkey", "schedule", {1, 2}},
+	{"failure_pkey", "failure", {1}},
+	{"claim_pkey", "claim", {1}},
+	{"unique_key_pkey", "unique_key", {1, 2}},
+	{"state_pkey", "state", {1, 2}},
+	{"log_pkey", "log", {1, 2}},
+	{"settings_pkey", "settings", {1}},
+	{"settings_hash_idx", "settings", {2}},
+	{"queue_conf_pkey", "queue_conf", {1}},
+	{"function_conf_pkey", "function_conf", {1}},
+	{"recurring_pkey", "recurring", {1}},
+	{"recurring_name", "recurring", {2, 3}},
+	{"recurring_next_idx", "recurring", {14, 1}},
+	{"recurring_queued_idx", "recurring", {1}},
+	{"filter_pkey", "filter", {1}},
+};
+
+static const char *const sequences[] = {"job_id_seq", "settings_id_seq"};
+
+static Oid
+type_of(char letter)
+{
+	switch (letter)
+	{
+		case 'b':
+			return BOOLOID;
+		case 'c':
+			return CHAROID;
+		case 'i':
+			return INT4OID;
+		case 'j':
+			return JSONBOID;
+		case 'l':
+			return INT8OID;
+		case 'L':
+			return INT8ARRAYOID;
+		case 'n':
+			return NUMERICOID;
+		case 'o':
+			return OIDOID;
+		case 'p':
+			return TIDOID;
+		case 'r':
+			return REGROLEOID;
+		case 's':
+			return INT2OID;
+		case 't':
+			return TEXTOID;
+		case 'T':
+			return TEXTARRAYOID;
+		case 'v':
+			return INTERVALOID;
+		case 'z':
+			return TIMESTAMPTZOID;
+		case 'Z':
+			return TIMESTAMPTZARRAYOID;
+		default:
+			elog(ERROR, "unknown type letter \"%c\"", letter);
+	}
+}
+
+/* The owner of the extension, InvalidOid if it is not installed; pg_extension has no system cache. */
+static Oid
+extension_owner(Oid extension)
+{
+	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	Oid owner = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return owner;
+}
+
+/* Why a relation is not one that an extension's script has made; NULL: it is one. */
+static const char *
+not_of_extension(const char *name, Oid relation, const FormData_pg_class *class, char relkind)
+{
+	Oid extension = get_extension_oid(name, true);
+	Oid owner;
+
+	if (extension == InvalidOid)
+		return "The extension is not installed.";
+	if (getExtensionOfObject(RelationRelationId, relation) != extension)
+		return "It is not a member of the extension.";
+	owner = extension_owner(extension);
+	if (!superuser_arg(owner))
+		return "The owner of the extension is not a superuser.";
+	if (class->relowner != owner)
+		return "Its owner is not the owner of the extension.";
+	if (class->relkind != relkind || class->relpersistence != RELPERSISTENCE_PERMANENT)
+		return "It is of another kind.";
+	return NULL;
+}
+
+/* Whether an index evaluates expressions. */
+static bool
+has_expressions(Oid index)
+{
+	HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	bool has = HeapTupleIsValid(tuple) && !heap_attisnull(tuple, Anum_pg_index_indexprs, NULL);
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return has;
+}
+
+/* Whether all triggers of a table are the extension's. */
+static bool
+has_own_triggers_only(Relation rel)
+{
+	Oid extension = get_extension_oid("bgjob", true);
+
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+		if (getExtensionOfObject(ProcedureRelationId, rel->trigdesc->triggers[i].tgfoid) !=
+			extension)
+			return false;
+	return true;
+}
+
+/* Why somebody's code would be called for a table's rows; NULL: none would be. */
+static const char *
+has_foreign_code(Oid relation)
+{
+	Relation rel = RelationIdGetRelation(relation);
+	const char *why = NULL;
+	List *all;
+	ListCell *cell;
+
+	if (rel == NULL)
+		return "It does not exist.";
+	all = RelationGetIndexList(rel);
+	foreach (cell, all)
+		if (has_expressions(lfirst_oid(cell)))
+			why = "It has an index on an expression.";
+	list_free(all);
+	if (rel->rd_rules != NULL)
+		why = "It has rules.";
+	if (!has_own_triggers_only(rel))
+		why = "It has a trigger that is not the extension's.";
+	RelationClose(rel);
+	return why;
+}
+
+/* Why a table is not the one that this library knows; NULL: it is. */
+static const char *
+not_the_table(Oid relation, const FormData_pg_class *class, const char *types)
+{
+	const char *why = not_of_extension("bgjob", relation, class, RELKIND_RELATION);
+	int n = (int) strlen(types);
+
+	if (why != NULL)
+		return why;
+	if (class->relrowsecurity || class->relispartition || class->relchecks > 0)
+		return "It has row-level security or checks, or is a partition.";
+	/* That there are none any more is not seen in pg_class before a VACUUM. */
+	if (class->relhassubclass && find_inheritance_children(relation, NoLock) != NIL)
+		return "It has children.";
+	if (class->relnatts != n)
+		return psprintf("It has %d columns, not %d.", class->relnatts, n);
+	for (int i = 0; i < n; i++)
+		if (get_atttype(relation, i + 1) != type_of(types[i]))
+			return psprintf("Its column %d is of another type.", i + 1);
+	return has_foreign_code(relation);
+}
+
+/* Whether an index has these keys, in ascending order, and no expressions. */
+static bool
+has_keys(const FormData_pg_index *index, const AttrNumber *keys)
+{
+	for (int i = 0; i < lengthof(indexes[0].keys); i++)
+	{
+		if ((i < index->indnkeyatts) != (keys[i] != 0))
+			return false;
+		if (i < index->indnkeyatts && index->indkey.values[i] != keys[i])
+			return false;
+	}
+	return index->indnkeyatts <= lengthof(indexes[0].keys);
+}
+
+static const char *trust(const char *name, Oid relation);
+
+/* Why an index is not the one that this library knows; NULL: it is. */
+static const char *
+not_the_index(Oid relation, const FormData_pg_class *class, const char *table,
+			  const AttrNumber *keys)
+{
+	HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relation));
+	const FormData_pg_index *index;
+	const char *why = NULL;
+
+	if (!HeapTupleIsValid(tuple))
+		return "It is no index.";
+	index = (Form_pg_index) GETSTRUCT(tuple);
+	if (!index->indisvalid || class->relam != BTREE_AM_OID || !has_keys(index, keys))
+		why = "Its keys are others, or it is not valid.";
+	else if (strcmp(get_rel_name(index->indrelid), table) != 0)
+		why = "It is an index of another table.";
+	else
+		why = trust(table, index->indrelid);
+	ReleaseSysCache(tuple);
+	return why;
+}
+
+/* Why a relation of that name is not the one that this library knows, by what its name promises; NULL: it is. */
+static const char *
+refusal(const char *name, Oid relation, const FormData_pg_class *class)
+{
+	for (int i = 0; i < lengthof(tables); i++)
+		if (strcmp(tables[i].name, name) == 0)
+			return not_the_table(relation, class, tables[i].types);
+	for (int i = 0; i < lengthof(indexes); i++)
+		if (strcmp(indexes[i].name, name) == 0)
+			return not_the_index(relation, class, indexes[i].table, indexes[i].keys);
+	return not_of_extension("bgjob", relation, class, RELKIND_SEQUENCE);
+}
+
+static const char *
+trust(const char *name, Oid relation)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	const char *why;
+
+	if (!HeapTupleIsValid(tuple))
+		return "It does not exist.";
+	why = refusal(name, relation, (Form_pg_class) GETSTRUCT(tuple));
+	ReleaseSysCache(tuple);
+	return why;
+}
+
+/* bgjob_trust_table tells whether a relation is a plain table that an extension's script has made. */
+bool
+bgjob_trust_table(const char *extension, Oid relation)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	bool genuine;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	genuine = not_of_extension(extension, relation, (Form_pg_class) GETSTRUCT(tuple),
+							   RELKIND_RELATION) == NULL;
+	ReleaseSysCache(tuple);
+	return genuine;
+}
+
+/* bgjob_trust_has_table tells whether there is such a table of that name. */
+bool
+bgjob_trust_has_table(const char *extension, const char *schema, const char *table)
+{
+	Oid namespace = get_namespace_oid(schema, true);
+
+	return OidIsValid(namespace) &&
+		   bgjob_trust_table(extension, get_relname_relid(table, namespace));
+}
+
+/* bgjob_trust_refusal returns why a relation in schema bgjob is not to be used, as a sentence; NULL: it may be. */
+const char *
+bgjob_trust_refusal(const char *name, Oid relation)
+{
+	return trust(name, relation);
+}
+
+/* Why the relation of that name is not to be used, with its name; NULL: it may be. */
+static const char *
+check_name(Oid schema, const char *name)
+{
+	const char *why = trust(name, get_relname_relid(name, schema));
+
+	return why == NULL ? NULL : psprintf("relation \"%s\": %s", name, why);
+}
+
+/*
+ * bgjob_trust_database tells whether this database is to be served; *why is
+ * set where the extension is there, but not as it should be.
+ */
+BgjobGenuine
+bgjob_trust_database(const char **why)
+{
+	Oid schema = bgjob_schema_oid(true);
+
+	*why = NULL;
+	if (get_extension_oid("bgjob", true) == InvalidOid)
+		return BGJOB_NOT_INSTALLED;
+	if (schema == InvalidOid)
+		*why = "there is no schema \"bgjob\"";
+	for (int i = 0; i < lengthof(tables) && *why == NULL; i++)
+		*why = check_name(schema, tables[i].name);
+	for (int i = 0; i < lengthof(indexes) && *why == NULL; i++)
+		*why = check_name(schema, indexes[i].name);
+	for (int i = 0; i < lengthof(sequences) && *why == NULL; i++)
+		*why = check_name(schema, sequences[i]);
+	return *why == NULL ? BGJOB_GENUINE : BGJOB_NOT_GENUINE;
+}

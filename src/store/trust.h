@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * trust.h
+ *	  Whether bgjob's relations are those of the extension.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_TRUST_H
+#define BGJOB_STORE_TRUST_H
+
+#include "postgres.h"
+
+/* What bgjob has in a database. */
+typedef enum BgjobGenuine
+{
+	BGJOB_NOT_INSTALLED, /* the extension is not there, whatever else there is */
+	BGJOB_NOT_GENUINE,   /* it is, but not with the relations that this library knows */
+	BGJOB_GENUINE
+} BgjobGenuine;
+
+extern BgjobGenuine bgjob_trust_database(const char **why);
+extern bool bgjob_trust_table(const char *extension, Oid relation);
+extern bool bgjob_trust_has_table(const char *extension, const char *schema, const char *table);
+extern const char *bgjob_trust_refusal(const char *name, Oid relation);
+
+#endif /* BGJOB_STORE_TRUST_H */
