@@ -99,9 +99,11 @@
 #define DISCOVER_PAUSE 10000
 
 static BgjobDatabase *entry; /* this database's */
-static TimestampTz
-	schedule_mark; /* nothing in the schedule lies before, but for what is announced */
-static TimestampTz next_due; /* of what is in the schedule */
+static BgjobPlanned
+	due_done; /* the schedule has been looked at up to this one, but for what is announced */
+static TimestampTz blocked_from = DT_NOEND;  /* somebody has had some of those from here on */
+static TimestampTz blocked_until = DT_NOEND; /* and they are looked at again then */
+static TimestampTz next_due;                 /* of what is in the schedule */
 static TimestampTz next_poll;
 static uint64 polled_at; /* completed transactions, at the last poll */
 static uint32 prepared;  /* the prepared transactions with jobs, likewise */
@@ -189,7 +191,7 @@ rescan(void)
 	bgjob_commit();
 	bgjob_lanes_rescan(MyDatabaseId);
 	bgjob_queue_discover_anew();
-	schedule_mark = DT_NOBEGIN;
+	due_done = (BgjobPlanned){DT_NOBEGIN, PG_INT64_MIN};
 	next_due = DT_NOBEGIN;
 	bgjob_recurring_look_anew();
 	polled_at = bgjob_completed_transactions();
@@ -260,28 +262,31 @@ look_for_the_absent(TimestampTz now)
 	return all ? DT_NOEND : now;
 }
 
-/* Moves what is due into the queue. */
+/* Moves some of what is due into the queue. */
 static TimestampTz
 enqueue_due(TimestampTz now)
 {
 	TimestampTz low = (TimestampTz) pg_atomic_exchange_u64(&entry->low_due, (uint64) DT_NOEND);
-	TimestampTz next;
-	bool blocked = false;
 
-	schedule_mark = Min(schedule_mark, low);
+	if (blocked_until <= now)
+	{
+		low = Min(low, blocked_from);
+		blocked_from = blocked_until = DT_NOEND;
+	}
+	if (low <= due_done.at)
+		due_done = (BgjobPlanned){low, PG_INT64_MIN};
 	next_due = Min(next_due, low);
-	if (next_due > now)
-		return next_due;
-	bgjob_begin();
-	pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
-	(void) bgjob_schedule_enqueue_due(schedule_mark, now, DUE_BATCH, &next, &blocked);
-	bgjob_commit();
-	if (!blocked)
-		schedule_mark = Min(now, next);
-	else if (next > now) /* somebody else has one of them; it may come back */
-		next = Min(next, now + USECS_PER_SEC);
-	next_due = next;
-	return next_due;
+	if (next_due <= now)
+	{
+		bgjob_begin();
+		pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
+		next_due = bgjob_schedule_enqueue_due(&due_done, now, DUE_BATCH, &blocked_from);
+		bgjob_commit();
+	}
+	if (blocked_from != DT_NOEND && blocked_until == DT_NOEND && next_due > now)
+		blocked_until =
+			now + USECS_PER_SEC; /* somebody else has some of them; they may come back */
+	return Min(next_due, blocked_until);
 }
 
 /* Removes what has expired, a batch at a time; not while nobody writes and nothing is known to expire. */
@@ -354,8 +359,11 @@ add_up_totals(void)
 static TimestampTz
 poll_slowly(TimestampTz now)
 {
+	TimestampTz wake;
+
 	if (now < next_poll)
 		return next_poll;
+	wake = next_poll = now + SLOW_POLL * USECS_PER_SEC;
 	if (unsettled)
 	{
 		bool settled = bgjob_recover_wrecks();
@@ -367,9 +375,9 @@ poll_slowly(TimestampTz now)
 		look_at_prepared();
 		add_up_totals();
 		rescan();
+		wake = now; /* the other steps are to see to it at once */
 	}
-	next_poll = now + SLOW_POLL * USECS_PER_SEC;
-	return next_poll;
+	return wake;
 }
 
 typedef struct Step
@@ -547,15 +555,19 @@ do_round(void)
 {
 	TimestampTz now = bgjob_now();
 	TimestampTz wake = DT_NOEND;
+	TimestampTz forced;
 
 	look_after_terminated();
 	bgjob_pool_take_back();
 	for (int i = 0; i < lengthof(steps) && !must_leave(); i++)
 	{
-		wake = Min(wake, try_step(&steps[i], now));
+		TimestampTz again = try_step(&steps[i], now); /* Min() would do it twice */
+
+		wake = Min(wake, again);
 		CHECK_FOR_INTERRUPTS();
 	}
-	wake = Min(wake, bgjob_pool_end_stubborn(GetCurrentTimestamp()));
+	forced = bgjob_pool_end_stubborn(GetCurrentTimestamp());
+	wake = Min(wake, forced);
 	make_way(now, wake);
 	if (!must_leave())
 		sleep_until(wake);

@@ -8,7 +8,7 @@
  * is due into the queue, in order, and gives each a new place there: jobs
  * that become due are the newest in the line.
  *
- * The scheduler starts each look where the last one ended ("from"), so that
+ * The scheduler starts each look where the last one ended ("after"), so that
  * the dead rows of what has long run cost nothing; jobs that are announced
  * earlier than that lower it (base/change.c), and now and then it looks from
  * the beginning.
@@ -32,6 +32,9 @@
 #include "utils/timestamp.h"
 
 #define SCHEDULE_INDEX "schedule_pkey"
+
+/* So many rows are looked at for each that may be moved: others may have them in their hands. */
+#define VISITS 5
 
 /* Columns of bgjob.schedule; the first two are its index. */
 enum
@@ -107,59 +110,111 @@ enqueue_one(BgjobRel *jobs, int64 id, TimestampTz now)
 	bgjob_job_save(jobs, &job);
 }
 
-/*
- * bgjob_schedule_enqueue_due moves the jobs that are due at "now", from time
- * "from" on and at most "max" of them, into the queue. Returns their number;
- * *next is when the next one is due (DT_NOEND: there is none; not later than
- * now: there are more); *blocked is set if one is in somebody else's hands.
- */
-int
-bgjob_schedule_enqueue_due(TimestampTz from, TimestampTz now, int max, TimestampTz *next,
-						   bool *blocked)
+/* A look at what is due. */
+typedef struct Look
 {
-	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	MemoryContext per_row =
-		AllocSetContextCreate(CurrentMemoryContext, "bgjob due", ALLOCSET_DEFAULT_SIZES);
-	ScanKeyData key;
-	BgjobScan *scan;
-	int n = 0;
+	BgjobRel *jobs;
+	BgjobRel *rel;
+	Snapshot snapshot;
+	MemoryContext per_row;
+	TimestampTz now;
+	int max;
+	int moved;
+	int visited;
+	BgjobPlanned last; /* that has been visited */
+	TimestampTz next;  /* the time of the one behind it; DT_NOEND: there is none */
+	TimestampTz blocked_from;
+} Look;
 
-	bgjob_key(&key, S_AT, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
-			  TimestampTzGetDatum(from));
-	scan = bgjob_scan_begin(rel, SCHEDULE_INDEX, snapshot, &key, 1);
-	*next = DT_NOEND;
-	while (bgjob_scan_next(scan))
+/* Moves a job into the queue if it is still there, and nobody has it. */
+static void
+visit(Look *look, int64 id, ItemPointer tid)
+{
+	MemoryContext old;
+
+	look->visited++;
+	if (!bgjob_rel_fetch(look->rel, tid, SnapshotSelf))
+		return; /* a filter of a job before it has taken it out */
+	if (!bgjob_rel_delete(look->rel, tid, NULL))
 	{
-		MemoryContext old;
-		ItemPointerData tid;
-		int64 id;
+		look->blocked_from = Min(look->blocked_from, look->last.at);
+		return;
+	}
+	old = MemoryContextSwitchTo(look->per_row);
+	enqueue_one(look->jobs, id, look->now);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(look->per_row);
+	look->moved++;
+}
 
-		slot_getallattrs(rel->slot);
-		*next = DatumGetTimestampTz(rel->slot->tts_values[S_AT - 1]);
-		id = DatumGetInt64(rel->slot->tts_values[S_JOB - 1]);
-		if (*next > now || n == max)
-			break;
-		*next = DT_NOEND;
-		tid = rel->slot->tts_tid;
-		if (!bgjob_rel_fetch(rel, &tid, SnapshotSelf))
-			continue; /* a filter of a job before it has taken it out */
-		if (!bgjob_rel_delete(rel, &tid, NULL))
+/* Goes along the schedule as the keys say; false if it stopped before the end. */
+static bool
+go_along(Look *look, ScanKey keys, int nkeys)
+{
+	BgjobScan *scan = bgjob_scan_begin(look->rel, SCHEDULE_INDEX, look->snapshot, keys, nkeys);
+	bool end = true;
+
+	while (end && bgjob_scan_next(scan))
+	{
+		TupleTableSlot *slot = look->rel->slot;
+		ItemPointerData tid = slot->tts_tid;
+		BgjobPlanned row;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getallattrs(slot);
+		row.at = DatumGetTimestampTz(slot->tts_values[S_AT - 1]);
+		row.job = DatumGetInt64(slot->tts_values[S_JOB - 1]);
+		end = row.at <= look->now && look->moved < look->max &&
+			  look->visited < VISITS * look->max;
+		if (!end)
+			look->next = row.at;
+		else
 		{
-			*blocked = true;
-			continue;
+			look->last = row;
+			visit(look, row.job, &tid);
 		}
-		old = MemoryContextSwitchTo(per_row);
-		enqueue_one(jobs, id, now);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(per_row);
-		n++;
 	}
 	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	MemoryContextDelete(per_row);
-	bgjob_rel_close(rel);
-	bgjob_rel_close(jobs);
-	return n;
+	return end;
+}
+
+/*
+ * bgjob_schedule_enqueue_due moves the jobs that are due at "now", from the one
+ * behind *after on and at most "max" of them, into the queue. *after becomes the
+ * last one that it has looked at. Returns when the next one is due (DT_NOEND:
+ * there is none; not later than now: there are more). *blocked_from is lowered
+ * to the time of those that are in somebody else's hands, which are passed over.
+ */
+TimestampTz
+bgjob_schedule_enqueue_due(BgjobPlanned *after, TimestampTz now, int max,
+						   TimestampTz *blocked_from)
+{
+	Look look = {.now = now,
+				 .max = max,
+				 .last = *after,
+				 .next = DT_NOEND,
+				 .blocked_from = *blocked_from};
+	ScanKeyData keys[2];
+
+	look.jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	look.rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
+	look.snapshot = bgjob_rel_snapshot(look.rel);
+	look.per_row =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob due", ALLOCSET_DEFAULT_SIZES);
+	bgjob_key(&keys[0], S_AT, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ,
+			  TimestampTzGetDatum(after->at));
+	bgjob_key(&keys[1], S_JOB, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after->job));
+	if (go_along(&look, keys, 2))
+	{
+		bgjob_key(&keys[0], S_AT, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT,
+				  TimestampTzGetDatum(after->at));
+		(void) go_along(&look, keys, 1);
+	}
+	UnregisterSnapshot(look.snapshot);
+	MemoryContextDelete(look.per_row);
+	bgjob_rel_close(look.rel);
+	bgjob_rel_close(look.jobs);
+	*after = look.last;
+	*blocked_from = look.blocked_from;
+	return look.next;
 }

@@ -81,6 +81,16 @@ $session->query_safe('ROLLBACK');
 $session->quit;
 as('app', q{SELECT count(bgjob_recurring_remove('m' || i)) FROM generate_series(1, 300) i});
 
+# Due jobs that a transaction has in its hands are passed over, however many, and looked at again.
+as('app', q{SELECT count(*) FROM bgjob_enqueue_many('noop', array_fill('[]'::jsonb, ARRAY[20000]), run_at => clock_timestamp() + '4 s', queue => 'held')});
+$session = $node->background_psql('postgres', on_error_stop => 1);
+$session->query_safe(q{BEGIN; SELECT count(*) FROM (SELECT 1 FROM bgjob.schedule WHERE queue = 'held' FOR UPDATE) s});
+wait_until($node, q{SELECT min(run_at) < clock_timestamp() FROM bgjob.jobs WHERE queue = 'held'}, '20,000 due jobs are held');
+due_is_on_time('beside held jobs that are due');
+$session->query_safe('ROLLBACK');
+$session->quit;
+wait_until($node, q{SELECT bool_and(state = 'succeeded') FROM bgjob.jobs WHERE queue = 'held'}, 'they are performed afterwards');
+
 # The launcher does not wait for pg_database.
 $session = $node->background_psql('postgres', on_error_stop => 1);
 $node->safe_psql('postgres', 'CREATE DATABASE second');
