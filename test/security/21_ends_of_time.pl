@@ -1,11 +1,10 @@
 # Intervals and times that reach beyond the end of time: refused where they are set, survived where they are there already,
-# by the scheduler, by workers and by the views. A scheduler that fails again and again comes back ever later, and says so once.
+# by the scheduler, by workers and by the views.
 use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../t/lib";
 use Test::More;
-use Time::HiRes qw(sleep time);
 use BgjobTest;
 use PostgreSQL::Test::Utils qw(slurp_file);
 
@@ -92,19 +91,6 @@ wait_until($node, q{SELECT last_job_id IS NOT NULL FROM bgjob.recurring_jobs}, '
 $node->safe_psql('postgres', q{SELECT bgjob_recurring_remove('often')});
 is(pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}), $scheduler, 'the scheduler is the same process all the time');
 
-# A scheduler that fails at once each time, here of a missing index, comes back later and later.
-my $log = -s $node->logfile;
-$node->safe_psql('postgres', q{SET allow_system_table_mods = on; ALTER INDEX bgjob.schedule_pkey RENAME TO renamed; SELECT pg_terminate_backend(} . $scheduler . ')');
-wait_until($node, q{SELECT pg_read_file('postmaster.pid') IS NOT NULL}, 'the server is there', 10);
-sleep 4;
-my $text = substr(slurp_file($node->logfile), $log);
-my $errors = () = $text =~ /ERROR:.*schedule_pkey/g;
-is($errors, 1, 'one that fails of the same again does not log it again');
-my $starts = () = $text =~ /background worker "bgjob scheduler.*exited with exit code/g;
-cmp_ok($starts, '<=', 2, '... nor that it has left');
-$node->safe_psql('postgres', q{ALTER INDEX bgjob.renamed RENAME TO schedule_pkey});
-my $again = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql')});
-is($node->safe_psql('postgres', "SELECT bgjob_wait($again, '40 s')"), 'succeeded', 'it serves when the reason has gone');
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal (?:6|11)/, 'nothing has crashed');
 check_counters($node);
 done_testing();
