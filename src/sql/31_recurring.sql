@@ -14,7 +14,7 @@ SELECT r.name,
        CASE r.misfire WHEN 'o' THEN 'once' WHEN 'a' THEN 'all' ELSE 'skip' END AS misfire,
        CASE r.overlap WHEN 'a' THEN 'allow' WHEN 's' THEN 'skip' WHEN 'q' THEN 'queue' ELSE 'cancel' END AS overlap,
        r.active,
-       r.error,
+       CASE WHEN r.next_at = 'infinity' AND NOT r.lost THEN 'Not adopted: run bgjob_adopt()' ELSE r.error END AS error,
        r.created_at
 FROM bgjob.recurring r
 WHERE bgjob.may_see(r.owner);

@@ -51,6 +51,7 @@ is($node->safe_psql('restored', "SELECT bgjob_wait($new, '30 s')"), 'succeeded',
 wait_until($node, q(SELECT max(run_at) FILTER (WHERE args = '[5]') < now() FROM bgjob.jobs), 'a scheduled one is due', 60, 'restored');
 is($node->safe_psql('restored', 'SELECT array_agg(n ORDER BY n) FROM done'), '{1,6}', 'the restored ones stay put');
 
+is($node->safe_psql('restored', q{SELECT DISTINCT reason FROM bgjob.jobs WHERE state = 'scheduled'}), 'Not adopted: run bgjob_adopt()', 'bgjob.jobs says so of those that are scheduled');
 is($node->safe_psql('restored', 'SELECT bgjob_adopt()'), 4, 'bgjob_adopt() takes the waiting ones');
 wait_until($node, q(SELECT array_agg(n ORDER BY n) = '{1,2,4,5,6}' FROM done), 'which run', 60, 'restored');
 is($node->safe_psql('restored', 'SELECT n, who, zone FROM done WHERE n IN (4, 5) ORDER BY n'),

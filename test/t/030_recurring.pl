@@ -150,6 +150,7 @@ my $last = value(q{SELECT coalesce(max(id), 0) FROM bgjob.jobs}, 'restored');
 value(q{SELECT bgjob_recurring('new', '@every_second', 'nothing')}, 'restored');
 goes_on('new', 4, 'a new one runs in the restored database', 'restored');
 is(value("SELECT count(*) FROM bgjob.jobs WHERE recurring_name LIKE 'dumped%' AND id > $last AND state IN ('processing', 'succeeded')", 'restored'), '0', 'the restored ones do not, before bgjob_adopt()');
+is(value(q{SELECT DISTINCT error FROM bgjob.recurring_jobs WHERE name LIKE 'dumped%'}, 'restored'), 'Not adopted: run bgjob_adopt()', 'which bgjob.recurring_jobs says');
 value('SELECT bgjob_adopt()', 'restored');
 goes_on('dumped', 3, 'after it they run', 'restored');
 is(value("SELECT DISTINCT queue, tags, parameters->>'k' FROM bgjob.jobs WHERE recurring_name = 'dumped' AND id > $last", 'restored'), 'mail|{a}|1',
