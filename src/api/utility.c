@@ -229,15 +229,38 @@ sets_tablespace(AlterDatabaseStmt *stmt)
 	return false;
 }
 
+/* Whether DROP EXTENSION, or DROP SCHEMA of one that the extension is in, takes bgjob away. */
 static bool
-drops_bgjob(DropStmt *stmt)
+drops_bgjob(DropStmt *stmt, Oid extension)
 {
+	const char *schema = get_namespace_name(bgjob_trust_schema(extension));
 	ListCell *cell;
 
-	if (stmt->removeType != OBJECT_EXTENSION)
+	if (stmt->removeType == OBJECT_EXTENSION)
+	{
+		foreach (cell, stmt->objects)
+			if (strcmp(strVal(lfirst(cell)), "bgjob") == 0)
+				return bgjob_extension_owner(extension, GetUserId());
+		return false;
+	}
+	if (stmt->removeType != OBJECT_SCHEMA || stmt->behavior != DROP_CASCADE || schema == NULL)
 		return false;
 	foreach (cell, stmt->objects)
-		if (strcmp(strVal(lfirst(cell)), "bgjob") == 0)
+		if (strcmp(strVal(lfirst(cell)), schema) == 0)
+			return bgjob_schema_owner(get_namespace_oid(schema, false), GetUserId());
+	return false;
+}
+
+/* Whether DROP OWNED takes bgjob away. */
+static bool
+drops_owner(DropOwnedStmt *stmt, Oid extension)
+{
+	Oid owner = bgjob_trust_owner(extension);
+	ListCell *cell;
+
+	foreach (cell, stmt->roles)
+		if (get_rolespec_oid(lfirst(cell), true) == owner &&
+			has_privs_of_role(GetUserId(), owner))
 			return true;
 	return false;
 }
@@ -272,10 +295,15 @@ needed_database(Node *stmt)
 			return template_of(castNode(CreatedbStmt, stmt));
 		case T_DropStmt:
 			extension = get_extension_oid("bgjob", true);
-			if (drops_bgjob(castNode(DropStmt, stmt)) && extension != InvalidOid &&
-				bgjob_extension_owner(extension, GetUserId()))
-				return MyDatabaseId;
-			return InvalidOid;
+			return OidIsValid(extension) && drops_bgjob(castNode(DropStmt, stmt), extension)
+					   ? MyDatabaseId
+					   : InvalidOid;
+		case T_DropOwnedStmt:
+			extension = get_extension_oid("bgjob", true);
+			return OidIsValid(extension) &&
+						   drops_owner(castNode(DropOwnedStmt, stmt), extension)
+					   ? MyDatabaseId
+					   : InvalidOid;
 		default:
 			return InvalidOid;
 	}
@@ -360,6 +388,37 @@ after_command(Aftermath aftermath)
 	}
 }
 
+/* The databases that this backend keeps blocked until its transaction ends. In TopMemoryContext. */
+static List *kept_blocked = NIL;
+
+static void
+at_xact_event(XactEvent event, void *arg)
+{
+	ListCell *cell;
+
+	if (kept_blocked == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+								event != XACT_EVENT_PREPARE))
+		return;
+	foreach (cell, kept_blocked)
+		unblock(0, ObjectIdGetDatum(lfirst_oid(cell)));
+	list_free(kept_blocked);
+	kept_blocked = NIL;
+}
+
+/* Keeps a database blocked until the transaction ends: before, nobody else sees what the command has done. */
+static void
+keep_blocked(Oid database)
+{
+	static bool registered = false;
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	if (!registered)
+		RegisterXactCallback(at_xact_event, NULL);
+	registered = true;
+	kept_blocked = lappend_oid(kept_blocked, database);
+	MemoryContextSwitchTo(old);
+}
+
 /* Carries a command out while its database is blocked. Not inlined: see -Wclobbered. */
 static pg_noinline void
 call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read_only,
@@ -373,7 +432,10 @@ call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read
 		call_next(pstmt, query, read_only, context, params, environment, dest, completion);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
-	unblock(0, ObjectIdGetDatum(database));
+	if (IsTransactionState())
+		keep_blocked(database);
+	else
+		unblock(0, ObjectIdGetDatum(database));
 }
 
 /*

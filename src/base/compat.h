@@ -114,6 +114,7 @@ typedef bool bgjob_update_indexes;
 #include "catalog/pg_proc.h"
 #define bgjob_database_owner(oid, role)  object_ownercheck(DatabaseRelationId, oid, role)
 #define bgjob_extension_owner(oid, role) object_ownercheck(ExtensionRelationId, oid, role)
+#define bgjob_schema_owner(oid, role)    object_ownercheck(NamespaceRelationId, oid, role)
 #define bgjob_function_owner(oid, role)  object_ownercheck(ProcedureRelationId, oid, role)
 #define bgjob_schema_aclcheck(oid, role, mode)                                                 \
 	object_aclcheck(NamespaceRelationId, oid, role, mode)
@@ -124,6 +125,7 @@ typedef bool bgjob_update_indexes;
 #else
 #define bgjob_database_owner(oid, role)          pg_database_ownercheck(oid, role)
 #define bgjob_extension_owner(oid, role)         pg_extension_ownercheck(oid, role)
+#define bgjob_schema_owner(oid, role)            pg_namespace_ownercheck(oid, role)
 #define bgjob_function_owner(oid, role)          pg_proc_ownercheck(oid, role)
 #define bgjob_schema_aclcheck(oid, role, mode)   pg_namespace_aclcheck(oid, role, mode)
 #define bgjob_database_aclcheck(oid, role, mode) pg_database_aclcheck(oid, role, mode)

@@ -836,18 +836,22 @@ interrupt_all(void)
 }
 
 /*
- * bgjob_pool_drain has all workers leave: running jobs get "grace_ms", then
+ * bgjob_pool_drain has all workers leave: running jobs get "grace_ms" at most
+ * (none where somebody needs the database to itself), then
  * they are interrupted and go back to the head of their queue, and what does
  * not end then is ended by force. Returns when the last worker has gone.
  */
 void
 bgjob_pool_drain(int grace_ms)
 {
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
 	TimestampTz until = GetCurrentTimestamp() + (int64) grace_ms * 1000;
 
 	while (retire_all() > 0)
 	{
-		long rest = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		long rest = entry->blocked_by != 0
+						? 0
+						: TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
 
 		if (rest == 0)
 			interrupt_all();

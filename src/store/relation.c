@@ -198,6 +198,28 @@ lock_at_once(Oid relation, BgjobTable table, LOCKMODE lock)
 							   tables[table].name)));
 }
 
+static void
+refuse_dropped(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("extension \"bgjob\" is being dropped")));
+}
+
+/*
+ * bgjob_sequence_lock locks a sequence and returns its OID: the server's own
+ * functions would raise an internal error if it is dropped meanwhile. 42704 then.
+ */
+Oid
+bgjob_sequence_lock(const char *name)
+{
+	Oid sequence = bgjob_relation_oid(name);
+
+	LockRelationOid(sequence, RowExclusiveLock);
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(sequence)))
+		refuse_dropped();
+	return sequence;
+}
+
 static BgjobRel *
 open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 {
@@ -206,7 +228,9 @@ open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 
 	if (bgjob_rel_nowait)
 		lock_at_once(relation, table, lock);
-	opened->rel = table_open(relation, bgjob_rel_nowait ? NoLock : lock);
+	opened->rel = try_table_open(relation, bgjob_rel_nowait ? NoLock : lock);
+	if (opened->rel == NULL) /* dropped while its lock was waited for */
+		refuse_dropped();
 	check_columns(opened->rel, table);
 	opened->large = tables[table].large;
 	opened->slot = table_slot_create(opened->rel, NULL);

@@ -38,14 +38,14 @@
 int64
 bgjob_next_id(void)
 {
-	return nextval_internal(bgjob_relation_oid(IDS), false);
+	return nextval_internal(bgjob_sequence_lock(IDS), false);
 }
 
 /* bgjob_next_settings_id draws from the sequence of what jobs have in common. */
 int64
 bgjob_next_settings_id(void)
 {
-	return nextval_internal(bgjob_relation_oid(SETTINGS), false);
+	return nextval_internal(bgjob_sequence_lock(SETTINGS), false);
 }
 
 /* bgjob_ids_reach has the ids that are drawn from now on be higher than one that came from elsewhere. */
@@ -98,7 +98,7 @@ log_row(Relation sequence, Buffer buffer, HeapTuple row)
 int64
 bgjob_next_ids(int n)
 {
-	Relation sequence = relation_open(bgjob_relation_oid(IDS), RowExclusiveLock);
+	Relation sequence = relation_open(bgjob_sequence_lock(IDS), NoLock);
 	Buffer buffer = ReadBuffer(sequence, 0);
 	Form_pg_sequence_data data;
 	HeapTupleData row;

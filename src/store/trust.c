@@ -137,25 +137,49 @@ type_of(char letter)
 	}
 }
 
-/* The owner of the extension, InvalidOid if it is not installed; pg_extension has no system cache. */
-static Oid
-extension_owner(Oid extension)
+/* The row of an extension, which has no system cache: its owner and schema. InvalidOid: there is none. */
+static void
+read_extension(Oid extension, Oid *owner, Oid *schema)
 {
 	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple tuple;
-	Oid owner = InvalidOid;
 
+	*owner = *schema = InvalidOid;
 	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(extension));
 	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	{
+		*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+		*schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+}
+
+/* bgjob_trust_owner returns the owner of an extension. */
+Oid
+bgjob_trust_owner(Oid extension)
+{
+	Oid owner;
+	Oid schema;
+
+	read_extension(extension, &owner, &schema);
 	return owner;
+}
+
+/* bgjob_trust_schema returns the schema of an extension's functions. */
+Oid
+bgjob_trust_schema(Oid extension)
+{
+	Oid owner;
+	Oid schema;
+
+	read_extension(extension, &owner, &schema);
+	return schema;
 }
 
 /* Why a relation is not one that an extension's script has made; NULL: it is one. */
@@ -169,7 +193,7 @@ not_of_extension(const char *name, Oid relation, const FormData_pg_class *class,
 		return "The extension is not installed.";
 	if (getExtensionOfObject(RelationRelationId, relation) != extension)
 		return "It is not a member of the extension.";
-	owner = extension_owner(extension);
+	owner = bgjob_trust_owner(extension);
 	if (!superuser_arg(owner))
 		return "The owner of the extension is not a superuser.";
 	if (class->relowner != owner)

@@ -21,6 +21,8 @@ typedef enum BgjobGenuine
 extern BgjobGenuine bgjob_trust_database(const char **why);
 extern bool bgjob_trust_table(const char *extension, Oid relation);
 extern bool bgjob_trust_has_table(const char *extension, const char *schema, const char *table);
+extern Oid bgjob_trust_owner(Oid extension);
+extern Oid bgjob_trust_schema(Oid extension);
 extern const char *bgjob_trust_refusal(const char *name, Oid relation);
 
 #endif /* BGJOB_STORE_TRUST_H */
