@@ -112,8 +112,9 @@ check_may_configure(Oid func, Oid by)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of function %s", bgjob_function_signature(func)),
-				 errdetail("Other functions are configured by administrators, and by roles "
-						   "that have been granted EXECUTE on bgjob_configure().")));
+				 errdetail("Only its owner, administrators and roles with a right of their own "
+						   "configure a function."),
+				 errhint("Have an administrator GRANT EXECUTE ON FUNCTION bgjob_configure.")));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_configure);
