@@ -202,3 +202,21 @@ bgjob_cron_describe_sql(PG_FUNCTION_ARGS)
 	bgjob_cron_describe(&cron, description, sizeof(description));
 	PG_RETURN_TEXT_P(cstring_to_text(description));
 }
+
+PG_FUNCTION_INFO_V1(bgjob_schedule_description);
+
+/* bgjob.schedule_description(schedule, all_days, name) does the same for a stored one; null if it is not valid. */
+Datum
+bgjob_schedule_description(PG_FUNCTION_ARGS)
+{
+	BgjobCron cron;
+	BgjobCronError error;
+	char description[BGJOB_CRON_DESCRIPTION_SIZE];
+
+	if (!bgjob_cron_parse(bgjob_arg_text(fcinfo, 0),
+						  PG_GETARG_BOOL(1) ? BGJOB_DAY_ALL : BGJOB_DAY_ANY,
+						  bgjob_arg_text(fcinfo, 2), &cron, &error))
+		PG_RETURN_NULL();
+	bgjob_cron_describe(&cron, description, sizeof(description));
+	PG_RETURN_TEXT_P(cstring_to_text(description));
+}

@@ -160,7 +160,7 @@ bgjob_parameter(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	read_row(&job);
 	parameters = bgjob_job_jsonb(&job, BGJOB_C_PARAMETERS);
-	if (parameters != NULL)
+	if (parameters != NULL && JB_ROOT_IS_OBJECT(parameters))
 		value =
 			getKeyJsonValueFromContainer(&parameters->root, VARDATA_ANY(PG_GETARG_TEXT_PP(0)),
 										 VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)), NULL);

@@ -299,23 +299,25 @@ apply(const Setting *setting, bool privileged)
 	error_context_stack = context.previous;
 }
 
-/* Takes an object of names and values apart. */
+/* Takes an object of names and values apart. What is no text, or no object, somebody wrote by hand: it is left out. */
 static void
 read_object(Combination *combination, const Jsonb *object)
 {
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
+	JsonbValue name = {.type = jbvNull};
 	JsonbValue value;
-	Setting *setting = NULL;
+	Setting *setting;
 
 	combination_begin(combination, JsonContainerSize(&object->root));
 	iterator = JsonbIteratorInit(unconstify(JsonbContainer *, &object->root));
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
-			setting = combination_add(combination, value.val.string.val, value.val.string.len);
-		else if (token == WJB_VALUE)
+			name = value;
+		else if (token == WJB_VALUE && value.type == jbvString)
 		{
+			setting = combination_add(combination, name.val.string.val, name.val.string.len);
 			setting->value = MemoryContextAlloc(combination->context, value.val.string.len + 1);
 			memcpy(setting->value, value.val.string.val, value.val.string.len);
 			setting->value[value.val.string.len] = '\0';

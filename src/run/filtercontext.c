@@ -34,7 +34,7 @@ kind_name(BgjobKind kind)
 		case BGJOB_KIND_EXTERNAL:
 			return "external";
 	}
-	return NULL;
+	return "unknown"; /* somebody wrote it by hand */
 }
 
 /* bgjob_filter_describe fills in what is told at every event; the rest is the caller's to add. */

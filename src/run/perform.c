@@ -180,6 +180,10 @@ run_itself(void)
 	if (bgjob_underway.job.kind == BGJOB_KIND_FUNCTION)
 		return bgjob_invoke(bgjob_function_find(bgjob_underway.job.func), args,
 							bgjob_underway.committed);
+	if (bgjob_underway.job.kind != BGJOB_KIND_SQL)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("unknown kind of job: \"%c\"", bgjob_underway.job.kind),
+						errdetail("Its row in bgjob.job has been written by hand.")));
 	return bgjob_command_run(bgjob_underway.job.job, args);
 }
 

@@ -141,14 +141,23 @@ bgjob_policy_make(ArrayType *delays, ArrayType *retry_on, ArrayType *no_retry_on
 
 /* ---- reading; policy is NULL where there is none ---- */
 
+/* The member of that name; false if there is none, or the policy is no object: somebody wrote it by hand. */
+static bool
+find_member(const Jsonb *policy, const char *name, JsonbValue *value)
+{
+	return policy != NULL && JB_ROOT_IS_OBJECT(policy) &&
+		   getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &policy->root), name,
+										(int) strlen(name), value) != NULL;
+}
+
+/* The member of that name, if it is an array; NULL: it is not. */
 static JsonbContainer *
 member(const Jsonb *policy, const char *name, JsonbValue *value)
 {
-	if (policy == NULL ||
-		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &policy->root), name,
-									 (int) strlen(name), value) == NULL)
+	if (!find_member(policy, name, value) || value->type != jbvBinary ||
+		!JsonContainerIsArray(value->val.binary.data))
 		return NULL;
-	return value->type == jbvBinary ? value->val.binary.data : NULL;
+	return value->val.binary.data;
 }
 
 /* Whether an error, or its class, is in a list of the policy. */
@@ -192,8 +201,8 @@ bgjob_policy_delay(const Jsonb *policy, int retry)
 
 	if (list == NULL || JsonContainerSize(list) == 0)
 		return -1;
-	delay =
-		getIthJsonbValueFromContainer(list, Min((uint32) retry, JsonContainerSize(list)) - 1);
+	delay = getIthJsonbValueFromContainer(
+		list, Min((uint32) Max(retry, 1), JsonContainerSize(list)) - 1);
 	if (delay->type != jbvNumeric)
 		return -1;
 	us = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
@@ -207,7 +216,7 @@ bgjob_policy_delay(const Jsonb *policy, int retry)
 bool
 bgjob_policy_deletes(const Jsonb *policy)
 {
-	return policy != NULL &&
-		   getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &policy->root),
-										"on_exhausted", strlen("on_exhausted"), NULL) != NULL;
+	JsonbValue value;
+
+	return find_member(policy, "on_exhausted", &value);
 }

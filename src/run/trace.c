@@ -55,7 +55,7 @@ bgjob_trace_begin(const Jsonb *parameters)
 	JsonbValue *value;
 	char *text;
 
-	if (parameters == NULL)
+	if (parameters == NULL || !JB_ROOT_IS_OBJECT(parameters))
 		return;
 	value = getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &parameters->root), name,
 										 sizeof(name) - 1, NULL);

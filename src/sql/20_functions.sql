@@ -131,10 +131,11 @@ CREATE FUNCTION bgjob.state_name(state "char")
                       WHEN 'k' THEN 'succeeded' WHEN 'f' THEN 'failed' WHEN 'd' THEN 'deleted' END;
 COMMENT ON FUNCTION bgjob.state_name IS 'the name of a state that the tables store as a letter';
 
-CREATE FUNCTION bgjob.milliseconds(duration interval)
-    RETURNS numeric LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN pg_catalog.round(EXTRACT(epoch FROM duration) OPERATOR(pg_catalog.*) 1000, 3);
-COMMENT ON FUNCTION bgjob.milliseconds IS 'a duration in milliseconds';
+-- Not the epoch of a difference: infinite times have none.
+CREATE FUNCTION bgjob.milliseconds(since timestamptz, until timestamptz)
+    RETURNS numeric LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    RETURN pg_catalog.round((EXTRACT(epoch FROM until) OPERATOR(pg_catalog.-) EXTRACT(epoch FROM since)) OPERATOR(pg_catalog.*) 1000, 3);
+COMMENT ON FUNCTION bgjob.milliseconds IS 'how long something took, in milliseconds';
 
 CREATE FUNCTION bgjob.later(at timestamptz, span interval)
     RETURNS timestamptz LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'bgjob_later_sql';

@@ -13,3 +13,8 @@ COMMENT ON FUNCTION @extschema@.bgjob_cron_occurrences IS 'the times that a sche
 CREATE FUNCTION @extschema@.bgjob_cron_describe(schedule text, day_match text DEFAULT 'any', name text DEFAULT NULL)
     RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bgjob_cron_describe_sql';
 COMMENT ON FUNCTION @extschema@.bgjob_cron_describe IS 'what a schedule means, in English';
+
+-- For the view: one row that somebody wrote by hand must not hide the others.
+CREATE FUNCTION bgjob.schedule_description(schedule text, all_days boolean, name text)
+    RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'bgjob_schedule_description';
+COMMENT ON FUNCTION bgjob.schedule_description IS 'what a stored schedule means, in English; null: nobody can read it';

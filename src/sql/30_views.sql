@@ -51,7 +51,8 @@ COMMENT ON VIEW bgjob.jobs IS 'jobs, and where they stand';
 
 CREATE VIEW bgjob.job_states WITH (security_barrier) AS
 SELECT h.job_id, h.seq, h.state, h.reason, h.at, h.data
-FROM (SELECT j.*, coalesce(j.entered_at, CASE WHEN j.states IS NULL THEN j.created_at END) AS since FROM bgjob.job j) j
+FROM (SELECT j.*, coalesce(j.entered_at, CASE WHEN j.states IS NULL THEN j.created_at END) AS since,
+             least(coalesce(j.states, 0), 2147483600) AS archived FROM bgjob.job j) j
 LEFT JOIN bgjob.worker_slots() w ON w.job = j.id AND j.state = 'e'
 CROSS JOIN LATERAL (
     -- what the row no longer tells
@@ -60,7 +61,7 @@ CROSS JOIN LATERAL (
     FROM bgjob.state s WHERE s.job = j.id
     UNION ALL
     -- since when it waited
-    SELECT j.id, coalesce(j.states, 0) + 1,
+    SELECT j.id, j.archived + 1,
            CASE WHEN j.state IN ('s', 'a') THEN bgjob.state_name(j.state) ELSE 'enqueued' END,
            j.entry_reason, j.since,
            CASE j.state WHEN 's' THEN jsonb_build_object('run_at', j.run_at) WHEN 'a' THEN '{}'
@@ -68,16 +69,16 @@ CROSS JOIN LATERAL (
     WHERE j.since IS NOT NULL
     UNION ALL
     -- the attempt
-    SELECT j.id, coalesce(j.states, 0) + (j.since IS NOT NULL)::integer + 1, 'processing', NULL,
+    SELECT j.id, j.archived + (j.since IS NOT NULL)::integer + 1, 'processing', NULL,
            coalesce(w.job_started_at, j.started_at),
-           jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0) + 1)
+           jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0)::bigint + 1)
     WHERE coalesce(w.job_started_at, j.started_at) IS NOT NULL
     UNION ALL
     -- and its end
-    SELECT j.id, coalesce(j.states, 0) + (j.since IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
+    SELECT j.id, j.archived + (j.since IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
            bgjob.state_name(j.state), j.reason, j.finished_at,
-           CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob.milliseconds(j.finished_at - j.started_at),
-                                                         'latency_ms', bgjob.milliseconds(j.started_at - j.since))
+           CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob.milliseconds(j.started_at, j.finished_at),
+                                                         'latency_ms', bgjob.milliseconds(j.since, j.started_at))
                         WHEN 'f' THEN j.error ELSE '{}' END
     WHERE j.state IN ('k', 'f', 'd')
 ) h
@@ -147,12 +148,12 @@ SELECT c.func::text AS job,
        CASE c.on_duplicate WHEN 's' THEN 'skip' WHEN 'r' THEN 'replace' WHEN 'd' THEN 'reschedule' ELSE 'error' END AS on_duplicate,
        c.tags,
        c.parameters,
-       CASE WHEN c.policy ? 'retry_delays'
-            THEN ARRAY(SELECT make_interval(secs => least(d.value::numeric, 1e12)::double precision)
-                       FROM jsonb_array_elements_text(c.policy -> 'retry_delays') WITH ORDINALITY AS d(value, n) ORDER BY d.n)
+       CASE WHEN jsonb_typeof(c.policy -> 'retry_delays') = 'array'
+            THEN ARRAY(SELECT CASE jsonb_typeof(d.value) WHEN 'number' THEN make_interval(secs => greatest(least(d.value::numeric, 1e12), 0)::double precision) END
+                       FROM jsonb_array_elements(c.policy -> 'retry_delays') WITH ORDINALITY AS d(value, n) ORDER BY d.n)
             END AS retry_delays,
-       CASE WHEN c.policy ? 'retry_on' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'retry_on')) END AS retry_on,
-       CASE WHEN c.policy ? 'no_retry_on' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'no_retry_on')) END AS no_retry_on,
+       CASE WHEN jsonb_typeof(c.policy -> 'retry_on') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'retry_on')) END AS retry_on,
+       CASE WHEN jsonb_typeof(c.policy -> 'no_retry_on') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'no_retry_on')) END AS no_retry_on,
        coalesce(c.policy ->> 'on_exhausted', 'fail') AS on_exhausted,
        c.retention
 FROM bgjob.function_conf c;

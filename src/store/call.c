@@ -123,7 +123,7 @@ bgjob_call_read(Oid jobs, int64 id, const char **job, const char **func)
 		forget(read_last);
 	read_of = jobs;
 	for (int i = 0; i < REMEMBERED && call == NULL; i++)
-		if (read_last[i].id == id)
+		if (read_last[i].id == id && id != 0)
 			call = &read_last[i];
 	if (call == NULL)
 	{

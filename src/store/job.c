@@ -119,6 +119,19 @@ bgjob_job_set_call(BgjobJob *job)
 		set_text(job, BGJOB_C_JOB, job->job);
 }
 
+/*
+ * Sees to it that a row which was written by hand says something to call, as
+ * those who perform, list and describe jobs expect: a name of nothing.
+ */
+static void
+complete_call(BgjobJob *job)
+{
+	if (job->kind == BGJOB_KIND_FUNCTION && job->func == NULL)
+		job->func = "";
+	if (job->job == NULL)
+		job->job = "";
+}
+
 /* Takes the row out of rel->slot and decodes the often used columns. A null number is 0 there. */
 static void
 decode(BgjobRel *rel, BgjobJob *job)
@@ -144,6 +157,8 @@ decode(BgjobRel *rel, BgjobJob *job)
 		bgjob_call_read(rel->slot->tts_tableOid,
 						DatumGetInt64(bgjob_job_datum(job, BGJOB_C_CALL_ID)), &job->job,
 						&job->func);
+	if (job->job == NULL || job->func == NULL)
+		complete_call(job);
 }
 
 /* bgjob_job_load takes a job out of rel->slot, which holds its row. */

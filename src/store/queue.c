@@ -505,15 +505,29 @@ bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 	return claimed;
 }
 
+/*
+ * Where a lane is in the index. The number is the one of its first row: what
+ * would follow from queue and priority is another one where somebody wrote the
+ * row by hand, and would lead back to the same row, or past others.
+ */
+typedef struct Place
+{
+	BgjobLaneKey lane;
+	int64 number;
+} Place;
+
 /* Reads the lane of the first row, dead or alive, that fits the keys; false if there is none. */
 static bool
-first_any(BgjobRel *rel, ScanKey keys, int nkeys, BgjobLaneKey *lane)
+first_any(BgjobRel *rel, ScanKey keys, int nkeys, Place *place)
 {
 	BgjobScan *scan = bgjob_scan_begin(rel, QUEUE_INDEX, SnapshotAny, keys, nkeys);
 	bool found = bgjob_scan_next(scan);
 
 	if (found)
-		row_lane(rel->slot, lane);
+	{
+		row_lane(rel->slot, &place->lane);
+		place->number = DatumGetInt64(rel->slot->tts_values[Q_LANE - 1]);
+	}
 	ExecClearTuple(rel->slot);
 	bgjob_scan_end(scan);
 	return found;
@@ -521,21 +535,23 @@ first_any(BgjobRel *rel, ScanKey keys, int nkeys, BgjobLaneKey *lane)
 
 /* Goes on to the next lane that the index has any entry of; from one without a role to the first. */
 static bool
-next_lane(BgjobRel *rel, BgjobLaneKey *lane)
+next_lane(BgjobRel *rel, Place *place)
 {
 	ScanKeyData keys[2];
 
-	bgjob_key(&keys[0], I_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(lane->role));
+	bgjob_key(&keys[0], I_ROLE, BTEqualStrategyNumber, F_OIDEQ,
+			  ObjectIdGetDatum(place->lane.role));
 	bgjob_key(&keys[1], I_LANE, BTGreaterStrategyNumber, F_INT8GT,
-			  Int64GetDatum(lane_number(lane->queue, lane->priority)));
-	if (OidIsValid(lane->role) && first_any(rel, keys, 2, lane))
+			  Int64GetDatum(place->number));
+	if (OidIsValid(place->lane.role) && first_any(rel, keys, 2, place))
 		return true;
-	bgjob_key(&keys[0], I_ROLE, BTGreaterStrategyNumber, F_OIDGT, ObjectIdGetDatum(lane->role));
-	return first_any(rel, keys, 1, lane);
+	bgjob_key(&keys[0], I_ROLE, BTGreaterStrategyNumber, F_OIDGT,
+			  ObjectIdGetDatum(place->lane.role));
+	return first_any(rel, keys, 1, place);
 }
 
 /* How far the scheduler has come; without a role: everything has been discovered. */
-static BgjobLaneKey discovered;
+static Place discovered;
 static bool discovering = false;
 
 /* bgjob_queue_discover_anew has bgjob_queue_discover begin at the first lane. */
@@ -570,7 +586,7 @@ bgjob_queue_discover(void)
 		CHECK_FOR_INTERRUPTS();
 		found = next_lane(rel, &discovered);
 		if (found)
-			bgjob_lane_reopen(&discovered);
+			bgjob_lane_reopen(&discovered.lane);
 	}
 	bgjob_rel_close(rel);
 	discovering = found;

@@ -49,7 +49,9 @@ read_row(TupleTableSlot *slot, BgjobQueueRow *row)
 	row->version = DatumGetInt64(slot->tts_values[C_VERSION]);
 	row->has_paused = true;
 	row->paused = DatumGetBool(slot->tts_values[C_PAUSED]);
-	row->group_size = DatumGetInt32(slot->tts_values[C_GROUP_SIZE]);
+	/* Workers have room for no more, whoever wrote the row. */
+	row->group_size =
+		Min(Max(DatumGetInt32(slot->tts_values[C_GROUP_SIZE]), 1), BGJOB_GROUP_MAX);
 	row->retention = NULL;
 	if (!slot->tts_isnull[C_RETENTION])
 		row->retention = DatumGetIntervalP(
