@@ -368,6 +368,8 @@ cut_batch(BgjobBatch *batch, int first, BgjobRest *rest)
 	rest->priority = batch->priority;
 	strlcpy(rest->queue, batch->queue, sizeof(rest->queue));
 	rest->pos = batch->pos[first];
+	for (int i = first + 1; i < batch->n; i++)
+		rest->pos = Min(rest->pos, batch->pos[i]);
 	rest->count = count;
 	batch->n = first;
 	return true;

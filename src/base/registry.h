@@ -122,7 +122,7 @@ typedef struct BgjobBatch
 	char queue[BGJOB_QUEUE_NAME_SIZE];
 	int n;
 	int next;
-	int64 pos[BGJOB_GROUP_MAX]; /* ascending */
+	int64 pos[BGJOB_GROUP_MAX]; /* in the order in which they are begun */
 } BgjobBatch;
 
 /* What is left of a batch. */

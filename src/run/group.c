@@ -32,6 +32,7 @@
 #include "run/function.h"
 #include "run/group.h"
 #include "run/perform.h"
+#include "storage/proc.h"
 #include "store/queue.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -41,7 +42,7 @@
 /* A group that lasts longer ends with the job that it is at, in milliseconds. */
 #define GROUP_LASTS 300
 
-/* So many jobs of a group may have written something. */
+/* So many subtransactions of a group may have written something: a job may have had several. */
 #define GROUP_WRITERS 60
 
 BgjobGroup bgjob_group;
@@ -61,6 +62,16 @@ bgjob_group_fits(const BgjobJob *job)
 	if (job->kind == BGJOB_KIND_FUNCTION)
 		return !bgjob_function_is_procedure(bgjob_function_find(job->func));
 	return job->kind == BGJOB_KIND_SQL && bgjob_command_is_plain(job->job);
+}
+
+/*
+ * Whether so many subtransactions have written that the next job might bring
+ * their number above what the server keeps at hand for snapshots.
+ */
+static bool
+has_many_writers(void)
+{
+	return MyProc->subxidStatus.overflowed || MyProc->subxidStatus.count >= GROUP_WRITERS;
 }
 
 /* Undoes what the job has done, and returns its error. */
@@ -122,8 +133,6 @@ run_in_subtransaction(Jsonb **result)
 		MemoryContextSwitchTo(bgjob_job_context);
 		CHECK_FOR_INTERRUPTS();
 		bgjob_perform_check_request();
-		if (TransactionIdIsValid(GetCurrentTransactionIdIfAny()))
-			bgjob_group.writers++;
 		ReleaseCurrentSubTransaction();
 		error_context_stack = context.previous;
 	}
@@ -189,8 +198,7 @@ bgjob_group_perform(BgjobRel *jobs)
 		perform_in_group(jobs);
 		MemoryContextReset(bgjob_job_context);
 		MemoryContextSwitchTo(bgjob_job_context);
-		if (bgjob_group.is_over || bgjob_group.writers >= GROUP_WRITERS ||
-			bgjob_my_slot->batch_slow ||
+		if (bgjob_group.is_over || has_many_writers() || bgjob_my_slot->batch_slow ||
 			bgjob_queues_generation() != conf || /* the queue may have been paused */
 			bgjob_my_slot->retire || bgjob_my_slot->term)
 			break;

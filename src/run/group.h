@@ -16,7 +16,6 @@ typedef struct BgjobGroup
 {
 	bool begun;   /* the running transaction is that of a group */
 	bool is_over; /* no other job may follow in it */
-	int writers;  /* jobs that have written something */
 } BgjobGroup;
 
 extern BgjobGroup bgjob_group;
