@@ -468,7 +468,7 @@ refuse_trigger(Node *stmt)
 	RangeVar *table;
 	Oid relation;
 
-	if (!IsA(stmt, CreateTrigStmt) || creating_extension)
+	if (!IsA(stmt, CreateTrigStmt) || creating_extension || IsBinaryUpgrade)
 		return;
 	table = castNode(CreateTrigStmt, stmt)->relation;
 	relation = RangeVarGetRelid(table, NoLock, true);
