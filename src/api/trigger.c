@@ -49,24 +49,74 @@ check_columns(const TriggerPlan *plan, Relation rel)
 
 	foreach (cell, plan->columns)
 		if (SPI_fnumber(RelationGetDescr(rel), lfirst(cell)) <= 0)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("column \"%s\" of relation \"%s\" does not exist",
-								   (char *) lfirst(cell), RelationGetRelationName(rel)),
-							errdetail("It is named by option \"columns\" of trigger function "
-									  "bgjob_enqueue_trigger()."),
-							errhint("Names are taken as they are, without quotes.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" of relation \"%s\" does not exist",
+							(char *) lfirst(cell), RelationGetRelationName(rel)),
+					 errdetail("It is named by option \"columns\" of trigger function "
+							   "bgjob_enqueue_trigger()."),
+					 errhint("Names are taken as they are; double quotes are needed only "
+							 "around one with a comma.")));
 }
 
-/* Splits a list of columns at its commas; blanks around the names do not count. */
+/* Reads a name in double quotes, in place, and returns what follows it; NULL: it does not end. */
+static char *
+read_quoted(char *quoted, char **name)
+{
+	char *to = quoted;
+
+	*name = quoted;
+	for (char *from = quoted + 1; *from != '\0'; from++)
+	{
+		if (*from == '"' && *++from != '"')
+		{
+			*to = '\0';
+			return from;
+		}
+		*to++ = *from;
+	}
+	return NULL;
+}
+
+/* Reads a name without quotes, which ends at a comma, in place; returns what follows it. */
+static char *
+read_plain(char *plain, char **name)
+{
+	size_t length = strcspn(plain, ",");
+	char *rest = plain + length;
+	bool more = *rest == ',';
+
+	while (length > 0 && plain[length - 1] == ' ')
+		length--;
+	plain[length] = '\0';
+	*name = plain;
+	return more ? rest + 1 : NULL;
+}
+
+/*
+ * Splits a list of columns at its commas. Blanks around the names do not count;
+ * the names are taken as they are. A name with a comma is written in double quotes.
+ */
 static bool
 split_columns(char *list, List **columns)
 {
-	char *name;
-
-	while ((name = strsep(&list, ",")) != NULL)
+	while (list != NULL)
 	{
-		name += strspn(name, " ");
-		name[strcspn(name, " ")] = '\0';
+		char *name;
+
+		list += strspn(list, " ");
+		if (*list != '"')
+			list = read_plain(list, &name);
+		else
+		{
+			list = read_quoted(list, &name);
+			if (list == NULL)
+				return false;
+			list += strspn(list, " ");
+			if (*list != ',' && *list != '\0')
+				return false;
+			list = *list == ',' ? list + 1 : NULL;
+		}
 		if (*name == '\0')
 			return false;
 		*columns = lappend(*columns, name);
@@ -89,10 +139,12 @@ read_option(TriggerPlan *plan, const char *text)
 	if (strcmp(copy, "columns") != 0)
 		bgjob_option_by_name(&plan->options, copy, value);
 	else if (!split_columns(value, &plan->columns))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid list of columns in \"%s\"", text),
-						errdetail("A name is missing."),
-						errhint("Write columns=a,b for two columns.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid list of columns in \"%s\"", text),
+				 errdetail("A name is missing, or its double quotes do not end."),
+				 errhint("Write columns=a,b for two columns, and a name that has a comma "
+						 "in double quotes.")));
 }
 
 static void

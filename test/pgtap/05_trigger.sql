@@ -33,7 +33,7 @@ CREATE FUNCTION t_by_row(id int, body text, at timestamptz) RETURNS void LANGUAG
 CREATE FUNCTION t_whole(doc jsonb) RETURNS void LANGUAGE sql AS
 	$$ INSERT INTO t_got (what, doc) VALUES ('whole', doc) $$;
 
-SELECT plan(38);
+SELECT plan(44);
 
 ----------------------------------------------------------------------------------------------------
 -- Row triggers
@@ -111,6 +111,16 @@ CALL tap_idle();
 SELECT is((SELECT array_agg(doc ORDER BY doc) FROM t_got), '{1,4}'::jsonb[], 'WHEN of the trigger decides; names keep their capitals');
 TRUNCATE t_got;
 DROP TABLE t_odd;
+
+-- Names with blanks, commas and quotes; beside them a column that the beginning of such a name would take.
+CREATE TABLE t_blanks ("user" int, "user id" int, "a,b" int, "say ""x""" int);
+CREATE TRIGGER t AFTER INSERT ON t_blanks FOR EACH ROW
+	EXECUTE FUNCTION bgjob_enqueue_trigger('t_whole', 'columns= user id , "a,b","user","say ""x""" ');
+INSERT INTO t_blanks VALUES (1, 2, 3, 4);
+CALL tap_idle();
+SELECT is((SELECT doc FROM t_got), '{"user": 1, "user id": 2, "a,b": 3, "say \"x\"": 4}'::jsonb, 'columns with blanks, commas and quotes in their names');
+TRUNCATE t_got;
+DROP TABLE t_blanks;
 
 ----------------------------------------------------------------------------------------------------
 -- Options
@@ -215,6 +225,11 @@ SELECT tap_wrong(arguments, expected, description) FROM (VALUES
 	($$'t_by_id', 'columns=id', 'queue=No Queue'$$, '22023', 'a wrong queue name'),
 	($$'t_by_id', 'columns=id', 'priority=100000'$$, '22023', 'a priority out of range'),
 	($$'t_by_id', 'columns=nosuch'$$, '22023', 'a column that the table does not have'),
+	($$'t_by_id', 'columns=id x'$$, '22023', 'a name whose beginning is one'),
+	($$'t_by_id', 'columns="id'$$, '22023', 'a quote that does not end'),
+	($$'t_by_id', 'columns="id"x'$$, '22023', 'something behind a quoted name'),
+	($$'t_by_id', 'columns=id,'$$, '22023', 'a comma at the end'),
+	($$'t_by_id', 'columns=""'$$, '22023', 'an empty name'),
 	($$'t_by_id'$$, '22023', 'the whole row for a function that does not have all of its columns'),
 	($$'t_by_row', 'columns=id,body'$$, '22023', 'too few columns'),
 	($$'t_by_id', 'columns=id', 'delay=soon'$$, '22007', 'a delay that is no interval'),
