@@ -359,7 +359,9 @@ bgjob_attempt_next(void)
 
 	if (error != NULL && performed) /* before anybody can see that it has ended */
 		bgjob_session_clean();
-	if (bgjob_underway.claimed && error != NULL && !bgjob_group.begun)
+	/* A group that has failed is performed again singly; but what somebody has asked of a job is done. */
+	if (bgjob_underway.claimed && error != NULL &&
+		(!bgjob_group.begun || bgjob_slot_request_seen() != BGJOB_REQUEST_NONE))
 		record_failure_safely(error);
 	end_attempt(performed);
 	bgjob_group_end(error != NULL);

@@ -132,7 +132,7 @@ run_in_subtransaction(Jsonb **result)
 		*result = bgjob_perform_run();
 		MemoryContextSwitchTo(bgjob_job_context);
 		CHECK_FOR_INTERRUPTS();
-		bgjob_perform_check_request();
+		bgjob_perform_check_pending();
 		ReleaseCurrentSubTransaction();
 		error_context_stack = context.previous;
 	}
@@ -161,8 +161,10 @@ perform_in_group(BgjobRel *jobs)
 	error = run_in_subtransaction(&result);
 	if (error == NULL)
 	{
+		/* Its deferred triggers; what ends them makes the whole group fail (see the opening). */
 		bgjob_perform_complete();
 		bgjob_perform_stop_clocks();
+		bgjob_perform_check_request();
 		bgjob_perform_record_success(jobs, result);
 		if (bgjob_filter_any())
 			bgjob_perform_complete(); /* deferred triggers of filters, before they are forgotten */

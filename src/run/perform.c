@@ -305,6 +305,17 @@ bgjob_perform_check_request(void)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling job on request")));
 }
 
+/* bgjob_perform_check_pending does so without being the point of no return: more of the job may follow. */
+void
+bgjob_perform_check_pending(void)
+{
+	if (bgjob_underway.ending.given)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED), errmsg("the job has ended its attempt")));
+	if (bgjob_slot_request_seen() != BGJOB_REQUEST_NONE)
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling job on request")));
+}
+
 /* ---- what became of it ---- */
 
 /* bgjob_perform_give_up returns what has been asked for, after which nothing more can be; *what: what there is to say. */

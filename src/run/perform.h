@@ -50,6 +50,7 @@ extern void bgjob_perform_commit_claim(void);
 extern Jsonb *bgjob_perform_run(void);
 extern void bgjob_perform_complete(void);
 extern void bgjob_perform_check_request(void);
+extern void bgjob_perform_check_pending(void);
 extern void bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result);
 extern BgjobRequest bgjob_perform_give_up(BgjobCircumstances *what);
 extern void bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error,

@@ -79,6 +79,7 @@ my $functions = q{
 my $runs = 0;
 
 $node->safe_psql('postgres', $functions);
+$node->safe_psql('postgres', q(SELECT bgjob_queue('group', group_size => 10)));
 
 # enqueue JOB, OPTIONS [, DATABASE] enqueues one of the jobs that trap, with a sequence of its own.
 sub enqueue
@@ -151,6 +152,8 @@ sub stops_fast
 my @cases = (
 	map({ [ $_, '', 'SELECT bgjob_delete(%d)', q(state = 'deleted'), 'deleted', 0, 'enqueued processing deleted' ] }
 		qw(traps traps_in_c traps_after_commit traps_in_trigger traps_in_cursor)),
+	map({ [ $_, q(, queue => 'group'), 'SELECT bgjob_delete(%d)', q(state = 'deleted'), 'deleted', 0, 'enqueued processing deleted' ] } qw(traps traps_in_trigger)),
+	[ 'traps_in_trigger', q(, queue => 'group', max_retries => 0, timeout => '200 ms'), '', q(state = 'failed'), 'failed by its time limit', 0, 'enqueued processing failed' ],
 	[ 'traps', '', 'SELECT bgjob_requeue(%d)', q(state = 'succeeded' AND retries = 0), 'requeued', 1,
 		'enqueued processing enqueued processing succeeded' ],
 	[ 'traps', '', q(SELECT bgjob_reschedule(%d, delay => '1 hour')), q(state = 'scheduled' AND retries = 0 AND run_at > now() + interval '50 min'),
@@ -199,6 +202,12 @@ for my $job ('trigger_at_commit', 'cursor_at_commit')
 		AND job_id = $deleted->{id}), "a job sleeps in its commit: $job");
 	answers("SELECT bgjob_delete($deleted->{id})", 't', 'its deletion is accepted');
 	comes_to($deleted, q(state = 'deleted'), 'it is deleted');
+	my $of_group = { id => $node->safe_psql('postgres', "SELECT bgjob_enqueue('$job', '[\"SELECT pg_sleep(600)\"]', queue => 'group')") };
+	wait_until($node, qq(SELECT count(*) = 1 FROM bgjob.workers w JOIN pg_stat_activity a USING (pid) WHERE wait_event = 'PgSleep'
+		AND job_id = $of_group->{id}), "a job of a group sleeps in its commit: $job");
+	answers("SELECT bgjob_delete($of_group->{id})", 't', 'its deletion is accepted, too');
+	comes_to($of_group, q(state = 'deleted'), 'and it is deleted');
+	effects_are($of_group, 0, 'without effects');
 	my $limited = { id => $node->safe_psql('postgres',
 		"SELECT bgjob_enqueue('$job', '[\"SELECT pg_sleep(600)\"]', max_retries => 0, timeout => '200 ms')") };
 	comes_to($limited, q(state = 'failed' AND reason ~ 'timeout of 200 ms'), 'another one is ended by its time limit');
