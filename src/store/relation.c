@@ -15,9 +15,10 @@
  *
  * Any process; inside a transaction. Locks: RowExclusiveLock on a table,
  * kept to the end of the transaction; AccessShareLock, given up at once, where
- * a table is only read: who waits for a job is in no maintenance's way. Tables are always opened in the order
- * of enum BgjobTable where several are needed, and DROP EXTENSION stops
- * bgjob's processes first (api/utility.c), so these locks do not deadlock.
+ * a table is only read: a session that waits for a job is in no maintenance's
+ * way. Tables are always opened in the order of enum BgjobTable where several
+ * are needed, and DROP EXTENSION stops bgjob's processes first (api/utility.c),
+ * so these locks do not deadlock.
  *
  *-------------------------------------------------------------------------
  */

@@ -288,8 +288,6 @@ has_keys(const FormData_pg_index *index, const AttrNumber *keys)
 	return index->indnkeyatts <= lengthof(indexes[0].keys);
 }
 
-static const char *trust(const char *name, Oid relation);
-
 /* Why an index is not the one that this library knows; NULL: it is. */
 static const char *
 not_the_index(Oid relation, const FormData_pg_class *class, const char *table,
@@ -307,7 +305,7 @@ not_the_index(Oid relation, const FormData_pg_class *class, const char *table,
 	else if (strcmp(get_rel_name(index->indrelid), table) != 0)
 		why = "It is an index of another table.";
 	else
-		why = trust(table, index->indrelid);
+		why = bgjob_trust_refusal(table, index->indrelid);
 	ReleaseSysCache(tuple);
 	return why;
 }
@@ -325,8 +323,9 @@ refusal(const char *name, Oid relation, const FormData_pg_class *class)
 	return not_of_extension("bgjob", relation, class, RELKIND_SEQUENCE);
 }
 
-static const char *
-trust(const char *name, Oid relation)
+/* bgjob_trust_refusal returns why a relation in schema bgjob is not to be used, as a sentence; NULL: it may be. */
+const char *
+bgjob_trust_refusal(const char *name, Oid relation)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
 	const char *why;
@@ -363,18 +362,11 @@ bgjob_trust_has_table(const char *extension, const char *schema, const char *tab
 		   bgjob_trust_table(extension, get_relname_relid(table, namespace));
 }
 
-/* bgjob_trust_refusal returns why a relation in schema bgjob is not to be used, as a sentence; NULL: it may be. */
-const char *
-bgjob_trust_refusal(const char *name, Oid relation)
-{
-	return trust(name, relation);
-}
-
 /* Why the relation of that name is not to be used, with its name; NULL: it may be. */
 static const char *
 check_name(Oid schema, const char *name)
 {
-	const char *why = trust(name, get_relname_relid(name, schema));
+	const char *why = bgjob_trust_refusal(name, get_relname_relid(name, schema));
 
 	return why == NULL ? NULL : psprintf("relation \"%s\": %s", name, why);
 }
