@@ -304,7 +304,7 @@ bgjob_slot_begin(int64 job, int64 pos)
 
 /*
  * bgjob_slot_batch_begin begins a group of jobs of one lane; bgjob_slot_batch_add
- * adds places to it, which are in flight from then on. They must be ascending.
+ * adds places to it, which are in flight from then on. They need not ascend.
  */
 void
 bgjob_slot_batch_begin(Oid role, const char *queue, int priority)

@@ -10,8 +10,9 @@
  * undone (a failure at commit, the end of the worker) aborts the transaction of
  * all; none of them has happened then, and each is performed by itself. A group
  * ends early if it takes too long, so that a slow job holds up no others; for a
- * job that goes before the rest of it; or if many of its subtransactions have
- * written: more than 64 are a burden to every snapshot in the server.
+ * job that goes before the rest of it; or if so many of its subtransactions have
+ * written that with another job there might be more than 64, which are a burden
+ * to every snapshot in the server.
  *
  * Run by workers.
  *
@@ -42,9 +43,6 @@
 /* A group that lasts longer ends with the job that it is at, in milliseconds. */
 #define GROUP_LASTS 300
 
-/* So many subtransactions of a group may have written something: a job may have had several. */
-#define GROUP_WRITERS 60
-
 BgjobGroup bgjob_group;
 static TimeoutId group_timeout;
 
@@ -65,13 +63,15 @@ bgjob_group_fits(const BgjobJob *job)
 }
 
 /*
- * Whether so many subtransactions have written that the next job might bring
- * their number above what the server keeps at hand for snapshots.
+ * Whether so many subtransactions have written that another job would bring
+ * their number above what the server keeps at hand for snapshots, should it
+ * have as many as that one of the group which has had the most.
  */
 static bool
-has_many_writers(void)
+has_many_writers(int most)
 {
-	return MyProc->subxidStatus.overflowed || MyProc->subxidStatus.count >= GROUP_WRITERS;
+	return MyProc->subxidStatus.overflowed ||
+		   MyProc->subxidStatus.count + Max(most, 1) > PGPROC_MAX_CACHED_SUBXIDS;
 }
 
 /* Undoes what the job has done, and returns its error. */
@@ -192,15 +192,20 @@ void
 bgjob_group_perform(BgjobRel *jobs)
 {
 	uint64 conf = bgjob_queues_generation();
+	int most_writers = 0;
 
 	bgjob_group.begun = true;
 	enable_timeout_after(group_timeout, GROUP_LASTS);
 	do
 	{
+		int writers = MyProc->subxidStatus.count;
+
 		perform_in_group(jobs);
+		most_writers = Max(most_writers, MyProc->subxidStatus.count - writers);
 		MemoryContextReset(bgjob_job_context);
 		MemoryContextSwitchTo(bgjob_job_context);
-		if (bgjob_group.is_over || has_many_writers() || bgjob_my_slot->batch_slow ||
+		if (bgjob_group.is_over || has_many_writers(most_writers) ||
+			bgjob_my_slot->batch_slow ||
 			bgjob_queues_generation() != conf || /* the queue may have been paused */
 			bgjob_my_slot->retire || bgjob_my_slot->term)
 			break;
