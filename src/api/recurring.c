@@ -30,6 +30,7 @@
 #include "rules/clock.h"
 #include "run/authority.h"
 #include "run/function.h"
+#include "run/occurrence.h"
 #include "store/sequence.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -44,22 +45,34 @@
 static TimestampTz
 first_occurrence(const BgjobRecurring *row)
 {
-	TimestampTz after = bgjob_now();
-	TimestampTz start = bgjob_recurring_time(row, BGJOB_R_STARTS_AT, DT_NOBEGIN);
 	BgjobCron cron;
-	BgjobTimeZone zone;
-	TimestampTz next;
 
 	bgjob_read_schedule(bgjob_recurring_text(row, BGJOB_R_SCHEDULE),
 						DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_ALL_DAYS))
 							? BGJOB_DAY_ALL
 							: BGJOB_DAY_ANY,
 						bgjob_recurring_text(row, BGJOB_R_NAME), &cron);
-	bgjob_time_zone_open(&zone, bgjob_recurring_text(row, BGJOB_R_TIME_ZONE));
-	if (start > after)
-		after = start - 1;
-	next = bgjob_cron_next(&cron, &zone.zone, after);
-	return next <= bgjob_recurring_time(row, BGJOB_R_ENDS_AT, DT_NOEND) ? next : DT_NOEND;
+	return bgjob_occurrence_first(row, bgjob_now());
+}
+
+/*
+ * Sets the next occurrence of a row that is as it was ("same"), or else of one
+ * that is new or has changed. The former goes on with what was computed for it,
+ * unless the clock was ahead then.
+ */
+static void
+set_next(BgjobRecurring *row, bool same)
+{
+	TimestampTz next;
+
+	if (!DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_ACTIVE)))
+		next = DT_NOEND;
+	else if (same)
+		next = bgjob_occurrence_corrected(row, bgjob_now(), 0);
+	else
+		next = first_occurrence(row);
+	bgjob_recurring_set_time(row, BGJOB_R_NEXT_AT, next);
+	bgjob_recurring_set(row, BGJOB_R_LOST, BoolGetDatum(false));
 }
 
 /* ---- adding ---- */
@@ -240,14 +253,8 @@ try_add(BgjobRel *rel, Oid owner, const BgjobRecurringOptions *recurring,
 	job = bgjob_template_job(template, args, &on_duplicate);
 	fill_job(&row, job, on_duplicate, args);
 	bgjob_recurring_set_null(&row, BGJOB_R_ERROR);
-	if (!found || !same_times(&before, &row) || is_restored(&row) ||
-		DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_LOST)))
-	{
-		TimestampTz next = first_occurrence(&row);
-
-		bgjob_recurring_set_time(&row, BGJOB_R_NEXT_AT, recurring->active ? next : DT_NOEND);
-		bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(false));
-	}
+	set_next(&row, found && same_times(&before, &row) && !is_restored(&row) &&
+					   !DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_LOST)));
 	if (found)
 		bgjob_recurring_save(rel, &row);
 	else if (!bgjob_recurring_insert(rel, &row))

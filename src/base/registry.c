@@ -858,6 +858,8 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u32(&entry->hungry, 0);
 	pg_atomic_write_u64(&entry->leavers, 0);
 	entry->waiting_since = entry->serving_since = 0;
+	entry->steady_at = 0;
+	entry->set_right = false;
 	entry->ready = false;
 	entry->wants = 0;
 	pg_atomic_write_u64(&entry->next_due, 0);

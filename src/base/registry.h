@@ -218,6 +218,10 @@ typedef struct BgjobDatabase
 	bool ready;                /* its scheduler serves */
 	TimestampTz waiting_since; /* it wants a scheduler and there is no room; the launcher's */
 	TimestampTz serving_since; /* what is due later is not missed, also while it rests */
+	TimestampTz clock_at;      /* the clock, when its scheduler read it last; the scheduler's */
+	int64 steady_at;           /* the steady clock at that moment; 0: never */
+	int64 set_back;            /* by how much the clock has gone back; 0: unknown, or not */
+	bool set_right;            /* what was computed by a clock that was ahead */
 	uint32 wants;              /* grows when the database gets the extension */
 
 	pg_atomic_uint32 hungry; /* it wants a slot: one more than its workers; 0: it does not */

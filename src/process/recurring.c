@@ -18,9 +18,13 @@
  *
  * MISSED OR LATE. An occurrence is missed if it lies before this scheduler
  * began to serve: then nobody was there. It is missed too if the clock was set
- * forward over it; that is seen by the clock having gone further than time has.
- * What is only late, because the machine is busy, is put in like any other. A
- * clock that is set back has nobody do anything twice: next_at is in the row.
+ * forward over it (process/clockset.c). What is only late, because the machine is
+ * busy, is put in like any other.
+ *
+ * AHEAD. After a clock that was ahead has been set right, and when the server
+ * starts, all rows are looked through, a bounded number in a round, for those
+ * whose next occurrence lies later than it should (run/occurrence.c). Only these
+ * are locked and changed.
  *
  * Of missed occurrences "once" puts in one job, for the last of them; "all" one
  * for each, up to MOST_MISSED; "skip" none.
@@ -29,15 +33,12 @@
  */
 #include "postgres.h"
 
-#include <time.h>
-
 #include "access/xact.h"
 #include "base/change.h"
 #include "base/interval.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/text.h"
-#include "base/zone.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
@@ -45,9 +46,9 @@
 #include "pgstat.h"
 #include "process/recurring.h"
 #include "rules/clock.h"
-#include "rules/cron.h"
 #include "run/authority.h"
 #include "run/function.h"
+#include "run/occurrence.h"
 #include "store/queue.h"
 #include "store/recurring.h"
 #include "store/schedule.h"
@@ -72,9 +73,6 @@
 
 /* Occurrences that may wait for the end of the job before them. */
 #define MOST_QUEUED 1000
-
-/* The clock may go so much further than time before it counts as set, in seconds. */
-#define CLOCK_STEP 5
 
 /* What cannot be dealt with at all is looked at again so much later, in seconds. */
 #define PAUSE_AFTER_ERROR 60
@@ -102,18 +100,12 @@ static Cursor late;       /* and later ones */
 static int occurrences;
 static TimestampTz began_at;
 
-static TimestampTz last_clock; /* of the last call, by the clock and in time */
-static int64 last_time;
-
-/* Time that goes on whatever the clock is set to, in microseconds. */
-static int64
-steady_time(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64) now.tv_sec * USECS_PER_SEC + now.tv_nsec / 1000;
-}
+/* The rows are being looked through for those that are ahead. */
+static bool correcting;
+static int64 set_back;      /* by how much the clock has gone back; 0: unknown */
+static int64 correct_after; /* up to this number they have been looked at */
+static bool passed_over;    /* somebody had one of them */
+static TimestampTz correct_at;
 
 /* bgjob_recurring_look_anew says that anything may have changed. */
 void
@@ -133,28 +125,26 @@ bgjob_recurring_look_at_queued(void)
 	queued_after = 0;
 }
 
-/* Notices a clock that was set: forward, what it went over is missed; back, nothing is due before. */
-static void
-watch_clock(TimestampTz now)
+/* bgjob_recurring_clock_set says that the clock was set to "now": what it went over is missed. */
+void
+bgjob_recurring_clock_set(TimestampTz now, bool forward)
 {
-	int64 time = steady_time();
-	int64 gone_further = (now - last_clock) - (time - last_time);
+	up_since = forward ? now : Min(up_since, now);
+	bgjob_recurring_look_anew();
+}
 
-	if (gone_further > CLOCK_STEP * USECS_PER_SEC)
-	{
-		ereport(LOG, (errmsg("the clock was set forward by about " INT64_FORMAT " s",
-							 gone_further / USECS_PER_SEC),
-					  errdetail("Occurrences of recurring jobs in between count as missed.")));
-		up_since = now;
-		bgjob_recurring_look_anew();
-	}
-	if (gone_further < -CLOCK_STEP * USECS_PER_SEC)
-	{
-		up_since = Min(up_since, now);
-		bgjob_recurring_look_anew();
-	}
-	last_clock = now;
-	last_time = time;
+/*
+ * bgjob_recurring_correct begins to look for rows whose next occurrence was
+ * computed when the clock was ahead; by "by" microseconds, 0: that is unknown.
+ */
+void
+bgjob_recurring_correct(int64 by)
+{
+	correcting = true;
+	set_back = by;
+	correct_after = 0;
+	passed_over = false;
+	correct_at = DT_NOBEGIN;
 }
 
 /* ---- one recurring job ---- */
@@ -325,7 +315,7 @@ run_occurrence(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, Time
  * in ever longer spans before that time, since schedules only know the next.
  */
 static TimestampTz
-last_before(const BgjobCron *cron, const BgjobZone *zone, TimestampTz first, TimestampTz before)
+last_before(const BgjobOccurrences *occurrences, TimestampTz first, TimestampTz before)
 {
 	static const int64 spans[] = {10, 600, 7200, 172800, 5356800, 63244800};
 	TimestampTz last = first;
@@ -337,14 +327,15 @@ last_before(const BgjobCron *cron, const BgjobZone *zone, TimestampTz first, Tim
 
 		if (from <= first)
 			break;
-		next = bgjob_cron_next(cron, zone, from);
+		next = bgjob_occurrences_next(occurrences, from);
 		if (next < before)
 		{
 			last = next;
 			break;
 		}
 	}
-	for (TimestampTz next = last; next < before; next = bgjob_cron_next(cron, zone, next))
+	for (TimestampTz next = last; next < before;
+		 next = bgjob_occurrences_next(occurrences, next))
 		last = next;
 	return last;
 }
@@ -357,40 +348,31 @@ deal_with(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 		(BgjobMisfire) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_MISFIRE));
 	TimestampTz end = bgjob_recurring_time(row, BGJOB_R_ENDS_AT, DT_NOEND);
 	TimestampTz next = bgjob_recurring_time(row, BGJOB_R_NEXT_AT, DT_NOEND);
-	BgjobCronError error;
-	BgjobCron cron;
-	BgjobTimeZone zone;
+	BgjobOccurrences occurrences;
 	bool lost = DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_LOST));
 	int done = 0;
 
-	if (!bgjob_cron_parse(bgjob_recurring_text(row, BGJOB_R_SCHEDULE),
-						  DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_ALL_DAYS))
-							  ? BGJOB_DAY_ALL
-							  : BGJOB_DAY_ANY,
-						  bgjob_recurring_text(row, BGJOB_R_NAME), &cron, &error))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message)));
-	bgjob_time_zone_open(&zone, bgjob_recurring_text(row, BGJOB_R_TIME_ZONE));
-
+	bgjob_occurrences_open(&occurrences, row);
 	if (lost) /* next_at was but the time to try again */
 	{
 		bgjob_recurring_set(row, BGJOB_R_LOST, BoolGetDatum(false));
-		next = bgjob_cron_next(&cron, &zone.zone, now);
+		next = bgjob_occurrences_next(&occurrences, now);
 	}
 	if (next < up_since && next <= end && misfire != BGJOB_MISFIRE_ALL)
 	{
 		if (misfire == BGJOB_MISFIRE_ONCE)
-			run_occurrence(
-				jobs, row,
-				last_before(&cron, &zone.zone, next, end < up_since ? end + 1 : up_since), now);
-		next = bgjob_cron_next(&cron, &zone.zone, up_since - 1);
+			run_occurrence(jobs, row,
+						   last_before(&occurrences, next, end < up_since ? end + 1 : up_since),
+						   now);
+		next = bgjob_occurrences_next(&occurrences, up_since - 1);
 	}
 	for (; next <= now && next <= end && done < MOST_MISSED; done++)
 	{
 		run_occurrence(jobs, row, next, now);
-		next = bgjob_cron_next(&cron, &zone.zone, next);
+		next = bgjob_occurrences_next(&occurrences, next);
 	}
 	if (next <= now) /* more than anybody wants */
-		next = bgjob_cron_next(&cron, &zone.zone, now);
+		next = bgjob_occurrences_next(&occurrences, now);
 	bgjob_recurring_set_time(row, BGJOB_R_NEXT_AT, next <= end ? next : DT_NOEND);
 	return true;
 }
@@ -426,10 +408,55 @@ deal_with_queued(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 	return true;
 }
 
+/* What next_at of one should be, if the clock was ahead when it was computed. */
+static TimestampTz
+corrected(const BgjobRecurring *row, TimestampTz now)
+{
+	TimestampTz next = bgjob_recurring_time(row, BGJOB_R_NEXT_AT, DT_NOEND);
+
+	if (DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_LOST)))
+		return Min(next, now + PAUSE_AFTER_ERROR * USECS_PER_SEC);
+	return bgjob_occurrence_corrected(row, now, set_back);
+}
+
+/* Whether the next occurrence of one lies later than it should. Restored ones wait for bgjob_adopt(). */
+static bool
+is_ahead(const BgjobRecurring *row, TimestampTz now)
+{
+	TimestampTz next = bgjob_recurring_time(row, BGJOB_R_NEXT_AT, DT_NOEND);
+	bool restored = !bgjob_recurring_is_null(row, BGJOB_R_NEXT_AT) && next == DT_NOEND;
+
+	return DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_ACTIVE)) && !restored &&
+		   corrected(row, now) < next;
+}
+
+/* Sets the next occurrence of one right. */
+static bool
+correct(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
+{
+	bgjob_recurring_set_time(row, BGJOB_R_NEXT_AT, corrected(row, now));
+	return true;
+}
+
 /* ---- many ---- */
 
-/* Deals with one; false if it is left as it is. */
-typedef bool (*Deal)(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now);
+/* What is done to one. */
+typedef struct Deal
+{
+	/* Whether it is to be done; NULL: always. The row is not locked yet. */
+	bool (*concerns)(const BgjobRecurring *row, TimestampTz now);
+	/* Does it; false if the row is left as it is. */
+	bool (*run)(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now);
+} Deal;
+
+static const Deal due_deal = {.run = deal_with};
+static const Deal once_missed_deal = {.run = deal_with_once_missed};
+static const Deal reboot_deal = {.run = deal_with_reboot};
+static const Deal queued_deal = {.run = deal_with_queued};
+static const Deal correction = {.concerns = is_ahead, .run = correct};
+
+static int touched; /* rows, by the running transaction */
+static int changed; /* and by those that have been committed */
 
 /* Whether the running transaction has done what one may do in a round. */
 static bool
@@ -438,12 +465,28 @@ is_enough(void)
 	return occurrences >= ENOUGH || GetCurrentTimestamp() - began_at > LONG_ENOUGH;
 }
 
-/*
- * Deals with some, in one transaction, as many as are enough; their number. What
- * somebody is changing now announces itself.
- */
+/* Deals with one. What somebody is changing now announces itself. */
+static void
+deal_with_one(BgjobRel *rel, BgjobRel *jobs, int64 id, const Deal *deal, TimestampTz now)
+{
+	BgjobRecurring row;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!bgjob_recurring_read(rel, id, &row) ||
+		(deal->concerns != NULL && !deal->concerns(&row, now)))
+		return;
+	if (!bgjob_recurring_lock(rel, &row, false))
+		passed_over = true;
+	else if (deal->run(jobs, &row, now))
+	{
+		bgjob_recurring_save(rel, &row);
+		touched++;
+	}
+}
+
+/* Deals with some, in one transaction, as many as are enough; their number. */
 static int
-deal_with_many(const int64 *ids, int n, Deal deal, TimestampTz now)
+deal_with_many(const int64 *ids, int n, const Deal *deal, TimestampTz now)
 {
 	BgjobRel *jobs;
 	BgjobRel *rel;
@@ -451,7 +494,7 @@ deal_with_many(const int64 *ids, int n, Deal deal, TimestampTz now)
 	MemoryContext old;
 	int dealt = 0;
 
-	occurrences = 0;
+	occurrences = touched = 0;
 	bgjob_begin();
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
@@ -460,12 +503,7 @@ deal_with_many(const int64 *ids, int n, Deal deal, TimestampTz now)
 	old = MemoryContextSwitchTo(per_row);
 	do
 	{
-		BgjobRecurring row;
-
-		CHECK_FOR_INTERRUPTS();
-		if (bgjob_recurring_read(rel, ids[dealt], &row) &&
-			bgjob_recurring_lock(rel, &row, false) && deal(jobs, &row, now))
-			bgjob_recurring_save(rel, &row);
+		deal_with_one(rel, jobs, ids[dealt], deal, now);
 		MemoryContextReset(per_row);
 	} while (++dealt < n && !is_enough());
 	MemoryContextSwitchTo(old);
@@ -473,6 +511,7 @@ deal_with_many(const int64 *ids, int n, Deal deal, TimestampTz now)
 	bgjob_rel_close(rel);
 	bgjob_rel_close(jobs);
 	bgjob_commit();
+	changed += touched;
 	return dealt;
 }
 
@@ -502,7 +541,7 @@ note_error(int64 id, const char *message, TimestampTz now)
 
 /* Deals with some, *dealt of them; returns the error, copied, if that failed. */
 static ErrorData *
-try_many(const int64 *ids, int n, Deal deal, TimestampTz now, int *dealt)
+try_many(const int64 *ids, int n, const Deal *deal, TimestampTz now, int *dealt)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
@@ -530,11 +569,12 @@ try_many(const int64 *ids, int n, Deal deal, TimestampTz now, int *dealt)
 
 /* Deals with some in one transaction, or if that fails one by one. Returns how many. */
 static int
-deal_safely(const int64 *ids, int n, Deal deal, TimestampTz now)
+deal_safely(const int64 *ids, int n, const Deal *deal, TimestampTz now)
 {
 	int dealt = 0;
 	int one;
 
+	changed = 0;
 	began_at = GetCurrentTimestamp();
 	if (n == 0 || try_many(ids, n, deal, now, &dealt) == NULL)
 		return dealt;
@@ -558,8 +598,6 @@ void
 bgjob_recurring_begin(TimestampTz since)
 {
 	up_since = since;
-	last_clock = bgjob_now();
-	last_time = steady_time();
 	look_at_reboot = true;
 	reboot_after = 0;
 	bgjob_recurring_look_anew();
@@ -579,7 +617,7 @@ serve_reboot(void)
 	n = bgjob_recurring_at_reboot(rel, PgStartTime, reboot_after, ids, MANY);
 	bgjob_rel_close(rel);
 	bgjob_commit();
-	dealt = deal_safely(ids, n, deal_with_reboot, up_since);
+	dealt = deal_safely(ids, n, &reboot_deal, up_since);
 	if (dealt > 0)
 		reboot_after = ids[dealt - 1];
 	look_at_reboot = n == MANY || dealt < n;
@@ -599,7 +637,7 @@ serve_queued(TimestampTz now)
 	n = bgjob_recurring_queued(rel, queued_after, ids, MANY);
 	bgjob_rel_close(rel);
 	bgjob_commit();
-	dealt = deal_safely(ids, n, deal_with_queued, now);
+	dealt = deal_safely(ids, n, &queued_deal, now);
 	if (dealt > 0)
 		queued_after = ids[dealt - 1];
 	look_at_queued = n == MANY || dealt < n;
@@ -607,7 +645,7 @@ serve_queued(TimestampTz now)
 
 /* Puts in some of what is due behind a cursor, and not later than "until". */
 static void
-serve_due(Cursor *cursor, TimestampTz until, Deal deal, TimestampTz now)
+serve_due(Cursor *cursor, TimestampTz until, const Deal *deal, TimestampTz now)
 {
 	BgjobDue due[MANY];
 	int64 ids[MANY] = {0};
@@ -633,6 +671,43 @@ serve_due(Cursor *cursor, TimestampTz until, Deal deal, TimestampTz now)
 }
 
 /*
+ * bgjob_recurring_serve_correction looks through some rows for those that are
+ * ahead, and adds the number of those that it has set right to *number. Returns
+ * when to go on; DT_NOEND: that was all.
+ */
+TimestampTz
+bgjob_recurring_serve_correction(TimestampTz now, int64 *number)
+{
+	int64 ids[MANY] = {0};
+	BgjobRel *rel;
+	int n;
+	int dealt;
+
+	if (!correcting || now < correct_at)
+		return correcting ? correct_at : DT_NOEND;
+	bgjob_begin();
+	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
+	n = bgjob_recurring_ids(rel, correct_after, ids, MANY);
+	bgjob_rel_close(rel);
+	bgjob_commit();
+	dealt = deal_safely(ids, n, &correction, now);
+	if (dealt > 0)
+		correct_after = ids[dealt - 1];
+	if (changed > 0)
+		bgjob_recurring_look_anew();
+	*number += changed;
+	if (n == MANY || dealt < n)
+		return now;
+	correcting = passed_over;
+	if (correcting) /* from the beginning, when others have let them go */
+	{
+		bgjob_recurring_correct(set_back);
+		correct_at = now + PAUSE_AFTER_LOCK * USECS_PER_SEC;
+	}
+	return correcting ? correct_at : DT_NOEND;
+}
+
+/*
  * bgjob_recurring_serve puts in what is due at "now", as much as is one round's
  * work. Returns when the next is; not later than "now" if there is more to do at
  * once.
@@ -640,7 +715,6 @@ serve_due(Cursor *cursor, TimestampTz until, Deal deal, TimestampTz now)
 TimestampTz
 bgjob_recurring_serve(TimestampTz now)
 {
-	watch_clock(now);
 	if (again_at <= now)
 		bgjob_recurring_look_anew();
 	if (look_at_reboot)
@@ -648,11 +722,11 @@ bgjob_recurring_serve(TimestampTz now)
 	if (look_at_queued)
 		serve_queued(now);
 	if (late.next <= now)
-		serve_due(&late, now, deal_with, now);
+		serve_due(&late, now, &due_deal, now);
 	if (missed.next < up_since)
-		serve_due(&missed, up_since - 1, deal_with_once_missed, now);
+		serve_due(&missed, up_since - 1, &once_missed_deal, now);
 	else if (missed_all.next < up_since)
-		serve_due(&missed_all, up_since - 1, deal_with, now);
+		serve_due(&missed_all, up_since - 1, &due_deal, now);
 	if (look_at_reboot || look_at_queued || missed.next < up_since ||
 		missed_all.next < up_since)
 		return now;

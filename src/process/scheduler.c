@@ -54,6 +54,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "process/clockset.h"
 #include "process/pool.h"
 #include "process/recovery.h"
 #include "process/recurring.h"
@@ -389,9 +390,9 @@ typedef struct Step
 } Step;
 
 static Step steps[] = {
-	{serve_notices},         {bgjob_pool_reap}, {recover_put_off}, {enqueue_due},
-	{bgjob_recurring_serve}, {find_lost},       {discover},        {look_for_the_absent},
-	{bgjob_pool_balance},    {remove_expired},  {poll_slowly}};
+	{serve_notices},        {bgjob_pool_reap},       {recover_put_off}, {enqueue_due},
+	{bgjob_clockset_serve}, {bgjob_recurring_serve}, {find_lost},       {discover},
+	{look_for_the_absent},  {bgjob_pool_balance},    {remove_expired},  {poll_slowly}};
 
 static void
 run_step(void *arg)
@@ -399,6 +400,19 @@ run_step(void *arg)
 	Step *step = arg;
 
 	step->wake = step->run(step->now);
+}
+
+/* The clock has been set: what was to be done at a time by the old one is looked at now. */
+static void
+forget_times(TimestampTz now)
+{
+	for (int i = 0; i < lengthof(steps); i++)
+		steps[i].not_before = 0;
+	if (blocked_from != DT_NOEND)
+		blocked_until = now;
+	next_poll = next_search = 0;
+	began_at = now;
+	sweep_anew();
 }
 
 /* Does a step, unless it has just met a lock. Returns when to do it again. */
@@ -472,6 +486,7 @@ begin_service(void *arg)
 		serving_since = entry->serving_since != 0 ? entry->serving_since : began_at;
 	entry->serving_since = 0; /* but for a rest, what is due while nobody serves is missed */
 	bgjob_recurring_begin(serving_since);
+	bgjob_clockset_begin(entry);
 	next_poll = bgjob_now() + SLOW_POLL * USECS_PER_SEC;
 	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 	rescan();
@@ -557,6 +572,8 @@ do_round(void)
 	TimestampTz wake = DT_NOEND;
 	TimestampTz forced;
 
+	if (bgjob_clockset_watch(now))
+		forget_times(now);
 	look_after_terminated();
 	bgjob_pool_take_back();
 	for (int i = 0; i < lengthof(steps) && !must_leave(); i++)

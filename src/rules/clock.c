@@ -5,6 +5,7 @@
  *
  * The default reads the system's clock, in PostgreSQL's reckoning. A test
  * replaces the pointer before it starts a scheduler; nothing else writes it.
+ * The steady clock is the system's monotonic one, which nobody can set.
  *
  * Pure: no SPI, no shared memory, no errors; linked by the unit tests
  * without a server.
@@ -28,3 +29,12 @@ system_clock(void)
 }
 
 int64_t (*bgjob_now)(void) = system_clock;
+
+int64_t
+bgjob_steady_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}

@@ -266,9 +266,9 @@ bgjob_recurring_due(BgjobRel *rel, const BgjobDue *after, TimestampTz until, Bgj
 	return n;
 }
 
-/* bgjob_recurring_queued gives the numbers, greater than "after", of those that have occurrences queued, at most "max". */
-int
-bgjob_recurring_queued(BgjobRel *rel, int64 after, int64 *ids, int max)
+/* Collects the numbers, greater than "after", of the rows in an index that begins with them, at most "max". */
+static int
+collect(BgjobRel *rel, const char *index, int64 after, int64 *ids, int max)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
@@ -276,7 +276,7 @@ bgjob_recurring_queued(BgjobRel *rel, int64 after, int64 *ids, int max)
 	int n = 0;
 
 	bgjob_key(&key, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	scan = bgjob_scan_begin(rel, "recurring_queued_idx", snapshot, &key, 1);
+	scan = bgjob_scan_begin(rel, index, snapshot, &key, 1);
 	while (n < max && bgjob_scan_next(scan))
 	{
 		bool isnull;
@@ -286,6 +286,20 @@ bgjob_recurring_queued(BgjobRel *rel, int64 after, int64 *ids, int max)
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	return n;
+}
+
+/* bgjob_recurring_ids gives the numbers of rows, greater than "after", at most "max". */
+int
+bgjob_recurring_ids(BgjobRel *rel, int64 after, int64 *ids, int max)
+{
+	return collect(rel, "recurring_pkey", after, ids, max);
+}
+
+/* bgjob_recurring_queued gives the numbers, greater than "after", of those that have occurrences queued, at most "max". */
+int
+bgjob_recurring_queued(BgjobRel *rel, int64 after, int64 *ids, int max)
+{
+	return collect(rel, "recurring_queued_idx", after, ids, max);
 }
 
 /*

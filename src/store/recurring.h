@@ -137,6 +137,7 @@ extern bool bgjob_recurring_insert(BgjobRel *rel, BgjobRecurring *row);
 extern void bgjob_recurring_delete(BgjobRel *rel, BgjobRecurring *row);
 extern int bgjob_recurring_due(BgjobRel *rel, const BgjobDue *after, TimestampTz until,
 							   BgjobDue *due, int max, TimestampTz *next);
+extern int bgjob_recurring_ids(BgjobRel *rel, int64 after, int64 *ids, int max);
 extern int bgjob_recurring_queued(BgjobRel *rel, int64 after, int64 *ids, int max);
 extern int
 bgjob_recurring_at_reboot(BgjobRel *rel, TimestampTz started, int64 after, int64 *ids, int max);

@@ -1,0 +1,145 @@
+/*-------------------------------------------------------------------------
+ *
+ * clockset.c
+ *	  Notices that the clock was set, and sets right what was computed by it.
+ *
+ * Run by the scheduler. In each round the clock and the steady clock, which
+ * nobody can set, are compared with those of the round before: if one has gone
+ * further than the other by more than CLOCK_STEP, the clock was set. Both are
+ * kept in shared memory, so a scheduler that takes another one's place notices
+ * what happened in between.
+ *
+ * FORWARD. Occurrences of recurring jobs that the clock went over are missed.
+ *
+ * BACK. The clock was ahead. Next occurrences that were computed then are
+ * computed anew, and log and memory say by how much it was; see
+ * run/occurrence.c. Times that somebody has asked for (run_at) stay.
+ *
+ * WHEN THE SERVER STARTS nobody knows what the clock did meanwhile. If the last
+ * checkpoint lies in the future, it has gone back by at least that much. In any
+ * case the recurring jobs are looked through once.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
+#include "miscadmin.h"
+#include "process/clockset.h"
+#include "process/recurring.h"
+#include "rules/clock.h"
+#include "storage/lwlock.h"
+#include "utils/timestamp.h"
+
+/* The clock may go so much further than time, or less far, before it counts as set, in seconds. */
+#define CLOCK_STEP 5
+
+static BgjobDatabase *entry; /* this database's */
+static int64 recurring;      /* the number of recurring jobs that have been set right */
+
+/* Returns how far the last checkpoint, as the server found it at its start, lies in the future. */
+static int64
+measure_by_checkpoint(TimestampTz now)
+{
+	ControlFileData *control;
+	bool valid;
+	int64 ahead = 0;
+
+	LWLockAcquire(ControlFileLock, LW_SHARED);
+	control = get_controlfile(DataDir, &valid);
+	LWLockRelease(ControlFileLock);
+	if (valid)
+		ahead = time_t_to_timestamptz(control->checkPointCopy.time) - now;
+	pfree(control);
+	return ahead > CLOCK_STEP * USECS_PER_SEC ? ahead : 0;
+}
+
+static void
+begin_setting_right(void)
+{
+	entry->set_right = false;
+	recurring = 0;
+	bgjob_recurring_correct(entry->set_back);
+}
+
+/* bgjob_clockset_begin begins to watch the clock for a database. */
+void
+bgjob_clockset_begin(BgjobDatabase *database)
+{
+	TimestampTz now = bgjob_now();
+
+	entry = database;
+	if (entry->steady_at == 0)
+	{
+		entry->clock_at = now;
+		entry->steady_at = bgjob_steady_now();
+		entry->set_back = measure_by_checkpoint(now);
+	}
+	if (!entry->set_right)
+		begin_setting_right();
+}
+
+/* bgjob_clockset_watch tells whether the clock was set since the last call. */
+bool
+bgjob_clockset_watch(TimestampTz now)
+{
+	int64 steady = bgjob_steady_now();
+	int64 forward = (now - entry->clock_at) - (steady - entry->steady_at);
+
+	entry->clock_at = now;
+	entry->steady_at = steady;
+	if (forward > CLOCK_STEP * USECS_PER_SEC)
+	{
+		ereport(LOG, (errmsg("the clock was set forward by about " INT64_FORMAT " s",
+							 forward / USECS_PER_SEC),
+					  errdetail("Occurrences of recurring jobs in between count as missed.")));
+		bgjob_recurring_clock_set(now, true);
+		return true;
+	}
+	if (forward < -CLOCK_STEP * USECS_PER_SEC)
+	{
+		entry->set_back -= forward;
+		bgjob_recurring_clock_set(now, false);
+		begin_setting_right();
+		return true;
+	}
+	return false;
+}
+
+/* Tells the log what was set right. */
+static void
+report(void)
+{
+	if (entry->set_back != 0)
+		ereport(LOG, (errmsg("the clock was set back by about " INT64_FORMAT " s",
+							 entry->set_back / USECS_PER_SEC),
+					  errdetail("The next occurrences of " INT64_FORMAT
+								" recurring jobs were computed anew.",
+								recurring)));
+	else if (recurring > 0)
+		ereport(LOG, (errmsg("the next occurrences of " INT64_FORMAT " recurring jobs lay "
+							 "too late, as after a clock that was set back",
+							 recurring),
+					  errdetail("They were computed anew.")));
+}
+
+/*
+ * bgjob_clockset_serve sets right some of what was computed while the clock was
+ * ahead. Returns when to go on; DT_NOEND: there is no more.
+ */
+TimestampTz
+bgjob_clockset_serve(TimestampTz now)
+{
+	TimestampTz again;
+
+	if (entry->set_right)
+		return DT_NOEND;
+	again = bgjob_recurring_serve_correction(now, &recurring);
+	if (again != DT_NOEND)
+		return again;
+	report();
+	entry->set_back = 0;
+	entry->set_right = true;
+	return DT_NOEND;
+}
