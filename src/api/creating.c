@@ -8,10 +8,12 @@
  * written; what it changes is checked as if the caller had given it. "created"
  * comes after the row has been inserted, in the same transaction.
  *
- * Runs in the session that enqueues, or in the scheduler. There a filter is
- * guarded (run/filtercall.c), and one that raises an error has the job put in as
- * a failed one. The scheduler does not check arguments against the function,
- * since that may run code of users; the worker does.
+ * Runs in the session that enqueues. What a recurring job puts in comes from the
+ * scheduler, which leaves a job with filters to a worker (run/pending.c): there
+ * filters are guarded (run/filtercall.c), and one that raises an error has the job
+ * put in as a failed one. Where a hook gives the job other arguments in the
+ * scheduler, they are not checked against the function, since that may run code
+ * of users; the worker does it.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +28,7 @@
 #include "run/filtercall.h"
 #include "run/filtercontext.h"
 #include "run/function.h"
+#include "run/pending.h"
 #include "run/transition.h"
 #include "store/job.h"
 #include "utils/array.h"
@@ -238,7 +241,7 @@ create(void *arg)
 		tell_created(job);
 }
 
-/* Puts a job in, in the scheduler: a filter's error makes it a failed one. */
+/* Puts a job in where nobody else would get a filter's error: that makes it a failed one. */
 static void
 create_guarded(BgjobRel *rel, Creation *creation)
 {
@@ -261,6 +264,16 @@ create_guarded(BgjobRel *rel, Creation *creation)
 	bgjob_job_save(rel, job);
 }
 
+/* Puts a job in whose creation is to be settled by a worker; unless another has its key. */
+static void
+leave_to_worker(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
+{
+	if (!bgjob_job_enter(rel, job, what))
+		return;
+	(void) bgjob_pending_leave(job, BGJOB_EV_ENQUEUE, what);
+	bgjob_job_save(rel, job);
+}
+
 /* Puts a job in through its filters; false if it has none. */
 static bool
 put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what, bool *is_in)
@@ -269,7 +282,13 @@ put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what, bool *is_in)
 
 	if (!bgjob_filter_concerns(job, BGJOB_FILTERS_OF_CREATION))
 		return false;
-	if (bgjob_filter_in_scheduler() && !bgjob_filter_is_guarded())
+	if (bgjob_pending_is_for_worker(job, BGJOB_FILTERS_OF_CREATION))
+	{
+		leave_to_worker(rel, job, what);
+		*is_in = true;
+		return true;
+	}
+	if ((what->guarded || bgjob_filter_in_scheduler()) && !bgjob_filter_is_guarded())
 		create_guarded(rel, &creation);
 	else
 		create(&creation);

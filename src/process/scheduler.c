@@ -4,8 +4,8 @@
  *	  Looks after one database: due jobs, workers, lost jobs, retention.
  *
  * One per database that has the extension, connected as the bootstrap
- * superuser; it runs no code but bgjob's own, and filters that an administrator
- * has added (guarded: run/filtercall.c). It performs no jobs: it moves
+ * superuser; it runs no code but bgjob's own, and hooks of libraries: what has
+ * filters is left to workers (run/pending.c). It performs no jobs: it moves
  * what is due into the queue, starts workers where there is work, returns the
  * jobs of workers that were lost and removes what has expired, and sleeps
  * until the next of these has to be done or somebody wakes it.

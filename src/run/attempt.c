@@ -17,6 +17,9 @@
  * what somebody has asked for meanwhile (delete, requeue, interrupt), else a
  * retry or the failure.
  *
+ * A job with an event that the scheduler has left to a worker is not performed:
+ * the event is settled (pending.c), and the job goes on from there.
+ *
  * A group of jobs is performed in one transaction: see group.c. What the two
  * have in common is in perform.c.
  *
@@ -36,6 +39,7 @@
 #include "run/attempt.h"
 #include "run/authority.h"
 #include "run/group.h"
+#include "run/pending.h"
 #include "run/perform.h"
 #include "storage/latch.h"
 #include "store/queue.h"
@@ -129,6 +133,28 @@ perform(void)
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	bgjob_perform_record_success(jobs, result);
 	bgjob_rel_close(jobs);
+}
+
+/*
+ * Settles the event of the claimed job that was left to this worker, instead of
+ * performing it; the caller commits. If that fails, nothing has happened.
+ */
+static void
+settle(BgjobRel *jobs)
+{
+	ErrorContextCallback context = {.callback = bgjob_perform_context};
+
+	bgjob_underway.settling = true;
+	bgjob_perform_begin();
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	XactReadOnly = false; /* whatever default_transaction_read_only says */
+	bgjob_pending_settle(jobs, &bgjob_underway.job);
+	bgjob_perform_complete();
+	MemoryContextSwitchTo(bgjob_job_context);
+	error_context_stack = context.previous;
+	bgjob_perform_check_request();
+	bgjob_underway.give_back = bgjob_underway.job.state == BGJOB_ENQUEUED;
 }
 
 /* ---- when it went wrong ---- */
@@ -275,7 +301,7 @@ end_attempt(bool performed)
 	bgjob_underway.claimed = false;
 	bgjob_perform_forget_told();
 	bgjob_inflight_end();
-	bgjob_slot_end(performed && !bgjob_group.begun);
+	bgjob_slot_end(performed && !bgjob_group.begun && !bgjob_underway.settling);
 	QueryCancelPending = false; /* was meant for the job that has just ended */
 	debug_query_string = NULL;
 	if (performed)
@@ -313,9 +339,14 @@ claim_and_perform(void)
 	if (claimed)
 		RESUME_INTERRUPTS(); /* held by the claim */
 
+	if (claimed && bgjob_job_is_pending(&bgjob_underway.job))
+	{
+		settle(jobs);
+		bgjob_rel_close(jobs);
+	}
 	/* In a snapshot older than itself a job would miss what others have done. */
-	if (claimed && may_group && bgjob_group_fits(&bgjob_underway.job) &&
-		!IsolationUsesXactSnapshot())
+	else if (claimed && may_group && bgjob_group_fits(&bgjob_underway.job) &&
+			 !IsolationUsesXactSnapshot())
 	{
 		bgjob_group_perform(jobs);
 		bgjob_rel_close(jobs);
@@ -360,9 +391,14 @@ bgjob_attempt_next(void)
 	if (error != NULL && performed) /* before anybody can see that it has ended */
 		bgjob_session_clean();
 	/* A group that has failed is performed again singly; but what somebody has asked of a job is done. */
-	if (bgjob_underway.claimed && error != NULL &&
-		(!bgjob_group.begun || bgjob_slot_request_seen() != BGJOB_REQUEST_NONE))
-		record_failure_safely(error);
+	if (bgjob_underway.claimed && error != NULL)
+	{
+		if ((!bgjob_group.begun && !bgjob_underway.settling) ||
+			bgjob_slot_request_seen() != BGJOB_REQUEST_NONE)
+			record_failure_safely(error);
+		else if (bgjob_underway.settling)
+			bgjob_underway.give_back = bgjob_underway.pause = true;
+	}
 	end_attempt(performed);
 	bgjob_group_end(error != NULL);
 	if (error != NULL && !performed)

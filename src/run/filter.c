@@ -152,14 +152,12 @@ is_like(const char *text, const char *pattern)
 /*
  * Whether a filter is for a job. The pattern is for the job as the caller named
  * it, or for the function that this means. A filter that no administrator has
- * added is for the jobs that the owner of its function controls, and not for the
- * scheduler, which serves all roles and must not wait for it.
+ * added is for the jobs that the owner of its function controls.
  */
 static bool
 matches(const BgjobFilter *filter, const BgjobJob *job)
 {
-	if (!filter->everywhere &&
-		(bgjob_filter_in_scheduler() || !has_privs_of_role(filter->owner, job->run_as)))
+	if (!filter->everywhere && !has_privs_of_role(filter->owner, job->run_as))
 		return false;
 	return strcmp(filter->jobs, "%") == 0 || is_like(job->job, filter->jobs) ||
 		   (job->func != NULL && is_like(job->func, filter->jobs));
@@ -189,12 +187,10 @@ bgjob_filter_hook(BgjobFilterEvent event)
 	return NULL;
 }
 
-/* bgjob_filter_concerns_slowly does what bgjob_filter_concerns does where there may be a filter. */
+/* bgjob_filter_is_written tells whether a function that somebody has written in SQL is to be called for a job. */
 bool
-bgjob_filter_concerns_slowly(const BgjobJob *job, int events)
+bgjob_filter_is_written(const BgjobJob *job, int events)
 {
-	if (bgjob_filter_is_running())
-		return false;
 	refresh();
 	for (int event = 0; event < BGJOB_NFILTER_EVENTS; event++)
 	{
@@ -202,8 +198,6 @@ bgjob_filter_concerns_slowly(const BgjobJob *job, int events)
 
 		if ((events & BGJOB_FILTER(event)) == 0)
 			continue;
-		if (bgjob_filter_hook((BgjobFilterEvent) event) != NULL)
-			return true;
 		foreach (cell, filters[event])
 			if (matches(lfirst(cell), job))
 				return true;
@@ -211,13 +205,32 @@ bgjob_filter_concerns_slowly(const BgjobJob *job, int events)
 	return false;
 }
 
-/* bgjob_filters_of returns the filters of an event that are for a job, in their order. */
+/* bgjob_filter_concerns_slowly does what bgjob_filter_concerns does where there may be a filter. */
+bool
+bgjob_filter_concerns_slowly(const BgjobJob *job, int events)
+{
+	if (bgjob_filter_is_running())
+		return false;
+	for (int event = 0; event < BGJOB_NFILTER_EVENTS; event++)
+		if ((events & BGJOB_FILTER(event)) != 0 &&
+			bgjob_filter_hook((BgjobFilterEvent) event) != NULL)
+			return true;
+	return bgjob_filter_is_written(job, events);
+}
+
+/*
+ * bgjob_filters_of returns the filters of an event that are for a job, in their
+ * order; none in the scheduler, which leaves jobs that have some to a worker
+ * (run/pending.c).
+ */
 List *
 bgjob_filters_of(BgjobFilterEvent event, const BgjobJob *job)
 {
 	List *found = NIL;
 	ListCell *cell;
 
+	if (bgjob_filter_in_scheduler())
+		return NIL;
 	refresh();
 	foreach (cell, filters[event])
 		if (matches(lfirst(cell), job))

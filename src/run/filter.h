@@ -34,6 +34,7 @@ extern const BgjobHooks *bgjob_filter_hooks;
 extern void bgjob_filter_init(void);
 extern void bgjob_filter_look(void);
 extern bool bgjob_filter_concerns_slowly(const BgjobJob *job, int events);
+extern bool bgjob_filter_is_written(const BgjobJob *job, int events);
 extern List *bgjob_filters_of(BgjobFilterEvent event, const BgjobJob *job);
 extern BgjobHook bgjob_filter_hook(BgjobFilterEvent event);
 

@@ -16,13 +16,12 @@
  * error, too. Nor may a filter change the very job that it is called for, but
  * by its answer, where the row is about to be written: bgjob_job_check_reserved.
  *
- * GUARDED. The scheduler is a superuser's session and serves everybody; a
- * worker that records a failure must come to an end with it. There a filter is
- * called in a subtransaction, whose error is the caller's to deal with, and
- * always as a security-restricted operation. Where nobody could cancel it, it is
- * canceled after FILTER_LIMIT.
+ * GUARDED. A worker that records a failure, or settles what the scheduler has
+ * left to it (run/pending.c), must come to an end with it. There a filter is
+ * called in a subtransaction, whose error is the caller's to deal with, always as
+ * a security-restricted operation, and is canceled after FILTER_LIMIT.
  *
- * Any process, inside a transaction.
+ * Any process, inside a transaction; the scheduler calls hooks alone.
  *
  *-------------------------------------------------------------------------
  */
@@ -72,7 +71,7 @@ bgjob_filter_is_running(void)
 	return running > 0;
 }
 
-/* bgjob_filter_in_scheduler tells whether this is a scheduler, where filters are called guarded. */
+/* bgjob_filter_in_scheduler tells whether this is a scheduler, which calls hooks, guarded, and no filters. */
 bool
 bgjob_filter_in_scheduler(void)
 {
@@ -213,9 +212,6 @@ call_filter(const BgjobFilter *filter, const BgjobHookJob *told)
 	bgjob_identity_assume(&before, owner, guarded);
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	if (bgjob_filter_in_scheduler()) /* which has it off for itself */
-		(void) set_config_option("row_security", "on", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
 	answer = call_function(func, context);
 	bgjob_identity_resume(&before);
 	return answer;
@@ -330,6 +326,13 @@ bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *tol
 	bgjob_job_reserved = 0;
 }
 
+/* Whether somebody has asked for something else of the job that this worker is at. */
+static bool
+is_asked(void)
+{
+	return bgjob_my_slot != NULL && bgjob_slot_request_seen() != BGJOB_REQUEST_NONE;
+}
+
 /*
  * bgjob_filter_guard does something that calls filters in a subtransaction.
  * Returns the error of a filter, copied; then nothing has been done. Any other
@@ -354,7 +357,7 @@ bgjob_filter_guard(void (*action)(void *), void *arg)
 	PG_CATCH();
 	{
 		guarded = false;
-		if (!raised || ShutdownRequestPending)
+		if (!raised || ShutdownRequestPending || is_asked())
 			PG_RE_THROW();
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();

@@ -57,6 +57,8 @@ bgjob_group_init(void)
 bool
 bgjob_group_fits(const BgjobJob *job)
 {
+	if (bgjob_job_is_pending(job))
+		return false;
 	if (job->kind == BGJOB_KIND_FUNCTION)
 		return !bgjob_function_is_procedure(bgjob_function_find(job->func));
 	return job->kind == BGJOB_KIND_SQL && bgjob_command_is_plain(job->job);

@@ -22,7 +22,8 @@
 typedef struct BgjobUnderway
 {
 	BgjobJob job;
-	bool claimed;   /* the slot names the job, and "job" is filled in */
+	bool claimed;  /* the slot names the job, and "job" is filled in */
+	bool settling; /* no attempt: an event of the job was left to this worker (run/pending.c) */
 	bool committed; /* the claim is committed: the job is stored as processing */
 	TimestampTz started_at;
 	int64 time_limit; /* of the attempt, in milliseconds; 0: none */

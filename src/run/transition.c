@@ -12,8 +12,9 @@
  *
  * A filter that raises an error fails what caused the change, as any error would.
  * Where that must not be, it is called guarded (run/filtercall.c): a worker that
- * records a failure does that without the filter; the scheduler makes the job a
- * failed one, with the filter's error, and goes on.
+ * records a failure does that without the filter; one that settles what the
+ * scheduler has left to it (run/pending.c) makes the job a failed one, with the
+ * filter's error.
  *
  * That a job is being performed is no event where the claim is not committed:
  * run/performing.c then asks and tells on its own.
@@ -27,6 +28,7 @@
 #include "run/failure.h"
 #include "run/filtercall.h"
 #include "run/filtercontext.h"
+#include "run/pending.h"
 #include "run/transition.h"
 #include "store/history.h"
 #include "store/queue.h"
@@ -42,10 +44,12 @@ typedef struct Transition
 	BgjobCircumstances what;
 } Transition;
 
-/* The state that a job is in, as the table of transitions takes it. */
+/* The state that a job is in, as the table of transitions takes it, and as filters know it. */
 static BgjobState
 state_before(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 {
+	if (bgjob_job_is_pending(job))
+		return bgjob_pending_from(job);
 	if (job->state == BGJOB_ENQUEUED && what->started_at != 0 && event != BGJOB_EV_START)
 		return BGJOB_PROCESSING;
 	return job->state;
@@ -284,7 +288,7 @@ apply(void *arg)
 	tell_applied(job, transition->from, job->state);
 }
 
-/* In the scheduler: makes a job a failed one because of a filter's error. */
+/* Makes a job a failed one because of a filter's error. */
 static void
 fail(BgjobJob *job, BgjobEvent event, BgjobCircumstances what, const ErrorData *error)
 {
@@ -340,7 +344,10 @@ bgjob_transition_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances
 	transition.from = state_before(job, event, what);
 	if (bgjob_transition(transition.from, event) == BGJOB_NONE)
 		return false;
-	if ((what->certain || bgjob_filter_in_scheduler()) && !bgjob_filter_is_guarded())
+	if (bgjob_pending_leave(job, event, what))
+		return true;
+	if ((what->certain || what->guarded || bgjob_filter_in_scheduler()) &&
+		!bgjob_filter_is_guarded())
 		apply_guarded(&transition);
 	else
 		apply(&transition);

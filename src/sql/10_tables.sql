@@ -63,7 +63,8 @@ ALTER TABLE bgjob.job
     ADD parameters jsonb,
     ADD progress numeric,               -- as the last attempt told
     ADD progress_message text,
-    ADD enqueued_by regrole;            -- by whose right it runs as another; null: by its own
+    ADD enqueued_by regrole,            -- by whose right it runs as another; null: by its own
+    ADD pending jsonb;                  -- an event that a worker has to settle before it performs the job; null: none
 
 -- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
 CREATE TABLE bgjob.queue (

@@ -506,28 +506,56 @@ bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 		bgjob_job_apply_unfiltered(job, event, what);
 }
 
+/* The state that an event leads to; BGJOB_NONE: it cannot happen. */
+static BgjobState
+state_after(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
+{
+	BgjobState to = bgjob_transition(job->state, event);
+
+	/* An attempt in one transaction is claimed and ended at once. */
+	if (to == BGJOB_NONE && job->state == BGJOB_ENQUEUED && what->started_at != 0)
+		to = bgjob_transition(BGJOB_PROCESSING, event);
+	return to;
+}
+
+/* bgjob_job_can tells whether an event can happen to a job. */
+bool
+bgjob_job_can(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
+{
+	return state_after(job, event, what) != BGJOB_NONE;
+}
+
+static void
+set_state(BgjobJob *job, BgjobState to)
+{
+	job->state = to;
+	bgjob_job_set(job, BGJOB_C_STATE, CharGetDatum(bgjob_state_letter(to)));
+}
+
+static void
+count_crash(BgjobJob *job)
+{
+	job->crashes++;
+	add_to(job, BGJOB_C_CRASHES);
+}
+
 /* bgjob_job_apply_unfiltered does the same, and no filter learns of it. */
 void
 bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 {
 	BgjobState from = job->state;
-	BgjobState to = bgjob_transition(from, event);
+	BgjobState to = state_after(job, event, what);
 	bool was_retry = from == BGJOB_SCHEDULED && job->retries > 0;
 
-	/* An attempt in one transaction is claimed and ended at once. */
-	if (to == BGJOB_NONE && from == BGJOB_ENQUEUED && what->started_at != 0)
-		to = bgjob_transition(BGJOB_PROCESSING, event);
 	if (to == BGJOB_NONE)
 		elog(ERROR, "job " INT64_FORMAT " is %s: event %d cannot happen", job->id,
 			 bgjob_state_name(from), (int) event);
 
 	note_attempt(job, what);
 	if (what->crashed)
-	{
-		job->crashes++;
-		add_to(job, BGJOB_C_CRASHES);
-	}
+		count_crash(job);
 	leave(job);
+	bgjob_job_set_null(job, BGJOB_C_PENDING);
 	switch (event)
 	{
 		case BGJOB_EV_ENQUEUE:
@@ -571,9 +599,59 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 			enter_scheduled(job, what);
 			break;
 	}
-	job->state = to;
-	bgjob_job_set(job, BGJOB_C_STATE, CharGetDatum(bgjob_state_letter(to)));
+	set_state(job, to);
 	bgjob_change_count(from, to, was_retry, to == BGJOB_SCHEDULED && job->retries > 0);
+}
+
+/*
+ * bgjob_job_put_off leaves an event to a worker ("pending" says which): the job
+ * is enqueued until one has settled it, though its history does not say so. The
+ * caller has taken it from where it was, unless what->in_queue.
+ */
+void
+bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances *what)
+{
+	BgjobState from = job->state;
+
+	if (what->contents != NULL)
+	{
+		take_over(job, what->contents);
+		set_retries(job, 0);
+	}
+	if (what->crashed)
+		count_crash(job);
+	if (from != BGJOB_ENQUEUED)
+	{
+		bgjob_change_count(from, BGJOB_ENQUEUED, from == BGJOB_SCHEDULED && job->retries > 0,
+						   false);
+		leave(job);
+		set_state(job, BGJOB_ENQUEUED);
+	}
+	set_jsonb(job, BGJOB_C_PENDING, pending);
+	if (what->in_queue)
+		return;
+	job->pos = bgjob_next_id();
+	bgjob_job_set(job, BGJOB_C_POS, Int64GetDatum(job->pos));
+	job->to_queue = true;
+}
+
+/* bgjob_job_resume gives a job that was put off, and whose row in the queue the caller has, the state that it had. */
+void
+bgjob_job_resume(BgjobJob *job, BgjobState state)
+{
+	bgjob_job_set_null(job, BGJOB_C_PENDING);
+	bgjob_change_count(BGJOB_ENQUEUED, state, false,
+					   state == BGJOB_SCHEDULED && job->retries > 0);
+	set_state(job, state);
+}
+
+/* bgjob_job_remove removes a job that has come to nothing before it was created: it has its row and maybe a key, no history. */
+void
+bgjob_job_remove(BgjobRel *rel, BgjobJob *job)
+{
+	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		bgjob_unique_leave(job);
+	bgjob_rel_delete_locked(rel, &job->tid);
 }
 
 /*

@@ -73,10 +73,11 @@ typedef enum BgjobColumn
 	BGJOB_C_PARAMETERS,
 	BGJOB_C_PROGRESS,
 	BGJOB_C_PROGRESS_MESSAGE,
-	BGJOB_C_ENQUEUED_BY
+	BGJOB_C_ENQUEUED_BY,
+	BGJOB_C_PENDING
 } BgjobColumn;
 
-#define BGJOB_NCOLUMNS BGJOB_C_ENQUEUED_BY
+#define BGJOB_NCOLUMNS BGJOB_C_PENDING
 
 /* What kind of work a job is; the letters are what bgjob.job stores. */
 typedef enum BgjobKind
@@ -134,6 +135,7 @@ typedef struct BgjobCircumstances
 	bool in_queue; /* INTERRUPT: the row is in the queue, as the claim was never committed */
 	bool crashed;  /* INTERRUPT, FAIL: the attempt crashed the server */
 	bool certain;  /* filters may change, but not fail it: it is a failure that is recorded */
+	bool guarded;  /* an error of a filter fails the job, not the caller */
 	bool elected;  /* filters have been asked already whether this is what is to happen */
 	BgjobDuplicate on_duplicate; /* of a new job with a unique_key */
 	bool wait;                   /* likewise: for others who are putting in one */
@@ -166,6 +168,12 @@ extern void bgjob_job_load(BgjobRel *rel, BgjobJob *job);
 extern void bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what);
 extern void
 bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what);
+extern bool
+bgjob_job_can(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what);
+extern void
+bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances *what);
+extern void bgjob_job_resume(BgjobJob *job, BgjobState state);
+extern void bgjob_job_remove(BgjobRel *rel, BgjobJob *job);
 extern bool bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what);
 extern bool bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what);
 extern void bgjob_job_fail_new(BgjobJob *job, const BgjobCircumstances *what);
@@ -183,6 +191,13 @@ static inline bool
 bgjob_job_is_null(const BgjobJob *job, BgjobColumn column)
 {
 	return job->nulls[column - 1];
+}
+
+/* bgjob_job_is_pending tells whether an event of the job was left to a worker (run/pending.c). */
+static inline bool
+bgjob_job_is_pending(const BgjobJob *job)
+{
+	return !bgjob_job_is_null(job, BGJOB_C_PENDING);
 }
 
 static inline void

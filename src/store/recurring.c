@@ -348,6 +348,45 @@ with_occurrence(const BgjobRecurring *row, TimestampTz occurrence)
 											  JsonbPGetDatum(scheduled)));
 }
 
+/* Shows that a filter did not want the job of an occurrence. */
+static void
+note_refusal(BgjobRecurring *row, const char *reason)
+{
+	bgjob_recurring_set_text(row, BGJOB_R_ERROR,
+							 psprintf("A filter did not want the job: %s",
+									  bgjob_text_cut(reason, BGJOB_REASON_MAX)));
+}
+
+/*
+ * bgjob_recurring_refused shows that a filter, which a worker has called later,
+ * did not want the job that a recurring job had put in.
+ */
+void
+bgjob_recurring_refused(const BgjobJob *job, const char *reason)
+{
+	BgjobColumn column =
+		bgjob_job_is_null(job, BGJOB_C_ENQUEUED_BY) ? BGJOB_C_RUN_AS : BGJOB_C_ENQUEUED_BY;
+	Oid owner = DatumGetObjectId(bgjob_job_datum(job, column));
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
+	BgjobRecurring row;
+	bool found;
+
+	if (bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME))
+		found = false;
+	else
+		do
+			found = bgjob_recurring_find(
+				rel, owner, TextDatumGetCString(bgjob_job_datum(job, BGJOB_C_RECURRING_NAME)),
+				&row);
+		while (found && !bgjob_recurring_lock(rel, &row, true));
+	if (found)
+	{
+		note_refusal(&row, reason);
+		bgjob_recurring_save(rel, &row);
+	}
+	bgjob_rel_close(rel);
+}
+
 static void
 copy_column(BgjobJob *job, BgjobColumn to, const BgjobRecurring *row, BgjobRecurringColumn from)
 {
@@ -411,9 +450,7 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	bgjob_recurring_set_null(row, BGJOB_R_ERROR);
 	if (!bgjob_job_put_in(jobs, &job, &what))
 	{
-		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
-								 psprintf("A filter did not want the job: %s",
-										  bgjob_text_cut(what.reason, BGJOB_REASON_MAX)));
+		note_refusal(row, what.reason);
 		return 0;
 	}
 	if (job.id == id)

@@ -68,7 +68,7 @@ static const struct
 	int ncolumns;
 	bool large;
 } tables[] = {
-	[BGJOB_TABLE_JOB] = {"job", 42, true},
+	[BGJOB_TABLE_JOB] = {"job", 43, true},
 	[BGJOB_TABLE_QUEUE] = {"queue", 7},
 	[BGJOB_TABLE_SCHEDULE] = {"schedule", 3},
 	[BGJOB_TABLE_FAILURE] = {"failure", 2},

@@ -134,7 +134,7 @@ visit(Look *look, int64 id, ItemPointer tid)
 
 	look->visited++;
 	if (!bgjob_rel_fetch(look->rel, tid, SnapshotSelf))
-		return; /* a filter of a job before it has taken it out */
+		return; /* a hook that was called for a job before it has taken it out */
 	if (!bgjob_rel_delete(look->rel, tid, NULL))
 	{
 		look->blocked_from = Min(look->blocked_from, look->last.at);

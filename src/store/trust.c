@@ -50,7 +50,7 @@ static const struct
 	const char *name;
 	const char *types;
 } tables[] = {
-	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntr"},
+	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntrj"},
 	{"queue", "llrplts"},
 	{"schedule", "zlt"},
 	{"failure", "lt"},

@@ -231,13 +231,13 @@ SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'and fails for good');
 SELECT is(tap_seen(:id), '{note:electing:enqueued,note:unapplied:scheduled,note:applied:enqueued,note:performed:processing,note:electing:failed,note:unapplied:processing,note:applied:failed}'::text[],
 	'both are told');
 
--- Delayed: the scheduler calls them.
+-- Delayed: a worker calls them.
 TRUNCATE audit.seen;
 SELECT bgjob_enqueue('app.run', '["later"]', delay => '200 ms') AS id \gset
 SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a delayed job succeeds');
 SELECT is((tap_seen(:id))[1:5], '{note:electing:scheduled,note:applied:scheduled,note:electing:enqueued,note:unapplied:scheduled,note:applied:enqueued}'::text[], 'its way is told');
 SELECT is((SELECT backend_type FROM pg_stat_activity a JOIN audit.seen s ON s.pid = a.pid WHERE s.event = 'unapplied' AND s.context ->> 'state' = 'scheduled'),
-	'bgjob scheduler', 'that it is due, by the scheduler');
+	'bgjob worker', 'that it is due, by a worker');
 SELECT is((SELECT array_agg(DISTINCT who::text) FROM audit.seen), '{tap14_auditor}'::text[], 'where they run as their owner, too');
 
 ----------------------------------------------------------------------------------------------------
@@ -464,7 +464,7 @@ SELECT tap_answer('electing', '{"state": "scheduled", "run_at": "2100-01-01", "r
 SELECT is(bgjob_delete(:id), true, 'bgjob_delete');
 SELECT is((SELECT state || ' ' || reason || ' ' || run_at::date FROM bgjob.jobs WHERE id = :id), 'scheduled keep it 2100-01-01', 'makes of a job what a filter chooses');
 DELETE FROM audit.answer WHERE event = 'electing';
--- By the scheduler.
+-- What comes due.
 SELECT tap_answer('electing', '{"state": "deleted", "reason": "too late"}', 'enqueued');
 SELECT bgjob_filter('answers', 'electing', 'audit.answers', 'app.other%') \g /dev/null
 SELECT bgjob_filter_remove('answers') AS x \gset
@@ -728,13 +728,13 @@ SELECT tap_answer('creating', '{"cancel": "on holiday"}');
 SELECT is(bgjob_recurring_trigger('often'), NULL, 'or it cancels it');
 SELECT is((SELECT error FROM bgjob.recurring_jobs WHERE name = 'often'), 'A filter did not want the job: on holiday', 'which the recurring job shows');
 SELECT bgjob_recurring_remove('often') AS x \gset
--- By the scheduler: an error makes a failed job, and the recurring one goes on.
+-- By itself: an error makes a failed job, and the recurring one goes on.
 SELECT bgjob_filter('answers', 'creating', 'audit.fails', 'app.other%') \g /dev/null
 SELECT bgjob_recurring('failing', '1 second', 'app.other', '["recurring"]'), bgjob_recurring('going', '1 second', 'app.run', '["recurring"]') \g /dev/null
 CALL tap_wait_until($$ SELECT count(*) >= 2 FROM bgjob.jobs WHERE recurring_name = 'failing' AND state = 'failed' $$);
 SELECT bgjob_recurring_remove(n) AS x FROM unnest('{failing,going}'::text[]) n \g /dev/null
 SELECT is((SELECT array_agg(DISTINCT state || ' ' || (error ->> 'sqlstate')) FROM bgjob.jobs WHERE recurring_name = 'failing'), '{failed P1999}'::text[],
-	'in the scheduler a filter that raises makes failed jobs, occurrence by occurrence');
+	'when it is due a filter that raises makes failed jobs, occurrence by occurrence');
 SELECT ok((SELECT count(*) >= 1 FROM bgjob.jobs WHERE recurring_name = 'going' AND state <> 'failed'), 'another recurring job goes on');
 SELECT is((SELECT count(*) FROM app.ran WHERE label = 'recurring' ) > 0, true, 'and runs');
 SELECT tap_remove_all() AS x \gset
