@@ -1,236 +1,417 @@
-# A random caller of every SQL function of the extension: odd, huge, null and hostile values; in transactions, savepoints,
-# prepared transactions, exception blocks, triggers and jobs; by four kinds of roles; with settings that a user may
-# change set to anything. Whatever it calls, the server lives, nothing is an internal error, and bgjob goes on.
+# A random caller of every SQL function of the extension and reader of its views: odd, huge, null and hostile values among
+# valid ones; in transactions, savepoints, prepared transactions, exception blocks, cursors, triggers, filters and jobs; by
+# four sessions at once, of two ordinary roles, one with grants and an administrator; with every setting that they may
+# change set to anything. Whatever they call, the server lives, no call takes long, nothing is an internal error, nobody
+# gains a right, and bgjob goes on with tables that are as they should be.
 #
-# BGJOB_FUZZ_CALLS and BGJOB_FUZZ_SEED say how many calls and which. What is called depends on the seed and on the
-# server's version; what it meets also on the jobs that run meanwhile. Each batch is kept as a script when it fails.
+# First each function is called once so that it succeeds and once so that it is refused: a new function without such calls
+# fails this test. BGJOB_FUZZ_CALLS and BGJOB_FUZZ_SEED say how many random calls follow and which
+# (security/lib/RandomCalls.pm). What they meet depends also on what the others do meanwhile, what is asserted does not.
+# The scripts of a round that failed are kept.
 use strict;
 use warnings;
 use FindBin;
-use lib "$FindBin::RealBin/../t/lib";
+use lib "$FindBin::RealBin/../t/lib", "$FindBin::RealBin/lib";
 use BgjobTest;
+use IPC::Run;
 use PostgreSQL::Test::Utils;
+use RandomCalls qw(seed_session script hostile_setting places quoted);
 use Test::More;
 
 my $calls = $ENV{BGJOB_FUZZ_CALLS} || 2000;
 my $seed  = $ENV{BGJOB_FUZZ_SEED} || 20261129;
-srand($seed);
 note("BGJOB_FUZZ_CALLS=$calls BGJOB_FUZZ_SEED=$seed");
 
-my $node = bgjob_cluster('random', 'bgjob.workers' => 3, log_error_verbosity => 'verbose', max_prepared_transactions => 10);
+my $node = bgjob_cluster('random',
+	shared_preload_libraries  => 'pg_cron, bgjob',
+	'bgjob.workers'           => 6,
+	'bgjob.job_timeout'       => '2s',
+	log_error_verbosity       => 'verbose',
+	log_line_prefix           => '%m [%p] %u ',
+	log_statement             => 'none',
+	max_prepared_transactions => 10);
 sub value { return $node->safe_psql('postgres', $_[0]) }
-sub one_of { return $_[rand @_] }
-sub quoted { my ($s) = @_; $s =~ s/\\/\\\\/g; $s =~ s/'/''/g; return "E'$s'" }
 
+my $owner = value('SELECT current_user');
 value(<<'SQL');
+CREATE EXTENSION pg_cron; -- for bgjob_import_pg_cron()
+CREATE EXTENSION amcheck;
 CREATE ROLE fuzz_user LOGIN;
+CREATE ROLE fuzz_second LOGIN IN ROLE fuzz_user;
+CREATE ROLE fuzz_granted LOGIN;
 CREATE ROLE fuzz_stranger LOGIN;
 CREATE ROLE fuzz_monitor LOGIN IN ROLE pg_monitor;
 CREATE ROLE fuzz_honest LOGIN;
-GRANT USAGE ON SCHEMA bgjob TO fuzz_user, fuzz_honest;
-GRANT EXECUTE ON FUNCTION bgjob_queue, bgjob_queue_pause, bgjob_queue_resume, bgjob_queue_remove TO fuzz_user;
+GRANT USAGE ON SCHEMA bgjob TO fuzz_user, fuzz_second, fuzz_granted, fuzz_honest;
+DO $$
+BEGIN
+	EXECUTE (SELECT 'GRANT EXECUTE ON FUNCTION ' || string_agg(oid::regprocedure::text, ', ') || ' TO fuzz_granted' FROM pg_proc WHERE proname ~ '^bgjob_(queue|filter|adopt)');
+END $$;
 CREATE SCHEMA fz; CREATE SCHEMA fz_shadow;
 GRANT ALL ON SCHEMA fz, fz_shadow TO PUBLIC;
 SET ROLE fuzz_user;
-CREATE FUNCTION fz.good(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1';
-CREATE FUNCTION fz.raises() RETURNS void LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = pg_catalog.repeat('x', 20000); END$$;
-CREATE FUNCTION fz.sleeps() RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_sleep(0.3)';
-CREATE FUNCTION fz.traps() RETURNS void LANGUAGE plpgsql AS $$BEGIN PERFORM pg_catalog.pg_sleep(0.3); EXCEPTION WHEN query_canceled THEN NULL; END$$;
-CREATE FUNCTION fz.definer() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = fz_shadow AS $$BEGIN PERFORM public.bgjob_log('x'); END$$;
+CREATE FUNCTION fz.good(a jsonb DEFAULT NULL, b jsonb DEFAULT NULL, id bigint DEFAULT NULL) RETURNS jsonb LANGUAGE sql AS 'SELECT $1';
+CREATE FUNCTION fz.raises(a jsonb DEFAULT NULL, b jsonb DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = pg_catalog.repeat('x', 20000); END$$;
+CREATE FUNCTION fz.sleeps(a jsonb DEFAULT NULL, b jsonb DEFAULT NULL) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_sleep(0.1)';
+CREATE FUNCTION fz.traps(a jsonb DEFAULT NULL, b jsonb DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$BEGIN PERFORM pg_catalog.pg_sleep(0.1); EXCEPTION WHEN query_canceled THEN NULL; END$$;
+CREATE FUNCTION fz.definer(a jsonb DEFAULT NULL, b jsonb DEFAULT NULL) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = fz_shadow AS $$BEGIN PERFORM public.bgjob_log('x'); END$$;
+CREATE PROCEDURE fz.proc(a jsonb DEFAULT NULL, b jsonb DEFAULT NULL) LANGUAGE plpgsql AS $$BEGIN COMMIT; END$$;
 CREATE FUNCTION fz.variadic_args(VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT $1[1]';
 CREATE FUNCTION fz.outs(OUT a int, OUT b text) LANGUAGE sql AS $$SELECT 1, 'x'$$;
 CREATE FUNCTION fz.poly(anyelement) RETURNS anyelement LANGUAGE sql AS 'SELECT $1';
 CREATE FUNCTION fz.rows() RETURNS SETOF int LANGUAGE sql AS 'SELECT pg_catalog.generate_series(1, 3)';
-CREATE PROCEDURE fz.proc() LANGUAGE plpgsql AS $$BEGIN COMMIT; END$$;
-CREATE FUNCTION fz.triggered() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN EXECUTE NEW.call; RETURN NEW; END$$;
 CREATE FUNCTION fz.refuses(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'refused'; END$$;
 CREATE DOMAIN fz.never AS text CHECK (fz.refuses(VALUE));
 CREATE FUNCTION fz.of_domain(fz.never) RETURNS void LANGUAGE sql AS 'SELECT';
 CREATE AGGREGATE fz.agg(jsonb) (SFUNC = pg_catalog.jsonb_concat, STYPE = jsonb);
-CREATE FUNCTION fz.caught(text) RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE $1; EXCEPTION WHEN OTHERS OR query_canceled THEN RAISE WARNING USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM; END$$;
+CREATE FUNCTION fz.some_job(back int) RETURNS bigint LANGUAGE sql AS 'SELECT id FROM bgjob.jobs ORDER BY id DESC OFFSET back LIMIT 1';
+CREATE FUNCTION fz.waiting() RETURNS bigint LANGUAGE sql AS $$SELECT public.bgjob_enqueue('fz.good', delay => '1 hour')$$;
+CREATE FUNCTION fz.caught(call text) RETURNS text LANGUAGE plpgsql AS $$BEGIN EXECUTE call; RETURN '00000'; EXCEPTION WHEN OTHERS OR query_canceled THEN RETURN SQLSTATE; END$$;
+CREATE FUNCTION fz.definer_caught(call text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$BEGIN EXECUTE call; RETURN '00000'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END$$;
+CREATE FUNCTION fz.called(call text) RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE call; EXECUTE call; END$$;
+CREATE PROCEDURE fz.commits(call text) LANGUAGE plpgsql AS $$BEGIN EXECUTE call; COMMIT; EXECUTE call; ROLLBACK; EXECUTE call; END$$;
+CREATE FUNCTION fz.filtered(call text DEFAULT NULL, a jsonb DEFAULT NULL, b jsonb DEFAULT NULL) RETURNS void LANGUAGE sql AS 'SELECT';
+CREATE FUNCTION fz.filter(context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$BEGIN IF context #>> '{args,call}' IS NOT NULL THEN PERFORM fz.caught(context #>> '{args,call}'); END IF; RETURN NULL; END$$;
 CREATE FUNCTION fz_shadow.climb() RETURNS void LANGUAGE plpgsql AS $$BEGIN ALTER ROLE fuzz_user SUPERUSER; EXCEPTION WHEN OTHERS THEN NULL; END$$;
 CREATE FUNCTION fz_shadow.now() RETURNS timestamptz LANGUAGE sql AS $$SELECT fz_shadow.climb(); SELECT pg_catalog.now()$$;
 CREATE FUNCTION fz_shadow.text_eq(text, text) RETURNS boolean LANGUAGE sql AS $$SELECT fz_shadow.climb(); SELECT false$$;
 CREATE FUNCTION fz_shadow.bigint_eq(bigint, bigint) RETURNS boolean LANGUAGE sql AS $$SELECT fz_shadow.climb(); SELECT true$$;
 CREATE OPERATOR fz_shadow.= (LEFTARG = text, RIGHTARG = text, FUNCTION = fz_shadow.text_eq);
 CREATE OPERATOR fz_shadow.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = fz_shadow.bigint_eq);
+CREATE FUNCTION fz.triggered() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN EXECUTE NEW.call; RETURN NEW; END$$;
 CREATE TABLE fz.calls (call text);
 CREATE TRIGGER call BEFORE INSERT ON fz.calls FOR EACH ROW EXECUTE FUNCTION fz.triggered();
-GRANT ALL ON fz.calls TO PUBLIC;
+CREATE TABLE fz.deferred (call text);
+CREATE CONSTRAINT TRIGGER call AFTER INSERT ON fz.deferred DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fz.triggered();
 CREATE TABLE fz.changed (id bigint);
 CREATE TRIGGER enqueues AFTER INSERT ON fz.changed FOR EACH ROW EXECUTE FUNCTION public.bgjob_enqueue_trigger('fz.good');
-GRANT ALL ON fz.changed TO PUBLIC;
+GRANT ALL ON fz.calls, fz.deferred, fz.changed TO PUBLIC;
+RESET ROLE;
+SELECT bgjob_filter('fz', 'performing', 'fz.filter', 'fz.filtered%');
 SQL
 
-# Every function of the extension: its name, whether it is a trigger function, and the name, type and optionality of each argument.
+# Every function of the extension: {name, short: without the schema or, where it is overloaded, with the types, trigger, args [{name, type, optional}]}.
 my @functions = map {
-	my ($name, $trigger, $args) = split /\|/, $_, 3;
-	{ name => $name, trigger => $trigger eq 't', args => [ map { my ($arg, $type, $optional) = split /:/; { name => $arg, type => $type, optional => $optional } } split /;/, $args ] }
+	my ($name, $short, $trigger, $args) = split /\|/, $_, 4;
+	{
+		name    => $name,
+		short   => $short,
+		trigger => $trigger eq 't',
+		args    => [ map { my ($arg, $type, $optional) = split /:/; { name => $arg, type => $type, optional => $optional } } split /;/, $args ]
+	}
 } split /\n/, value(<<'SQL');
-SELECT p.oid::regproc, prorettype = 'trigger'::regtype, coalesce((SELECT string_agg(format('%s:%s:%s', p.proargnames[n], format_type(t, NULL), (n > pronargs - pronargdefaults)::int), ';' ORDER BY n)
+SELECT pronamespace::regnamespace || '.' || proname,
+	CASE WHEN count(*) OVER (PARTITION BY proname) > 1 THEN proname || '(' || oidvectortypes(proargtypes) || ')' ELSE proname END,
+	prorettype = 'trigger'::regtype, coalesce((SELECT string_agg(format('%s:%s:%s', p.proargnames[n], format_type(t, NULL), (n > pronargs - pronargdefaults)::int), ';' ORDER BY n)
                                  FROM unnest(proargtypes::oid[]) WITH ORDINALITY AS a (t, n)), '')
 FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
-WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'bgjob') ORDER BY 1
+WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'bgjob') ORDER BY 1, 2
 SQL
+my @views = map { { name => $_, short => $_, view => 1 } } split /\n/, value(q{SELECT oid::regclass FROM pg_class WHERE relkind = 'v' AND relnamespace = 'bgjob'::regnamespace ORDER BY 1});
 cmp_ok(scalar @functions, '>', 40, 'the functions are found');
+cmp_ok(scalar @views, '>', 8, 'and the views');
 
-my @names = qw(fz.good fz.raises fz.sleeps fz.traps fz.definer fz.variadic_args fz.outs fz.poly fz.rows fz.proc fz.triggered fz.of_domain fz.agg
-  pg_catalog.row_number pg_catalog.count fz.nothing public.bgjob_enqueue public.bgjob_current_id);
-my @words = qw(function sql default fail skip replace any all info error succeeded failed deleted enqueued scheduled processing awaiting
-  UTC Europe/Berlin Asia/Kathmandu Nowhere/Land fuzz_user postgres mail/a@b.c q1 q2 key);
-my @odd = ('', ' ', '%', '*', '\\', "'", '"', '""', "a\nb\tc", '{}', '{NULL}', '-1', '$$', 'pg_temp.x', '@hourly', '@reboot', '* * * * *', '*/7 * * * *',
-	'0 0 30 2 *', '0 0 29 2 1#5', '99 99 * * *', '59 23 31 12 7', 'every 3 seconds', '5 seconds', '1/0 * * * *', 'SELECT 1', 'SELECT', 'COMMIT',
-	'SELECT 1/0', 'SELECT pg_catalog.pg_sleep(0.2)', 'DROP TABLE none', '$1', 'key:3', ':0', 'a:99999999999', '40001', 'XX', 'XX000');
+# What no call may have changed: attributes of roles, memberships, rights, owners.
+my $rights = q{SELECT md5(string_agg(x, ' ' ORDER BY x)) FROM (
+	SELECT format('%s %s %s %s %s %s %s', rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolcanlogin) FROM pg_roles
+	UNION ALL SELECT m::text FROM pg_auth_members m
+	UNION ALL SELECT format('%s %s %s', nspname, nspowner, nspacl) FROM pg_namespace WHERE nspname !~ '^pg_t'
+	UNION ALL SELECT format('%s %s %s', oid::regclass, relowner, relacl) FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace
+	UNION ALL SELECT format('%s %s %s %s', oid::regprocedure, proowner, prosecdef, proacl) FROM pg_proc WHERE proname ~ '^bgjob' OR pronamespace = 'bgjob'::regnamespace) AS t (x)};
+my $rights_before = value($rights);
+my $born = value('SELECT pg_postmaster_start_time()');
 
-sub cron_field { return one_of('*', int rand 70, int(rand 60) . '-' . int(rand 60), '*/' . int(rand 70), 'L', 'MON', 'JAN-DEC', '1,2,', '5#3', '15W') }
+# ---- each function once with success, once refused ----
 
-my %values = (
-	text => sub {
-		my $kind = rand;
-		return quoted(one_of(@names)) if $kind < 0.3;
-		return quoted(one_of(@words)) if $kind < 0.65;
-		return quoted(one_of(@odd)) if $kind < 0.85;
-		return quoted(join ' ', map { cron_field() } 1 .. 4 + rand 4) if $kind < 0.93;
-		return q{pg_catalog.repeat('ab', } . (rand() < 0.01 ? 5_000_000 : 5_000) . ')';
-	},
-	bigint => sub { return one_of('-1', '0', '9223372036854775807', "'-9223372036854775808'", map { 1 + int rand($calls / 10 + 50) } 1 .. 6) },
-	integer => sub { return one_of('-1', '0', '1', '2', '7', '2147483647', "'-2147483648'", '100', '32768') },
-	numeric => sub { return one_of("'NaN'", "'Infinity'", '-0.0001', '50', '100', '1e1000', "'-Infinity'", '99.9999999') },
-	boolean => sub { return one_of('true', 'false') },
-	interval => sub { return quoted(one_of('0', '1 ms', '1 second', '-1 day', '1 hour', '178000000 years', '-178000000 years', '2147483647 months',
-				'1 mon -30 days', '2147483647 days', '0.000001 s')) },
-	'timestamp with time zone' => sub { return quoted(one_of('infinity', '-infinity', 'now', 'epoch', '4713-01-01 BC', '294276-12-31 23:59:59.999999Z',
-				'2024-02-29 02:30 Europe/Berlin', 'tomorrow')) },
-	jsonb => sub { return one_of(q{'{}'}, q{'[]'}, q{'null'}, q{'"x"'}, q{'1e400'}, q{'[1,[2,{"a":[null]}]]'}, q{'{"a":{"b":{}},"":null}'},
-			q{pg_catalog.to_jsonb(pg_catalog.repeat('x', 10000))}, q{(pg_catalog.repeat('[', 2000) operator(pg_catalog.||) pg_catalog.repeat(']', 2000))}) },
-	'"char"' => sub { return one_of("'e'", "''", "'x'") },
-	regrole  => sub { return one_of("'postgres'", "'fuzz_user'", '0', '4294967295', '12345') });
+# [what succeeds, what is refused, its SQLSTATE, as which role it succeeds, as which it is refused]; fuzz_user where there is none. "job": the
+# second is called in a job, which ends so.
+my %cases = (
+	bgjob_enqueue          => [ q{SELECT bgjob_enqueue('fz.good', '{"a": 1}')}, q{SELECT bgjob_enqueue('fz.nothing')}, '42883' ],
+	bgjob_enqueue_many     => [ q{SELECT count(*) FROM bgjob_enqueue_many('fz.good', '{NULL,NULL}')}, q{SELECT bgjob_enqueue_many('fz.nothing', '{NULL}')}, '42883' ],
+	bgjob_enqueue_trigger  => [ 'INSERT INTO fz.changed VALUES (1)', 'SELECT bgjob_enqueue_trigger()', '39P01' ],
+	bgjob_delete           => [ 'SELECT bgjob_delete(fz.waiting())', q{SELECT bgjob_delete(1, 'none')}, '22023' ],
+	bgjob_requeue          => [ 'SELECT bgjob_requeue(fz.waiting())', q{SELECT bgjob_requeue(1, 'none')}, '22023' ],
+	bgjob_reschedule       => [ q{SELECT bgjob_reschedule(fz.waiting(), delay => '2 hours')}, 'SELECT bgjob_reschedule(1)', '22023' ],
+	bgjob_wait             => [ q{SELECT bgjob_wait(fz.some_job(0), '0')}, 'SELECT bgjob_wait(-1)', '22023' ],
+	bgjob_result           => [ 'SELECT bgjob_result(fz.some_job(0))', "SELECT bgjob_result(1)", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	bgjob_purge            => [ q{SELECT bgjob_purge('deleted')}, q{SELECT bgjob_purge('none')}, '22023' ],
+	bgjob_current_id       => [ 'SELECT bgjob_current_id()', undef ],
+	bgjob_progress         => [ 'job', 'SELECT bgjob_progress(50)', '55000' ],
+	bgjob_log              => [ 'job', q{SELECT bgjob_log('x')}, '55000' ],
+	bgjob_cancel_requested => [ 'job', 'SELECT bgjob_cancel_requested()', '55000' ],
+	bgjob_parameter        => [ 'job', q{SELECT bgjob_parameter('x')}, '55000' ],
+	bgjob_set_parameter    => [ 'job', q{SELECT bgjob_set_parameter('x', '1')}, '55000' ],
+	bgjob_snooze           => [ 'job scheduled', q{SELECT bgjob_snooze('1 hour')}, '55000' ],
+	bgjob_discard          => [ 'job deleted', 'SELECT bgjob_discard()', '55000' ],
+	bgjob_adopt            => [ 'SELECT bgjob_adopt()', "SELECT bgjob_adopt()", '42501', 'admin', 'fuzz_stranger' ],
+	bgjob_queue            => [ q{SELECT bgjob_queue('q1', group_size => 5)}, q{SELECT bgjob_queue('Q 1')}, '22023', 'admin', 'admin' ],
+	bgjob_queue_pause      => [ q{SELECT bgjob_queue_pause('q1')}, q{SELECT bgjob_queue_pause('')}, '22023', 'admin', 'admin' ],
+	bgjob_queue_resume     => [ q{SELECT bgjob_queue_resume('q1')}, 'SELECT bgjob_queue_resume(NULL)', '22004', 'admin', 'admin' ],
+	bgjob_queue_remove     => [ q{SELECT bgjob_queue_remove('q1')}, q{SELECT bgjob_queue_remove('')}, '22023', 'admin', 'admin' ],
+	bgjob_configure        => [ q{SELECT bgjob_configure('fz.good', priority => 1)}, q{SELECT bgjob_configure('pg_catalog.now')}, '42501' ],
+	bgjob_unconfigure      => [ q{SELECT bgjob_unconfigure('fz.good')}, q{SELECT bgjob_unconfigure('pg_catalog.now')}, '42501' ],
+	bgjob_cron_next        => [ q{SELECT bgjob_cron_next('@hourly')}, q{SELECT bgjob_cron_next('99 * * * *')}, '22023' ],
+	bgjob_cron_occurrences => [ q{SELECT count(*) FROM bgjob_cron_occurrences('@hourly', now(), now())}, q{SELECT bgjob_cron_occurrences('@none', now(), now())}, '22023' ],
+	bgjob_cron_describe    => [ q{SELECT bgjob_cron_describe('@hourly')}, q{SELECT bgjob_cron_describe('')}, '22023' ],
+	bgjob_recurring         => [ q{SELECT bgjob_recurring('r', '@hourly', 'fz.good')}, q{SELECT bgjob_recurring('r', '@none', 'fz.good')}, '22023' ],
+	bgjob_recurring_trigger => [ q{SELECT bgjob_recurring_trigger('r')}, "SELECT bgjob_recurring_trigger('r')", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	bgjob_recurring_pause   => [ q{SELECT bgjob_recurring_pause('r')}, "SELECT bgjob_recurring_pause('r')", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	bgjob_recurring_resume  => [ q{SELECT bgjob_recurring_resume('r')}, "SELECT bgjob_recurring_resume('r')", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	bgjob_recurring_remove  => [ q{SELECT bgjob_recurring_remove('r')}, "SELECT bgjob_recurring_remove('r')", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	bgjob_import_pg_cron    => [ 'SELECT count(*) FROM bgjob_import_pg_cron()', "SELECT bgjob_import_pg_cron()", '42501', 'admin', 'fuzz_stranger' ],
+	bgjob_filter            => [ q{SELECT bgjob_filter('f', 'created', 'fz.filter', 'fz.none')}, q{SELECT bgjob_filter('f', 'none', 'fz.filter')}, '22023', 'admin', 'admin' ],
+	bgjob_filter_remove     => [ q{SELECT bgjob_filter_remove('f')}, "SELECT bgjob_filter_remove('f')", '42501', 'admin', 'fuzz_stranger' ],
+	# of schema bgjob
+	may_see            => [ q{SELECT bgjob.may_see('fuzz_user')}, "SELECT bgjob.may_see('postgres')", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	state_name         => [ q{SELECT bgjob.state_name('e')}, "SELECT bgjob.state_name('e')", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	milliseconds       => [ 'SELECT bgjob.milliseconds(now(), now())', "SELECT bgjob.milliseconds(now(), now())", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	later              => [ q{SELECT bgjob.later(now(), '1 day')}, "SELECT bgjob.later(now(), '1 day')", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	worker_slots       => [ 'SELECT count(*) FROM bgjob.worker_slots()', "SELECT bgjob.worker_slots()", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	worker_logs        => [ 'SELECT count(*) FROM bgjob.worker_logs()', "SELECT bgjob.worker_logs()", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	server             => [ 'SELECT bgjob.server()', "SELECT bgjob.server()", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	counts             => [ 'SELECT bgjob.counts()', "SELECT bgjob.counts()", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	server_count       => [ 'SELECT bgjob.server_count()', "SELECT bgjob.server_count()", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	schedule_description => [ q{SELECT bgjob.schedule_description('@hourly', true, 'x')}, "SELECT bgjob.schedule_description('', true, '')", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	# What the extension's own script and triggers call; the refusals show that nobody else can.
+	installed          => [ 'CREATE EXTENSION', 'SELECT bgjob.installed()', '55000', 'admin', 'admin' ],
+	count_again        => [ q{BEGIN; INSERT INTO bgjob.total VALUES ('k', 0); ROLLBACK}, 'SELECT bgjob.count_again()', '42501', 'admin' ],
+	restored_recurring => [ 'BEGIN; INSERT INTO bgjob.recurring SELECT (r).* FROM (SELECT NULL::bgjob.recurring AS r) AS n WHERE false; ROLLBACK', 'SELECT bgjob.restored_recurring()', '42501', 'admin' ],
+	filters_changed    => [ 'BEGIN; DELETE FROM bgjob.filter WHERE false; ROLLBACK', 'SELECT bgjob.filters_changed()', '42501', 'admin' ],
+	ignore_row         => [ 'BEGIN; SET LOCAL session_replication_role = replica; DELETE FROM bgjob.filter; ROLLBACK', 'SELECT bgjob.ignore_row()', '42501', 'admin' ],
+	applied_row        => [ q{BEGIN; SET LOCAL session_replication_role = replica; INSERT INTO bgjob.failure VALUES (1, 'x'); ROLLBACK}, 'SELECT bgjob.applied_row()', '42501', 'admin' ]);
 
-# a value of a type, with its cast.
-sub value_of
+# sql_states ROLE, STATEMENTS are the SQLSTATEs that they end with; a statement may have several commands, of which the last one but ROLLBACK counts.
+sub sql_states
 {
-	my ($type) = @_;
+	my ($role, @statements) = @_;
+	my $script = join '', map { my $end = (my $sql = $_) =~ s/; ROLLBACK$// ? 'ROLLBACK;' : ''; "$sql;\n\\echo # :SQLSTATE\n$end\n" } @statements;
+	my ($status, $out, $err) = $node->psql('postgres', $script, on_error_stop => 0, timeout => 60, extra_params => [ '-U', $role ]);
 
-	return "NULL::$type" if rand() < 0.1;
-	if ($type =~ /^(.*)\[\]$/)
+	return $out =~ /^# (\w+)$/mg;
+}
+
+# Runs the calls of some functions as their roles; those that did not end as they should.
+sub wrong_ends
+{
+	my ($what, $role_at, $functions, $expected) = @_;
+	my @wrong;
+
+	for my $role (qw(fuzz_user admin fuzz_stranger))
 	{
-		my $of = $1;
-		return one_of("'{}'", "'{NULL}'", "'{{NULL,NULL},{NULL,NULL}}'", "'[-5:-4]={NULL,NULL}'") . "::$type" if rand() < 0.2;
-		return 'ARRAY[' . join(',', map { value_of($of) } 1 .. 1 + rand 4) . "]::$type";
+		my @of = grep { ($cases{$_}[$role_at] // 'fuzz_user') eq $role } @$functions;
+		my @states = sql_states($role eq 'admin' ? $owner : $role, map { $cases{$_}[$what] } @of);
+		push @wrong, map { ($states[$_] // 'none') ne $expected->($of[$_]) ? "$of[$_]: " . ($states[$_] // 'none') : () } 0 .. $#of;
 	}
-	return ($values{$type} ? $values{$type}->() : 'NULL') . "::$type";
+	return \@wrong;
 }
 
-# a call of a function, with few of its optional arguments, mostly with all of the others.
-sub call
+sub test_each_function
 {
-	my $function = one_of(@functions);
-	my @given = grep { rand() < ($_->{optional} ? 0.25 : 0.99) } @{ $function->{args} };
+	my %missing = map { $_->{short} => 1 } @functions;
+	my @jobs;
 
-	my $call = "$function->{name}(" . join(', ', map { "\"$_->{name}\" => " . value_of($_->{type}) } @given) . ')';
+	delete @missing{ keys %cases };
+	is_deeply([ sort keys %missing ], [], 'each function of the extension has calls in this test');
+	# in the order in which one makes what the next one needs
+	my @of = grep { $cases{$_}[0] !~ /^(?:job|CREATE EXTENSION)/ } sort keys %cases;
+	my $makes = qr/^bgjob_(?:enqueue|recurring$|queue$|configure|filter$)/;
+	@of = ((grep { $_ =~ $makes } @of), (grep { $_ !~ $makes && $_ !~ /_remove$/ } @of), grep { /_remove$/ } @of);
+	is_deeply(wrong_ends(0, 3, \@of, sub { return '00000' }), [], 'each function succeeds');
+	is_deeply(wrong_ends(1, 4, [ grep { defined $cases{$_}[1] } sort keys %cases ], sub { return $cases{ $_[0] }[2] }), [], 'each function refuses, with the right error');
 
-	return $function->{trigger} ? "SELECT $call" : "SELECT pg_catalog.count(*) FROM $call AS x";
+	for my $name (grep { $cases{$_}[0] =~ /^job/ } sort keys %cases)
+	{
+		my $job = $node->safe_psql('postgres', "SELECT bgjob_enqueue(" . quoted($cases{$name}[1]) . ", kind => 'sql', max_retries => 0)", extra_params => [ '-U', 'fuzz_user' ]);
+		push @jobs, [ $job, $cases{$name}[0] =~ /^job (\w+)/ ? $1 : 'succeeded' ];
+	}
+	my $ends = join ',', map { "($_->[0], '$_->[1]')" } @jobs;
+	wait_until($node, "SELECT bool_and(j.state = e.state) FROM (VALUES $ends) AS e (id, state) JOIN bgjob.jobs j USING (id)", 'each function of jobs does its work in one', 30);
 }
 
-# Left out: what ends the session, fills the log or hides the library, as it would with any extension.
+# ---- four sessions at once ----
+
 my @settings = map { [ split /\|/, $_, -1 ] } split /\n/, value(<<'SQL');
 SELECT name, context, vartype, min_val, max_val, array_to_string(enumvals, ',') FROM pg_settings
 WHERE context IN ('user', 'superuser')
-  AND name !~ '^(log_|debug_print|debug_pretty|debug_discard|trace_|exit_on_error|idle_|transaction_timeout|dynamic_library_path|client_min|zero_dam|ignore_|session_pre|local_pre|backtrace|wal_cons)'
+  -- Left out: what ends the session, fills the log or hides the library, as it would with any extension.
+  AND name !~ '^(log_|debug_print|debug_pretty|debug_discard|trace_|exit_on_error|idle_|transaction_timeout|dynamic_library_path|client_min|zero_dam|ignore_|session_pre|local_pre|backtrace|wal_cons|cron[.])'
 ORDER BY name
 SQL
-my %texts = (
-	search_path     => [ 'fz_shadow, pg_catalog, public', '', 'pg_temp', 'none' ],
-	datestyle       => [ 'SQL, DMY', 'German', 'Postgres, MDY' ],
-	timezone        => [ 'Asia/Kathmandu', 'America/St_Johns', '-167' ],
-	client_encoding => [ 'LATIN1', 'SJIS', 'SQL_ASCII' ]);
+my @user_settings = grep { $_->[1] eq 'user' } @settings;
+my @sessions = map { { name => $_, user => $_, settings => \@user_settings } } qw(fuzz_user fuzz_second fuzz_granted);
+push @sessions, { name => 'admin', user => $owner, settings => \@settings };
+@{ $sessions[$_] }{qw(number functions)} = ($_, [ @functions, @views ]) for 0 .. $#sessions;
 
-# a setting set to anything; the timeouts only to short ones, so that nothing here waits for long.
-sub hostile_setting
+my $scripts = $PostgreSQL::Test::Utils::tmp_check . "/random_$seed";
+mkdir $scripts;
+my $psql = $node->can('installed_command') ? $node->installed_command('psql') : 'psql';
+my ($seen, $slowest) = (-s $node->logfile, 0);
+my (%ended, %jobs); # place → SQLSTATE → number; place → ids of jobs
+
+# start_session SESSION, ROUND, CALLS starts a psql with a script.
+sub start_session
 {
-	my ($superuser) = @_;
-	my ($name, $context, $type, $min, $max, $enum) = @{ one_of(grep { $superuser || $_->[1] eq 'user' } @settings) };
+	my ($session, $round, $count, $seconds) = @_;
+	my $file = "$scripts/$session->{name}_$round";
 
-	return 'SET ' . $name . ' = ' . (1 + int rand 50) if $name =~ /^(statement|lock)_timeout$/;
-	my $to = $texts{ lc $name } ? one_of(@{ $texts{ lc $name } })
-		: $type eq 'bool' ? one_of('on', 'off')
-		: $type eq 'enum' ? one_of(split /,/, $enum)
-		: $type eq 'string' ? one_of('', 'x', 'postgres')
-		:                     one_of($min, $max);
-	return lc $name eq 'search_path' && $to ne '' ? "SET search_path = $to" : "SET $name = " . quoted($to);
+	seed_session($seed * 1000 + $round * 10 + $session->{number}, $session);
+	open my $handle, '>', "$file.sql" or die "$file: $!";
+	print $handle script($count);
+	close $handle;
+	return {
+		session => $session,
+		file    => $file,
+		run     => IPC::Run::start([ $psql, '-XAtq', '-d', $node->connstr('postgres') . " user=$session->{user}", '-f', "$file.sql" ], '<', \'', '>', "$file.out", '2>', "$file.err", IPC::Run::timeout($seconds))
+	};
 }
 
-# the lines of a script that makes one call somewhere.
-my $prepared = 0;
-my @contexts = (
-	sub { return ("$_[0];") },
-	sub { return ("$_[0];") },
-	sub { return ('BEGIN;', "$_[0];", one_of('COMMIT;', 'ROLLBACK;')) },
-	sub { return ('BEGIN;', 'SAVEPOINT s;', "$_[0];", one_of('ROLLBACK TO s;', 'RELEASE s;'), "$_[0];", one_of('COMMIT;', 'ROLLBACK;')) },
-	sub { my $x = 'fz' . $prepared++; return ('BEGIN;', "$_[0];", "PREPARE TRANSACTION '$x';", one_of('COMMIT', 'ROLLBACK') . " PREPARED '$x';") },
-	sub { return ('SELECT fz.caught(' . quoted($_[0]) . ');') },
-	sub { return ('INSERT INTO fz.calls VALUES (' . quoted($_[0]) . ');') },
-	sub { return ('INSERT INTO fz.changed VALUES (1);', "$_[0];") },
-	sub { return ('SELECT public.bgjob_enqueue(' . quoted($_[0]) . ", kind => 'sql', max_retries => 0);") },
-	sub { return ('SELECT public.bgjob_enqueue(' . quoted(one_of('SELECT fz.caught(', 'INSERT INTO fz.calls VALUES (') . quoted($_[0]) . ')') . ", kind => 'sql', max_retries => 1);") },
-	sub { return ('BEGIN ' . one_of('READ ONLY', 'ISOLATION LEVEL REPEATABLE READ', 'ISOLATION LEVEL SERIALIZABLE', 'ISOLATION LEVEL SERIALIZABLE, READ ONLY') . ';',
-			"$_[0];", 'COMMIT;') });
-
-sub step
+# Waits for the end of a psql, and counts what its calls came to. What went wrong.
+sub finish_session
 {
-	my ($superuser) = @_;
-	my @hostile = rand() < 0.5 ? map { hostile_setting($superuser) . ';' } 1 .. 1 + rand 3 : ();
-
-	return (@hostile, one_of(@contexts)->(call()), 'RESET ALL;', "SET statement_timeout = '100ms';");
-}
-
-# run_batch NUMBER, COUNT: one session of one role. Whether it went well; if not, it says how and keeps the script.
-my $seen = 0;
-my $born = value('SELECT pg_postmaster_start_time()');
-
-sub run_batch
-{
-	my ($number, $count) = @_;
-	my $role = (qw(postgres fuzz_user fuzz_user fuzz_stranger fuzz_monitor))[ $number % 5 ];
-	my $user = $role eq 'postgres' ? value('SELECT current_user') : $role;
-	my $script = join "\n", "SET statement_timeout = '100ms';", map { step($role eq 'postgres') } 1 .. $count;
-	my ($out, $err, $late) = ('', '', 0);
+	my ($running) = @_;
 	my @wrong;
 
-	eval { $node->psql('postgres', $script, stdout => \$out, stderr => \$err, on_error_stop => 0, timeout => 120, timed_out => \$late, extra_params => [ '-U', $user ]); 1 }
-		or push @wrong, "psql: $@";
-	push @wrong, 'it hangs' if $late;
-	push @wrong, 'the session was lost: ' . substr($err, -2000) if $err =~ /server closed the connection|connection to server was lost/;
+	if (!eval { $running->{run}->finish; 1 })
+	{
+		push @wrong, "$running->{file}.sql: $@";
+		$running->{run}->kill_kill;
+	}
+	my $err = slurp_file("$running->{file}.err");
+	push @wrong, "$running->{file}.sql: the session was lost: " . substr($err, -2000) if $err =~ /server closed the connection|connection to server was lost/;
+	my $out = slurp_file("$running->{file}.out");
+	while ($out =~ /^(?:# (\w+) (\S+) (\w+)(?: (\d+))?|Time: ([\d.]+) ms.*)$/mg)
+	{
+		if (defined $5) { $slowest = $5 if $5 > $slowest }
+		elsif (defined $4) { push @{ $jobs{$1} }, $4 }
+		else { $ended{$1}{$3}++ }
+	}
+	return @wrong;
+}
+
+# Lines of the server's log that must not be there.
+sub wrong_in_log
+{
+	my $log = slurp_file($node->logfile, $seen);
+	my @wrong;
+
+	$seen += length $log;
+	push @wrong, $1 while $log =~ /^(.*(?:(?:PANIC|TRAP): .*|terminated by signal (?:4|6|7|8|11)\b.*|(?:ERROR|FATAL|WARNING|LOG):  (?:XX000|XX001|XX002|58\w{3}): .*(?:\n.*){0,4}|invalid memory alloc.*|cache lookup failed.*))/mg;
+	return @wrong;
+}
+
+# One round: CALLS of each session. Whether all went well.
+sub run_round
+{
+	my ($round, $count) = @_;
+
+	# Workers of one role start with settings of its own.
+	seed_session($seed * 1000 + $round * 10 + 9, $sessions[1]);
+	value(join ';', 'ALTER ROLE fuzz_second RESET ALL', map { 'ALTER ROLE fuzz_second SET ' . hostile_setting(@user_settings) } 1 .. 3);
+	my @running = map { start_session($_, $round, $count, 60 + $count) } @sessions;
+	my @wrong = map { finish_session($_) } @running;
 	my $now = eval { value('SELECT pg_postmaster_start_time()') } // 'none';
 	push @wrong, "the server started again: $now" if $now ne $born;
-	my $log = slurp_file($node->logfile, $seen);
-	$seen += length $log;
-	push @wrong, $1 while $log =~ /^(.*(?:(?:PANIC|TRAP): .*|terminated by signal (?:4|6|7|8|11)\b.*|(?:ERROR|FATAL|WARNING|LOG):  (?:XX000|XX001|XX002|58\w{3}): .*(?:\n.*){0,4}))/mg;
-	push @wrong, 'a role became a superuser' if value('SELECT count(*) FROM pg_roles WHERE rolsuper') ne '1';
-	return 1 if !@wrong;
-
-	my $file = "$PostgreSQL::Test::Utils::log_path/random_caller_${seed}_$number.sql";
-	PostgreSQL::Test::Utils::append_to_file($file, "$script\n");
-	diag("seed $seed, batch $number as $role, script $file:\n" . join("\n", @wrong[ 0 .. ($#wrong > 9 ? 9 : $#wrong) ]));
-	return 0;
+	push @wrong, wrong_in_log();
+	push @wrong, 'a role or a right has changed' if value($rights) ne $rights_before;
+	diag("seed $seed, round $round, scripts $scripts/*_$round.sql:\n" . join("\n", @wrong[ 0 .. ($#wrong > 9 ? 9 : $#wrong) ])) if @wrong;
+	unlink map { ("$_->{file}.sql", "$_->{file}.out", "$_->{file}.err") } @running if !@wrong;
+	return !@wrong;
 }
 
-my ($done, $number, $bad) = (0, 0, 0);
-while ($done < $calls && $bad < 20)
+sub test_random_calls
 {
-	my $count = $calls - $done > 50 ? 50 : $calls - $done;
-	$bad++ if !run_batch($number++, $count);
-	$done += $count;
+	my ($done, $round, $bad) = (0, 0, 0);
+
+	while ($done < $calls && $bad < 5)
+	{
+		my $each = $calls - $done > 500 ? 125 : int(($calls - $done + 3) / 4);
+		$bad++ if !run_round($round++, $each);
+		$done += 4 * $each;
+	}
+	is($bad, 0, "$done calls, seed $seed: no crash, hang, internal error or right gained");
+	cmp_ok($slowest, '<', 20_000, 'no call took long');
+	note("the slowest statement took $slowest ms");
 }
-is($bad, 0, "$done calls, seed $seed: no crash, hang or internal error");
 
-note('jobs by state: ' . value(q{SELECT string_agg(state || ' ' || n, ', ') FROM (SELECT state, count(*) AS n FROM bgjob.jobs GROUP BY 1) AS s}));
+# ---- what is left ----
 
-# bgjob goes on: an honest role's job is performed. What the calls left (paused queues, filters, waiting jobs) is first put aside, as its owner may.
-is(value('SELECT count(*) FROM pg_prepared_xacts'), '0', 'no prepared transaction is left');
-value(q{SELECT count(bgjob_recurring_remove(name)) FROM bgjob.recurring_jobs; SELECT count(bgjob_filter_remove(name)) FROM bgjob.filters;
-		SELECT count(bgjob_queue_remove(queue)) FROM bgjob.queues; SELECT count(bgjob_queue_resume('default'))});
-my $job = $node->safe_psql('postgres', q{SELECT public.bgjob_enqueue('SELECT 1', kind => 'sql', priority => 1000)}, extra_params => [ '-U', 'fuzz_honest' ]);
-wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $job", 'an ordinary job of another role is performed', 30);
-check_counters($node);
+# What the calls left behind (paused queues, filters, recurring jobs, settings) is removed, as an administrator may; then every job must end.
+sub test_comes_to_rest
+{
+	value(q{ALTER ROLE fuzz_second RESET ALL; SELECT count(bgjob_filter_remove(name)) FROM bgjob.filters;
+		SELECT count(bgjob_queue_remove(queue)) FROM bgjob.queues; SELECT count(bgjob_queue_resume('default'));
+		SELECT count(bgjob_unconfigure(job)) FROM bgjob.functions});
+	value(qq{SET SESSION AUTHORIZATION "$_"; SELECT count(bgjob_recurring_remove(name)) FROM bgjob.recurring_jobs}) for qw(fuzz_user fuzz_second fuzz_granted), $owner;
+	is(value('SELECT count(*) FROM bgjob.recurring_jobs'), '0', 'no recurring job is left');
+	is(value('SELECT count(*) FROM pg_prepared_xacts'), '0', 'no prepared transaction is left');
+	wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state IN ('enqueued', 'processing', 'awaiting') OR state = 'scheduled' AND run_at < now() - interval '1 second'},
+		'every job ends, or waits for its time', 120);
+	note('jobs by state: ' . value(q{SELECT string_agg(state || ' ' || n, ', ') FROM (SELECT state, count(*) AS n FROM bgjob.jobs GROUP BY 1) AS s}));
+	my $job = $node->safe_psql('postgres', q{SELECT public.bgjob_enqueue('SELECT 1', kind => 'sql')}, extra_params => [ '-U', 'fuzz_honest' ]);
+	wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $job", 'an ordinary job of another role is performed', 30);
+}
+
+# Calls were made in each place. Of jobs their ends tell, but many have been purged.
+sub test_places
+{
+	my @unused;
+
+	for my $place (keys %jobs)
+	{
+		my $ids = join ',', @{ $jobs{$place} };
+		for (split /\n/, value("SELECT CASE state WHEN 'succeeded' THEN '00000' ELSE 'error' END, count(*) FROM bgjob.jobs WHERE id IN ($ids) GROUP BY 1"))
+		{
+			my ($end, $n) = split /\|/;
+			$ended{$place}{$end} += $n;
+		}
+	}
+	my ($good, $all) = (0, 0);
+	for my $place (places())
+	{
+		my $n = 0;
+		$n += $_ for values %{ $ended{$place} };
+		push @unused, $place if !$jobs{$place} && !$ended{$place}{'00000'};
+		$good += $ended{$place}{'00000'} // 0;
+		$all += $n;
+	}
+	note("$good of the $all calls whose end is known have succeeded");
+	note(join ', ', map { my $p = $_; "$p " . ($ended{$p}{'00000'} // 0) } places());
+	is_deeply(\@unused, [], 'calls were made in every place, and some succeeded') if $calls >= 1000;
+	cmp_ok($good, '>', $all / 4, 'many of the calls succeeded') if $calls >= 1000;
+}
+
+sub test_tables
+{
+	is(value(q{SELECT count(bt_index_check(indexrelid, true)) FROM pg_index WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace)}),
+		value(q{SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace)}), 'the indexes are as they should be');
+	is(value(q{SELECT string_agg(format('%s (%s,%s): %s', c.oid::regclass, v.blkno, v.offnum, v.msg), E'\n') FROM pg_class c, LATERAL verify_heapam(c.oid) v
+		WHERE c.relkind = 'r' AND c.relnamespace = 'bgjob'::regnamespace}), '', 'and so are the tables');
+	check_counters($node);
+}
+
+# Megabytes of memory that are a process's own.
+sub own_memory
+{
+	my ($pid) = @_;
+	my $status = slurp_file("/proc/$pid/status");
+
+	return $status =~ /^RssAnon:\s+(\d+) kB/m ? $1 / 1024 : undef;
+}
+
+sub test_memory
+{
+	for my $kind ('bgjob launcher', 'bgjob scheduler')
+	{
+		my $size = own_memory(value("SELECT min(pid) FROM pg_stat_activity WHERE backend_type = '$kind'"));
+		cmp_ok($size, '<', 60, "the memory of the $kind is bounded");
+	}
+}
+
+test_each_function();
+test_random_calls();
+test_comes_to_rest();
+test_places();
+test_tables();
+test_memory();
+is(join("\n", wrong_in_log()), '', 'nothing wrong in the log at the end');
 done_testing();
