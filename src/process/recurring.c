@@ -179,8 +179,8 @@ cancel_last(BgjobRel *jobs, const BgjobRecurring *row)
 	if (job.state == BGJOB_ENQUEUED)
 		taken = bgjob_queue_take(job.run_as, job.queue, job.priority, job.pos, NULL);
 	else if (job.state == BGJOB_SCHEDULED)
-		taken = bgjob_schedule_take(DatumGetTimestampTz(bgjob_job_datum(&job, BGJOB_C_RUN_AT)),
-									id, NULL);
+		taken = bgjob_schedule_take(
+			job.run_as, DatumGetTimestampTz(bgjob_job_datum(&job, BGJOB_C_RUN_AT)), id, NULL);
 	if (taken != BGJOB_TAKEN)
 		return;
 	bgjob_job_apply(&job, BGJOB_EV_DELETE, &what);

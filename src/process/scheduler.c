@@ -99,9 +99,7 @@
 /* Microseconds between two steps along the lanes, which may be very many. */
 #define DISCOVER_PAUSE 10000
 
-static BgjobDatabase *entry; /* this database's */
-static BgjobPlanned
-	due_done; /* the schedule has been looked at up to this one, but for what is announced */
+static BgjobDatabase *entry;                 /* this database's */
 static TimestampTz blocked_from = DT_NOEND;  /* somebody has had some of those from here on */
 static TimestampTz blocked_until = DT_NOEND; /* and they are looked at again then */
 static TimestampTz next_due;                 /* of what is in the schedule */
@@ -192,7 +190,7 @@ rescan(void)
 	bgjob_commit();
 	bgjob_lanes_rescan(MyDatabaseId);
 	bgjob_queue_discover_anew();
-	due_done = (BgjobPlanned){DT_NOBEGIN, PG_INT64_MIN};
+	bgjob_schedule_look_anew();
 	next_due = DT_NOBEGIN;
 	bgjob_recurring_look_anew();
 	polled_at = bgjob_completed_transactions();
@@ -263,7 +261,7 @@ look_for_the_absent(TimestampTz now)
 	return all ? DT_NOEND : now;
 }
 
-/* Moves some of what is due into the queue. */
+/* Moves some of what is due into the queue, of each role as much. */
 static TimestampTz
 enqueue_due(TimestampTz now)
 {
@@ -274,14 +272,14 @@ enqueue_due(TimestampTz now)
 		low = Min(low, blocked_from);
 		blocked_from = blocked_until = DT_NOEND;
 	}
-	if (low <= due_done.at)
-		due_done = (BgjobPlanned){low, PG_INT64_MIN};
+	if (low != DT_NOEND)
+		bgjob_schedule_look_from(low);
 	next_due = Min(next_due, low);
 	if (next_due <= now)
 	{
 		bgjob_begin();
 		pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
-		next_due = bgjob_schedule_enqueue_due(&due_done, now, DUE_BATCH, &blocked_from);
+		next_due = bgjob_schedule_enqueue_due(now, DUE_BATCH, &blocked_from);
 		bgjob_commit();
 	}
 	if (blocked_from != DT_NOEND && blocked_until == DT_NOEND && next_due > now)

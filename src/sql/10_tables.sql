@@ -83,8 +83,9 @@ ALTER TABLE bgjob.queue
 CREATE TABLE bgjob.schedule (
     at timestamptz NOT NULL,
     job bigint NOT NULL,
+    role regrole NOT NULL,              -- the role that the job runs as: each has its own line
     queue text COLLATE "C" NOT NULL,
-    CONSTRAINT schedule_pkey PRIMARY KEY (at, job)
+    CONSTRAINT schedule_pkey PRIMARY KEY (role, at, job)
 );
 
 -- What has failed and waits for somebody to act.

@@ -10,7 +10,7 @@ SELECT j.id,
        j.priority::integer AS priority,
        CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN 'processing' ELSE bgjob.state_name(j.state) END AS state,
        CASE WHEN w.job IS NOT NULL AND j.state = 'e' OR j.state = 'p' THEN NULL
-            WHEN j.state = 's' AND NOT EXISTS (SELECT FROM bgjob.schedule d WHERE d.at = j.run_at AND d.job = j.id)
+            WHEN j.state = 's' AND NOT EXISTS (SELECT FROM bgjob.schedule d WHERE d.role = j.run_as AND d.at = j.run_at AND d.job = j.id)
             THEN 'Not adopted: run bgjob_adopt()'
             WHEN j.state IN ('e', 's', 'a') THEN j.entry_reason ELSE j.reason END AS reason,
        j.created_at,

@@ -33,7 +33,8 @@ take_waiting(const BgjobJob *job, TransactionId *holder)
 {
 	if (job->state == BGJOB_ENQUEUED)
 		return bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, holder);
-	return bgjob_schedule_take(DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)),
+	return bgjob_schedule_take(job->run_as,
+							   DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)),
 							   job->id, holder);
 }
 

@@ -391,7 +391,7 @@ enter_scheduled(BgjobJob *job, const BgjobCircumstances *what)
 {
 	enter_waiting(job, what);
 	set_time(job, BGJOB_C_RUN_AT, what->run_at);
-	bgjob_schedule_insert(what->run_at, job->id, job->queue);
+	bgjob_schedule_insert(job->run_as, what->run_at, job->id, job->queue);
 }
 
 /* Notes who performed the attempt that ends now, where the row does not say so yet. */

@@ -664,7 +664,8 @@ is_in_place(BgjobRel *queue, const BgjobJob *job)
 		case BGJOB_ENQUEUED:
 			return is_in_queue(queue, job);
 		case BGJOB_SCHEDULED:
-			return bgjob_schedule_has(DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)),
+			return bgjob_schedule_has(job->run_as,
+									  DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)),
 									  job->id);
 		case BGJOB_PROCESSING:
 			return bgjob_claim_is_held(job->id);
@@ -712,7 +713,7 @@ rebuild_one(BgjobRel *jobs, BgjobRel *queue, int64 id)
 			return true;
 		case BGJOB_SCHEDULED:
 			run_at = DatumGetTimestampTz(bgjob_job_datum(&job, BGJOB_C_RUN_AT));
-			bgjob_schedule_insert(run_at, job.id, job.queue);
+			bgjob_schedule_insert(job.run_as, run_at, job.id, job.queue);
 			return true;
 		default:
 			bgjob_failure_insert(job.id, job.queue);

@@ -70,7 +70,7 @@ static const struct
 } tables[] = {
 	[BGJOB_TABLE_JOB] = {"job", 43, true},
 	[BGJOB_TABLE_QUEUE] = {"queue", 7},
-	[BGJOB_TABLE_SCHEDULE] = {"schedule", 3},
+	[BGJOB_TABLE_SCHEDULE] = {"schedule", 4},
 	[BGJOB_TABLE_FAILURE] = {"failure", 2},
 	[BGJOB_TABLE_CLAIM] = {"claim", 3},
 	[BGJOB_TABLE_UNIQUE_KEY] = {"unique_key", 3},

@@ -3,17 +3,22 @@
  * schedule.c
  *	  Jobs that are to run at a known time.
  *
- * bgjob.schedule has a row for each job in state scheduled, in the order of
- * their times; the row is the lock, as in the queue. The scheduler moves what
- * is due into the queue, in order, and gives each a new place there: jobs
- * that become due are the newest in the line.
+ * bgjob.schedule has a row for each job in state scheduled, for each role in
+ * the order of their times; the row is the lock, as in the queue. The scheduler
+ * moves what is due into the queue and gives each a new place there: jobs that
+ * become due are the newest in the line.
  *
- * The scheduler starts each look where the last one ended ("after"), so that
- * the dead rows of what has long run cost nothing; jobs that are announced
- * earlier than that lower it (base/change.c), and now and then it looks from
- * the beginning.
+ * Each role has a line of its own, and all roles whose jobs are due have the
+ * same share of what is moved at a time: a million due jobs of one role delay
+ * no other's.
  *
- * Any process, inside a transaction.
+ * The scheduler starts each scan of a line where the last one ended ("after"),
+ * so that the dead rows of what has long run cost nothing; jobs that are
+ * announced earlier than that lower it (base/change.c), and now and then it
+ * scans from the beginning. Between the lines that it knows, which it passes
+ * over, it searches for those of further roles.
+ *
+ * Any process, inside a transaction; the lines are the scheduler's.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,20 +41,49 @@
 /* So many rows are looked at for each that may be moved: others may have them in their hands. */
 #define VISITS 5
 
-/* Columns of bgjob.schedule; the first two are its index. */
+/* Each role is given so many of the jobs that are moved at a time, if there are very many roles. */
+#define SMALLEST_SHARE 10
+
+/* Columns of bgjob.schedule. */
 enum
 {
 	S_AT = 1,
 	S_JOB,
+	S_ROLE,
 	S_QUEUE
 };
 
+/* Those of its index. */
+enum
+{
+	I_ROLE = 1,
+	I_AT,
+	I_JOB
+};
+
+/* A role's line. */
+typedef struct Line
+{
+	Oid role;
+	TimestampTz after_at; /* all up to this one have been visited, but for what is announced */
+	int64 after_job;
+	TimestampTz next; /* nothing is due before */
+} Line;
+
+static Line *lines = NULL; /* in the order of their roles */
+static int nlines = 0;
+static int lines_room = 0;
+static bool more_lines = true;       /* some may not be known yet */
+static bool unfinished = false;      /* the last call threw: what it did has been undone */
+static Oid served_last = InvalidOid; /* the role whose turn was the last one */
+
 /* bgjob_schedule_insert enters a job that is to run at a time. */
 void
-bgjob_schedule_insert(TimestampTz at, int64 job, const char *queue)
+bgjob_schedule_insert(Oid role, TimestampTz at, int64 job, const char *queue)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
-	Datum values[] = {TimestampTzGetDatum(at), Int64GetDatum(job), CStringGetTextDatum(queue)};
+	Datum values[] = {TimestampTzGetDatum(at), Int64GetDatum(job), ObjectIdGetDatum(role),
+					  CStringGetTextDatum(queue)};
 	bool nulls[lengthof(values)] = {false};
 
 	bgjob_rel_insert(rel, values, nulls);
@@ -57,18 +91,27 @@ bgjob_schedule_insert(TimestampTz at, int64 job, const char *queue)
 	bgjob_change_due(at);
 }
 
+/* The keys of the job of a role at a time, or of those that the strategy says. */
+static void
+job_keys(ScanKey keys, Oid role, TimestampTz at, StrategyNumber strategy, RegProcedure proc,
+		 int64 job)
+{
+	bgjob_key(&keys[0], I_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
+	bgjob_key(&keys[1], I_AT, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ, TimestampTzGetDatum(at));
+	bgjob_key(&keys[2], I_JOB, strategy, proc, Int64GetDatum(job));
+}
+
 /* Looks up the row of a job, and deletes it if so told. */
 static BgjobTaken
-look_up(TimestampTz at, int64 job, bool take, TransactionId *holder)
+look_up(Oid role, TimestampTz at, int64 job, bool take, TransactionId *holder)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	BgjobTaken taken = BGJOB_NOT_THERE;
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
 	BgjobScan *scan;
 
-	bgjob_key(&keys[0], S_AT, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ, TimestampTzGetDatum(at));
-	bgjob_key(&keys[1], S_JOB, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+	job_keys(keys, role, at, BTEqualStrategyNumber, F_INT8EQ, job);
 	scan = bgjob_scan_begin(rel, SCHEDULE_INDEX, snapshot, keys, lengthof(keys));
 	if (bgjob_scan_next(scan))
 		taken = !take || bgjob_rel_delete(rel, &rel->slot->tts_tid, holder) ? BGJOB_TAKEN
@@ -80,21 +123,21 @@ look_up(TimestampTz at, int64 job, bool take, TransactionId *holder)
 }
 
 /*
- * bgjob_schedule_take takes a job out of the schedule if nobody else is at
+ * bgjob_schedule_take takes a job of a role out of the schedule if nobody else is at
  * it; never waits. The job is the caller's until the transaction ends. *holder
  * as in bgjob_queue_take.
  */
 BgjobTaken
-bgjob_schedule_take(TimestampTz at, int64 job, TransactionId *holder)
+bgjob_schedule_take(Oid role, TimestampTz at, int64 job, TransactionId *holder)
 {
-	return look_up(at, job, true, holder);
+	return look_up(role, at, job, true, holder);
 }
 
 /* bgjob_schedule_has tells whether a job is in the schedule. */
 bool
-bgjob_schedule_has(TimestampTz at, int64 job)
+bgjob_schedule_has(Oid role, TimestampTz at, int64 job)
 {
-	return look_up(at, job, false, NULL) == BGJOB_TAKEN;
+	return look_up(role, at, job, false, NULL) == BGJOB_TAKEN;
 }
 
 /* Moves one job, whose row in the schedule has been deleted, into the queue. */
@@ -118,26 +161,21 @@ typedef struct Look
 	Snapshot snapshot;
 	MemoryContext per_row;
 	TimestampTz now;
-	int max;
-	int moved;
-	int visited;
-	BgjobPlanned last; /* that has been visited */
-	TimestampTz next;  /* the time of the one behind it; DT_NOEND: there is none */
 	TimestampTz blocked_from;
+	int moved;
 } Look;
 
 /* Moves a job into the queue if it is still there, and nobody has it. */
 static void
-visit(Look *look, int64 id, ItemPointer tid)
+visit(Look *look, TimestampTz at, int64 id, ItemPointer tid)
 {
 	MemoryContext old;
 
-	look->visited++;
 	if (!bgjob_rel_fetch(look->rel, tid, SnapshotSelf))
 		return; /* a hook that was called for a job before it has taken it out */
 	if (!bgjob_rel_delete(look->rel, tid, NULL))
 	{
-		look->blocked_from = Min(look->blocked_from, look->last.at);
+		look->blocked_from = Min(look->blocked_from, at);
 		return;
 	}
 	old = MemoryContextSwitchTo(look->per_row);
@@ -147,9 +185,13 @@ visit(Look *look, int64 id, ItemPointer tid)
 	look->moved++;
 }
 
-/* Goes along the schedule as the keys say; false if it stopped before the end. */
+/*
+ * Goes along a line as the keys say, as long as jobs are due, at most "moves" are
+ * to be moved and *visits to be visited, which is lowered. False if it stopped
+ * before the end: line->next is the time of the job that is behind.
+ */
 static bool
-go_along(Look *look, ScanKey keys, int nkeys)
+go_along(Look *look, Line *line, ScanKey keys, int nkeys, int moves, int *visits)
 {
 	BgjobScan *scan = bgjob_scan_begin(look->rel, SCHEDULE_INDEX, look->snapshot, keys, nkeys);
 	bool end = true;
@@ -158,63 +200,190 @@ go_along(Look *look, ScanKey keys, int nkeys)
 	{
 		TupleTableSlot *slot = look->rel->slot;
 		ItemPointerData tid = slot->tts_tid;
-		BgjobPlanned row;
+		TimestampTz at;
+		int64 job;
 
 		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(slot);
-		row.at = DatumGetTimestampTz(slot->tts_values[S_AT - 1]);
-		row.job = DatumGetInt64(slot->tts_values[S_JOB - 1]);
-		end = row.at <= look->now && look->moved < look->max &&
-			  look->visited < VISITS * look->max;
+		at = DatumGetTimestampTz(slot->tts_values[S_AT - 1]);
+		job = DatumGetInt64(slot->tts_values[S_JOB - 1]);
+		end = at <= look->now && look->moved<moves && * visits> 0;
 		if (!end)
-			look->next = row.at;
+			line->next = at;
 		else
 		{
-			look->last = row;
-			visit(look, row.job, &tid);
+			line->after_at = at;
+			line->after_job = job;
+			(*visits)--;
+			visit(look, at, job, &tid);
 		}
 	}
 	bgjob_scan_end(scan);
 	return end;
 }
 
+/* Moves a role's jobs that are due, at most "share". */
+static void
+serve_line(Look *look, Line *line, int share)
+{
+	int moves = look->moved + share;
+	int visits = VISITS * share;
+	ScanKeyData keys[3];
+
+	job_keys(keys, line->role, line->after_at, BTGreaterStrategyNumber, F_INT8GT,
+			 line->after_job);
+	if (!go_along(look, line, keys, 3, moves, &visits))
+		return;
+	bgjob_key(&keys[1], I_AT, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT,
+			  TimestampTzGetDatum(line->after_at));
+	if (go_along(look, line, keys, 2, moves, &visits))
+		line->next = DT_NOEND;
+}
+
+/* Finds the first role from "from" on, below "below" (NULL: any), that has a job. */
+static bool
+first_role(Look *look, Oid from, const Line *below, Oid *role)
+{
+	ScanKeyData keys[2];
+	BgjobScan *scan;
+	bool found;
+
+	bgjob_key(&keys[0], I_ROLE, BTGreaterEqualStrategyNumber, F_OIDGE, ObjectIdGetDatum(from));
+	if (below != NULL)
+		bgjob_key(&keys[1], I_ROLE, BTLessStrategyNumber, F_OIDLT,
+				  ObjectIdGetDatum(below->role));
+	scan = bgjob_scan_begin(look->rel, SCHEDULE_INDEX, look->snapshot, keys,
+							below != NULL ? 2 : 1);
+	found = bgjob_scan_next(scan);
+	if (found)
+	{
+		slot_getallattrs(look->rel->slot);
+		*role = DatumGetObjectId(look->rel->slot->tts_values[S_ROLE - 1]);
+	}
+	bgjob_scan_end(scan);
+	return found;
+}
+
+static void
+insert_line(int i, Oid role)
+{
+	if (nlines == lines_room)
+	{
+		lines_room = Max(64, lines_room * 2);
+		lines = lines == NULL ? MemoryContextAlloc(TopMemoryContext, lines_room * sizeof(Line))
+							  : repalloc_huge(lines, lines_room * sizeof(Line));
+	}
+	memmove(&lines[i + 1], &lines[i], (nlines - i) * sizeof(Line));
+	lines[i] = (Line){role, DT_NOBEGIN, PG_INT64_MIN, DT_NOBEGIN};
+	nlines++;
+}
+
+/* Finds the lines that are not known, between and behind those that are. */
+static void
+find_lines(Look *look)
+{
+	Oid from = 0;
+
+	for (int i = 0;; i++)
+	{
+		const Line *known = i < nlines ? &lines[i] : NULL;
+		bool gap = known == NULL || known->role > from;
+		Oid role;
+
+		CHECK_FOR_INTERRUPTS();
+		if (gap && first_role(look, from, known, &role))
+			insert_line(i, role);
+		else if (known == NULL)
+			break;
+		from = lines[i].role + 1;
+		if (from == 0)
+			break; /* it was the highest that there can be */
+	}
+}
+
+/* Serves the lines where something is due, in turn; as many jobs of each. */
+static void
+serve_lines(Look *look, int max)
+{
+	int first = 0;
+	int due = 0;
+	int share;
+
+	for (int i = 0; i < nlines; i++)
+	{
+		due += lines[i].next <= look->now ? 1 : 0;
+		first += lines[i].role <= served_last ? 1 : 0;
+	}
+	share = Max(SMALLEST_SHARE, max / Max(due, 1));
+	for (int i = 0; i < nlines && look->moved < max; i++)
+	{
+		Line *line = &lines[(first + i) % nlines];
+
+		if (line->next > look->now)
+			continue;
+		serve_line(look, line, Min(share, max - look->moved));
+		served_last = line->role;
+	}
+}
+
+/* bgjob_schedule_look_anew has bgjob_schedule_enqueue_due begin with everything anew. */
+void
+bgjob_schedule_look_anew(void)
+{
+	nlines = 0;
+	more_lines = true;
+}
+
+/* bgjob_schedule_look_from has it look at what is scheduled from "at" on, of any role. */
+void
+bgjob_schedule_look_from(TimestampTz at)
+{
+	for (int i = 0; i < nlines; i++)
+	{
+		Line *line = &lines[i];
+
+		if (at <= line->after_at)
+		{
+			line->after_at = at;
+			line->after_job = PG_INT64_MIN;
+		}
+		line->next = Min(line->next, at);
+	}
+	more_lines = true;
+}
+
 /*
- * bgjob_schedule_enqueue_due moves the jobs that are due at "now", from the one
- * behind *after on and at most "max" of them, into the queue. *after becomes the
- * last one that it has looked at. Returns when the next one is due (DT_NOEND:
- * there is none; not later than now: there are more). *blocked_from is lowered
- * to the time of those that are in somebody else's hands, which are passed over.
+ * bgjob_schedule_enqueue_due moves jobs that are due at "now" and have not been
+ * visited yet into the queue, about "max" of them. Returns when the next one is
+ * due (DT_NOEND: there is none; not later than now: there are more).
+ * *blocked_from is lowered to the time of those that are in somebody else's
+ * hands, which are passed over.
  */
 TimestampTz
-bgjob_schedule_enqueue_due(BgjobPlanned *after, TimestampTz now, int max,
-						   TimestampTz *blocked_from)
+bgjob_schedule_enqueue_due(TimestampTz now, int max, TimestampTz *blocked_from)
 {
-	Look look = {.now = now,
-				 .max = max,
-				 .last = *after,
-				 .next = DT_NOEND,
-				 .blocked_from = *blocked_from};
-	ScanKeyData keys[2];
+	Look look = {.now = now, .blocked_from = *blocked_from};
+	TimestampTz next = DT_NOEND;
 
+	if (unfinished)
+		bgjob_schedule_look_anew();
+	unfinished = true;
 	look.jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	look.rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
 	look.snapshot = bgjob_rel_snapshot(look.rel);
 	look.per_row =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob due", ALLOCSET_DEFAULT_SIZES);
-	bgjob_key(&keys[0], S_AT, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ,
-			  TimestampTzGetDatum(after->at));
-	bgjob_key(&keys[1], S_JOB, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after->job));
-	if (go_along(&look, keys, 2))
-	{
-		bgjob_key(&keys[0], S_AT, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT,
-				  TimestampTzGetDatum(after->at));
-		(void) go_along(&look, keys, 1);
-	}
+	if (more_lines)
+		find_lines(&look);
+	more_lines = false;
+	serve_lines(&look, max);
+	for (int i = 0; i < nlines; i++)
+		next = Min(next, lines[i].next);
 	UnregisterSnapshot(look.snapshot);
 	MemoryContextDelete(look.per_row);
 	bgjob_rel_close(look.rel);
 	bgjob_rel_close(look.jobs);
-	*after = look.last;
 	*blocked_from = look.blocked_from;
-	return look.next;
+	unfinished = false;
+	return next;
 }

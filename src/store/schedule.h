@@ -13,17 +13,13 @@
 #include "datatype/timestamp.h"
 #include "store/queue.h"
 
-/* A row of the schedule; they are in the order of these. */
-typedef struct BgjobPlanned
-{
-	TimestampTz at;
-	int64 job;
-} BgjobPlanned;
-
-extern void bgjob_schedule_insert(TimestampTz at, int64 job, const char *queue);
-extern BgjobTaken bgjob_schedule_take(TimestampTz at, int64 job, TransactionId *holder);
-extern bool bgjob_schedule_has(TimestampTz at, int64 job);
-extern TimestampTz bgjob_schedule_enqueue_due(BgjobPlanned *after, TimestampTz now, int max,
-											  TimestampTz *blocked_from);
+extern void bgjob_schedule_insert(Oid role, TimestampTz at, int64 job, const char *queue);
+extern BgjobTaken
+bgjob_schedule_take(Oid role, TimestampTz at, int64 job, TransactionId *holder);
+extern bool bgjob_schedule_has(Oid role, TimestampTz at, int64 job);
+extern void bgjob_schedule_look_anew(void);
+extern void bgjob_schedule_look_from(TimestampTz at);
+extern TimestampTz
+bgjob_schedule_enqueue_due(TimestampTz now, int max, TimestampTz *blocked_from);
 
 #endif /* BGJOB_STORE_SCHEDULE_H */

@@ -52,7 +52,7 @@ static const struct
 } tables[] = {
 	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntrj"},
 	{"queue", "llrplts"},
-	{"schedule", "zlt"},
+	{"schedule", "zlrt"},
 	{"failure", "lt"},
 	{"claim", "liz"},
 	{"unique_key", "rtl"},
@@ -76,7 +76,7 @@ static const struct
 } indexes[] = {
 	{"job_pkey", "job", {1}},
 	{"queue_pkey", "queue", {3, 1, 2}},
-	{"schedule_pkey", "schedule", {1, 2}},
+	{"schedule_pkey", "schedule", {3, 1, 2}},
 	{"failure_pkey", "failure", {1}},
 	{"claim_pkey", "claim", {1}},
 	{"unique_key_pkey", "unique_key", {1, 2}},

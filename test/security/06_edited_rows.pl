@@ -85,7 +85,7 @@ $node->safe_psql('postgres', q~
 		unnest(ARRAY[NULL, -1, 1, 9223372036854775807]) job,
 		unnest(ARRAY[repeat('q', 200), '', 'default']) queue, unnest(ARRAY[0, 32767, -32768]) priority
 	ON CONFLICT DO NOTHING;
-	INSERT INTO bgjob.schedule SELECT at, job, queue FROM unnest('{-infinity,"4713-01-01 BC",2000-01-01,294276-12-31,infinity}'::timestamptz[]) at,
+	INSERT INTO bgjob.schedule SELECT at, job, role, queue FROM unnest(ARRAY['alice'::regrole, 'postgres', '0', '4294967295']) role, unnest('{-infinity,"4713-01-01 BC",2000-01-01,294276-12-31,infinity}'::timestamptz[]) at,
 		unnest(ARRAY[-9223372036854775808, 0, 1, 9223372036854775807]) job, unnest(ARRAY[repeat('q', 200)]) queue;
 	INSERT INTO bgjob.failure VALUES (-1, ''), (0, repeat('q', 200));
 	INSERT INTO bgjob.claim VALUES (-1, -1, '-infinity'), (0, 0, 'infinity');
