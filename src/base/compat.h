@@ -92,6 +92,15 @@ typedef bool bgjob_update_indexes;
 #define bgjob_completed_transactions() (ShmemVariableCache->xactCompletionCount)
 #endif
 
+/* The process of a virtual transaction, NULL if it has gone or is prepared: 17 numbers them otherwise. */
+#if PG_VERSION_NUM >= 170000
+#include "storage/procarray.h"
+#define bgjob_virtual_transaction_proc(vxid) ProcNumberGetProc((vxid).procNumber)
+#else
+#include "storage/sinvaladt.h"
+#define bgjob_virtual_transaction_proc(vxid) BackendIdGetProc((vxid).backendId)
+#endif
+
 /* Temporary replication slots of this process: 17 tells the synchronized ones of standbys apart. */
 #if PG_VERSION_NUM >= 170000
 #define bgjob_replication_slot_cleanup() ReplicationSlotCleanup(false)

@@ -62,6 +62,7 @@ bgjob_registry_startup(void)
 	bgjob_registry->next_generation = 1;
 	pg_atomic_init_u32(&bgjob_registry->filter_changes, 0);
 	pg_atomic_init_u32(&bgjob_registry->filter_changers, 0);
+	pg_atomic_init_u32(&bgjob_registry->settings_passes, 0);
 	bgjob_registry->nslots = max_worker_processes;
 	bgjob_registry->ndatabases = BGJOB_DATABASES;
 	bgjob_registry->databases_used = 0;
@@ -91,6 +92,7 @@ bgjob_registry_startup(void)
 		pg_atomic_init_u64(&entry->movers, 0);
 		pg_atomic_init_u32(&entry->hungry, 0);
 		pg_atomic_init_u64(&entry->leavers, 0);
+		pg_atomic_init_u64(&entry->settings_floor, 0);
 		pg_atomic_init_u64(&entry->next_due, 0);
 		pg_atomic_init_u64(&entry->low_due, 0);
 		for (int state = 0; state < BGJOB_NSTATES; state++)
@@ -857,6 +859,9 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	entry->counted = 0;
 	pg_atomic_write_u32(&entry->hungry, 0);
 	pg_atomic_write_u64(&entry->leavers, 0);
+	pg_atomic_write_u64(&entry->settings_floor, 0);
+	entry->settings_seen = 0;
+	entry->settings_looked = 0;
 	entry->waiting_since = entry->serving_since = 0;
 	entry->steady_at = 0;
 	entry->set_right = false;

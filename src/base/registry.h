@@ -234,6 +234,11 @@ typedef struct BgjobDatabase
 	pg_atomic_uint64 next_due;   /* when the next scheduled job is due, at the latest */
 	pg_atomic_uint64 low_due;    /* the earliest that has been announced since the last look */
 
+	/* The removal of settings that no job uses: see store/unused.c. */
+	pg_atomic_uint64 settings_floor; /* a pass may remove rows below it; 0: there is none */
+	int64 settings_seen;             /* the scheduler's: rows up to this one are old */
+	TimestampTz settings_looked;     /* likewise: since then */
+
 	/*
 	 * How many jobs are in each state, the retries among the scheduled ones in
 	 * [0]: base + moves, where the base has been counted since the last doubt.
@@ -258,6 +263,7 @@ typedef struct BgjobRegistry
 	/* how often filters have changed in any database, and transactions about to commit a change */
 	pg_atomic_uint32 filter_changes;
 	pg_atomic_uint32 filter_changers;
+	pg_atomic_uint32 settings_passes; /* grows with each settings_floor that is set */
 	int nslots;
 	int ndatabases;
 	int databases_used; /* all behind these have never been in use */

@@ -70,6 +70,7 @@
 #include "store/schedule.h"
 #include "store/sidetables.h"
 #include "store/trust.h"
+#include "store/unused.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -85,7 +86,7 @@
 /* Seconds between two looks for what nobody announced. */
 #define SLOW_POLL 10
 
-/* Rows per round when moving due jobs, and when removing expired ones. */
+/* Rows per round when moving due jobs, and when removing what has expired or is unused. */
 #define DUE_BATCH   1000
 #define SWEEP_BATCH 2000
 
@@ -310,6 +311,21 @@ remove_expired(TimestampTz now)
 	return next_sweep;
 }
 
+/* Removes settings that no job uses any more, some rows at a time. */
+static TimestampTz
+remove_unused(TimestampTz now)
+{
+	TimestampTz wake;
+
+	if (!bgjob_unused_is_due(entry, now, &wake))
+		return wake;
+	bgjob_begin();
+	pgstat_report_activity(STATE_RUNNING, "removing unused settings");
+	wake = bgjob_unused_step(entry, now, SWEEP_BATCH);
+	bgjob_commit();
+	return wake;
+}
+
 /* What expires when may have changed. */
 static void
 sweep_anew(void)
@@ -390,7 +406,8 @@ typedef struct Step
 static Step steps[] = {
 	{serve_notices},        {bgjob_pool_reap},       {recover_put_off}, {enqueue_due},
 	{bgjob_clockset_serve}, {bgjob_recurring_serve}, {find_lost},       {discover},
-	{look_for_the_absent},  {bgjob_pool_balance},    {remove_expired},  {poll_slowly}};
+	{look_for_the_absent},  {bgjob_pool_balance},    {remove_expired},  {remove_unused},
+	{poll_slowly}};
 
 static void
 run_step(void *arg)
@@ -478,6 +495,7 @@ begin_service(void *arg)
 	bool settled = bgjob_recover_wrecks();
 
 	unsettled = !bgjob_recover_claims() || !settled;
+	bgjob_unused_reset(entry);
 	sweep_anew();
 	began_at = bgjob_now();
 	if (serving_since == 0)
@@ -513,6 +531,7 @@ static void
 end_service(void)
 {
 	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+	bgjob_unused_reset(entry);
 	bgjob_pool_drain(entry->blocked_by != 0 || gone ? 0 : bgjob_shutdown_timeout);
 	if (gone || unwanted)
 	{

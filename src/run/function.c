@@ -459,7 +459,8 @@ bgjob_function_signature(Oid func)
 
 /*
  * bgjob_function_find returns the function of a signature. 42883 if it has
- * gone. The role of the worker may lack USAGE on its schema: then 42501.
+ * gone, or what says which it is: then the signature is empty. The role of the
+ * worker may lack USAGE on its schema: then 42501.
  */
 Oid
 bgjob_function_find(const char *signature)
@@ -467,6 +468,10 @@ bgjob_function_find(const char *signature)
 	SignatureEntry *entry;
 	Oid func;
 
+	if (signature[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("what the job calls is missing"),
+				 errdetail("bgjob.settings has no row of it, or not as bgjob writes it.")));
 	prepare_cache();
 	if (strlen(signature) >= SIGNATURE_CACHE_KEY)
 		return find_by_signature(signature);

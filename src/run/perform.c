@@ -159,15 +159,30 @@ bgjob_perform_commit_claim(void)
 	bgjob_perform_start_transaction();
 }
 
+/* The settings that were captured with a job; NULL: none were. XX001: they have gone. */
+static const Jsonb *
+listed_settings(const BgjobJob *job)
+{
+	const Jsonb *listed;
+	int64 id;
+
+	if (bgjob_job_is_null(job, BGJOB_C_SETTINGS_ID))
+		return NULL;
+	id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_SETTINGS_ID));
+	listed = bgjob_settings_read(id);
+	if (listed == NULL)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("the settings that were captured with the job are missing"),
+						errdetail("There is no row " INT64_FORMAT " in bgjob.settings.", id)));
+	return listed;
+}
+
 /* bgjob_perform_settings applies the settings that were captured with the job. */
 void
 bgjob_perform_settings(void)
 {
-	const Jsonb *listed = NULL;
+	const Jsonb *listed = listed_settings(&bgjob_underway.job);
 
-	if (!bgjob_job_is_null(&bgjob_underway.job, BGJOB_C_SETTINGS_ID))
-		listed = bgjob_settings_read(
-			DatumGetInt64(bgjob_job_datum(&bgjob_underway.job, BGJOB_C_SETTINGS_ID)));
 	bgjob_captured_apply(listed, bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_CUSTOM_SETTINGS));
 	bgjob_trace_begin(bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_PARAMETERS));
 }

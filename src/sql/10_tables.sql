@@ -133,7 +133,7 @@ CREATE TABLE bgjob.log (
 );
 
 -- What many jobs have in common: what they call, captured settings, the policies of functions. Each is stored once
--- (by and large: two sessions may store the same one at the same time).
+-- (by and large: two sessions may store the same one at the same time), and removed when nothing refers to it any more.
 CREATE TABLE bgjob.settings (
     id bigint NOT NULL,
     hash bigint NOT NULL,

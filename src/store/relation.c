@@ -221,6 +221,23 @@ bgjob_sequence_lock(const char *name)
 	return sequence;
 }
 
+/*
+ * bgjob_table_lock locks a table as bgjob_rel_open does, for what is remembered
+ * of its rows. 42704 and 55P03 as there.
+ */
+void
+bgjob_table_lock(BgjobTable table)
+{
+	Oid relation = bgjob_table_oid(table);
+
+	if (bgjob_rel_nowait)
+		lock_at_once(relation, table, RowExclusiveLock);
+	else
+		LockRelationOid(relation, RowExclusiveLock);
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
+		refuse_dropped();
+}
+
 static BgjobRel *
 open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 {

@@ -75,6 +75,29 @@ sequence_row(Buffer buffer)
 	return tuple;
 }
 
+/*
+ * bgjob_last_settings_id returns the number that was drawn last; 0: none has
+ * been. So it is in a logical replica of another database's jobs, and in one
+ * that is being restored.
+ */
+int64
+bgjob_last_settings_id(void)
+{
+	Relation sequence = relation_open(bgjob_sequence_lock(SETTINGS), NoLock);
+	Buffer buffer = ReadBuffer(sequence, 0);
+	Form_pg_sequence_data data;
+	HeapTupleData row;
+	int64 last;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	row = sequence_row(buffer);
+	data = (Form_pg_sequence_data) GETSTRUCT(&row);
+	last = data->is_called ? data->last_value : 0;
+	UnlockReleaseBuffer(buffer);
+	relation_close(sequence, NoLock);
+	return last;
+}
+
 /* Writes the row of a sequence, which has been changed, to the WAL; in the critical section that changed it. */
 static void
 log_row(Relation sequence, Buffer buffer, HeapTuple row)

@@ -14,5 +14,6 @@ extern int64 bgjob_next_id(void);
 extern int64 bgjob_next_ids(int n);
 extern void bgjob_ids_reach(int64 id);
 extern int64 bgjob_next_settings_id(void);
+extern int64 bgjob_last_settings_id(void);
 
 #endif /* BGJOB_STORE_SEQUENCE_H */

@@ -11,13 +11,16 @@
  * waiting for the other's transaction would be worse.
  *
  * What a backend remembers is dropped when a transaction or subtransaction
- * aborts, since the row may have gone with it, and when the table is no longer
- * the same (DROP and CREATE EXTENSION).
+ * aborts, since the row may have gone with it, when the table is no longer the
+ * same (DROP and CREATE EXTENSION), and when a pass begins that removes rows.
  *
- * Any process, inside a transaction. Rows are never changed, nor removed: there
- * are as many as there are functions, and combinations of the settings. Whether
- * one is still used only the jobs know, those of open transactions included;
- * an unused one is small, and its number is no loss: they are bigint.
+ * Rows are never changed. Those that nothing refers to any more are removed by
+ * the scheduler (store/unused.c). So whoever is given a number here must be seen
+ * there until its transaction has ended, and with it the reference that it
+ * makes is visible or gone: it first locks the table (RowExclusiveLock, kept to
+ * the end of the transaction), and only then looks at what it remembers.
+ *
+ * Any process, inside a transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,6 +28,7 @@
 
 #include "access/stratnum.h"
 #include "access/xact.h"
+#include "base/registry.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "store/relation.h"
@@ -51,6 +55,8 @@ static int next_stored = 0;
 static int next_read = 0;
 static Oid table = InvalidOid; /* where they are from */
 static uint64 forgotten = 0;   /* how often what was stored has been forgotten */
+static uint32 known_pass = 0;  /* bgjob_registry->settings_passes, when they were stored */
+static bool locked = false;    /* the table, by this transaction */
 
 static void
 forget(Remembered *all)
@@ -85,18 +91,23 @@ remember(Remembered *all, int *next, const Jsonb *settings, int64 id)
 	return copy;
 }
 
+/* The end of a transaction. The end of the one that prepared rows may be a rollback. */
 static void
-at_abort(XactEvent event, void *arg)
+at_end(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		forget_stored();
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_COMMIT)
+		locked = false;
 }
 
 static void
 at_subabort(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget_stored();
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	forget_stored();
+	locked = false; /* it may have been this one that has locked it */
 }
 
 /* Forgets what is of a table that has gone. */
@@ -110,14 +121,55 @@ check_table(void)
 	forget_stored();
 	forget(read_last);
 	table = now;
+	locked = false;
 }
 
-/* bgjob_settings_forgotten returns a number that is another one when numbers that were returned before may be no longer there. */
+/* Locks the table, so that no pass removes what this transaction is about to refer to. */
+static void
+lock_table(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		RegisterXactCallback(at_end, NULL);
+		RegisterSubXactCallback(at_subabort, NULL);
+		registered = true;
+	}
+	bgjob_table_lock(BGJOB_TABLE_SETTINGS);
+	locked = true;
+}
+
+/*
+ * bgjob_settings_forgotten prepares for using the numbers of rows that were
+ * stored: it locks the table and forgets what a pass may remove. It returns how
+ * often this process has forgotten what it had stored; if that is another number
+ * than before, so must the caller.
+ */
 uint64
 bgjob_settings_forgotten(void)
 {
 	check_table();
+	if (!locked)
+		lock_table();
+	if (bgjob_registry != NULL) /* not before the lock is held */
+	{
+		uint32 pass = pg_atomic_read_u32(&bgjob_registry->settings_passes);
+
+		if (pass != known_pass)
+			forget_stored();
+		known_pass = pass;
+	}
 	return forgotten;
+}
+
+/* Rows with lower numbers than this are not to be used any more: a pass may remove them. */
+static int64
+lowest_usable(void)
+{
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+
+	return entry == NULL ? 0 : (int64) pg_atomic_read_u64(&entry->settings_floor);
 }
 
 static bool
@@ -127,14 +179,15 @@ same(const Jsonb *a, const Jsonb *b)
 }
 
 /*
- * Looks for a stored row of the same content; 0 if there is none. Not with an
- * MVCC snapshot: rows are only ever inserted, and a serializable transaction
- * must not conflict with others about them.
+ * Looks for a stored row of the same content that may be used; 0 if there is
+ * none. Not with an MVCC snapshot: rows are never changed, and a serializable
+ * transaction must not conflict with others about them.
  */
 static int64
 find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel); /* for settings that are stored out of line */
+	int64 lowest = lowest_usable();
 	ScanKeyData key;
 	BgjobScan *scan;
 	int64 id = 0;
@@ -144,7 +197,8 @@ find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 	while (id == 0 && bgjob_scan_next(scan))
 	{
 		slot_getallattrs(rel->slot);
-		if (same(DatumGetJsonbP(rel->slot->tts_values[2]), settings))
+		if (DatumGetInt64(rel->slot->tts_values[0]) >= lowest &&
+			same(DatumGetJsonbP(rel->slot->tts_values[2]), settings))
 			id = DatumGetInt64(rel->slot->tts_values[0]);
 	}
 	bgjob_scan_end(scan);
@@ -156,22 +210,14 @@ find(BgjobRel *rel, int64 hash, const Jsonb *settings)
 int64
 bgjob_settings_store(const Jsonb *settings)
 {
-	static bool registered = false;
 	BgjobRel *rel;
 	int64 hash;
 	int64 id;
 
-	check_table();
+	(void) bgjob_settings_forgotten();
 	for (int i = 0; i < REMEMBERED; i++)
 		if (stored[i].settings != NULL && same(stored[i].settings, settings))
 			return stored[i].id;
-	if (!registered)
-	{
-		RegisterXactCallback(at_abort, NULL);
-		RegisterSubXactCallback(at_subabort, NULL);
-		registered = true;
-	}
-
 	hash = (int64) hash_bytes_extended((const unsigned char *) settings, VARSIZE(settings), 0);
 	rel = bgjob_rel_open(BGJOB_TABLE_SETTINGS);
 	id = find(rel, hash, settings);

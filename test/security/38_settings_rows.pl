@@ -1,0 +1,141 @@
+# Rows of bgjob.settings that nothing refers to are removed; never one that a job has, or is about to have.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../t/lib";
+use Test::More;
+use BgjobTest;
+use Time::HiRes qw(time usleep);
+
+# What is kept for a second is looked for every second.
+my $node = bgjob_cluster('settings_rows', 'bgjob.workers' => 4, 'bgjob.retention' => '1s', fsync => 'off');
+$node->safe_psql('postgres', q{
+	CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA bgjob TO app; GRANT CREATE ON SCHEMA public TO app;
+	SET SESSION AUTHORIZATION app;
+	CREATE FUNCTION has_path(path text) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		IF current_setting('search_path') <> 'public, ' || path THEN RAISE EXCEPTION 'search_path is %, not %', current_setting('search_path'), path; END IF;
+	END$$;
+	-- Enqueues with settings of that name.
+	CREATE FUNCTION put(path text, later interval = NULL) RETURNS bigint LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM set_config('search_path', 'public, ' || path, true);
+		RETURN bgjob_enqueue('has_path', jsonb_build_array(path), delay => later, max_retries => 0);
+	END$$;
+	CREATE PROCEDURE put_many(name text, n int) LANGUAGE plpgsql AS $$
+	BEGIN FOR i IN 1..n LOOP PERFORM put(name || i); END LOOP; END$$});
+my $rows = 'SELECT count(*) FROM bgjob.settings';
+
+sub app { my ($sql) = @_; return (split /\n/, $node->safe_psql('postgres', "SET SESSION AUTHORIZATION app; $sql"))[-1] }
+sub session { my $session = $node->background_psql('postgres', on_error_stop => 1); $session->query_safe('SET SESSION AUTHORIZATION app'); return $session }
+sub path_of { my ($id) = @_; return $node->safe_psql('postgres', "SELECT settings ->> 'search_path' FROM bgjob.jobs WHERE id = $id") }
+
+# ends_well ID, WHAT: a job finds the settings that it was enqueued with.
+sub ends_well
+{
+	my ($id, $what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', $what)
+	  or diag($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $id"));
+}
+
+# ---- what refers to rows, over the removal of thousands of others ----
+
+my $ahead = app(q{SELECT put('ahead', '1 hour')});
+my $failed = app(q{SELECT put('ahead', '1 hour')});
+app(q{SET search_path = public, recurring; SELECT bgjob_configure('has_path', retry_delays => ARRAY['1 s']::interval[]);
+	SELECT bgjob_recurring('r', '0 0 1 1 *', 'has_path', '["recurring"]', max_retries => 0);
+	SELECT bgjob_unconfigure('has_path')});
+my $idle = session();
+$idle->query_safe(q{SELECT put('idle')});
+$node->safe_psql('postgres', q{BEGIN; SET SESSION AUTHORIZATION app; SELECT put('prepared', '1 hour'); PREPARE TRANSACTION 'p'});
+app(q{CALL put_many('many', 3000)});
+cmp_ok($node->safe_psql('postgres', $rows), '>=', 3000, 'a role makes thousands of rows');
+my $endless = app(q{SELECT bgjob_enqueue('SELECT pg_sleep(1000)', kind => 'sql')});
+wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state = 'succeeded'}, 'its jobs end, and expire');
+cmp_ok($node->safe_psql('postgres', $rows), '>=', 3000, 'nothing is removed while a prepared transaction may refer to it');
+$node->stop('immediate');
+$node->start;
+is(path_of($ahead), 'public, ahead', 'after a crash all is there');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'p'});
+wait_until($node, "SELECT ($rows) < 20", 'the rows are removed when no job has them any more', 60);
+
+is(path_of($ahead), 'public, ahead', 'the row of a job that waits is not');
+my $prepared = $node->safe_psql('postgres', q{SELECT max(id) FROM bgjob.jobs WHERE state = 'scheduled'});
+is(path_of($prepared), 'public, prepared', 'nor that of one that was prepared');
+$node->safe_psql('postgres', "SELECT bgjob_requeue($ahead), bgjob_requeue($prepared)");
+ends_well($ahead, 'the one that waited finds it');
+ends_well($prepared, '... and the one that was prepared');
+my $triggered = app(q{SELECT bgjob_recurring_trigger('r')});
+ends_well($triggered, 'a recurring job has its own');
+is($node->safe_psql('postgres', "SELECT policy_id IS NOT NULL AND EXISTS (SELECT FROM bgjob.settings s WHERE s.id = j.policy_id) FROM bgjob.job j WHERE j.id = $triggered"), 't', '... and its policy');
+is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $endless"), 'processing', 'a job that never ends has not kept anything from being removed');
+
+# ---- who remembers a row ----
+
+$idle = session();
+$idle->query_safe(q{SELECT put('idle')});
+app(q{CALL put_many('garbage', 100)});
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.settings WHERE settings ->> 'search_path' = 'public, idle') AND (} . "$rows) < 20",
+	'the row that a session remembers is removed');
+ends_well($idle->query_safe(q{SELECT put('idle')}), 'the session stores it again');
+$idle->quit;
+
+# A transaction that was given a row's number, and refers to it after others are no longer given it. It rolls a savepoint back, which
+# gives up the lock that it took there.
+my $holder = session();
+$holder->query_safe(q{BEGIN; SAVEPOINT s; SELECT put('undone'); ROLLBACK TO s; SELECT put('held', '1 hour')});
+app(q{CALL put_many('garbage', 100)});
+app(q{SELECT put('seen')});
+my $first = $node->safe_psql('postgres', q{SELECT max(id) FROM bgjob.settings WHERE settings ->> 'search_path' = 'public, seen'});
+wait_until($node, q{SELECT put('seen') IS NOT NULL AND (SELECT max(id) FROM bgjob.settings WHERE settings ->> 'search_path' = 'public, seen') > } . $first,
+	'a pass begins: its rows are not given out any more');
+cmp_ok($node->safe_psql('postgres', $rows), '>=', 100, '... and waits for the transaction');
+my $late = $holder->query_safe(q{SELECT put('held')});
+$holder->query_safe('COMMIT');
+$holder->quit;
+ends_well($late, 'which finds its row');
+wait_until($node, "SELECT ($rows) < 20", '... and the rest is removed');
+
+# ---- many sessions, and a pass each second ----
+
+my $before = $node->safe_psql('postgres', q{SELECT succeeded FROM bgjob.stats});
+my $script = $node->basedir . '/enqueue.sql';
+open(my $file, '>', $script) or die;
+print $file q{
+\set few random(1, 12)
+\set many random(1, 1000000)
+\set n random(1, 10)
+BEGIN;
+SELECT put('few' || :few);
+SAVEPOINT s;
+SELECT put('many' || :many);
+\if :n = 1
+ROLLBACK TO s;
+\endif
+SELECT put('few' || :n);
+COMMIT;
+};
+close $file;
+$node->command_ok(['pgbench', '-n', '-c', 4, '-T', 6, '-R', 400, '-U', 'app', '-f', $script, 'postgres'], 'sessions enqueue with a few settings, and with many');
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing') AND job <> 'SELECT pg_sleep(1000)')}, 'all jobs end');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state = 'failed'}), '0', '... each with its own settings')
+  or diag($node->safe_psql('postgres', q{SELECT reason FROM bgjob.jobs WHERE state = 'failed' LIMIT 3}));
+cmp_ok($node->safe_psql('postgres', q{SELECT succeeded FROM bgjob.stats}) - $before, '>', 2000, '... thousands of them');
+wait_until($node, "SELECT ($rows) < 30", 'and what they had is removed');
+
+# ---- a row that is missing all the same ----
+
+my $lost = app(q{SELECT put('lost', '1 hour')});
+my $nameless = app(q{SELECT bgjob_enqueue('has_path', '["x"]', delay => '1 hour', max_retries => 0)});
+$node->safe_psql('postgres', "DELETE FROM bgjob.settings WHERE id = (SELECT settings_id FROM bgjob.job WHERE id = $lost); SELECT bgjob_requeue($lost)");
+is($node->safe_psql('postgres', "SELECT bgjob_wait($lost, '60 s')"), 'failed', 'a job whose settings are missing fails');
+is($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $lost"), 'the settings that were captured with the job are missing', '... and says why');
+$node->safe_psql('postgres', "UPDATE bgjob.job SET call_id = 1000000000000 WHERE id = $nameless; SELECT bgjob_requeue($nameless)");
+is($node->safe_psql('postgres', "SELECT bgjob_wait($nameless, '60 s')"), 'failed', '... as one does whose function is unknown');
+is($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $nameless"), 'what the job calls is missing', '... likewise');
+$node->safe_psql('postgres', "SELECT bgjob_delete($endless), bgjob_purge('failed')");
+
+check_counters($node);
+$node->stop;
+done_testing();
