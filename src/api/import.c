@@ -28,6 +28,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
+#include "rules/cron.h"
 #include "store/trust.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -103,6 +104,13 @@ read_jobs(int *n)
 	return jobs;
 }
 
+/* What the recurring job of a row is called. */
+static const char *
+name_or_number(const CronJob *job)
+{
+	return job->name != NULL ? job->name : psprintf("pg_cron %s", job->id);
+}
+
 static void
 take_over(const CronJob *job, const char *zone)
 {
@@ -113,7 +121,7 @@ take_over(const CronJob *job, const char *zone)
 									   .day_match = BGJOB_DAY_ANY};
 	BgjobOptions options = {.kind = "sql", .has_max_retries = true, .plain_session = true};
 
-	recurring.name = job->name != NULL ? job->name : psprintf("pg_cron %s", job->id);
+	recurring.name = name_or_number(job);
 	recurring.schedule = job->schedule;
 	recurring.time_zone = zone;
 	recurring.active = job->active[0] == 't';
@@ -138,6 +146,9 @@ is_for_this_server(const CronJob *job)
 static char *
 unsupported_reason(const CronJob *job)
 {
+	BgjobCronError error;
+	BgjobCron cron;
+
 	if (job->schedule == NULL || job->command == NULL || job->database == NULL ||
 		job->user == NULL || job->host == NULL || job->port == NULL || job->active == NULL)
 		return "one of its columns is null";
@@ -145,6 +156,9 @@ unsupported_reason(const CronJob *job)
 		return psprintf("it is for database \"%s\"", job->database);
 	if (!is_for_this_server(job))
 		return psprintf("it is for host \"%s\", port %s", job->host, job->port);
+	if (!bgjob_cron_parse(job->schedule, BGJOB_DAY_ANY, name_or_number(job), &cron, &error))
+		return psprintf("its schedule \"%s\" is refused: %s %s", job->schedule, error.message,
+						error.hint);
 	return NULL;
 }
 

@@ -50,7 +50,7 @@ typedef struct Field
 {
 	const char *name;
 	int min;
-	int max;           /* of what may be written; Sunday may be 7 */
+	int max;           /* of what may be written, as a step, too; Sunday may be 7 */
 	int size;          /* how many values there are */
 	int hash_max;      /* H is chosen from min to here */
 	const char *names; /* three letters each; the first is that of min */
@@ -205,8 +205,8 @@ read_value(Reader *reader, int *value)
 
 /*
  * Reads "/n", if it is there, to the end of the element; *step is 1 without.
- * A step that is larger than the field has values would say "every 90
- * minutes" and mean every hour, so it is refused.
+ * A step that is larger than the field's values would say "every 90 minutes"
+ * and mean every hour, so it is refused. The bound is that of cronie and Cronos.
  */
 static bool
 read_step(Reader *reader, int *step)
@@ -218,12 +218,14 @@ read_step(Reader *reader, int *step)
 			return refuse(reader->error, reader->field->name, reader->field->hint,
 						  "\"%.*s\" has no number after \"/\".", quoted(reader),
 						  reader->element);
-		if (*step < 1 || *step > reader->field->size)
-			return refuse(reader->error, reader->field->name,
-						  "A step counts within the field; intervals that do not fit into it "
-						  "are written like \"90 minutes\" or \"36 hours\".",
-						  "The step in \"%.*s\" is out of range, which is 1 to %d.",
-						  quoted(reader), reader->element, reader->field->size);
+		if (*step < 1 || *step > reader->field->max)
+			return refuse(
+				reader->error, reader->field->name,
+				"A step counts within the field: \"*/90\" minutes would be every hour, "
+				"at minute 0. Such intervals are written like \"90 minutes\" or "
+				"\"36 hours\"; every hour is \"0 * * * *\", every day \"0 0 * * *\".",
+				"The step in \"%.*s\" is out of range, which is 1 to %d.", quoted(reader),
+				reader->element, reader->field->max);
 		if (reader->id <= HOUR)
 			reader->cron->repeats = true;
 	}

@@ -26,13 +26,16 @@ $node->safe_psql('postgres', q{
 	SELECT cron.schedule_in_database('locked out', '*/5 * * * *', 'SELECT 4', 'postgres', 'nologin');
 	ALTER ROLE nologin NOLOGIN;
 	SELECT cron.schedule('two', '* * * * *', 'SELECT 5; SELECT 6');
+	SELECT cron.schedule('hourly', '*/60 * * * *', 'SELECT 7');
 });
 
 my @left = split /\n/, $node->safe_psql('postgres', 'SELECT bgjob_import_pg_cron() ORDER BY 1');
-is(scalar @left, 3, 'three could not be taken over') or diag(join "\n", @left);
+is(scalar @left, 4, 'four could not be taken over') or diag(join "\n", @left);
 like($left[0], qr/^job \d+ \(there\): it is for database "elsewhere"$/, 'that of another database is named');
 like($left[1], qr/^job \d+ \(locked out\): role "nologin" is not permitted to log in$/, 'so is that of a role without LOGIN');
 like($left[2], qr/^job \d+ \(two\): /, 'and a command that is two');
+like($left[3], qr{^job \d+ \(hourly\): its schedule "\*/60 \* \* \* \*" is refused: The step in "\*/60" is out of range, which is 1 to 59\. .*every hour is "0 \* \* \* \*"},
+	'and a step beyond the field, which pg_cron takes, with what to write instead');
 is($node->safe_psql('postgres', q{
 	SELECT name || '|' || owner || '|' || schedule || '|' || time_zone || '|' || job || '|' || active || '|' || (next_run_at IS NOT NULL)
 	FROM bgjob.recurring_jobs ORDER BY name COLLATE "C"}),
@@ -48,7 +51,7 @@ wait_until($node, q{SELECT count(*) >= 1 FROM ran WHERE who = 'postgres' AND wha
 wait_until($node, q{SELECT count(*) >= 1 FROM ran WHERE who = 'app' AND what = 'apps'}, 'as their users');
 is($node->safe_psql('postgres', q{SELECT bool_and(run_as::text = 'app') FROM bgjob.jobs WHERE recurring_name = 'apps'}), 't', 'and belong to them');
 
-is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob_import_pg_cron()}), '3', 'taking over again');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob_import_pg_cron()}), '4', 'taking over again');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.recurring_jobs}), '5', 'makes nothing double');
 
 my ($status, $out, $err) = $node->psql('postgres', 'SET ROLE app; SELECT bgjob_import_pg_cron()');

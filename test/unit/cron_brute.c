@@ -67,8 +67,9 @@ dice(int n)
 static Element
 random_element(int field, int min, int size)
 {
+	int longest = field <= 2 ? size - 1 : size; /* of steps */
 	Element e = {
-		.a = min + dice(size), .b = min + dice(size), .step = dice(3) ? 0 : 1 + dice(size)};
+		.a = min + dice(size), .b = min + dice(size), .step = dice(3) ? 0 : 1 + dice(longest)};
 	int form = dice(10);
 
 	if (field == 3 && form < 3)
@@ -85,7 +86,7 @@ random_element(int field, int min, int size)
 	}
 	e.form = form < 5 ? STAR : form < 7 ? ONE : form < 9 ? RANGE : FROM;
 	if (e.form == FROM && e.step == 0)
-		e.step = 1 + dice(size);
+		e.step = 1 + dice(longest);
 	return e;
 }
 
