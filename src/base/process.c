@@ -222,7 +222,7 @@ bgjob_process_wait(long timeout_ms)
 bool
 bgjob_process_left(BgjobSlot *slot, BackgroundWorkerHandle *handle)
 {
-	BgjobStage stage = slot->stage;
+	BgjobStage stage = *(volatile BgjobStage *) &slot->stage;
 	pid_t pid;
 
 	if (stage != BGJOB_STAGE_STARTING)

@@ -181,17 +181,46 @@ look_whether_there(void *arg)
 	bgjob_commit();
 }
 
-/* Frees the slots of workers that have left a database in which no scheduler will do so. */
-static void
+/*
+ * Ends the workers of a database in which no scheduler will do so, and frees
+ * their slots. False if some are still there.
+ */
+static bool
 free_slots(Oid database)
 {
+	bool all = true;
+
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 
-		if (slot->in_use && slot->database == database && slot->stage == BGJOB_STAGE_LEFT)
+		if (!slot->in_use || slot->database != database)
+			continue;
+		if (bgjob_process_left(slot, NULL))
 			bgjob_slot_free(slot);
+		else
+		{
+			bgjob_slot_terminate(slot);
+			all = false;
+		}
 	}
+	return all;
+}
+
+/*
+ * Forgets a database that is not to be served any more, as soon as nobody is
+ * there and no command holds it; else it is looked at again in a second.
+ */
+static void
+forget(BgjobDatabase *entry, TimestampTz now)
+{
+	if (free_slots(entry->database))
+	{
+		bgjob_inflight_forget(entry->database);
+		bgjob_database_forget(entry, entry->status);
+	}
+	if (entry->in_use)
+		entry->retry_at = now + USECS_PER_SEC;
 }
 
 /* Starts a scheduler. False if there is no room for another process. */
@@ -351,13 +380,7 @@ look_after_databases(void)
 			break;
 		}
 		if (!presence.there)
-		{
-			free_slots(entry->database);
-			bgjob_inflight_forget(entry->database);
-			bgjob_database_forget(entry, entry->status);
-			if (entry->in_use)
-				entry->retry_at = now + 1000 * 1000;
-		}
+			forget(entry, now);
 		else if (!start_scheduler(entry))
 		{
 			waits = true;

@@ -188,7 +188,7 @@ take_leave(BgjobSlot *slot)
 		state_of(slot->role)->paused_until = 0;
 	}
 	bgjob_recover_lost(slot);
-	if (!slot->ready && !slot->retire)
+	if (!slot->ready && !slot->retire && !slot->term)
 		note_failed_start(slot->role);
 	if (handles[index] != NULL)
 		pfree(handles[index]);

@@ -124,6 +124,15 @@ on_terminate(int number, siginfo_t *info, void *context)
 	errno = save_errno;
 }
 
+/* SIGTERM before this process serves: it leaves, and not because it cannot connect. */
+static void
+on_early_terminate(SIGNAL_ARGS)
+{
+	if (bgjob_my_slot != NULL)
+		bgjob_my_slot->term = true;
+	die(postgres_signal_arg);
+}
+
 static bool
 must_leave(void)
 {
@@ -201,7 +210,7 @@ bgjob_worker_main(Datum arg)
 	sigemptyset(&terminate.sa_mask);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGINT, SIG_IGN);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, on_early_terminate);
 	pqsignal(SIGUSR2, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 
