@@ -18,7 +18,7 @@ SQL_PIECES = $(sort $(wildcard src/sql/*.sql))
 REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
 REGRESS_OPTS = --inputdir=. --load-extension=bgjob
 
-PG_CPPFLAGS = -Isrc
+PG_CPPFLAGS = -Isrc -DBGJOB_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -std=gnu99 -Werror=implicit-function-declaration -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 ifdef WERROR
 PG_CFLAGS += -Werror

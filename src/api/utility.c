@@ -31,6 +31,7 @@
 #include "base/compat.h"
 #include "base/prepared.h"
 #include "base/registry.h"
+#include "base/waits.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
@@ -157,7 +158,7 @@ block(Oid database)
 		bgjob_notify_scheduler(database, 0);
 		bgjob_notify_launcher(false);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
-						 PG_WAIT_EXTENSION);
+						 bgjob_wait_event(BGJOB_WAIT_DATABASE_FREE));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

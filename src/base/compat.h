@@ -22,6 +22,7 @@
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
 #error "bgjob supports PostgreSQL 15 to 18"
@@ -106,6 +107,13 @@ typedef bool bgjob_update_indexes;
 #define bgjob_replication_slot_cleanup() ReplicationSlotCleanup(false)
 #else
 #define bgjob_replication_slot_cleanup() ReplicationSlotCleanup()
+#endif
+
+/* A wait event with a name: from 17 on. "before": what earlier servers show. */
+#if PG_VERSION_NUM >= 170000
+#define bgjob_wait_event_new(name, before) WaitEventExtensionNew(name)
+#else
+#define bgjob_wait_event_new(name, before) (before)
 #endif
 
 /* Whether one role may become another: 16 can grant membership without that. */

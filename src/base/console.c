@@ -120,7 +120,7 @@ bgjob_console_startup(void)
 		dsa_pin(created);
 		dsa_detach(created); /* the postmaster allocates nothing in it */
 	}
-	LWLockRegisterTranche(control->tranche, "bgjob_console");
+	LWLockRegisterTranche(control->tranche, "BgjobConsole");
 }
 
 /* The area of the chunks, for the rest of this process's life. */

@@ -64,7 +64,7 @@
 #include "utils/guc.h"
 
 #define INFLIGHT_FILE  "bgjob.inflight"
-#define INFLIGHT_MAGIC 0x626a6632 /* "bjf2" */
+#define INFLIGHT_MAGIC 0x626a6633 /* "bjf3" */
 
 /* The wrecks of several crashes may have to wait for a scheduler. */
 #define WRECKS_PER_SLOT 4
@@ -83,6 +83,7 @@ typedef struct Cell
 	volatile int64 job;
 	volatile int64 pos;
 	volatile TimestampTz started_at;
+	volatile int32 pid; /* of the worker, since it has attached */
 } Cell;
 
 typedef struct InflightFile
@@ -161,6 +162,7 @@ keep_wreck(const Cell *cell, bool culprit)
 		wreck->job = cell->job;
 		wreck->pos = cell->pos;
 		wreck->started_at = cell->started_at;
+		wreck->pid = cell->pid;
 		wreck->mark = culprit ? MARK_CRASHED : MARK_TOLD;
 		wreck->database = cell->database;
 		return;
@@ -304,6 +306,7 @@ bgjob_inflight_attach(int slot)
 	cell = &file->cells[slot];
 	cell->database = InvalidOid;
 	cell->mark = MARK_NONE;
+	cell->pid = MyProcPid;
 	watch(cell);
 	pqsignal(SIGQUIT, told_to_quit);
 }
@@ -381,6 +384,7 @@ bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max)
 		wrecks[n].job = cell->job;
 		wrecks[n].pos = cell->pos;
 		wrecks[n].started_at = cell->started_at;
+		wrecks[n].pid = cell->pid;
 		wrecks[n].verdict = cell->mark == MARK_CRASHED ? BGJOB_CULPRIT : BGJOB_BYSTANDER;
 		wrecks[n].entry = i;
 		n++;

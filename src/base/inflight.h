@@ -25,6 +25,7 @@ typedef struct BgjobWreck
 	int64 job;
 	int64 pos;
 	TimestampTz started_at;
+	int pid; /* of its worker */
 	BgjobVerdict verdict;
 	int entry; /* for bgjob_inflight_settled */
 } BgjobWreck;

@@ -120,6 +120,8 @@ bgjob_lane_startup(void)
 		control->generation = 1;
 		control->refused_database = control->refused_role = InvalidOid;
 	}
+	LWLockRegisterTranche(control->lock.tranche, "BgjobLanes");
+	LWLockRegisterTranche(control->scan_tranche, "BgjobLaneScan");
 	lanes = ShmemInitHash("bgjob lane table", BGJOB_LANES, BGJOB_LANES, &info,
 						  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }

@@ -196,15 +196,15 @@ bgjob_process_connect(const char *name)
 
 /*
  * bgjob_process_wait sleeps until this process's latch is set or the time is
- * up (-1: no limit), then resets the latch and serves interrupts. Returns
+ * up (-1: no limit), shown as "wait", then resets the latch and serves interrupts. Returns
  * true if the settings have been read anew.
  */
 bool
-bgjob_process_wait(long timeout_ms)
+bgjob_process_wait(long timeout_ms, BgjobWait wait)
 {
 	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout_ms >= 0 ? WL_TIMEOUT : 0);
 
-	(void) WaitLatch(MyLatch, events, timeout_ms, PG_WAIT_EXTENSION);
+	(void) WaitLatch(MyLatch, events, timeout_ms, bgjob_wait_event(wait));
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	if (!ConfigReloadPending)

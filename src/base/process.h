@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/registry.h"
+#include "base/waits.h"
 #include "postmaster/bgworker.h"
 
 /* The backend types that pg_stat_activity shows. */
@@ -22,7 +23,7 @@ extern bool bgjob_process_start(BgjobSlot *slot, const char *type, const char *f
 								BackgroundWorkerHandle **handle);
 extern bool bgjob_process_attach(Datum slot_index);
 extern void bgjob_process_connect(const char *name);
-extern bool bgjob_process_wait(long timeout_ms);
+extern bool bgjob_process_wait(long timeout_ms, BgjobWait wait);
 extern bool bgjob_process_left(BgjobSlot *slot, BackgroundWorkerHandle *handle);
 extern void bgjob_begin(void);
 extern void bgjob_commit(void);

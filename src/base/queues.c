@@ -70,6 +70,7 @@ bgjob_queues_startup(void)
 		LWLockInitialize(&control->lock, LWLockNewTrancheId());
 		pg_atomic_init_u64(&control->generation, 1);
 	}
+	LWLockRegisterTranche(control->lock.tranche, "BgjobQueues");
 	queues = ShmemInitHash("bgjob queue table", MAX_QUEUES, MAX_QUEUES, &info,
 						   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }

@@ -45,17 +45,12 @@ bgjob_registry_size(void)
 	return add_size(size, mul_size(MaxBackends, sizeof(TransactionId)));
 }
 
-/* bgjob_registry_startup creates or finds the registry; from shmem_startup_hook. */
-void
-bgjob_registry_startup(void)
+/* Initializes the registry. */
+static void
+create_registry(void)
 {
-	bool found;
 	Size slots;
 	BgjobBatch *batches;
-
-	bgjob_registry = ShmemInitStruct("bgjob registry", bgjob_registry_size(), &found);
-	if (found)
-		return;
 
 	memset(bgjob_registry, 0, bgjob_registry_size());
 	LWLockInitialize(&bgjob_registry->lock, LWLockNewTrancheId());
@@ -98,6 +93,18 @@ bgjob_registry_startup(void)
 		for (int state = 0; state < BGJOB_NSTATES; state++)
 			pg_atomic_init_u64(&entry->moves[state], 0);
 	}
+}
+
+/* bgjob_registry_startup creates or finds the registry; from shmem_startup_hook. */
+void
+bgjob_registry_startup(void)
+{
+	bool found;
+
+	bgjob_registry = ShmemInitStruct("bgjob registry", bgjob_registry_size(), &found);
+	if (!found)
+		create_registry();
+	LWLockRegisterTranche(bgjob_registry->lock.tranche, "BgjobRegistry");
 }
 
 /* bgjob_slot_index returns the number of a slot, which a process is started with. */
@@ -156,7 +163,7 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most)
 		slot->role = role;
 		slot->created_at = now;
 		slot->stage = BGJOB_STAGE_STARTING;
-		slot->pid = 0;
+		slot->pid = slot->last_pid = 0;
 		slot->latch = NULL;
 		slot->started_at = 0;
 		slot->ready = slot->retire = slot->term = slot->die = false;
@@ -203,7 +210,7 @@ bgjob_slot_attach(int index, uint64 generation)
 	{
 		slot->latch = &MyProc->procLatch;
 		slot->started_at = GetCurrentTimestamp();
-		slot->pid = MyProcPid;
+		slot->pid = slot->last_pid = MyProcPid;
 		slot->stage = BGJOB_STAGE_ATTACHED;
 		bgjob_my_slot = slot;
 	}
@@ -520,7 +527,7 @@ bgjob_slot_request_seen(void)
  */
 static BgjobRequestResult
 leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
-			  TimestampTz run_at)
+			  TimestampTz run_at, BgjobInterruption why)
 {
 	BgjobRequestResult result = BGJOB_REQUEST_NOT_RUNNING;
 	TimestampTz now = GetCurrentTimestamp();
@@ -537,6 +544,7 @@ leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
 			{
 				slot->request = request;
 				slot->request_run_at = run_at;
+				slot->interruption = why;
 			}
 			pid = slot->pid;
 		}
@@ -570,7 +578,7 @@ bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz ru
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 
 		if (slot->in_use && slot->database == database && slot->job == job)
-			result = leave_request(slot, database, job, request, run_at);
+			result = leave_request(slot, database, job, request, run_at, BGJOB_BY_SHUTDOWN);
 	}
 	return result;
 }
@@ -631,9 +639,9 @@ bgjob_slot_lives(pid_t pid, TimestampTz started_at)
 	return false;
 }
 
-/* bgjob_slot_interrupt has a worker give its job back, and leave; now, or when it gets there. */
+/* bgjob_slot_interrupt has a worker give its job back, and leave; now, or when it gets there. "why" is for the history. */
 void
-bgjob_slot_interrupt(BgjobSlot *slot)
+bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why)
 {
 	int64 job;
 	pid_t pid;
@@ -649,7 +657,7 @@ bgjob_slot_interrupt(BgjobSlot *slot)
 			kill(pid, SIGUSR2); /* sets its latch */
 	}
 	else
-		leave_request(slot, slot->database, job, BGJOB_REQUEST_INTERRUPT, 0);
+		leave_request(slot, slot->database, job, BGJOB_REQUEST_INTERRUPT, 0, why);
 }
 
 /*
@@ -865,7 +873,7 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	entry->waiting_since = entry->serving_since = 0;
 	entry->steady_at = 0;
 	entry->set_right = false;
-	entry->ready = false;
+	entry->ready = entry->announced = false;
 	entry->wants = 0;
 	pg_atomic_write_u64(&entry->next_due, 0);
 	pg_atomic_write_u64(&entry->low_due, 0);

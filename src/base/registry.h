@@ -92,6 +92,16 @@ typedef enum BgjobRequest
 	BGJOB_REQUEST_INTERRUPT /* time is up: give the job back and leave */
 } BgjobRequest;
 
+/* Why a job is interrupted. */
+typedef enum BgjobInterruption
+{
+	BGJOB_BY_SHUTDOWN,    /* of the server, or of the scheduler alone */
+	BGJOB_BY_TERMINATION, /* of its worker */
+	BGJOB_BY_COMMAND,     /* which needs the database to itself */
+	BGJOB_BY_SETTINGS,    /* which say that nothing is performed there any more */
+	BGJOB_BY_NEED         /* of a role or a database that has no worker */
+} BgjobInterruption;
+
 typedef enum BgjobRequestResult
 {
 	BGJOB_REQUEST_NOT_RUNNING, /* no worker is at that job */
@@ -156,7 +166,8 @@ typedef struct BgjobSlot
 	BgjobStage stage; /* see LIFE OF A SLOT */
 
 	/* written by the owner when it attaches, pid by its exit too */
-	pid_t pid; /* 0: not yet, or no longer, attached */
+	pid_t pid;      /* 0: not yet, or no longer, attached */
+	pid_t last_pid; /* the same, kept when the process has left */
 	Latch *latch;
 	TimestampTz started_at;
 
@@ -175,7 +186,8 @@ typedef struct BgjobSlot
 	int64 pos; /* its place in the queue */
 	BgjobPhase phase;
 	BgjobRequest request;
-	TimestampTz request_run_at; /* of BGJOB_REQUEST_RESCHEDULE */
+	BgjobInterruption interruption; /* of BGJOB_REQUEST_INTERRUPT: why */
+	TimestampTz request_run_at;     /* of BGJOB_REQUEST_RESCHEDULE */
 	TimestampTz job_started_at;
 	int64 jobs_done;
 	BgjobBatch *batch;        /* n is 0 but for groups */
@@ -216,6 +228,7 @@ typedef struct BgjobDatabase
 	bool failed;               /* it has just ended with that */
 	TimestampTz retry_at;      /* not before, after a failure */
 	bool ready;                /* its scheduler serves */
+	bool announced;            /* the log says that the database is served */
 	TimestampTz waiting_since; /* it wants a scheduler and there is no room; the launcher's */
 	TimestampTz serving_since; /* what is due later is not missed, also while it rests */
 	TimestampTz clock_at;      /* the clock, when its scheduler read it last; the scheduler's */
@@ -312,7 +325,7 @@ bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz ru
 extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
 extern bool bgjob_slot_lives(pid_t pid, TimestampTz started_at);
 extern void bgjob_slot_wake(const BgjobSlot *slot);
-extern void bgjob_slot_interrupt(BgjobSlot *slot);
+extern void bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why);
 extern bool bgjob_slot_force(BgjobSlot *slot, TimestampTz now, TimestampTz *wake);
 extern void bgjob_slot_terminate(BgjobSlot *slot);
 extern int64 *bgjob_slots_in_flight(Oid database, int *n);

@@ -20,6 +20,7 @@
 
 #include "base/registry.h"
 #include "base/waiters.h"
+#include "base/waits.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
@@ -83,7 +84,8 @@ bgjob_waiters_prepare(int64 job)
 bool
 bgjob_waiters_sleep(int64 job, long timeout_ms)
 {
-	return ConditionVariableTimedSleep(&bucket_of(job)->ended, timeout_ms, PG_WAIT_EXTENSION);
+	return ConditionVariableTimedSleep(&bucket_of(job)->ended, timeout_ms,
+									   bgjob_wait_event(BGJOB_WAIT_JOB_END));
 }
 
 /* bgjob_waiters_leave ends what bgjob_waiters_prepare began; also after an error. */

@@ -456,7 +456,9 @@ bgjob_launcher_main(Datum arg)
 			sleep = LOCK_PAUSE;
 		if (bgjob_registry->called) /* by somebody, while it waited for something else */
 			continue;
-		if (bgjob_process_wait(sleep)) /* bgjob.databases or bgjob.enabled may have changed */
+		if (bgjob_process_wait(
+				sleep,
+				BGJOB_WAIT_LAUNCHER_MAIN)) /* bgjob.databases or bgjob.enabled may have changed */
 			bgjob_registry->rediscover = true;
 		if (waiting == NIL)
 			MemoryContextReset(loop);

@@ -33,6 +33,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "base/change.h"
 #include "base/guc.h"
@@ -40,13 +42,19 @@
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/slots.h"
+#include "base/waits.h"
 #include "commands/dbcommands.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/interrupt.h"
 #include "process/pool.h"
 #include "process/recovery.h"
 #include "rules/clock.h"
+#include "replication/syncrep.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -628,7 +636,7 @@ call_loan_in(void)
 			chosen = slot;
 	}
 	if (chosen != NULL)
-		bgjob_slot_interrupt(chosen);
+		bgjob_slot_interrupt(chosen, BGJOB_BY_NEED);
 }
 
 /* Whether this database is to lose a worker to another one that wants a slot. */
@@ -784,7 +792,7 @@ bgjob_pool_end_terminated(void)
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 
 		if (is_mine(slot) && slot->term && slot->pid != 0)
-			bgjob_slot_interrupt(slot);
+			bgjob_slot_interrupt(slot, BGJOB_BY_TERMINATION);
 	}
 }
 
@@ -828,11 +836,58 @@ retire_all(void)
 }
 
 static void
-interrupt_all(void)
+interrupt_all(BgjobInterruption why)
 {
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 		if (is_mine(&bgjob_registry->slots[i]))
-			bgjob_slot_interrupt(&bgjob_registry->slots[i]);
+			bgjob_slot_interrupt(&bgjob_registry->slots[i], why);
+}
+
+/* So long workers are waited for without a word, in milliseconds, and so many jobs are named then. */
+#define QUIET      1000
+#define JOBS_NAMED 10
+
+/* Says what a scheduler waits for before it leaves. False if no worker is at a job. */
+static bool
+log_wait(const char *database, int grace_ms)
+{
+	StringInfoData jobs;
+	int n = 0;
+
+	initStringInfo(&jobs);
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		int64 job = bgjob_registry->slots[i].job;
+
+		if (!is_mine(&bgjob_registry->slots[i]) || job == 0)
+			continue;
+		if (n++ < JOBS_NAMED)
+			appendStringInfo(&jobs, "%s" INT64_FORMAT, n > 1 ? ", " : "", job);
+	}
+	if (n > 0)
+		ereport(LOG,
+				(errmsg_plural("waiting for %d job in database \"%s\" to end",
+							   "waiting for %d jobs in database \"%s\" to end", n, n, database),
+				 errdetail("Running: %s%s. They are interrupted after %d ms "
+						   "(bgjob.shutdown_timeout) and are performed again later.",
+						   jobs.data, n > JOBS_NAMED ? ", ..." : "", grace_ms)));
+	pfree(jobs.data);
+	return n > 0;
+}
+
+/* Has workers that wait for a synchronous standby wait no longer, as the server's own backends at a shutdown. */
+static void
+stop_waiting_for_standbys(void)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		pid_t pid = bgjob_registry->slots[i].pid;
+		PGPROC *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
+
+		if (proc != NULL && is_mine(&bgjob_registry->slots[i]) &&
+			proc->syncRepState == SYNC_REP_WAITING)
+			kill(pid, SIGTERM);
+	}
 }
 
 /*
@@ -842,22 +897,28 @@ interrupt_all(void)
  * not end then is ended by force. Returns when the last worker has gone.
  */
 void
-bgjob_pool_drain(int grace_ms)
+bgjob_pool_drain(const char *database, int grace_ms, BgjobInterruption why)
 {
 	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
-	TimestampTz until = GetCurrentTimestamp() + (int64) grace_ms * 1000;
+	TimestampTz begin = GetCurrentTimestamp();
+	TimestampTz until = begin + (int64) grace_ms * 1000;
+	bool told = false;
 
 	while (retire_all() > 0)
 	{
-		long rest = entry->blocked_by != 0
-						? 0
-						: TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		TimestampTz now = GetCurrentTimestamp();
+		long rest = entry->blocked_by != 0 ? 0 : TimestampDifferenceMilliseconds(now, until);
 
 		if (rest == 0)
-			interrupt_all();
-		(void) bgjob_pool_end_stubborn(GetCurrentTimestamp());
+			interrupt_all(entry->blocked_by != 0 ? BGJOB_BY_COMMAND : why);
+		else if (!told && TimestampDifferenceExceeds(begin, now, QUIET))
+			told = log_wait(database, grace_ms);
+		if (rest == 0 || ShutdownRequestPending)
+			stop_waiting_for_standbys();
+		(void) bgjob_pool_end_stubborn(now);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 rest == 0 ? 100 : Min(rest, 1000), PG_WAIT_EXTENSION);
+						 rest == 0 ? 100 : Min(rest, 1000),
+						 bgjob_wait_event(BGJOB_WAIT_SCHEDULER_EXIT));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS(); /* also serves what others wait for, barriers for example */
 		(void) bgjob_pool_reap(GetCurrentTimestamp());

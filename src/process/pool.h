@@ -21,6 +21,6 @@ extern bool bgjob_pool_is_empty(bool *has_work);
 extern void bgjob_pool_take_back(void);
 extern void bgjob_pool_end_terminated(void);
 extern TimestampTz bgjob_pool_end_stubborn(TimestampTz now);
-extern void bgjob_pool_drain(int grace_ms);
+extern void bgjob_pool_drain(const char *database, int grace_ms, BgjobInterruption why);
 
 #endif /* BGJOB_PROCESS_POOL_H */

@@ -80,12 +80,13 @@ note_interruption(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid
 
 /* Fails a job that is in the queue, or stored as processing. False if somebody else is at it. */
 static bool
-fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *reason,
+fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char *reason,
 		 const Jsonb *error, bool crashed)
 {
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .reason = reason,
 							   .started_at = started_at,
+							   .worker_pid = pid,
 							   .error = error,
 							   .crashed = crashed};
 
@@ -103,7 +104,7 @@ fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *reas
  * bgjob.max_crashes times. Returns whether it goes back.
  */
 static bool
-blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *did)
+blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char *did)
 {
 	int times = job->crashes + 1;
 	char *reason;
@@ -111,14 +112,14 @@ blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, const char *did)
 	if (times < bgjob_max_crashes)
 	{
 		reason = psprintf("%s, %d of %d times", did, times, bgjob_max_crashes);
-		note_interruption(jobs, job, started_at, 0, reason, true);
+		note_interruption(jobs, job, started_at, pid, reason, true);
 		return true;
 	}
 	reason = psprintf("%s %d times", did, times);
 	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) is not tried again", job->id,
 						 bgjob_text_cut(job->job, BGJOB_TITLE_MAX)),
 				  errdetail("%s.", reason)));
-	(void) fail_job(jobs, job, started_at, reason,
+	(void) fail_job(jobs, job, started_at, pid, reason,
 					error_json(ERRCODE_CRASH_SHUTDOWN, reason,
 							   "Requeue the job when the cause has been found."),
 					true);
@@ -137,9 +138,9 @@ account_for(BgjobRel *jobs, const BgjobWreck *wreck)
 	if (!bgjob_job_try_lock(jobs, &job))
 		return false;
 	if (wreck->verdict == BGJOB_CULPRIT)
-		(void) blame(jobs, &job, wreck->started_at, "Crashed the server");
+		(void) blame(jobs, &job, wreck->started_at, wreck->pid, "Crashed the server");
 	else
-		note_interruption(jobs, &job, wreck->started_at, 0,
+		note_interruption(jobs, &job, wreck->started_at, wreck->pid,
 						  "Interrupted by a crash of the server", false);
 	return true;
 }
@@ -217,8 +218,10 @@ bgjob_recover_claims(void)
 static bool
 conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 {
-	BgjobCircumstances what = {
-		.at = bgjob_now(), .run_at = slot->request_run_at, .started_at = slot->job_started_at};
+	BgjobCircumstances what = {.at = bgjob_now(),
+							   .run_at = slot->request_run_at,
+							   .started_at = slot->job_started_at,
+							   .worker_pid = slot->last_pid};
 	ErrorData error = {0};
 	BgjobEvent event;
 
@@ -264,9 +267,12 @@ recover_job(const BgjobSlot *slot, int console, BgjobRest *place)
 		if (conclude(jobs, &job, slot))
 			waits = false;
 		else if (slot->job_started_at != 0 && !slot->term && !slot->retire)
-			waits = blame(jobs, &job, slot->job_started_at, "Ended its worker");
+			waits = blame(jobs, &job, slot->job_started_at, slot->last_pid, "Ended its worker");
 		else if (slot->job_started_at != 0 || job.state == BGJOB_PROCESSING)
-			note_interruption(jobs, &job, slot->job_started_at, 0, "Its worker was lost",
+			note_interruption(jobs, &job, slot->job_started_at, slot->last_pid,
+							  slot->request == BGJOB_REQUEST_INTERRUPT
+								  ? bgjob_outcome_interruption(slot->interruption)
+								  : "Its worker was lost",
 							  false);
 	}
 	bgjob_rel_close(jobs);
@@ -385,8 +391,8 @@ bgjob_fail_jobs_of_role(Oid role)
 
 		CHECK_FOR_INTERRUPTS();
 		if (bgjob_job_read(jobs, ids[i], &job) && job.state == BGJOB_ENQUEUED &&
-			fail_job(jobs, &job, 0, reason, error_json(ERRCODE_UNDEFINED_OBJECT, reason, NULL),
-					 false))
+			fail_job(jobs, &job, 0, 0, reason,
+					 error_json(ERRCODE_UNDEFINED_OBJECT, reason, NULL), false))
 			failed++;
 	}
 	bgjob_rel_close(jobs);

@@ -119,6 +119,8 @@ static bool resting = false;      /* another database is to have the slot */
 static TimestampTz began_at;      /* this process, to serve */
 static TimestampTz serving_since; /* the first of those that only had a rest between them */
 static bool unwanted = false;     /* bgjob.databases no longer names this database */
+static char
+	database[NAMEDATALEN]; /* its name; nobody can rename it while this process is there */
 
 /* Whether this process is to see its workers off and leave. */
 static bool
@@ -139,18 +141,18 @@ has_extension(void)
 	wants = entry->wants;
 	pg_memory_barrier();
 	bgjob_begin();
+	strlcpy(database, get_database_name(MyDatabaseId), sizeof(database));
 	genuine = bgjob_trust_database(&why);
 	if (genuine == BGJOB_GENUINE)
 		here = bgjob_installed_here();
 	if (genuine == BGJOB_NOT_GENUINE)
-		ereport(LOG, (errmsg("extension \"bgjob\" of database \"%s\" is not served",
-							 get_database_name(MyDatabaseId)),
+		ereport(LOG, (errmsg("extension \"bgjob\" of database \"%s\" is not served", database),
 					  errdetail("Not as this library knows it is %s", why),
 					  errhint("Run ALTER EXTENSION bgjob UPDATE, or undo what was changed "
 							  "by hand and run SELECT bgjob_adopt().")));
 	if (genuine == BGJOB_GENUINE && !here)
 		ereport(LOG, (errmsg("database \"%s\" is a copy of another one with jobs of bgjob",
-							 get_database_name(MyDatabaseId)),
+							 database),
 					  errdetail("The jobs are not performed here."),
 					  errhint("To have them performed, run SELECT bgjob_adopt() in it.")));
 	bgjob_commit();
@@ -161,18 +163,6 @@ static void
 look_for_extension(void *arg)
 {
 	gone = !has_extension();
-}
-
-/* Whether bgjob.databases still names this database. */
-static bool
-is_allowed(void)
-{
-	bool allowed;
-
-	bgjob_begin();
-	allowed = bgjob_database_allowed(get_database_name(MyDatabaseId));
-	bgjob_commit();
-	return allowed;
 }
 
 /*
@@ -444,6 +434,21 @@ try_step(Step *step, TimestampTz now)
 	return step->not_before;
 }
 
+/*
+ * What this process writes waits for the disk, as the administrator wants it,
+ * but for no standby, which may be gone: others wait for this process. Nothing
+ * is lost by that. WAL is replayed in order, so where a job's end has reached
+ * the standby, what was written before it has, too.
+ */
+static void
+wait_for_no_standby(void)
+{
+	SetConfigOption("synchronous_commit", NULL, PGC_SUSET,
+					PGC_S_SESSION); /* may have been changed */
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_SESSION);
+}
+
 /* Sleeps until something has to be done, or somebody calls. */
 static void
 sleep_until(TimestampTz wake)
@@ -463,11 +468,12 @@ sleep_until(TimestampTz wake)
 	now = bgjob_now();
 	wake = Max(wake, now); /* it may be the beginning of time */
 	rest = Min((wake - now + 999) / 1000, SLOW_POLL * 1000);
-	if (bgjob_process_wait((long) rest))
+	if (bgjob_process_wait((long) rest, BGJOB_WAIT_SCHEDULER_MAIN))
 	{
 		sweep_anew();
 		pg_atomic_fetch_or_u32(&entry->notices, BGJOB_NOTICE_RESCAN); /* bgjob.queues */
-		unwanted = !is_allowed();
+		unwanted = !bgjob_database_allowed(database);
+		wait_for_no_standby();
 	}
 }
 
@@ -481,11 +487,36 @@ look_after_terminated(void)
 
 		if (!slot->in_use || slot->database != MyDatabaseId || !slot->term || slot->pid == 0)
 			continue;
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
+						 bgjob_wait_event(BGJOB_WAIT_SCHEDULER_MAIN));
 		if (!ShutdownRequestPending)
 			bgjob_pool_end_terminated();
 		return;
 	}
+}
+
+/* ---- the log ---- */
+
+/* Says that the database is served; once, although schedulers come and go. */
+static void
+log_begin(void)
+{
+	ereport(
+		entry->announced ? DEBUG1 : LOG,
+		(errmsg("bgjob %s serves database \"%s\"", BGJOB_VERSION, database),
+		 errdetail("Up to %d workers take the queues \"%s\".", bgjob_workers, bgjob_queues)));
+	entry->announced = true;
+}
+
+/* Says that it no longer is; not where that is for a while. */
+static void
+log_end(void)
+{
+	bool pauses = resting || entry->blocked_by != 0;
+
+	ereport(pauses ? DEBUG1 : LOG,
+			(errmsg("bgjob no longer serves database \"%s\"", database)));
+	entry->announced = entry->announced && pauses;
 }
 
 /* What has to be done before the first worker starts. */
@@ -507,6 +538,7 @@ begin_service(void *arg)
 	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 	rescan();
 	entry->ready = true;
+	log_begin();
 	bgjob_notify_launcher(false);
 }
 
@@ -518,21 +550,22 @@ do_when_possible(void (*step)(void *arg))
 	{
 		if (bgjob_try(step, NULL))
 			return true;
-		(void) bgjob_process_wait(LOCK_PAUSE / 1000);
+		(void) bgjob_process_wait(LOCK_PAUSE / 1000, BGJOB_WAIT_SCHEDULER_MAIN);
 	}
 	return false;
 }
 
-/*
- * Sees the workers off. What that writes must not wait for long: the server,
- * or who wants to drop the database, waits for this process.
- */
+/* Sees the workers off. */
 static void
 end_service(void)
 {
-	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+	bool at_once = entry->blocked_by != 0 || gone;
+
 	bgjob_unused_reset(entry);
-	bgjob_pool_drain(entry->blocked_by != 0 || gone ? 0 : bgjob_shutdown_timeout);
+	bgjob_pool_drain(database, at_once ? 0 : bgjob_shutdown_timeout,
+					 ShutdownRequestPending ? BGJOB_BY_SHUTDOWN
+					 : at_once              ? BGJOB_BY_COMMAND
+											: BGJOB_BY_SETTINGS);
 	if (gone || unwanted)
 	{
 		bgjob_lanes_forget(MyDatabaseId, InvalidOid);
@@ -675,6 +708,7 @@ serve(void)
 	QueryCancelPending = false;
 	MemoryContextSwitchTo(loop);
 	end_service();
+	log_end();
 }
 
 /* SIGTERM: leave in order, but do not wait for what the round is at, such as a lock. */
@@ -711,6 +745,7 @@ bgjob_scheduler_main(Datum arg)
 	if (entry == NULL)
 		proc_exit(0);
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	wait_for_no_standby();
 	bgjob_rel_nowait = true;
 	bgjob_pool_init();
 	if (!do_when_possible(look_for_extension))

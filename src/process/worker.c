@@ -12,7 +12,8 @@
  * SIGNALS. SIGUSR2 says that somebody has asked for something about the job
  * that this worker is at (base/registry.h); the handler looks for the request
  * itself, so a signal that comes late hits nobody. SIGINT (pg_cancel_backend)
- * cancels the job that is running, if one is. SIGTERM comes at shutdown and
+ * cancels the job that is running, if one is, or the wait of its commit for a
+ * synchronous standby. SIGTERM comes at shutdown and
  * from pg_terminate_backend; the worker cannot tell which, so it only says
  * that it got it, and the scheduler, which knows, has it end its job in time
  * or at once. Without a scheduler it ends at once, and also where the scheduler
@@ -41,7 +42,9 @@
 #include "run/authority.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "replication/syncrep.h"
 #include "storage/pmsignal.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
 #include "utils/memutils.h"
@@ -80,14 +83,21 @@ on_request(SIGNAL_ARGS)
 	errno = save_errno;
 }
 
-/* SIGINT: somebody cancels what is running. */
+/* Whether this worker has committed, and waits for a synchronous standby to know of it. */
+static bool
+waits_for_standby(void)
+{
+	return MyProc != NULL && MyProc->syncRepState == SYNC_REP_WAITING;
+}
+
+/* SIGINT: somebody cancels what is running, or ends the wait for a standby, as in any backend. */
 static void
 on_cancel(SIGNAL_ARGS)
 {
 	int save_errno = errno;
 
-	if (bgjob_my_slot != NULL && bgjob_my_slot->job != 0 &&
-		bgjob_my_slot->phase == BGJOB_PHASE_PERFORMING)
+	if (waits_for_standby() || (bgjob_my_slot != NULL && bgjob_my_slot->job != 0 &&
+								bgjob_my_slot->phase == BGJOB_PHASE_PERFORMING))
 		cancel_current();
 	SetLatch(MyLatch);
 	errno = save_errno;
@@ -97,7 +107,8 @@ on_cancel(SIGNAL_ARGS)
  * SIGTERM: the scheduler decides how much time there is; without one, or when
  * it says so, none. (A scheduler that leaves now sees "term", or is seen gone.)
  * A job that sends it to its own worker has nobody to decide for it: it ends,
- * and that is held against it, as any other way of ending the worker.
+ * and that is held against it, as any other way of ending the worker. Nobody
+ * decides for a wait for a synchronous standby, which may never come: it ends.
  */
 static void
 on_terminate(int number, siginfo_t *info, void *context)
@@ -106,6 +117,8 @@ on_terminate(int number, siginfo_t *info, void *context)
 	BgjobDatabase *entry = NULL;
 	bool by_itself = info->si_code == SI_USER && info->si_pid == MyProcPid;
 
+	if (waits_for_standby())
+		cancel_current();
 	if (bgjob_my_slot != NULL && !by_itself)
 	{
 		bgjob_my_slot->term = true;
@@ -174,7 +187,7 @@ wait_for_work(void)
 		rest = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
 		if (work || rest == 0 || others_want_slot())
 			break;
-		(void) bgjob_process_wait(rest + 1);
+		(void) bgjob_process_wait(rest + 1, BGJOB_WAIT_WORKER_MAIN);
 	}
 	bgjob_slot_set_idle(false);
 	return work || bgjob_lane_has_work();

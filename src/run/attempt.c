@@ -33,6 +33,7 @@
 #include "base/registry.h"
 #include "base/session.h"
 #include "base/text.h"
+#include "base/waits.h"
 #include "jit/jit.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -290,7 +291,7 @@ pause_after_failed_claim(void)
 		return;
 	}
 	(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000L * Min(failed_claims, 2),
-					 PG_WAIT_EXTENSION);
+					 bgjob_wait_event(BGJOB_WAIT_WORKER_PAUSE));
 }
 
 /* The worker is at nothing any more: says so, and cleans up behind the job. */
@@ -307,7 +308,8 @@ end_attempt(bool performed)
 	if (performed)
 		bgjob_session_clean();
 	if (bgjob_underway.pause)
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000,
+						 bgjob_wait_event(BGJOB_WAIT_WORKER_PAUSE));
 	if (bgjob_underway.give_back)
 		bgjob_announce(bgjob_underway.job.run_as, bgjob_underway.job.queue,
 					   bgjob_underway.job.priority, bgjob_underway.job.pos);

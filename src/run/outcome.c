@@ -32,9 +32,30 @@
 /* A job that was interrupted so often has its deadlocks counted as failures. */
 #define MOST_DEADLOCKS 10
 
+/* bgjob_outcome_interruption returns the reason of an interruption, as the history has it. */
+const char *
+bgjob_outcome_interruption(BgjobInterruption why)
+{
+	switch (why)
+	{
+		case BGJOB_BY_SHUTDOWN:
+			break;
+		case BGJOB_BY_TERMINATION:
+			return "Interrupted by the termination of its worker";
+		case BGJOB_BY_COMMAND:
+			return "Interrupted by a command on its database";
+		case BGJOB_BY_SETTINGS:
+			return "Interrupted by bgjob.enabled or bgjob.databases";
+		case BGJOB_BY_NEED:
+			return "Interrupted for others that had no worker";
+	}
+	return "Interrupted by shutdown";
+}
+
 /*
  * bgjob_outcome_requested gives what has been asked of a worker as an event,
- * with its reason; what->run_at is the caller's. False if nothing has been.
+ * with its reason; what->run_at is the caller's, and so is the reason of an
+ * interruption. False if nothing has been.
  */
 bool
 bgjob_outcome_requested(BgjobRequest request, BgjobEvent *event, BgjobCircumstances *what)
@@ -55,8 +76,6 @@ bgjob_outcome_requested(BgjobRequest request, BgjobEvent *event, BgjobCircumstan
 			return true;
 		case BGJOB_REQUEST_INTERRUPT:
 			*event = BGJOB_EV_INTERRUPT;
-			if (what->reason == NULL)
-				what->reason = "Interrupted by shutdown";
 			return true;
 		case BGJOB_REQUEST_NONE:
 			break;

@@ -341,6 +341,8 @@ bgjob_perform_give_up(BgjobCircumstances *what)
 
 	memset(what, 0, sizeof(*what));
 	request = bgjob_slot_give_up(&what->run_at);
+	if (request == BGJOB_REQUEST_INTERRUPT)
+		what->reason = bgjob_outcome_interruption(bgjob_my_slot->interruption);
 	QueryCancelPending = false; /* was meant for the attempt that has failed */
 	what->at = bgjob_now();
 	what->started_at = bgjob_underway.started_at != 0 ? bgjob_underway.started_at : what->at;

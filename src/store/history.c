@@ -100,7 +100,7 @@ bgjob_history_scheduled(TimestampTz run_at)
 	return bgjob_history_time("run_at", run_at);
 }
 
-/* bgjob_history_processing is the data of an entry "processing". */
+/* bgjob_history_processing is the data of an entry "processing"; worker_pid 0: it is not known. */
 Jsonb *
 bgjob_history_processing(int worker_pid, int attempt)
 {
@@ -108,7 +108,10 @@ bgjob_history_processing(int worker_pid, int attempt)
 
 	bgjob_json_begin(&state);
 	bgjob_json_text(&state, "server", BGJOB_DEFAULT_SERVER);
-	bgjob_json_number(&state, "worker_pid", int64_to_numeric(worker_pid));
+	if (worker_pid != 0)
+		bgjob_json_number(&state, "worker_pid", int64_to_numeric(worker_pid));
+	else
+		bgjob_json_text(&state, "worker_pid", NULL);
 	bgjob_json_number(&state, "attempt", int64_to_numeric(attempt));
 	return bgjob_json_end(&state);
 }

@@ -17,6 +17,7 @@
 
 #include "base/change.h"
 #include "base/registry.h"
+#include "base/waits.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -84,5 +85,6 @@ bgjob_hold_wait(int64 id, TransactionId holder)
 	if (TransactionIdIsValid(holder))
 		XactLockTableWait(holder, NULL, NULL, XLTW_None);
 	else
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1,
+						 bgjob_wait_event(BGJOB_WAIT_JOB_FREE));
 }

@@ -401,7 +401,10 @@ note_attempt(BgjobJob *job, const BgjobCircumstances *what)
 	if (!bgjob_job_is_null(job, BGJOB_C_STARTED_AT) || what->started_at == 0)
 		return;
 	set_time(job, BGJOB_C_STARTED_AT, what->started_at);
-	bgjob_job_set(job, BGJOB_C_WORKER_PID, Int32GetDatum(what->worker_pid));
+	if (what->worker_pid != 0)
+		bgjob_job_set(job, BGJOB_C_WORKER_PID, Int32GetDatum(what->worker_pid));
+	else
+		bgjob_job_set_null(job, BGJOB_C_WORKER_PID);
 }
 
 static void

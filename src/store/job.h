@@ -127,7 +127,7 @@ typedef struct BgjobCircumstances
 	const char *reason;       /* NULL: none */
 	TimestampTz run_at;       /* SCHEDULE, RESCHEDULE, RETRY: when it is to run */
 	TimestampTz started_at;   /* what ends an attempt that is stored as enqueued: its start */
-	int worker_pid;           /* likewise: its worker */
+	int worker_pid;           /* likewise: its worker; 0: not known */
 	TimestampTz worker_since; /* START: when that worker's process started */
 	const Jsonb *error;       /* FAIL, RETRY */
 	const Jsonb *result;      /* SUCCEED */
