@@ -1,3 +1,41 @@
+-- What the owner's default privileges (ALTER DEFAULT PRIVILEGES) have given away or taken of what the script has made is undone: the
+-- tables are private, EXECUTE is the right to administer, and whoever has USAGE on the schema can use bgjob. Only what is below counts.
+DO $$
+DECLARE
+    object text;
+    grantee oid;
+BEGIN
+    FOR object, grantee IN
+        SELECT format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass), a.grantee
+        FROM pg_class c, aclexplode(c.relacl) a
+        WHERE c.relnamespace = 'bgjob'::regnamespace AND a.grantee <> c.relowner
+        UNION SELECT format('ROUTINE %s', p.oid::regprocedure), a.grantee
+        FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid, aclexplode(p.proacl) a
+        WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+          AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'bgjob')
+          AND a.grantee NOT IN (0, p.proowner)
+        UNION SELECT format('SCHEMA %s', n.oid::regnamespace), a.grantee
+        FROM pg_namespace n, aclexplode(n.nspacl) a
+        WHERE n.oid = 'bgjob'::regnamespace AND a.grantee <> n.nspowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', object,
+                       CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END);
+    END LOOP;
+    FOR object IN
+        SELECT format('GRANT EXECUTE ON ROUTINE %s TO PUBLIC', p.oid::regprocedure)
+        FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+        WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+          AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'bgjob')
+          -- nobody calls what is for the extension's own triggers and script
+          AND (p.pronamespace <> 'bgjob'::regnamespace OR p.prorettype <> 'trigger'::regtype AND p.proname <> 'installed')
+        UNION ALL
+        SELECT format('GRANT SELECT ON %s TO PUBLIC', oid::regclass)
+        FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'v'
+    LOOP
+        EXECUTE object;
+    END LOOP;
+END $$;
+
 -- Who may administer: EXECUTE is the right, as with the server's own functions. The extension's owner has it as theirs. A
 -- database's owner administers its queues. Filters and adopting are granted to nobody: the manual says why.
 REVOKE EXECUTE ON FUNCTION @extschema@.bgjob_queue, @extschema@.bgjob_queue_pause, @extschema@.bgjob_queue_resume,

@@ -234,7 +234,7 @@ my @settings = map { [ split /\|/, $_, -1 ] } split /\n/, value(<<'SQL');
 SELECT name, context, vartype, min_val, max_val, array_to_string(enumvals, ',') FROM pg_settings
 WHERE context IN ('user', 'superuser')
   -- Left out: what ends the session, fills the log or hides the library, as it would with any extension.
-  AND name !~ '^(log_|debug_print|debug_pretty|debug_discard|trace_|exit_on_error|idle_|transaction_timeout|dynamic_library_path|client_min|zero_dam|ignore_|session_pre|local_pre|backtrace|wal_cons|cron[.])'
+  AND name !~ '^(log_|debug_print|debug_pretty|debug_discard|trace_|exit_on_error|idle_|transaction_timeout|dynamic_library_path|client_min|zero_dam|ignore_|session_pre|local_pre|backtrace|wal_cons|temp_buffers|cron[.])'
 ORDER BY name
 SQL
 my @user_settings = grep { $_->[1] eq 'user' } @settings;
