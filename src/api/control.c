@@ -305,9 +305,10 @@ bgjob_adopt(PG_FUNCTION_ARGS)
 	bgjob_check_granted("bgjob_adopt()");
 	if (!bgjob_installed_here())
 		bgjob_install_here();
+	bgjob_forget_restored(); /* before the jobs are read: more may be restored meanwhile */
 	n = bgjob_queue_rebuild();
 	bgjob_recurring_adopt();
 	bgjob_change_want(MyDatabaseId);
-	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN);
+	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_RESTORED);
 	PG_RETURN_INT64(n);
 }

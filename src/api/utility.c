@@ -46,10 +46,13 @@
 #include "catalog/namespace.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "store/relation.h"
+#include "store/sidetables.h"
 #include "store/trust.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -544,13 +547,26 @@ bgjob_installed(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_count_again);
 
-/* bgjob.count_again() has the jobs counted anew after rows of bgjob.job were changed by SQL; a trigger. */
+/*
+ * bgjob.count_again() has the jobs counted anew after rows of bgjob.job were
+ * changed by SQL; a trigger. Those that were inserted are held back, as
+ * recurring jobs are; the scheduler tells the log.
+ */
 Datum
 bgjob_count_again(PG_FUNCTION_ARGS)
 {
+	TriggerData *trigger;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("this function must be called as a trigger")));
 	bgjob_change_recount();
+	trigger = (TriggerData *) fcinfo->context;
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	{
+		if (RelationGetRelid(trigger->tg_relation) == bgjob_table_oid(BGJOB_TABLE_JOB))
+			bgjob_note_restored();
+		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESTORED);
+	}
 	return PointerGetDatum(NULL);
 }

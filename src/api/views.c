@@ -31,6 +31,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "store/count.h"
+#include "store/queue.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
@@ -43,6 +44,19 @@ Datum
 bgjob_may_see_sql(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(bgjob_may_see(PG_GETARG_OID(0)));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_in_queue_sql);
+
+/* bgjob.in_queue(role, queue, priority, pos) tells whether the queue has a job there; of a role whose jobs the caller sees. */
+Datum
+bgjob_in_queue_sql(PG_FUNCTION_ARGS)
+{
+	Oid role = PG_GETARG_OID(0);
+
+	PG_RETURN_BOOL(bgjob_may_see(role) &&
+				   bgjob_queue_has(role, text_to_cstring(PG_GETARG_TEXT_PP(1)),
+								   PG_GETARG_INT16(2), PG_GETARG_INT64(3)));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_later_sql);

@@ -868,7 +868,7 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u32(&entry->hungry, 0);
 	pg_atomic_write_u64(&entry->leavers, 0);
 	pg_atomic_write_u64(&entry->settings_floor, 0);
-	entry->settings_seen = 0;
+	entry->settings_seen = entry->held_back = 0;
 	entry->settings_looked = 0;
 	entry->waiting_since = entry->serving_since = 0;
 	entry->steady_at = 0;

@@ -213,6 +213,7 @@ typedef enum BgjobDatabaseStatus
 #define BGJOB_NOTICE_QUEUES    0x10 /* what is configured of queues or functions has changed */
 #define BGJOB_NOTICE_RECURRING 0x20 /* a recurring job was changed */
 #define BGJOB_NOTICE_ENDED     0x40 /* a job of a recurring one has ended */
+#define BGJOB_NOTICE_RESTORED  0x80 /* SQL has inserted jobs, or they have been adopted */
 #define BGJOB_NOTICE_WAKE      0x08 /* do not sleep before one more round; always set */
 
 typedef struct BgjobDatabase
@@ -246,6 +247,8 @@ typedef struct BgjobDatabase
 	pg_atomic_uint32 saturated;  /* no more workers can be started now */
 	pg_atomic_uint64 next_due;   /* when the next scheduled job is due, at the latest */
 	pg_atomic_uint64 low_due;    /* the earliest that has been announced since the last look */
+
+	int64 held_back; /* the scheduler's: so many jobs, as it has told the log last */
 
 	/* The removal of settings that no job uses: see store/unused.c. */
 	pg_atomic_uint64 settings_floor; /* a pass may remove rows below it; 0: there is none */

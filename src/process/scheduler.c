@@ -65,6 +65,7 @@
 #include "tcop/tcopprot.h"
 #include "store/queue.h"
 #include "store/queueconf.h"
+#include "store/recurring.h"
 #include "store/relation.h"
 #include "store/retention.h"
 #include "store/schedule.h"
@@ -188,6 +189,7 @@ rescan(void)
 }
 
 static void sweep_anew(void);
+static void count_held_back_anew(TimestampTz at);
 
 /* What others have told, and what of it could not be seen to yet. */
 static uint32 told = 0;
@@ -209,6 +211,8 @@ serve_notices(TimestampTz now)
 		bgjob_recurring_look_at_queued();
 	if (told & BGJOB_NOTICE_QUEUES)
 		sweep_anew();
+	if (told & BGJOB_NOTICE_RESTORED) /* more of a restore may follow */
+		count_held_back_anew(now + USECS_PER_SEC);
 	told = 0;
 	return DT_NOEND;
 }
@@ -325,6 +329,64 @@ sweep_anew(void)
 	swept_at = 0;
 }
 
+/* What a restore has brought, as far as it has been counted. */
+static struct
+{
+	TimestampTz at; /* when to go on; DT_NOEND: all is counted */
+	int64 after;
+	int64 jobs;
+	int64 recurring;
+} held_back;
+
+static void
+count_held_back_anew(TimestampTz at)
+{
+	held_back.at = at;
+	held_back.after = PG_INT64_MIN;
+	held_back.jobs = 0;
+}
+
+/* Counts some more of what is held back; false if that was all. */
+static bool
+count_held_back(void)
+{
+	bool all = !bgjob_restored_here();
+
+	if (!all)
+		held_back.jobs += bgjob_queue_count_held_back(&held_back.after, DUE_BATCH, &all);
+	if (all)
+		held_back.recurring = bgjob_recurring_count_restored();
+	return !all;
+}
+
+/* Tells the log once what is held back until bgjob_adopt(). */
+static TimestampTz
+tell_of_held_back(TimestampTz now)
+{
+	bool more;
+
+	if (now < held_back.at)
+		return held_back.at;
+	bgjob_begin();
+	more = count_held_back();
+	bgjob_commit();
+	held_back.at = more ? now + DISCOVER_PAUSE : DT_NOEND;
+	if (more || entry->held_back == held_back.jobs + held_back.recurring)
+		return held_back.at;
+	entry->held_back = held_back.jobs + held_back.recurring;
+	if (entry->held_back == 0)
+		return held_back.at;
+	bgjob_begin();
+	ereport(LOG, (errmsg("database \"%s\" holds back " INT64_FORMAT " jobs and " INT64_FORMAT
+						 " recurring jobs of bgjob",
+						 get_database_name(MyDatabaseId), held_back.jobs, held_back.recurring),
+				  errdetail(
+					  "They come from a dump or from a publisher, and are not performed here."),
+				  errhint("To have them performed, run SELECT bgjob_adopt() in it.")));
+	bgjob_commit();
+	return held_back.at;
+}
+
 /* Finds what there was no lane for, now that there may be one. */
 static TimestampTz
 find_lost(TimestampTz now)
@@ -393,11 +455,20 @@ typedef struct Step
 	TimestampTz wake;
 } Step;
 
-static Step steps[] = {
-	{serve_notices},        {bgjob_pool_reap},       {recover_put_off}, {enqueue_due},
-	{bgjob_clockset_serve}, {bgjob_recurring_serve}, {find_lost},       {discover},
-	{look_for_the_absent},  {bgjob_pool_balance},    {remove_expired},  {remove_unused},
-	{poll_slowly}};
+static Step steps[] = {{serve_notices},
+					   {bgjob_pool_reap},
+					   {recover_put_off},
+					   {enqueue_due},
+					   {bgjob_clockset_serve},
+					   {bgjob_recurring_serve},
+					   {find_lost},
+					   {discover},
+					   {look_for_the_absent},
+					   {bgjob_pool_balance},
+					   {remove_expired},
+					   {remove_unused},
+					   {tell_of_held_back},
+					   {poll_slowly}};
 
 static void
 run_step(void *arg)
@@ -527,6 +598,7 @@ begin_service(void *arg)
 
 	unsettled = !bgjob_recover_claims() || !settled;
 	bgjob_unused_reset(entry);
+	count_held_back_anew(DT_NOBEGIN);
 	sweep_anew();
 	began_at = bgjob_now();
 	if (serving_since == 0)

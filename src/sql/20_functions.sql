@@ -125,6 +125,10 @@ CREATE FUNCTION bgjob.may_see(role regrole)
     RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'bgjob_may_see_sql';
 COMMENT ON FUNCTION bgjob.may_see IS 'whether the current user sees the jobs of a role';
 
+CREATE FUNCTION bgjob.in_queue(role regrole, queue text, priority smallint, pos bigint)
+    RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_in_queue_sql';
+COMMENT ON FUNCTION bgjob.in_queue IS 'whether the queue has a job there';
+
 CREATE FUNCTION bgjob.state_name(state "char")
     RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE state WHEN 'e' THEN 'enqueued' WHEN 's' THEN 'scheduled' WHEN 'a' THEN 'awaiting' WHEN 'p' THEN 'processing'

@@ -40,3 +40,5 @@ COMMENT ON FUNCTION bgjob.restored_recurring IS 'trigger function: a restored re
 REVOKE ALL ON FUNCTION bgjob.restored_recurring() FROM PUBLIC;
 CREATE TRIGGER restored BEFORE INSERT ON bgjob.recurring FOR EACH ROW EXECUTE FUNCTION bgjob.restored_recurring();
 ALTER TABLE bgjob.recurring ENABLE ALWAYS TRIGGER restored;
+CREATE TRIGGER count_again AFTER INSERT ON bgjob.recurring FOR EACH STATEMENT EXECUTE FUNCTION bgjob.count_again();
+ALTER TABLE bgjob.recurring ENABLE ALWAYS TRIGGER count_again;

@@ -9,9 +9,15 @@ SELECT j.id,
        j.queue::text AS queue,
        j.priority::integer AS priority,
        CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN 'processing' ELSE bgjob.state_name(j.state) END AS state,
-       CASE WHEN w.job IS NOT NULL AND j.state = 'e' OR j.state = 'p' THEN NULL
+       CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN NULL
             WHEN j.state = 's' AND NOT EXISTS (SELECT FROM bgjob.schedule d WHERE d.role = j.run_as AND d.at = j.run_at AND d.job = j.id)
             THEN 'Not adopted: run bgjob_adopt()'
+            -- of the others only a restore brings some that are held back
+            WHEN (SELECT EXISTS (SELECT FROM bgjob.installation i WHERE i.database = 0))
+             AND (j.state = 'e' AND NOT bgjob.in_queue(j.run_as, j.queue, j.priority, coalesce(j.pos, j.id))
+               OR j.state = 'p' AND NOT EXISTS (SELECT FROM bgjob.claim c WHERE c.job = j.id))
+            THEN 'Not adopted: run bgjob_adopt()'
+            WHEN j.state = 'p' THEN NULL
             WHEN j.state IN ('e', 's', 'a') THEN j.entry_reason ELSE j.reason END AS reason,
        j.created_at,
        j.run_at,

@@ -637,20 +637,38 @@ bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max)
 	return n;
 }
 
+static bool
+has_row(BgjobRel *rel, Snapshot snapshot, Oid role, const char *queue, int priority, int64 pos)
+{
+	ScanKeyData keys[3];
+	BgjobScan *scan;
+	bool found;
+
+	lane_keys(keys, role, queue, priority, BTEqualStrategyNumber, F_INT8EQ, pos);
+	scan = bgjob_scan_begin(rel, QUEUE_INDEX, snapshot, keys, 3);
+	found = bgjob_scan_next(scan);
+	bgjob_scan_end(scan);
+	return found;
+}
+
+/* bgjob_queue_has tells whether the queue has a row at a place, as a query sees it. */
+bool
+bgjob_queue_has(Oid role, const char *queue, int priority, int64 pos)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
+	bool found = has_row(rel, GetActiveSnapshot(), role, queue, priority, pos);
+
+	bgjob_rel_close(rel);
+	return found;
+}
+
 /* Whether a job that waits has its row in the queue. */
 static bool
 is_in_queue(BgjobRel *rel, const BgjobJob *job)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	ScanKeyData keys[3];
-	BgjobScan *scan;
-	bool found;
+	bool found = has_row(rel, snapshot, job->run_as, job->queue, job->priority, job->pos);
 
-	lane_keys(keys, job->run_as, job->queue, job->priority, BTEqualStrategyNumber, F_INT8EQ,
-			  job->pos);
-	scan = bgjob_scan_begin(rel, QUEUE_INDEX, snapshot, keys, 3);
-	found = bgjob_scan_next(scan);
-	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	return found;
 }
@@ -719,6 +737,67 @@ rebuild_one(BgjobRel *jobs, BgjobRel *queue, int64 id)
 			bgjob_failure_insert(job.id, job.queue);
 			return false;
 	}
+}
+
+/*
+ * Whether a job would be performed if it were where its state says. What is
+ * missing in both looks is: in between a worker may have performed it.
+ */
+static bool
+is_held_back(BgjobRel *jobs, BgjobRel *queue, int64 id)
+{
+	BgjobJob job;
+
+	for (int look = 0; look < 2; look++)
+		if (!bgjob_job_read(jobs, id, &job) || bgjob_state_is_final(job.state) ||
+			is_in_place(queue, &job))
+			return false;
+	return true;
+}
+
+/*
+ * bgjob_queue_count_held_back counts jobs that bgjob_queue_rebuild would put
+ * into place: among "max" that follow the id *after, which is moved on. Returns
+ * their number; *all: these were the last.
+ */
+int64
+bgjob_queue_count_held_back(int64 *after, int max, bool *all)
+{
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	BgjobRel *queue = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	int64 *ids = palloc(max * sizeof(int64));
+	Snapshot snapshot = bgjob_rel_snapshot(jobs);
+	ScanKeyData key;
+	BgjobScan *scan;
+	int visited = 0;
+	int n = 0;
+	int64 held = 0;
+
+	bgjob_key(&key, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(*after));
+	scan = bgjob_scan_begin(jobs, "job_pkey", snapshot, &key, 1);
+	while (visited < max && bgjob_scan_next(scan))
+	{
+		bool isnull;
+
+		visited++;
+		*after = DatumGetInt64(slot_getattr(jobs->slot, BGJOB_C_ID, &isnull));
+		if (!bgjob_state_is_final(bgjob_state_by_letter(
+				DatumGetChar(slot_getattr(jobs->slot, BGJOB_C_STATE, &isnull)))))
+			ids[n++] = *after;
+	}
+	*all = visited < max;
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_held_back(jobs, queue, ids[i]))
+			held++;
+	}
+	bgjob_rel_close(queue);
+	bgjob_rel_close(jobs);
+	pfree(ids);
+	return held;
 }
 
 /*

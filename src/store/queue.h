@@ -36,6 +36,8 @@ extern void bgjob_queue_discover_anew(void);
 extern bool bgjob_queue_is_discovered(void);
 extern bool bgjob_queue_discover(void);
 extern bool bgjob_queue_look(Oid database);
+extern bool bgjob_queue_has(Oid role, const char *queue, int priority, int64 pos);
+extern int64 bgjob_queue_count_held_back(int64 *after, int max, bool *all);
 extern int64 bgjob_queue_rebuild(void);
 extern int bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max);
 

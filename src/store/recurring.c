@@ -35,6 +35,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+/* So many restored ones are counted. */
+#define MOST_RESTORED 100000
+
 /* bgjob_recurring_id returns the number of a recurring job. */
 int64
 bgjob_recurring_id(const BgjobRecurring *row)
@@ -142,6 +145,26 @@ bgjob_recurring_read_restored(BgjobRel *rel, int64 after, int64 *id)
 		return false;
 	*id = bgjob_recurring_id(&row);
 	return true;
+}
+
+/* bgjob_recurring_count_restored counts them, at most MOST_RESTORED. */
+int64
+bgjob_recurring_count_restored(void)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_RECURRING);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	int64 n = 0;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ, TimestampTzGetDatum(DT_NOEND));
+	scan = bgjob_scan_begin(rel, "recurring_next_idx", snapshot, &key, 1);
+	while (n < MOST_RESTORED && bgjob_scan_next(scan))
+		n++;
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return n;
 }
 
 /*

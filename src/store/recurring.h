@@ -130,6 +130,7 @@ bgjob_recurring_set_text(BgjobRecurring *row, BgjobRecurringColumn column, const
 extern bool
 bgjob_recurring_find(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row);
 extern bool bgjob_recurring_read(BgjobRel *rel, int64 id, BgjobRecurring *row);
+extern int64 bgjob_recurring_count_restored(void);
 extern bool bgjob_recurring_read_restored(BgjobRel *rel, int64 after, int64 *id);
 extern bool bgjob_recurring_lock(BgjobRel *rel, BgjobRecurring *row, bool wait);
 extern void bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row);

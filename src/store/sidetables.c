@@ -10,7 +10,9 @@
  * job whose claim is committed; the scheduler compares its process with
  * those that live. bgjob.total keeps what the statistics would lose when
  * finished jobs are removed. bgjob.installation names the database: a copy
- * made with it as template must not run its jobs a second time.
+ * made with it as template must not run its jobs a second time. A row without
+ * one says that SQL has inserted jobs, as a restore does: they are in
+ * bgjob.job alone, and held back until bgjob_adopt().
  *
  * Any process, inside a transaction.
  *
@@ -218,9 +220,9 @@ bgjob_total_add_up(void)
 			bgjob_total_add((BgjobState) state, jobs[state]);
 }
 
-/* bgjob_installed_here tells whether the tables belong to this database, and are no copy of another's. */
-bool
-bgjob_installed_here(void)
+/* Whether bgjob.installation has a row of a database. */
+static bool
+has_installation(Oid database)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_INSTALLATION);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
@@ -230,12 +232,54 @@ bgjob_installed_here(void)
 	while (!here && table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
 	{
 		slot_getallattrs(rel->slot);
-		here = DatumGetObjectId(rel->slot->tts_values[0]) == MyDatabaseId;
+		here = DatumGetObjectId(rel->slot->tts_values[0]) == database;
 	}
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
 	return here;
+}
+
+/* bgjob_installed_here tells whether the tables belong to this database, and are no copy of another's. */
+bool
+bgjob_installed_here(void)
+{
+	return has_installation(MyDatabaseId);
+}
+
+/* bgjob_restored_here tells whether there may be jobs that are held back, because SQL has inserted them. */
+bool
+bgjob_restored_here(void)
+{
+	return has_installation(InvalidOid);
+}
+
+/* bgjob_note_restored notes that SQL inserts jobs. */
+void
+bgjob_note_restored(void)
+{
+	Datum values[] = {ObjectIdGetDatum(InvalidOid)};
+
+	insert_row(BGJOB_TABLE_INSTALLATION, values);
+}
+
+/* bgjob_forget_restored removes what bgjob_note_restored has noted. */
+void
+bgjob_forget_restored(void)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_INSTALLATION);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		slot_getallattrs(rel->slot);
+		if (DatumGetObjectId(rel->slot->tts_values[0]) == InvalidOid)
+			(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
+	}
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
 }
 
 /* bgjob_install_here makes the tables this database's own. */

@@ -35,5 +35,8 @@ extern void bgjob_total_add_up(void);
 extern void bgjob_total_add(BgjobState state, int64 jobs);
 extern bool bgjob_installed_here(void);
 extern void bgjob_install_here(void);
+extern bool bgjob_restored_here(void);
+extern void bgjob_note_restored(void);
+extern void bgjob_forget_restored(void);
 
 #endif /* BGJOB_STORE_SIDETABLES_H */

@@ -235,6 +235,14 @@ publish_floor(BgjobDatabase *entry)
 	note_holders(BGJOB_TABLE_JOB, false);
 }
 
+/* Whether to leave out a pass, because the last one has found little and there are not many more rows since. */
+static bool
+is_in_vain(TimestampTz now, int64 last)
+{
+	return now < rest_until && rest_until - now <= MOST_PAUSES * pause_between() &&
+		   last - drawn <= Max(kept, FEW);
+}
+
 /* Begins a pass, unless there is too little for one. */
 static TimestampTz
 begin_pass(BgjobDatabase *entry, TimestampTz now)
@@ -246,7 +254,7 @@ begin_pass(BgjobDatabase *entry, TimestampTz now)
 	entry->settings_seen = last;
 	entry->settings_looked = now;
 	pg_atomic_write_u64(&entry->settings_floor, 0); /* of a beginning that failed */
-	if (last == 0 || seen == 0 || (now < rest_until && last - drawn <= Max(kept, FEW)))
+	if (last == 0 || seen == 0 || is_in_vain(now, last))
 		return now + pause_between();
 	if (seen == last)
 		completed = written; /* there will be nothing new before somebody writes */
@@ -427,7 +435,9 @@ bgjob_unused_is_due(const BgjobDatabase *entry, TimestampTz now, TimestampTz *wa
 	if (pass.stage != STAGE_NONE)
 		*wake = pass.next_step;
 	else if (completed != bgjob_completed_transactions()) /* else nobody has written anything */
-		*wake = resume_at != 0 ? now : entry->settings_looked + pause_between();
+		*wake = resume_at != 0 || entry->settings_looked > now
+					? now
+					: entry->settings_looked + pause_between();
 	return *wake <= now;
 }
 
