@@ -139,7 +139,7 @@ bgjob_cancel_requested(PG_FUNCTION_ARGS)
 static void
 read_row(BgjobJob *job)
 {
-	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	BgjobRel *jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
 
 	bgjob_attempt_read_row(jobs, job);
 	bgjob_rel_close(jobs);

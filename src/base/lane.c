@@ -170,6 +170,22 @@ queue_level(const char *list, const char *queue)
 	return others;
 }
 
+/*
+ * Whether a look is under way in a lane. Lane lock held exclusively, so none
+ * begins; the mutex, because the last thing that one does is to release it: a
+ * lane without users may be removed.
+ */
+static bool
+is_used(BgjobLane *lane)
+{
+	bool used;
+
+	SpinLockAcquire(&lane->mutex);
+	used = lane->users > 0;
+	SpinLockRelease(&lane->mutex);
+	return used;
+}
+
 /* Notes that there may be something in a database that no lane leads to. */
 static void
 note_lost(Oid database)
@@ -271,7 +287,7 @@ evict_for(const BgjobLaneKey *newcomer)
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
 	{
-		int64 cost = lane->users > 0 ? PG_INT64_MAX : eviction_cost(lane, holders, nholders);
+		int64 cost = is_used(lane) ? PG_INT64_MAX : eviction_cost(lane, holders, nholders);
 
 		if (cost < lowest)
 		{
@@ -471,7 +487,7 @@ bgjob_lanes_forget(Oid database, Oid role)
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
 		if (lane->key.database == database && (role == InvalidOid || lane->key.role == role) &&
-			lane->users == 0)
+			!is_used(lane))
 			hash_search(lanes, &lane->key, HASH_REMOVE, NULL);
 	control->generation++;
 	LWLockRelease(&control->lock);

@@ -578,7 +578,7 @@ bgjob_queue_is_discovered(void)
 bool
 bgjob_queue_discover(void)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
 	bool found = true;
 
 	for (int i = 0; i < LANES_AT_A_TIME && found; i++)
@@ -601,7 +601,7 @@ bgjob_queue_discover(void)
 bool
 bgjob_queue_look(Oid database)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
 	BgjobLaneKey keys[LANES_AT_A_TIME];
 	int n = bgjob_lanes_unknown(database, keys, LANES_AT_A_TIME);
 
@@ -618,7 +618,7 @@ bgjob_queue_look(Oid database)
 int
 bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
 	BgjobScan *scan;

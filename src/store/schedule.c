@@ -105,7 +105,8 @@ job_keys(ScanKey keys, Oid role, TimestampTz at, StrategyNumber strategy, RegPro
 static BgjobTaken
 look_up(Oid role, TimestampTz at, int64 job, bool take, TransactionId *holder)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
+	BgjobRel *rel =
+		take ? bgjob_rel_open(BGJOB_TABLE_SCHEDULE) : bgjob_rel_open_read(BGJOB_TABLE_SCHEDULE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	BgjobTaken taken = BGJOB_NOT_THERE;
 	ScanKeyData keys[3];

@@ -119,7 +119,7 @@ bgjob_failure_has(int64 job)
 bool
 bgjob_claim_is_held(int64 job)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_CLAIM);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_CLAIM);
 	bool held = find_by_job(rel, "claim_pkey", job);
 
 	if (held)
@@ -136,7 +136,7 @@ bgjob_claim_is_held(int64 job)
 int
 bgjob_claims(BgjobClaim *claims, int max)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_CLAIM);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_CLAIM);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	BgjobScan *scan = bgjob_scan_begin(rel, "claim_pkey", snapshot, NULL, 0);
 	int n = 0;

@@ -70,11 +70,33 @@ $a->query_until(qr/waiting/, "\\echo waiting\nSELECT bgjob_wait($far, '60 s');\n
 wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT bgjob_wait%' AND wait_event_type IS NOT NULL AND state = 'active'}, 'a role waits for a job', 20);
 is($node->safe_psql('postgres', qq{SET statement_timeout = '10s'; $_; SELECT 'done'}), 'done', "$_ does not wait for it")
 	for 'CREATE INDEX tags ON bgjob.job USING gin (tags)', 'DROP INDEX bgjob.tags', 'BEGIN; LOCK TABLE bgjob.job IN ACCESS EXCLUSIVE MODE NOWAIT; COMMIT';
-$node->safe_psql('postgres', 'VACUUM FULL bgjob.job');
+$node->safe_psql('postgres', qq{SET statement_timeout = '10s'; VACUUM FULL bgjob.$_})
+	for split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'r'});
 $node->safe_psql('postgres', "SELECT bgjob_requeue($far)");
 wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $far", 'the job runs', 20);
-$_->quit for $a, $b, $own;
+$b->query_safe('COMMIT');
+
+# What only reads locks nothing that would keep an index from being made; functions keep no lock at all.
+$b->query_safe('BEGIN');
+my $locks = q{SELECT string_agg(c.relname || ' ' || l.mode, ', ') FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity USING (pid)
+	WHERE usename = 'postgres' AND application_name = 'reader' AND c.relnamespace = 'bgjob'::regnamespace AND c.relkind IN ('r', 'i')};
+$b->query_safe(qq{SET application_name = 'reader'; RESET SESSION AUTHORIZATION; SELECT bgjob_result($far), bgjob_wait($far, '1 s')});
+$b->query_safe(qq{SELECT * FROM bgjob.counts(), bgjob.server(), bgjob.server_count()});
+is($node->safe_psql('postgres', $locks), '', 'functions that only read keep no lock on a table');
+$b->query_safe("SELECT count(*) FROM bgjob.$_")
+	for split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'v'});
+is($node->safe_psql('postgres', "$locks AND l.mode <> 'AccessShareLock'"), '', 'nor do views, but for that of any SELECT');
+$b->query_safe('COMMIT');
 
 check_counters($node);
+
+# The extension is dropped while a session waits for a job; that gets an error, not a hang.
+$a->query_safe('COMMIT');
+$far = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION a; SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour')});
+$b->query_until(qr/waiting/, "\\echo waiting\nSELECT bgjob_wait($far, '60 s');\n\\echo over\n");
+wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT bgjob_wait%' AND wait_event_type IS NOT NULL AND state = 'active'}, 'a session waits once more', 20);
+is($node->safe_psql('postgres', q{SET statement_timeout = '10s'; DROP EXTENSION bgjob CASCADE; SELECT 'done'}), 'done', 'DROP EXTENSION does not wait for it');
+wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE 'SELECT bgjob_wait%' AND state = 'active'}, 'it waits no longer', 20);
+$_->quit for $a, $b, $own;
 $node->stop;
 done_testing();
