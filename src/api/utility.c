@@ -44,6 +44,7 @@
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "catalog/namespace.h"
+#include "rules/clock.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "store/relation.h"
@@ -143,17 +144,17 @@ hurry(Oid database)
 static void
 block(Oid database)
 {
-	TimestampTz begin = GetCurrentTimestamp();
+	int64 begin = bgjob_steady_now();
 	bool mine = false;
 	bool hurried = false;
 
-	while (!TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), LEAVE_TIMEOUT))
+	while (bgjob_steady_now() - begin < LEAVE_TIMEOUT * (int64) 1000)
 	{
 		mine = mine || try_block(database);
 		/* The launcher forgets a database that another session has dropped: then nobody is there. */
 		if ((mine || bgjob_database_find(database) == NULL) && count_processes(database) == 0)
 			break;
-		if (!hurried && TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), PATIENCE))
+		if (!hurried && bgjob_steady_now() - begin > PATIENCE * (int64) 1000)
 		{
 			hurry(database);
 			hurried = true;

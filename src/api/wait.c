@@ -47,7 +47,7 @@ ended_as(int64 id, bool *found)
 	return state;
 }
 
-/* The moment to stop at; DT_NOEND: never. 22023 for a negative timeout. */
+/* The moment to stop at, by the steady clock; DT_NOEND: never. 22023 for a negative timeout. */
 static TimestampTz
 deadline(FunctionCallInfo fcinfo)
 {
@@ -62,7 +62,7 @@ deadline(FunctionCallInfo fcinfo)
 						errmsg("timeout must not be negative"),
 						errdetail("It is the longest time to wait."),
 						errhint("Leave it out to wait until the job has ended.")));
-	return until;
+	return until == DT_NOEND ? DT_NOEND : until - now + bgjob_steady_now();
 }
 
 /* Errors that can be told before sleeping. */
@@ -98,7 +98,7 @@ wait_for(int64 id, TimestampTz until)
 
 		MemoryContextReset(per_look);
 		state = ended_as(id, &found);
-		rest = until == DT_NOEND ? 60000 : (until - bgjob_now() + 999) / 1000;
+		rest = until == DT_NOEND ? 60000 : (until - bgjob_steady_now() + 999) / 1000;
 		if (state != BGJOB_NONE || !found || rest <= 0)
 			break;
 		(void) bgjob_waiters_sleep(id, (long) Min(rest, 60000));

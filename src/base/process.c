@@ -26,6 +26,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "rules/clock.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/pmsignal.h"
@@ -228,8 +229,7 @@ bgjob_process_left(BgjobSlot *slot, BackgroundWorkerHandle *handle)
 	if (stage != BGJOB_STAGE_STARTING)
 		return stage == BGJOB_STAGE_LEFT;
 	if (handle != NULL ? GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED
-					   : TimestampDifferenceExceeds(slot->created_at, GetCurrentTimestamp(),
-													LONGEST_START))
+					   : bgjob_steady_now() - slot->created_at > LONGEST_START * (int64) 1000)
 		return bgjob_slot_give_up_start(slot);
 	return false;
 }

@@ -24,6 +24,7 @@
 #include "base/registry.h"
 #include "base/compat.h"
 #include "miscadmin.h"
+#include "rules/clock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
@@ -146,7 +147,7 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most)
 {
 	BgjobSlot *slot = NULL;
 	BgjobDatabase *entry;
-	TimestampTz now = GetCurrentTimestamp();
+	int64 now = bgjob_steady_now();
 
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
 	entry = bgjob_database_find(database);
@@ -479,10 +480,11 @@ bgjob_slot_give_up(TimestampTz *run_at)
 
 /*
  * bgjob_slot_timed_out notes that the job has been at it longer than it may.
- * Called by the handler of a timer, so it takes no lock.
+ * Called by the handler of a timer, so it takes no lock. "now" is by the steady
+ * clock, as in bgjob_slot_force.
  */
 void
-bgjob_slot_timed_out(TimestampTz now)
+bgjob_slot_timed_out(int64 now)
 {
 	if (bgjob_my_slot->phase != BGJOB_PHASE_PERFORMING)
 		return;
@@ -530,7 +532,7 @@ leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
 			  TimestampTz run_at, BgjobInterruption why)
 {
 	BgjobRequestResult result = BGJOB_REQUEST_NOT_RUNNING;
-	TimestampTz now = GetCurrentTimestamp();
+	int64 now = bgjob_steady_now();
 	pid_t pid = 0;
 
 	SpinLockAcquire(&slot->mutex);
@@ -667,14 +669,14 @@ bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why)
  * job can be hit.
  */
 bool
-bgjob_slot_force(BgjobSlot *slot, TimestampTz now, TimestampTz *wake)
+bgjob_slot_force(BgjobSlot *slot, int64 now, int64 *wake)
 {
-	TimestampTz until = DT_NOEND;
+	int64 until = PG_INT64_MAX;
 	bool forced;
 
 	SpinLockAcquire(&slot->mutex);
 	if (slot->overdue_since != 0 && slot->pid != 0 && !slot->die)
-		until = TimestampTzPlusMilliseconds(slot->overdue_since, BGJOB_FORCE_AFTER);
+		until = slot->overdue_since + BGJOB_FORCE_AFTER * (int64) 1000;
 	forced = until <= now;
 	if (forced)
 		slot->retire = true;

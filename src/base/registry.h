@@ -161,7 +161,7 @@ typedef struct BgjobSlot
 	uint64 generation; /* grows with every new owner */
 	Oid database;
 	Oid role;
-	TimestampTz created_at;
+	int64 created_at; /* by the steady clock */
 
 	BgjobStage stage; /* see LIFE OF A SLOT */
 
@@ -194,8 +194,9 @@ typedef struct BgjobSlot
 	volatile bool batch_slow; /* it takes too long: others are to take back the rest */
 
 	/* single stores, by the worker's timer or under mutex; read without a lock */
-	TimestampTz overdue_since; /* since when the job ought to end; 0: it need not */
-	bool timed_out;            /* because its own time limit has passed */
+	int64
+		overdue_since; /* since when the job ought to end, by the steady clock; 0: it need not */
+	bool timed_out;    /* because its own time limit has passed */
 } BgjobSlot;
 
 typedef enum BgjobDatabaseStatus
@@ -227,10 +228,11 @@ typedef struct BgjobDatabase
 	int failures;              /* of its scheduler, one after the other */
 	uint32 failure;            /* a hash of the error that it has ended with last, 0: none */
 	bool failed;               /* it has just ended with that */
-	TimestampTz retry_at;      /* not before, after a failure */
+	int64 retry_at;            /* not before, after a failure; by the steady clock */
 	bool ready;                /* its scheduler serves */
 	bool announced;            /* the log says that the database is served */
-	TimestampTz waiting_since; /* it wants a scheduler and there is no room; the launcher's */
+	int64 waiting_since;       /* likewise: it wants a scheduler and there is no room */
+	int64 rest_until;          /* likewise: while its status is BGJOB_DATABASE_RESTING */
 	TimestampTz serving_since; /* what is due later is not missed, also while it rests */
 	TimestampTz clock_at;      /* the clock, when its scheduler read it last; the scheduler's */
 	int64 steady_at;           /* the steady clock at that moment; 0: never */
@@ -321,7 +323,7 @@ extern void bgjob_slot_start_clock(TimestampTz now);
 extern bool bgjob_slot_finish(void);
 extern BgjobRequest bgjob_slot_give_up(TimestampTz *run_at);
 extern void bgjob_slot_end(bool done);
-extern void bgjob_slot_timed_out(TimestampTz now);
+extern void bgjob_slot_timed_out(int64 now);
 extern BgjobRequest bgjob_slot_request_seen(void);
 extern BgjobRequestResult
 bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at);
@@ -329,7 +331,7 @@ extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
 extern bool bgjob_slot_lives(pid_t pid, TimestampTz started_at);
 extern void bgjob_slot_wake(const BgjobSlot *slot);
 extern void bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why);
-extern bool bgjob_slot_force(BgjobSlot *slot, TimestampTz now, TimestampTz *wake);
+extern bool bgjob_slot_force(BgjobSlot *slot, int64 now, int64 *wake);
 extern void bgjob_slot_terminate(BgjobSlot *slot);
 extern int64 *bgjob_slots_in_flight(Oid database, int *n);
 extern void bgjob_alert_worker(Oid database, Oid role);

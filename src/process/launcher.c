@@ -133,7 +133,7 @@ static void
 take_leave(BgjobDatabase *entry, BgjobSlot *slot)
 {
 	bool served = slot->ready && entry->ready;
-	int64 lived = GetCurrentTimestamp() - slot->created_at;
+	int64 lived = bgjob_steady_now() - slot->created_at;
 	int index = entry - bgjob_registry->databases;
 
 	if (handles[index] != NULL)
@@ -158,7 +158,7 @@ take_leave(BgjobDatabase *entry, BgjobSlot *slot)
 	if (entry->blocked_by == 0 && bgjob_enabled)
 	{
 		entry->failures = served ? 1 : entry->failures + 1;
-		entry->retry_at = bgjob_now() + pause_after(entry->failures) * 1000;
+		entry->retry_at = bgjob_steady_now() + pause_after(entry->failures) * 1000;
 	}
 }
 
@@ -260,8 +260,8 @@ count_probes(void)
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
 
 		if (entry->in_use && entry->scheduler >= 0 && !entry->ready &&
-			!TimestampDifferenceExceeds(bgjob_registry->slots[entry->scheduler].created_at,
-										GetCurrentTimestamp(), SLOW_PROBE))
+			bgjob_steady_now() - bgjob_registry->slots[entry->scheduler].created_at <
+				SLOW_PROBE * (int64) 1000)
 			n++;
 	}
 	return n;
@@ -295,8 +295,8 @@ reap_schedulers(void)
 	}
 }
 
-/* When a database without a scheduler is to have one; DT_NOEND: when told. */
-static TimestampTz
+/* When a database without a scheduler is to have one, by the steady clock; DT_NOEND: when told. */
+static int64
 due_at(BgjobDatabase *entry)
 {
 	if (!entry->in_use || entry->scheduler >= 0 || entry->blocked_by != 0 || !bgjob_enabled)
@@ -305,12 +305,12 @@ due_at(BgjobDatabase *entry)
 		return entry->retry_at;
 	if (pg_atomic_read_u32(&entry->notices) != 0)
 		return DT_NOBEGIN;
-	return (TimestampTz) pg_atomic_read_u64(&entry->next_due);
+	return entry->rest_until;
 }
 
 /* Whose scheduler is to be started next: that of the database which has waited longest. NULL: none. */
 static BgjobDatabase *
-next_database(TimestampTz now, int *wanted, TimestampTz *wake)
+next_database(int64 now, int *wanted, int64 *wake)
 {
 	BgjobDatabase *next = NULL;
 
@@ -318,7 +318,7 @@ next_database(TimestampTz now, int *wanted, TimestampTz *wake)
 	for (int i = 0; i < bgjob_registry->databases_used; i++)
 	{
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
-		TimestampTz due = due_at(entry);
+		int64 due = due_at(entry);
 
 		if (due > now)
 		{
@@ -357,8 +357,8 @@ call_for_slots(int wanted)
 static long
 look_after_databases(void)
 {
-	TimestampTz now = bgjob_now();
-	TimestampTz wake = DT_NOEND;
+	int64 now = bgjob_steady_now();
+	int64 wake = DT_NOEND;
 	BgjobDatabase *entry;
 	int wanted;
 	bool waits = false;
@@ -393,7 +393,7 @@ look_after_databases(void)
 	call_for_slots(waits ? wanted : 0);
 	if (waiting != NIL)
 		wake = Min(wake, now + 1000 * 1000);
-	return wake == DT_NOEND ? -1 : TimestampDifferenceMilliseconds(bgjob_now(), wake) + 1;
+	return wake == DT_NOEND ? -1 : (long) Max(0, (wake - bgjob_steady_now()) / 1000) + 1;
 }
 
 /* bgjob_launcher_register has the postmaster start the launcher; from _PG_init. */

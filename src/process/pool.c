@@ -22,6 +22,9 @@
  * one whose job does not end then is interrupted, and the job goes back to the
  * head of its queue.
  *
+ * Times are those of the steady clock, so that somebody who sets the clock
+ * neither stops nor hastens anything here.
+ *
  * Workers leave by themselves when idle, and when there are more than there
  * may be (bgjob.workers has been lowered).
  *
@@ -76,11 +79,11 @@
 /* What is known of a role here. */
 typedef struct RoleState
 {
-	Oid role;                  /* must be first */
-	TimestampTz last_start;    /* of a worker: the role that has waited longest comes first */
-	TimestampTz wanting_since; /* has work and no worker; 0: that is not so */
-	int failures;              /* of its workers to start, one after the other */
-	TimestampTz paused_until;  /* after these */
+	Oid role;            /* must be first */
+	int64 last_start;    /* of a worker: the role that has waited longest comes first */
+	int64 wanting_since; /* has work and no worker; 0: that is not so */
+	int failures;        /* of its workers to start, one after the other */
+	int64 paused_until;  /* after these */
 } RoleState;
 
 static HTAB *roles;
@@ -88,10 +91,10 @@ static BackgroundWorkerHandle **handles; /* by slot */
 static BgjobDatabase *entry;             /* this database's */
 static bool yielding = false;            /* another database is to have its turn */
 static bool warned_of_slots = false;
-static TimestampTz no_slot_until = 0; /* max_worker_processes was reached: do not try before */
-static TimestampTz wanted_since = 0;  /* by another database, which has no worker */
-static TimestampTz denied_since = 0;  /* a worker that bgjob.workers allows */
-static TimestampTz last_left = 0;     /* a worker: the postmaster may need a moment to notice */
+static int64 no_slot_until = 0; /* max_worker_processes was reached: do not try before */
+static int64 wanted_since = 0;  /* by another database, which has no worker */
+static int64 denied_since = 0;  /* a worker that bgjob.workers allows */
+static int64 last_left = 0;     /* a worker: the postmaster may need a moment to notice */
 
 /* bgjob_pool_init prepares a scheduler; once. */
 void
@@ -110,6 +113,13 @@ static bool
 is_mine(const BgjobSlot *slot)
 {
 	return slot->in_use && slot->kind == BGJOB_WORKER && slot->database == MyDatabaseId;
+}
+
+/* Translates a time of the steady clock to one of the clock, which is "now". */
+static TimestampTz
+by_clock(int64 steady, TimestampTz now)
+{
+	return steady == DT_NOEND ? DT_NOEND : now + (steady - bgjob_steady_now());
 }
 
 /* ---- roles that cannot be served ---- */
@@ -152,8 +162,8 @@ note_failed_start(Oid role)
 				(errmsg("could not start a worker for role with OID %u", role),
 				 errdetail("Its jobs wait; the message of the worker stands before this one."),
 				 errhint("The role must have LOGIN, and CONNECT on the database.")));
-	state->paused_until =
-		bgjob_now() + Min(1 << Min(state->failures - 1, 6), LONGEST_PAUSE) * USECS_PER_SEC;
+	state->paused_until = bgjob_steady_now() +
+						  Min(1 << Min(state->failures - 1, 6), LONGEST_PAUSE) * USECS_PER_SEC;
 }
 
 /* Fails jobs of a role that has been dropped. False if there may be more to do at once. */
@@ -173,7 +183,7 @@ fail_orphans(Oid role)
 
 /* Whether a role is not to be tried now; *wake is lowered to when it is. */
 static bool
-is_paused(Oid role, TimestampTz now, TimestampTz *wake)
+is_paused(Oid role, int64 now, int64 *wake)
 {
 	RoleState *state = hash_search(roles, &role, HASH_FIND, NULL);
 
@@ -218,6 +228,7 @@ take_leave_of(void *slot)
 TimestampTz
 bgjob_pool_reap(TimestampTz now)
 {
+	int64 left_at = bgjob_steady_now();
 	TimestampTz wake = DT_NOEND;
 
 	for (int i = 0; i < bgjob_registry->nslots; i++)
@@ -227,11 +238,11 @@ bgjob_pool_reap(TimestampTz now)
 		if (!is_mine(slot) || !bgjob_process_left(slot, handles[i]))
 			continue;
 		if (bgjob_try(take_leave_of, slot))
-			last_left = now;
+			last_left = left_at;
 		else
 			wake = now + RETRY;
 	}
-	if (last_left == now)
+	if (last_left == left_at)
 		no_slot_until = 0;
 	return wake;
 }
@@ -249,9 +260,9 @@ typedef struct Claimant
 
 typedef struct Balance
 {
-	TimestampTz now;
-	TimestampTz wake; /* when to balance again by itself */
-	uint64 leavers;   /* what was asked for before the workers were counted */
+	int64 now;      /* by the steady clock */
+	int64 wake;     /* likewise: when to balance again by itself */
+	uint64 leavers; /* what was asked for before the workers were counted */
 	Claimant *claimants;
 	int nclaimants;
 	int nhungry; /* those that have work */
@@ -300,7 +311,7 @@ count_workers(Balance *balance)
 
 /* Notes since when a role has work and no worker. */
 static void
-note_wanting(const Claimant *claimant, TimestampTz now)
+note_wanting(const Claimant *claimant, int64 now)
 {
 	RoleState *state;
 
@@ -318,8 +329,9 @@ note_wanting(const Claimant *claimant, TimestampTz now)
 
 /* Collects the roles that have work and may be served now, and those that have workers. */
 static void
-begin_balance(Balance *balance, TimestampTz now)
+begin_balance(Balance *balance)
 {
+	int64 now = bgjob_steady_now();
 	BgjobDemand *demands = palloc(BGJOB_LANES * sizeof(BgjobDemand));
 	int n = bgjob_lane_demand(MyDatabaseId, demands, BGJOB_LANES);
 
@@ -369,7 +381,7 @@ neediest(const Balance *balance)
 
 /* How long a role has had work and no worker. */
 static int64
-wanting_for(const Claimant *claimant, TimestampTz now)
+wanting_for(const Claimant *claimant, int64 now)
 {
 	RoleState *state = state_of(claimant->role);
 
@@ -378,8 +390,10 @@ wanting_for(const Claimant *claimant, TimestampTz now)
 
 /* Whether some worker of this database is at a job that is not short. */
 static bool
-has_long_job(TimestampTz now)
+has_long_job(void)
 {
+	TimestampTz now = bgjob_now();
+
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
 		BgjobSlot *slot = &bgjob_registry->slots[i];
@@ -393,7 +407,7 @@ has_long_job(TimestampTz now)
 
 /* Whether all workers of this database have performed jobs that were short. */
 static bool
-jobs_are_short(TimestampTz now)
+jobs_are_short(void)
 {
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
@@ -404,7 +418,7 @@ jobs_are_short(TimestampTz now)
 		if (slot->jobs_done < SHORT_JOBS)
 			return false;
 	}
-	return !has_long_job(now);
+	return !has_long_job();
 }
 
 /* ---- starting ---- */
@@ -424,8 +438,9 @@ start_worker(Oid role, BgjobNeed need)
 							&handles[bgjob_slot_index(slot)]))
 		return true;
 	bgjob_slot_free(slot);
-	no_slot_until = bgjob_now() + (bgjob_now() - last_left < USECS_PER_SEC ? USECS_PER_SEC / 50
-																		   : USECS_PER_SEC);
+	no_slot_until =
+		bgjob_steady_now() +
+		(bgjob_steady_now() - last_left < USECS_PER_SEC ? USECS_PER_SEC / 50 : USECS_PER_SEC);
 	return false;
 }
 
@@ -439,7 +454,7 @@ start_another(Balance *balance, const Claimant *claimant)
 		return true;
 	if (bgjob_slots_used() >= bgjob_slots_most(BGJOB_NEED_LOAN))
 		return false;
-	if (jobs_are_short(balance->now))
+	if (jobs_are_short())
 		return start_worker(claimant->role, BGJOB_NEED_LOAN);
 	balance->wake = Min(balance->wake, balance->now + RAMP);
 	return false;
@@ -576,7 +591,7 @@ static bool
 must_share(Balance *balance, const Claimant *needy, const Claimant *rich)
 {
 	int share = Max(1, balance->workers / Max(1, balance->nhungry));
-	TimestampTz tenure;
+	int64 tenure;
 
 	if (needy == NULL || needy == rich || needy->workers >= share)
 		return false;
@@ -615,7 +630,7 @@ count_due_loans(Balance *balance, bool wanted)
 	}
 	if (n > 0)
 		balance->wake = Min(balance->wake, balance->now + LOAN_RECHECK);
-	return wanted || has_long_job(balance->now) ? n : 0;
+	return wanted || has_long_job() ? n : 0;
 }
 
 /* Interrupts one job whose worker is in a borrowed slot; one at a time. */
@@ -643,7 +658,7 @@ call_loan_in(void)
 static bool
 must_give(Balance *balance, const Claimant *rich)
 {
-	TimestampTz tenure;
+	int64 tenure;
 
 	if (balance->poorest < 0 || !bgjob_slots_is_richest(MyDatabaseId))
 		return false;
@@ -722,18 +737,18 @@ bgjob_pool_balance(TimestampTz now)
 	Balance balance;
 	Claimant *needy;
 
-	begin_balance(&balance, now);
+	begin_balance(&balance);
 	needy = start_workers(&balance);
 	for (int i = 0; i < balance.nclaimants; i++)
 		if (balance.claimants[i].ready > 0 && balance.claimants[i].available > 0)
 			(void) bgjob_wake_worker(MyDatabaseId, balance.claimants[i].role);
 	if (needy != NULL && balance.nclaimants > 1) /* shares may have to be put right */
-		balance.wake = Min(balance.wake, now + TENURE);
+		balance.wake = Min(balance.wake, balance.now + TENURE);
 	if (needy != NULL && balance.workers < bgjob_workers)
 	{
 		warn_of_slots(&balance);
 		balance.wake =
-			Min(balance.wake, now + (needy->workers == 0 ? PATIENCE : USECS_PER_SEC));
+			Min(balance.wake, balance.now + (needy->workers == 0 ? PATIENCE : USECS_PER_SEC));
 	}
 	else
 		denied_since = 0;
@@ -741,7 +756,7 @@ bgjob_pool_balance(TimestampTz now)
 	give_up(&balance, needy);
 	pg_atomic_write_u32(&entry->saturated, needy != NULL ? 1 : 0);
 	pfree(balance.claimants);
-	return balance.wake;
+	return by_clock(balance.wake, now);
 }
 
 /* bgjob_pool_yield has all workers leave after their jobs, and none start, or no longer so. */
@@ -803,18 +818,19 @@ bgjob_pool_end_terminated(void)
 TimestampTz
 bgjob_pool_end_stubborn(TimestampTz now)
 {
-	TimestampTz wake = DT_NOEND;
+	int64 steady = bgjob_steady_now();
+	int64 wake = DT_NOEND;
 
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 		int64 job = slot->job;
 
-		if (is_mine(slot) && bgjob_slot_force(slot, now, &wake))
+		if (is_mine(slot) && bgjob_slot_force(slot, steady, &wake))
 			ereport(LOG, (errmsg("job " INT64_FORMAT " did not end when it was canceled", job),
 						  errdetail("Its worker is terminated.")));
 	}
-	return wake;
+	return by_clock(wake, now);
 }
 
 static int
@@ -900,22 +916,22 @@ void
 bgjob_pool_drain(const char *database, int grace_ms, BgjobInterruption why)
 {
 	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
-	TimestampTz begin = GetCurrentTimestamp();
-	TimestampTz until = begin + (int64) grace_ms * 1000;
+	int64 begin = bgjob_steady_now();
+	int64 until = begin + (int64) grace_ms * 1000;
 	bool told = false;
 
 	while (retire_all() > 0)
 	{
-		TimestampTz now = GetCurrentTimestamp();
-		long rest = entry->blocked_by != 0 ? 0 : TimestampDifferenceMilliseconds(now, until);
+		int64 now = bgjob_steady_now();
+		long rest = entry->blocked_by != 0 ? 0 : (long) Max(0, (until - now + 999) / 1000);
 
 		if (rest == 0)
 			interrupt_all(entry->blocked_by != 0 ? BGJOB_BY_COMMAND : why);
-		else if (!told && TimestampDifferenceExceeds(begin, now, QUIET))
+		else if (!told && now - begin > QUIET * (int64) 1000)
 			told = log_wait(database, grace_ms);
 		if (rest == 0 || ShutdownRequestPending)
 			stop_waiting_for_standbys();
-		(void) bgjob_pool_end_stubborn(now);
+		(void) bgjob_pool_end_stubborn(bgjob_now());
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 rest == 0 ? 100 : Min(rest, 1000),
 						 bgjob_wait_event(BGJOB_WAIT_SCHEDULER_EXIT));

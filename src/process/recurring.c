@@ -98,7 +98,7 @@ static Cursor late;       /* and later ones */
 
 /* What has been dealt with in the running transaction, and since when. */
 static int occurrences;
-static TimestampTz began_at;
+static int64 began_at;
 
 /* The rows are being looked through for those that are ahead. */
 static bool correcting;
@@ -462,7 +462,7 @@ static int changed; /* and by those that have been committed */
 static bool
 is_enough(void)
 {
-	return occurrences >= ENOUGH || GetCurrentTimestamp() - began_at > LONG_ENOUGH;
+	return occurrences >= ENOUGH || bgjob_steady_now() - began_at > LONG_ENOUGH;
 }
 
 /* Deals with one. What somebody is changing now announces itself. */
@@ -575,11 +575,11 @@ deal_safely(const int64 *ids, int n, const Deal *deal, TimestampTz now)
 	int one;
 
 	changed = 0;
-	began_at = GetCurrentTimestamp();
+	began_at = bgjob_steady_now();
 	if (n == 0 || try_many(ids, n, deal, now, &dealt) == NULL)
 		return dealt;
-	began_at = GetCurrentTimestamp();
-	for (dealt = 0; dealt < n && GetCurrentTimestamp() - began_at < LONG_ENOUGH; dealt++)
+	began_at = bgjob_steady_now();
+	for (dealt = 0; dealt < n && bgjob_steady_now() - began_at < LONG_ENOUGH; dealt++)
 	{
 		ErrorData *error = try_many(&ids[dealt], 1, deal, now, &one);
 

@@ -656,6 +656,7 @@ rest(TimestampTz until)
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
 	entry->status = BGJOB_DATABASE_RESTING;
 	entry->serving_since = serving_since;
+	entry->rest_until = bgjob_steady_now() + Max(0, until - bgjob_now());
 	LWLockRelease(&bgjob_registry->lock);
 	pg_atomic_write_u64(&entry->next_due, (uint64) until);
 	pg_memory_barrier();
@@ -739,7 +740,7 @@ leave_failed(MemoryContext context)
 	error = CopyErrorData();
 	failure = hash_bytes((const unsigned char *) error->message, strlen(error->message)) | 1;
 	again = entry->failure == failure &&
-			GetCurrentTimestamp() - bgjob_my_slot->created_at < BGJOB_FAILURE_MEMORY;
+			bgjob_steady_now() - bgjob_my_slot->created_at < BGJOB_FAILURE_MEMORY;
 	entry->failure = failure;
 	entry->failed = true;
 	if (!again)

@@ -38,6 +38,7 @@
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "process/worker.h"
+#include "rules/clock.h"
 #include "run/attempt.h"
 #include "run/authority.h"
 #include "storage/ipc.h"
@@ -172,19 +173,19 @@ others_want_slot(void)
 static bool
 wait_for_work(void)
 {
-	TimestampTz since = GetCurrentTimestamp();
+	int64 since = bgjob_steady_now();
 	bool work = false;
 
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	while (!must_leave())
 	{
-		TimestampTz until = since + bgjob_worker_idle_timeout * USECS_PER_SEC;
+		int64 until = since + bgjob_worker_idle_timeout * USECS_PER_SEC;
 		long rest;
 
 		bgjob_slot_set_idle(true);
 		work = bgjob_lane_has_work();
-		rest = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		rest = (long) Max(0, (until - bgjob_steady_now() + 999) / 1000);
 		if (work || rest == 0 || others_want_slot())
 			break;
 		(void) bgjob_process_wait(rest + 1, BGJOB_WAIT_WORKER_MAIN);

@@ -59,7 +59,7 @@ static void
 on_job_timeout(void)
 {
 	bgjob_timed_out = true;
-	bgjob_slot_timed_out(GetCurrentTimestamp());
+	bgjob_slot_timed_out(bgjob_steady_now());
 	InterruptPending = true;
 	QueryCancelPending = true;
 	SetLatch(MyLatch);

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $year = 400 * 86400;
-my $node = clock_cluster('ahead', $year);
+my $node = clock_cluster('ahead', $year, 'bgjob.worker_idle_timeout' => 3);
 sub value { my ($query) = @_; return $node->safe_psql('postgres', $query) }
 sub log_from { my ($offset) = @_; return substr slurp_file($node->logfile), $offset }
 sub next_of { my ($name) = @_; return value("SELECT next_run_at AT TIME ZONE 'UTC' FROM bgjob.recurring_jobs WHERE name = '$name'") }
@@ -85,6 +85,22 @@ for my $case ([ 60, 0, 'an hour of the day that came a minute too early' ], [ 86
 	wait_until($node, q{SELECT next_run_at = at + interval '1 day' FROM bgjob.recurring_jobs, soon WHERE name = 'at a time'},
 		"$what: it counts for the occurrence next to the time that it really was");
 }
+
+#
+# How long somebody waits does not depend on the clock.
+#
+value(q{SELECT count(bgjob_recurring_remove(name)) FROM bgjob.recurring_jobs});
+set_clock($year);
+my $waits = $node->background_psql('postgres', on_error_stop => 0);
+$waits->query(q{SELECT bgjob_enqueue('nothing', run_at => clock_timestamp() + interval '10 years', tags => '{late}')});
+my $done = value(q{SELECT bgjob_enqueue('nothing')});
+wait_until($node, qq{SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $done}, 'a worker is there, and will wait for work');
+$waits->query_until(qr/waiting/, "\\echo waiting\nSELECT coalesce(bgjob_wait(id, '4 s'), 'in vain') FROM bgjob.jobs WHERE tags = '{late}';\n");
+wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%in vain%' AND pid <> pg_backend_pid() AND wait_event_type IS NOT NULL}, 'somebody waits for a job');
+set_clock(0);
+wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob worker'}, 'the worker leaves when it has waited long enough', 30);
+like($waits->query('SELECT 1'), qr/in vain/, 'so does the wait end');
+$waits->quit;
 
 check_counters($node);
 $node->stop;
