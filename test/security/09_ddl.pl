@@ -106,7 +106,8 @@ check_counters($node);
 $node->reload;
 $node->restart;
 $node->stop;
-# A process that is told to end before it has connected says what any background worker says then.
-my $log = slurp_file($node->logfile) =~ s/^.*FATAL:  terminating background worker "bgjob scheduler" due to administrator command\n//mgr;
+# A process that is told to end before it has connected says what any background worker says then; so does the session
+# of a client that has just left.
+my $log = slurp_file($node->logfile) =~ s/^.*FATAL:  terminating (?:background worker "bgjob scheduler"|connection) due to administrator command\n//mgr;
 unlike($log, qr/ (?:FATAL|PANIC): |XX000|could not open relation/, 'no FATAL line, no internal error');
 done_testing();

@@ -26,7 +26,9 @@ for my $zone ('A00001+1', 'CET-1CEST', '<+05>-5', 'Mars/Phobos', '', ':UTC', 'ES
 	is(reply(qq{SELECT bgjob_recurring('z', '\@daily', 'SELECT 1', kind => 'sql', time_zone => '$zone')}), '22023', "a recurring job cannot have the time zone '$zone'");
 	is(reply(qq{SET bgjob.time_zone = '$zone'}), '22023', '... nor bgjob.time_zone');
 }
-for my $zone ('Europe/Berlin', 'eUrope/bErLiN', 'UTC', 'utc', 'GMT', 'EST5EDT', 'America/Argentina/Buenos_Aires')
+# Newer Debian releases have the old names in a package of its own.
+my @old = grep { $node->safe_psql('postgres', "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = '$_')") eq 't' } 'EST5EDT';
+for my $zone ('Europe/Berlin', 'eUrope/bErLiN', 'UTC', 'utc', 'GMT', @old, 'America/Argentina/Buenos_Aires')
 {
 	is(reply(qq{SET bgjob.time_zone = '$zone'; SELECT bgjob_recurring('z', '\@daily', 'SELECT 1', kind => 'sql', time_zone => '$zone')}), '', "'$zone' is one that it can have");
 }
