@@ -30,6 +30,7 @@
 #include "run/authority.h"
 #include "store/relation.h"
 #include "utils/acl.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
 
@@ -77,6 +78,7 @@ bgjob_role_may_connect(Oid role)
 
 /* ---- a worker's session ---- */
 
+static bool is_superuser = false; /* the session is one's */
 static bool may_have_changed = true;
 static bool lost = false;
 
@@ -86,10 +88,11 @@ on_invalidation(Datum arg, int cacheid, uint32 hashvalue)
 	may_have_changed = true;
 }
 
-/* bgjob_authority_init prepares a worker; once. */
+/* bgjob_authority_init prepares a worker that has just connected, whose current role is its session's; once. */
 void
 bgjob_authority_init(void)
 {
+	is_superuser = strcmp(GetConfigOption("is_superuser", false, false), "on") == 0;
 	CacheRegisterSyscacheCallback(AUTHOID, on_invalidation, (Datum) 0);
 	CacheRegisterSyscacheCallback(DATABASEOID, on_invalidation, (Datum) 0);
 }
@@ -107,7 +110,7 @@ bgjob_authority_of_session(void)
 	if (!may_have_changed)
 		return !lost;
 	may_have_changed = false; /* before asking: what changes meanwhile is asked again */
-	if (!bgjob_role_can_log_in(role) || GetSessionUserIsSuperuser() != superuser_arg(role) ||
+	if (!bgjob_role_can_log_in(role) || is_superuser != superuser_arg(role) ||
 		!bgjob_role_may_connect(role))
 		lost = true;
 	return !lost;
