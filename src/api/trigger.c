@@ -13,6 +13,9 @@
  * statement trigger needs a transition table and enqueues a job for each of
  * its rows.
  *
+ * The server does not compute virtual generated columns for triggers; they are
+ * computed here, as a query would.
+ *
  * Runs in the session that changes the table, in its transaction and as its
  * current user, whose jobs these are.
  *
@@ -23,6 +26,7 @@
 #include "access/htup_details.h"
 #include "api/enqueue.h"
 #include "api/rights.h"
+#include "base/compat.h"
 #include "base/json.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -35,12 +39,89 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
+/* The columns of a table that its tuples lack. */
+typedef struct VirtualColumns
+{
+	EState *estate;
+	TupleTableSlot *slot;
+	ExprState **columns; /* of the table; NULL: its tuples have it, or it is not wanted */
+} VirtualColumns;
+
 /* What a trigger's arguments say. */
 typedef struct TriggerPlan
 {
 	BgjobOptions options;
-	List *columns; /* names, NIL: all */
+	List *columns;            /* names, NIL: all */
+	VirtualColumns *computed; /* NULL: there are none */
 } TriggerPlan;
+
+/* ---- virtual generated columns ---- */
+
+static bool
+is_wanted(const TriggerPlan *plan, Form_pg_attribute column)
+{
+	ListCell *cell;
+
+	foreach (cell, plan->columns)
+		if (strcmp(lfirst(cell), NameStr(column->attname)) == 0)
+			return true;
+	return plan->columns == NIL;
+}
+
+/* Prepares the computation of those virtual columns that the job wants. */
+static void
+prepare_virtual(TriggerPlan *plan, Relation rel)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		VirtualColumns *computed = plan->computed;
+
+		if (!bgjob_is_virtual(column) || column->attisdropped || !is_wanted(plan, column))
+			continue;
+		if (computed == NULL)
+		{
+			plan->computed = computed = palloc(sizeof(VirtualColumns));
+			computed->estate = CreateExecutorState();
+			computed->slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+			computed->columns = palloc0(desc->natts * sizeof(ExprState *));
+		}
+		computed->columns[i] =
+			ExecPrepareExpr((Expr *) bgjob_generation_expression(rel, i + 1), computed->estate);
+	}
+}
+
+/* A tuple with its virtual columns computed; they refer to no virtual ones themselves. */
+static HeapTuple
+compute_virtual(const VirtualColumns *computed, HeapTuple tuple, TupleDesc desc)
+{
+	ExprContext *context = GetPerTupleExprContext(computed->estate);
+	Datum *values = palloc0(desc->natts * sizeof(Datum));
+	bool *nulls = palloc0(desc->natts * sizeof(bool));
+	bool *replaced = palloc0(desc->natts * sizeof(bool));
+
+	ResetExprContext(context);
+	ExecStoreHeapTuple(tuple, computed->slot, false);
+	context->ecxt_scantuple = computed->slot;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		replaced[i] = computed->columns[i] != NULL;
+		if (replaced[i])
+			values[i] = ExecEvalExprSwitchContext(computed->columns[i], context, &nulls[i]);
+	}
+	return heap_modify_tuple(tuple, desc, values, nulls, replaced);
+}
+
+static void
+end_virtual(VirtualColumns *computed)
+{
+	ExecDropSingleTupleTableSlot(computed->slot);
+	FreeExecutorState(computed->estate);
+}
+
+/* ---- the arguments of the trigger ---- */
 
 static void
 check_columns(const TriggerPlan *plan, Relation rel)
@@ -164,7 +245,10 @@ read_plan(TriggerPlan *plan, TriggerData *data)
 	for (int i = 1; i < trigger->tgnargs; i++)
 		read_option(plan, trigger->tgargs[i]);
 	check_columns(plan, data->tg_relation);
+	prepare_virtual(plan, data->tg_relation);
 }
+
+/* ---- rows ---- */
 
 /* Those keys of an object that the plan names. */
 static Jsonb *
@@ -194,9 +278,13 @@ pick_columns(const TriggerPlan *plan, Jsonb *row)
 static void
 enqueue_row(TriggerPlan *plan, BgjobTemplate **template, HeapTuple tuple, Relation rel, int n)
 {
-	Datum row = heap_copy_tuple_as_datum(tuple, RelationGetDescr(rel));
-	Jsonb *args = bgjob_to_jsonb(row, RelationGetForm(rel)->reltype);
+	Datum row;
+	Jsonb *args;
 
+	if (plan->computed != NULL)
+		tuple = compute_virtual(plan->computed, tuple, RelationGetDescr(rel));
+	row = heap_copy_tuple_as_datum(tuple, RelationGetDescr(rel));
+	args = bgjob_to_jsonb(row, RelationGetForm(rel)->reltype);
 	if (plan->columns != NIL)
 		args = pick_columns(plan, args);
 	if (*template == NULL)
@@ -283,6 +371,8 @@ bgjob_enqueue_trigger(PG_FUNCTION_ARGS)
 		enqueue_changed_row(&plan, data);
 	else
 		enqueue_transition_table(&plan, data);
+	if (plan.computed != NULL)
+		end_virtual(plan.computed);
 
 	result = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
 	return PointerGetDatum(TRIGGER_FIRED_FOR_ROW(data->tg_event) ? result : NULL);

@@ -123,6 +123,16 @@ typedef bool bgjob_update_indexes;
 #define bgjob_may_become(member, role) is_member_of_role(member, role)
 #endif
 
+/* Generated columns that are not stored, so that a trigger's tuples have null there: 18 knows them. */
+#if PG_VERSION_NUM >= 180000
+#include "rewrite/rewriteHandler.h"
+#define bgjob_is_virtual(attribute)              ((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#define bgjob_generation_expression(rel, column) build_generation_expression(rel, column)
+#else
+#define bgjob_is_virtual(attribute)              ((void) (attribute), false)
+#define bgjob_generation_expression(rel, column) ((void) (rel), (void) (column), (Node *) NULL)
+#endif
+
 /* Checks of rights by object: 16 has one function for all kinds. */
 #if PG_VERSION_NUM >= 160000
 #include "catalog/pg_database.h"
