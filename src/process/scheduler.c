@@ -160,6 +160,27 @@ has_extension(void)
 	return here;
 }
 
+/* Adds to the context of a message whose scheduler it is of; a callback. */
+static void
+add_context(void *arg)
+{
+	if (database[0] != '\0')
+		errcontext("bgjob scheduler, database \"%s\"", database);
+}
+
+/* bgjob_try, where messages say which database they are about. */
+static bool
+try_here(void (*step)(void *arg), void *arg)
+{
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = add_context};
+	bool done;
+
+	error_context_stack = &context;
+	done = bgjob_try(step, arg);
+	error_context_stack = context.previous;
+	return done;
+}
+
 static void
 look_for_extension(void *arg)
 {
@@ -499,7 +520,7 @@ try_step(Step *step, TimestampTz now)
 		return step->not_before;
 	step->now = now;
 	step->not_before = 0;
-	if (bgjob_try(run_step, step))
+	if (try_here(run_step, step))
 		return step->wake;
 	step->not_before = now + LOCK_PAUSE;
 	return step->not_before;
@@ -585,7 +606,7 @@ log_end(void)
 {
 	bool pauses = resting || entry->blocked_by != 0;
 
-	ereport(pauses ? DEBUG1 : LOG,
+	ereport(pauses || !entry->announced ? DEBUG1 : LOG,
 			(errmsg("bgjob no longer serves database \"%s\"", database)));
 	entry->announced = entry->announced && pauses;
 }
@@ -610,7 +631,6 @@ begin_service(void *arg)
 	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 	rescan();
 	entry->ready = true;
-	log_begin();
 	bgjob_notify_launcher(false);
 }
 
@@ -620,7 +640,7 @@ do_when_possible(void (*step)(void *arg))
 {
 	while (!must_leave())
 	{
-		if (bgjob_try(step, NULL))
+		if (try_here(step, NULL))
 			return true;
 		(void) bgjob_process_wait(LOCK_PAUSE / 1000, BGJOB_WAIT_SCHEDULER_MAIN);
 	}
@@ -763,7 +783,8 @@ serve(void)
 	PG_TRY();
 	{
 		in_service = true;
-		(void) do_when_possible(begin_service);
+		if (do_when_possible(begin_service))
+			log_begin();
 		while (!must_leave())
 		{
 			do_round();

@@ -56,7 +56,7 @@
 static int failed_claims = 0;
 static int failed_last = 0; /* the SQLSTATE of the last one, for the log */
 
-/* bgjob_attempt_init prepares a worker; once, before it connects. */
+/* bgjob_attempt_init prepares a worker; once, when it has connected. */
 void
 bgjob_attempt_init(void)
 {
@@ -113,13 +113,10 @@ bgjob_attempt_save_row(BgjobRel *jobs, BgjobJob *job)
 static void
 perform(void)
 {
-	ErrorContextCallback context = {.callback = bgjob_perform_context};
 	BgjobRel *jobs;
 	Jsonb *result;
 
 	bgjob_perform_begin();
-	context.previous = error_context_stack;
-	error_context_stack = &context;
 	if (bgjob_perform_commits())
 		bgjob_perform_commit_claim();
 	bgjob_perform_settings();
@@ -128,7 +125,6 @@ perform(void)
 	bgjob_perform_complete();
 	bgjob_perform_stop_clocks();
 	MemoryContextSwitchTo(bgjob_job_context);
-	error_context_stack = context.previous;
 
 	bgjob_perform_check_request();
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
@@ -143,17 +139,12 @@ perform(void)
 static void
 settle(BgjobRel *jobs)
 {
-	ErrorContextCallback context = {.callback = bgjob_perform_context};
-
 	bgjob_underway.settling = true;
 	bgjob_perform_begin();
-	context.previous = error_context_stack;
-	error_context_stack = &context;
 	XactReadOnly = false; /* whatever default_transaction_read_only says */
 	bgjob_pending_settle(jobs, &bgjob_underway.job);
 	bgjob_perform_complete();
 	MemoryContextSwitchTo(bgjob_job_context);
-	error_context_stack = context.previous;
 	bgjob_perform_check_request();
 	bgjob_underway.give_back = bgjob_underway.job.state == BGJOB_ENQUEUED;
 }
@@ -360,6 +351,8 @@ claim_and_perform(void)
 			perform();
 	}
 	CommitTransactionCommand();
+	MemoryContextSwitchTo(bgjob_job_context);
+	bgjob_perform_log_duration();
 	return claimed;
 }
 
@@ -373,7 +366,10 @@ bgjob_attempt_next(void)
 {
 	ErrorData *volatile error = NULL;
 	volatile bool performed = false;
+	ErrorContextCallback context = {.previous = error_context_stack,
+									.callback = bgjob_perform_context};
 
+	error_context_stack = &context;
 	memset(&bgjob_underway, 0, sizeof(bgjob_underway));
 	memset(&bgjob_group, 0, sizeof(bgjob_group));
 	MemoryContextReset(bgjob_attempt_context);
@@ -411,5 +407,6 @@ bgjob_attempt_next(void)
 	}
 	if (performed || error == NULL)
 		failed_claims = 0;
+	error_context_stack = context.previous;
 	return performed || error != NULL;
 }

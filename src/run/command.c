@@ -138,6 +138,13 @@ bgjob_command_is_plain(const char *sql)
 	return is_plain(parse(sql));
 }
 
+/* bgjob_command_log_level returns from which log_statement on a command is logged. */
+LogStmtLevel
+bgjob_command_log_level(const char *sql)
+{
+	return GetCommandLogLevel(parse(sql)->stmt);
+}
+
 /* Binds the elements of a JSON array to parameters of known types. */
 static ParamListInfo
 bind_parameters(const Jsonb *args, const Oid *types, int ntypes)

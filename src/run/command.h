@@ -10,10 +10,12 @@
 
 #include "postgres.h"
 
+#include "tcop/tcopprot.h"
 #include "utils/jsonb.h"
 
 extern void bgjob_command_check(const char *sql, const Jsonb *args);
 extern bool bgjob_command_is_plain(const char *sql);
+extern LogStmtLevel bgjob_command_log_level(const char *sql);
 extern Jsonb *bgjob_command_run(const char *sql, const Jsonb *args);
 
 #endif /* BGJOB_RUN_COMMAND_H */

@@ -120,15 +120,12 @@ static ErrorData *
 run_in_subtransaction(Jsonb **result)
 {
 	ResourceOwner owner = CurrentResourceOwner;
-	ErrorContextCallback context = {.callback = bgjob_perform_context};
 	ErrorData *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(bgjob_job_context);
 	PG_TRY();
 	{
-		context.previous = error_context_stack;
-		error_context_stack = &context;
 		bgjob_perform_settings();
 		bgjob_perform_start_clocks();
 		*result = bgjob_perform_run();
@@ -136,7 +133,6 @@ run_in_subtransaction(Jsonb **result)
 		CHECK_FOR_INTERRUPTS();
 		bgjob_perform_check_pending();
 		ReleaseCurrentSubTransaction();
-		error_context_stack = context.previous;
 	}
 	PG_CATCH();
 	{
@@ -170,6 +166,7 @@ perform_in_group(BgjobRel *jobs)
 		bgjob_perform_record_success(jobs, result);
 		if (bgjob_filter_any())
 			bgjob_perform_complete(); /* deferred triggers of filters, before they are forgotten */
+		bgjob_perform_log_duration();
 	}
 	else
 	{

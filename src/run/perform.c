@@ -24,8 +24,10 @@
 #include "base/captured.h"
 #include "base/console.h"
 #include "base/inflight.h"
+#include "base/process.h"
 #include "base/registry.h"
 #include "base/text.h"
+#include "commands/dbcommands.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -37,6 +39,7 @@
 #include "run/function.h"
 #include "run/invoke.h"
 #include "run/perform.h"
+#include "run/statementlog.h"
 #include "run/trace.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -53,6 +56,8 @@ MemoryContext bgjob_attempt_context = NULL;
 MemoryContext bgjob_job_context = NULL;
 volatile sig_atomic_t bgjob_timed_out = false;
 static TimeoutId job_timeout;
+static char role[NAMEDATALEN]; /* as whom, and where, this process performs jobs */
+static char database[NAMEDATALEN];
 
 /* The attempt has taken too long: cancel it. A timeout handler. */
 static void
@@ -65,7 +70,21 @@ on_job_timeout(void)
 	SetLatch(MyLatch);
 }
 
-/* bgjob_perform_init prepares a worker; once, before it connects. */
+/* Notes who this process is, for messages: their context is made where catalogs cannot be read. */
+static void
+note_names(void)
+{
+	char *name;
+
+	bgjob_begin();
+	name = GetUserNameFromId(GetSessionUserId(), true);
+	strlcpy(role, name != NULL ? name : "", sizeof(role));
+	name = get_database_name(MyDatabaseId);
+	strlcpy(database, name != NULL ? name : "", sizeof(database));
+	bgjob_commit();
+}
+
+/* bgjob_perform_init prepares a worker; once, when it has connected. */
 void
 bgjob_perform_init(void)
 {
@@ -74,14 +93,22 @@ bgjob_perform_init(void)
 	bgjob_job_context =
 		AllocSetContextCreate(TopMemoryContext, "bgjob job", ALLOCSET_DEFAULT_SIZES);
 	job_timeout = RegisterTimeout(USER_TIMEOUT, on_job_timeout);
+	note_names();
 }
 
-/* bgjob_perform_context adds to the context of every message that the job causes which job it is; a callback. */
+/*
+ * bgjob_perform_context adds to the context of every message of this worker's
+ * which job it is at, and whose that is. A callback; must not look anything up.
+ */
 void
 bgjob_perform_context(void *arg)
 {
-	errcontext("bgjob job " INT64_FORMAT " (%s)", bgjob_underway.job.id,
-			   bgjob_text_cut(bgjob_underway.job.job, BGJOB_TITLE_MAX));
+	if (bgjob_underway.claimed)
+		errcontext("bgjob job " INT64_FORMAT " (%s), role \"%s\", database \"%s\"",
+				   bgjob_underway.job.id,
+				   bgjob_text_cut(bgjob_underway.job.job, BGJOB_TITLE_MAX), role, database);
+	else
+		errcontext("bgjob worker, role \"%s\", database \"%s\"", role, database);
 }
 
 /* bgjob_perform_start_transaction starts a transaction for the job, or for what became of it. */
@@ -192,6 +219,8 @@ run_itself(void)
 {
 	Jsonb *args = bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_ARGS);
 
+	bgjob_underway.ran = true;
+	bgjob_underway.logged = bgjob_log_statement(&bgjob_underway.job, args);
 	if (bgjob_underway.job.kind == BGJOB_KIND_FUNCTION)
 		return bgjob_invoke(bgjob_function_find(bgjob_underway.job.func), args,
 							bgjob_underway.committed);
@@ -278,6 +307,14 @@ bgjob_perform_complete(void)
 		AfterTriggerFireDeferred();
 	while (PreCommit_Portals(false));
 	CHECK_FOR_INTERRUPTS();
+}
+
+/* bgjob_perform_log_duration logs how long the job has taken, if that is wanted. */
+void
+bgjob_perform_log_duration(void)
+{
+	if (bgjob_underway.ran)
+		bgjob_log_duration(&bgjob_underway.job, bgjob_underway.logged);
 }
 
 /*

@@ -30,6 +30,8 @@ typedef struct BgjobUnderway
 	bool give_back;   /* announce the job once the slot no longer names it */
 	bool pause;       /* but not at once */
 	bool changed;     /* the job itself may have changed its row */
+	bool ran;         /* its function or command has been called */
+	bool logged;      /* as a statement */
 	BgjobEnding ending;
 	BgjobDecision decision; /* of filters, which do not want it performed */
 } BgjobUnderway;
@@ -50,6 +52,7 @@ extern bool bgjob_perform_commits(void);
 extern void bgjob_perform_commit_claim(void);
 extern Jsonb *bgjob_perform_run(void);
 extern void bgjob_perform_complete(void);
+extern void bgjob_perform_log_duration(void);
 extern void bgjob_perform_check_request(void);
 extern void bgjob_perform_check_pending(void);
 extern void bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result);
