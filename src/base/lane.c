@@ -35,8 +35,9 @@
  *
  * LOCKS. "lane_lock" (LWLock): shared to find lanes and use them, exclusively
  * to add or evict one. lane->scan_lock (LWLock): held during a look, may do
- * I/O. lane->mutex (spinlock): the fields, for a few instructions. Order:
- * scan_lock, lane_lock, mutex, slot mutex.
+ * I/O. lane->mutex (LWLock): the fields, for a microsecond; no spinlock, since a
+ * worker names in its slot what it pops, and a group's items are many. Order:
+ * scan_lock, lane_lock, mutex, the lock of the slot's batch, slot mutex.
  *
  *-------------------------------------------------------------------------
  */
@@ -64,6 +65,7 @@ typedef struct LaneControl
 {
 	LWLock lock; /* the lane lock */
 	int scan_tranche;
+	int mutex_tranche;
 	uint64 generation; /* changes whenever a lane comes or goes */
 	/* whom there was no room for, and when: that need not be found out for each of its lanes */
 	Oid refused_database;
@@ -117,11 +119,13 @@ bgjob_lane_startup(void)
 	{
 		LWLockInitialize(&control->lock, LWLockNewTrancheId());
 		control->scan_tranche = LWLockNewTrancheId();
+		control->mutex_tranche = LWLockNewTrancheId();
 		control->generation = 1;
 		control->refused_database = control->refused_role = InvalidOid;
 	}
 	LWLockRegisterTranche(control->lock.tranche, "BgjobLanes");
 	LWLockRegisterTranche(control->scan_tranche, "BgjobLaneScan");
+	LWLockRegisterTranche(control->mutex_tranche, "BgjobLane");
 	lanes = ShmemInitHash("bgjob lane table", BGJOB_LANES, BGJOB_LANES, &info,
 						  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }
@@ -168,22 +172,6 @@ queue_level(const char *list, const char *queue)
 		level++;
 	}
 	return others;
-}
-
-/*
- * Whether a look is under way in a lane. Lane lock held exclusively, so none
- * begins; the mutex, because the last thing that one does is to release it: a
- * lane without users may be removed.
- */
-static bool
-is_used(BgjobLane *lane)
-{
-	bool used;
-
-	SpinLockAcquire(&lane->mutex);
-	used = lane->users > 0;
-	SpinLockRelease(&lane->mutex);
-	return used;
 }
 
 /* Notes that there may be something in a database that no lane leads to. */
@@ -287,7 +275,7 @@ evict_for(const BgjobLaneKey *newcomer)
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
 	{
-		int64 cost = is_used(lane) ? PG_INT64_MAX : eviction_cost(lane, holders, nholders);
+		int64 cost = lane->users > 0 ? PG_INT64_MAX : eviction_cost(lane, holders, nholders);
 
 		if (cost < lowest)
 		{
@@ -331,7 +319,7 @@ add_lane(const BgjobLaneKey *key)
 	if (lane != NULL && !found)
 	{
 		LWLockInitialize(&lane->scan_lock, control->scan_tranche);
-		SpinLockInit(&lane->mutex);
+		LWLockInitialize(&lane->mutex, control->mutex_tranche);
 		lane->mark = lane->late = PG_INT64_MIN;
 		lane->more = true;
 		lane->backlog = 0;
@@ -380,12 +368,12 @@ announce(const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count, int s
 	lane = hash_search(lanes, key, HASH_FIND, NULL);
 	if (lane != NULL)
 	{
-		SpinLockAcquire(&lane->mutex);
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 		if (count != 1 || !ItemPointerIsValid(&first->tid) || !hand_over(lane, first))
 			note_more(lane, first->pos);
 		lane->backlog += count;
 		lane->singly += singly;
-		SpinLockRelease(&lane->mutex);
+		LWLockRelease(&lane->mutex);
 	}
 	LWLockRelease(&control->lock);
 	return lane != NULL;
@@ -465,10 +453,10 @@ bgjob_lanes_rescan(Oid database)
 	{
 		if (lane->key.database != database)
 			continue;
-		SpinLockAcquire(&lane->mutex);
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 		lane->mark = lane->late = PG_INT64_MIN;
 		lane->more = true;
-		SpinLockRelease(&lane->mutex);
+		LWLockRelease(&lane->mutex);
 	}
 	LWLockRelease(&control->lock);
 }
@@ -487,7 +475,7 @@ bgjob_lanes_forget(Oid database, Oid role)
 	hash_seq_init(&all, lanes);
 	while ((lane = hash_seq_search(&all)) != NULL)
 		if (lane->key.database == database && (role == InvalidOid || lane->key.role == role) &&
-			!is_used(lane))
+			lane->users == 0)
 			hash_search(lanes, &lane->key, HASH_REMOVE, NULL);
 	control->generation++;
 	LWLockRelease(&control->lock);
@@ -561,7 +549,7 @@ look_at_lane(BgjobLane *lane, int64 *pos)
 {
 	LaneLook look = LANE_EMPTY;
 
-	SpinLockAcquire(&lane->mutex);
+	LWLockAcquire(&lane->mutex, LW_SHARED);
 	if (lane->head < lane->nitems)
 	{
 		look = LANE_HAS;
@@ -569,7 +557,7 @@ look_at_lane(BgjobLane *lane, int64 *pos)
 	}
 	else if (lane->more)
 		look = LANE_UNKNOWN;
-	SpinLockRelease(&lane->mutex);
+	LWLockRelease(&lane->mutex);
 	return look;
 }
 
@@ -584,7 +572,7 @@ pop(const MyLane *mine, BgjobLaneItem *items, BgjobTaking *taking)
 	BgjobLane *lane = mine->lane;
 	int n;
 
-	SpinLockAcquire(&lane->mutex);
+	LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 	taking->group_size = mine->group_size;
 	if (taking->group_size > 1 && lane->singly > 0)
 		taking->group_size = 1;
@@ -607,7 +595,7 @@ pop(const MyLane *mine, BgjobLaneItem *items, BgjobTaking *taking)
 		bgjob_slot_batch_begin(lane->key.role, lane->key.queue, lane->key.priority);
 		bgjob_slot_batch_add(positions, n);
 	}
-	SpinLockRelease(&lane->mutex);
+	LWLockRelease(&lane->mutex);
 	if (n > 0)
 		taking->key = lane->key;
 	return n > 0;
@@ -710,9 +698,9 @@ is_orphaned_unknown(BgjobLane *lane, Oid database)
 
 	if (lane->key.database != database || !is_taken(&lane->key))
 		return false;
-	SpinLockAcquire(&lane->mutex);
+	LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 	unknown = lane->head == lane->nitems && lane->more;
-	SpinLockRelease(&lane->mutex);
+	LWLockRelease(&lane->mutex);
 	return unknown && bgjob_count_workers(database, lane->key.role) == 0;
 }
 
@@ -746,14 +734,19 @@ bgjob_lanes_unknown(Oid database, BgjobLaneKey *keys, int max)
 	return Min(n, max);
 }
 
-/* Ends a look. The lane may go as soon as it has no users, so its lock is released first. */
+/*
+ * Ends a look. A lane without users may be removed by who holds the lane lock
+ * exclusively: so this process has done with its locks before it gives that up.
+ */
 static void
 end_scan(BgjobLane *lane)
 {
 	LWLockRelease(&lane->scan_lock);
-	SpinLockAcquire(&lane->mutex);
+	LWLockAcquire(&control->lock, LW_SHARED);
+	LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 	lane->users--;
-	SpinLockRelease(&lane->mutex);
+	LWLockRelease(&lane->mutex);
+	LWLockRelease(&control->lock);
 }
 
 /*
@@ -772,16 +765,16 @@ bgjob_lane_scan_begin(const BgjobLaneKey *key, int64 *start)
 	lane = hash_search(lanes, key, HASH_FIND, NULL);
 	if (lane != NULL)
 	{
-		SpinLockAcquire(&lane->mutex);
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 		lane->users++; /* it stays */
-		SpinLockRelease(&lane->mutex);
+		LWLockRelease(&lane->mutex);
 	}
 	LWLockRelease(&control->lock);
 	if (lane == NULL)
 		return NULL;
 
 	LWLockAcquire(&lane->scan_lock, LW_EXCLUSIVE);
-	SpinLockAcquire(&lane->mutex);
+	LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 	needed = lane->head == lane->nitems && lane->more;
 	if (needed)
 	{
@@ -789,7 +782,7 @@ bgjob_lane_scan_begin(const BgjobLaneKey *key, int64 *start)
 		lane->late = PG_INT64_MAX;
 		lane->more = false;
 	}
-	SpinLockRelease(&lane->mutex);
+	LWLockRelease(&lane->mutex);
 	if (needed)
 		return lane;
 	end_scan(lane);
@@ -805,7 +798,7 @@ void
 bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems, int64 next,
 					bool more)
 {
-	SpinLockAcquire(&lane->mutex);
+	LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 	while (nitems > 0 && items[nitems - 1].pos > lane->late)
 		nitems--; /* something came that is before it: look again when it is its turn */
 	lane->mark = Min(next, lane->late);
@@ -817,7 +810,7 @@ bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems, int
 		lane->backlog = Max(lane->backlog, nitems + 1);
 	else
 		lane->backlog = nitems;
-	SpinLockRelease(&lane->mutex);
+	LWLockRelease(&lane->mutex);
 	end_scan(lane);
 }
 
@@ -828,11 +821,11 @@ bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems, int
 void
 bgjob_lane_scan_abort(BgjobLane *lane)
 {
-	SpinLockAcquire(&lane->mutex);
+	LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 	lane->mark = PG_INT64_MIN;
 	lane->late = PG_INT64_MIN;
 	lane->more = true;
-	SpinLockRelease(&lane->mutex);
+	LWLockRelease(&lane->mutex);
 	HOLD_INTERRUPTS(); /* the error has forgotten that the lock did so */
 	end_scan(lane);
 }
@@ -857,10 +850,10 @@ bgjob_lane_demand(Oid database, BgjobDemand *demands, int max)
 
 		if (lane->key.database != database || !is_taken(&lane->key))
 			continue;
-		SpinLockAcquire(&lane->mutex);
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 		if (lane->head < lane->nitems || lane->more)
 			ready = Max(lane->backlog, Max(1, lane->nitems - lane->head));
-		SpinLockRelease(&lane->mutex);
+		LWLockRelease(&lane->mutex);
 		if (ready == 0)
 			continue;
 		for (i = 0; i < n && demands[i].role != lane->key.role; i++)

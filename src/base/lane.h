@@ -26,7 +26,6 @@
 #include "base/registry.h"
 #include "storage/itemptr.h"
 #include "storage/lwlock.h"
-#include "storage/spin.h"
 
 /* As many lanes as ordinary use will ever see. */
 #define BGJOB_LANES 2048
@@ -54,7 +53,7 @@ typedef struct BgjobLane
 {
 	BgjobLaneKey key; /* must be first */
 	LWLock scan_lock; /* held by the worker that is looking into the queue */
-	slock_t mutex;
+	LWLock mutex;
 	/* under mutex */
 	int64 mark;    /* nothing that can be claimed lies below, but for "late" */
 	int64 late;    /* lowest place announced since the running look began */
@@ -64,7 +63,7 @@ typedef struct BgjobLane
 	int head;      /* items[head] is the next one */
 	int nitems;
 	BgjobLaneItem items[BGJOB_LANE_AHEAD];
-	int users; /* looks that are under way; raised with the lane lock held, too */
+	int users; /* looks that are under way; changed with the lane lock held, too, shared */
 } BgjobLane;
 
 /* What bgjob_lane_take found. */

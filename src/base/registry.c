@@ -55,6 +55,7 @@ create_registry(void)
 
 	memset(bgjob_registry, 0, bgjob_registry_size());
 	LWLockInitialize(&bgjob_registry->lock, LWLockNewTrancheId());
+	bgjob_registry->batch_tranche = LWLockNewTrancheId();
 	bgjob_registry->next_generation = 1;
 	pg_atomic_init_u32(&bgjob_registry->filter_changes, 0);
 	pg_atomic_init_u32(&bgjob_registry->filter_changers, 0);
@@ -75,6 +76,7 @@ create_registry(void)
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
 		SpinLockInit(&bgjob_registry->slots[i].mutex);
+		LWLockInitialize(&batches[i].lock, bgjob_registry->batch_tranche);
 		bgjob_registry->slots[i].batch = &batches[i];
 	}
 	for (int i = 0; i < bgjob_registry->ndatabases; i++)
@@ -106,6 +108,7 @@ bgjob_registry_startup(void)
 	if (!found)
 		create_registry();
 	LWLockRegisterTranche(bgjob_registry->lock.tranche, "BgjobRegistry");
+	LWLockRegisterTranche(bgjob_registry->batch_tranche, "BgjobBatch");
 }
 
 /* bgjob_slot_index returns the number of a slot, which a process is started with. */
@@ -321,13 +324,13 @@ bgjob_slot_batch_begin(Oid role, const char *queue, int priority)
 {
 	BgjobBatch *batch = bgjob_my_slot->batch;
 
-	SpinLockAcquire(&bgjob_my_slot->mutex);
+	LWLockAcquire(&batch->lock, LW_EXCLUSIVE);
 	batch->role = role;
 	batch->priority = priority;
 	strlcpy(batch->queue, queue, sizeof(batch->queue));
 	batch->n = batch->next = 0;
 	bgjob_my_slot->batch_slow = false;
-	SpinLockRelease(&bgjob_my_slot->mutex);
+	LWLockRelease(&batch->lock);
 }
 
 /* bgjob_slot_batch_add: see bgjob_slot_batch_begin. */
@@ -336,11 +339,11 @@ bgjob_slot_batch_add(const int64 *positions, int n)
 {
 	BgjobBatch *batch = bgjob_my_slot->batch;
 
-	SpinLockAcquire(&bgjob_my_slot->mutex);
+	LWLockAcquire(&batch->lock, LW_EXCLUSIVE);
 	Assert(batch->n + n <= BGJOB_GROUP_MAX);
 	memcpy(&batch->pos[batch->n], positions, n * sizeof(int64));
 	batch->n += n;
-	SpinLockRelease(&bgjob_my_slot->mutex);
+	LWLockRelease(&batch->lock);
 }
 
 /* bgjob_slot_batch_next begins the next of the group; its number from 0, or -1: there is none. */
@@ -350,10 +353,10 @@ bgjob_slot_batch_next(void)
 	BgjobBatch *batch = bgjob_my_slot->batch;
 	int next = -1;
 
-	SpinLockAcquire(&bgjob_my_slot->mutex);
+	LWLockAcquire(&batch->lock, LW_EXCLUSIVE);
 	if (batch->next < batch->n)
 		next = batch->next++;
-	SpinLockRelease(&bgjob_my_slot->mutex);
+	LWLockRelease(&batch->lock);
 	return next;
 }
 
@@ -361,12 +364,12 @@ bgjob_slot_batch_next(void)
 void
 bgjob_slot_batch_keep(void)
 {
-	SpinLockAcquire(&bgjob_my_slot->mutex);
+	LWLockAcquire(&bgjob_my_slot->batch->lock, LW_EXCLUSIVE);
 	bgjob_my_slot->batch->next--;
-	SpinLockRelease(&bgjob_my_slot->mutex);
+	LWLockRelease(&bgjob_my_slot->batch->lock);
 }
 
-/* Takes the places from "first" on out of a batch; false if there are none. Mutex held. */
+/* Takes the places from "first" on out of a batch; false if there are none. Its lock held. */
 static bool
 cut_batch(BgjobBatch *batch, int first, BgjobRest *rest)
 {
@@ -394,11 +397,11 @@ bgjob_slot_batch_end(BgjobSlot *slot, bool all, BgjobRest *rest)
 {
 	bool any;
 
-	SpinLockAcquire(&slot->mutex);
+	LWLockAcquire(&slot->batch->lock, LW_EXCLUSIVE);
 	any = cut_batch(slot->batch, all ? 0 : slot->batch->next, rest);
 	slot->batch->n = slot->batch->next = 0;
 	slot->batch_slow = false;
-	SpinLockRelease(&slot->mutex);
+	LWLockRelease(&slot->batch->lock);
 	return any;
 }
 
@@ -418,10 +421,10 @@ bgjob_slot_batch_take_back(BgjobSlot *slot, BgjobRest *rest)
 
 	if (!slot->batch_slow)
 		return false;
-	SpinLockAcquire(&slot->mutex);
+	LWLockAcquire(&slot->batch->lock, LW_EXCLUSIVE);
 	if (slot->batch_slow)
 		any = cut_batch(slot->batch, slot->batch->next, rest);
-	SpinLockRelease(&slot->mutex);
+	LWLockRelease(&slot->batch->lock);
 	return any;
 }
 
@@ -714,15 +717,21 @@ compare_positions(const void *a, const void *b)
 static int
 add_in_flight(BgjobSlot *slot, int64 *positions, int room)
 {
+	int64 pos;
+	bool any;
 	int n;
 
-	SpinLockAcquire(&slot->mutex);
+	LWLockAcquire(&slot->batch->lock, LW_SHARED);
 	n = slot->batch->n;
 	if (n <= room)
 		memcpy(positions, slot->batch->pos, n * sizeof(int64));
-	if (slot->job != 0 && ++n <= room)
-		positions[n - 1] = slot->pos;
+	LWLockRelease(&slot->batch->lock);
+	SpinLockAcquire(&slot->mutex);
+	any = slot->job != 0;
+	pos = slot->pos;
 	SpinLockRelease(&slot->mutex);
+	if (any && ++n <= room)
+		positions[n - 1] = pos;
 	return n;
 }
 

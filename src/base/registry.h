@@ -52,7 +52,9 @@
  * Latches may be set without any lock, and from signal handlers: a process
  * that has gone, or whose slot has a new owner, is woken in vain at worst.
  *
- * Order: lane lock, then registry lock, then lane mutex, then slot mutex.
+ * Order: lane lock, registry lock, lane mutex, batch lock, slot mutex. Only the
+ * last is a spinlock: nothing is called and no other lock taken under it
+ * (test/gates/spinlocks.pl).
  *
  *-------------------------------------------------------------------------
  */
@@ -127,6 +129,7 @@ typedef enum BgjobPhase
  */
 typedef struct BgjobBatch
 {
+	LWLock lock; /* of all that follows, and of the slot's batch_slow */
 	Oid role;
 	int priority;
 	char queue[BGJOB_QUEUE_NAME_SIZE];
@@ -190,6 +193,8 @@ typedef struct BgjobSlot
 	TimestampTz request_run_at;     /* of BGJOB_REQUEST_RESCHEDULE */
 	TimestampTz job_started_at;
 	int64 jobs_done;
+
+	/* under batch->lock */
 	BgjobBatch *batch;        /* n is 0 but for groups */
 	volatile bool batch_slow; /* it takes too long: others are to take back the rest */
 
@@ -272,6 +277,7 @@ typedef struct BgjobDatabase
 typedef struct BgjobRegistry
 {
 	LWLock lock;
+	int batch_tranche;
 	uint64 next_generation;
 	Latch *launcher;                    /* NULL: none is there */
 	bool rediscover;                    /* the launcher is to look at pg_database again */
