@@ -24,6 +24,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -35,7 +36,6 @@
 #include "base/registry.h"
 #include "base/slots.h"
 #include "catalog/pg_database.h"
-#include "commands/dbcommands.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -47,10 +47,11 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -168,16 +169,32 @@ typedef struct Presence
 	bool there;
 } Presence;
 
-/* A database that has been dropped, or is not allowed any more, is forgotten. */
+/*
+ * A database that has been dropped, or is not allowed any more, is forgotten.
+ * Read from the catalog: who has dropped it unblocks it as soon as that can be
+ * seen, and tells the caches only then.
+ */
 static void
 look_whether_there(void *arg)
 {
 	Presence *presence = arg;
-	char *name;
+	Relation rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple tuple;
 
 	bgjob_begin();
-	name = get_database_name(presence->database);
-	presence->there = name != NULL && bgjob_database_allowed(name);
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(presence->database));
+	scan = systable_beginscan(rel, DatabaseOidIndexId, criticalSharedRelcachesBuilt, NULL, 1,
+							  &key);
+	tuple = systable_getnext(scan);
+	presence->there =
+		HeapTupleIsValid(tuple) &&
+		bgjob_database_allowed(NameStr(((Form_pg_database) GETSTRUCT(tuple))->datname));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
 	bgjob_commit();
 }
 
