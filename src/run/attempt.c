@@ -65,11 +65,15 @@ bgjob_attempt_init(void)
 	bgjob_authority_init();
 }
 
-/* bgjob_attempt_job returns the job that this process is performing, NULL if it is at none. */
+/*
+ * bgjob_attempt_job returns the job that this process is performing, NULL if it
+ * is at none. A filter that is called while an event is settled is in no
+ * attempt, just as where the scheduler or another session calls it.
+ */
 const BgjobJob *
 bgjob_attempt_job(void)
 {
-	return bgjob_underway.claimed ? &bgjob_underway.job : NULL;
+	return bgjob_underway.claimed && !bgjob_underway.settling ? &bgjob_underway.job : NULL;
 }
 
 /*

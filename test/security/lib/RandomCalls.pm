@@ -233,7 +233,7 @@ my %place = (
 	parallel => sub { return ('SET parallel_setup_cost = 0;', 'SET parallel_tuple_cost = 0;', 'SET min_parallel_table_scan_size = 0;', "$_[0];", "\\echo $_[1]") },
 	job => sub { return as_job($_[1], $_[0], "kind => 'sql'") },
 	job_function => sub { return as_job($_[1], 'fz.called', 'args => pg_catalog.jsonb_build_object(\'call\', ' . quoted($_[0]) . ')') },
-	job_that_catches => sub { return as_job($_[1], 'SELECT fz.caught(' . quoted($_[0]) . ')', "kind => 'sql'") },
+	job_that_traps => sub { return as_job($_[1], 'SELECT fz.trapped(' . quoted($_[0]) . ')', "kind => 'sql'") },
 	job_with_trigger => sub { return as_job($_[1], one_of('INSERT INTO fz.calls VALUES (', 'INSERT INTO fz.deferred VALUES (') . quoted($_[0]) . ')', "kind => 'sql'") },
 	job_procedure => sub { return as_job($_[1], 'CALL fz.commits(' . quoted($_[0]) . ')', "kind => 'sql'") },
 	filter => sub { return as_job($_[1], 'fz.filtered', 'args => pg_catalog.jsonb_build_object(\'call\', ' . quoted($_[0]) . ')') });
