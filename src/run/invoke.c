@@ -113,7 +113,7 @@ call_function(const BgjobFunction *function, List *expressions)
 	value = ExecEvalExprSwitchContext(state, context, &isnull);
 	MemoryContextSwitchTo(caller);
 	if (!isnull && function->result_type != VOIDOID)
-		result = bgjob_to_jsonb(value, function->result_type);
+		result = bgjob_result_to_jsonb(value, function->result_type);
 	FreeExecutorState(estate);
 	return result;
 }

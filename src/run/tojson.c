@@ -26,6 +26,7 @@
 
 #include "access/htup_details.h"
 #include "access/transam.h"
+#include "base/console.h"
 #include "base/json.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -33,13 +34,16 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
+#include "run/attempt.h"
 #include "run/identity.h"
 #include "run/tojson.h"
 #include "utils/acl.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -160,9 +164,9 @@ find_cast_owner(Oid type, Datum value, Oid *owner)
 
 /* ---- one value ---- */
 
-/* A value as jsonb, by to_jsonb() as the current user. */
-static Jsonb *
-convert(Datum value, Oid type)
+/* A value by to_jsonb() or to_json(), as the current user. */
+static Datum
+convert(Oid converter, Datum value, Oid type)
 {
 	static Const *argument = NULL; /* only its type counts */
 	static FuncExpr *call;
@@ -179,27 +183,102 @@ convert(Datum value, Oid type)
 		MemoryContextSwitchTo(old);
 	}
 	argument->consttype = type;
-	fmgr_info(F_TO_JSONB, &function);
+	fmgr_info(converter, &function);
 	fmgr_info_set_expr((Node *) call, &function);
-	return DatumGetJsonbP(FunctionCall1(&function, value));
+	return FunctionCall1(&function, value);
+}
+
+/* The same as a role that has written casts for it, if there is one that is less powerful. */
+static Datum
+convert_safely(Oid converter, Datum value, Oid type)
+{
+	Oid owner = InvalidOid;
+	BgjobIdentity before;
+	Datum result;
+
+	if (type >= FirstNormalObjectId || type == RECORDOID || type == RECORDARRAYOID)
+		find_cast_owner(type, value, &owner);
+	if (!OidIsValid(owner))
+		return convert(converter, value, type);
+	bgjob_identity_assume(&before, owner, true);
+	result = convert(converter, value, type);
+	bgjob_identity_resume(&before);
+	return result;
 }
 
 /* bgjob_to_jsonb returns a value, which is not null, as jsonb. */
 Jsonb *
 bgjob_to_jsonb(Datum value, Oid type)
 {
-	Oid owner = InvalidOid;
-	BgjobIdentity before;
-	Jsonb *result;
+	return DatumGetJsonbP(convert_safely(F_TO_JSONB, value, type));
+}
 
-	if (type >= FirstNormalObjectId || type == RECORDOID || type == RECORDARRAYOID)
-		find_cast_owner(type, value, &owner);
-	if (!OidIsValid(owner))
-		return convert(value, type);
-	bgjob_identity_assume(&before, owner, true);
-	result = convert(value, type);
-	bgjob_identity_resume(&before);
-	return result;
+/* ---- results ---- */
+
+/* Whether values of a type may hold json, which keeps what was written. */
+static bool
+may_hold_json(Oid type)
+{
+	Oid element;
+
+	if (type == JSONOID || type == JSONARRAYOID || type == RECORDOID || type == RECORDARRAYOID)
+		return true;
+	if (type < FirstNormalObjectId)
+		return false;
+	type = getBaseType(type);
+	element = get_element_type(type);
+	return OidIsValid(element)
+			   ? may_hold_json(element)
+			   : type == JSONOID || type_is_rowtype(type) || OidIsValid(cast_function(type));
+}
+
+/* Notes in the job's log that its result is not quite what the job returned; once. */
+static void
+note_replacement(void)
+{
+	static int64 noted = 0;
+	const BgjobJob *job = bgjob_attempt_job();
+
+	if (job == NULL || job->id == noted)
+		return;
+	noted = job->id;
+	bgjob_console_log(job->id, DatumGetInt32(bgjob_job_datum(job, BGJOB_C_LOGS)) + 1, "warning",
+					  "The character U+0000, which jsonb does not hold, was replaced in the "
+					  "result");
+}
+
+/*
+ * A json text may hold the character U+0000, which jsonb refuses. Where a
+ * result has it, the job's work is done, and would be done again by a retry: so
+ * it becomes U+FFFD, which stands for what cannot be shown, or a question mark.
+ */
+static void
+replace_null_characters(char *json)
+{
+	const char *instead = GetDatabaseEncoding() == PG_UTF8 ? "\\ufffd" : "\\u003f";
+
+	for (char *c = strchr(json, '\\'); c != NULL; c = strchr(c, '\\'))
+	{
+		if (strncmp(c, "\\u0000", 6) == 0)
+		{
+			memcpy(c, instead, 6);
+			note_replacement();
+		}
+		c += 2; /* what is escaped begins nothing */
+	}
+}
+
+/* bgjob_result_to_jsonb returns a result, which is not null, as jsonb. */
+Jsonb *
+bgjob_result_to_jsonb(Datum value, Oid type)
+{
+	char *json;
+
+	if (!may_hold_json(type))
+		return bgjob_to_jsonb(value, type);
+	json = TextDatumGetCString(convert_safely(F_TO_JSON, value, type));
+	replace_null_characters(json);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 
 /* ---- collecting rows ---- */
@@ -211,6 +290,7 @@ typedef struct RowsReceiver
 	MemoryContext per_row;
 	BgjobRows shape;
 	TupleDesc desc;         /* of the rows, with the names of the columns */
+	bool may_hold_json;     /* one of them */
 	JsonbParseState *state; /* of the array */
 	int64 rows;             /* that have come */
 	int64 bytes;            /* of those that are kept */
@@ -227,6 +307,10 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
 
 	old = MemoryContextSwitchTo(receiver->context);
 	receiver->desc = BlessTupleDesc(CreateTupleDescCopy(desc)); /* with rules, more than once */
+	receiver->may_hold_json = false;
+	for (int i = 0; i < desc->natts; i++)
+		receiver->may_hold_json =
+			receiver->may_hold_json || may_hold_json(TupleDescAttr(desc, i)->atttypid);
 	if (!receiver->started)
 	{
 		receiver->started = true;
@@ -242,19 +326,22 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
 static Jsonb *
 row_to_jsonb(const RowsReceiver *receiver, TupleTableSlot *slot)
 {
+	Datum row;
+
 	if (receiver->shape == BGJOB_ROWS_VALUES)
 	{
 		bool isnull;
 		Datum value = slot_getattr(slot, 1, &isnull);
 
 		return isnull ? NULL
-					  : bgjob_to_jsonb(value,
-									   TupleDescAttr(slot->tts_tupleDescriptor, 0)->atttypid);
+					  : bgjob_result_to_jsonb(
+							value, TupleDescAttr(slot->tts_tupleDescriptor, 0)->atttypid);
 	}
 	slot_getallattrs(slot);
-	return bgjob_to_jsonb(
-		HeapTupleGetDatum(heap_form_tuple(receiver->desc, slot->tts_values, slot->tts_isnull)),
-		RECORDOID);
+	row =
+		HeapTupleGetDatum(heap_form_tuple(receiver->desc, slot->tts_values, slot->tts_isnull));
+	return receiver->may_hold_json ? bgjob_result_to_jsonb(row, RECORDOID)
+								   : bgjob_to_jsonb(row, RECORDOID);
 }
 
 /* Appends a row to the array; what the array points to must outlive the row. */

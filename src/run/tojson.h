@@ -14,6 +14,7 @@
 #include "utils/jsonb.h"
 
 extern Jsonb *bgjob_to_jsonb(Datum value, Oid type);
+extern Jsonb *bgjob_result_to_jsonb(Datum value, Oid type);
 
 /* So many bytes of rows are kept as a result. */
 #define BGJOB_ROWS_KEPT (1024 * 1024)

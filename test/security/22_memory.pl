@@ -64,6 +64,23 @@ is($node->safe_psql('postgres', "SELECT length(result -> 0 ->> 'a') || ' ' || (r
 my $none = run(q{'SELECT 1 AS a WHERE false', kind => 'sql'});
 is($node->safe_psql('postgres', "SELECT result FROM bgjob.jobs WHERE id = $none"), '[]', 'no rows are an empty array');
 
+# A character that jsonb does not hold does not make a job fail whose work is done.
+$node->safe_psql('postgres', q{CREATE FUNCTION nul(t text) RETURNS json LANGUAGE sql AS 'SELECT t::json'; CREATE FUNCTION nuls() RETURNS SETOF json LANGUAGE sql AS $$SELECT '"\u0000"'::json$$;
+	CREATE FUNCTION nul_array() RETURNS json[] LANGUAGE sql AS $$SELECT ARRAY['"\u0000"', '1']::json[]$$;
+	CREATE FUNCTION nul_row(OUT i integer, OUT j json) LANGUAGE sql AS $$SELECT 1, '{"k": "\u0000"}'::json$$; CREATE DOMAIN nulj AS json});
+for my $case ([q{'nul', jsonb_build_array('{"a": "x\u0000y\\\\u0000", "b": "\u0000"}')}, qq({"a": "x\x{ef}\x{bf}\x{bd}y\\\\u0000", "b": "\x{ef}\x{bf}\x{bd}"})], [q{'nuls'}, qq(["\x{ef}\x{bf}\x{bd}"])],
+	[q{$q$SELECT '"\u0000"'::json AS j$q$, kind => 'sql'}, qq([{"j": "\x{ef}\x{bf}\x{bd}"}])],
+	[q{'nul_array'}, qq(["\x{ef}\x{bf}\x{bd}", 1])], [q{'nul_row'}, qq({"i": 1, "j": {"k": "\x{ef}\x{bf}\x{bd}"}})],
+	[q{$q$SELECT ROW(1, '"\u0000"'::nulj) AS r$q$, kind => 'sql'}, qq([{"r": {"f1": 1, "f2": "\x{ef}\x{bf}\x{bd}"}}])])
+{
+	my ($call, $result) = @$case;
+	my $id = run($call);
+	my $got = $node->safe_psql('postgres', "SELECT encode(convert_to(result::text, 'UTF8'), 'hex') FROM bgjob.jobs WHERE id = $id");
+
+	is($got, unpack('H*', $result), '... its result has another character instead');
+	is($node->safe_psql('postgres', "SELECT count(*), min(level) FROM bgjob.job_logs WHERE job_id = $id AND message LIKE '%U+0000%'"), '1|warning', '... which its log says');
+}
+
 # What a job says.
 run(q{'noise', '[30000]'});
 run(q{'trapped', '[30000]'});
