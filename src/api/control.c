@@ -39,6 +39,7 @@
 #include "store/retention.h"
 #include "store/schedule.h"
 #include "store/sidetables.h"
+#include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -57,17 +58,43 @@ typedef struct Change
 typedef enum Outcome
 {
 	OUTCOME_DONE,
-	OUTCOME_REFUSED, /* no such job, or not in that state */
+	OUTCOME_REFUSED, /* no such job, or not in that state, or another has its key */
 	OUTCOME_AGAIN    /* somebody was faster */
 } Outcome;
+
+/*
+ * Gives a job that has ended and is to run again its unique_key. False, with a
+ * notice: another has it. An error would end the requeueing of many.
+ */
+static bool
+regain_key(const BgjobJob *job, const Change *change)
+{
+	int64 other;
+
+	if (!bgjob_state_is_final(job->state) ||
+		bgjob_state_is_final(bgjob_transition(job->state, change->event)))
+		return true;
+	other = bgjob_unique_try_reenter(job);
+	if (other == 0)
+		return true;
+	ereport(NOTICE, (errmsg("job " INT64_FORMAT " does not run again, since another job has "
+							"its unique_key",
+							job->id),
+					 errdetail("Job " INT64_FORMAT " has it, and has not finished.", other)));
+	return false;
+}
 
 static void
 apply(BgjobRel *jobs, BgjobJob *job, const Change *change)
 {
 	BgjobCircumstances what = {
 		.at = bgjob_now(), .reason = change->reason, .run_at = change->run_at};
+	bool had_ended = bgjob_state_is_final(job->state);
 
 	bgjob_job_apply(job, change->event, &what);
+	if (change->event != BGJOB_EV_DELETE && had_ended && bgjob_state_is_final(job->state) &&
+		!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		bgjob_unique_leave(job); /* a filter would not have it run again */
 	bgjob_job_save(jobs, job);
 }
 
@@ -117,6 +144,8 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 		return OUTCOME_REFUSED;
 	if (!bgjob_hold_take(jobs, &job, holder))
 		return OUTCOME_AGAIN;
+	if (!regain_key(&job, change))
+		return OUTCOME_REFUSED;
 	apply(jobs, &job, change);
 	return OUTCOME_DONE;
 }

@@ -533,6 +533,7 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 	int n;
 
 	bgjob_check_usage();
+	bgjob_check_writable("bgjob_enqueue_many()");
 	read_options(fcinfo, &options);
 	read_many(fcinfo, &elements, &nulls, &n);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

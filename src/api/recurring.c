@@ -411,6 +411,7 @@ bgjob_recurring(PG_FUNCTION_ARGS)
 	BgjobOptions options;
 
 	bgjob_check_usage();
+	bgjob_check_writable("bgjob_recurring()");
 	read_recurring(fcinfo, &recurring);
 	read_options(fcinfo, &options);
 	bgjob_recurring_add(GetUserId(), &recurring, &options,

@@ -366,6 +366,7 @@ bgjob_enqueue_trigger(PG_FUNCTION_ARGS)
 						errmsg("bgjob_enqueue_trigger() must be called as a trigger on INSERT, "
 							   "UPDATE or DELETE of a table")));
 	bgjob_check_usage();
+	bgjob_check_writable("bgjob_enqueue_trigger()");
 	read_plan(&plan, data);
 	if (TRIGGER_FIRED_FOR_ROW(data->tg_event))
 		enqueue_changed_row(&plan, data);

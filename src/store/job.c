@@ -491,7 +491,7 @@ start_anew(BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
 		take_over(job, what->contents);
 	if (bgjob_state_is_final(from) || what->contents != NULL)
 		set_retries(job, 0);
-	if (bgjob_state_is_final(from) && !bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+	if (bgjob_state_is_final(from))
 		bgjob_unique_reenter(job);
 }
 

@@ -159,6 +159,20 @@ refuse(const char *key, int64 other)
 					 "'skip'.")));
 }
 
+/* Tells the session that what it wants of a job comes too late. */
+static void
+note_running(int64 job, bool replace)
+{
+	if (replace)
+		ereport(NOTICE, (errmsg("job " INT64_FORMAT " is running and was not replaced", job),
+						 errdetail("The new arguments and options were dropped."),
+						 errhint("Enqueue it again when that job has finished, or without its "
+								 "unique_key.")));
+	else
+		ereport(NOTICE, (errmsg("job " INT64_FORMAT " is running and was not rescheduled", job),
+						 errdetail("Nothing was enqueued.")));
+}
+
 /*
  * Has the other job get the contents, or the time, of the new one. One that is
  * being performed is left alone. False: it has come to its end.
@@ -182,7 +196,10 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
 		if (!bgjob_job_read(jobs, other, &row) || bgjob_state_is_final(row.state))
 			return false;
 		if (row.state == BGJOB_PROCESSING || bgjob_slot_is_at(MyDatabaseId, other, NULL))
+		{
+			note_running(other, replace);
 			return true;
+		}
 		if (bgjob_hold_take(jobs, &row, &holder))
 		{
 			bgjob_job_apply(&row,
@@ -224,15 +241,29 @@ bgjob_unique_enter(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances
 	}
 }
 
-/* bgjob_unique_reenter enters a job that had finished and is to run again. 23505: another has its key. */
+/*
+ * bgjob_unique_try_reenter enters a job that had finished and is to run again,
+ * if it has a key. Returns another job that has its key; 0: there is none.
+ */
+int64
+bgjob_unique_try_reenter(const BgjobJob *job)
+{
+	int64 other;
+
+	if (bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		return 0;
+	other = enter(job->run_as, key_of(job), job->id, true);
+	return other == job->id ? 0 : other;
+}
+
+/* bgjob_unique_reenter does the same. 23505: another has its key. */
 void
 bgjob_unique_reenter(const BgjobJob *job)
 {
-	const char *key = key_of(job);
-	int64 other = enter(job->run_as, key, job->id, true);
+	int64 other = bgjob_unique_try_reenter(job);
 
-	if (other != 0 && other != job->id)
-		refuse(key, other);
+	if (other != 0)
+		refuse(key_of(job), other);
 }
 
 /* bgjob_unique_leave gives up the key of a job that ends. */

@@ -17,6 +17,7 @@
 
 extern int64
 bgjob_unique_enter(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what);
+extern int64 bgjob_unique_try_reenter(const BgjobJob *job);
 extern void bgjob_unique_reenter(const BgjobJob *job);
 extern void bgjob_unique_leave(const BgjobJob *job);
 

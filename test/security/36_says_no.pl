@@ -1,0 +1,79 @@
+# What cannot be done is said by the function that was called, and ends no statement that does the same to many.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../t/lib";
+use BgjobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = bgjob_cluster('says_no');
+sub value { my ($query) = @_; return $node->safe_psql('postgres', $query) }
+sub errors { my ($query) = @_; my ($status, $out, $err) = $node->psql('postgres', $query, on_error_stop => 0); return $err }
+
+value(q{CREATE FUNCTION nothing() RETURNS void LANGUAGE plpgsql AS 'BEGIN END';
+	CREATE FUNCTION f(context jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT context';
+	CREATE FUNCTION bad() RETURNS void LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'bad'; END$$;
+	CREATE EXTENSION IF NOT EXISTS plpgsql; CREATE TABLE t (id int);
+	SELECT bgjob_recurring('r', '@yearly', 'nothing'), bgjob_queue('q', group_size => 2), bgjob_filter('fi', 'created', 'f', 'none%')});
+
+# Every function that writes names itself in a read-only transaction. (Those inside a job are elsewhere.)
+my %call = (
+	bgjob_enqueue           => q{'nothing'},
+	bgjob_enqueue_many      => q{'nothing', '{"[]"}'},
+	bgjob_delete            => q{1},
+	bgjob_requeue           => q{1},
+	bgjob_reschedule        => q{1, delay => '1 s'},
+	bgjob_purge             => q{'succeeded'},
+	bgjob_adopt             => q{},
+	bgjob_queue             => q{'q', group_size => 3},
+	bgjob_queue_pause       => q{'q'},
+	bgjob_queue_resume      => q{'q'},
+	bgjob_queue_remove      => q{'q'},
+	bgjob_configure         => q{'nothing', queue => 'q'},
+	bgjob_unconfigure       => q{'nothing'},
+	bgjob_recurring         => q{'r', '@daily', 'nothing'},
+	bgjob_recurring_remove  => q{'r'},
+	bgjob_recurring_pause   => q{'r'},
+	bgjob_recurring_resume  => q{'r'},
+	bgjob_recurring_trigger => q{'r'},
+	bgjob_import_pg_cron    => q{},
+	bgjob_filter            => q{'fi', 'created', 'f'},
+	bgjob_filter_remove     => q{'fi'});
+for my $function (sort keys %call)
+{
+	like(errors("BEGIN READ ONLY; SELECT $function($call{$function}); ROLLBACK"), qr/cannot execute \Q$function\E\(\) in a read-only transaction/,
+		"$function() says that it is what cannot be executed");
+}
+like(errors(q{CREATE TEMP TABLE x (id int); CREATE TRIGGER x AFTER INSERT ON x FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('nothing', 'columns=');
+	BEGIN READ ONLY; INSERT INTO x VALUES (1); ROLLBACK}), qr/cannot execute bgjob_enqueue_trigger\(\) in a read-only transaction/, 'so does the trigger function');
+my $called = join ',', keys %call;
+my $reading = q{^bgjob_(wait|result|current_id|progress|log|cancel_requested|parameter|set_parameter|snooze|discard|enqueue_trigger|cron_.*)$};
+is(value(qq{SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p, pg_depend d, pg_extension e WHERE d.refobjid = e.oid AND d.objid = p.oid AND d.deptype = 'e'
+		AND e.extname = 'bgjob' AND p.proname LIKE 'bgjob\\_%' AND p.proname !~ '$reading' AND p.proname <> ALL (string_to_array('$called', ','))}),
+	'', 'that were all');
+
+# Two failed jobs of one key: one runs again, the other says why not, and the statement goes on.
+value(q{SELECT bgjob_enqueue('bad', unique_key => 'k', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'failed'}, 'a job has failed');
+value(q{SELECT bgjob_enqueue('bad', unique_key => 'k', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs WHERE state = 'failed'}, 'and another one of its key');
+value(q{SELECT bgjob_enqueue('bad', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE state = 'failed'}, 'and one without');
+value(q{SELECT bgjob_queue_pause('default')});
+my $notice = errors(q{CREATE TABLE requeued AS SELECT id, bgjob_requeue(id, 'failed') AS done FROM bgjob.jobs WHERE state = 'failed' ORDER BY id});
+is(value(q{SELECT string_agg(done::text, ' ' ORDER BY id) FROM requeued}), 'true false true', 'a bulk requeue gets false for the one whose key is taken');
+like($notice, qr/NOTICE:  job \d+ does not run again, since another job has its unique_key\n.*DETAIL:  Job \d+ has it, and has not finished\./, 'and a notice');
+is(value(q{SELECT string_agg(state, ' ' ORDER BY id) FROM bgjob.jobs WHERE recurring_name IS NULL}), 'enqueued failed enqueued', 'the others are requeued');
+is(value(q{SELECT bgjob_reschedule(id, delay => '1 h') FROM bgjob.jobs WHERE state = 'failed'}), 'f', 'rescheduling likewise');
+
+# What comes too late for a job that runs is said.
+value(q{SELECT bgjob_queue_resume('default'), bgjob_enqueue('SELECT pg_sleep(60)', kind => 'sql', unique_key => 'runs')});
+wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'processing'}, 'a job runs');
+like(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs', on_duplicate => 'replace')}), qr/NOTICE:  job \d+ is running and was not replaced\n.*DETAIL:  The new arguments and options were dropped/,
+	'that it is not replaced');
+like(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs', on_duplicate => 'reschedule', delay => '1 h')}), qr/NOTICE:  job \d+ is running and was not rescheduled/, 'nor rescheduled');
+is(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs')}), '', 'skip says nothing');
+value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE unique_key = 'runs'});
+
+check_counters($node);
+$node->stop;
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'nothing has crashed');
+done_testing();
