@@ -76,7 +76,8 @@ wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE job = 'bystander' 
 enqueue(q{SELECT bgjob_enqueue('poison_beside_three')});
 fails_for_crashes(q{job = 'poison_beside_three'}, 'a job that crashes beside three others', 3);
 wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE job = 'bystander' AND state = 'processing'}, 'the bystanders run again');
-is(ask($node, q{SELECT string_agg(interruptions || ' ' || retries, ', ') FROM bgjob.jobs WHERE job = 'bystander'}), '3 0, 3 0, 3 0',
+# The culprit fails when its worker is lost; the server, and with it they, may end a moment later.
+wait_until($node, q{SELECT string_agg(interruptions || ' ' || retries, ', ') = '3 0, 3 0, 3 0' FROM bgjob.jobs WHERE job = 'bystander'},
 	'each was interrupted three times and has used no retry');
 $node->safe_psql('postgres', 'INSERT INTO gate VALUES (1)');
 effects_once();
@@ -137,8 +138,13 @@ for my $way ('crashme_exit(1)', 'pg_terminate_backend(pg_backend_pid())', 'crash
 		BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN PERFORM $way; PERFORM pg_sleep(600); END\$\$");
 	$id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('defiant')});
 	wait_until($node, sleeps($id), "a job that answers a cancellation by $way");
+	if ($way eq 'crashme_abort()')
+	{
+		# The crash that follows may come before the answer.
+		eval { $node->psql('postgres', "SELECT bgjob_delete($id)") };
+		last;
+	}
 	is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'its deletion is accepted');
-	last if $way eq 'crashme_abort()';
 	wait_until($node, "SELECT state = 'deleted' FROM bgjob.jobs WHERE id = $id", 'and holds', 20);
 }
 
