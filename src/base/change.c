@@ -8,7 +8,8 @@
  * and entered, jobs that have ended. Nothing is told before the transaction
  * has committed, and what a rolled-back savepoint did is never told at all:
  * notes are kept per subtransaction. Only that something may come is: when the
- * commit begins, an idle worker is roused.
+ * commit begins, an idle worker is roused. What a rollback makes ready again, the
+ * jobs that were taken out of their queues, is told when it happens.
  *
  * The callback runs after the rows are visible to others, so whoever is
  * woken finds them. It must not throw; it takes short locks (base/lane.h,
@@ -44,6 +45,17 @@ typedef struct ReadyNote
 	int64 count;
 } ReadyNote;
 
+/* Rows that were taken out of a lane, which a rollback makes ready again. */
+#define FEW_TAKEN 8
+typedef struct TakenNote
+{
+	struct TakenNote *next;
+	BgjobLaneKey key;
+	int64 count;
+	int64 lowest;
+	BgjobLaneItem items[FEW_TAKEN]; /* the first of them */
+} TakenNote;
+
 typedef struct EndedNote
 {
 	struct EndedNote *next;
@@ -70,6 +82,9 @@ typedef struct Notes
 	ReadyNote *ready; /* in order from the beginning of the commit on */
 	int nready;
 	HTAB *lanes; /* the same by their lanes, where there are many; else NULL */
+	TakenNote *taken;
+	int ntaken;
+	bool took_more; /* rows of more lanes than are noted */
 	EndedNote *ended;
 	QueueNote *queues;
 	TimestampTz due; /* DT_NOEND: none */
@@ -83,9 +98,6 @@ typedef struct Notes
 } Notes;
 
 static Notes *notes = NULL;
-
-/* Whether the running transaction has taken a job out of a queue. */
-static bool took_a_job = false;
 
 /* Whether it is counted in bgjob_registry->filter_changers. */
 static bool changing_filters = false;
@@ -350,12 +362,48 @@ bgjob_change_notice(Oid database, uint32 scheduler_notices)
 	to->notices |= scheduler_notices;
 }
 
-/* bgjob_change_took_job notes that a job was taken out of its queue, which a rollback undoes. */
-void
-bgjob_change_took_job(void)
+/* The note of what was taken out of a lane, made where there is none; NULL: there are too many. */
+static TakenNote *
+find_taken(Notes *to, const BgjobLaneKey *key)
 {
-	if (current_notes() != NULL)
-		took_a_job = true;
+	TakenNote *note;
+
+	for (note = to->taken; note != NULL; note = note->next)
+		if (memcmp(&note->key, key, sizeof(*key)) == 0)
+			return note;
+	if (to->ntaken == FEW_LANES)
+	{
+		to->took_more = true;
+		return NULL;
+	}
+	note = MemoryContextAlloc(TopTransactionContext, sizeof(TakenNote));
+	note->key = *key;
+	note->count = 0;
+	note->lowest = PG_INT64_MAX;
+	note->next = to->taken;
+	to->taken = note;
+	to->ntaken++;
+	return note;
+}
+
+/* bgjob_change_took notes that a job was taken out of its queue, which a rollback undoes. */
+void
+bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 job)
+{
+	Notes *to = current_notes();
+	BgjobLaneKey key;
+	TakenNote *note;
+
+	if (to == NULL)
+		return;
+	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
+	note = find_taken(to, &key);
+	if (note == NULL)
+		return;
+	if (note->count < FEW_TAKEN)
+		note->items[note->count] = (BgjobLaneItem){.pos = pos, .job = job};
+	note->count++;
+	note->lowest = Min(note->lowest, pos);
 }
 
 /* bgjob_change_want notes that a database has got the extension. */
@@ -386,19 +434,43 @@ wake_for(const ReadyNote *note)
 		bgjob_notify_scheduler(note->key.database, 0);
 }
 
+/* Says at once that some of a lane's rows are ready; "items" are all of them if there are few. */
+static void
+announce_again(const BgjobLaneKey *key, const BgjobLaneItem *items, int64 count, int64 lowest)
+{
+	ReadyNote note = {.key = *key, .first.pos = lowest, .count = count};
+
+	if (count <= FEW_TAKEN)
+		for (int i = 0; i < count; i++)
+			bgjob_lane_offer(key, &items[i]);
+	else
+		bgjob_lane_announce(key, &note.first, count);
+	wake_for(&note);
+}
+
 /*
  * bgjob_announce says at once that a job is ready, in its old place: its
  * worker was lost, or gave it back. Must be called when no slot names it any
  * more. Does not throw.
  */
 void
-bgjob_announce(Oid role, const char *queue, int priority, int64 pos)
+bgjob_announce(Oid role, const char *queue, int priority, int64 pos, int64 job)
 {
-	ReadyNote note = {.first.pos = pos, .count = 1};
+	BgjobLaneItem item = {.pos = pos, .job = job};
+	BgjobLaneKey key;
 
-	bgjob_lane_key(&note.key, MyDatabaseId, role, queue, priority);
-	bgjob_lane_announce(&note.key, &note.first, 1);
-	wake_for(&note);
+	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
+	announce_again(&key, &item, 1, pos);
+}
+
+/*
+ * bgjob_announce_found says at once that these rows of a lane, in the order of
+ * their places, are ready, which nobody had announced. Does not throw.
+ */
+void
+bgjob_announce_found(const BgjobLaneKey *key, const BgjobLaneItem *items, int n)
+{
+	announce_again(key, items, n, items[0].pos);
 }
 
 /*
@@ -487,13 +559,15 @@ tell(const Notes *committed)
 }
 
 /*
- * A job that this transaction had taken out of its queue is there again, and
- * some worker may have passed it by meanwhile. Does not throw.
+ * Jobs that a transaction, or subtransaction, had taken out of their queues are
+ * there again, and some worker may have passed them by meanwhile. Does not throw.
  */
 static void
-tell_of_given_back(void)
+tell_of_given_back(const Notes *aborted)
 {
-	if (took_a_job)
+	for (const TakenNote *note = aborted->taken; note != NULL; note = note->next)
+		announce_again(&note->key, note->items, note->count, note->lowest);
+	if (aborted->took_more)
 		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
 }
 
@@ -576,7 +650,6 @@ at_xact_event(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_COMMIT:
 			end_filter_change();
-			took_a_job = false;
 			notes = NULL;
 			for (; committed != NULL; committed = committed->parent)
 				tell(committed);
@@ -587,15 +660,14 @@ at_xact_event(XactEvent event, void *arg)
 				bgjob_prepared_mark();
 			break;
 		case XACT_EVENT_PREPARE:
-			took_a_job = false;
 			notes = NULL;
 			break;
 		case XACT_EVENT_ABORT:
 			end_filter_change();
 			end_moves();
 			notes = NULL;
-			tell_of_given_back();
-			took_a_job = false;
+			for (; committed != NULL; committed = committed->parent)
+				tell_of_given_back(committed);
 			break;
 		default:
 			break;
@@ -613,6 +685,11 @@ free_notes(Notes *aborted)
 		next = note->next;
 		pfree(note);
 	}
+	for (TakenNote *note = aborted->taken, *next; note != NULL; note = next)
+	{
+		next = note->next;
+		pfree(note);
+	}
 	for (EndedNote *note = aborted->ended, *next; note != NULL; note = next)
 	{
 		next = note->next;
@@ -626,6 +703,19 @@ free_notes(Notes *aborted)
 	pfree(aborted);
 }
 
+static void
+merge_taken(const TakenNote *inner, Notes *outer)
+{
+	TakenNote *note = find_taken(outer, &inner->key);
+
+	if (note == NULL)
+		return;
+	for (int i = 0; i < Min(inner->count, FEW_TAKEN) && note->count + i < FEW_TAKEN; i++)
+		note->items[note->count + i] = inner->items[i];
+	note->count += inner->count;
+	note->lowest = Min(note->lowest, inner->lowest);
+}
+
 /* Adds the notes of a committed subtransaction to those of its parent, and frees what is left of them. */
 static void
 merge_into_parent(Notes *inner, Notes *outer)
@@ -636,6 +726,13 @@ merge_into_parent(Notes *inner, Notes *outer)
 		add_ready(outer, &note->key, &note->first, note->count);
 		pfree(note);
 	}
+	for (TakenNote *note = inner->taken, *next; note != NULL; note = next)
+	{
+		next = note->next;
+		merge_taken(note, outer);
+		pfree(note);
+	}
+	outer->took_more |= inner->took_more;
 	for (EndedNote *note = inner->ended, *next; note != NULL; note = next)
 	{
 		next = note->next;
@@ -669,14 +766,13 @@ at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId paren
 {
 	Notes *ended;
 
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		tell_of_given_back();
 	if (notes == NULL || notes->subid != my)
 		return;
 	ended = notes;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		notes = ended->parent;
+		tell_of_given_back(ended);
 		free_notes(ended);
 	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)

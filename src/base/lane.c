@@ -6,8 +6,8 @@
  * Who calls what: a transaction that put jobs into the queue announces them
  * at commit (base/change.c); a worker takes the next job (process/worker.c)
  * and, when its lane has none at hand, looks into the queue (store/queue.c)
- * between bgjob_lane_scan_begin and _end; the scheduler asks for the demand
- * and has everything looked at again when it cannot be sure.
+ * between bgjob_lane_scan_begin and _end; the scheduler asks for the demand,
+ * and sweeps the queue for what nobody has announced.
  *
  * WHY NO JOB IS EVER STRANDED. A row can become visible below the mark: ids
  * are drawn before commits, and a worker that dies gives its row back. Who
@@ -18,6 +18,19 @@
  * announced before the look began has lowered the mark that the look starts
  * from; one announced while it runs is in "late"; one announced after it has
  * ended lowers the new mark. There is one look at a time in a lane.
+ *
+ * A row that becomes ready again (its worker was lost, a transaction that had
+ * taken it is rolled back), and one that the sweep finds, is offered: it goes
+ * among the items, in order, and the mark stays where it is. With a snapshot held
+ * there may be millions of dead rows between the row and the mark, over which
+ * a look would have to go once more. Only if there is no room among the items is
+ * the mark lowered. A look that is under way keeps what is offered meanwhile.
+ *
+ * THE SWEEP goes through a lane from its end to its beginning, since what nobody
+ * announced is mostly recent, a bounded number of rows at a time. It offers what
+ * it sees and is not in flight. What has been taken since it looked is offered
+ * in vain. It need not look where a look is due: from the mark on, if there is
+ * "more".
  *
  * A single row is not only announced but handed over, so that nobody has to
  * look for it: it becomes the last item, and the mark goes beyond it. Only
@@ -320,7 +333,7 @@ add_lane(const BgjobLaneKey *key)
 	{
 		LWLockInitialize(&lane->scan_lock, control->scan_tranche);
 		LWLockInitialize(&lane->mutex, control->mutex_tranche);
-		lane->mark = lane->late = PG_INT64_MIN;
+		lane->mark = lane->late = lane->sweep = PG_INT64_MIN;
 		lane->more = true;
 		lane->backlog = 0;
 		lane->head = lane->nitems = 0;
@@ -408,13 +421,72 @@ bgjob_lane_give_back(const BgjobRest *rest, bool singly)
 			return;
 }
 
-/* bgjob_lane_reopen says that there may be anything in a lane; for the scheduler. */
-void
-bgjob_lane_reopen(const BgjobLaneKey *key)
+/*
+ * Puts a row among the items, in the order of their places. False if there is no
+ * room. Under the mutex.
+ */
+static bool
+insert_item(BgjobLane *lane, const BgjobLaneItem *item)
 {
-	BgjobLaneItem first = {.pos = PG_INT64_MIN};
+	int at;
 
-	bgjob_lane_announce(key, &first, 0);
+	if (lane->more && item->pos >= lane->mark)
+		return true; /* the next look finds it */
+	if (lane->head > 0)
+	{
+		lane->nitems -= lane->head;
+		memmove(lane->items, lane->items + lane->head, lane->nitems * sizeof(BgjobLaneItem));
+		lane->head = 0;
+	}
+	for (at = lane->nitems; at > 0 && lane->items[at - 1].pos >= item->pos; at--)
+		;
+	if (at < lane->nitems && lane->items[at].pos == item->pos)
+		return true;
+	if (lane->nitems == BGJOB_LANE_AHEAD)
+		return false;
+	memmove(&lane->items[at + 1], &lane->items[at],
+			(lane->nitems - at) * sizeof(BgjobLaneItem));
+	lane->items[at] = *item;
+	lane->nitems++;
+	return true;
+}
+
+/*
+ * bgjob_lane_offer says that a row is ready which may lie before the mark,
+ * without having anything else looked for. Without a tid it is found by its
+ * place. Must not throw.
+ */
+void
+bgjob_lane_offer(const BgjobLaneKey *key, const BgjobLaneItem *item)
+{
+	BgjobLane *lane;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	lane = hash_search(lanes, key, HASH_FIND, NULL);
+	if (lane != NULL)
+	{
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
+		if (!insert_item(lane, item))
+			note_more(lane, item->pos);
+		lane->backlog++;
+		LWLockRelease(&lane->mutex);
+	}
+	LWLockRelease(&control->lock);
+	if (lane == NULL)
+		bgjob_lane_announce(key, item, 1);
+}
+
+/* bgjob_lane_ensure sees to it that there is a lane, if there is room; for the scheduler. */
+void
+bgjob_lane_ensure(const BgjobLaneKey *key)
+{
+	bool found;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	(void) hash_search(lanes, key, HASH_FIND, &found);
+	LWLockRelease(&control->lock);
+	if (!found)
+		(void) add_lane(key);
 }
 
 /*
@@ -440,9 +512,9 @@ bgjob_lanes_lost_any(Oid database)
 	return room && pg_atomic_exchange_u32(&entry->lost_lanes, 0) != 0;
 }
 
-/* bgjob_lanes_rescan has every lane of a database looked at from its beginning. */
+/* bgjob_lanes_sweep_anew has every lane of a database swept from its end. */
 void
-bgjob_lanes_rescan(Oid database)
+bgjob_lanes_sweep_anew(Oid database)
 {
 	HASH_SEQ_STATUS all;
 	BgjobLane *lane;
@@ -454,8 +526,59 @@ bgjob_lanes_rescan(Oid database)
 		if (lane->key.database != database)
 			continue;
 		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
-		lane->mark = lane->late = PG_INT64_MIN;
-		lane->more = true;
+		lane->sweep = PG_INT64_MAX;
+		LWLockRelease(&lane->mutex);
+	}
+	LWLockRelease(&control->lock);
+}
+
+/*
+ * bgjob_lanes_sweep_next finds what is to be swept next: of all lanes of a
+ * database the one with the highest places, and below which of them. False:
+ * everything has been.
+ */
+bool
+bgjob_lanes_sweep_next(Oid database, BgjobLaneKey *key, int64 *below)
+{
+	HASH_SEQ_STATUS all;
+	BgjobLane *lane;
+
+	*below = PG_INT64_MIN;
+	LWLockAcquire(&control->lock, LW_SHARED);
+	hash_seq_init(&all, lanes);
+	while ((lane = hash_seq_search(&all)) != NULL)
+	{
+		int64 sweep;
+
+		if (lane->key.database != database)
+			continue;
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
+		if (lane->more) /* the next look sees what lies there */
+			lane->sweep = Min(lane->sweep, lane->mark);
+		sweep = lane->sweep;
+		LWLockRelease(&lane->mutex);
+		if (sweep <= *below)
+			continue;
+		*below = sweep;
+		*key = lane->key;
+	}
+	LWLockRelease(&control->lock);
+	return *below != PG_INT64_MIN;
+}
+
+/* bgjob_lane_swept says that a lane has been swept from below one place down to another. */
+void
+bgjob_lane_swept(const BgjobLaneKey *key, int64 from, int64 to)
+{
+	BgjobLane *lane;
+
+	LWLockAcquire(&control->lock, LW_SHARED);
+	lane = hash_search(lanes, key, HASH_FIND, NULL);
+	if (lane != NULL)
+	{
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
+		if (lane->sweep <= from) /* it has not been told to begin anew */
+			lane->sweep = Min(lane->sweep, to);
 		LWLockRelease(&lane->mutex);
 	}
 	LWLockRelease(&control->lock);
@@ -798,32 +921,39 @@ void
 bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems, int64 next,
 					bool more)
 {
+	BgjobLaneItem offered[BGJOB_LANE_AHEAD];
+	int noffered;
+
 	LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 	while (nitems > 0 && items[nitems - 1].pos > lane->late)
 		nitems--; /* something came that is before it: look again when it is its turn */
 	lane->mark = Min(next, lane->late);
 	lane->more = more || lane->late != PG_INT64_MAX;
+	noffered = lane->nitems - lane->head;
+	memcpy(offered, &lane->items[lane->head], noffered * sizeof(BgjobLaneItem));
 	memcpy(lane->items, items, nitems * sizeof(BgjobLaneItem));
 	lane->head = 0;
 	lane->nitems = nitems;
+	for (int i = 0; i < noffered; i++)
+		if (!insert_item(lane, &offered[i]))
+			note_more(lane, offered[i].pos);
 	if (lane->more)
-		lane->backlog = Max(lane->backlog, nitems + 1);
+		lane->backlog = Max(lane->backlog, lane->nitems + 1);
 	else
-		lane->backlog = nitems;
+		lane->backlog = lane->nitems;
 	LWLockRelease(&lane->mutex);
 	end_scan(lane);
 }
 
 /*
- * bgjob_lane_scan_abort ends a look that has thrown, as if it had not been.
- * Called before the error is passed on, so the scan lock is still held.
+ * bgjob_lane_scan_abort ends a look that has thrown, as if it had not been: the
+ * mark is still where the look began, or lower. Called before the error is passed
+ * on, so the scan lock is still held.
  */
 void
 bgjob_lane_scan_abort(BgjobLane *lane)
 {
 	LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
-	lane->mark = PG_INT64_MIN;
-	lane->late = PG_INT64_MIN;
 	lane->more = true;
 	LWLockRelease(&lane->mutex);
 	HOLD_INTERRUPTS(); /* the error has forgotten that the lock did so */

@@ -10,7 +10,11 @@
  * ever looks at the rows of jobs that are done, however many dead ones a
  * held snapshot keeps there.
  *
- * The rows of bgjob.queue are the truth; lanes only say where to look. They
+ * The rows of bgjob.queue are the truth; lanes only say where to look. What
+ * becomes ready behind a mark is announced by whoever knows of it, with its
+ * place, so that no mark goes back. What nobody knows of (a row that was written
+ * by hand, a transaction that was prepared) is found by the scheduler, which
+ * sweeps the queue a little at a time. Lanes
  * may be lost at any time (crash, eviction) and are then filled anew. There is
  * room for a fixed number of them; who has the most makes room for others, so
  * a role with thousands of queues is in nobody's way but its own.
@@ -60,6 +64,7 @@ typedef struct BgjobLane
 	bool more;     /* there may be something from mark on */
 	int singly;    /* so many of the next are not to be taken in groups: one has failed */
 	int64 backlog; /* about how many are ready: announced less taken */
+	int64 sweep;   /* what lies below has still to be swept; PG_INT64_MIN: nothing */
 	int head;      /* items[head] is the next one */
 	int nitems;
 	BgjobLaneItem items[BGJOB_LANE_AHEAD];
@@ -90,8 +95,11 @@ extern void
 bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int priority);
 extern void
 bgjob_lane_announce(const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count);
-extern void bgjob_lanes_rescan(Oid database);
-extern void bgjob_lane_reopen(const BgjobLaneKey *key);
+extern void bgjob_lane_offer(const BgjobLaneKey *key, const BgjobLaneItem *item);
+extern void bgjob_lane_ensure(const BgjobLaneKey *key);
+extern void bgjob_lanes_sweep_anew(Oid database);
+extern bool bgjob_lanes_sweep_next(Oid database, BgjobLaneKey *key, int64 *below);
+extern void bgjob_lane_swept(const BgjobLaneKey *key, int64 from, int64 to);
 extern void bgjob_lane_give_back(const BgjobRest *rest, bool singly);
 extern BgjobTake bgjob_lane_take(BgjobLaneItem *items, BgjobTaking *taking);
 extern bool bgjob_lane_has_work(void);

@@ -321,7 +321,7 @@ recover_again(const BgjobSlot *slot)
 	if (!recover_job(slot, -1, &place))
 		return false;
 	if (OidIsValid(place.role))
-		bgjob_announce(place.role, place.queue, place.priority, place.pos);
+		bgjob_announce(place.role, place.queue, place.priority, place.pos, slot->job);
 	return true;
 }
 
@@ -352,6 +352,7 @@ bgjob_recover_lost(BgjobSlot *slot)
 {
 	BgjobRest rest;
 	BgjobRest place = {.role = InvalidOid};
+	int64 job = slot->job;
 
 	if (!PostmasterIsAliveInternal())
 		proc_exit(1); /* the worker has left for the same reason */
@@ -361,7 +362,7 @@ bgjob_recover_lost(BgjobSlot *slot)
 	slot->job = 0;
 	SpinLockRelease(&slot->mutex);
 	if (OidIsValid(place.role))
-		bgjob_announce(place.role, place.queue, place.priority, place.pos);
+		bgjob_announce(place.role, place.queue, place.priority, place.pos, job);
 	if (bgjob_console_in_use(bgjob_slot_index(slot)))
 		bgjob_console_clear(bgjob_slot_index(slot));
 	if (bgjob_slot_batch_end(slot, true, &rest)) /* the others of its group, begun or not */

@@ -53,6 +53,7 @@
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "postmaster/interrupt.h"
 #include "process/clockset.h"
 #include "process/pool.h"
@@ -101,6 +102,9 @@
 /* Microseconds between two steps along the lanes, which may be very many. */
 #define DISCOVER_PAUSE 10000
 
+/* The pause after a step of sweeping the queue, in times of what the step took. */
+#define SWEEP_PAUSE 19
+
 static BgjobDatabase *entry;                 /* this database's */
 static TimestampTz blocked_from = DT_NOEND;  /* somebody has had some of those from here on */
 static TimestampTz blocked_until = DT_NOEND; /* and they are looked at again then */
@@ -112,7 +116,10 @@ static BgjobSweep sweep;
 static TimestampTz next_sweep;
 static uint64 swept_at; /* completed transactions, at the last round's end */
 static TimestampTz next_search;
-static bool unsettled; /* jobs of a crash, or claims, that somebody was changing */
+static TimestampTz sweep_at =
+	DT_NOEND;                     /* the next step of a sweep; DT_NOEND: none is under way */
+static bool sweep_wanted = false; /* another one is to begin */
+static bool unsettled;            /* jobs of a crash, or claims, that somebody was changing */
 static volatile sig_atomic_t in_service = false;
 static uint32 wants;              /* entry->wants when the extension was last looked for */
 static bool gone = false;         /* the extension has been dropped */
@@ -201,7 +208,7 @@ rescan(void)
 	bgjob_begin();
 	bgjob_queueconf_load();
 	bgjob_commit();
-	bgjob_lanes_rescan(MyDatabaseId);
+	sweep_wanted = true;
 	bgjob_queue_discover_anew();
 	bgjob_schedule_look_anew();
 	next_due = DT_NOBEGIN;
@@ -257,6 +264,40 @@ discover(TimestampTz now)
 	all = bgjob_queue_discover();
 	bgjob_commit();
 	return all ? DT_NOEND : now + DISCOVER_PAUSE;
+}
+
+/*
+ * Sweeps the queue for what nobody has announced: a step, then a pause that is
+ * longer the longer the step took. With a snapshot held there are millions of
+ * dead rows to go over; that must not take a processor. One that is under way
+ * comes to its end before the next begins.
+ */
+static TimestampTz
+sweep_lanes(TimestampTz now)
+{
+	instr_time began;
+	instr_time took;
+	bool more;
+
+	if (!bgjob_queue_is_discovered() || (sweep_at == DT_NOEND && !sweep_wanted))
+		return DT_NOEND;
+	if (sweep_at != DT_NOEND && sweep_at > now)
+		return sweep_at;
+	if (sweep_at == DT_NOEND)
+	{
+		sweep_wanted = false;
+		bgjob_lanes_sweep_anew(MyDatabaseId);
+	}
+	INSTR_TIME_SET_CURRENT(began);
+	bgjob_begin();
+	more = bgjob_queue_sweep();
+	bgjob_commit();
+	INSTR_TIME_SET_CURRENT(took);
+	INSTR_TIME_SUBTRACT(took, began);
+	sweep_at = DT_NOEND;
+	if (more)
+		sweep_at = now + SWEEP_PAUSE * (int64) INSTR_TIME_GET_MICROSEC(took);
+	return sweep_wanted && !more ? now : sweep_at;
 }
 
 /*
@@ -484,6 +525,7 @@ static Step steps[] = {{serve_notices},
 					   {bgjob_recurring_serve},
 					   {find_lost},
 					   {discover},
+					   {sweep_lanes},
 					   {look_for_the_absent},
 					   {bgjob_pool_balance},
 					   {remove_expired},

@@ -307,7 +307,8 @@ end_attempt(bool performed)
 						 bgjob_wait_event(BGJOB_WAIT_WORKER_PAUSE));
 	if (bgjob_underway.give_back)
 		bgjob_announce(bgjob_underway.job.run_as, bgjob_underway.job.queue,
-					   bgjob_underway.job.priority, bgjob_underway.job.pos);
+					   bgjob_underway.job.priority, bgjob_underway.job.pos,
+					   bgjob_underway.job.id);
 }
 
 /* Claims what there is next and performs it, in one transaction. False if there was nothing. */
@@ -405,8 +406,8 @@ bgjob_attempt_next(void)
 	bgjob_group_end(error != NULL);
 	if (error != NULL && !performed)
 	{
-		/* The claim itself failed. What was popped must be found again. */
-		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
+		/* The claim itself failed. */
+		bgjob_queue_give_back();
 		pause_after_failed_claim();
 	}
 	if (performed || error == NULL)

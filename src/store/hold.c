@@ -60,7 +60,7 @@ bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
 		BgjobTaken taken = take_waiting(job, holder);
 
 		if (taken == BGJOB_TAKEN)
-			bgjob_change_took_job();
+			bgjob_change_took(job->run_as, job->queue, job->priority, job->pos, job->id);
 		if (taken != BGJOB_NOT_THERE)
 			return taken == BGJOB_TAKEN;
 		return bgjob_job_lock(jobs, job) && take_waiting(job, holder) != BGJOB_BUSY;

@@ -17,7 +17,7 @@
  * no job is stranded and none claimed twice. A look reads at most
  * LOOK_AT_MOST index entries at a time, since it holds a lock during which
  * interrupts wait; it kills index entries of dead rows on its way and prunes
- * pages, as any index scan does.
+ * pages, as any index scan does. So does a step of the sweep, without a lock.
  *
  * Claiming is for workers; the rest is for any process. Inside a transaction.
  *
@@ -355,6 +355,7 @@ read_row(BgjobRel *rel, const BgjobLaneItem *item, const BgjobLaneKey *key,
 /* What this worker has taken. In a group, the number of an item is its number in the slot's batch. */
 static BgjobLaneItem taken[BGJOB_GROUP_MAX + BGJOB_LANE_AHEAD];
 static BgjobTaking taking;
+static bool is_popped = false; /* a single one, of which nothing is known yet */
 
 typedef enum Claimed
 {
@@ -473,6 +474,7 @@ bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 		CHECK_FOR_INTERRUPTS();
 		HOLD_INTERRUPTS();
 		take = bgjob_lane_take(taken, &taking);
+		is_popped = take == BGJOB_TAKE_ITEMS && taking.group_size == 1;
 		if (take != BGJOB_TAKE_ITEMS)
 		{
 			RESUME_INTERRUPTS();
@@ -493,6 +495,7 @@ bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 			continue;
 		}
 		claimed = claim_item(rel, jobs, &taken[0], job, NULL) == CLAIMED;
+		is_popped = false;
 		if (claimed)
 			bgjob_slot_claimed();
 		else
@@ -503,6 +506,16 @@ bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 	}
 	bgjob_rel_close(rel);
 	return claimed;
+}
+
+/* bgjob_queue_give_back has others find the job again that this worker had taken when its claim failed. */
+void
+bgjob_queue_give_back(void)
+{
+	if (is_popped)
+		bgjob_announce(taking.key.role, taking.key.queue, taking.key.priority, taken[0].pos,
+					   taken[0].job);
+	is_popped = false;
 }
 
 /*
@@ -571,7 +584,8 @@ bgjob_queue_is_discovered(void)
 
 /*
  * bgjob_queue_discover makes sure that there is a lane for all that is in the
- * queue, whoever put it there. It steps from lane to lane along the index
+ * queue, whoever put it there, and has what is in these lanes swept
+ * (bgjob_queue_sweep). It steps from lane to lane along the index
  * without regard to visibility, so dead rows cost it nothing. It goes on where
  * it stopped the last time, LANES_AT_A_TIME further; true if that was the end.
  */
@@ -586,11 +600,89 @@ bgjob_queue_discover(void)
 		CHECK_FOR_INTERRUPTS();
 		found = next_lane(rel, &discovered);
 		if (found)
-			bgjob_lane_reopen(&discovered.lane);
+			bgjob_lane_ensure(&discovered.lane);
 	}
 	bgjob_rel_close(rel);
 	discovering = found;
 	return !found;
+}
+
+/*
+ * Goes back along a lane from below a place, at most LOOK_AT_MOST rows. Counts
+ * what is ready, and keeps the lowest of it, at most "max", in the order of their
+ * places. *reached is the last place that was looked at, PG_INT64_MIN at the end.
+ */
+static int
+sweep_lane(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 below,
+		   BgjobLaneItem *items, int max, int64 *reached)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel); /* older than what is in flight: see look() */
+	int nin_flight;
+	int64 *in_flight = bgjob_slots_in_flight(key->database, &nin_flight);
+	ScanKeyData keys[3];
+	IndexScanDesc scan =
+		bgjob_index_beginscan(rel->rel, index, bgjob_scan_snapshot(snapshot), lengthof(keys));
+	int visited = 0;
+	int n = 0;
+
+	lane_keys(keys, key->role, key->queue, key->priority, BTLessStrategyNumber, F_INT8LT,
+			  below);
+	scan->xs_want_itup = true;
+	index_rescan(scan, keys, lengthof(keys), NULL, 0);
+	*reached = PG_INT64_MIN;
+	while (index_getnext_tid(scan, BackwardScanDirection) != NULL)
+	{
+		bool isnull;
+		int64 pos =
+			DatumGetInt64(index_getattr(scan->xs_itup, I_POS, scan->xs_itupdesc, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (index_fetch_heap(scan, rel->slot) && bgjob_scan_sees(rel, scan, snapshot) &&
+			!is_in_flight(pos, in_flight, nin_flight) && is_of_lane(rel->slot, key))
+		{
+			memmove(items + 1, items, Min(n, max - 1) * sizeof(BgjobLaneItem));
+			items[0] = (BgjobLaneItem){pos, row_job(rel->slot), rel->slot->tts_tid};
+			n++;
+		}
+		if (++visited == LOOK_AT_MOST)
+		{
+			*reached = pos;
+			break;
+		}
+	}
+	ExecClearTuple(rel->slot);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	pfree(in_flight);
+	return n;
+}
+
+/*
+ * bgjob_queue_sweep takes a step of looking for what is in the queue and has not
+ * been announced (base/lane.c). By the scheduler. False: everything has been looked at.
+ */
+bool
+bgjob_queue_sweep(void)
+{
+	BgjobLaneItem items[BGJOB_LANE_AHEAD];
+	BgjobLaneKey key;
+	BgjobRel *rel;
+	Relation index;
+	int64 below;
+	int64 reached;
+	int n;
+
+	if (!bgjob_lanes_sweep_next(MyDatabaseId, &key, &below))
+		return false;
+	rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	index = index_open(bgjob_relation_oid(QUEUE_INDEX), AccessShareLock);
+	n = sweep_lane(rel, index, &key, below, items, lengthof(items), &reached);
+	index_close(index, AccessShareLock);
+	bgjob_rel_close(rel);
+	if (n > 0)
+		bgjob_announce_found(&key, items, n);
+	bgjob_lane_swept(&key, below, reached);
+	return true;
 }
 
 /*

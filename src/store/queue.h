@@ -32,6 +32,8 @@ typedef bool (*BgjobFits)(const BgjobJob *job);
 
 extern bool bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group);
 extern bool bgjob_queue_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits);
+extern void bgjob_queue_give_back(void);
+extern bool bgjob_queue_sweep(void);
 extern void bgjob_queue_discover_anew(void);
 extern bool bgjob_queue_is_discovered(void);
 extern bool bgjob_queue_discover(void);
