@@ -517,21 +517,11 @@ typedef struct Step
 	TimestampTz wake;
 } Step;
 
-static Step steps[] = {{serve_notices},
-					   {bgjob_pool_reap},
-					   {recover_put_off},
-					   {enqueue_due},
-					   {bgjob_clockset_serve},
-					   {bgjob_recurring_serve},
-					   {find_lost},
-					   {discover},
-					   {sweep_lanes},
-					   {look_for_the_absent},
-					   {bgjob_pool_balance},
-					   {remove_expired},
-					   {remove_unused},
-					   {tell_of_held_back},
-					   {poll_slowly}};
+static Step steps[] = {
+	{serve_notices},        {bgjob_pool_reap},       {recover_put_off},    {enqueue_due},
+	{bgjob_clockset_serve}, {bgjob_recurring_serve}, {find_lost},          {discover},
+	{sweep_lanes},          {look_for_the_absent},   {bgjob_pool_balance}, {remove_expired},
+	{remove_unused},        {tell_of_held_back},     {poll_slowly}};
 
 static void
 run_step(void *arg)
