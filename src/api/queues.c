@@ -96,12 +96,16 @@ set_paused(const char *queue, bool paused)
 {
 	BgjobQueueRow row;
 	BgjobQueueRow change = {.has_paused = true, .paused = paused};
-	bool was_paused = bgjob_queueconf_get(queue, &row) && row.paused;
+	bool known = bgjob_queueconf_get(queue, &row);
+	bool was_paused = known && row.paused;
 
 	if (was_paused == paused)
 		return false;
 	check_room(queue);
 	bgjob_queueconf_change(queue, &change);
+	if (!known && strcmp(queue, "default") != 0)
+		ereport(NOTICE, (errmsg("nothing was configured of queue \"%s\" before", queue),
+						 errhint("If the name is wrong, use bgjob_queue_remove().")));
 	return true;
 }
 

@@ -582,7 +582,12 @@ bgjob_recurring_trigger(PG_FUNCTION_ARGS)
 	int64 id;
 
 	if (rel == NULL)
+	{
+		if (!PG_ARGISNULL(0))
+			ereport(NOTICE, (errmsg("there is no recurring job \"%s\"",
+									text_to_cstring(PG_GETARG_TEXT_PP(0)))));
 		PG_RETURN_NULL();
+	}
 	check_rights(&row);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	id = bgjob_recurring_put_in(jobs, &row, now, now, now, true);

@@ -258,11 +258,20 @@ add_signature_hint(void *name)
 {
 	int code = geterrcode();
 
+	if (code == ERRCODE_SYNTAX_ERROR || code == ERRCODE_INVALID_NAME)
+	{
+		(void) errmsg("invalid name of a function: \"%s\"", (const char *) name);
+		errdetail("In the parentheses are the types of its arguments, not their values.");
+		errhint("Write it like send_mail or send_mail(integer), with args => '[13]'; a "
+				"command has kind => 'sql'.");
+		errposition(0);
+		return;
+	}
 	if (code != ERRCODE_UNDEFINED_FUNCTION && code != ERRCODE_UNDEFINED_SCHEMA &&
 		code != ERRCODE_UNDEFINED_OBJECT)
 		return;
 	errcode(ERRCODE_UNDEFINED_FUNCTION);
-	if (code == ERRCODE_UNDEFINED_OBJECT)
+	if (code != ERRCODE_UNDEFINED_FUNCTION)
 		errdetail("The function looked for is %s.", (const char *) name);
 	else
 		errdetail("No function of that name is visible along the search_path.");
@@ -290,7 +299,8 @@ add_name_hint(void *name)
 	if (geterrcode() != ERRCODE_INVALID_NAME)
 		return;
 	errdetail("It is \"%s\".", (const char *) name);
-	errhint("Write it as in SQL: name, schema.name, or \"Name\".");
+	errhint("Write a function as in SQL: name, schema.name, or \"Name\"; a command has kind => "
+			"'sql'.");
 }
 
 /* All functions of a name; 42883 if there is none, 42602 if it cannot be a name. */

@@ -48,6 +48,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+/* Entries that a job may have in bgjob.state. */
+#define HISTORY_MAX 1000
+
 BgjobJobFilters bgjob_job_filters = {NULL, NULL};
 int64 bgjob_job_reserved = 0;
 
@@ -263,12 +266,15 @@ bgjob_job_inserted_by_me(BgjobRel *rel, int64 id)
 
 /* ---- the entries of history that a row stands for ---- */
 
+/* Writes an entry of the history, if there is room for it: what a job does for ever fills no disk. */
 static void
 archive_entry(BgjobJob *job, BgjobState state, TimestampTz at, const char *reason,
 			  const Jsonb *data)
 {
 	int seq = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_STATES)) + 1;
 
+	if (seq > HISTORY_MAX)
+		return;
 	bgjob_history_insert(job->id, seq, state, at, reason, data);
 	bgjob_job_set(job, BGJOB_C_STATES, Int32GetDatum(seq));
 }

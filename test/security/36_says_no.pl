@@ -73,6 +73,26 @@ like(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'run
 is(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs')}), '', 'skip says nothing');
 value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE unique_key = 'runs'});
 
+# A name that is none.
+for my $case ([ q{bgjob_enqueue('SELECT 1')}, q{kind => 'sql'} ], [ q{bgjob_enqueue('VACUUM person')}, q{kind => 'sql'} ], [ q{bgjob_recurring('x', '*/5 * * * *', 'SELECT 1')}, q{kind => 'sql'} ],
+	[ q{bgjob_enqueue('SELECT nothing(1)')}, q{kind => 'sql'} ], [ q{bgjob_enqueue('send_mail(13)')}, q{types of its arguments, not their values} ], [ q{bgjob_enqueue('nothing', queue => 'Mail')}, q{lower-case letters} ])
+{
+	my ($call, $says) = @$case;
+	my $said = errors("SELECT $call");
+	like($said, qr/\Q$says\E/, "$call says so");
+	unlike($said, qr/LINE \d+:.*\n.*\^/, '... and shows no place in the wrong text') if $call =~ /send_mail/;
+}
+like(errors(q{SELECT bgjob_recurring_trigger('nope')}), qr/NOTICE:  there is no recurring job "nope"/, 'triggering what is not there returns null and says so');
+like(errors(q{SELECT bgjob_queue_pause('mial')}), qr/NOTICE:  nothing was configured of queue "mial" before/, 'pausing a queue of which nothing is known says so');
+is(errors(q{SELECT bgjob_queue_resume('mial'), bgjob_queue_pause('mial'), bgjob_queue_pause('default')}), '', 'but only then');
+
+# A history is bounded.
+my $many = value(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 day')});
+value(qq{DO \$\$ BEGIN FOR i IN 1..1200 LOOP PERFORM bgjob_reschedule($many, delay => '1 day'); END LOOP; PERFORM bgjob_queue_resume('default'), bgjob_requeue($many); END \$\$});
+is(value(qq{SELECT bgjob_wait($many, '60 s')}), 'succeeded', 'a job that was rescheduled 1,200 times runs');
+is(value(qq{SELECT count(*), count(DISTINCT seq), max(seq) FROM bgjob.job_states WHERE job_id = $many}), '1003|1003|1003', 'its history has 1,000 entries and those of its last state');
+is(value(qq{SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $many AND seq > 1000}), 'enqueued processing succeeded', 'which it ends with');
+
 check_counters($node);
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'nothing has crashed');
