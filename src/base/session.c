@@ -102,15 +102,16 @@ pin(const char *name, const char *value)
 /*
  * bgjob_session_pin sets what a role's or database's own settings must not
  * decide in a worker: time-outs that end the process while it waits or does
- * its bookkeeping, and the current role, which is the one that it is connected
- * as even if ALTER ROLE … SET role says otherwise. A job may still set them
- * for itself. Called once by a worker, after it has connected and outside of a
+ * its bookkeeping, that an error ends it before it is recorded, and the current
+ * role, which is the one that it is connected as even if ALTER ROLE … SET role
+ * says otherwise. A job may still set them for itself. Called once by a worker, after it has connected and outside of a
  * transaction.
  */
 void
 bgjob_session_pin(void)
 {
 	pin("role", "none");
+	pin("exit_on_error", "off");
 	pin("transaction_timeout", "0");
 	pin("idle_in_transaction_session_timeout", "0");
 	pin("idle_session_timeout", "0");
@@ -121,11 +122,18 @@ bgjob_session_pin(void)
  * bgjob_session_pin_all does the same for a process that runs no code of
  * users: nothing that ALTER ROLE or ALTER DATABASE sets may bend what its
  * statements mean or stop them. synchronous_commit stays the administrator's.
+ *
+ * The server lets ALTER DATABASE … SET session_authorization decide who a
+ * process is that was connected as no role in particular, that is, as the
+ * bootstrap superuser.
  */
 void
 bgjob_session_pin_all(void)
 {
+	SetSessionAuthorization(GetAuthenticatedUserId(), true);
 	bgjob_session_pin();
+	if (GetUserId() != GetAuthenticatedUserId())
+		elog(FATAL, "could not return to the role of the process");
 	pin("search_path", "pg_catalog, pg_temp");
 	pin("statement_timeout", "0");
 	pin("lock_timeout", "0");
