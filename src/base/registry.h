@@ -213,14 +213,15 @@ typedef enum BgjobDatabaseStatus
 } BgjobDatabaseStatus;
 
 /* What a scheduler is told; bits of BgjobDatabase.notices. */
-#define BGJOB_NOTICE_RESCAN    0x01 /* look for work that nobody announced */
-#define BGJOB_NOTICE_EXTENSION 0x02 /* see whether the extension is still there */
-#define BGJOB_NOTICE_REAP      0x04 /* a slot was left, look after its job */
-#define BGJOB_NOTICE_QUEUES    0x10 /* what is configured of queues or functions has changed */
-#define BGJOB_NOTICE_RECURRING 0x20 /* a recurring job was changed */
-#define BGJOB_NOTICE_ENDED     0x40 /* a job of a recurring one has ended */
-#define BGJOB_NOTICE_RESTORED  0x80 /* SQL has inserted jobs, or they have been adopted */
-#define BGJOB_NOTICE_WAKE      0x08 /* do not sleep before one more round; always set */
+#define BGJOB_NOTICE_RESCAN    0x01  /* look for work that nobody announced */
+#define BGJOB_NOTICE_EXTENSION 0x02  /* see whether the extension is still there */
+#define BGJOB_NOTICE_REAP      0x04  /* a slot was left, look after its job */
+#define BGJOB_NOTICE_QUEUES    0x10  /* what is configured of queues has changed */
+#define BGJOB_NOTICE_RECURRING 0x20  /* a recurring job was changed */
+#define BGJOB_NOTICE_ENDED     0x40  /* a job of a recurring one has ended */
+#define BGJOB_NOTICE_RESTORED  0x80  /* SQL has inserted jobs, or they have been adopted */
+#define BGJOB_NOTICE_FUNCTIONS 0x100 /* a retention has been configured of a function */
+#define BGJOB_NOTICE_WAKE      0x08  /* do not sleep before one more round; always set */
 
 typedef struct BgjobDatabase
 {

@@ -56,6 +56,7 @@
 #include "portability/instr_time.h"
 #include "postmaster/interrupt.h"
 #include "process/clockset.h"
+#include "process/leftover.h"
 #include "process/pool.h"
 #include "process/recovery.h"
 #include "process/recurring.h"
@@ -239,6 +240,12 @@ serve_notices(TimestampTz now)
 		bgjob_recurring_look_at_queued();
 	if (told & BGJOB_NOTICE_QUEUES)
 		sweep_anew();
+	if (told & BGJOB_NOTICE_FUNCTIONS)
+	{
+		bgjob_retention_advance(&sweep);
+		next_sweep = 0;
+		swept_at = 0;
+	}
 	if (told & BGJOB_NOTICE_RESTORED) /* more of a restore may follow */
 		count_held_back_anew(now + USECS_PER_SEC);
 	told = 0;
@@ -517,11 +524,22 @@ typedef struct Step
 	TimestampTz wake;
 } Step;
 
-static Step steps[] = {
-	{serve_notices},        {bgjob_pool_reap},       {recover_put_off},    {enqueue_due},
-	{bgjob_clockset_serve}, {bgjob_recurring_serve}, {find_lost},          {discover},
-	{sweep_lanes},          {look_for_the_absent},   {bgjob_pool_balance}, {remove_expired},
-	{remove_unused},        {tell_of_held_back},     {poll_slowly}};
+static Step steps[] = {{serve_notices},
+					   {bgjob_pool_reap},
+					   {recover_put_off},
+					   {enqueue_due},
+					   {bgjob_clockset_serve},
+					   {bgjob_recurring_serve},
+					   {find_lost},
+					   {discover},
+					   {sweep_lanes},
+					   {look_for_the_absent},
+					   {bgjob_pool_balance},
+					   {remove_expired},
+					   {remove_unused},
+					   {tell_of_held_back},
+					   {bgjob_leftover_serve},
+					   {poll_slowly}};
 
 static void
 run_step(void *arg)

@@ -495,9 +495,19 @@ bgjob_function_find(const char *signature)
 	return func;
 }
 
-/* The same without an error: InvalidOid, and the message, if it has gone. */
+/* Whether an error says that a signature means no function: it has gone, or is none as bgjob writes them. */
+static bool
+means_no_function(int sqlerrcode)
+{
+	int category = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_UNDEFINED_FUNCTION) ||
+		   category == ERRCODE_DATA_EXCEPTION;
+}
+
+/* Finds a function without an error: InvalidOid, and the message, if there is none. */
 static Oid
-find_quietly(const char *signature, const char **message)
+find_quietly(Oid (*find)(const char *), const char *signature, const char **message)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -507,7 +517,7 @@ find_quietly(const char *signature, const char **message)
 	MemoryContextSwitchTo(caller);
 	PG_TRY();
 	{
-		func = bgjob_function_find(signature);
+		func = find(signature);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -516,7 +526,7 @@ find_quietly(const char *signature, const char **message)
 
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_UNDEFINED_FUNCTION)
+		if (!means_no_function(error->sqlerrcode))
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
@@ -544,7 +554,7 @@ bgjob_function_why_not(const char *signature, Oid role)
 	prepare_cache();
 	if (strlen(signature) < SIGNATURE_CACHE_KEY)
 		entry = hash_search(signatures, signature, HASH_FIND, NULL);
-	func = entry != NULL ? entry->func : find_quietly(signature, &message);
+	func = entry != NULL ? entry->func : find_quietly(bgjob_function_find, signature, &message);
 	if (!OidIsValid(func))
 		return message;
 	if (bgjob_schema_aclcheck(get_func_namespace(func), role, ACL_USAGE) != ACLCHECK_OK)
@@ -560,6 +570,15 @@ bgjob_function_why_not(const char *signature, Oid role)
 	if (function->why_not != NULL)
 		return psprintf("function %s cannot be called by a job", function->signature);
 	return NULL;
+}
+
+/* bgjob_function_is_gone tells whether there is no function of a signature any more; it does not remember it. */
+bool
+bgjob_function_is_gone(const char *signature)
+{
+	const char *message;
+
+	return !OidIsValid(find_quietly(find_by_signature, signature, &message));
 }
 
 /* bgjob_function_is_procedure tells whether it is called by CALL. */

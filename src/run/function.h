@@ -46,6 +46,7 @@ extern Oid bgjob_function_resolve(const char *name, const Jsonb *args, Oid role)
 extern char *bgjob_function_signature(Oid func);
 extern Oid bgjob_function_find(const char *signature);
 extern const char *bgjob_function_why_not(const char *signature, Oid role);
+extern bool bgjob_function_is_gone(const char *signature);
 extern bool bgjob_function_is_procedure(Oid func);
 extern const BgjobFunction *bgjob_function_describe(Oid func);
 extern void bgjob_function_check_execute(Oid func, Oid role);

@@ -158,7 +158,7 @@ CREATE TABLE bgjob.queue_conf (
     CONSTRAINT queue_conf_pkey PRIMARY KEY (queue)
 );
 
--- What administrators have configured of functions: defaults for the jobs that call them.
+-- What has been configured of functions, by their owners or administrators: defaults for the jobs that call them.
 CREATE TABLE bgjob.function_conf (
     func text COLLATE "C" NOT NULL,     -- schema.name(types)
     queue text COLLATE "C",
@@ -173,6 +173,7 @@ CREATE TABLE bgjob.function_conf (
     retention interval,
     CONSTRAINT function_conf_pkey PRIMARY KEY (func)
 );
+CREATE INDEX function_conf_retention_idx ON bgjob.function_conf (retention);
 
 -- The database that these tables belong to. In a copy of it (CREATE DATABASE ... TEMPLATE) nothing runs until bgjob_adopt().
 CREATE TABLE bgjob.installation (

@@ -1,14 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * functionconf.c
- *	  What administrators have configured of functions.
+ *	  What has been configured of functions, by their owners or administrators.
  *
  * bgjob.function_conf has a row for each function of which anything has been
- * configured, by its signature. Every enqueue asks, so each backend keeps all
- * rows in memory, in the order of the signatures. A change sends an
- * invalidation of the table's entry in the relation cache when it commits, as
- * changes of the table itself would, and every backend that receives it reads
- * the rows anew; where nothing is configured, asking costs a comparison.
+ * configured, by its signature. Every enqueue asks, so each backend remembers
+ * the rows of the functions that it asked for last, and of which there is none.
+ * It is not all rows: the owner of a function configures it, so there may be
+ * very many, and large ones. A change sends an invalidation of the table's entry
+ * in the relation cache when it commits, as changes of the table itself would,
+ * and every backend that receives it forgets all; where nothing is configured,
+ * asking costs a comparison.
  *
  * Any process, inside a transaction. Two sessions that configure the same
  * function at the same time wait for each other at its row, or at the index.
@@ -17,16 +19,19 @@
  */
 #include "postgres.h"
 
+#include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/change.h"
 #include "base/registry.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "store/functionconf.h"
 #include "store/relation.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -50,15 +55,27 @@ enum
 	C_COUNT
 };
 
-/* All rows, by their signatures; valid if nothing has been invalidated since they were read. */
+/* So many functions are remembered. */
+#define REMEMBERED 64
+
+/* What is configured of a function. */
+typedef struct Known
+{
+	uint32 hash;           /* of the signature; 0: none */
+	MemoryContext context; /* of what follows */
+	const char *func;
+	const BgjobFunctionConf *conf; /* NULL: nothing is */
+} Known;
+
+/* What was asked for last; valid if nothing has been invalidated since it was read. */
 static struct
 {
-	MemoryContext context; /* of what follows; NULL: nothing was read yet */
 	bool valid;
 	uint64 invalidations;
 	Oid table;
-	int n;
-	BgjobFunctionConf *confs;
+	bool any; /* the table has rows */
+	int next; /* the oldest */
+	Known known[REMEMBERED];
 } cache;
 
 static void
@@ -114,100 +131,172 @@ read_row(TupleTableSlot *slot, BgjobFunctionConf *conf)
 		conf->policy = DatumGetJsonbPCopy(slot->tts_values[C_POLICY]);
 }
 
-/* Reads all rows, in the order of the index, into a context. */
-static BgjobFunctionConf *
-read_rows(MemoryContext context, int *n)
+/* Begins a scan of the row of a function, or of all if that is NULL. */
+static BgjobScan *
+begin_scan(BgjobRel *rel, Snapshot snapshot, const char *func)
+{
+	ScanKeyData key;
+
+	if (func == NULL)
+		return bgjob_scan_begin(rel, "function_conf_pkey", snapshot, NULL, 0);
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(func));
+	return bgjob_scan_begin(rel, "function_conf_pkey", snapshot, &key, 1);
+}
+
+/* Reads the row of a function, or the first one if that is NULL, into the current context; NULL: there is none. */
+static const BgjobFunctionConf *
+read_conf(const char *func)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_FUNCTION_CONF);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	BgjobScan *scan = bgjob_scan_begin(rel, "function_conf_pkey", snapshot, NULL, 0);
-	BgjobFunctionConf *confs = NULL;
-	int room = 0;
+	BgjobScan *scan = begin_scan(rel, snapshot, func);
+	BgjobFunctionConf *conf = NULL;
 
-	*n = 0;
-	while (bgjob_scan_next(scan))
+	if (bgjob_scan_next(scan))
 	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-
-		if (*n == room)
-		{
-			room = Max(16, room * 2);
-			confs = confs == NULL ? palloc(room * sizeof(BgjobFunctionConf))
-								  : repalloc(confs, room * sizeof(BgjobFunctionConf));
-		}
-		read_row(rel->slot, &confs[(*n)++]);
-		MemoryContextSwitchTo(old);
+		conf = palloc(sizeof(BgjobFunctionConf));
+		read_row(rel->slot, conf);
 	}
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
-	return confs;
+	return conf;
 }
 
-/* Has the cache hold all rows. What is invalidated while they are read is read again the next time. */
+/* Forgets one. Somebody may be using it until the transaction ends. */
+static void
+forget(Known *known)
+{
+	if (known->hash != 0)
+		MemoryContextSetParent(known->context, TopTransactionContext);
+	known->hash = 0;
+}
+
+/* Forgets what may have changed, and finds out whether anything is configured at all. */
 static void
 refresh(void)
 {
 	static bool registered = false;
 	MemoryContext context;
-	BgjobFunctionConf *confs;
+	MemoryContext old;
 	uint64 before;
-	int n;
 
 	if (cache.valid)
 		return;
 	if (!registered)
 		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
 	registered = true;
+	for (int i = 0; i < REMEMBERED; i++)
+		forget(&cache.known[i]);
 	cache.table = bgjob_table_oid(BGJOB_TABLE_FUNCTION_CONF);
 	before = cache.invalidations;
 	context =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob functions", ALLOCSET_SMALL_SIZES);
-	confs = read_rows(context, &n);
-	MemoryContextSetParent(context, CacheMemoryContext);
-	if (cache.context != NULL) /* somebody may be using it */
-		MemoryContextSetParent(cache.context, TopTransactionContext);
-	cache.context = context;
-	cache.confs = confs;
-	cache.n = n;
+	old = MemoryContextSwitchTo(context);
+	cache.any = read_conf(NULL) != NULL;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	cache.valid = cache.invalidations == before;
+}
+
+/* Reads what is configured of a function, and remembers it in place of the oldest. */
+static const BgjobFunctionConf *
+remember(const char *func, uint32 hash)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob function", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Known known = {hash, context, pstrdup(func), read_conf(func)};
+
+	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	forget(&cache.known[cache.next]);
+	cache.known[cache.next] = known;
+	cache.next = (cache.next + 1) % REMEMBERED;
+	return known.conf;
 }
 
 /* bgjob_functionconf_find returns what is configured of a function, NULL: nothing. It is good for this transaction. */
 const BgjobFunctionConf *
 bgjob_functionconf_find(const char *func)
 {
-	int low = 0;
-	int high;
+	uint32 hash;
 
 	refresh();
-	for (high = cache.n; low < high;)
-	{
-		int middle = (low + high) / 2;
-		int order = strcmp(func, cache.confs[middle].func);
-
-		if (order == 0)
-			return &cache.confs[middle];
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return NULL;
+	if (!cache.any)
+		return NULL;
+	hash = hash_bytes((const unsigned char *) func, (int) strlen(func)) | 1;
+	for (int i = 0; i < REMEMBERED; i++)
+		if (cache.known[i].hash == hash && strcmp(cache.known[i].func, func) == 0)
+			return cache.known[i].conf;
+	return remember(func, hash);
 }
 
 /*
- * bgjob_functionconf_visit calls a function for each that is configured. The
- * rows are read anew: the scheduler calls this when it has been told of a
- * change, and transactions tell it before they send invalidations.
+ * bgjob_functionconf_shortest gives the shortest retention that is configured
+ * of any function, as intervals are ordered; false if none is.
  */
-void
-bgjob_functionconf_visit(BgjobFunctionVisitor visitor, void *arg)
+bool
+bgjob_functionconf_shortest(Interval *retention)
 {
-	cache.valid = false;
-	refresh();
-	for (int i = 0; i < cache.n; i++)
-		visitor(&cache.confs[i], arg);
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_FUNCTION_CONF);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	BgjobScan *scan = bgjob_scan_begin(rel, "function_conf_retention_idx", snapshot, NULL, 0);
+	bool isnull = true;
+
+	if (bgjob_scan_next(scan)) /* nulls come last */
+	{
+		Datum first = slot_getattr(rel->slot, C_RETENTION + 1, &isnull);
+
+		if (!isnull)
+			*retention = *DatumGetIntervalP(first);
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return !isnull;
+}
+
+/*
+ * bgjob_functionconf_list gives the signatures that follow "after" in the order
+ * of the index (NULL: the first ones), at most "max"; returns their number.
+ */
+int
+bgjob_functionconf_list(const char *after, const char **signatures, int max)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_FUNCTION_CONF);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	int n = 0;
+
+	if (after != NULL)
+		bgjob_key(&key, 1, BTGreaterStrategyNumber, F_TEXT_GT, CStringGetTextDatum(after));
+	scan = bgjob_scan_begin(rel, "function_conf_pkey", snapshot, &key, after != NULL);
+	while (n < max && bgjob_scan_next(scan))
+	{
+		slot_getsomeattrs(rel->slot, C_FUNC + 1);
+		signatures[n++] = get_text(rel->slot, C_FUNC);
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return n;
+}
+
+/* bgjob_functionconf_drop removes what is configured of a function, unless somebody is changing that; never waits. */
+void
+bgjob_functionconf_drop(const char *func)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_FUNCTION_CONF);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	BgjobScan *scan = begin_scan(rel, snapshot, func);
+
+	if (bgjob_scan_next(scan) && bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL))
+		CacheInvalidateRelcache(rel->rel);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
 }
 
 /* Deletes the row of a function; false if there is none. */
@@ -261,7 +350,8 @@ bgjob_functionconf_set(const BgjobFunctionConf *conf)
 	(void) delete_row(rel, conf->func);
 	insert_row(rel, conf);
 	CacheInvalidateRelcache(rel->rel);
-	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_QUEUES); /* what expires when has changed */
+	if (conf->retention != NULL) /* jobs may expire earlier than was known */
+		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_FUNCTIONS);
 	bgjob_rel_close(rel);
 	CommandCounterIncrement();
 }

@@ -35,8 +35,8 @@ typedef struct BgjobFunctionConf
 extern const BgjobFunctionConf *bgjob_functionconf_find(const char *func);
 extern void bgjob_functionconf_set(const BgjobFunctionConf *conf);
 extern bool bgjob_functionconf_remove(const char *func);
-
-typedef void (*BgjobFunctionVisitor)(const BgjobFunctionConf *conf, void *arg);
-extern void bgjob_functionconf_visit(BgjobFunctionVisitor visitor, void *arg);
+extern int bgjob_functionconf_list(const char *after, const char **signatures, int max);
+extern void bgjob_functionconf_drop(const char *func);
+extern bool bgjob_functionconf_shortest(Interval *retention);
 
 #endif /* BGJOB_STORE_FUNCTIONCONF_H */

@@ -107,7 +107,6 @@ static QueueRetention *queues;
 static int nqueues;
 static int queues_room;
 
-/* The shortest that is configured of a function, in microseconds; -1: none is. */
 static int64 shortest_of_functions;
 
 static int64
@@ -137,11 +136,19 @@ add_queue(const char *queue, const BgjobQueueRow *row, void *arg)
 	queues[nqueues++] = (QueueRetention){queue, *row->retention};
 }
 
-static void
-note_function(const BgjobFunctionConf *conf, void *arg)
+/*
+ * The least that a retention configured of a function can be, in microseconds;
+ * -1: none is. Intervals are ordered as if a month had 30 days.
+ */
+static int64
+read_shortest_of_functions(void)
 {
-	if (conf->retention != NULL)
-		shortest_of_functions = lower_age(shortest_of_functions, age(conf->retention));
+	Interval shortest;
+
+	if (!bgjob_functionconf_shortest(&shortest))
+		return -1;
+	return Max(bgjob_interval_microseconds(&shortest, DAYS_PER_MONTH), 0) / DAYS_PER_MONTH *
+		   SHORTEST_MONTH;
 }
 
 /* Reads what queues and functions say; it stays for the caller's memory context. */
@@ -151,8 +158,7 @@ read_queues(void)
 	queues = NULL;
 	nqueues = queues_room = 0;
 	bgjob_queueconf_visit(add_queue, NULL);
-	shortest_of_functions = -1;
-	bgjob_functionconf_visit(note_function, NULL);
+	shortest_of_functions = read_shortest_of_functions();
 }
 
 /* What the queue of a row says; NULL: nothing. */
@@ -403,6 +409,13 @@ bgjob_retention_restart(BgjobSweep *sweep)
 {
 	sweep->nranges = 0;
 	sweep->frontier = 0;
+	sweep->frontier_at = DT_NOBEGIN;
+}
+
+/* bgjob_retention_advance has the sweep go on at once: jobs that come from now on may expire earlier than was known. */
+void
+bgjob_retention_advance(BgjobSweep *sweep)
+{
 	sweep->frontier_at = DT_NOBEGIN;
 }
 

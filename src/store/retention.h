@@ -33,6 +33,7 @@ typedef struct BgjobSweep
 } BgjobSweep;
 
 extern void bgjob_retention_restart(BgjobSweep *sweep);
+extern void bgjob_retention_advance(BgjobSweep *sweep);
 extern TimestampTz bgjob_retention_sweep(BgjobSweep *sweep, TimestampTz now, int max);
 extern int64 bgjob_retention_purge(BgjobState state, TimestampTz finished_before, Oid role);
 

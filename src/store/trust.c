@@ -86,6 +86,7 @@ static const struct
 	{"settings_hash_idx", "settings", {2}},
 	{"queue_conf_pkey", "queue_conf", {1}},
 	{"function_conf_pkey", "function_conf", {1}},
+	{"function_conf_retention_idx", "function_conf", {11}},
 	{"recurring_pkey", "recurring", {1}},
 	{"recurring_name", "recurring", {2, 3}},
 	{"recurring_next_idx", "recurring", {14, 1}},
