@@ -98,8 +98,8 @@ SELECT is(tap_count('g'), 'succeeded 1000', 'a thousand jobs in groups succeed')
 SELECT is(t_times('m')::text, '(1000,1)', 'each effect is there exactly once');
 SELECT is(t_order(), ARRAY(SELECT 'm' || i FROM generate_series(1, 1000) i), 'first in, first out');
 SELECT cmp_ok((SELECT count(DISTINCT xid) FROM t_ran), '<', 1000::bigint, 'jobs shared transactions');
-SELECT cmp_ok((SELECT max(n) FROM (SELECT count(*) AS n FROM t_ran GROUP BY xid) x), '<=', 60::bigint,
-	'a group ends after 60 jobs that have written something');
+SELECT cmp_ok((SELECT max(n) FROM (SELECT count(*) AS n FROM t_ran GROUP BY xid) x), '<=', 64::bigint,
+	'a group ends after 64 jobs that have written something');
 SELECT is((SELECT count(*) FROM (SELECT FROM t_ran GROUP BY xid HAVING count(DISTINCT began) <> 1) x), 0::bigint,
 	'now() is the same for all jobs of a group');
 SELECT is((SELECT count(*) FROM t_ran r JOIN bgjob.jobs j ON j.id = r.job WHERE j.args ->> 0 <> r.label), 0::bigint,
