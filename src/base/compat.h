@@ -133,6 +133,17 @@ typedef bool bgjob_update_indexes;
 #define bgjob_generation_expression(rel, column) ((void) (rel), (void) (column), (Node *) NULL)
 #endif
 
+/*
+ * Whether the server insists on a snapshot where a row of a table is written
+ * that has none of its values out of line: 18 does with assertions, wherever
+ * the table could have such values.
+ */
+#if PG_VERSION_NUM >= 180000 && defined(USE_ASSERT_CHECKING)
+#define bgjob_asserts_snapshot(rel) OidIsValid((rel)->rd_rel->reltoastrelid)
+#else
+#define bgjob_asserts_snapshot(rel) ((void) (rel), false)
+#endif
+
 /* Checks of rights by object: 16 has one function for all kinds. */
 #if PG_VERSION_NUM >= 160000
 #include "catalog/pg_database.h"

@@ -334,13 +334,34 @@ fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
 /* Of a row that this process has inserted itself: it may have stored anything out of line. */
 static const BgjobExternal nothing_fetched = {.n = 0};
 
+/*
+ * The server reads and removes values that are stored out of line only while
+ * there is a snapshot. begin_write returns one where the rows concerned may
+ * have such values, else NULL, as a rule; end_write gives it up.
+ */
+static Snapshot
+begin_write(BgjobRel *rel, bool external)
+{
+	return external || bgjob_asserts_snapshot(rel->rel) ? bgjob_rel_snapshot(rel) : NULL;
+}
+
+static void
+end_write(Snapshot snapshot)
+{
+	if (snapshot != NULL)
+		UnregisterSnapshot(snapshot);
+}
+
 /* bgjob_rel_insert inserts a row. */
 void
 bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
 {
+	Snapshot snapshot = begin_write(rel, false);
+
 	prepare_to_write(rel);
 	fill_slot(rel->slot, values, nulls);
 	ExecSimpleRelationInsert(rel->result, rel->estate, rel->slot);
+	end_write(snapshot);
 	rel->tid = rel->slot->tts_tid;
 	ExecClearTuple(rel->slot);
 	ResetPerTupleExprContext(rel->estate);
@@ -468,13 +489,16 @@ const ItemPointerData *
 bgjob_bulk_flush(BgjobBulk *bulk, int *n)
 {
 	BgjobRel *rel = bulk->rel;
+	Snapshot snapshot;
 
 	*n = bulk->n;
 	bulk->n = 0;
 	if (*n == 0)
 		return bulk->tids;
+	snapshot = begin_write(rel, false);
 	/* With no ring of buffers of their own: others are about to read these rows. */
 	table_multi_insert(rel->rel, bulk->slots, *n, GetCurrentCommandId(true), 0, NULL);
+	end_write(snapshot);
 	for (int i = 0; i < *n; i++)
 	{
 		bulk->tids[i] = bulk->slots[i]->tts_tid;
@@ -495,24 +519,6 @@ bgjob_bulk_end(BgjobBulk *bulk)
 		ExecDropSingleTupleTableSlot(bulk->slots[i]);
 	table_finish_bulk_insert(bulk->rel->rel, 0);
 	pfree(bulk);
-}
-
-/*
- * The server reads and removes values that are stored out of line only while
- * there is a snapshot. begin_external returns one for a table whose rows may have such
- * values, else NULL; end_external gives it up.
- */
-static Snapshot
-begin_external(BgjobRel *rel)
-{
-	return rel->large ? bgjob_rel_snapshot(rel) : NULL;
-}
-
-static void
-end_external(Snapshot snapshot)
-{
-	if (snapshot != NULL)
-		UnregisterSnapshot(snapshot);
 }
 
 /* Replaces a row; there is a snapshot if the old one has values that are stored out of line. */
@@ -544,10 +550,10 @@ void
 bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 				 const bool *nulls)
 {
-	Snapshot snapshot = begin_external(rel);
+	Snapshot snapshot = begin_write(rel, rel->large);
 
 	replace_row(rel, tid, values, nulls);
-	end_external(snapshot);
+	end_write(snapshot);
 }
 
 /* Whether several transactions have locked a row; the number that it has for them is none of a transaction. */
@@ -573,12 +579,12 @@ bool
 bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 {
 	TM_FailureData failure = {.xmax = InvalidTransactionId};
-	Snapshot snapshot = begin_external(rel);
+	Snapshot snapshot = begin_write(rel, rel->large);
 	TM_Result result =
 		table_tuple_delete(rel->rel, tid, GetCurrentCommandId(true), InvalidSnapshot,
 						   InvalidSnapshot, false, &failure, false);
 
-	end_external(snapshot);
+	end_write(snapshot);
 	if (holder != NULL)
 		*holder = result == TM_Ok || is_locked_by_several(rel, tid) ? InvalidTransactionId
 																	: failure.xmax;
@@ -589,10 +595,10 @@ bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 void
 bgjob_rel_delete_locked(BgjobRel *rel, ItemPointer tid)
 {
-	Snapshot snapshot = begin_external(rel);
+	Snapshot snapshot = begin_write(rel, rel->large);
 
 	simple_table_tuple_delete(rel->rel, tid, InvalidSnapshot);
-	end_external(snapshot);
+	end_write(snapshot);
 }
 
 /*
@@ -739,22 +745,17 @@ void
 bgjob_rel_update_taken(BgjobRel *rel, const ItemPointerData *tid, Datum *values,
 					   const bool *nulls, const BgjobExternal *external)
 {
-	Snapshot snapshot;
+	Snapshot snapshot = begin_write(rel, external != NULL);
+	int n = external == NULL ? 0 : external->n;
 
-	if (external == NULL)
-	{
-		replace_row(rel, tid, values, nulls);
-		return;
-	}
-	for (int i = 0; i < external->n; i++)
+	for (int i = 0; i < n; i++)
 		if (values[external->columns[i].column] == external->columns[i].value)
 			values[external->columns[i].column] = external->columns[i].stored;
-	snapshot = begin_external(rel);
 	replace_row(rel, tid, values, nulls);
-	end_external(snapshot);
-	for (int i = 0; i < external->n; i++)
+	for (int i = 0; i < n; i++)
 		if (values[external->columns[i].column] == external->columns[i].stored)
 			values[external->columns[i].column] = external->columns[i].value;
+	end_write(snapshot);
 }
 
 /*
