@@ -424,6 +424,13 @@ keep_blocked(Oid database)
 	MemoryContextSwitchTo(old);
 }
 
+/* Whether a command for which this session's database is blocked takes the extension away. */
+static bool
+takes_extension(const Node *stmt)
+{
+	return IsA(stmt, DropStmt) || IsA(stmt, DropOwnedStmt);
+}
+
 /* Carries a command out while its database is blocked. Not inlined: see -Wclobbered. */
 static pg_noinline void
 call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read_only,
@@ -434,6 +441,8 @@ call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read
 	PG_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
 	{
 		block(database);
+		if (takes_extension(pstmt->utilityStmt))
+			bgjob_tables_lock_for_drop();
 		call_next(pstmt, query, read_only, context, params, environment, dest, completion);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));

@@ -238,6 +238,26 @@ bgjob_table_lock(BgjobTable table)
 		refuse_dropped();
 }
 
+/*
+ * bgjob_tables_lock_for_drop locks what sessions lock first of all, in their
+ * order. DROP takes its locks in another one, with which a session that is
+ * enqueuing would be in a deadlock; so it waits for these sessions here, before it
+ * has any lock that they need.
+ */
+void
+bgjob_tables_lock_for_drop(void)
+{
+	static const BgjobTable first[] = {BGJOB_TABLE_SETTINGS, BGJOB_TABLE_JOB};
+
+	for (int i = 0; i < lengthof(first); i++)
+	{
+		Oid relation = get_relname_relid(tables[first[i]].name, bgjob_schema_oid(true));
+
+		if (OidIsValid(relation) && bgjob_trust_table("bgjob", relation))
+			LockRelationOid(relation, AccessExclusiveLock);
+	}
+}
+
 static BgjobRel *
 open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 {

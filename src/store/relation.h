@@ -82,6 +82,7 @@ extern Oid bgjob_relation_oid(const char *name);
 extern Oid bgjob_table_oid(BgjobTable table);
 extern Oid bgjob_sequence_lock(const char *name);
 extern void bgjob_table_lock(BgjobTable table);
+extern void bgjob_tables_lock_for_drop(void);
 extern BgjobRel *bgjob_rel_open(BgjobTable table);
 extern BgjobRel *bgjob_rel_open_read(BgjobTable table);
 extern void bgjob_rel_close(BgjobRel *rel);
