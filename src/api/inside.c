@@ -248,7 +248,7 @@ bgjob_snooze(PG_FUNCTION_ARGS)
 	run_at = bgjob_time_plus(now, PG_GETARG_INTERVAL_P(0));
 	run_at = Max(run_at, now + SHORTEST_SNOOZE * USECS_PER_SEC);
 	text = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(0)));
-	bgjob_attempt_end(BGJOB_EV_RESCHEDULE, run_at, psprintf("Snoozed for %s", text));
+	bgjob_attempt_end(BGJOB_EV_RESCHEDULE, run_at, psprintf(BGJOB_SNOOZE_REASON "%s", text));
 	PG_RETURN_VOID(); /* not reached */
 }
 

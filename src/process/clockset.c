@@ -13,7 +13,8 @@
  *
  * BACK. The clock was ahead. Next occurrences that were computed then are
  * computed anew, and log and memory say by how much it was; see
- * run/occurrence.c. Times that somebody has asked for (run_at) stay.
+ * run/occurrence.c. Jobs that wait for a retry, or have snoozed, wait for as long
+ * as they were to, from now on. Times that somebody has asked for (run_at) stay.
  *
  * WHEN THE SERVER STARTS nobody knows what the clock did meanwhile. If the last
  * checkpoint lies in the future, it has gone back by at least that much. In any
@@ -25,18 +26,26 @@
 
 #include "catalog/pg_control.h"
 #include "common/controldata_utils.h"
+#include "base/process.h"
 #include "miscadmin.h"
 #include "process/clockset.h"
 #include "process/recurring.h"
 #include "rules/clock.h"
 #include "storage/lwlock.h"
+#include "store/schedule.h"
 #include "utils/timestamp.h"
 
 /* The clock may go so much further than time, or less far, before it counts as set, in seconds. */
 #define CLOCK_STEP 5
 
+/* Waiting jobs that are looked at in a round. */
+#define MANY 500
+
 static BgjobDatabase *entry; /* this database's */
 static int64 recurring;      /* the number of recurring jobs that have been set right */
+static int64 waiting;        /* likewise, of waiting jobs */
+static BgjobPlace after;     /* the waiting jobs have been looked at up to here */
+static bool all_waiting;     /* they all have */
 
 /* Returns how far the last checkpoint, as the server found it at its start, lies in the future. */
 static int64
@@ -59,7 +68,9 @@ static void
 begin_setting_right(void)
 {
 	entry->set_right = false;
-	recurring = 0;
+	recurring = waiting = 0;
+	after = (BgjobPlace){InvalidOid, DT_NOBEGIN, 0};
+	all_waiting = entry->set_back == 0; /* then nothing says that a job waits too long */
 	bgjob_recurring_correct(entry->set_back);
 }
 
@@ -107,16 +118,29 @@ bgjob_clockset_watch(TimestampTz now)
 	return false;
 }
 
+static void
+correct_waiting(TimestampTz now)
+{
+	int64 n = 0;
+
+	bgjob_begin();
+	all_waiting = bgjob_schedule_correct(&after, now, MANY, &n);
+	bgjob_commit();
+	waiting += n;
+}
+
 /* Tells the log what was set right. */
 static void
 report(void)
 {
 	if (entry->set_back != 0)
-		ereport(LOG, (errmsg("the clock was set back by about " INT64_FORMAT " s",
-							 entry->set_back / USECS_PER_SEC),
-					  errdetail("The next occurrences of " INT64_FORMAT
-								" recurring jobs were computed anew.",
-								recurring)));
+		ereport(LOG,
+				(errmsg("the clock was set back by about " INT64_FORMAT " s",
+						entry->set_back / USECS_PER_SEC),
+				 errdetail("The next occurrences of " INT64_FORMAT
+						   " recurring jobs were computed anew, and the times of " INT64_FORMAT
+						   " waiting jobs.",
+						   recurring, waiting)));
 	else if (recurring > 0)
 		ereport(LOG, (errmsg("the next occurrences of " INT64_FORMAT " recurring jobs lay "
 							 "too late, as after a clock that was set back",
@@ -138,6 +162,10 @@ bgjob_clockset_serve(TimestampTz now)
 	again = bgjob_recurring_serve_correction(now, &recurring);
 	if (again != DT_NOEND)
 		return again;
+	if (!all_waiting)
+		correct_waiting(now);
+	if (!all_waiting)
+		return now;
 	report();
 	entry->set_back = 0;
 	entry->set_right = true;

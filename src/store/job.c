@@ -454,8 +454,8 @@ apply_retry(BgjobJob *job, const BgjobCircumstances *what)
 	job->retries++;
 	bgjob_job_set(job, BGJOB_C_RETRIES, Int32GetDatum(job->retries));
 	if (what->reason == NULL)
-		scheduled.reason =
-			psprintf("Retry attempt %d of %d: %s", job->retries, job->max_retries, message);
+		scheduled.reason = psprintf(BGJOB_RETRY_REASON "%d of %d: %s", job->retries,
+									job->max_retries, message);
 	enter_scheduled(job, &scheduled);
 }
 

@@ -120,6 +120,10 @@ typedef enum BgjobDuplicate
 	BGJOB_DUPLICATE_ERROR = 'e'
 } BgjobDuplicate;
 
+/* How the reasons begin of what waits for a retry, and of what has snoozed. */
+#define BGJOB_RETRY_REASON  "Retry attempt "
+#define BGJOB_SNOOZE_REASON "Snoozed for "
+
 /* The circumstances of an event; what does not apply is zero. */
 typedef struct BgjobCircumstances
 {

@@ -388,3 +388,130 @@ bgjob_schedule_enqueue_due(TimestampTz now, int max, TimestampTz *blocked_from)
 	unfinished = false;
 	return next;
 }
+
+/* ---- a clock that was ahead ---- */
+
+/* Since when a scheduled job waits; DT_NOBEGIN: its row does not say so. */
+static TimestampTz
+entered_at(const BgjobJob *job)
+{
+	if (!bgjob_job_is_null(job, BGJOB_C_ENTERED_AT))
+		return DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_ENTERED_AT));
+	return bgjob_job_is_null(job, BGJOB_C_STATES)
+			   ? DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_CREATED_AT))
+			   : DT_NOBEGIN;
+}
+
+/*
+ * Tells whether a job got its time, by a clock that was ahead, as a span from
+ * then on: one that waits for a retry, has snoozed, or is a recurring one's,
+ * which may be a random while late. A time that somebody has asked for stays.
+ */
+static bool
+is_ahead(const BgjobJob *job, TimestampTz now)
+{
+	const char *reason;
+
+	if (job->state != BGJOB_SCHEDULED || bgjob_job_is_null(job, BGJOB_C_RUN_AT) ||
+		entered_at(job) <= now)
+		return false;
+	if (!bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME))
+		return true;
+	if (bgjob_job_is_null(job, BGJOB_C_ENTRY_REASON))
+		return false;
+	reason = TextDatumGetCString(bgjob_job_datum(job, BGJOB_C_ENTRY_REASON));
+	return strncmp(reason, BGJOB_RETRY_REASON, strlen(BGJOB_RETRY_REASON)) == 0 ||
+		   strncmp(reason, BGJOB_SNOOZE_REASON, strlen(BGJOB_SNOOZE_REASON)) == 0;
+}
+
+/* Has a job that is ahead wait for as long as it was to, from now on. False: it is not, or somebody has it. */
+static bool
+correct(BgjobRel *jobs, const BgjobPlace *place, TimestampTz now)
+{
+	BgjobCircumstances what = {.at = now};
+	BgjobJob job;
+
+	if (!bgjob_job_read(jobs, place->job, &job) || !is_ahead(&job, now) ||
+		bgjob_schedule_take(place->role, place->at, place->job, NULL) != BGJOB_TAKEN)
+		return false;
+	what.run_at =
+		now + (DatumGetTimestampTz(bgjob_job_datum(&job, BGJOB_C_RUN_AT)) - entered_at(&job));
+	if (!bgjob_job_is_null(&job, BGJOB_C_ENTRY_REASON))
+		what.reason = TextDatumGetCString(bgjob_job_datum(&job, BGJOB_C_ENTRY_REASON));
+	bgjob_job_apply_unfiltered(&job, BGJOB_EV_RESCHEDULE, &what);
+	bgjob_job_save(jobs, &job);
+	return true;
+}
+
+/* Collects the places that the keys say, as long as there is room; their new number. */
+static int
+collect(BgjobRel *rel, Snapshot snapshot, ScanKey keys, int nkeys, BgjobPlace *places, int n,
+		int max)
+{
+	BgjobScan *scan = bgjob_scan_begin(rel, SCHEDULE_INDEX, snapshot, keys, nkeys);
+
+	while (n < max && bgjob_scan_next(scan))
+	{
+		TupleTableSlot *slot = rel->slot;
+
+		slot_getallattrs(slot);
+		places[n].role = DatumGetObjectId(slot->tts_values[S_ROLE - 1]);
+		places[n].at = DatumGetTimestampTz(slot->tts_values[S_AT - 1]);
+		places[n++].job = DatumGetInt64(slot->tts_values[S_JOB - 1]);
+	}
+	bgjob_scan_end(scan);
+	return n;
+}
+
+/* Collects the places behind one, at most "max"; their number. */
+static int
+collect_behind(const BgjobPlace *after, BgjobPlace *places, int max)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData keys[3];
+	int n;
+
+	job_keys(keys, after->role, after->at, BTGreaterStrategyNumber, F_INT8GT, after->job);
+	n = collect(rel, snapshot, keys, 3, places, 0, max);
+	bgjob_key(&keys[1], I_AT, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT,
+			  TimestampTzGetDatum(after->at));
+	n = collect(rel, snapshot, keys, 2, places, n, max);
+	bgjob_key(&keys[0], I_ROLE, BTGreaterStrategyNumber, F_OIDGT,
+			  ObjectIdGetDatum(after->role));
+	n = collect(rel, snapshot, keys, 1, places, n, max);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return n;
+}
+
+/*
+ * bgjob_schedule_correct looks at the jobs behind a place, at most "max", for
+ * those whose time was computed by a clock that was ahead, sets that right and
+ * adds their number to *number. *after becomes the last place that it has looked
+ * at. False: there are more behind that.
+ */
+bool
+bgjob_schedule_correct(BgjobPlace *after, TimestampTz now, int max, int64 *number)
+{
+	BgjobPlace *places = palloc(max * sizeof(BgjobPlace));
+	int n = collect_behind(after, places, max);
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	MemoryContext per_row =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob clock", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(per_row);
+
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		*number += correct(jobs, &places[i], now) ? 1 : 0;
+		MemoryContextReset(per_row);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(per_row);
+	bgjob_rel_close(jobs);
+	if (n > 0)
+		*after = places[n - 1];
+	pfree(places);
+	return n < max;
+}

@@ -17,6 +17,15 @@ extern void bgjob_schedule_insert(Oid role, TimestampTz at, int64 job, const cha
 extern BgjobTaken
 bgjob_schedule_take(Oid role, TimestampTz at, int64 job, TransactionId *holder);
 extern bool bgjob_schedule_has(Oid role, TimestampTz at, int64 job);
+/* A place in the schedule; it is in the order of these. */
+typedef struct BgjobPlace
+{
+	Oid role;
+	TimestampTz at;
+	int64 job;
+} BgjobPlace;
+
+extern bool bgjob_schedule_correct(BgjobPlace *after, TimestampTz now, int max, int64 *number);
 extern void bgjob_schedule_look_anew(void);
 extern void bgjob_schedule_look_from(TimestampTz at);
 extern TimestampTz

@@ -24,7 +24,10 @@ value(qq{CREATE FUNCTION nothing() RETURNS void LANGUAGE plpgsql AS 'BEGIN END';
 		bgjob_recurring('never', '0 0 30 2 *', 'nothing'), bgjob_recurring('reboot', '\@reboot', 'nothing');
 	SELECT bgjob_recurring('many ' || i, '\@daily', 'nothing') FROM generate_series(1, 450) i;});
 wait_until($node, q{SELECT count(*) >= 3 FROM bgjob.jobs WHERE recurring_name = 'second' AND state = 'succeeded'}, 'recurring jobs run while the clock is a year ahead');
-value(q{SELECT bgjob_enqueue('nothing', run_at => now() + interval '1 day', tags => '{asked}')});
+value(q{SELECT bgjob_enqueue('nothing', run_at => now() + interval '1 day', tags => '{asked}');
+	SELECT bgjob_enqueue('SELECT 1/0', kind => 'sql', tags => '{retry}'), bgjob_enqueue('SELECT bgjob_snooze(''1 min'')', kind => 'sql', tags => '{snooze}'),
+		bgjob_recurring('late', '@every_second', 'nothing', jitter => '30 min', overlap => 'skip');});
+wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE state = 'scheduled' AND (tags <> '{asked}' OR recurring_name = 'late')}, 'jobs wait for a retry, after a snooze, and for a random while');
 
 #
 # The clock is set right while the server runs.
@@ -41,7 +44,9 @@ is(value(q{SELECT next_run_at = bgjob_cron_next('@daily', now() + interval '10 d
 	't', 'starts_at is respected');
 is(value($others), 'never paused reboot', 'what is paused or never due stays so');
 is(value(q{SELECT state, run_at > now() + interval '1 year' FROM bgjob.jobs WHERE tags = '{asked}'}), 'scheduled|t', 'a time that was asked for stays');
-like(log_from($from), qr/clock was set back by about 345(?:60000|59\d\d\d) s\n.*DETAIL:  The next occurrences of 45[3-5] recurring jobs/, 'one line of the log says by how much, and how many');
+is(value(q{SELECT string_agg(coalesce(tags[1], recurring_name) || ' ' || retries || ' ' || (run_at < now() + interval '30 min') || ' ' || left(coalesce(reason, 'none'), 5), ', ' ORDER BY id) FROM bgjob.jobs
+	WHERE state = 'scheduled' AND (tags <> '{asked}' OR recurring_name = 'late')}), 'retry 1 true Retry, snooze 0 true Snooz, late 0 true none', 'what was to wait for a span waits for that');
+like(log_from($from), qr/clock was set back by about 345(?:60000|59\d\d\d) s\n.*DETAIL:  The next occurrences of 45[3-6] recurring jobs were computed anew, and the times of 3 waiting jobs/, 'one line of the log says by how much, and how many');
 
 #
 # It was set right while the server was down, or the server could not see it.
