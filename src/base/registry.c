@@ -90,6 +90,7 @@ create_registry(void)
 		pg_atomic_init_u64(&entry->movers, 0);
 		pg_atomic_init_u32(&entry->hungry, 0);
 		pg_atomic_init_u64(&entry->leavers, 0);
+		pg_atomic_init_u64(&entry->claim_failure, 0);
 		pg_atomic_init_u64(&entry->settings_floor, 0);
 		pg_atomic_init_u64(&entry->next_due, 0);
 		pg_atomic_init_u64(&entry->low_due, 0);
@@ -172,6 +173,8 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most)
 		slot->started_at = 0;
 		slot->ready = slot->retire = slot->term = slot->die = false;
 		slot->asked = slot->lent = false;
+		slot->failure = 0;
+		slot->failing = false;
 		slot->idle = false;
 		slot->job = slot->pos = slot->jobs_done = 0;
 		slot->phase = BGJOB_PHASE_CLAIMING;
@@ -426,6 +429,38 @@ bgjob_slot_batch_take_back(BgjobSlot *slot, BgjobRest *rest)
 		any = cut_batch(slot->batch, slot->batch->next, rest);
 	LWLockRelease(&slot->batch->lock);
 	return any;
+}
+
+/*
+ * bgjob_slot_claim_failed notes the SQLSTATE that a claim of this worker has
+ * failed with. True if that is known: the one before it, or one of another worker
+ * of its role, has failed with the same.
+ */
+bool
+bgjob_slot_claim_failed(uint32 failure)
+{
+	BgjobSlot *slot = bgjob_my_slot;
+	BgjobDatabase *entry = bgjob_database_find(slot->database);
+	uint64 of_role = ((uint64) slot->role << 32) | failure;
+	bool known = slot->failure == failure;
+
+	slot->failure = failure;
+	if (entry != NULL && pg_atomic_exchange_u64(&entry->claim_failure, of_role) == of_role)
+		known = true;
+	return known;
+}
+
+/* bgjob_slot_claims_again notes that a claim has not failed after all that did. */
+void
+bgjob_slot_claims_again(void)
+{
+	BgjobSlot *slot = bgjob_my_slot;
+	BgjobDatabase *entry = bgjob_database_find(slot->database);
+	uint64 of_role = ((uint64) slot->role << 32) | slot->failure;
+
+	slot->failure = 0;
+	if (entry != NULL)
+		(void) pg_atomic_compare_exchange_u64(&entry->claim_failure, &of_role, 0);
 }
 
 /* bgjob_slot_claimed notes that the job is this worker's: it answers for it from here on. */
@@ -878,6 +913,7 @@ bgjob_database_reset(BgjobDatabase *entry, Oid database)
 	entry->counted = 0;
 	pg_atomic_write_u32(&entry->hungry, 0);
 	pg_atomic_write_u64(&entry->leavers, 0);
+	pg_atomic_write_u64(&entry->claim_failure, 0);
 	pg_atomic_write_u64(&entry->settings_floor, 0);
 	entry->settings_seen = entry->held_back = 0;
 	entry->settings_looked = 0;

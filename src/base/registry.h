@@ -182,6 +182,10 @@ typedef struct BgjobSlot
 	bool term;   /* has received SIGTERM */
 	bool die;    /* SIGTERM is to end it at once, whatever it is at */
 
+	/* single stores, by the creator and then by the worker; read without a lock */
+	uint32 failure; /* SQLSTATE that claims fail with, first that of the worker before */
+	bool failing;   /* it leaves for that */
+
 	slock_t mutex;
 	/* under mutex */
 	bool idle; /* waiting for work; the waker clears it */
@@ -246,6 +250,7 @@ typedef struct BgjobDatabase
 	bool set_right;            /* what was computed by a clock that was ahead */
 	uint32 wants;              /* grows when the database gets the extension */
 
+	pg_atomic_uint64 claim_failure; /* a role, and the SQLSTATE that its claims fail with */
 	pg_atomic_uint32 hungry; /* it wants a slot: one more than its workers; 0: it does not */
 	pg_atomic_uint64
 		leavers; /* a role, and so many of its workers are to leave after their jobs */
@@ -325,6 +330,8 @@ extern void bgjob_slot_batch_keep(void);
 extern bool bgjob_slot_batch_end(BgjobSlot *slot, bool all, BgjobRest *rest);
 extern void bgjob_slot_batch_slow(void);
 extern bool bgjob_slot_batch_take_back(BgjobSlot *slot, BgjobRest *rest);
+extern bool bgjob_slot_claim_failed(uint32 failure);
+extern void bgjob_slot_claims_again(void);
 extern void bgjob_slot_claimed(void);
 extern void bgjob_slot_start_clock(TimestampTz now);
 extern bool bgjob_slot_finish(void);

@@ -28,9 +28,10 @@
  * Workers leave by themselves when idle, and when there are more than there
  * may be (bgjob.workers has been lowered).
  *
- * A role whose workers cannot connect (NOLOGIN since, CONNECT revoked) is
- * paused for a while, longer each time, up to a minute, with one warning; the
- * jobs of a role that has been dropped are failed.
+ * A role whose workers cannot connect (NOLOGIN since, CONNECT revoked), or cannot
+ * take jobs (a damaged table), is paused for a while, longer each time, up to a
+ * minute, with one message; then one worker tries. The jobs of a role that has
+ * been dropped are failed.
  *
  *-------------------------------------------------------------------------
  */
@@ -70,8 +71,8 @@
 #define TENURE       500000 /* a role's only worker stays so long at least */
 #define SHORT_JOB    200000 /* no job of who borrows slots may last longer */
 #define LOAN_RECHECK 200000 /* borrowed slots are looked at so often */
-#define RETRY        250000 /* what would have had to wait for a lock is tried again */
-#define RAMP         10000  /* after so long who has short jobs is seen to have them */
+#define RETRY        250000 /* what would have to wait for a lock, or a service, is tried again */
+#define RAMP         10000 /* after so long who has short jobs is seen to have them */
 
 /* A worker has short jobs when it has performed so many, and is at none for SHORT_JOB. */
 #define SHORT_JOBS 10
@@ -82,7 +83,8 @@ typedef struct RoleState
 	Oid role;            /* must be first */
 	int64 last_start;    /* of a worker: the role that has waited longest comes first */
 	int64 wanting_since; /* has work and no worker; 0: that is not so */
-	int failures;        /* of its workers to start, one after the other */
+	int failures;        /* of its workers to start or to take jobs, one after the other */
+	uint32 failure;      /* the SQLSTATE that they could not take jobs for; 0: they have */
 	int64 paused_until;  /* after these */
 } RoleState;
 
@@ -149,6 +151,19 @@ role_exists(Oid role)
 	return exists;
 }
 
+/* Pauses a role after a failure of a worker; what others fail of meanwhile is the same one. */
+static void
+pause_role(RoleState *state)
+{
+	int64 now = bgjob_steady_now();
+
+	if (state->paused_until > now)
+		return;
+	state->failures++;
+	state->paused_until =
+		now + Min(1 << Min(state->failures - 1, 6), LONGEST_PAUSE) * USECS_PER_SEC;
+}
+
 /* A worker of a role has left before it could serve. */
 static void
 note_failed_start(Oid role)
@@ -157,13 +172,51 @@ note_failed_start(Oid role)
 
 	if (!role_exists(role))
 		return; /* seen to before the next is started */
-	if (state->failures++ == 0)
+	if (state->failures == 0)
 		ereport(WARNING,
 				(errmsg("could not start a worker for role with OID %u", role),
 				 errdetail("Its jobs wait; the message of the worker stands before this one."),
 				 errhint("The role must have LOGIN, and CONNECT on the database.")));
-	state->paused_until = bgjob_steady_now() +
-						  Min(1 << Min(state->failures - 1, 6), LONGEST_PAUSE) * USECS_PER_SEC;
+	pause_role(state);
+}
+
+/* A worker has left because it could not take jobs. */
+static void
+note_failed_claims(const BgjobSlot *slot)
+{
+	RoleState *state = state_of(slot->role);
+
+	if (state->failures == 0)
+		ereport(LOG, (errmsg("a worker for role with OID %u cannot take jobs", slot->role),
+					  errdetail("The message of the worker stands before this one. Others are "
+								"started, later and later; the same failure is not logged "
+								"any more.")));
+	state->failure = slot->failure;
+	pause_role(state);
+}
+
+/* Forgets the failures of a role when one of its workers serves. */
+static void
+note_service(const BgjobSlot *slot)
+{
+	RoleState *state = hash_search(roles, &slot->role, HASH_FIND, NULL);
+
+	if (state == NULL || state->failures == 0 || !slot->ready)
+		return;
+	if (state->failure != 0 && (slot->failure != 0 || slot->jobs_done == 0))
+		return; /* it has taken no job yet */
+	state->failures = 0;
+	state->failure = 0;
+	state->paused_until = 0;
+}
+
+/* Whether workers of a role have failed, and none has served since. */
+static bool
+is_failing(Oid role)
+{
+	RoleState *state = hash_search(roles, &role, HASH_FIND, NULL);
+
+	return state != NULL && state->failures > 0;
 }
 
 /* Fails jobs of a role that has been dropped. False if there may be more to do at once. */
@@ -200,13 +253,11 @@ take_leave(BgjobSlot *slot)
 {
 	int index = bgjob_slot_index(slot);
 
-	if (slot->ready)
-	{
-		state_of(slot->role)->failures = 0;
-		state_of(slot->role)->paused_until = 0;
-	}
+	note_service(slot);
 	bgjob_recover_lost(slot);
-	if (!slot->ready && !slot->retire && !slot->term)
+	if (slot->failing)
+		note_failed_claims(slot);
+	else if (!slot->ready && !slot->retire && !slot->term)
 		note_failed_start(slot->role);
 	if (handles[index] != NULL)
 		pfree(handles[index]);
@@ -296,6 +347,7 @@ count_workers(Balance *balance)
 			balance->leaving += slot->job == 0 ? 1 : 0;
 			continue;
 		}
+		note_service(slot);
 		claimant = claimant_of(balance, slot->role);
 		if (claimant == NULL)
 		{
@@ -362,9 +414,12 @@ comes_before(const Claimant *a, const Claimant *b)
 	return state_of(a->role)->last_start < state_of(b->role)->last_start;
 }
 
-/* The claimant with the fewest workers among those that could use another; NULL: none. */
+/*
+ * The claimant with the fewest workers among those that could use another; NULL:
+ * none. One whose workers have failed has only one, until that serves.
+ */
 static Claimant *
-neediest(const Balance *balance)
+neediest(Balance *balance)
 {
 	Claimant *needy = NULL;
 
@@ -372,8 +427,11 @@ neediest(const Balance *balance)
 	{
 		Claimant *claimant = &balance->claimants[i];
 
-		if (claimant->ready > claimant->available &&
-			(needy == NULL || comes_before(claimant, needy)))
+		if (claimant->ready <= claimant->available)
+			continue;
+		if (claimant->workers > 0 && is_failing(claimant->role))
+			balance->wake = Min(balance->wake, balance->now + RETRY);
+		else if (needy == NULL || comes_before(claimant, needy))
 			needy = claimant;
 	}
 	return needy;
@@ -434,6 +492,7 @@ start_worker(Oid role, BgjobNeed need)
 	if (slot == NULL)
 		return false;
 	slot->lent = need == BGJOB_NEED_LOAN;
+	slot->failure = state_of(role)->failure;
 	if (bgjob_process_start(slot, BGJOB_WORKER_TYPE, "bgjob_worker_main",
 							&handles[bgjob_slot_index(slot)]))
 		return true;

@@ -54,12 +54,14 @@
 #define MOST_FAILED_CLAIMS 5
 
 static int failed_claims = 0;
-static int failed_last = 0; /* the SQLSTATE of the last one, for the log */
+static uint32 inherited_failure =
+	0; /* the worker before has left for this SQLSTATE; 0: for none */
 
 /* bgjob_attempt_init prepares a worker; once, when it has connected. */
 void
 bgjob_attempt_init(void)
 {
+	inherited_failure = bgjob_my_slot->failure;
 	bgjob_perform_init();
 	bgjob_group_init();
 	bgjob_authority_init();
@@ -155,17 +157,12 @@ settle(BgjobRel *jobs)
 
 /* ---- when it went wrong ---- */
 
-/* Whether a claim has failed as the one before it has: the log knows. */
+/* Whether a claim has failed as one before it has: the log knows. */
 static bool
 is_known_failure(int sqlerrcode)
 {
-	bool known;
-
-	if (bgjob_underway.claimed || bgjob_group.begun)
-		return false;
-	known = failed_claims > 0 && failed_last == sqlerrcode;
-	failed_last = sqlerrcode;
-	return known;
+	return !bgjob_underway.claimed && !bgjob_group.begun &&
+		   bgjob_slot_claim_failed((uint32) sqlerrcode);
 }
 
 /*
@@ -272,16 +269,15 @@ record_failure_safely(ErrorData *error)
 /*
  * Waits after a claim that failed, longer each time. A worker that fails again
  * and again leaves: the reason may be its own session's, and its successor
- * starts with another.
+ * starts with another. One that fails with what its predecessor has failed with
+ * leaves at once; the scheduler starts them later and later.
  */
 static void
 pause_after_failed_claim(void)
 {
-	if (++failed_claims == MOST_FAILED_CLAIMS)
+	if (++failed_claims == MOST_FAILED_CLAIMS || bgjob_my_slot->failure == inherited_failure)
 	{
-		ereport(LOG, (errmsg("a worker of bgjob leaves, for it cannot take jobs"),
-					  errdetail("%d attempts in a row have failed before a job was performed.",
-								failed_claims)));
+		bgjob_my_slot->failing = true;
 		bgjob_my_slot->retire = true;
 		return;
 	}
@@ -409,6 +405,11 @@ bgjob_attempt_next(void)
 		/* The claim itself failed. */
 		bgjob_queue_give_back();
 		pause_after_failed_claim();
+	}
+	else if (performed && bgjob_my_slot->failure != 0)
+	{
+		bgjob_slot_claims_again();
+		inherited_failure = 0;
 	}
 	if (performed || error == NULL)
 		failed_claims = 0;
