@@ -54,6 +54,7 @@
 #define MOST_FAILED_CLAIMS 5
 
 static int failed_claims = 0;
+static bool recording = false; /* the failure of a job */
 static uint32 inherited_failure =
 	0; /* the worker before has left for this SQLSTATE; 0: for none */
 
@@ -157,11 +158,14 @@ settle(BgjobRel *jobs)
 
 /* ---- when it went wrong ---- */
 
-/* Whether a claim has failed as one before it has: the log knows. */
+/*
+ * Whether a claim has failed as one before it has: the log knows. It is the same
+ * where nothing can be recorded of a job.
+ */
 static bool
 is_known_failure(int sqlerrcode)
 {
-	return !bgjob_underway.claimed && !bgjob_group.begun &&
+	return (recording || (!bgjob_underway.claimed && !bgjob_group.begun)) &&
 		   bgjob_slot_claim_failed((uint32) sqlerrcode);
 }
 
@@ -249,6 +253,7 @@ record_failure_safely(ErrorData *error)
 {
 	bool recorded = false;
 
+	recording = true;
 	PG_TRY();
 	{
 		record_failure(error);
@@ -259,6 +264,7 @@ record_failure_safely(ErrorData *error)
 		(void) recover();
 	}
 	PG_END_TRY();
+	recording = false;
 
 	if (!recorded)
 		bgjob_underway.give_back = bgjob_underway.pause = true;
@@ -367,6 +373,7 @@ bgjob_attempt_next(void)
 {
 	ErrorData *volatile error = NULL;
 	volatile bool performed = false;
+	bool taken;
 	ErrorContextCallback context = {.previous = error_context_stack,
 									.callback = bgjob_perform_context};
 
@@ -400,18 +407,19 @@ bgjob_attempt_next(void)
 	}
 	end_attempt(performed);
 	bgjob_group_end(error != NULL);
-	if (error != NULL && !performed)
+	taken = performed && !bgjob_underway.pause;
+	if (error != NULL && !taken)
 	{
-		/* The claim itself failed. */
+		/* The claim itself failed, or nothing could be recorded. */
 		bgjob_queue_give_back();
 		pause_after_failed_claim();
 	}
-	else if (performed && bgjob_my_slot->failure != 0)
+	else if (taken && bgjob_my_slot->failure != 0)
 	{
 		bgjob_slot_claims_again();
 		inherited_failure = 0;
 	}
-	if (performed || error == NULL)
+	if (taken || error == NULL)
 		failed_claims = 0;
 	error_context_stack = context.previous;
 	return performed || error != NULL;
