@@ -181,15 +181,34 @@ bgjob_process_attach(Datum slot_index)
 	return true;
 }
 
+static emit_log_hook_type next_log_hook = NULL;
+static bool connecting = false;
+
+/* Keeps out of the log that this process was told to end while it connected. An emit_log_hook; libraries may add theirs. */
+static void
+end_quietly(ErrorData *error)
+{
+	if (connecting && error->elevel == FATAL && error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		error->output_to_server = false;
+	if (next_log_hook)
+		next_log_hook(error);
+}
+
 /*
  * bgjob_process_connect connects to the slot's database, as the slot's role
  * (InvalidOid: the bootstrap superuser), and shows "name" in
- * pg_stat_activity. FATAL if that cannot be.
+ * pg_stat_activity. FATAL if that cannot be. A process that is told to end
+ * meanwhile, as at a shutdown, has nothing to report: it ends without a word.
  */
 void
 bgjob_process_connect(const char *name)
 {
+	next_log_hook = emit_log_hook;
+	emit_log_hook = end_quietly;
+	connecting = true;
 	BackgroundWorkerInitializeConnectionByOid(bgjob_my_slot->database, bgjob_my_slot->role, 0);
+	CHECK_FOR_INTERRUPTS();
+	connecting = false;
 	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_OVERRIDE);
 	pgstat_report_appname(name);
 	bgjob_my_slot->ready = true;
