@@ -407,7 +407,7 @@ bgjob_attempt_next(void)
 	}
 	end_attempt(performed);
 	bgjob_group_end(error != NULL);
-	taken = performed && !bgjob_underway.pause;
+	taken = performed && (!bgjob_underway.pause || bgjob_underway.settling);
 	if (error != NULL && !taken)
 	{
 		/* The claim itself failed, or nothing could be recorded. */
