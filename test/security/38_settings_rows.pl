@@ -79,7 +79,10 @@ $idle->query_safe(q{SELECT put('idle')});
 app(q{CALL put_many('garbage', 100)});
 wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.settings WHERE settings ->> 'search_path' = 'public, idle') AND (} . "$rows) < 20",
 	'the row that a session remembers is removed');
-ends_well($idle->query_safe(q{SELECT put('idle')}), 'the session stores it again');
+my $again = $idle->query_safe(q{SELECT put('idle', '1 hour')});
+is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob.settings s JOIN bgjob.job j ON s.id IN (j.call_id, j.settings_id) WHERE j.id = $again"), '2', 'the session stores it again');
+$node->safe_psql('postgres', "SELECT bgjob_requeue($again)");
+ends_well($again, '... for the job that has it');
 $idle->quit;
 
 # A transaction that was given a row's number, and refers to it after others are no longer given it. It rolls a savepoint back, which
