@@ -208,7 +208,7 @@ go_along(Look *look, Line *line, ScanKey keys, int nkeys, int moves, int *visits
 		slot_getallattrs(slot);
 		at = DatumGetTimestampTz(slot->tts_values[S_AT - 1]);
 		job = DatumGetInt64(slot->tts_values[S_JOB - 1]);
-		end = at <= look->now && look->moved<moves && * visits> 0;
+		end = at <= look->now && moves > look->moved && *visits > 0;
 		if (!end)
 			line->next = at;
 		else
