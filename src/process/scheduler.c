@@ -558,6 +558,8 @@ forget_times(TimestampTz now)
 	if (blocked_from != DT_NOEND)
 		blocked_until = now;
 	next_poll = next_search = 0;
+	if (sweep_at != DT_NOEND)
+		sweep_at = now;
 	began_at = now;
 	sweep_anew();
 }
