@@ -61,11 +61,14 @@ is(args_of('app', $call), '[7]', 'for those of a role that he is a member of');
 $node->safe_psql('postgres', 'REVOKE app FROM ops');
 is(args_of('app', $call), '[1]', 'as long as he is that');
 
-# The scheduler does not wait for it: a due job of his goes past a filter that does not end.
+# Who has added one that does not end holds up his own due jobs, and nobody else's.
 $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION ops; CREATE FUNCTION ops.hang(c jsonb) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT CASE WHEN c ->> 'from' = 'scheduled' THEN to_jsonb(pg_sleep(60)::text) END$$; SELECT bgjob_filter('hang', 'electing', 'ops.hang')});
 my @due = map { reply('ops', q{SELECT bgjob_enqueue('app.f', delay => '100 ms')}) } 1 .. 20;
-is($node->safe_psql('postgres', "SELECT bgjob_wait($_, '4 s')"), 'succeeded', 'a due job is not held up') for @due[0, 19];
+my $other = reply('app', q{SELECT bgjob_enqueue('app.f', delay => '200 ms')});
+is($node->safe_psql('postgres', "SELECT bgjob_wait($other, '60 s')"), 'succeeded', 'a due job of another role runs');
+is($node->safe_psql('postgres', "SELECT state NOT IN ('failed', 'succeeded') FROM bgjob.jobs WHERE id = $due[19]"), 't', 'without waiting for these');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($due[0], '60 s')"), 'failed', 'his own fails by his filter');
 is(reply('ops', q{SELECT bgjob_filter_remove('hang')}), 't', 'he removes his own');
 
 is(reply('postgres', q{SELECT bgjob_filter('f', 'creating', 'ops.filter')}), '', 'one that an administrator adds');
