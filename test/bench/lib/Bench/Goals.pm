@@ -36,6 +36,7 @@ my @goals = (
 		[ deadrows => "10,000,000 dead rows held by a snapshot, single jobs: $what of the pickup at most twice that without the snapshot",
 			sub { quotient($_[0]->median('deadrows', 'bgjob held', $metric), $_[0]->median('deadrows', 'bgjob free', $metric)) }, '<=', 2, '%.2f ×' ]
 	} [ 'p99', 'the p99' ], [ 'max', 'the longest' ]),
+	[ lanes => 'another role has 200,000 lanes: at least 90 % of the rate while it has one', percent('lanes', '200,000 lanes', 'lanes', 'one lane'), '>=', 90, '%.1f %%' ],
 	(map {
 		[ size => "10,000,000 jobs $_: at least 90 % of the rate of an empty database", percent('size', $_, 'size', "$_: empty"), '>=', 90, '%.1f %%' ]
 	} 'enqueued', 'scheduled', 'finished'),
