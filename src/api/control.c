@@ -106,18 +106,22 @@ is_wanted(BgjobState state, const Change *change)
 	return bgjob_transition(state, change->event) != BGJOB_NONE;
 }
 
-/* Leaves a request with the worker that is at the job, if one is. */
+/*
+ * Leaves a request with the worker that is at the job, if one is. One that is
+ * just claiming it may find that it cannot have it.
+ */
 static Outcome
 ask_worker(const BgjobJob *job, const Change *change, bool *running)
 {
 	BgjobRequest request =
 		is_wanted(BGJOB_PROCESSING, change) ? change->request : BGJOB_REQUEST_NONE;
 	BgjobRequestResult result;
+	BgjobPhase phase;
 
 	if (request == BGJOB_REQUEST_NONE)
 	{
-		*running = bgjob_slot_is_at(MyDatabaseId, job->id, NULL);
-		return OUTCOME_REFUSED;
+		*running = bgjob_slot_phase(MyDatabaseId, job->id, &phase);
+		return *running && phase == BGJOB_PHASE_CLAIMING ? OUTCOME_AGAIN : OUTCOME_REFUSED;
 	}
 	result = bgjob_slot_request(MyDatabaseId, job->id, request, change->run_at);
 	*running = result != BGJOB_REQUEST_NOT_RUNNING;

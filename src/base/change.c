@@ -85,6 +85,8 @@ typedef struct Notes
 	TakenNote *taken;
 	int ntaken;
 	bool took_more; /* rows of more lanes than are noted */
+	TimestampTz
+		taken_due; /* the earliest of the jobs that were taken out of the schedule; DT_NOEND: none */
 	EndedNote *ended;
 	QueueNote *queues;
 	TimestampTz due; /* DT_NOEND: none */
@@ -130,7 +132,7 @@ current_notes(void)
 
 		inner->parent = notes;
 		inner->subid = subid;
-		inner->due = DT_NOEND;
+		inner->due = inner->taken_due = DT_NOEND;
 		notes = inner;
 	}
 	return notes;
@@ -406,6 +408,16 @@ bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 jo
 	note->lowest = Min(note->lowest, pos);
 }
 
+/* bgjob_change_took_scheduled notes that a job was taken out of the schedule. */
+void
+bgjob_change_took_scheduled(TimestampTz at)
+{
+	Notes *to = current_notes();
+
+	if (to != NULL)
+		to->taken_due = Min(to->taken_due, at);
+}
+
 /* bgjob_change_want notes that a database has got the extension. */
 void
 bgjob_change_want(Oid database)
@@ -565,10 +577,14 @@ tell(const Notes *committed)
 static void
 tell_of_given_back(const Notes *aborted)
 {
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+
 	for (const TakenNote *note = aborted->taken; note != NULL; note = note->next)
 		announce_again(&note->key, note->items, note->count, note->lowest);
 	if (aborted->took_more)
 		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
+	if (aborted->taken_due != DT_NOEND && entry != NULL)
+		tell_due(entry, aborted->taken_due);
 }
 
 /* The transaction is about to commit: who will be woken for what it has made ready may get up. */
@@ -733,6 +749,7 @@ merge_into_parent(Notes *inner, Notes *outer)
 		pfree(note);
 	}
 	outer->took_more |= inner->took_more;
+	outer->taken_due = Min(outer->taken_due, inner->taken_due);
 	for (EndedNote *note = inner->ended, *next; note != NULL; note = next)
 	{
 		next = note->next;

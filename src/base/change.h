@@ -26,6 +26,7 @@ extern void bgjob_change_due(TimestampTz at);
 extern void bgjob_change_count(BgjobState from, BgjobState to, bool from_retry, bool to_retry);
 extern void bgjob_change_ended(int64 job);
 extern void bgjob_change_notice(Oid database, uint32 scheduler_notices);
+extern void bgjob_change_took_scheduled(TimestampTz at);
 extern void bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 job);
 extern void bgjob_change_unknown(bool committed);
 extern void bgjob_change_want(Oid database);

@@ -665,6 +665,27 @@ bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing)
 	return false;
 }
 
+/* bgjob_slot_phase tells whether a worker is at a job, and how far it is with it. */
+bool
+bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase)
+{
+	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+		bool there;
+
+		if (!slot->in_use || slot->database != database || slot->job != job)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		there = slot->in_use && slot->database == database && slot->job == job;
+		*phase = slot->phase;
+		SpinLockRelease(&slot->mutex);
+		if (there)
+			return true;
+	}
+	return false;
+}
+
 /* bgjob_slot_lives tells whether the process of bgjob that had this pid since that time is there. */
 bool
 bgjob_slot_lives(pid_t pid, TimestampTz started_at)

@@ -342,6 +342,7 @@ extern BgjobRequest bgjob_slot_request_seen(void);
 extern BgjobRequestResult
 bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at);
 extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
+extern bool bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase);
 extern bool bgjob_slot_lives(pid_t pid, TimestampTz started_at);
 extern void bgjob_slot_wake(const BgjobSlot *slot);
 extern void bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why);

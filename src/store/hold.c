@@ -39,6 +39,16 @@ take_waiting(const BgjobJob *job, TransactionId *holder)
 							   job->id, holder);
 }
 
+/* Notes what a rollback gives back. */
+static void
+note_taken(const BgjobJob *job)
+{
+	if (job->state == BGJOB_ENQUEUED)
+		bgjob_change_took(job->run_as, job->queue, job->priority, job->pos, job->id);
+	else
+		bgjob_change_took_scheduled(DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)));
+}
+
 /*
  * bgjob_hold_take takes hold of a job that has just been read and that no
  * worker is at, for the running transaction. False: somebody was faster, look
@@ -60,7 +70,7 @@ bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
 		BgjobTaken taken = take_waiting(job, holder);
 
 		if (taken == BGJOB_TAKEN)
-			bgjob_change_took(job->run_as, job->queue, job->priority, job->pos, job->id);
+			note_taken(job);
 		if (taken != BGJOB_NOT_THERE)
 			return taken == BGJOB_TAKEN;
 		return bgjob_job_lock(jobs, job) && take_waiting(job, holder) != BGJOB_BUSY;

@@ -190,17 +190,20 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
 	for (;;)
 	{
 		TransactionId holder = InvalidTransactionId;
+		BgjobPhase phase;
 		BgjobJob row;
+		bool taken; /* by a worker, which may still find that it cannot have it */
 
 		CommandCounterIncrement(); /* it may be one of this transaction's */
 		if (!bgjob_job_read(jobs, other, &row) || bgjob_state_is_final(row.state))
 			return false;
-		if (row.state == BGJOB_PROCESSING || bgjob_slot_is_at(MyDatabaseId, other, NULL))
+		taken = bgjob_slot_phase(MyDatabaseId, other, &phase);
+		if (row.state == BGJOB_PROCESSING || (taken && phase != BGJOB_PHASE_CLAIMING))
 		{
 			note_running(other, replace);
 			return true;
 		}
-		if (bgjob_hold_take(jobs, &row, &holder))
+		if (!taken && bgjob_hold_take(jobs, &row, &holder))
 		{
 			bgjob_job_apply(&row,
 							what->run_at > what->at ? BGJOB_EV_RESCHEDULE : BGJOB_EV_REQUEUE,
