@@ -477,7 +477,7 @@ bgjob_announce(Oid role, const char *queue, int priority, int64 pos, int64 job)
 
 /*
  * bgjob_announce_found says at once that these rows of a lane, in the order of
- * their places, are ready, which nobody had announced. Does not throw.
+ * their places, are ready: somebody has found them there. Does not throw.
  */
 void
 bgjob_announce_found(const BgjobLaneKey *key, const BgjobLaneItem *items, int n)

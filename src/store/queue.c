@@ -513,8 +513,7 @@ void
 bgjob_queue_give_back(void)
 {
 	if (is_popped)
-		bgjob_announce(taking.key.role, taking.key.queue, taking.key.priority, taken[0].pos,
-					   taken[0].job);
+		bgjob_announce_found(&taking.key, &taken[0], 1);
 	is_popped = false;
 }
 
