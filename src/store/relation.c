@@ -36,6 +36,7 @@
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
@@ -48,6 +49,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -266,9 +268,13 @@ open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 
 	if (bgjob_rel_nowait)
 		lock_at_once(relation, table, lock);
-	opened->rel = try_table_open(relation, bgjob_rel_nowait ? NoLock : lock);
-	if (opened->rel == NULL) /* dropped while its lock was waited for */
+	else
+		LockRelationOid(relation, lock);
+	/* try_table_open would ask the catalog each time; the relation cache knows by now if it has gone. */
+	opened->rel = RelationIdGetRelation(relation);
+	if (!RelationIsValid(opened->rel)) /* dropped while its lock was waited for */
 		refuse_dropped();
+	pgstat_init_relation(opened->rel);
 	check_columns(opened->rel, table);
 	opened->large = tables[table].large;
 	opened->slot = table_slot_create(opened->rel, NULL);
