@@ -84,9 +84,8 @@ typedef struct Notes
 	HTAB *lanes; /* the same by their lanes, where there are many; else NULL */
 	TakenNote *taken;
 	int ntaken;
-	bool took_more; /* rows of more lanes than are noted */
-	TimestampTz
-		taken_due; /* the earliest of the jobs that were taken out of the schedule; DT_NOEND: none */
+	bool took_more;        /* rows of more lanes than are noted */
+	TimestampTz taken_due; /* the first that was taken out of the schedule; DT_NOEND: none */
 	EndedNote *ended;
 	QueueNote *queues;
 	TimestampTz due; /* DT_NOEND: none */

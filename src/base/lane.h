@@ -14,10 +14,10 @@
  * becomes ready behind a mark is announced by whoever knows of it, with its
  * place, so that no mark goes back. What nobody knows of (a row that was written
  * by hand, a transaction that was prepared) is found by the scheduler, which
- * sweeps the queue a little at a time. Lanes
- * may be lost at any time (crash, eviction) and are then filled anew. There is
- * room for a fixed number of them; who has the most makes room for others, so
- * a role with thousands of queues is in nobody's way but its own.
+ * sweeps the queue a little at a time. Lanes may be lost at any time (crash,
+ * eviction) and are then filled anew. There is room for a fixed number of them;
+ * who has the most makes room for others, so a role with thousands of queues is
+ * in nobody's way but its own.
  *
  *-------------------------------------------------------------------------
  */

@@ -603,9 +603,12 @@ bgjob_recurring_begin(TimestampTz since)
 	bgjob_recurring_look_anew();
 }
 
-/* Puts in some of what runs at a start of the server. */
-static void
-serve_reboot(void)
+/* Reads the numbers of some rows, greater than "after", in their order. */
+typedef int (*Reader)(BgjobRel *rel, int64 after, int64 *ids, int max);
+
+/* Deals with some of what a reader gives, from behind *after on, which is raised. True: there is more. */
+static bool
+serve_some(Reader read, int64 *after, const Deal *deal, TimestampTz now)
 {
 	int64 ids[MANY] = {0};
 	BgjobRel *rel;
@@ -614,33 +617,19 @@ serve_reboot(void)
 
 	bgjob_begin();
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	n = bgjob_recurring_at_reboot(rel, PgStartTime, reboot_after, ids, MANY);
+	n = read(rel, *after, ids, MANY);
 	bgjob_rel_close(rel);
 	bgjob_commit();
-	dealt = deal_safely(ids, n, &reboot_deal, up_since);
+	dealt = deal_safely(ids, n, deal, now);
 	if (dealt > 0)
-		reboot_after = ids[dealt - 1];
-	look_at_reboot = n == MANY || dealt < n;
+		*after = ids[dealt - 1];
+	return n == MANY || dealt < n;
 }
 
-/* Puts in some of what waited for other jobs to end. */
-static void
-serve_queued(TimestampTz now)
+static int
+read_at_reboot(BgjobRel *rel, int64 after, int64 *ids, int max)
 {
-	int64 ids[MANY] = {0};
-	BgjobRel *rel;
-	int n;
-	int dealt;
-
-	bgjob_begin();
-	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	n = bgjob_recurring_queued(rel, queued_after, ids, MANY);
-	bgjob_rel_close(rel);
-	bgjob_commit();
-	dealt = deal_safely(ids, n, &queued_deal, now);
-	if (dealt > 0)
-		queued_after = ids[dealt - 1];
-	look_at_queued = n == MANY || dealt < n;
+	return bgjob_recurring_at_reboot(rel, PgStartTime, after, ids, max);
 }
 
 /* Puts in some of what is due behind a cursor, and not later than "until". */
@@ -678,25 +667,15 @@ serve_due(Cursor *cursor, TimestampTz until, const Deal *deal, TimestampTz now)
 TimestampTz
 bgjob_recurring_serve_correction(TimestampTz now, int64 *number)
 {
-	int64 ids[MANY] = {0};
-	BgjobRel *rel;
-	int n;
-	int dealt;
+	bool more;
 
 	if (!correcting || now < correct_at)
 		return correcting ? correct_at : DT_NOEND;
-	bgjob_begin();
-	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	n = bgjob_recurring_ids(rel, correct_after, ids, MANY);
-	bgjob_rel_close(rel);
-	bgjob_commit();
-	dealt = deal_safely(ids, n, &correction, now);
-	if (dealt > 0)
-		correct_after = ids[dealt - 1];
+	more = serve_some(bgjob_recurring_ids, &correct_after, &correction, now);
 	if (changed > 0)
 		bgjob_recurring_look_anew();
 	*number += changed;
-	if (n == MANY || dealt < n)
+	if (more)
 		return now;
 	correcting = passed_over;
 	if (correcting) /* from the beginning, when others have let them go */
@@ -717,10 +696,10 @@ bgjob_recurring_serve(TimestampTz now)
 {
 	if (again_at <= now)
 		bgjob_recurring_look_anew();
-	if (look_at_reboot)
-		serve_reboot();
-	if (look_at_queued)
-		serve_queued(now);
+	if (look_at_reboot) /* what runs at a start of the server */
+		look_at_reboot = serve_some(read_at_reboot, &reboot_after, &reboot_deal, up_since);
+	if (look_at_queued) /* what waited for other jobs to end */
+		look_at_queued = serve_some(bgjob_recurring_queued, &queued_after, &queued_deal, now);
 	if (late.next <= now)
 		serve_due(&late, now, &due_deal, now);
 	if (missed.next < up_since)

@@ -117,10 +117,9 @@ static BgjobSweep sweep;
 static TimestampTz next_sweep;
 static uint64 swept_at; /* completed transactions, at the last round's end */
 static TimestampTz next_search;
-static TimestampTz sweep_at =
-	DT_NOEND;                     /* the next step of a sweep; DT_NOEND: none is under way */
-static bool sweep_wanted = false; /* another one is to begin */
-static bool unsettled;            /* jobs of a crash, or claims, that somebody was changing */
+static TimestampTz sweep_at = DT_NOEND; /* the next step; DT_NOEND: no sweep is under way */
+static bool sweep_wanted = false;       /* another one is to begin */
+static bool unsettled; /* jobs of a crash, or claims, that somebody was changing */
 static volatile sig_atomic_t in_service = false;
 static uint32 wants;              /* entry->wants when the extension was last looked for */
 static bool gone = false;         /* the extension has been dropped */

@@ -54,9 +54,8 @@
 #define MOST_FAILED_CLAIMS 5
 
 static int failed_claims = 0;
-static bool recording = false; /* the failure of a job */
-static uint32 inherited_failure =
-	0; /* the worker before has left for this SQLSTATE; 0: for none */
+static bool recording = false;       /* the failure of a job */
+static uint32 inherited_failure = 0; /* SQLSTATE that the worker before left for; 0: none */
 
 /* bgjob_attempt_init prepares a worker; once, when it has connected. */
 void

@@ -229,53 +229,104 @@ is_in_flight(int64 pos, const int64 *positions, int n)
 	return false;
 }
 
+/* A scan along a lane: of all rows, dead ones too, since their places are in the index. */
+typedef struct LaneScan
+{
+	BgjobRel *rel;
+	const BgjobLaneKey *key;
+	Snapshot snapshot;
+	int64 *in_flight;
+	int nin_flight;
+	IndexScanDesc scan;
+	int64 pos;   /* of the row that has been reached */
+	int visited; /* rows */
+} LaneScan;
+
 /*
- * Looks along a lane from place "start" and collects what is ready, at most
- * "max" items. The order of the two first steps matters: the snapshot is older
- * than the list of what is in flight, so a row that is visible and not in that
- * list may be stale (its deletion committed in between), but never in
+ * Begins a scan along a lane; the strategy, and its function, say how the places
+ * compare with "pos". The order of the two first steps matters: the snapshot is
+ * older than the list of what is in flight, so a row that is visible and not in
+ * that list may be stale (its deletion committed in between), but never in
  * somebody's hands.
  */
+static void
+lane_scan_begin(LaneScan *scan, BgjobRel *rel, Relation index, const BgjobLaneKey *key,
+				StrategyNumber strategy, RegProcedure compare, int64 pos)
+{
+	ScanKeyData keys[3];
+
+	scan->rel = rel;
+	scan->key = key;
+	scan->snapshot = bgjob_rel_snapshot(rel);
+	scan->in_flight = bgjob_slots_in_flight(key->database, &scan->nin_flight);
+	scan->scan = bgjob_index_beginscan(rel->rel, index, bgjob_scan_snapshot(scan->snapshot),
+									   lengthof(keys));
+	scan->scan->xs_want_itup = true; /* the places of dead rows are in the index only */
+	lane_keys(keys, key->role, key->queue, key->priority, strategy, compare, pos);
+	index_rescan(scan->scan, keys, lengthof(keys), NULL, 0);
+	scan->pos = pos;
+	scan->visited = 0;
+}
+
+/* Goes on to the next row, whether it is ready or not; false if that was all. */
+static bool
+lane_scan_next(LaneScan *scan, ScanDirection direction)
+{
+	bool isnull;
+
+	if (index_getnext_tid(scan->scan, direction) == NULL)
+		return false;
+	scan->pos = DatumGetInt64(
+		index_getattr(scan->scan->xs_itup, I_POS, scan->scan->xs_itupdesc, &isnull));
+	scan->visited++;
+	return true;
+}
+
+/* Gives the row as an item, if it is ready, and nobody is at it. */
+static bool
+lane_scan_item(LaneScan *scan, BgjobLaneItem *item)
+{
+	TupleTableSlot *slot = scan->rel->slot;
+
+	if (!index_fetch_heap(scan->scan, slot) ||
+		!bgjob_scan_sees(scan->rel, scan->scan, scan->snapshot) ||
+		is_in_flight(scan->pos, scan->in_flight, scan->nin_flight) ||
+		!is_of_lane(slot, scan->key))
+		return false;
+	item->pos = scan->pos;
+	item->job = row_job(slot);
+	item->tid = slot->tts_tid;
+	return true;
+}
+
+static void
+lane_scan_end(LaneScan *scan)
+{
+	ExecClearTuple(scan->rel->slot);
+	index_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	pfree(scan->in_flight);
+}
+
+/* Looks along a lane from place "start" and collects what is ready, at most "max" items. */
 static int
 look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobLaneItem *items,
 	 int max, int64 *next, bool *more)
 {
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	int nin_flight;
-	int64 *in_flight = bgjob_slots_in_flight(key->database, &nin_flight);
-	ScanKeyData keys[3];
-	IndexScanDesc scan =
-		bgjob_index_beginscan(rel->rel, index, bgjob_scan_snapshot(snapshot), lengthof(keys));
+	LaneScan scan;
 	int nitems = 0;
-	int visited = 0;
 
-	lane_keys(keys, key->role, key->queue, key->priority, BTGreaterEqualStrategyNumber,
-			  F_INT8GE, start);
-	scan->xs_want_itup = true; /* the places of dead rows are in the index only */
-	index_rescan(scan, keys, lengthof(keys), NULL, 0);
+	lane_scan_begin(&scan, rel, index, key, BTGreaterEqualStrategyNumber, F_INT8GE, start);
 	*next = start;
 	*more = false;
-	while (!*more && index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	while (!*more && lane_scan_next(&scan, ForwardScanDirection))
 	{
-		bool isnull;
-		int64 pos =
-			DatumGetInt64(index_getattr(scan->xs_itup, I_POS, scan->xs_itupdesc, &isnull));
-
-		*next = pos + 1;
-		if (index_fetch_heap(scan, rel->slot) && bgjob_scan_sees(rel, scan, snapshot) &&
-			!is_in_flight(pos, in_flight, nin_flight) && is_of_lane(rel->slot, key))
-		{
-			items[nitems].pos = pos;
-			items[nitems].job = row_job(rel->slot);
-			items[nitems].tid = rel->slot->tts_tid;
+		*next = scan.pos + 1;
+		if (lane_scan_item(&scan, &items[nitems]))
 			nitems++;
-		}
-		*more = nitems == max || ++visited == LOOK_AT_MOST;
+		*more = nitems == max || scan.visited == LOOK_AT_MOST;
 	}
-	ExecClearTuple(rel->slot);
-	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	pfree(in_flight);
+	lane_scan_end(&scan);
 	return nitems;
 }
 
@@ -615,44 +666,25 @@ static int
 sweep_lane(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 below,
 		   BgjobLaneItem *items, int max, int64 *reached)
 {
-	Snapshot snapshot = bgjob_rel_snapshot(rel); /* older than what is in flight: see look() */
-	int nin_flight;
-	int64 *in_flight = bgjob_slots_in_flight(key->database, &nin_flight);
-	ScanKeyData keys[3];
-	IndexScanDesc scan =
-		bgjob_index_beginscan(rel->rel, index, bgjob_scan_snapshot(snapshot), lengthof(keys));
-	int visited = 0;
+	LaneScan scan;
+	BgjobLaneItem item;
 	int n = 0;
 
-	lane_keys(keys, key->role, key->queue, key->priority, BTLessStrategyNumber, F_INT8LT,
-			  below);
-	scan->xs_want_itup = true;
-	index_rescan(scan, keys, lengthof(keys), NULL, 0);
+	lane_scan_begin(&scan, rel, index, key, BTLessStrategyNumber, F_INT8LT, below);
 	*reached = PG_INT64_MIN;
-	while (index_getnext_tid(scan, BackwardScanDirection) != NULL)
+	while (*reached == PG_INT64_MIN && lane_scan_next(&scan, BackwardScanDirection))
 	{
-		bool isnull;
-		int64 pos =
-			DatumGetInt64(index_getattr(scan->xs_itup, I_POS, scan->xs_itupdesc, &isnull));
-
 		CHECK_FOR_INTERRUPTS();
-		if (index_fetch_heap(scan, rel->slot) && bgjob_scan_sees(rel, scan, snapshot) &&
-			!is_in_flight(pos, in_flight, nin_flight) && is_of_lane(rel->slot, key))
+		if (lane_scan_item(&scan, &item))
 		{
 			memmove(items + 1, items, Min(n, max - 1) * sizeof(BgjobLaneItem));
-			items[0] = (BgjobLaneItem){pos, row_job(rel->slot), rel->slot->tts_tid};
+			items[0] = item;
 			n++;
 		}
-		if (++visited == LOOK_AT_MOST)
-		{
-			*reached = pos;
-			break;
-		}
+		if (scan.visited == LOOK_AT_MOST)
+			*reached = scan.pos;
 	}
-	ExecClearTuple(rel->slot);
-	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	pfree(in_flight);
+	lane_scan_end(&scan);
 	return n;
 }
 

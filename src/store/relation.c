@@ -191,11 +191,13 @@ check_columns(Relation rel, BgjobTable table)
 
 bool bgjob_rel_nowait = false;
 
-/* Locks a table as open_table does, without waiting. */
+/* Locks a table; without waiting, in a process that does not wait. */
 static void
-lock_at_once(Oid relation, BgjobTable table, LOCKMODE lock)
+lock_table(Oid relation, BgjobTable table, LOCKMODE lock)
 {
-	if (!ConditionalLockRelationOid(relation, lock))
+	if (!bgjob_rel_nowait)
+		LockRelationOid(relation, lock);
+	else if (!ConditionalLockRelationOid(relation, lock))
 		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 						errmsg("could not obtain lock on relation \"%s.%s\"", BGJOB_SCHEMA,
 							   tables[table].name)));
@@ -232,10 +234,7 @@ bgjob_table_lock(BgjobTable table)
 {
 	Oid relation = bgjob_table_oid(table);
 
-	if (bgjob_rel_nowait)
-		lock_at_once(relation, table, RowExclusiveLock);
-	else
-		LockRelationOid(relation, RowExclusiveLock);
+	lock_table(relation, table, RowExclusiveLock);
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
 		refuse_dropped();
 }
@@ -266,10 +265,7 @@ open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 	BgjobRel *opened = palloc(sizeof(BgjobRel));
 	Oid relation = bgjob_relation_oid(tables[table].name);
 
-	if (bgjob_rel_nowait)
-		lock_at_once(relation, table, lock);
-	else
-		LockRelationOid(relation, lock);
+	lock_table(relation, table, lock);
 	/* try_table_open would ask the catalog each time; the relation cache knows by now if it has gone. */
 	opened->rel = RelationIdGetRelation(relation);
 	if (!RelationIsValid(opened->rel)) /* dropped while its lock was waited for */
