@@ -27,6 +27,8 @@
 #include "base/change.h"
 #include "base/interval.h"
 #include "base/registry.h"
+#include "base/request.h"
+#include "base/slot.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "rules/clock.h"

@@ -24,6 +24,8 @@
 #include "base/interval.h"
 #include "base/json.h"
 #include "base/registry.h"
+#include "base/request.h"
+#include "base/slot.h"
 #include "fmgr.h"
 #include "rules/clock.h"
 #include "run/attempt.h"

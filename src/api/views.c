@@ -23,6 +23,7 @@
 #include "access/htup_details.h"
 #include "api/rights.h"
 #include "base/console.h"
+#include "base/database.h"
 #include "base/guc.h"
 #include "base/interval.h"
 #include "base/registry.h"

@@ -27,9 +27,12 @@
 
 #include "access/xact.h"
 #include "base/change.h"
+#include "base/database.h"
 #include "base/prepared.h"
 #include "base/registry.h"
+#include "base/slot.h"
 #include "base/waiters.h"
+#include "base/wake.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -489,7 +492,7 @@ bgjob_announce_found(const BgjobLaneKey *key, const BgjobLaneItem *items, int n)
  * free again; singly: and are better not taken as one. Does not throw.
  */
 void
-bgjob_announce_rest(const BgjobRest *rest, bool singly)
+bgjob_announce_rest(const BgjobGroupRest *rest, bool singly)
 {
 	ReadyNote note = {.first.pos = rest->pos, .count = rest->count};
 
@@ -597,7 +600,7 @@ alert(void)
 		sort_ready(note);
 		for (const ReadyNote *ready = note->ready; ready != NULL && n < FEW_LANES; n++)
 		{
-			bgjob_alert_worker(ready->key.database, ready->key.role);
+			bgjob_prewake_worker(ready->key.database, ready->key.role);
 			ready = ready->next;
 		}
 	}

@@ -21,7 +21,7 @@ extern void bgjob_change_filters(void);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
 extern void bgjob_announce(Oid role, const char *queue, int priority, int64 pos, int64 job);
 extern void bgjob_announce_found(const BgjobLaneKey *key, const BgjobLaneItem *items, int n);
-extern void bgjob_announce_rest(const BgjobRest *rest, bool singly);
+extern void bgjob_announce_rest(const BgjobGroupRest *rest, bool singly);
 extern void bgjob_change_due(TimestampTz at);
 extern void bgjob_change_count(BgjobState from, BgjobState to, bool from_retry, bool to_retry);
 extern void bgjob_change_ended(int64 job);

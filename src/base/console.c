@@ -24,7 +24,7 @@
 #include "postgres.h"
 
 #include "base/console.h"
-#include "base/registry.h"
+#include "base/slot.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"

@@ -55,6 +55,7 @@
 #include "base/host.h"
 #include "base/inflight.h"
 #include "base/registry.h"
+#include "base/slot.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"

@@ -50,7 +50,7 @@
  * to add or evict one. lane->scan_lock (LWLock): held during a look, may do
  * I/O. lane->mutex (LWLock): the fields, for a microsecond; no spinlock, since a
  * worker names in its slot what it pops, and a group's items are many. Order:
- * scan_lock, lane_lock, mutex, the lock of the slot's batch, slot mutex.
+ * scan_lock, lane_lock, mutex, the lock of the slot's group, slot mutex.
  *
  *-------------------------------------------------------------------------
  */
@@ -59,9 +59,12 @@
 #include <limits.h>
 
 #include "base/compat.h"
+#include "base/database.h"
+#include "base/groupitems.h"
 #include "base/guc.h"
 #include "base/lane.h"
 #include "base/registry.h"
+#include "base/slot.h"
 #include "miscadmin.h"
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
@@ -410,7 +413,7 @@ bgjob_lane_announce(const BgjobLaneKey *key, const BgjobLaneItem *first, int64 c
  * one of them has made the group fail.
  */
 void
-bgjob_lane_give_back(const BgjobRest *rest, bool singly)
+bgjob_lane_give_back(const BgjobGroupRest *rest, bool singly)
 {
 	BgjobLaneItem first = {.pos = rest->pos};
 	BgjobLaneKey key;
@@ -715,8 +718,8 @@ pop(const MyLane *mine, BgjobLaneItem *items, BgjobTaking *taking)
 
 		for (int i = 0; i < n; i++)
 			positions[i] = items[i].pos;
-		bgjob_slot_batch_begin(lane->key.role, lane->key.queue, lane->key.priority);
-		bgjob_slot_batch_add(positions, n);
+		bgjob_group_items_begin(lane->key.role, lane->key.queue, lane->key.priority);
+		bgjob_group_items_add(positions, n);
 	}
 	LWLockRelease(&lane->mutex);
 	if (n > 0)
@@ -731,7 +734,7 @@ pop(const MyLane *mine, BgjobLaneItem *items, BgjobTaking *taking)
  * first job is the oldest. There must be room for BGJOB_LANE_AHEAD items.
  *
  * BGJOB_TAKE_ITEMS: a single one is named by this worker's slot; those of a
- * group are in the slot's batch.
+ * group are in the slot's group.
  * BGJOB_TAKE_REFILL: nothing can be said before the queue has been looked
  * into for the lane of taking->key.
  */

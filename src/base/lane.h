@@ -100,7 +100,7 @@ extern void bgjob_lane_ensure(const BgjobLaneKey *key);
 extern void bgjob_lanes_sweep_anew(Oid database);
 extern bool bgjob_lanes_sweep_next(Oid database, BgjobLaneKey *key, int64 *below);
 extern void bgjob_lane_swept(const BgjobLaneKey *key, int64 from, int64 to);
-extern void bgjob_lane_give_back(const BgjobRest *rest, bool singly);
+extern void bgjob_lane_give_back(const BgjobGroupRest *rest, bool singly);
 extern BgjobTake bgjob_lane_take(BgjobLaneItem *items, BgjobTaking *taking);
 extern bool bgjob_lane_has_work(void);
 extern bool bgjob_lane_has_better(const BgjobLaneKey *than);

@@ -52,7 +52,7 @@
  * Latches may be set without any lock, and from signal handlers: a process
  * that has gone, or whose slot has a new owner, is woken in vain at worst.
  *
- * Order: lane lock, registry lock, lane mutex, batch lock, slot mutex. Only the
+ * Order: lane lock, registry lock, lane mutex, group lock, slot mutex. Only the
  * last is a spinlock: nothing is called and no other lock taken under it
  * (test/gates/spinlocks.pl).
  *
@@ -123,30 +123,30 @@ typedef enum BgjobPhase
 #define BGJOB_FORCE_AFTER 3000
 
 /*
- * The places in the queue of a group of jobs that a worker has taken to
- * perform in one transaction. All of them are in flight. Those from "next" on
- * have not been begun and may be taken back by others, who cut "n".
+ * The jobs that a worker has taken to perform in one transaction, by their
+ * positions in the queue. All of them are in flight. Those from "next" on have
+ * not been begun; the scheduler may take them back, by lowering "n".
  */
-typedef struct BgjobBatch
+typedef struct BgjobGroupItems
 {
-	LWLock lock; /* of all that follows, and of the slot's batch_slow */
+	LWLock lock; /* of all that follows, and of the slot's group_slow */
 	Oid role;
 	int priority;
 	char queue[BGJOB_QUEUE_NAME_SIZE];
 	int n;
 	int next;
 	int64 pos[BGJOB_GROUP_MAX]; /* in the order in which they are begun */
-} BgjobBatch;
+} BgjobGroupItems;
 
-/* What is left of a batch. */
-typedef struct BgjobRest
+/* What is left of a group. */
+typedef struct BgjobGroupRest
 {
 	Oid role;
 	int priority;
 	char queue[BGJOB_QUEUE_NAME_SIZE];
-	int64 pos; /* the lowest place */
+	int64 pos; /* the lowest position */
 	int count;
-} BgjobRest;
+} BgjobGroupRest;
 
 /* How far the process of a slot has come; it only goes forward, until the slot is handed out anew. */
 typedef enum BgjobStage
@@ -190,7 +190,7 @@ typedef struct BgjobSlot
 	/* under mutex */
 	bool idle; /* waiting for work; the waker clears it */
 	int64 job; /* 0: none */
-	int64 pos; /* its place in the queue */
+	int64 pos; /* its position in the queue */
 	BgjobPhase phase;
 	BgjobRequest request;
 	BgjobInterruption interruption; /* of BGJOB_REQUEST_INTERRUPT: why */
@@ -198,9 +198,9 @@ typedef struct BgjobSlot
 	TimestampTz job_started_at;
 	int64 jobs_done;
 
-	/* under batch->lock */
-	BgjobBatch *batch;        /* n is 0 but for groups */
-	volatile bool batch_slow; /* it takes too long: others are to take back the rest */
+	/* under group->lock */
+	BgjobGroupItems *group;   /* n is 0 but for groups */
+	volatile bool group_slow; /* it takes too long: others are to take back the rest */
 
 	/* single stores, by the worker's timer or under mutex; read without a lock */
 	int64
@@ -283,7 +283,7 @@ typedef struct BgjobDatabase
 typedef struct BgjobRegistry
 {
 	LWLock lock;
-	int batch_tranche;
+	int group_tranche;
 	uint64 next_generation;
 	Latch *launcher;                    /* NULL: none is there */
 	bool rediscover;                    /* the launcher is to look at pg_database again */
@@ -306,60 +306,7 @@ typedef struct BgjobRegistry
 /* NULL where the library is not in shared_preload_libraries. */
 extern BgjobRegistry *bgjob_registry;
 
-/* This process's slot, NULL if it has none. */
-extern BgjobSlot *bgjob_my_slot;
-
 extern Size bgjob_registry_size(void);
 extern void bgjob_registry_startup(void);
-
-extern int bgjob_slot_index(const BgjobSlot *slot);
-extern BgjobSlot *bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most);
-extern int bgjob_slots_used(void);
-extern bool bgjob_slot_retire_idle(BgjobSlot *slot);
-extern bool bgjob_slot_may_leave(void);
-extern uint64 bgjob_leavers(Oid role, int n);
-extern void bgjob_slot_free(BgjobSlot *slot);
-extern bool bgjob_slot_attach(int index, uint64 generation);
-extern bool bgjob_slot_give_up_start(BgjobSlot *slot);
-extern void bgjob_slot_set_idle(bool idle);
-extern void bgjob_slot_begin(int64 job, int64 pos);
-extern void bgjob_slot_batch_begin(Oid role, const char *queue, int priority);
-extern void bgjob_slot_batch_add(const int64 *positions, int n);
-extern int bgjob_slot_batch_next(void);
-extern void bgjob_slot_batch_keep(void);
-extern bool bgjob_slot_batch_end(BgjobSlot *slot, bool all, BgjobRest *rest);
-extern void bgjob_slot_batch_slow(void);
-extern bool bgjob_slot_batch_take_back(BgjobSlot *slot, BgjobRest *rest);
-extern bool bgjob_slot_claim_failed(uint32 failure);
-extern void bgjob_slot_claims_again(void);
-extern void bgjob_slot_claimed(void);
-extern void bgjob_slot_start_clock(TimestampTz now);
-extern bool bgjob_slot_finish(void);
-extern BgjobRequest bgjob_slot_give_up(TimestampTz *run_at);
-extern void bgjob_slot_end(bool done);
-extern void bgjob_slot_timed_out(int64 now);
-extern BgjobRequest bgjob_slot_request_seen(void);
-extern BgjobRequestResult
-bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at);
-extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
-extern bool bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase);
-extern bool bgjob_slot_lives(pid_t pid, TimestampTz started_at);
-extern void bgjob_slot_wake(const BgjobSlot *slot);
-extern void bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why);
-extern bool bgjob_slot_force(BgjobSlot *slot, int64 now, int64 *wake);
-extern void bgjob_slot_terminate(BgjobSlot *slot);
-extern int64 *bgjob_slots_in_flight(Oid database, int *n);
-extern void bgjob_alert_worker(Oid database, Oid role);
-extern bool bgjob_wake_worker(Oid database, Oid role);
-extern int bgjob_count_workers(Oid database, Oid role);
-
-extern BgjobDatabase *bgjob_database_find(Oid database);
-extern BgjobDatabase *bgjob_database_want(Oid database);
-extern bool bgjob_database_leave(BgjobDatabase *entry, uint32 wants);
-extern void bgjob_database_forget(BgjobDatabase *entry, BgjobDatabaseStatus status);
-extern void bgjob_database_recount(Oid database);
-extern void bgjob_database_moving(TransactionId xid);
-extern void bgjob_notify_scheduler(Oid database, uint32 notices);
-extern void bgjob_notify_launcher(bool rediscover);
 
 #endif /* BGJOB_BASE_REGISTRY_H */

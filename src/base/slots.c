@@ -42,9 +42,12 @@
 #include <limits.h>
 
 #include "base/compat.h"
+#include "base/database.h"
 #include "base/guc.h"
 #include "base/registry.h"
+#include "base/slot.h"
 #include "base/slots.h"
+#include "base/wake.h"
 #include "miscadmin.h"
 
 /* A scheduler and a worker. */

@@ -41,12 +41,17 @@
 
 #include "access/xact.h"
 #include "base/change.h"
+#include "base/database.h"
+#include "base/groupitems.h"
 #include "base/guc.h"
 #include "base/lane.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "base/request.h"
+#include "base/slot.h"
 #include "base/slots.h"
 #include "base/waits.h"
+#include "base/wake.h"
 #include "commands/dbcommands.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -844,10 +849,10 @@ bgjob_pool_take_back(void)
 {
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
-		BgjobRest rest;
+		BgjobGroupRest rest;
 
 		if (is_mine(&bgjob_registry->slots[i]) &&
-			bgjob_slot_batch_take_back(&bgjob_registry->slots[i], &rest))
+			bgjob_group_items_take_back(&bgjob_registry->slots[i], &rest))
 			bgjob_announce_rest(&rest, false);
 	}
 }
@@ -904,7 +909,7 @@ retire_all(void)
 		if (!is_mine(slot))
 			continue;
 		slot->retire = true;
-		bgjob_slot_wake(slot);
+		bgjob_wake_slot(slot);
 		n++;
 	}
 	return n;

@@ -25,11 +25,14 @@
 
 #include "access/xact.h"
 #include "base/change.h"
+#include "base/groupitems.h"
 #include "base/guc.h"
 #include "base/console.h"
 #include "base/inflight.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "base/request.h"
+#include "base/slot.h"
 #include "base/text.h"
 #include "miscadmin.h"
 #include "process/recovery.h"
@@ -248,7 +251,7 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
  * somebody is changing the job now.
  */
 static bool
-recover_job(const BgjobSlot *slot, int console, BgjobRest *place)
+recover_job(const BgjobSlot *slot, int console, BgjobGroupRest *place)
 {
 	BgjobRel *jobs;
 	BgjobJob job;
@@ -277,7 +280,7 @@ recover_job(const BgjobSlot *slot, int console, BgjobRest *place)
 	}
 	bgjob_rel_close(jobs);
 	bgjob_commit();
-	*place = (BgjobRest){.role = waits ? job.run_as : InvalidOid};
+	*place = (BgjobGroupRest){.role = waits ? job.run_as : InvalidOid};
 	if (waits)
 	{
 		strlcpy(place->queue, job.queue, sizeof(place->queue));
@@ -308,7 +311,7 @@ put_off_job(const BgjobSlot *slot)
 static bool
 recover_again(const BgjobSlot *slot)
 {
-	BgjobRest place;
+	BgjobGroupRest place;
 
 	if (bgjob_slot_is_at(MyDatabaseId, slot->job, NULL))
 	{
@@ -350,8 +353,8 @@ bgjob_recover_put_off(void)
 void
 bgjob_recover_lost(BgjobSlot *slot)
 {
-	BgjobRest rest;
-	BgjobRest place = {.role = InvalidOid};
+	BgjobGroupRest rest;
+	BgjobGroupRest place = {.role = InvalidOid};
 	int64 job = slot->job;
 
 	if (!PostmasterIsAliveInternal())
@@ -365,7 +368,7 @@ bgjob_recover_lost(BgjobSlot *slot)
 		bgjob_announce(place.role, place.queue, place.priority, place.pos, job);
 	if (bgjob_console_in_use(bgjob_slot_index(slot)))
 		bgjob_console_clear(bgjob_slot_index(slot));
-	if (bgjob_slot_batch_end(slot, true, &rest)) /* the others of its group, begun or not */
+	if (bgjob_group_items_end(slot, true, &rest)) /* the others of its group, begun or not */
 		bgjob_announce_rest(&rest, false);
 }
 

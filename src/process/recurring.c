@@ -38,6 +38,7 @@
 #include "base/interval.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "base/request.h"
 #include "base/text.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"

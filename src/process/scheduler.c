@@ -41,6 +41,7 @@
 
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/database.h"
 #include "base/guc.h"
 #include "base/change.h"
 #include "base/lane.h"
@@ -48,6 +49,8 @@
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/session.h"
+#include "base/slot.h"
+#include "base/wake.h"
 #include "commands/dbcommands.h"
 #include "common/hashfn.h"
 #include "libpq/pqsignal.h"

@@ -10,7 +10,7 @@
  * cannot be reset).
  *
  * SIGNALS. SIGUSR2 says that somebody has asked for something about the job
- * that this worker is at (base/registry.h); the handler looks for the request
+ * that this worker is at (base/request.c); the handler looks for the request
  * itself, so a signal that comes late hits nobody. SIGINT (pg_cancel_backend)
  * cancels the job that is running, if one is, or the wait of its commit for a
  * synchronous standby. SIGTERM comes at shutdown and
@@ -26,13 +26,17 @@
 
 #include <signal.h>
 
+#include "base/database.h"
 #include "base/guc.h"
 #include "base/inflight.h"
 #include "base/lane.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "base/request.h"
 #include "base/session.h"
+#include "base/slot.h"
 #include "base/slots.h"
+#include "base/wake.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"

@@ -33,6 +33,8 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/registry.h"
+#include "base/request.h"
+#include "base/slot.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"

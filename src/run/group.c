@@ -22,10 +22,13 @@
 
 #include "access/xact.h"
 #include "base/change.h"
+#include "base/groupitems.h"
 #include "base/inflight.h"
 #include "base/queues.h"
 #include "base/registry.h"
+#include "base/request.h"
 #include "base/session.h"
+#include "base/slot.h"
 #include "jit/jit.h"
 #include "miscadmin.h"
 #include "run/command.h"
@@ -50,7 +53,7 @@ static TimeoutId group_timeout;
 void
 bgjob_group_init(void)
 {
-	group_timeout = RegisterTimeout(USER_TIMEOUT, bgjob_slot_batch_slow);
+	group_timeout = RegisterTimeout(USER_TIMEOUT, bgjob_group_items_slow);
 }
 
 /* bgjob_group_fits tells whether a job may be performed in one transaction with others. */
@@ -204,7 +207,7 @@ bgjob_group_perform(BgjobRel *jobs)
 		MemoryContextReset(bgjob_job_context);
 		MemoryContextSwitchTo(bgjob_job_context);
 		if (bgjob_group.is_over || has_many_writers(most_writers) ||
-			bgjob_my_slot->batch_slow ||
+			bgjob_my_slot->group_slow ||
 			bgjob_queues_generation() != conf || /* the queue may have been paused */
 			bgjob_my_slot->retire || bgjob_my_slot->term)
 			break;
@@ -220,8 +223,8 @@ bgjob_group_perform(BgjobRel *jobs)
 void
 bgjob_group_end(bool failed)
 {
-	BgjobRest rest;
+	BgjobGroupRest rest;
 
-	if (bgjob_slot_batch_end(bgjob_my_slot, failed, &rest))
+	if (bgjob_group_items_end(bgjob_my_slot, failed, &rest))
 		bgjob_announce_rest(&rest, failed);
 }

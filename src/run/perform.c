@@ -26,6 +26,8 @@
 #include "base/inflight.h"
 #include "base/process.h"
 #include "base/registry.h"
+#include "base/request.h"
+#include "base/slot.h"
 #include "base/text.h"
 #include "commands/dbcommands.h"
 #include "commands/trigger.h"

@@ -16,7 +16,7 @@
 #include "postgres.h"
 
 #include "base/change.h"
-#include "base/registry.h"
+#include "base/slot.h"
 #include "base/waits.h"
 #include "miscadmin.h"
 #include "pgstat.h"

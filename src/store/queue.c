@@ -32,7 +32,10 @@
 #include "access/tableam.h"
 #include "base/change.h"
 #include "base/compat.h"
+#include "base/groupitems.h"
 #include "base/registry.h"
+#include "base/slot.h"
+#include "base/wake.h"
 #include "catalog/namespace.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -330,20 +333,20 @@ look(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start, BgjobL
 	return nitems;
 }
 
-/* Adds items to this worker's batch. */
+/* Adds items to this worker's group. */
 static void
-add_to_batch(const BgjobLaneItem *items, int n)
+queue_add_to_group(const BgjobLaneItem *items, int n)
 {
 	int64 positions[BGJOB_GROUP_MAX] = {0};
 
 	for (int i = 0; i < n; i++)
 		positions[i] = items[i].pos;
-	bgjob_slot_batch_add(positions, n);
+	bgjob_group_items_add(positions, n);
 }
 
 /*
  * Fills a lane that has nothing at hand from the queue. The first "wanted" of
- * what is found are for this worker's batch: they go into "items", which must
+ * what is found are for this worker's group: they go into "items", which must
  * have room for BGJOB_LANE_AHEAD more; how many they are.
  */
 static int
@@ -365,7 +368,7 @@ refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted)
 
 			mine = Min(nitems, wanted);
 			if (mine > 0) /* before anybody else can look */
-				add_to_batch(items, mine);
+				queue_add_to_group(items, mine);
 			bgjob_lane_scan_end(lane, items + mine, nitems - mine, next, more);
 		}
 		PG_CATCH();
@@ -403,7 +406,7 @@ read_row(BgjobRel *rel, const BgjobLaneItem *item, const BgjobLaneKey *key,
 	return found;
 }
 
-/* What this worker has taken. In a group, the number of an item is its number in the slot's batch. */
+/* What this worker has taken. In a group, the number of an item is its number in the slot's group. */
 static BgjobLaneItem taken[BGJOB_GROUP_MAX + BGJOB_LANE_AHEAD];
 static BgjobTaking taking;
 static bool is_popped = false; /* a single one, of which nothing is known yet */
@@ -465,7 +468,7 @@ claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 		if (fits != NULL && bgjob_lane_has_better(&taking.key))
 			return false;
 		HOLD_INTERRUPTS();
-		next = bgjob_slot_batch_next();
+		next = bgjob_group_items_next();
 		if (next < 0)
 			break;
 		bgjob_slot_begin(taken[next].job, taken[next].pos);
@@ -478,7 +481,7 @@ claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 		bgjob_slot_end(false);
 		if (claimed == DOES_NOT_FIT)
 		{
-			bgjob_slot_batch_keep();
+			bgjob_group_items_keep();
 			break;
 		}
 		RESUME_INTERRUPTS();
@@ -509,7 +512,7 @@ bgjob_queue_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
  * moment that the slot names the job they may be meant for it: the caller
  * resumes them when it is ready to answer for the job. False if there is
  * nothing to do. *group: there may be more to perform in the same transaction
- * (bgjob_queue_claim_next), and the caller must end the slot's batch.
+ * (bgjob_queue_claim_next), and the caller must end the slot's group.
  */
 bool
 bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group)

@@ -28,6 +28,7 @@
 
 #include "access/stratnum.h"
 #include "access/xact.h"
+#include "base/database.h"
 #include "base/registry.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"

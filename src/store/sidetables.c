@@ -23,6 +23,7 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "base/registry.h"
+#include "base/slot.h"
 #include "miscadmin.h"
 #include "store/relation.h"
 #include "store/sidetables.h"

@@ -28,6 +28,7 @@
 #include "access/stratnum.h"
 #include "access/xact.h"
 #include "base/registry.h"
+#include "base/slot.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"

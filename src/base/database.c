@@ -1,0 +1,157 @@
+/*-------------------------------------------------------------------------
+ *
+ * database.c
+ *	  The databases that have, or may have, the extension.
+ *
+ * Each has an entry in the registry: which scheduler serves it, what that is to
+ * be told, how many jobs are in each state. The launcher makes entries for what
+ * it finds in pg_database; CREATE EXTENSION makes one when it commits. The
+ * launcher forgets the entries of databases without the extension.
+ *
+ * Entries are made and freed under registry->lock. The functions may be called
+ * where the library is not preloaded if they say so; there are no entries then.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/database.h"
+#include "storage/proc.h"
+
+/*
+ * bgjob_database_find returns the entry of a database, NULL if there is
+ * none. The entry itself may be read without the lock: entries of other
+ * databases never take its place while a process is connected to it.
+ */
+BgjobDatabase *
+bgjob_database_find(Oid database)
+{
+	if (bgjob_registry == NULL)
+		return NULL;
+	for (int i = 0; i < bgjob_registry->databases_used; i++)
+	{
+		BgjobDatabase *entry = &bgjob_registry->databases[i];
+
+		if (entry->in_use && entry->database == database)
+			return entry;
+	}
+	return NULL;
+}
+
+/* Initializes an unused entry for a database. */
+static void
+reset_entry(BgjobDatabase *entry, Oid database)
+{
+	entry->database = database;
+	entry->status = BGJOB_DATABASE_WANTED;
+	entry->scheduler = -1;
+	entry->blocked_by = 0;
+	entry->failures = 0;
+	entry->retry_at = 0;
+	pg_atomic_write_u32(&entry->notices, 0);
+	pg_atomic_write_u32(&entry->lost_lanes, 0);
+	pg_atomic_write_u32(&entry->saturated, 0);
+	entry->counted = 0;
+	pg_atomic_write_u32(&entry->hungry, 0);
+	pg_atomic_write_u64(&entry->leavers, 0);
+	pg_atomic_write_u64(&entry->claim_failure, 0);
+	pg_atomic_write_u64(&entry->settings_floor, 0);
+	entry->settings_seen = entry->held_back = 0;
+	entry->settings_looked = 0;
+	entry->waiting_since = entry->serving_since = 0;
+	entry->steady_at = 0;
+	entry->set_right = false;
+	entry->ready = entry->announced = false;
+	entry->wants = 0;
+	pg_atomic_write_u64(&entry->next_due, 0);
+	pg_atomic_write_u64(&entry->low_due, 0);
+	for (int state = 0; state < BGJOB_NSTATES; state++)
+		pg_atomic_write_u64(&entry->moves[state], 0);
+	entry->in_use = true;
+}
+
+/*
+ * bgjob_database_want makes sure that there is an entry for a database. A new
+ * entry asks the launcher for a scheduler; one that is about to leave is
+ * followed by another. Returns NULL if the registry is full.
+ */
+BgjobDatabase *
+bgjob_database_want(Oid database)
+{
+	BgjobDatabase *entry;
+
+	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
+	entry = bgjob_database_find(database);
+	if (entry != NULL)
+	{
+		entry->wants++;
+		entry->failures = 0; /* what its scheduler failed of may have gone */
+		entry->retry_at = 0;
+		if (entry->status == BGJOB_DATABASE_ABSENT)
+			entry->status = BGJOB_DATABASE_WANTED;
+	}
+	else
+	{
+		for (int i = 0; i < bgjob_registry->ndatabases; i++)
+			if (!bgjob_registry->databases[i].in_use)
+			{
+				entry = &bgjob_registry->databases[i];
+				reset_entry(entry, database);
+				bgjob_registry->databases_used = Max(bgjob_registry->databases_used, i + 1);
+				break;
+			}
+	}
+	LWLockRelease(&bgjob_registry->lock);
+	return entry;
+}
+
+/*
+ * bgjob_database_leave marks a database as being without the extension, for its
+ * scheduler that found none. It does nothing if the extension was created since:
+ * "wants" is entry->wants as of before the scheduler's check. Returns whether
+ * the entry was marked.
+ */
+bool
+bgjob_database_leave(BgjobDatabase *entry, uint32 wants)
+{
+	bool absent;
+
+	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
+	absent = entry->wants == wants;
+	if (absent)
+		entry->status = BGJOB_DATABASE_ABSENT;
+	LWLockRelease(&bgjob_registry->lock);
+	return absent;
+}
+
+/* bgjob_database_forget frees an entry that no process uses, if its status is still the given one. */
+void
+bgjob_database_forget(BgjobDatabase *entry, BgjobDatabaseStatus status)
+{
+	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
+	if (entry->blocked_by == 0 && entry->status == status)
+		entry->in_use = false;
+	LWLockRelease(&bgjob_registry->lock);
+}
+
+/* bgjob_database_recount records that the counts of a database may be wrong. */
+void
+bgjob_database_recount(Oid database)
+{
+	BgjobDatabase *entry = bgjob_database_find(database);
+
+	if (entry != NULL)
+		pg_atomic_fetch_add_u32(&entry->doubts, 1);
+}
+
+/*
+ * bgjob_database_moving publishes the transaction of this process that is about
+ * to commit and will add its moves afterwards; invalid when they are added.
+ */
+void
+bgjob_database_moving(TransactionId xid)
+{
+	int process = MyProc - ProcGlobal->allProcs;
+
+	*(volatile TransactionId *) &bgjob_registry->movers[process] = xid;
+}

@@ -1,0 +1,232 @@
+/*-------------------------------------------------------------------------
+ *
+ * request.c
+ *	  What others ask of a worker about its job, and how one is ended.
+ *
+ * Whoever runs bgjob_delete, bgjob_requeue or bgjob_reschedule asks a worker to
+ * end its job (bgjob_slot_request); the scheduler asks it to give its job back
+ * and leave (bgjob_slot_interrupt). The request is left in the slot under its
+ * mutex, and a SIGUSR2 has the worker read it. It is accepted only while the
+ * worker performs that very job, and then always honoured: see the locking
+ * protocol in base/registry.h.
+ *
+ * A worker that does not end its job for that, or within the job's time limit,
+ * is ended by force (bgjob_slot_force). A worker that is idle, or between two
+ * jobs, can be asked to leave without a job being hurt (bgjob_slot_retire_idle,
+ * bgjob_slot_may_leave).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "base/database.h"
+#include "base/request.h"
+#include "base/slot.h"
+#include "base/wake.h"
+#include "miscadmin.h"
+#include "rules/clock.h"
+
+/*
+ * Leaves a request in a slot if its worker is at that job. The mutex is not
+ * held. An interruption does not overwrite a request that was accepted before.
+ */
+static BgjobRequestResult
+leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
+			  TimestampTz run_at, BgjobInterruption why)
+{
+	BgjobRequestResult result = BGJOB_REQUEST_NOT_RUNNING;
+	int64 now = bgjob_steady_now();
+	pid_t pid = 0;
+
+	SpinLockAcquire(&slot->mutex);
+	if (slot->in_use && slot->database == database && slot->pid != 0 && slot->job == job)
+	{
+		result = slot->phase == BGJOB_PHASE_PERFORMING ? BGJOB_REQUEST_ACCEPTED
+													   : BGJOB_REQUEST_NOT_NOW;
+		if (result == BGJOB_REQUEST_ACCEPTED)
+		{
+			if (request != BGJOB_REQUEST_INTERRUPT || slot->request == BGJOB_REQUEST_NONE)
+			{
+				slot->request = request;
+				slot->request_run_at = run_at;
+				slot->interruption = why;
+			}
+			pid = slot->pid;
+		}
+		/* A worker that is to leave may also hang in its commit. */
+		if ((pid != 0 || request == BGJOB_REQUEST_INTERRUPT) && slot->overdue_since == 0)
+			slot->overdue_since = now;
+	}
+	SpinLockRelease(&slot->mutex);
+
+	/* The handler reads the request from the slot: a signal that comes late does nothing. */
+	if (pid != 0)
+		kill(pid, SIGUSR2);
+	if (pid != 0 && request != BGJOB_REQUEST_INTERRUPT) /* which is the scheduler's own */
+		bgjob_notify_scheduler(database, 0);
+	return result;
+}
+
+/*
+ * bgjob_slot_request asks the worker that is at a job to end it. Without a
+ * registry it returns that no worker is at the job.
+ */
+BgjobRequestResult
+bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at)
+{
+	BgjobRequestResult result = BGJOB_REQUEST_NOT_RUNNING;
+
+	if (bgjob_registry == NULL)
+		return result;
+	for (int i = 0; i < bgjob_registry->nslots && result == BGJOB_REQUEST_NOT_RUNNING; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (slot->in_use && slot->database == database && slot->job == job)
+			result = leave_request(slot, database, job, request, run_at, BGJOB_BY_SHUTDOWN);
+	}
+	return result;
+}
+
+/* bgjob_slot_request_seen returns the request that was left for this worker's job. */
+BgjobRequest
+bgjob_slot_request_seen(void)
+{
+	BgjobRequest request;
+
+	SpinLockAcquire(&bgjob_my_slot->mutex);
+	request = bgjob_my_slot->request;
+	SpinLockRelease(&bgjob_my_slot->mutex);
+	return request;
+}
+
+/*
+ * bgjob_slot_interrupt asks a worker to give its job back and leave, at once or
+ * as soon as it can. "why" is for the job's history.
+ */
+void
+bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why)
+{
+	int64 job;
+	pid_t pid;
+
+	slot->retire = true;
+	SpinLockAcquire(&slot->mutex);
+	job = slot->job;
+	pid = slot->pid;
+	SpinLockRelease(&slot->mutex);
+	if (job == 0)
+	{
+		if (pid != 0)
+			kill(pid, SIGUSR2); /* sets its latch */
+	}
+	else
+		leave_request(slot, slot->database, job, BGJOB_REQUEST_INTERRUPT, 0, why);
+}
+
+/*
+ * bgjob_slot_timed_out records that the job has run longer than it may.
+ * Called by a timer's handler, so it takes no lock. "now" is by the steady
+ * clock, as in bgjob_slot_force.
+ */
+void
+bgjob_slot_timed_out(int64 now)
+{
+	if (bgjob_my_slot->phase != BGJOB_PHASE_PERFORMING)
+		return;
+	bgjob_my_slot->timed_out = true;
+	if (bgjob_my_slot->overdue_since == 0)
+		bgjob_my_slot->overdue_since = now;
+	bgjob_notify_scheduler(bgjob_my_slot->database, 0);
+}
+
+/*
+ * bgjob_slot_force ends a worker by force if the job that it is at ought to
+ * have ended BGJOB_FORCE_AFTER ago, and returns whether it did. Otherwise it
+ * lowers *wake to when that will be. The worker takes no other job, so no other
+ * job can be hit.
+ */
+bool
+bgjob_slot_force(BgjobSlot *slot, int64 now, int64 *wake)
+{
+	int64 until = PG_INT64_MAX;
+	bool forced;
+
+	SpinLockAcquire(&slot->mutex);
+	if (slot->overdue_since != 0 && slot->pid != 0 && !slot->die)
+		until = slot->overdue_since + BGJOB_FORCE_AFTER * (int64) 1000;
+	forced = until <= now;
+	if (forced)
+		slot->retire = true;
+	SpinLockRelease(&slot->mutex);
+	if (forced)
+		bgjob_slot_terminate(slot);
+	else
+		*wake = Min(*wake, until);
+	return forced;
+}
+
+/* bgjob_slot_terminate ends a process at once, whatever it does. Its job goes back to the queue. */
+void
+bgjob_slot_terminate(BgjobSlot *slot)
+{
+	pid_t pid = slot->pid;
+
+	slot->retire = true;
+	slot->die = true;
+	pg_memory_barrier();
+	if (pid != 0)
+		kill(pid, SIGTERM);
+}
+
+/* bgjob_slot_retire_idle asks a worker to leave if it is idle; returns whether it was. */
+bool
+bgjob_slot_retire_idle(BgjobSlot *slot)
+{
+	bool idle;
+
+	SpinLockAcquire(&slot->mutex);
+	idle = slot->idle && !slot->retire;
+	if (idle)
+	{
+		slot->idle = false;
+		slot->retire = true;
+	}
+	SpinLockRelease(&slot->mutex);
+	if (idle)
+		bgjob_wake_slot(slot);
+	return idle;
+}
+
+/* bgjob_leavers encodes a role and a number of its workers as BgjobDatabase.leavers holds them. */
+uint64
+bgjob_leavers(Oid role, int n)
+{
+	return n == 0 ? 0 : ((uint64) role << 32) | (uint32) n;
+}
+
+/*
+ * bgjob_slot_may_leave returns whether this worker, which is between two jobs,
+ * is to leave because one of its role was asked to; its slot is retiring then.
+ */
+bool
+bgjob_slot_may_leave(void)
+{
+	BgjobSlot *slot = bgjob_my_slot;
+	BgjobDatabase *entry = bgjob_database_find(slot->database);
+	uint64 leavers;
+
+	slot->asked = false; /* before the number is read: it is set after that was written */
+	slot->retire = true;
+	pg_memory_barrier();
+	leavers = entry == NULL ? 0 : pg_atomic_read_u64(&entry->leavers);
+	while ((Oid) (leavers >> 32) == slot->role && (uint32) leavers > 0)
+		if (pg_atomic_compare_exchange_u64(
+				&entry->leavers, &leavers,
+				bgjob_leavers(slot->role, (int) ((uint32) leavers) - 1)))
+			return true;
+	slot->retire = false;
+	return false;
+}

@@ -1,0 +1,128 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.c
+ *	  Wakes the processes of bgjob: workers, schedulers, the launcher.
+ *
+ * Any process may call these functions, also while it commits: they do not
+ * throw. Latches are set without a lock; a process that has gone, or a slot that
+ * has a new owner, is woken in vain at worst.
+ *
+ * A worker waits for work with "idle" set in its slot. Whoever wakes it clears
+ * that under the slot's mutex, so of two wakers each wakes another worker. A
+ * scheduler and the launcher also have flags that say that they were called:
+ * a latch that is set while they wait for a lock is consumed by that wait.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/database.h"
+#include "base/wake.h"
+#include "storage/latch.h"
+
+/* bgjob_wake_slot wakes the process of a slot, if it has one; the slot may change hands meanwhile. */
+void
+bgjob_wake_slot(const BgjobSlot *slot)
+{
+	Latch *latch = *(Latch *volatile const *) &slot->latch;
+
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+/* Returns whether a slot belongs to a worker of a role that takes jobs. */
+static bool
+is_worker_of(const BgjobSlot *slot, Oid database, Oid role)
+{
+	return slot->in_use && slot->database == database && slot->role == role &&
+		   slot->kind == BGJOB_WORKER && !slot->retire;
+}
+
+/* bgjob_wake_worker wakes one idle worker of a role, if there is one. */
+bool
+bgjob_wake_worker(Oid database, Oid role)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+		bool woken;
+
+		if (!slot->idle || !is_worker_of(slot, database, role))
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		woken = slot->idle && slot->pid != 0;
+		slot->idle = false;
+		SpinLockRelease(&slot->mutex);
+		if (woken)
+		{
+			bgjob_wake_slot(slot);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * bgjob_prewake_worker wakes, before the running transaction commits, the worker
+ * that bgjob_wake_worker will wake afterwards. By the time the commit is on
+ * disk, its processor has left any sleep state, and its caches are warm. The
+ * worker finds nothing and waits again; it stays idle throughout. Does nothing
+ * while a worker of the role is awake: there are enough jobs then.
+ */
+void
+bgjob_prewake_worker(Oid database, Oid role)
+{
+	BgjobSlot *first = NULL;
+
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (!is_worker_of(slot, database, role))
+			continue;
+		if (!slot->idle)
+			return;
+		if (first == NULL)
+			first = slot;
+	}
+	if (first != NULL)
+		bgjob_wake_slot(first);
+}
+
+/* bgjob_notify_launcher wakes the launcher; with "rediscover" it reads pg_database again. */
+void
+bgjob_notify_launcher(bool rediscover)
+{
+	Latch *launcher;
+
+	if (bgjob_registry == NULL)
+		return;
+	if (rediscover)
+		bgjob_registry->rediscover = true;
+	bgjob_registry->called = true;
+	pg_memory_barrier();
+	launcher = bgjob_registry->launcher;
+	if (launcher != NULL)
+		SetLatch(launcher);
+}
+
+/*
+ * bgjob_notify_scheduler sets notices for the scheduler of a database and
+ * wakes it. The latch alone does not suffice: if it is set while the scheduler
+ * waits in a commit or for a lock, that wait consumes it.
+ */
+void
+bgjob_notify_scheduler(Oid database, uint32 notices)
+{
+	BgjobDatabase *entry = bgjob_database_find(database);
+	int scheduler;
+
+	if (entry == NULL)
+		return;
+	pg_atomic_fetch_or_u32(&entry->notices, notices | BGJOB_NOTICE_WAKE);
+	scheduler = entry->scheduler;
+	if (scheduler >= 0)
+		bgjob_wake_slot(&bgjob_registry->slots[scheduler]);
+	else if (entry->status == BGJOB_DATABASE_RESTING)
+		bgjob_notify_launcher(false);
+}
