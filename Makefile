@@ -5,7 +5,7 @@
 #   make WERROR=1        warnings are errors, as in the test suite
 #
 # The source is laid out in layers, see src/README.md; the install script is
-# the concatenation of src/sql/*.sql in the order of their names.
+# the concatenation of src/sql/*.sql in the order of their names, with the options of jobs written in.
 
 EXTENSION = bgjob
 EXTVERSION = 1.0
@@ -33,8 +33,8 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(DATA_built): $(SQL_PIECES) bgjob.control
-	cat $(SQL_PIECES) > $@
+$(DATA_built): src/sql/expand.awk src/store/optionlist.h $(SQL_PIECES) bgjob.control
+	awk -f src/sql/expand.awk src/store/optionlist.h $(SQL_PIECES) > $@.new && mv $@.new $@
 
 # Every object depends on every header: the library is small, and a stale object is worse than a rebuild.
 $(OBJS): $(wildcard src/*/*.h)

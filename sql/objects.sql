@@ -1,8 +1,11 @@
 -- What the extension consists of. A change here is a change of the contract, or of what a dump takes along.
-SELECT pg_describe_object(d.classid, d.objid, 0) AS object
+-- The parameters of functions that take the options of jobs are in test/pgtap/15_options.sql, with their names and defaults.
+CREATE FUNCTION pg_temp.but_options(signature text) RETURNS text LANGUAGE sql
+AS $$ SELECT regexp_replace(signature, '(bgjob_(enqueue|enqueue_many|configure|recurring))\(.*\)', '\1(options)') $$;
+SELECT pg_temp.but_options(pg_describe_object(d.classid, d.objid, 0)) AS object
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'bgjob'
 WHERE d.deptype = 'e' AND d.classid <> 'pg_type'::regclass ORDER BY pg_describe_object(d.classid, d.objid, 0) COLLATE "C";
-SELECT p.oid::regprocedure, pg_get_function_result(p.oid), p.provolatile, p.proparallel
+SELECT pg_temp.but_options(p.oid::regprocedure::text) AS function, pg_get_function_result(p.oid), p.provolatile, p.proparallel
 FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'bgjob'
 ORDER BY p.oid::regprocedure::text COLLATE "C";

@@ -13,8 +13,8 @@
 #include "postgres.h"
 
 #include "api/arguments.h"
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 /* bgjob_arg_text returns a text, NULL where it is null. */
 char *
@@ -23,14 +23,28 @@ bgjob_arg_text(FunctionCallInfo fcinfo, int arg)
 	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
 }
 
+static void
+refuse_null(const char *name, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
+			 errdetail("%s", detail), errhint("Give a value.")));
+}
+
 /* bgjob_arg_require raises 22004 if an argument is null; "detail" says what it is for. */
 void
 bgjob_arg_require(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail)
 {
 	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
-				 errdetail("%s", detail), errhint("Give a value.")));
+		refuse_null(name, detail);
+}
+
+/* bgjob_option_require does so for an option, whose parameter has another default than null. */
+void
+bgjob_option_require(const BgjobOptionSet *set, BgjobOption option, const char *detail)
+{
+	if (!set->given[option])
+		refuse_null(bgjob_options[option].name, detail);
 }
 
 /* bgjob_arg_required_text returns a text that must not be null: 22004. */
@@ -42,26 +56,32 @@ bgjob_arg_required_text(FunctionCallInfo fcinfo, int arg, const char *name, cons
 }
 
 /*
- * bgjob_args_options reads the options that bgjob_enqueue(), bgjob_recurring()
- * and bgjob_configure() have in common; the others are left as they are. 0A000:
- * one that a later version brings.
+ * bgjob_args_options reads the options of a function: its parameters from
+ * "first" on are those that the table has for its place. Returns the number of
+ * the parameter that follows them. What is null is not given.
  */
-void
-bgjob_args_options(FunctionCallInfo fcinfo, const BgjobOptionArgs *args, BgjobOptions *options)
+int
+bgjob_args_options(FunctionCallInfo fcinfo, int first, int place, BgjobOptionSet *set)
 {
-	if (!PG_ARGISNULL(args->sequence_key))
-		bgjob_option_refuse("sequence_key");
-	if (!PG_ARGISNULL(args->limits))
-		bgjob_option_refuse("limits");
-	options->queue = bgjob_arg_text(fcinfo, args->queue);
-	options->has_priority = !PG_ARGISNULL(args->priority);
-	options->priority = options->has_priority ? PG_GETARG_INT32(args->priority) : 0;
-	options->has_max_retries = !PG_ARGISNULL(args->max_retries);
-	options->max_retries = options->has_max_retries ? PG_GETARG_INT32(args->max_retries) : 0;
-	options->timeout = PG_ARGISNULL(args->timeout) ? NULL : PG_GETARG_INTERVAL_P(args->timeout);
-	options->unique_key = bgjob_arg_text(fcinfo, args->unique_key);
-	options->on_duplicate = bgjob_arg_text(fcinfo, args->on_duplicate);
-	options->tags = PG_ARGISNULL(args->tags) ? (Datum) 0 : PG_GETARG_DATUM(args->tags);
-	options->parameters =
-		PG_ARGISNULL(args->parameters) ? NULL : PG_GETARG_JSONB_P(args->parameters);
+	int arg = first;
+
+	memset(set->given, 0, sizeof(set->given));
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+	{
+		Oid type = bgjob_options[option].type;
+		Datum value;
+
+		if ((bgjob_options[option].places & place) == 0)
+			continue;
+		if (!PG_ARGISNULL(arg))
+		{
+			value = PG_GETARG_DATUM(arg);
+			if (type != INT4OID && type != INT8OID && type != TIMESTAMPTZOID &&
+				type != INTERVALOID)
+				value = PointerGetDatum(PG_DETOAST_DATUM(value));
+			bgjob_option_set(set, (BgjobOption) option, value);
+		}
+		arg++;
+	}
+	return arg;
 }

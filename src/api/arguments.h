@@ -13,27 +13,14 @@
 #include "api/options.h"
 #include "fmgr.h"
 
-/* Which parameters of a function are the options that several functions have in common. */
-typedef struct BgjobOptionArgs
-{
-	int queue;
-	int priority;
-	int max_retries;
-	int timeout;
-	int unique_key;
-	int on_duplicate;
-	int tags;
-	int parameters;
-	int sequence_key;
-	int limits;
-} BgjobOptionArgs;
-
 extern char *bgjob_arg_text(FunctionCallInfo fcinfo, int arg);
 extern void
 bgjob_arg_require(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail);
 extern char *
 bgjob_arg_required_text(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail);
+extern int
+bgjob_args_options(FunctionCallInfo fcinfo, int first, int place, BgjobOptionSet *set);
 extern void
-bgjob_args_options(FunctionCallInfo fcinfo, const BgjobOptionArgs *args, BgjobOptions *options);
+bgjob_option_require(const BgjobOptionSet *set, BgjobOption option, const char *detail);
 
 #endif /* BGJOB_API_ARGUMENTS_H */

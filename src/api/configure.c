@@ -37,33 +37,16 @@ enum
 {
 	P_JOB,
 	P_KIND,
-	P_QUEUE,
-	P_PRIORITY,
-	P_MAX_RETRIES,
-	P_TIMEOUT,
-	P_UNIQUE_KEY,
-	P_ON_DUPLICATE,
-	P_SEQUENCE_KEY,
-	P_LIMITS,
-	P_TAGS,
-	P_PARAMETERS,
-	P_RETRY_DELAYS,
-	P_RETRY_ON,
-	P_NO_RETRY_ON,
-	P_ON_EXHAUSTED,
-	P_RETENTION
+	P_OPTIONS
 };
+
+/* What parameters are for that must not be null. */
+#define WHAT_FOR "It says what is configured, or how."
 
 static char *
 required(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	return bgjob_arg_required_text(fcinfo, arg, name, "It says what is configured, or how.");
-}
-
-static ArrayType *
-array_arg(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : PG_GETARG_ARRAYTYPE_P(arg);
+	return bgjob_arg_required_text(fcinfo, arg, name, WHAT_FOR);
 }
 
 static void
@@ -83,25 +66,29 @@ check_kind(const char *kind)
 					errhint("Leave kind out, or use 'function'.")));
 }
 
-/* The options that bgjob_enqueue() has as well, checked as there. */
+/* The options, checked as those of bgjob_enqueue(). */
 static void
-read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
+read_options(FunctionCallInfo fcinfo, BgjobOptionSet *set)
 {
-	static const BgjobOptionArgs args = {.queue = P_QUEUE,
-										 .priority = P_PRIORITY,
-										 .max_retries = P_MAX_RETRIES,
-										 .timeout = P_TIMEOUT,
-										 .unique_key = P_UNIQUE_KEY,
-										 .on_duplicate = P_ON_DUPLICATE,
-										 .tags = P_TAGS,
-										 .parameters = P_PARAMETERS,
-										 .sequence_key = P_SEQUENCE_KEY,
-										 .limits = P_LIMITS};
+	(void) bgjob_args_options(fcinfo, P_OPTIONS, BGJOB_IN_CONFIGURE, set);
+	bgjob_option_require(set, BGJOB_O_ON_DUPLICATE, WHAT_FOR);
+	bgjob_option_require(set, BGJOB_O_ON_EXHAUSTED, WHAT_FOR);
+	bgjob_options_check(set);
+}
 
-	memset(options, 0, sizeof(*options));
-	(void) required(fcinfo, P_ON_DUPLICATE, "on_duplicate");
-	bgjob_args_options(fcinfo, &args, options);
-	bgjob_options_check(options);
+static ArrayType *
+array(const BgjobOptionSet *set, BgjobOption option)
+{
+	return set->given[option] ? DatumGetArrayTypeP(set->values[option]) : NULL;
+}
+
+/* What becomes of a job that fails, as the options say. */
+static const Jsonb *
+make_policy(const BgjobOptionSet *set)
+{
+	return bgjob_policy_make(array(set, BGJOB_O_RETRY_DELAYS), array(set, BGJOB_O_RETRY_ON),
+							 array(set, BGJOB_O_NO_RETRY_ON),
+							 DatumGetBool(set->values[BGJOB_O_ON_EXHAUSTED]));
 }
 
 /* Raises 42501 unless the caller may configure a function; "by" is the function that it calls to do so. */
@@ -128,39 +115,18 @@ PG_FUNCTION_INFO_V1(bgjob_configure);
 Datum
 bgjob_configure(PG_FUNCTION_ARGS)
 {
-	static const char *const when_exhausted[] = {"fail", "delete", NULL};
 	BgjobFunctionConf conf;
-	BgjobOptions options;
 	Oid func;
 
 	bgjob_check_granted("bgjob_configure()");
 	func = bgjob_function_by_name(required(fcinfo, P_JOB, "job"), GetUserId());
 	check_may_configure(func, fcinfo->flinfo->fn_oid);
 	check_kind(required(fcinfo, P_KIND, "kind"));
-	read_options(fcinfo, &options);
-	if (options.unique_key != NULL)
-		bgjob_places_check(func, options.unique_key);
-	conf = (BgjobFunctionConf){.func = bgjob_function_signature(func),
-							   .queue = options.queue,
-							   .has_priority = options.has_priority,
-							   .priority = options.priority,
-							   .has_max_retries = options.has_max_retries,
-							   .max_retries = options.max_retries,
-							   .timeout = options.timeout,
-							   .unique_key = options.unique_key,
-							   .on_duplicate = bgjob_duplicate_by_name(options.on_duplicate),
-							   .tags = options.tags,
-							   .parameters = options.parameters};
-	conf.policy = bgjob_policy_make(
-		array_arg(fcinfo, P_RETRY_DELAYS), array_arg(fcinfo, P_RETRY_ON),
-		array_arg(fcinfo, P_NO_RETRY_ON),
-		bgjob_choice("on_exhausted", required(fcinfo, P_ON_EXHAUSTED, "on_exhausted"),
-					 when_exhausted) == 1);
-	if (!PG_ARGISNULL(P_RETENTION))
-	{
-		conf.retention = PG_GETARG_INTERVAL_P(P_RETENTION);
-		bgjob_check_retention(conf.retention);
-	}
+	read_options(fcinfo, &conf.options);
+	if (conf.options.given[BGJOB_O_UNIQUE_KEY])
+		bgjob_places_check(func, bgjob_option_text(&conf.options, BGJOB_O_UNIQUE_KEY));
+	conf.func = bgjob_function_signature(func);
+	conf.policy = make_policy(&conf.options);
 	bgjob_functionconf_set(&conf);
 	PG_RETURN_VOID();
 }

@@ -44,25 +44,31 @@ typedef struct Creation
 	const char *canceled; /* why; NULL: it is not */
 } Creation;
 
-/* Keys of an answer to "creating". */
+/* Keys of an answer to "creating": these, then the options that filters may change. */
 enum
 {
 	K_CANCEL,
 	K_ARGS,
-	K_QUEUE,
-	K_PRIORITY,
-	K_MAX_RETRIES,
-	K_RUN_AT,
-	K_DELAY,
-	K_TIMEOUT,
-	K_TAGS,
-	K_PARAMETERS,
-	K_COUNT
+	K_OPTIONS
 };
 
-static const char *const keys[K_COUNT] = {"cancel",      "args",      "queue", "priority",
-										  "max_retries", "run_at",    "delay", "timeout",
-										  "tags",        "parameters"};
+#define MOST_KEYS (K_OPTIONS + BGJOB_NOPTIONS)
+
+static const char *keys[MOST_KEYS] = {"cancel", "args"};
+static BgjobOption options_of[MOST_KEYS]; /* for each key from K_OPTIONS on, its option */
+static int nkeys = K_OPTIONS;
+
+/* Makes the keys that are options. */
+static void
+make_keys(void)
+{
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+		if (bgjob_options[option].places & BGJOB_IN_CREATING)
+		{
+			keys[nkeys] = bgjob_options[option].name;
+			options_of[nkeys++] = (BgjobOption) option;
+		}
+}
 
 static void
 refuse_value(const char *filter, int key, const char *detail)
@@ -75,82 +81,65 @@ refuse_value(const char *filter, int key, const char *detail)
 
 /* ---- what a filter changes ---- */
 
-/* A number of an answer; false: it has none. */
-static bool
-read_number(const char *filter, int key, const JsonbValue *value, int *number)
+static int
+read_number(const char *filter, int key, const JsonbValue *value)
 {
-	if (value->type == jbvNull)
-		return false;
 	if (value->type != jbvNumeric)
 		refuse_value(filter, key, "It must be a number.");
-	*number = pg_strtoint32(
+	return pg_strtoint32(
 		DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric))));
-	return true;
 }
 
-static Interval *
-read_interval(const char *filter, int key, const JsonbValue *value)
-{
-	char *text = bgjob_filter_text(filter, keys[key], value);
-
-	if (text == NULL)
-		return NULL;
-	return DatumGetIntervalP(DirectFunctionCall3(
-		interval_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-}
-
-/* Tags: a text[] of an array of strings. */
+/* A text[] of an array of strings. */
 static Datum
-read_tags(const char *filter, const JsonbValue *value)
+read_texts(const char *filter, int key, const JsonbValue *value)
 {
-	ArrayBuildState *tags = initArrayResult(TEXTOID, CurrentMemoryContext, false);
-	Jsonb *array;
+	ArrayBuildState *texts = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	Jsonb *array = JsonbValueToJsonb(unconstify(JsonbValue *, value));
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
 	JsonbValue element;
 
-	if (value->type == jbvNull)
-		return (Datum) 0;
-	array = JsonbValueToJsonb(unconstify(JsonbValue *, value));
 	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
-		refuse_value(filter, K_TAGS, "It must be an array of strings.");
+		refuse_value(filter, key, "It must be an array of strings.");
 	iterator = JsonbIteratorInit(&array->root);
 	while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
 	{
 		if (token != WJB_ELEM)
 			continue;
 		if (element.type != jbvString)
-			refuse_value(filter, K_TAGS, "It must be an array of strings.");
-		accumArrayResult(tags,
+			refuse_value(filter, key, "It must be an array of strings.");
+		accumArrayResult(texts,
 						 PointerGetDatum(cstring_to_text_with_len(element.val.string.val,
 																  element.val.string.len)),
 						 false, TEXTOID, CurrentMemoryContext);
 	}
-	return makeArrayResult(tags, CurrentMemoryContext);
+	return makeArrayResult(texts, CurrentMemoryContext);
 }
 
+/* Sets an option from the value of its key, which is not null. */
 static void
-read_options(const char *filter, const JsonbValue *values, BgjobOptions *options)
+read_option(const char *filter, int key, const JsonbValue *value, BgjobOptionSet *set)
 {
-	char *run_at = bgjob_filter_text(filter, keys[K_RUN_AT], &values[K_RUN_AT]);
+	BgjobOption option = options_of[key];
 
-	memset(options, 0, sizeof(*options));
-	options->queue = bgjob_filter_text(filter, keys[K_QUEUE], &values[K_QUEUE]);
-	options->has_priority =
-		read_number(filter, K_PRIORITY, &values[K_PRIORITY], &options->priority);
-	options->has_max_retries =
-		read_number(filter, K_MAX_RETRIES, &values[K_MAX_RETRIES], &options->max_retries);
-	options->delay = read_interval(filter, K_DELAY, &values[K_DELAY]);
-	options->timeout = read_interval(filter, K_TIMEOUT, &values[K_TIMEOUT]);
-	options->has_run_at = run_at != NULL;
-	if (run_at != NULL)
-		options->run_at = DatumGetTimestampTz(
-			DirectFunctionCall3(timestamptz_in, CStringGetDatum(run_at),
-								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-	options->tags = read_tags(filter, &values[K_TAGS]);
-	if (values[K_PARAMETERS].type != jbvNull)
-		options->parameters =
-			JsonbValueToJsonb(unconstify(JsonbValue *, &values[K_PARAMETERS]));
+	switch (bgjob_options[option].type)
+	{
+		case INT4OID:
+			bgjob_option_set(set, option, Int32GetDatum(read_number(filter, key, value)));
+			break;
+		case TEXTARRAYOID:
+			bgjob_option_set(set, option, read_texts(filter, key, value));
+			break;
+		case JSONBOID:
+			bgjob_option_set(
+				set, option,
+				JsonbPGetDatum(JsonbValueToJsonb(unconstify(JsonbValue *, value))));
+			break;
+		default:
+			bgjob_option_from_text(set, option, bgjob_filter_text(filter, keys[key], value));
+			break;
+	}
 }
 
 /* Gives a job other arguments. */
@@ -185,15 +174,17 @@ static bool
 take_answer(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
 {
 	Creation *creation = arg;
-	JsonbValue values[K_COUNT];
-	BgjobOptions options;
+	JsonbValue values[MOST_KEYS];
+	BgjobOptionSet set = {0};
 
-	bgjob_filter_read(filter, answer, keys, K_COUNT, values);
+	bgjob_filter_read(filter, answer, keys, nkeys, values);
 	creation->canceled = bgjob_filter_text(filter, keys[K_CANCEL], &values[K_CANCEL]);
 	if (creation->canceled != NULL)
 		return false;
-	read_options(filter, values, &options);
-	bgjob_options_change(&options, creation->job, creation->what);
+	for (int key = K_OPTIONS; key < nkeys; key++)
+		if (values[key].type != jbvNull)
+			read_option(filter, key, &values[key], &set);
+	bgjob_options_change(&set, creation->job, creation->what);
 	if (values[K_ARGS].type != jbvNull)
 		change_args(creation->job, JsonbValueToJsonb(&values[K_ARGS]));
 	describe(creation, told);
@@ -303,6 +294,7 @@ void
 bgjob_filters_install(void)
 {
 	bgjob_filter_init();
+	make_keys();
 	bgjob_job_filters.apply = bgjob_transition_apply;
 	bgjob_job_filters.put_in = put_in;
 }

@@ -45,10 +45,11 @@
 
 struct BgjobTemplate
 {
-	BgjobJob job; /* all but id, place, times, key and arguments */
+	BgjobJob job; /* all but id, place, times, arguments, and a key with places */
 	Oid func;     /* InvalidOid: kind 'sql' */
 	const BgjobFunctionConf *conf;
-	const char *unique_key; /* NULL: none, or that of conf with its places filled */
+	const char
+		*key_places; /* NULL, or the configured unique_key, whose places arguments fill */
 	BgjobDuplicate on_duplicate;
 	bool scheduled;
 	bool filtered; /* there are filters for it */
@@ -83,55 +84,36 @@ check_kind(const char *kind)
 	return BGJOB_KIND_FUNCTION; /* keep the compiler quiet */
 }
 
+/* Fills in the options: what the call says, else what is configured of the function, else the settings. */
 static void
-set_text(BgjobJob *job, BgjobColumn column, const char *text)
+fill_options(BgjobTemplate *template, BgjobOptionSet *set)
 {
-	bgjob_job_set(job, column, CStringGetTextDatum(text));
-}
+	const BgjobFunctionConf *conf = template->conf;
+	BgjobOptionSet defaults;
 
-/* Sets a column to the first of two values that there is. */
-static void
-set_first(BgjobJob *job, BgjobColumn column, Datum given, Datum configured)
-{
-	if (given != (Datum) 0)
-		bgjob_job_set(job, column, given);
-	else if (configured != (Datum) 0)
-		bgjob_job_set(job, column, configured);
-}
-
-/* Fills in what the call says, else what is configured of the function, else the settings. */
-static void
-fill_defaults(BgjobTemplate *template, const BgjobOptions *options)
-{
-	static const BgjobFunctionConf nothing = {.on_duplicate = BGJOB_DUPLICATE_SKIP};
-	const BgjobFunctionConf *conf = template->conf != NULL ? template->conf : &nothing;
-	BgjobJob *job = &template->job;
-
-	job->queue = pstrdup(options->queue != NULL ? options->queue
-						 : conf->queue != NULL  ? conf->queue
-												: "default");
-	job->priority = options->has_priority ? options->priority : conf->priority;
-	job->max_retries = options->has_max_retries ? options->max_retries
-					   : conf->has_max_retries  ? conf->max_retries
-												: bgjob_max_retries;
-	set_first(job, BGJOB_C_TIMEOUT, IntervalPGetDatum(options->timeout),
-			  IntervalPGetDatum(conf->timeout));
-	set_first(job, BGJOB_C_TAGS, options->tags, conf->tags);
-	set_first(job, BGJOB_C_PARAMETERS, JsonbPGetDatum(options->parameters),
-			  JsonbPGetDatum(conf->parameters));
-	set_first(job, BGJOB_C_RETENTION, (Datum) 0, IntervalPGetDatum(conf->retention));
-	if (conf->policy != NULL)
-		bgjob_job_set(job, BGJOB_C_POLICY_ID,
+	memset(defaults.given, 0, sizeof(defaults.given));
+	bgjob_option_set(&defaults, BGJOB_O_QUEUE, CStringGetTextDatum("default"));
+	bgjob_option_set(&defaults, BGJOB_O_PRIORITY, Int16GetDatum(0));
+	bgjob_option_set(&defaults, BGJOB_O_MAX_RETRIES, Int32GetDatum(bgjob_max_retries));
+	bgjob_option_set(&defaults, BGJOB_O_ON_DUPLICATE, CharGetDatum(BGJOB_DUPLICATE_SKIP));
+	if (conf != NULL)
+	{
+		if (!set->given[BGJOB_O_UNIQUE_KEY])
+			template->key_places = bgjob_option_text(&conf->options, BGJOB_O_UNIQUE_KEY);
+		bgjob_options_merge(set, &conf->options);
+	}
+	bgjob_options_merge(set, &defaults);
+	bgjob_options_to_job(set, &template->job);
+	if (conf != NULL && conf->policy != NULL)
+		bgjob_job_set(&template->job, BGJOB_C_POLICY_ID,
 					  Int64GetDatum(bgjob_settings_store(conf->policy)));
-	template->unique_key = options->unique_key;
-	template->on_duplicate = options->on_duplicate != NULL
-								 ? bgjob_duplicate_by_name(options->on_duplicate)
-								 : conf->on_duplicate;
+	template->on_duplicate = (BgjobDuplicate) DatumGetChar(set->values[BGJOB_O_ON_DUPLICATE]);
 }
 
 /* Fills in what all jobs of a template have in common. */
 static void
-fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, Oid run_as)
+fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobOptionSet *set,
+		 BgjobKind kind, Oid run_as)
 {
 	BgjobJob *job = &template->job;
 	Jsonb *custom = options->plain_session ? NULL : bgjob_capture_custom();
@@ -139,15 +121,12 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobKind kind, O
 	memset(job->nulls, true, sizeof(job->nulls));
 	job->kind = kind;
 	job->run_as = run_as;
-	fill_defaults(template, options);
+	fill_options(template, set);
 	job->job = options->job;
 	bgjob_job_set(job, BGJOB_C_KIND, CharGetDatum(kind));
 	bgjob_job_set(job, BGJOB_C_RUN_AS, ObjectIdGetDatum(run_as));
 	if (run_as != GetUserId())
 		bgjob_job_set(job, BGJOB_C_ENQUEUED_BY, ObjectIdGetDatum(GetUserId()));
-	set_text(job, BGJOB_C_QUEUE, job->queue);
-	bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(job->priority));
-	bgjob_job_set(job, BGJOB_C_MAX_RETRIES, Int32GetDatum(job->max_retries));
 	bgjob_job_set_call(job);
 	if (custom != NULL)
 		bgjob_job_set(job, BGJOB_C_CUSTOM_SETTINGS, JsonbPGetDatum(custom));
@@ -166,18 +145,19 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 {
 	BgjobTemplate *template = palloc0(sizeof(BgjobTemplate));
 	BgjobKind kind = check_kind(options->kind);
-	Oid run_as = bgjob_role_to_run_as(options->run_as);
+	Oid run_as = bgjob_role_to_run_as(bgjob_option_text(&options->set, BGJOB_O_RUN_AS));
+	BgjobOptionSet set = options->set;
 
 	bgjob_check_writable("bgjob_enqueue()");
-	bgjob_options_check(options);
-	template->scheduled = bgjob_options_time(options, bgjob_now(), &template->run_at);
+	bgjob_options_check(&set);
+	template->scheduled = bgjob_options_time(&set, bgjob_now(), &template->run_at);
 	if (kind == BGJOB_KIND_FUNCTION)
 	{
 		template->func = bgjob_function_resolve(options->job, first_args, run_as);
 		template->job.func = bgjob_function_signature(template->func);
 		template->conf = bgjob_functionconf_find(template->job.func);
 	}
-	fill_job(template, options, kind, run_as);
+	fill_job(template, options, &set, kind, run_as);
 	if (!options->plain_session)
 		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
 					  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
@@ -214,19 +194,17 @@ check_arguments(const BgjobTemplate *template, const Jsonb *args)
 	bgjob_check_arguments(template->func, template->job.job, args, template->job.run_as);
 }
 
-/* Sets the key of a job: the caller's, else the one that is configured of the function, if any. */
+/* Sets the key of a job where its arguments fill places in it. */
 static void
 set_key(BgjobTemplate *template, const Jsonb *args)
 {
-	const char *key = template->unique_key;
+	const char *key;
 
-	if (key == NULL && template->conf != NULL && template->conf->unique_key != NULL)
-	{
-		key = bgjob_places_fill(template->func, template->conf->unique_key, args);
-		bgjob_check_unique_key(key);
-	}
-	if (key != NULL)
-		set_text(&template->job, BGJOB_C_UNIQUE_KEY, key);
+	if (template->key_places == NULL)
+		return;
+	key = bgjob_places_fill(template->func, template->key_places, args);
+	bgjob_check_unique_key(key);
+	bgjob_job_set(&template->job, BGJOB_C_UNIQUE_KEY, CStringGetTextDatum(key));
 }
 
 /*
@@ -248,8 +226,7 @@ bgjob_template_job(BgjobTemplate *template, const Jsonb *args, BgjobDuplicate *o
 static bool
 has_key(const BgjobTemplate *template)
 {
-	return template->unique_key != NULL ||
-		   (template->conf != NULL && template->conf->unique_key != NULL);
+	return !bgjob_job_is_null(&template->job, BGJOB_C_UNIQUE_KEY);
 }
 
 /* Inserts the rows that have been collected: the jobs, then what says in the queue where they are. */
@@ -368,8 +345,7 @@ bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 	int64 id;
 
 	check_arguments(template, args);
-	if (has_key(template))
-		set_key(template, args);
+	set_key(template, args);
 	if (template->filtered)
 		return enqueue_filtered(template, args);
 	id = draw_id(template);
@@ -411,74 +387,28 @@ enum
 	P_JOB,
 	P_ARGS,
 	P_KIND,
-	P_QUEUE,
-	P_PRIORITY,
-	P_DELAY,
-	P_RUN_AT,
-	P_MAX_RETRIES,
-	P_TIMEOUT,
-	P_UNIQUE_KEY,
-	P_ON_DUPLICATE,
-	P_SEQUENCE_KEY,
-	P_LIMITS,
-	P_AFTER,
-	P_AFTER_BATCH,
-	P_CONDITION,
-	P_BATCH,
-	P_RUN_AS,
-	P_TAGS,
-	P_PARAMETERS
+	P_OPTIONS
 };
+
+/* What parameters are for that must not be null. */
+#define WHAT_FOR "It says what is to be done, or how."
 
 /* A text parameter that must not be null. */
 static const char *
 required(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	return bgjob_arg_required_text(fcinfo, arg, name, "It says what is to be done, or how.");
-}
-
-/* Options that later versions bring. */
-static void
-refuse_unsupported(FunctionCallInfo fcinfo)
-{
-	static const char *const condition[] = {"succeeded", "finished", "failed", "deleted", NULL};
-	static const struct
-	{
-		int arg;
-		const char *name;
-	} unsupported[] = {{P_AFTER, "after"}, {P_AFTER_BATCH, "after_batch"}, {P_BATCH, "batch"}};
-
-	if (bgjob_choice("condition", required(fcinfo, P_CONDITION, "condition"), condition) > 0)
-		bgjob_option_refuse("condition");
-	for (int i = 0; i < lengthof(unsupported); i++)
-		if (!PG_ARGISNULL(unsupported[i].arg))
-			bgjob_option_refuse(unsupported[i].name);
+	return bgjob_arg_required_text(fcinfo, arg, name, WHAT_FOR);
 }
 
 /* The options of a call of bgjob_enqueue or bgjob_enqueue_many. */
 static void
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
-	static const BgjobOptionArgs args = {.queue = P_QUEUE,
-										 .priority = P_PRIORITY,
-										 .max_retries = P_MAX_RETRIES,
-										 .timeout = P_TIMEOUT,
-										 .unique_key = P_UNIQUE_KEY,
-										 .on_duplicate = P_ON_DUPLICATE,
-										 .tags = P_TAGS,
-										 .parameters = P_PARAMETERS,
-										 .sequence_key = P_SEQUENCE_KEY,
-										 .limits = P_LIMITS};
-
-	memset(options, 0, sizeof(*options));
 	options->job = required(fcinfo, P_JOB, "job");
 	options->kind = required(fcinfo, P_KIND, "kind");
-	refuse_unsupported(fcinfo);
-	bgjob_args_options(fcinfo, &args, options);
-	options->delay = PG_ARGISNULL(P_DELAY) ? NULL : PG_GETARG_INTERVAL_P(P_DELAY);
-	options->has_run_at = !PG_ARGISNULL(P_RUN_AT);
-	options->run_at = options->has_run_at ? PG_GETARG_TIMESTAMPTZ(P_RUN_AT) : 0;
-	options->run_as = bgjob_arg_text(fcinfo, P_RUN_AS);
+	options->plain_session = false;
+	(void) bgjob_args_options(fcinfo, P_OPTIONS, BGJOB_IN_ENQUEUE, &options->set);
+	bgjob_option_require(&options->set, BGJOB_O_CONDITION, WHAT_FOR);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_enqueue);

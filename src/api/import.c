@@ -119,14 +119,15 @@ take_over(const CronJob *job, const char *zone)
 									   .starts_at = DT_NOBEGIN,
 									   .ends_at = DT_NOEND,
 									   .day_match = BGJOB_DAY_ANY};
-	BgjobOptions options = {.kind = "sql", .has_max_retries = true, .plain_session = true};
+	BgjobOptions options = {.kind = "sql", .plain_session = true};
 
 	recurring.name = name_or_number(job);
 	recurring.schedule = job->schedule;
 	recurring.time_zone = zone;
 	recurring.active = job->active[0] == 't';
 	options.job = job->command;
-	options.run_as = job->user;
+	bgjob_option_set(&options.set, BGJOB_O_MAX_RETRIES, Int32GetDatum(0));
+	bgjob_option_set(&options.set, BGJOB_O_RUN_AS, CStringGetTextDatum(job->user));
 	bgjob_recurring_add(get_role_oid(job->user, false), &recurring, &options, NULL);
 }
 

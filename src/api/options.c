@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * options.c
- *	  The options of bgjob_enqueue(), as given, and what of them is allowed.
+ *	  The options of jobs, as given, and what of them is allowed.
  *
  * The same options come from several sides: from calls, from the arguments of
  * triggers (as texts), from bgjob_recurring() and bgjob_configure(), and from
  * filters that change a job. Whatever is wrong with one by itself is found out
- * here, with the same error for all.
+ * here, with the same error for all: each option has a check, which
+ * store/optionlist.h names.
  *
  * Runs in the session that calls; and in the scheduler, for what filters
  * change there. Reads no table.
@@ -19,9 +20,11 @@
 #include "base/interval.h"
 #include "catalog/pg_type.h"
 #include "store/queue.h"
-#include "utils/array.h"
+#include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 /* bgjob_invalid raises 22023. */
@@ -72,17 +75,6 @@ bgjob_check_queue_name(const char *queue)
 						errhint("Use lower-case letters, digits, \"_\" and \"-\".")));
 }
 
-/* bgjob_duplicate_by_name returns what on_duplicate says; NULL is the default. 22023: that is nothing. */
-BgjobDuplicate
-bgjob_duplicate_by_name(const char *name)
-{
-	static const char *const names[] = {"skip", "replace", "reschedule", "error", NULL};
-	static const BgjobDuplicate values[] = {BGJOB_DUPLICATE_SKIP, BGJOB_DUPLICATE_REPLACE,
-											BGJOB_DUPLICATE_RESCHEDULE, BGJOB_DUPLICATE_ERROR};
-
-	return name == NULL ? values[0] : values[bgjob_choice("on_duplicate", name, names)];
-}
-
 /* bgjob_check_unique_key raises 22023 unless a text can be a unique_key. */
 void
 bgjob_check_unique_key(const char *key)
@@ -93,24 +85,6 @@ bgjob_check_unique_key(const char *key)
 						errdetail("It must have 1 to %d bytes.", BGJOB_UNIQUE_KEY_MAX),
 						errhint("Leave it out for a job that need not be the only one; use a "
 								"hash, such as md5(), for a longer key.")));
-}
-
-static void
-check_priority(const BgjobOptions *options)
-{
-	if (options->priority < PG_INT16_MIN || options->priority > PG_INT16_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("priority %d is out of range", options->priority),
-						errdetail("It must be from %d to %d.", PG_INT16_MIN, PG_INT16_MAX),
-						errhint("Jobs of higher priority run first; the default is 0.")));
-}
-
-static void
-check_max_retries(const BgjobOptions *options)
-{
-	if (options->max_retries < 0)
-		bgjob_invalid("max_retries must not be negative",
-					  "It is how often a failed job is tried again.", "Use 0 for no retry.");
 }
 
 /*
@@ -154,15 +128,17 @@ bgjob_delayed(TimestampTz now, const Interval *delay)
  * or one of them cannot be.
  */
 bool
-bgjob_options_time(const BgjobOptions *options, TimestampTz now, TimestampTz *run_at)
+bgjob_options_time(const BgjobOptionSet *set, TimestampTz now, TimestampTz *run_at)
 {
-	*run_at = options->run_at;
-	if (options->delay != NULL && options->has_run_at)
+	*run_at = 0;
+	if (set->given[BGJOB_O_DELAY] && set->given[BGJOB_O_RUN_AT])
 		bgjob_invalid("delay and run_at cannot both be given",
 					  "Each says when the job is to run.", "Give one of the two.");
-	if (options->delay != NULL)
-		*run_at = bgjob_delayed(now, options->delay);
-	else if (!options->has_run_at)
+	if (set->given[BGJOB_O_DELAY])
+		*run_at = bgjob_delayed(now, DatumGetIntervalP(set->values[BGJOB_O_DELAY]));
+	else if (set->given[BGJOB_O_RUN_AT])
+		*run_at = DatumGetTimestampTz(set->values[BGJOB_O_RUN_AT]);
+	else
 		return false;
 	if (TIMESTAMP_NOT_FINITE(*run_at))
 		bgjob_invalid("run_at must be a point in time", "It is infinite.",
@@ -170,132 +146,182 @@ bgjob_options_time(const BgjobOptions *options, TimestampTz now, TimestampTz *ru
 	return *run_at > now;
 }
 
-/* bgjob_options_check raises 22023 if an option by itself has a value that is not allowed. */
-void
-bgjob_options_check(const BgjobOptions *options)
+/* ---- checks, as store/optionlist.h names them; each returns the value as it is stored ---- */
+
+static Datum
+check_queue(const char *name, Datum value)
 {
-	if (options->queue != NULL)
-		bgjob_check_queue_name(options->queue);
-	check_priority(options);
-	check_max_retries(options);
-	if (options->unique_key != NULL)
-		bgjob_check_unique_key(options->unique_key);
-	(void) bgjob_duplicate_by_name(options->on_duplicate);
-	if (options->timeout != NULL)
-		bgjob_check_interval("timeout", options->timeout,
-							 "It is the time that one attempt may take.",
-							 "Use 0 for no limit.");
-	if (options->parameters != NULL && !JB_ROOT_IS_OBJECT(options->parameters))
+	bgjob_check_queue_name(TextDatumGetCString(value));
+	return value;
+}
+
+static Datum
+check_priority(const char *name, Datum value)
+{
+	int priority = DatumGetInt32(value);
+
+	if (priority < PG_INT16_MIN || priority > PG_INT16_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("priority %d is out of range", priority),
+						errdetail("It must be from %d to %d.", PG_INT16_MIN, PG_INT16_MAX),
+						errhint("Jobs of higher priority run first; the default is 0.")));
+	return Int16GetDatum(priority);
+}
+
+static Datum
+check_max_retries(const char *name, Datum value)
+{
+	if (DatumGetInt32(value) < 0)
+		bgjob_invalid("max_retries must not be negative",
+					  "It is how often a failed job is tried again.", "Use 0 for no retry.");
+	return value;
+}
+
+static Datum
+check_timeout(const char *name, Datum value)
+{
+	bgjob_check_interval(name, DatumGetIntervalP(value),
+						 "It is the time that one attempt may take.", "Use 0 for no limit.");
+	return value;
+}
+
+static Datum
+check_unique_key(const char *name, Datum value)
+{
+	bgjob_check_unique_key(TextDatumGetCString(value));
+	return value;
+}
+
+static Datum
+check_on_duplicate(const char *name, Datum value)
+{
+	static const char *const names[] = {"skip", "replace", "reschedule", "error", NULL};
+	static const BgjobDuplicate values[] = {BGJOB_DUPLICATE_SKIP, BGJOB_DUPLICATE_REPLACE,
+											BGJOB_DUPLICATE_RESCHEDULE, BGJOB_DUPLICATE_ERROR};
+
+	return CharGetDatum(values[bgjob_choice(name, TextDatumGetCString(value), names)]);
+}
+
+static Datum
+check_parameters(const char *name, Datum value)
+{
+	if (!JB_ROOT_IS_OBJECT(DatumGetJsonbP(value)))
 		bgjob_invalid("parameters must be a JSON object",
 					  "They are pairs of a name and a value.", "Write {\"name\": \"value\"}.");
+	return value;
+}
+
+/* Whether it is 'delete'. */
+static Datum
+check_on_exhausted(const char *name, Datum value)
+{
+	static const char *const values[] = {"fail", "delete", NULL};
+
+	return BoolGetDatum(bgjob_choice(name, TextDatumGetCString(value), values) == 1);
+}
+
+static Datum
+check_retention(const char *name, Datum value)
+{
+	bgjob_check_retention(DatumGetIntervalP(value));
+	return value;
+}
+
+/* An option that a later version brings: 0A000. */
+static Datum
+check_unsupported(const char *name, Datum value)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("option %s is not supported by this version", name),
+					errdetail("A later version brings it."), errhint("Leave the option out.")));
+	return value; /* keep the compiler quiet */
+}
+
+static Datum
+check_condition(const char *name, Datum value)
+{
+	static const char *const values[] = {"succeeded", "finished", "failed", "deleted", NULL};
+
+	if (bgjob_choice(name, TextDatumGetCString(value), values) > 0)
+		check_unsupported(name, value);
+	return value;
+}
+
+static Datum (*const checks[BGJOB_NOPTIONS])(const char *name, Datum value) = {
+#define BGJOB_OPTION(symbol, name, type, check, ...) [BGJOB_O_##symbol] = check,
+#include "store/optionlist.h"
+};
+
+/*
+ * bgjob_options_check raises 22023 if an option by itself has a value that is
+ * not allowed, and 0A000 if it is not supported. The values become what is
+ * stored; they can be checked once only.
+ */
+void
+bgjob_options_check(BgjobOptionSet *set)
+{
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+		if (set->given[option] && checks[option] != NULL)
+			set->values[option] =
+				checks[option](bgjob_options[option].name, set->values[option]);
 }
 
 /*
  * bgjob_options_change has the options that are given take the place of those
- * of a job that is about to be put in. They are checked like those of
+ * of a job that is about to be inserted. They are checked like those of
  * bgjob_enqueue(), with the same errors.
  */
 void
-bgjob_options_change(const BgjobOptions *options, BgjobJob *job, BgjobCircumstances *what)
+bgjob_options_change(BgjobOptionSet *set, BgjobJob *job, BgjobCircumstances *what)
 {
 	TimestampTz run_at;
 	bool scheduled;
 
-	bgjob_options_check(options);
-	scheduled = bgjob_options_time(options, what->at, &run_at);
-	if (options->delay != NULL || options->has_run_at)
+	bgjob_options_check(set);
+	scheduled = bgjob_options_time(set, what->at, &run_at);
+	if (set->given[BGJOB_O_DELAY] || set->given[BGJOB_O_RUN_AT])
 		what->run_at = scheduled ? run_at : 0;
-	if (options->queue != NULL)
-	{
-		job->queue = options->queue;
-		bgjob_job_set(job, BGJOB_C_QUEUE, CStringGetTextDatum(job->queue));
-	}
-	if (options->has_priority)
-	{
-		job->priority = options->priority;
-		bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(job->priority));
-	}
-	if (options->has_max_retries)
-	{
-		job->max_retries = options->max_retries;
-		bgjob_job_set(job, BGJOB_C_MAX_RETRIES, Int32GetDatum(job->max_retries));
-	}
-	if (options->timeout != NULL)
-		bgjob_job_set(job, BGJOB_C_TIMEOUT, IntervalPGetDatum(options->timeout));
-	if (options->tags != (Datum) 0)
-		bgjob_job_set(job, BGJOB_C_TAGS, options->tags);
-	if (options->parameters != NULL)
-		bgjob_job_set(job, BGJOB_C_PARAMETERS, JsonbPGetDatum(options->parameters));
+	bgjob_options_to_job(set, job);
 }
 
-/* bgjob_option_refuse raises 0A000 for an option that a later version brings. */
-void
-bgjob_option_refuse(const char *option)
-{
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("option %s is not supported by this version", option),
-					errdetail("A later version brings it."), errhint("Leave the option out.")));
-}
-
-/* ---- by name, for triggers ---- */
+/* ---- from texts ---- */
 
 static Datum
-input(PGFunction function, const char *value, Oid type)
+input(Oid function, const char *value, Oid type)
 {
-	return DirectFunctionCall3(function, CStringGetDatum(value), ObjectIdGetDatum(type),
-							   Int32GetDatum(-1));
+	return OidFunctionCall3(function, CStringGetDatum(value), ObjectIdGetDatum(type),
+							Int32GetDatum(-1));
 }
 
-/*
- * bgjob_option_by_name sets an option of bgjob_enqueue() from its text.
- * 22023: there is no such option; the type's own error: the value is wrong.
- */
+/* bgjob_option_from_text sets an option from its text; the type's own error if that is none of the type. */
 void
-bgjob_option_by_name(BgjobOptions *options, const char *name, const char *value)
+bgjob_option_from_text(BgjobOptionSet *set, BgjobOption option, const char *value)
 {
-	if (strcmp(name, "kind") == 0)
-		options->kind = value;
-	else if (strcmp(name, "queue") == 0)
-		options->queue = value;
-	else if (strcmp(name, "priority") == 0)
+	Datum datum = (Datum) 0;
+
+	switch (bgjob_options[option].type)
 	{
-		options->has_priority = true;
-		options->priority = pg_strtoint32(value);
+		case TEXTOID:
+			datum = CStringGetTextDatum(value);
+			break;
+		case INT4OID:
+			datum = Int32GetDatum(pg_strtoint32(value));
+			break;
+		case INT8OID:
+			datum = Int64GetDatum(pg_strtoint64(value));
+			break;
+		case INTERVALOID:
+			datum = input(F_INTERVAL_IN, value, InvalidOid);
+			break;
+		case TIMESTAMPTZOID:
+			datum = input(F_TIMESTAMPTZ_IN, value, InvalidOid);
+			break;
+		case JSONBOID:
+			datum = input(F_JSONB_IN, value, InvalidOid);
+			break;
+		default:
+			datum = input(F_ARRAY_IN, value, get_element_type(bgjob_options[option].type));
+			break;
 	}
-	else if (strcmp(name, "delay") == 0)
-		options->delay = DatumGetIntervalP(input(interval_in, value, INTERVALOID));
-	else if (strcmp(name, "run_at") == 0)
-	{
-		options->has_run_at = true;
-		options->run_at = DatumGetTimestampTz(input(timestamptz_in, value, TIMESTAMPTZOID));
-	}
-	else if (strcmp(name, "max_retries") == 0)
-	{
-		options->has_max_retries = true;
-		options->max_retries = pg_strtoint32(value);
-	}
-	else if (strcmp(name, "timeout") == 0)
-		options->timeout = DatumGetIntervalP(input(interval_in, value, INTERVALOID));
-	else if (strcmp(name, "run_as") == 0)
-		options->run_as = value;
-	else if (strcmp(name, "tags") == 0)
-		options->tags = OidFunctionCall3(F_ARRAY_IN, CStringGetDatum(value),
-										 ObjectIdGetDatum(TEXTOID), Int32GetDatum(-1));
-	else if (strcmp(name, "parameters") == 0)
-		options->parameters =
-			DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
-	else if (strcmp(name, "unique_key") == 0)
-		options->unique_key = value;
-	else if (strcmp(name, "on_duplicate") == 0)
-		options->on_duplicate = value;
-	else if (strcmp(name, "sequence_key") == 0 || strcmp(name, "limits") == 0 ||
-			 strcmp(name, "after") == 0 || strcmp(name, "after_batch") == 0 ||
-			 strcmp(name, "condition") == 0 || strcmp(name, "batch") == 0)
-		bgjob_option_refuse(name);
-	else
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("there is no option \"%s\"", name),
-						errdetail("It is named by an argument of bgjob_enqueue_trigger()."),
-						errhint("The options are the parameters of bgjob_enqueue(), and "
-								"\"columns\".")));
+	bgjob_option_set(set, option, datum);
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * options.h
- *	  The options of bgjob_enqueue(), as given, and what of them is allowed.
+ *	  The options of jobs, as given, and what of them is allowed.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,28 +12,14 @@
 
 #include "datatype/timestamp.h"
 #include "store/job.h"
-#include "store/unique.h"
-#include "utils/jsonb.h"
+#include "store/option.h"
 
-/* The options of bgjob_enqueue(), as given. What is not given is NULL, or has its has_… false. */
+/* A job as a caller describes it. */
 typedef struct BgjobOptions
 {
 	const char *job;
 	const char *kind;
-	const char *queue;
-	bool has_priority;
-	int priority;
-	Interval *delay;
-	bool has_run_at;
-	TimestampTz run_at;
-	bool has_max_retries;
-	int max_retries;
-	Interval *timeout;
-	const char *unique_key;
-	const char *on_duplicate; /* NULL: as configured of the function, else 'skip' */
-	const char *run_as;
-	Datum tags; /* text[], 0: none */
-	Jsonb *parameters;
+	BgjobOptionSet set;
 	bool plain_session; /* the caller's settings are not captured */
 } BgjobOptions;
 
@@ -45,13 +31,9 @@ extern TimestampTz bgjob_delayed(TimestampTz now, const Interval *delay);
 extern void bgjob_check_queue_name(const char *queue);
 extern void bgjob_check_unique_key(const char *key);
 extern void bgjob_check_retention(const Interval *retention);
-extern BgjobDuplicate bgjob_duplicate_by_name(const char *name);
-extern void bgjob_options_check(const BgjobOptions *options);
-extern bool
-bgjob_options_time(const BgjobOptions *options, TimestampTz now, TimestampTz *run_at);
-extern void
-bgjob_options_change(const BgjobOptions *options, BgjobJob *job, BgjobCircumstances *what);
-extern void bgjob_option_by_name(BgjobOptions *options, const char *name, const char *value);
-extern void bgjob_option_refuse(const char *option);
+extern void bgjob_options_check(BgjobOptionSet *set);
+extern bool bgjob_options_time(const BgjobOptionSet *set, TimestampTz now, TimestampTz *run_at);
+extern void bgjob_options_change(BgjobOptionSet *set, BgjobJob *job, BgjobCircumstances *what);
+extern void bgjob_option_from_text(BgjobOptionSet *set, BgjobOption option, const char *value);
 
 #endif /* BGJOB_API_OPTIONS_H */

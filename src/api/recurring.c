@@ -119,6 +119,17 @@ copy_column(BgjobRecurring *row, BgjobRecurringColumn to, const BgjobJob *job, B
 		bgjob_recurring_set(row, to, bgjob_job_datum(job, from));
 }
 
+/* Copies the options of a job, and what becomes of it where another has its key. */
+static void
+fill_options(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate)
+{
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+		if (bgjob_options[option].job != 0)
+			copy_column(row, (BgjobRecurringColumn) bgjob_options[option].recurring, job,
+						(BgjobColumn) bgjob_options[option].job);
+	bgjob_recurring_set(row, BGJOB_R_ON_DUPLICATE, CharGetDatum(on_duplicate));
+}
+
 static void
 fill_job(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate,
 		 const Jsonb *args)
@@ -127,21 +138,10 @@ fill_job(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate,
 	copy_column(row, BGJOB_R_SETTINGS_ID, job, BGJOB_C_SETTINGS_ID);
 	copy_column(row, BGJOB_R_POLICY_ID, job, BGJOB_C_POLICY_ID);
 	copy_column(row, BGJOB_R_KIND, job, BGJOB_C_KIND);
-	copy_column(row, BGJOB_R_PRIORITY, job, BGJOB_C_PRIORITY);
-	copy_column(row, BGJOB_R_MAX_RETRIES, job, BGJOB_C_MAX_RETRIES);
-	copy_column(row, BGJOB_R_TIMEOUT, job, BGJOB_C_TIMEOUT);
-	copy_column(row, BGJOB_R_RETENTION, job, BGJOB_C_RETENTION);
-	copy_column(row, BGJOB_R_UNIQUE_KEY, job, BGJOB_C_UNIQUE_KEY);
-	bgjob_recurring_set(row, BGJOB_R_ON_DUPLICATE, CharGetDatum(on_duplicate));
-	copy_column(row, BGJOB_R_QUEUE, job, BGJOB_C_QUEUE);
-	bgjob_recurring_set_text(row, BGJOB_R_JOB, job->job);
-	if (job->func != NULL)
-		bgjob_recurring_set_text(row, BGJOB_R_FUNC, job->func);
-	else
-		bgjob_recurring_set_null(row, BGJOB_R_FUNC);
 	copy_column(row, BGJOB_R_CUSTOM_SETTINGS, job, BGJOB_C_CUSTOM_SETTINGS);
-	copy_column(row, BGJOB_R_TAGS, job, BGJOB_C_TAGS);
-	copy_column(row, BGJOB_R_PARAMETERS, job, BGJOB_C_PARAMETERS);
+	fill_options(row, job, on_duplicate);
+	bgjob_recurring_set_text(row, BGJOB_R_JOB, job->job);
+	bgjob_recurring_set_text(row, BGJOB_R_FUNC, job->func);
 	if (args != NULL)
 		bgjob_recurring_set(row, BGJOB_R_ARGS, JsonbPGetDatum(args));
 	else
@@ -309,7 +309,7 @@ bgjob_recurring_adopt(void)
 
 /* ---- the SQL functions ---- */
 
-/* Parameters of bgjob_recurring, in their order. */
+/* Parameters of bgjob_recurring, in their order; between these two kinds come the options. */
 enum
 {
 	P_NAME,
@@ -317,17 +317,11 @@ enum
 	P_JOB,
 	P_ARGS,
 	P_KIND,
-	P_QUEUE,
-	P_PRIORITY,
-	P_MAX_RETRIES,
-	P_TIMEOUT,
-	P_UNIQUE_KEY,
-	P_ON_DUPLICATE,
-	P_SEQUENCE_KEY,
-	P_LIMITS,
-	P_RUN_AS,
-	P_TAGS,
-	P_PARAMETERS,
+	P_OPTIONS
+};
+
+enum
+{
 	P_TIME_ZONE,
 	P_MISFIRE,
 	P_OVERLAP,
@@ -352,8 +346,9 @@ choice(FunctionCallInfo fcinfo, int arg, const char *name, const char *const *va
 	return letters[bgjob_choice(name, required(fcinfo, arg, name), values)];
 }
 
+/* Reads what is no option of jobs; "behind" is the first parameter behind these. */
 static void
-read_recurring(FunctionCallInfo fcinfo, BgjobRecurringOptions *recurring)
+read_recurring(FunctionCallInfo fcinfo, int behind, BgjobRecurringOptions *recurring)
 {
 	static const char *const misfires[] = {"once", "all", "skip", NULL};
 	static const char *const overlaps[] = {"allow", "skip", "queue", "cancel", NULL};
@@ -361,39 +356,33 @@ read_recurring(FunctionCallInfo fcinfo, BgjobRecurringOptions *recurring)
 
 	recurring->name = required(fcinfo, P_NAME, "name");
 	recurring->schedule = required(fcinfo, P_SCHEDULE, "schedule");
-	recurring->time_zone = bgjob_arg_text(fcinfo, P_TIME_ZONE);
-	recurring->misfire = (BgjobMisfire) choice(fcinfo, P_MISFIRE, "misfire", misfires, "oas");
-	recurring->overlap = (BgjobOverlap) choice(fcinfo, P_OVERLAP, "overlap", overlaps, "asqc");
-	recurring->day_match = choice(fcinfo, P_DAY_MATCH, "day_match", matches, "yl") == 'l'
-							   ? BGJOB_DAY_ALL
-							   : BGJOB_DAY_ANY;
-	recurring->jitter = PG_ARGISNULL(P_JITTER) ? NULL : PG_GETARG_INTERVAL_P(P_JITTER);
-	recurring->starts_at =
-		PG_ARGISNULL(P_STARTS_AT) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(P_STARTS_AT);
-	recurring->ends_at = PG_ARGISNULL(P_ENDS_AT) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(P_ENDS_AT);
-	bgjob_arg_require(fcinfo, P_ACTIVE, "active", "It says whether it runs at all.");
-	recurring->active = PG_GETARG_BOOL(P_ACTIVE);
+	recurring->time_zone = bgjob_arg_text(fcinfo, behind + P_TIME_ZONE);
+	recurring->misfire =
+		(BgjobMisfire) choice(fcinfo, behind + P_MISFIRE, "misfire", misfires, "oas");
+	recurring->overlap =
+		(BgjobOverlap) choice(fcinfo, behind + P_OVERLAP, "overlap", overlaps, "asqc");
+	recurring->day_match =
+		choice(fcinfo, behind + P_DAY_MATCH, "day_match", matches, "yl") == 'l' ? BGJOB_DAY_ALL
+																				: BGJOB_DAY_ANY;
+	recurring->jitter =
+		PG_ARGISNULL(behind + P_JITTER) ? NULL : PG_GETARG_INTERVAL_P(behind + P_JITTER);
+	recurring->starts_at = PG_ARGISNULL(behind + P_STARTS_AT)
+							   ? DT_NOBEGIN
+							   : PG_GETARG_TIMESTAMPTZ(behind + P_STARTS_AT);
+	recurring->ends_at =
+		PG_ARGISNULL(behind + P_ENDS_AT) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(behind + P_ENDS_AT);
+	bgjob_arg_require(fcinfo, behind + P_ACTIVE, "active", "It says whether it runs at all.");
+	recurring->active = PG_GETARG_BOOL(behind + P_ACTIVE);
 }
 
-static void
+/* Reads the job and its options; returns the number of the parameter behind them. */
+static int
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
-	static const BgjobOptionArgs args = {.queue = P_QUEUE,
-										 .priority = P_PRIORITY,
-										 .max_retries = P_MAX_RETRIES,
-										 .timeout = P_TIMEOUT,
-										 .unique_key = P_UNIQUE_KEY,
-										 .on_duplicate = P_ON_DUPLICATE,
-										 .tags = P_TAGS,
-										 .parameters = P_PARAMETERS,
-										 .sequence_key = P_SEQUENCE_KEY,
-										 .limits = P_LIMITS};
-
-	memset(options, 0, sizeof(*options));
-	bgjob_args_options(fcinfo, &args, options);
 	options->job = required(fcinfo, P_JOB, "job");
 	options->kind = required(fcinfo, P_KIND, "kind");
-	options->run_as = bgjob_arg_text(fcinfo, P_RUN_AS);
+	options->plain_session = false;
+	return bgjob_args_options(fcinfo, P_OPTIONS, BGJOB_IN_RECURRING, &options->set);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_recurring);
@@ -412,8 +401,7 @@ bgjob_recurring(PG_FUNCTION_ARGS)
 
 	bgjob_check_usage();
 	bgjob_check_writable("bgjob_recurring()");
-	read_recurring(fcinfo, &recurring);
-	read_options(fcinfo, &options);
+	read_recurring(fcinfo, read_options(fcinfo, &options), &recurring);
 	bgjob_recurring_add(GetUserId(), &recurring, &options,
 						PG_ARGISNULL(P_ARGS) ? NULL : PG_GETARG_JSONB_P(P_ARGS));
 	PG_RETURN_VOID();

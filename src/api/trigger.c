@@ -205,6 +205,24 @@ split_columns(char *list, List **columns)
 	return true;
 }
 
+/* Sets an option of bgjob_enqueue() by its name. 22023: there is none. */
+static void
+set_option(BgjobOptions *options, const char *name, const char *value)
+{
+	BgjobOption option = bgjob_option_by_name(name, BGJOB_IN_ENQUEUE);
+
+	if (strcmp(name, "kind") == 0)
+		options->kind = value;
+	else if (option != BGJOB_NOPTIONS)
+		bgjob_option_from_text(&options->set, option, value);
+	else
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there is no option \"%s\"", name),
+						errdetail("It is named by an argument of bgjob_enqueue_trigger()."),
+						errhint("The options are the parameters of bgjob_enqueue(), and "
+								"\"columns\".")));
+}
+
 static void
 read_option(TriggerPlan *plan, const char *text)
 {
@@ -218,7 +236,7 @@ read_option(TriggerPlan *plan, const char *text)
 						errhint("Arguments after the first are of the form 'option=value'.")));
 	*value++ = '\0';
 	if (strcmp(copy, "columns") != 0)
-		bgjob_option_by_name(&plan->options, copy, value);
+		set_option(&plan->options, copy, value);
 	else if (!split_columns(value, &plan->columns))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -17,7 +17,7 @@ CREATE SEQUENCE bgjob.settings_id_seq;
 -- server then reads there. So the few that nearly all new jobs need come first, and all others are added.
 
 -- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in bgjob.state.
--- The order of the columns is that of the enum in src/store/job.h.
+-- The order of the columns is that of the enum in src/store/job.h; those of options are from src/store/optionlist.h (expand.awk).
 CREATE TABLE bgjob.job (
     id bigint NOT NULL,
     created_at timestamptz NOT NULL,
@@ -64,6 +64,7 @@ ALTER TABLE bgjob.job
     ADD progress numeric,               -- as the last attempt told
     ADD progress_message text,
     ADD enqueued_by regrole,            -- by whose right it runs as another; null: by its own
+    ADD @column@ @type@,
     ADD pending jsonb;                  -- an event that a worker has to settle before it performs the job; null: none
 
 -- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
@@ -171,6 +172,7 @@ CREATE TABLE bgjob.function_conf (
     parameters jsonb,
     policy jsonb,                       -- retry_delays in seconds, retry_on, no_retry_on, on_exhausted
     retention interval,
+    @column@ @type@,
     CONSTRAINT function_conf_pkey PRIMARY KEY (func)
 );
 CREATE INDEX function_conf_retention_idx ON bgjob.function_conf (retention);

@@ -38,6 +38,7 @@ CREATE TABLE bgjob.recurring (
     on_duplicate "char" NOT NULL,
     tags text[],
     parameters jsonb,
+    @column@ @type@,
     CONSTRAINT recurring_pkey PRIMARY KEY (id),
     CONSTRAINT recurring_name UNIQUE (owner, name)
 ) WITH (fillfactor = 70);

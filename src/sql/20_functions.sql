@@ -1,26 +1,15 @@
 -- The functions, in the extension's schema. Who may call them is asked by the functions themselves: USAGE on schema bgjob.
+-- The options of jobs, where a line says so, are those of src/store/optionlist.h (expand.awk).
 
 CREATE FUNCTION @extschema@.bgjob_enqueue(
-    job text, args jsonb DEFAULT NULL,
-    kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
-    delay interval DEFAULT NULL, run_at timestamptz DEFAULT NULL,
-    max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
-    unique_key text DEFAULT NULL, on_duplicate text DEFAULT NULL,
-    sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL,
-    after bigint[] DEFAULT NULL, after_batch bigint DEFAULT NULL, condition text DEFAULT 'succeeded',
-    batch bigint DEFAULT NULL, run_as text DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL)
+    job text, args jsonb DEFAULT NULL, kind text DEFAULT 'function',
+    @options ENQUEUE condition='succeeded'@)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_enqueue IS 'puts a background job in; it exists, and runs, when the transaction commits';
 
 CREATE FUNCTION @extschema@.bgjob_enqueue_many(
-    job text, args jsonb[],
-    kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
-    delay interval DEFAULT NULL, run_at timestamptz DEFAULT NULL,
-    max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
-    unique_key text DEFAULT NULL, on_duplicate text DEFAULT NULL,
-    sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL,
-    after bigint[] DEFAULT NULL, after_batch bigint DEFAULT NULL, condition text DEFAULT 'succeeded',
-    batch bigint DEFAULT NULL, run_as text DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL)
+    job text, args jsonb[], kind text DEFAULT 'function',
+    @options ENQUEUE condition='succeeded'@)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_enqueue_many IS 'puts in one background job for each element of args';
 
@@ -106,12 +95,8 @@ CREATE FUNCTION @extschema@.bgjob_queue_remove(name text)
 COMMENT ON FUNCTION @extschema@.bgjob_queue_remove IS 'removes what is configured of a queue, not its jobs; false if nothing was';
 
 CREATE FUNCTION @extschema@.bgjob_configure(
-    job text, kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
-    max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
-    unique_key text DEFAULT NULL, on_duplicate text DEFAULT 'skip',
-    sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL,
-    retry_delays interval[] DEFAULT NULL, retry_on text[] DEFAULT NULL, no_retry_on text[] DEFAULT NULL,
-    on_exhausted text DEFAULT 'fail', retention interval DEFAULT NULL)
+    job text, kind text DEFAULT 'function',
+    @options CONFIGURE on_duplicate='skip' on_exhausted='fail'@)
     RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_configure IS 'configures a function: defaults for the jobs that call it, and what becomes of those that fail';
 

@@ -2,11 +2,8 @@
 
 CREATE FUNCTION @extschema@.bgjob_recurring(
     name text, schedule text, job text, args jsonb DEFAULT NULL,
-    kind text DEFAULT 'function', queue text DEFAULT NULL, priority integer DEFAULT NULL,
-    max_retries integer DEFAULT NULL, timeout interval DEFAULT NULL,
-    unique_key text DEFAULT NULL, on_duplicate text DEFAULT NULL,
-    sequence_key text DEFAULT NULL, limits text[] DEFAULT NULL,
-    run_as text DEFAULT NULL, tags text[] DEFAULT NULL, parameters jsonb DEFAULT NULL,
+    kind text DEFAULT 'function',
+    @options RECURRING@,
     time_zone text DEFAULT NULL, misfire text DEFAULT 'once', overlap text DEFAULT 'allow',
     jitter interval DEFAULT NULL, starts_at timestamptz DEFAULT NULL, ends_at timestamptz DEFAULT NULL,
     day_match text DEFAULT 'any', active boolean DEFAULT true)

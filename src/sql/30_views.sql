@@ -161,6 +161,7 @@ SELECT c.func::text AS job,
        CASE WHEN jsonb_typeof(c.policy -> 'retry_on') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'retry_on')) END AS retry_on,
        CASE WHEN jsonb_typeof(c.policy -> 'no_retry_on') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'no_retry_on')) END AS no_retry_on,
        coalesce(c.policy ->> 'on_exhausted', 'fail') AS on_exhausted,
+       c.@column@,
        c.retention
 FROM bgjob.function_conf c;
 COMMENT ON VIEW bgjob.functions IS 'what has been configured of functions, by bgjob_configure()';

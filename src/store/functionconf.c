@@ -38,23 +38,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Columns of bgjob.function_conf. */
-enum
-{
-	C_FUNC,
-	C_QUEUE,
-	C_PRIORITY,
-	C_MAX_RETRIES,
-	C_TIMEOUT,
-	C_UNIQUE_KEY,
-	C_ON_DUPLICATE,
-	C_TAGS,
-	C_PARAMETERS,
-	C_POLICY,
-	C_RETENTION,
-	C_COUNT
-};
-
 /* So many functions are remembered. */
 #define REMEMBERED 64
 
@@ -88,47 +71,34 @@ invalidate(Datum arg, Oid relation)
 	}
 }
 
+/* A column as a value that outlives the slot, which is read up to it; the column is not null. */
 static Datum
-copy(TupleTableSlot *slot, int column)
+copy(TupleTableSlot *slot, BgjobFunctionColumn column)
 {
-	return slot->tts_isnull[column]
-			   ? (Datum) 0
-			   : datumCopy(slot->tts_values[column], false,
-						   TupleDescAttr(slot->tts_tupleDescriptor, column)->attlen);
-}
+	Form_pg_attribute attribute = TupleDescAttr(slot->tts_tupleDescriptor, column - 1);
+	Datum value = slot->tts_values[column - 1];
 
-static char *
-get_text(TupleTableSlot *slot, int column)
-{
-	return slot->tts_isnull[column] ? NULL : TextDatumGetCString(slot->tts_values[column]);
+	if (attribute->attlen == -1)
+		return PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+	return datumCopy(value, attribute->attbyval, attribute->attlen);
 }
 
 static void
 read_row(TupleTableSlot *slot, BgjobFunctionConf *conf)
 {
-	Datum timeout;
-	Datum retention;
-
 	slot_getallattrs(slot);
-	timeout = copy(slot, C_TIMEOUT);
-	retention = copy(slot, C_RETENTION);
-	*conf = (BgjobFunctionConf){
-		.func = get_text(slot, C_FUNC),
-		.queue = get_text(slot, C_QUEUE),
-		.has_priority = !slot->tts_isnull[C_PRIORITY],
-		.priority = DatumGetInt16(slot->tts_values[C_PRIORITY]),
-		.has_max_retries = !slot->tts_isnull[C_MAX_RETRIES],
-		.max_retries = DatumGetInt32(slot->tts_values[C_MAX_RETRIES]),
-		.timeout = DatumGetIntervalP(timeout),
-		.unique_key = get_text(slot, C_UNIQUE_KEY),
-		.on_duplicate = (BgjobDuplicate) DatumGetChar(slot->tts_values[C_ON_DUPLICATE]),
-		.retention = DatumGetIntervalP(retention)};
-	if (!slot->tts_isnull[C_TAGS])
-		conf->tags = PointerGetDatum(DatumGetArrayTypePCopy(slot->tts_values[C_TAGS]));
-	if (!slot->tts_isnull[C_PARAMETERS])
-		conf->parameters = DatumGetJsonbPCopy(slot->tts_values[C_PARAMETERS]);
-	if (!slot->tts_isnull[C_POLICY])
-		conf->policy = DatumGetJsonbPCopy(slot->tts_values[C_POLICY]);
+	memset(conf, 0, sizeof(*conf));
+	conf->func = TextDatumGetCString(slot->tts_values[BGJOB_F_FUNC - 1]);
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+	{
+		AttrNumber column = bgjob_options[option].function;
+
+		if (column != 0 && !slot->tts_isnull[column - 1])
+			bgjob_option_set(&conf->options, (BgjobOption) option,
+							 copy(slot, (BgjobFunctionColumn) column));
+	}
+	if (!slot->tts_isnull[BGJOB_F_POLICY - 1])
+		conf->policy = DatumGetJsonbP(copy(slot, BGJOB_F_POLICY));
 }
 
 /* Begins a scan of the row of a function, or of all if that is NULL. */
@@ -246,7 +216,7 @@ bgjob_functionconf_shortest(Interval *retention)
 
 	if (bgjob_scan_next(scan)) /* nulls come last */
 	{
-		Datum first = slot_getattr(rel->slot, C_RETENTION + 1, &isnull);
+		Datum first = slot_getattr(rel->slot, BGJOB_F_RETENTION, &isnull);
 
 		if (!isnull)
 			*retention = *DatumGetIntervalP(first);
@@ -275,8 +245,9 @@ bgjob_functionconf_list(const char *after, const char **signatures, int max)
 	scan = bgjob_scan_begin(rel, "function_conf_pkey", snapshot, &key, after != NULL);
 	while (n < max && bgjob_scan_next(scan))
 	{
-		slot_getsomeattrs(rel->slot, C_FUNC + 1);
-		signatures[n++] = get_text(rel->slot, C_FUNC);
+		bool isnull;
+
+		signatures[n++] = TextDatumGetCString(slot_getattr(rel->slot, BGJOB_F_FUNC, &isnull));
 	}
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
@@ -314,30 +285,20 @@ delete_row(BgjobRel *rel, const char *func)
 static void
 insert_row(BgjobRel *rel, const BgjobFunctionConf *conf)
 {
-	Datum values[C_COUNT] = {CStringGetTextDatum(conf->func)};
-	bool nulls[C_COUNT] = {false};
+	Datum values[BGJOB_F_COUNT] = {CStringGetTextDatum(conf->func)};
+	bool nulls[BGJOB_F_COUNT] = {false};
 
-	nulls[C_QUEUE] = conf->queue == NULL;
-	if (conf->queue != NULL)
-		values[C_QUEUE] = CStringGetTextDatum(conf->queue);
-	nulls[C_PRIORITY] = !conf->has_priority;
-	values[C_PRIORITY] = Int16GetDatum(conf->priority);
-	nulls[C_MAX_RETRIES] = !conf->has_max_retries;
-	values[C_MAX_RETRIES] = Int32GetDatum(conf->max_retries);
-	nulls[C_TIMEOUT] = conf->timeout == NULL;
-	values[C_TIMEOUT] = IntervalPGetDatum(conf->timeout);
-	nulls[C_UNIQUE_KEY] = conf->unique_key == NULL;
-	if (conf->unique_key != NULL)
-		values[C_UNIQUE_KEY] = CStringGetTextDatum(conf->unique_key);
-	values[C_ON_DUPLICATE] = CharGetDatum(conf->on_duplicate);
-	nulls[C_TAGS] = conf->tags == (Datum) 0;
-	values[C_TAGS] = conf->tags;
-	nulls[C_PARAMETERS] = conf->parameters == NULL;
-	values[C_PARAMETERS] = JsonbPGetDatum(conf->parameters);
-	nulls[C_POLICY] = conf->policy == NULL;
-	values[C_POLICY] = JsonbPGetDatum(conf->policy);
-	nulls[C_RETENTION] = conf->retention == NULL;
-	values[C_RETENTION] = IntervalPGetDatum(conf->retention);
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+	{
+		AttrNumber column = bgjob_options[option].function;
+
+		if (column == 0)
+			continue;
+		nulls[column - 1] = !conf->options.given[option];
+		values[column - 1] = conf->options.values[option];
+	}
+	nulls[BGJOB_F_POLICY - 1] = conf->policy == NULL;
+	values[BGJOB_F_POLICY - 1] = JsonbPGetDatum(conf->policy);
 	bgjob_rel_insert(rel, values, nulls);
 }
 
@@ -350,7 +311,7 @@ bgjob_functionconf_set(const BgjobFunctionConf *conf)
 	(void) delete_row(rel, conf->func);
 	insert_row(rel, conf);
 	CacheInvalidateRelcache(rel->rel);
-	if (conf->retention != NULL) /* jobs may expire earlier than was known */
+	if (conf->options.given[BGJOB_O_RETENTION]) /* jobs may expire earlier than was known */
 		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_FUNCTIONS);
 	bgjob_rel_close(rel);
 	CommandCounterIncrement();

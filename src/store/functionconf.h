@@ -11,25 +11,36 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
-#include "store/unique.h"
+#include "store/option.h"
 #include "utils/jsonb.h"
 
-/* Defaults for the jobs that call a function. What is not configured is NULL, or has its has_… false. */
+/* Columns of bgjob.function_conf, in their order. */
+typedef enum BgjobFunctionColumn
+{
+	BGJOB_F_FUNC = 1,
+	BGJOB_F_QUEUE,
+	BGJOB_F_PRIORITY,
+	BGJOB_F_MAX_RETRIES,
+	BGJOB_F_TIMEOUT,
+	BGJOB_F_UNIQUE_KEY,
+	BGJOB_F_ON_DUPLICATE,
+	BGJOB_F_TAGS,
+	BGJOB_F_PARAMETERS,
+	BGJOB_F_POLICY,
+	BGJOB_F_RETENTION,
+#define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_F_##symbol,
+#include "store/optionlist.h"
+	BGJOB_F_END
+} BgjobFunctionColumn;
+
+#define BGJOB_F_COUNT (BGJOB_F_END - 1)
+
+/* What is configured of a function: defaults for the jobs that call it. */
 typedef struct BgjobFunctionConf
 {
 	const char *func;
-	const char *queue;
-	bool has_priority;
-	int priority;
-	bool has_max_retries;
-	int max_retries;
-	const Interval *timeout;
-	const char *unique_key;
-	BgjobDuplicate on_duplicate;
-	Datum tags; /* text[], 0: none */
-	const Jsonb *parameters;
-	const Jsonb *policy; /* run/policy.h */
-	const Interval *retention;
+	BgjobOptionSet options; /* as they are stored */
+	const Jsonb *policy;    /* run/policy.h; NULL: none */
 } BgjobFunctionConf;
 
 extern const BgjobFunctionConf *bgjob_functionconf_find(const char *func);

@@ -37,6 +37,7 @@
 #include "store/call.h"
 #include "store/history.h"
 #include "store/job.h"
+#include "store/option.h"
 #include "store/queue.h"
 #include "store/schedule.h"
 #include "store/sequence.h"
@@ -463,21 +464,22 @@ apply_retry(BgjobJob *job, const BgjobCircumstances *what)
 static void
 take_over(BgjobJob *job, const BgjobJob *contents)
 {
-	static const BgjobColumn columns[] = {
-		BGJOB_C_SETTINGS_ID, BGJOB_C_POLICY_ID,  BGJOB_C_MAX_RETRIES, BGJOB_C_PRIORITY,
-		BGJOB_C_KIND,        BGJOB_C_TIMEOUT,    BGJOB_C_RETENTION,   BGJOB_C_QUEUE,
-		BGJOB_C_JOB,         BGJOB_C_CALL_ID,    BGJOB_C_ARGS,        BGJOB_C_CUSTOM_SETTINGS,
-		BGJOB_C_TAGS,        BGJOB_C_PARAMETERS, BGJOB_C_ENQUEUED_BY};
+	static const BgjobColumn columns[] = {BGJOB_C_SETTINGS_ID,
+										  BGJOB_C_POLICY_ID,
+										  BGJOB_C_KIND,
+										  BGJOB_C_JOB,
+										  BGJOB_C_CALL_ID,
+										  BGJOB_C_ARGS,
+										  BGJOB_C_CUSTOM_SETTINGS,
+										  BGJOB_C_ENQUEUED_BY};
 
 	for (int i = 0; i < lengthof(columns); i++)
 	{
 		job->values[columns[i] - 1] = contents->values[columns[i] - 1];
 		job->nulls[columns[i] - 1] = contents->nulls[columns[i] - 1];
 	}
+	bgjob_options_take_over(job, contents);
 	job->kind = contents->kind;
-	job->priority = contents->priority;
-	job->max_retries = contents->max_retries;
-	job->queue = contents->queue;
 	job->job = contents->job;
 	job->func = contents->func;
 }

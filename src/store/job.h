@@ -74,6 +74,8 @@ typedef enum BgjobColumn
 	BGJOB_C_PROGRESS,
 	BGJOB_C_PROGRESS_MESSAGE,
 	BGJOB_C_ENQUEUED_BY,
+#define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_C_##symbol,
+#include "store/optionlist.h"
 	BGJOB_C_PENDING
 } BgjobColumn;
 

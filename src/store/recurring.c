@@ -25,6 +25,7 @@
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "store/history.h"
+#include "store/option.h"
 #include "store/recurring.h"
 #include "store/sequence.h"
 #include "store/unique.h"
@@ -417,6 +418,20 @@ copy_column(BgjobJob *job, BgjobColumn to, const BgjobRecurring *row, BgjobRecur
 		bgjob_job_set(job, to, bgjob_recurring_datum(row, from));
 }
 
+/* The options of the jobs that a recurring one puts in. */
+static void
+read_options(const BgjobRecurring *row, BgjobOptionSet *options)
+{
+	memset(options, 0, sizeof(*options));
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+	{
+		BgjobRecurringColumn column = (BgjobRecurringColumn) bgjob_options[option].recurring;
+
+		if (column != 0 && !bgjob_recurring_is_null(row, column))
+			bgjob_option_set(options, (BgjobOption) option, bgjob_recurring_datum(row, column));
+	}
+}
+
 /*
  * bgjob_recurring_put_in puts the job of an occurrence in: it is scheduled if
  * run_at is later than now. The row is changed in memory only. Returns the
@@ -432,6 +447,7 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 		(BgjobDuplicate) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_ON_DUPLICATE));
 	BgjobCircumstances what = {
 		.at = now, .run_at = run_at, .on_duplicate = on_duplicate, .wait = wait};
+	BgjobOptionSet options;
 	BgjobJob job;
 	int64 id;
 
@@ -445,9 +461,6 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	job.state = BGJOB_NONE;
 	job.kind = (BgjobKind) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_KIND));
 	job.run_as = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
-	job.priority = DatumGetInt16(bgjob_recurring_datum(row, BGJOB_R_PRIORITY));
-	job.max_retries = DatumGetInt32(bgjob_recurring_datum(row, BGJOB_R_MAX_RETRIES));
-	job.queue = bgjob_recurring_text(row, BGJOB_R_QUEUE);
 	job.job = bgjob_recurring_text(row, BGJOB_R_JOB);
 	job.func = bgjob_recurring_text(row, BGJOB_R_FUNC);
 	bgjob_job_set(&job, BGJOB_C_ID, Int64GetDatum(job.id));
@@ -457,17 +470,12 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	copy_column(&job, BGJOB_C_RUN_AS, row, BGJOB_R_RUN_AS);
 	if (DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_OWNER)) != job.run_as)
 		copy_column(&job, BGJOB_C_ENQUEUED_BY, row, BGJOB_R_OWNER);
-	copy_column(&job, BGJOB_C_MAX_RETRIES, row, BGJOB_R_MAX_RETRIES);
-	copy_column(&job, BGJOB_C_PRIORITY, row, BGJOB_R_PRIORITY);
 	copy_column(&job, BGJOB_C_KIND, row, BGJOB_R_KIND);
-	copy_column(&job, BGJOB_C_TIMEOUT, row, BGJOB_R_TIMEOUT);
-	copy_column(&job, BGJOB_C_RETENTION, row, BGJOB_R_RETENTION);
-	copy_column(&job, BGJOB_C_UNIQUE_KEY, row, BGJOB_R_UNIQUE_KEY);
-	copy_column(&job, BGJOB_C_QUEUE, row, BGJOB_R_QUEUE);
+	read_options(row, &options);
+	bgjob_options_to_job(&options, &job);
 	bgjob_job_set_call(&job);
 	copy_column(&job, BGJOB_C_ARGS, row, BGJOB_R_ARGS);
 	copy_column(&job, BGJOB_C_CUSTOM_SETTINGS, row, BGJOB_R_CUSTOM_SETTINGS);
-	copy_column(&job, BGJOB_C_TAGS, row, BGJOB_R_TAGS);
 	copy_column(&job, BGJOB_C_RECURRING_NAME, row, BGJOB_R_NAME);
 	bgjob_job_set(&job, BGJOB_C_PARAMETERS, JsonbPGetDatum(with_occurrence(row, occurrence)));
 	bgjob_recurring_set_null(row, BGJOB_R_ERROR);

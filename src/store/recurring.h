@@ -54,10 +54,13 @@ typedef enum BgjobRecurringColumn
 	BGJOB_R_UNIQUE_KEY,
 	BGJOB_R_ON_DUPLICATE,
 	BGJOB_R_TAGS,
-	BGJOB_R_PARAMETERS
+	BGJOB_R_PARAMETERS,
+#define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_R_##symbol,
+#include "store/optionlist.h"
+	BGJOB_R_END
 } BgjobRecurringColumn;
 
-#define BGJOB_R_COUNT BGJOB_R_PARAMETERS
+#define BGJOB_R_COUNT (BGJOB_R_END - 1)
 
 /* What becomes of occurrences that were missed while nobody was there; the letters are stored. */
 typedef enum BgjobMisfire

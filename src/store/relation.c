@@ -59,32 +59,27 @@
 	"The library and the extension's script are of different versions, or the extension is "   \
 	"damaged."
 
-/*
- * With as many columns as the files know that read and write them: a row of a
- * table with more would not fit into theirs. The rows of a large one may hold
- * values that are stored out of line.
- */
+/* The rows of a large one may hold values that are stored out of line. */
 static const struct
 {
 	const char *name;
-	int ncolumns;
 	bool large;
 } tables[] = {
-	[BGJOB_TABLE_JOB] = {"job", 43, true},
-	[BGJOB_TABLE_QUEUE] = {"queue", 7},
-	[BGJOB_TABLE_SCHEDULE] = {"schedule", 4},
-	[BGJOB_TABLE_FAILURE] = {"failure", 2},
-	[BGJOB_TABLE_CLAIM] = {"claim", 3},
-	[BGJOB_TABLE_UNIQUE_KEY] = {"unique_key", 3},
-	[BGJOB_TABLE_STATE] = {"state", 6, true},
-	[BGJOB_TABLE_LOG] = {"log", 5, true},
-	[BGJOB_TABLE_SETTINGS] = {"settings", 3, true},
-	[BGJOB_TABLE_TOTAL] = {"total", 2},
-	[BGJOB_TABLE_QUEUE_CONF] = {"queue_conf", 5},
-	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", 11, true},
-	[BGJOB_TABLE_RECURRING] = {"recurring", 37, true},
-	[BGJOB_TABLE_FILTER] = {"filter", 8, true},
-	[BGJOB_TABLE_INSTALLATION] = {"installation", 1},
+	[BGJOB_TABLE_JOB] = {"job", true},
+	[BGJOB_TABLE_QUEUE] = {"queue"},
+	[BGJOB_TABLE_SCHEDULE] = {"schedule"},
+	[BGJOB_TABLE_FAILURE] = {"failure"},
+	[BGJOB_TABLE_CLAIM] = {"claim"},
+	[BGJOB_TABLE_UNIQUE_KEY] = {"unique_key"},
+	[BGJOB_TABLE_STATE] = {"state", true},
+	[BGJOB_TABLE_LOG] = {"log", true},
+	[BGJOB_TABLE_SETTINGS] = {"settings", true},
+	[BGJOB_TABLE_TOTAL] = {"total"},
+	[BGJOB_TABLE_QUEUE_CONF] = {"queue_conf"},
+	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", true},
+	[BGJOB_TABLE_RECURRING] = {"recurring", true},
+	[BGJOB_TABLE_FILTER] = {"filter", true},
+	[BGJOB_TABLE_INSTALLATION] = {"installation"},
 };
 
 /* bgjob_schema_oid returns schema bgjob; 42704 if there is none, or InvalidOid. */
@@ -178,15 +173,24 @@ bgjob_table_oid(BgjobTable table)
 	return bgjob_relation_oid(tables[table].name);
 }
 
+/*
+ * Raises 55000 unless a table has as many columns as the files know that read
+ * and write it: a row with more would not fit into theirs.
+ */
 static void
 check_columns(Relation rel, BgjobTable table)
 {
-	if (RelationGetNumberOfAttributes(rel) != tables[table].ncolumns)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s.%s\" has %d columns, not %d", BGJOB_SCHEMA,
-							   tables[table].name, RelationGetNumberOfAttributes(rel),
-							   tables[table].ncolumns),
-						errhint(WRONG_VERSION_HINT)));
+	static int known_columns[lengthof(tables)];
+	int ncolumns = known_columns[table];
+
+	if (ncolumns == 0)
+		ncolumns = known_columns[table] = bgjob_trust_columns(tables[table].name);
+	if (RelationGetNumberOfAttributes(rel) != ncolumns)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" has %d columns, not %d", BGJOB_SCHEMA,
+						tables[table].name, RelationGetNumberOfAttributes(rel), ncolumns),
+				 errhint(WRONG_VERSION_HINT)));
 }
 
 bool bgjob_rel_nowait = false;

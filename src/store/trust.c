@@ -44,13 +44,26 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+/* The letters of the columns that store/optionlist.h adds to tables (BGJOB_OPTION_COLUMN). */
+#define LETTER_text         "t"
+#define LETTER_integer      "i"
+#define LETTER_bigint       "l"
+#define LETTER_interval     "v"
+#define LETTER_timestamptz  "z"
+#define LETTER_jsonb        "j"
+#define LETTER_text_array   "T"
+#define LETTER_bigint_array "L"
+
 /* The tables, and a letter for the type of each column (type_of). */
 static const struct
 {
 	const char *name;
 	const char *types;
 } tables[] = {
-	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntrj"},
+	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntr"
+#define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
+#include "store/optionlist.h"
+			"j"},
 	{"queue", "llrplts"},
 	{"schedule", "zlrt"},
 	{"failure", "lt"},
@@ -61,8 +74,14 @@ static const struct
 	{"settings", "llj"},
 	{"total", "cl"},
 	{"queue_conf", "tlbiv"},
-	{"function_conf", "ttsivtcTjjv"},
-	{"recurring", "lrtzttbccvzzbzzzlZtbrllcsivvtttjjtcTj"},
+	{"function_conf", "ttsivtcTjjv"
+#define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
+#include "store/optionlist.h"
+	},
+	{"recurring", "lrtzttbccvzzbzzzlZtbrllcsivvtttjjtcTj"
+#define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
+#include "store/optionlist.h"
+	},
 	{"filter", "ttttizrb"},
 	{"installation", "o"},
 };
@@ -336,6 +355,16 @@ bgjob_trust_refusal(const char *name, Oid relation)
 	why = refusal(name, relation, (Form_pg_class) GETSTRUCT(tuple));
 	ReleaseSysCache(tuple);
 	return why;
+}
+
+/* bgjob_trust_columns returns how many columns a table has that this library knows. */
+int
+bgjob_trust_columns(const char *name)
+{
+	for (int i = 0; i < lengthof(tables); i++)
+		if (strcmp(tables[i].name, name) == 0)
+			return (int) strlen(tables[i].types);
+	elog(ERROR, "unknown table \"%s\"", name);
 }
 
 /* bgjob_trust_table tells whether a relation is a plain table that an extension's script has made. */

@@ -19,6 +19,7 @@ typedef enum BgjobGenuine
 } BgjobGenuine;
 
 extern BgjobGenuine bgjob_trust_database(const char **why);
+extern int bgjob_trust_columns(const char *name);
 extern bool bgjob_trust_table(const char *extension, Oid relation);
 extern bool bgjob_trust_has_table(const char *extension, const char *schema, const char *table);
 extern Oid bgjob_trust_owner(Oid extension);

@@ -128,29 +128,12 @@ CREATE FUNCTION t_first.same() RETURNS text LANGUAGE sql AS $$ SELECT 'first'::t
 CREATE FUNCTION t_second.same() RETURNS text LANGUAGE sql AS $$ SELECT 'second'::text $$;
 CREATE FUNCTION t_second."Odd (name)"("The Arg" text) RETURNS text LANGUAGE sql AS $$ SELECT upper($1) $$;
 
-SELECT plan(137);
+SELECT plan(135);
 
 ----------------------------------------------------------------------------------------------------
--- The signature
+-- The signature; its options are in 15_options.sql
 ----------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION tap_signature(function_name text, parameters int) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(name || ' ' || format_type(type, NULL), ', ' ORDER BY ord)
-	FROM pg_proc, unnest(proargnames, proargtypes::oid[]) WITH ORDINALITY AS u (name, type, ord)
-	WHERE proname = function_name AND ord <= parameters $$;
-
-SELECT is(tap_signature('bgjob_enqueue', 20),
-	'job text, args jsonb, kind text, queue text, priority integer, delay interval, '
-	'run_at timestamp with time zone, max_retries integer, timeout interval, unique_key text, on_duplicate text, '
-	'sequence_key text, limits text[], after bigint[], after_batch bigint, condition text, batch bigint, '
-	'run_as text, tags text[], parameters jsonb',
-	'bgjob_enqueue has the parameters of api.md, in that order');
-SELECT is(tap_signature('bgjob_enqueue_many', 20),
-	'job text, args jsonb[], kind text, queue text, priority integer, delay interval, '
-	'run_at timestamp with time zone, max_retries integer, timeout interval, unique_key text, on_duplicate text, '
-	'sequence_key text, limits text[], after bigint[], after_batch bigint, condition text, batch bigint, '
-	'run_as text, tags text[], parameters jsonb',
-	'bgjob_enqueue_many has the same parameters, but an array of args');
 SELECT is((SELECT (pronargs - pronargdefaults)::int FROM pg_proc WHERE proname = 'bgjob_enqueue'), 1,
 	'only the job has no default in bgjob_enqueue');
 SELECT is((SELECT (pronargs - pronargdefaults)::int FROM pg_proc WHERE proname = 'bgjob_enqueue_many'), 2,

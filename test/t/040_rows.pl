@@ -25,10 +25,11 @@ sub columns
 	return sql(q{SELECT string_agg(concat_ws('/', queue, state, kind, priority, max_retries), ' ' ORDER BY id) FROM bgjob.jobs});
 }
 
+my $all   = sql(q{SELECT relnatts FROM pg_class WHERE oid = 'bgjob.job'::regclass});
 my $plain = 'default/enqueued/function/0/10';
 
 sql(q{SELECT bgjob_enqueue('work', '[1]'); SELECT count(*) FROM bgjob_enqueue_many('work', ARRAY['[2]', '[3]']::jsonb[])});
-like(stored('bgjob.job'), qr/^43:\d+ 7:(\d\d) 7:\1$/, 'a new job in bulk has seven columns and less than 100 bytes');
+like(stored('bgjob.job'), qr/^$all:\d+ 7:(\d\d) 7:\1$/, 'a new job in bulk has seven columns and less than 100 bytes');
 is(stored('bgjob.queue'), '7:60 4:50 4:50', 'its row in the queue has four');
 is(columns(), "$plain $plain $plain", 'and all columns can be read');
 

@@ -3,7 +3,7 @@
 -- What a query answers, or how it is refused, as a value to compare. The query runs in a subtransaction, which an
 -- error rolls back; without an error it has its effects.
 --
--- Included by 06_rights, 09_queues, 12_control, 13_unique and 14_filters.
+-- Included by 06_rights, 09_queues, 12_control, 13_unique, 14_filters and 15_options.
 
 -- tap_try runs a query, as a role if one is given and else as the current one, and returns its one value as text,
 -- 'NULL', or 'ERROR ' and the SQLSTATE. (Never a NULL: \gset would unset the variable.)

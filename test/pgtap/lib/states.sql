@@ -2,7 +2,7 @@
 --
 -- A job's state and its history, as a value to compare.
 --
--- Included by 03_states, 09_queues, 10_groups, 12_control, 13_unique and 14_filters.
+-- Included by 03_states, 09_queues, 10_groups, 12_control, 13_unique, 14_filters and 15_options.
 
 -- tap_state is the state that a job is in; NULL if there is no such job.
 CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS

@@ -129,6 +129,7 @@ my %valid = (
 	event => [qw(creating created performing performed electing applied)],
 	function => ['fz.filter'],
 	jobs => [ 'fz.filtered%', 'fz.none' ],
+	'any interval' => sub { return quoted(one_of('1 second', '1 hour')) },
 	'bgjob_wait.timeout' => sub { return quoted(one_of('0', '5 ms', '20 ms')) },
 	'bgjob_snooze.delay' => sub { return quoted(one_of('1 second', '1 hour')) },
 	'bgjob_enqueue.job' => [qw(fz.good fz.good fz.raises fz.sleeps fz.traps fz.definer fz.proc fz.filtered)],
@@ -145,7 +146,7 @@ my %never = map { $_ => 1 } qw(sequence_key limits after after_batch batch condi
 sub valid_value
 {
 	my ($function, $arg) = @_;
-	my $pool = $valid{"$function->{short}.$arg->{name}"} // $valid{ $arg->{name} } // return hostile_value($arg->{type});
+	my $pool = $valid{"$function->{short}.$arg->{name}"} // $valid{ $arg->{name} } // $valid{"any $arg->{type}"} // return hostile_value($arg->{type});
 
 	return (ref $pool eq 'ARRAY' ? quoted(one_of(@$pool)) : $pool->()) . "::$arg->{type}";
 }
