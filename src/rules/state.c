@@ -38,28 +38,36 @@ static const struct
 
 #define E BGJOB_ENQUEUED
 #define S BGJOB_SCHEDULED
+#define A BGJOB_AWAITING
 #define P BGJOB_PROCESSING
 #define K BGJOB_SUCCEEDED
 #define F BGJOB_FAILED
 #define D BGJOB_DELETED
 #define _ BGJOB_NONE
 
+/*
+ * A released job is enqueued. One that has a time as well is rescheduled to it
+ * when what it continues has ended, so there is one way into the schedule from
+ * there, as from anywhere.
+ */
+
 /* clang-format off */
 static const unsigned char transitions[BGJOB_NSTATES][BGJOB_NEVENTS] = {
-	/*                     ENQUEUE SCHEDULE DUE START SUCCEED FAIL RETRY INTERRUPT DELETE REQUEUE RESCHEDULE */
-	[BGJOB_NONE] =       { E,      S,       _,  _,    _,      _,   _,    _,        _,     _,      _ },
-	[BGJOB_ENQUEUED] =   { _,      _,       _,  P,    _,      F,   _,    _,        D,     E,      S },
-	[BGJOB_SCHEDULED] =  { _,      _,       E,  _,    _,      F,   _,    _,        D,     E,      S },
-	[BGJOB_AWAITING] =   { _,      _,       E,  _,    _,      F,   _,    _,        D,     E,      S },
-	[BGJOB_PROCESSING] = { _,      _,       _,  _,    K,      F,   S,    E,        D,     E,      S },
-	[BGJOB_SUCCEEDED] =  { _,      _,       _,  _,    _,      _,   _,    _,        D,     E,      S },
-	[BGJOB_FAILED] =     { _,      _,       _,  _,    _,      _,   _,    _,        D,     E,      S },
-	[BGJOB_DELETED] =    { _,      _,       _,  _,    _,      _,   _,    _,        _,     E,      S },
+	/*                     ENQUEUE SCHEDULE AWAIT DUE RELEASE START SUCCEED FAIL RETRY INTERRUPT DELETE REQUEUE RESCHEDULE */
+	[BGJOB_NONE] =       { E,      S,       A,    _,  _,      _,    _,      _,   _,    _,        _,     _,      _ },
+	[BGJOB_ENQUEUED] =   { _,      _,       _,    _,  _,      P,    _,      F,   _,    _,        D,     E,      S },
+	[BGJOB_SCHEDULED] =  { _,      _,       _,    E,  _,      _,    _,      F,   _,    _,        D,     E,      S },
+	[BGJOB_AWAITING] =   { _,      _,       _,    _,  E,      _,    _,      F,   _,    _,        D,     E,      S },
+	[BGJOB_PROCESSING] = { _,      _,       _,    _,  _,      _,    K,      F,   S,    E,        D,     E,      S },
+	[BGJOB_SUCCEEDED] =  { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S },
+	[BGJOB_FAILED] =     { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S },
+	[BGJOB_DELETED] =    { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        _,     E,      S },
 };
 /* clang-format on */
 
 #undef E
 #undef S
+#undef A
 #undef P
 #undef K
 #undef F

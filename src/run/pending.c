@@ -45,6 +45,7 @@ static const char *const event_names[BGJOB_NEVENTS] = {
 	[BGJOB_EV_FAIL] = "fail",           [BGJOB_EV_RETRY] = "retry",
 	[BGJOB_EV_INTERRUPT] = "interrupt", [BGJOB_EV_DELETE] = "delete",
 	[BGJOB_EV_REQUEUE] = "requeue",     [BGJOB_EV_RESCHEDULE] = "reschedule",
+	[BGJOB_EV_RELEASE] = "release",
 };
 
 /* ---- the column ---- */
@@ -216,7 +217,7 @@ state_again(BgjobEvent event, BgjobState from)
 	if (event == BGJOB_EV_ENQUEUE)
 		return BGJOB_NONE;
 	/* An attempt whose claim is not committed is stored as enqueued. */
-	return from == BGJOB_SCHEDULED ? BGJOB_SCHEDULED : BGJOB_ENQUEUED;
+	return from == BGJOB_SCHEDULED || from == BGJOB_AWAITING ? from : BGJOB_ENQUEUED;
 }
 
 /*

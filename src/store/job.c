@@ -576,7 +576,11 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 		case BGJOB_EV_SCHEDULE:
 			enter_scheduled(job, what);
 			break;
+		case BGJOB_EV_AWAIT:
+			enter_waiting(job, what);
+			break;
 		case BGJOB_EV_DUE:
+		case BGJOB_EV_RELEASE:
 			archive(job);
 			enter_enqueued(job, what, false);
 			break;

@@ -62,14 +62,19 @@ test_transitions(void)
 	const unsigned all = (1u << BGJOB_NSTATES) - 2;
 	const unsigned none = 1u << BGJOB_NONE;
 	const unsigned enqueued = 1u << BGJOB_ENQUEUED;
-	const unsigned waiting = (1u << BGJOB_SCHEDULED) | (1u << BGJOB_AWAITING);
+	const unsigned scheduled = 1u << BGJOB_SCHEDULED;
+	const unsigned awaiting = 1u << BGJOB_AWAITING;
 	const unsigned processing = 1u << BGJOB_PROCESSING;
 	const unsigned final =
 		(1u << BGJOB_SUCCEEDED) | (1u << BGJOB_FAILED) | (1u << BGJOB_DELETED);
 
 	is_true(only_from(BGJOB_EV_ENQUEUE, none, BGJOB_ENQUEUED), "only a new job is enqueued");
 	is_true(only_from(BGJOB_EV_SCHEDULE, none, BGJOB_SCHEDULED), "only a new job is scheduled");
-	is_true(only_from(BGJOB_EV_DUE, waiting, BGJOB_ENQUEUED), "only what waits becomes due");
+	is_true(only_from(BGJOB_EV_AWAIT, none, BGJOB_AWAITING), "only a new job awaits others");
+	is_true(only_from(BGJOB_EV_DUE, scheduled, BGJOB_ENQUEUED),
+			"only a scheduled job becomes due");
+	is_true(only_from(BGJOB_EV_RELEASE, awaiting, BGJOB_ENQUEUED),
+			"only a job that awaits others is released");
 	is_true(only_from(BGJOB_EV_START, enqueued, BGJOB_PROCESSING),
 			"only an enqueued job starts");
 	is_true(only_from(BGJOB_EV_SUCCEED, processing, BGJOB_SUCCEEDED),
@@ -85,6 +90,33 @@ test_transitions(void)
 	is_true(only_from(BGJOB_EV_REQUEUE, all, BGJOB_ENQUEUED), "every job can be requeued");
 	is_true(only_from(BGJOB_EV_RESCHEDULE, all, BGJOB_SCHEDULED),
 			"every job can be rescheduled");
+}
+
+/* No state is left out of the table: each can be entered from, and left for, another one. */
+static void
+test_reach(void)
+{
+	bool entered = true;
+	bool left = true;
+
+	for
+		ALL_STATES(state)
+		{
+			bool in = false;
+			bool out = false;
+
+			for (BgjobState other = BGJOB_NONE; other < BGJOB_NSTATES; other++)
+				for (BgjobEvent event = BGJOB_EV_ENQUEUE; event < BGJOB_NEVENTS; event++)
+				{
+					in = in || (other != state && bgjob_transition(other, event) == state);
+					out = out || (bgjob_transition(state, event) == other && other != state &&
+								  other != BGJOB_NONE);
+				}
+			entered = entered && in;
+			left = left && out;
+		}
+	is_true(entered, "every state is entered by some event");
+	is_true(left, "every state is left by some event");
 }
 
 static void
@@ -114,6 +146,7 @@ main(void)
 {
 	test_names();
 	test_transitions();
+	test_reach();
 	test_final();
 	return tap_end();
 }
