@@ -18,8 +18,8 @@
 
 #include "api/options.h"
 #include "base/interval.h"
+#include "base/queues.h"
 #include "catalog/pg_type.h"
-#include "store/queue.h"
 #include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"

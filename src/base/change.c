@@ -28,6 +28,7 @@
 #include "access/xact.h"
 #include "base/change.h"
 #include "base/database.h"
+#include "base/lanes.h"
 #include "base/prepared.h"
 #include "base/registry.h"
 #include "base/slot.h"
@@ -40,10 +41,13 @@
 /* Among so many lanes of a transaction one is found without a table of them. */
 #define FEW_LANES 16
 
+/* So many are noted each; of more, only that there are. */
+#define MANY_LANES 1024
+
 typedef struct ReadyNote
 {
 	struct ReadyNote *next;
-	BgjobLaneKey key;
+	BgjobLaneKey key;    /* without a queue: any lanes of its group */
 	BgjobLaneItem first; /* the lowest */
 	int64 count;
 } ReadyNote;
@@ -126,6 +130,7 @@ current_notes(void)
 	{
 		RegisterXactCallback(at_xact_event, NULL);
 		RegisterSubXactCallback(at_subxact_event, NULL);
+		bgjob_lane_groups_prepare();
 		registered = true;
 	}
 	if (notes == NULL || notes->subid != subid)
@@ -186,20 +191,17 @@ find_ready(Notes *to, const BgjobLaneKey *key)
 	return NULL;
 }
 
-/*
- * Notes rows of a lane. Of more lanes than there can be in shared memory it only
- * notes that there are more; the scheduler finds them.
- */
+/* Notes rows of a lane. */
 static void
 add_ready(Notes *to, const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count)
 {
 	ReadyNote *note = find_ready(to, key);
+	BgjobLaneKey any = {.group = key->group};
 
-	if (note == NULL && to->nready == BGJOB_LANES)
+	if (note == NULL && to->nready >= MANY_LANES)
 	{
-		to->notice_database = key->database;
-		to->notices |= BGJOB_NOTICE_RESCAN;
-		return;
+		key = &any;
+		note = find_ready(to, key);
 	}
 	if (note == NULL)
 	{
@@ -437,15 +439,17 @@ wake_for(const ReadyNote *note)
 	BgjobDatabase *entry;
 	int64 woken = 0;
 
-	while (woken < note->count && bgjob_wake_worker(note->key.database, note->key.role))
+	while (woken < note->count &&
+		   bgjob_wake_worker(note->key.group.database, note->key.group.role))
 		woken++;
 	if (woken == note->count)
 		return;
 
-	entry = bgjob_database_find(note->key.database);
-	if (entry != NULL && (pg_atomic_read_u32(&entry->saturated) == 0 ||
-						  bgjob_count_workers(note->key.database, note->key.role) == 0))
-		bgjob_notify_scheduler(note->key.database, 0);
+	entry = bgjob_database_find(note->key.group.database);
+	if (entry != NULL &&
+		(pg_atomic_read_u32(&entry->saturated) == 0 ||
+		 bgjob_count_workers(note->key.group.database, note->key.group.role) == 0))
+		bgjob_notify_scheduler(note->key.group.database, 0);
 }
 
 /* Says at once that some of a lane's rows are ready; "items" are all of them if there are few. */
@@ -497,7 +501,7 @@ bgjob_announce_rest(const BgjobGroupRest *rest, bool singly)
 	ReadyNote note = {.first.pos = rest->pos, .count = rest->count};
 
 	bgjob_lane_key(&note.key, MyDatabaseId, rest->role, rest->queue, rest->priority);
-	bgjob_lane_give_back(rest, singly);
+	bgjob_lane_give_back(&note.key, rest->pos, rest->count, singly);
 	wake_for(&note);
 }
 
@@ -561,7 +565,10 @@ tell(const Notes *committed)
 			bgjob_queues_remove(MyDatabaseId, note->queue, note->conf.version);
 	/* All of it before anybody is woken, who would otherwise begin with what is not the first. */
 	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
-		bgjob_lane_announce(&note->key, &note->first, note->count);
+		if (note->key.queue[0] != '\0')
+			bgjob_lane_announce(&note->key, &note->first, note->count);
+		else
+			bgjob_lane_announce_all(&note->key.group);
 	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
 		wake_for(note);
 	if (entry != NULL && committed->due != DT_NOEND)
@@ -600,7 +607,7 @@ alert(void)
 		sort_ready(note);
 		for (const ReadyNote *ready = note->ready; ready != NULL && n < FEW_LANES; n++)
 		{
-			bgjob_prewake_worker(ready->key.database, ready->key.role);
+			bgjob_prewake_worker(ready->key.group.database, ready->key.group.role);
 			ready = ready->next;
 		}
 	}

@@ -10,7 +10,8 @@
 
 #include "postgres.h"
 
-#include "base/lane.h"
+#include "base/lanegroup.h"
+#include "base/registry.h"
 #include "datatype/timestamp.h"
 #include "rules/state.h"
 

@@ -49,7 +49,6 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	entry->failures = 0;
 	entry->retry_at = 0;
 	pg_atomic_write_u32(&entry->notices, 0);
-	pg_atomic_write_u32(&entry->lost_lanes, 0);
 	pg_atomic_write_u32(&entry->saturated, 0);
 	entry->counted = 0;
 	pg_atomic_write_u32(&entry->hungry, 0);

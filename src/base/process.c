@@ -22,6 +22,7 @@
 #include "access/xact.h"
 #include "base/guc.h"
 #include "base/inflight.h"
+#include "base/lanegroup.h"
 #include "base/process.h"
 #include "base/request.h"
 #include "base/slot.h"
@@ -180,6 +181,7 @@ bgjob_process_attach(Datum slot_index)
 		!bgjob_slot_attach(DatumGetInt32(slot_index), start.generation))
 		return false;
 	before_shmem_exit(detach, 0);
+	bgjob_lane_groups_prepare();
 	leave_with_postmaster();
 	return true;
 }

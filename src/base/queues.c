@@ -14,7 +14,7 @@
  * configures one more is told so before anything is changed.
  *
  * Any process. One LWLock, held for the look-up of a hash table only; it may be
- * taken while the lane lock is held (base/lane.c), and nothing is taken under it.
+ * taken while the lock of a lane group is held, and nothing is taken under it.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +27,9 @@
 #include "utils/hsearch.h"
 
 #define MAX_QUEUES 1024
+
+/* Between the names in bgjob.queues. */
+#define SEPARATORS ", \t\n\""
 
 typedef struct QueueKey
 {
@@ -170,4 +173,30 @@ uint64
 bgjob_queues_generation(void)
 {
 	return pg_atomic_read_u64(&control->generation);
+}
+
+/*
+ * bgjob_queue_level returns the position of a queue in a list like 'critical,
+ * default, *', -1 if it is not to be taken at all. "*" stands for all that are
+ * not named. Neither allocates nor throws.
+ */
+int
+bgjob_queue_level(const char *list, const char *queue)
+{
+	size_t length = strlen(queue);
+	int level = 0;
+	int others = -1;
+
+	while (*(list += strspn(list, SEPARATORS)) != '\0')
+	{
+		size_t n = strcspn(list, SEPARATORS);
+
+		if (n == length && memcmp(list, queue, n) == 0)
+			return level;
+		if (n == 1 && *list == '*')
+			others = level;
+		list += n;
+		level++;
+	}
+	return others;
 }

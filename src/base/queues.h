@@ -32,5 +32,6 @@ extern void bgjob_queues_remove(Oid database, const char *queue, int64 version);
 extern void bgjob_queues_forget(Oid database);
 extern bool bgjob_queues_full(void);
 extern uint64 bgjob_queues_generation(void);
+extern int bgjob_queue_level(const char *list, const char *queue);
 
 #endif /* BGJOB_BASE_QUEUES_H */

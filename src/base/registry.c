@@ -73,7 +73,6 @@ create_registry(void)
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
 
 		pg_atomic_init_u32(&entry->notices, 0);
-		pg_atomic_init_u32(&entry->lost_lanes, 0);
 		pg_atomic_init_u32(&entry->saturated, 0);
 		pg_atomic_init_u32(&entry->doubts, 0);
 		pg_atomic_init_u64(&entry->movers, 0);

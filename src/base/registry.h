@@ -39,8 +39,8 @@
  * force ("die", then SIGTERM), which nothing can trap. What had been asked for
  * is then done by the scheduler (process/recovery.c).
  *
- * ASKING FOR ONE WORKER BACK. An idle worker is told to leave ("retire") under
- * the mutex, while it is idle; so it takes no job before it leaves. Of busy
+ * ASKING FOR ONE WORKER BACK. An idle worker is told to leave ("retire") while it is
+ * idle (base/idle.c); so it takes no job before it leaves. Of busy
  * workers nobody knows which ends its job first. The scheduler writes a role
  * and a number into its database's "leavers" and sets "asked" in the slots of
  * that role; a worker that is between two jobs and finds "asked" lowers the
@@ -52,7 +52,7 @@
  * Latches may be set without any lock, and from signal handlers: a process
  * that has gone, or whose slot has a new owner, is woken in vain at worst.
  *
- * Order: lane lock, registry lock, lane mutex, group lock, slot mutex. Only the
+ * Order: those of lane groups, registry lock, lane mutex, group lock, slot mutex. Only the
  * last is a spinlock: nothing is called and no other lock taken under it
  * (test/gates/spinlocks.pl).
  *
@@ -186,9 +186,14 @@ typedef struct BgjobSlot
 	uint32 failure; /* SQLSTATE that claims fail with, first that of the worker before */
 	bool failing;   /* it leaves for that */
 
+	/* under the lock of the list of the lane group; "idle" is read without it */
+	struct BgjobLaneGroup *lanes; /* a worker's, while it serves; by itself */
+	bool idle;                    /* it waits for work, and is in that list */
+	struct BgjobSlot *idle_before;
+	struct BgjobSlot *idle_after;
+
 	slock_t mutex;
 	/* under mutex */
-	bool idle; /* waiting for work; the waker clears it */
 	int64 job; /* 0: none */
 	int64 pos; /* its position in the queue */
 	BgjobPhase phase;
@@ -256,10 +261,9 @@ typedef struct BgjobDatabase
 		leavers; /* a role, and so many of its workers are to leave after their jobs */
 
 	pg_atomic_uint32 notices;
-	pg_atomic_uint32 lost_lanes; /* there may be something in the queue that no lane leads to */
-	pg_atomic_uint32 saturated;  /* no more workers can be started now */
-	pg_atomic_uint64 next_due;   /* when the next scheduled job is due, at the latest */
-	pg_atomic_uint64 low_due;    /* the earliest that has been announced since the last look */
+	pg_atomic_uint32 saturated; /* no more workers can be started now */
+	pg_atomic_uint64 next_due;  /* when the next scheduled job is due, at the latest */
+	pg_atomic_uint64 low_due;   /* the earliest that has been announced since the last look */
 
 	int64 held_back; /* the scheduler's: so many jobs, as it has told the log last */
 

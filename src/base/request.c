@@ -12,7 +12,7 @@
  *
  * A worker that does not end its job for that, or within the job's time limit,
  * is ended by force (bgjob_slot_force). A worker that is idle, or between two
- * jobs, can be asked to leave without a job being hurt (bgjob_slot_retire_idle,
+ * jobs, can be asked to leave without a job being hurt (bgjob_retire_if_idle,
  * bgjob_slot_may_leave).
  *
  *-------------------------------------------------------------------------
@@ -179,25 +179,6 @@ bgjob_slot_terminate(BgjobSlot *slot)
 	pg_memory_barrier();
 	if (pid != 0)
 		kill(pid, SIGTERM);
-}
-
-/* bgjob_slot_retire_idle asks a worker to leave if it is idle; returns whether it was. */
-bool
-bgjob_slot_retire_idle(BgjobSlot *slot)
-{
-	bool idle;
-
-	SpinLockAcquire(&slot->mutex);
-	idle = slot->idle && !slot->retire;
-	if (idle)
-	{
-		slot->idle = false;
-		slot->retire = true;
-	}
-	SpinLockRelease(&slot->mutex);
-	if (idle)
-		bgjob_wake_slot(slot);
-	return idle;
 }
 
 /* bgjob_leavers encodes a role and a number of its workers as BgjobDatabase.leavers holds them. */

@@ -19,7 +19,6 @@ extern void bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why);
 extern void bgjob_slot_timed_out(int64 now);
 extern bool bgjob_slot_force(BgjobSlot *slot, int64 now, int64 *wake);
 extern void bgjob_slot_terminate(BgjobSlot *slot);
-extern bool bgjob_slot_retire_idle(BgjobSlot *slot);
 extern uint64 bgjob_leavers(Oid role, int n);
 extern bool bgjob_slot_may_leave(void);
 

@@ -14,7 +14,7 @@
 
 #include "base/console.h"
 #include "base/inflight.h"
-#include "base/lane.h"
+#include "base/lanegroup.h"
 #include "base/queues.h"
 #include "base/registry.h"
 #include "base/shmem.h"
@@ -34,7 +34,7 @@ request(void)
 		next_request_hook();
 	RequestAddinShmemSpace(bgjob_registry_size());
 	RequestAddinShmemSpace(bgjob_queues_size());
-	RequestAddinShmemSpace(bgjob_lane_size());
+	RequestAddinShmemSpace(bgjob_lane_groups_size());
 	RequestAddinShmemSpace(bgjob_waiters_size());
 	RequestAddinShmemSpace(bgjob_console_size());
 }
@@ -47,7 +47,7 @@ startup(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	bgjob_registry_startup();
 	bgjob_queues_startup();
-	bgjob_lane_startup();
+	bgjob_lane_groups_startup();
 	bgjob_waiters_startup();
 	bgjob_console_startup();
 	bgjob_inflight_startup();

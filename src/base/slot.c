@@ -168,15 +168,6 @@ bgjob_slot_give_up_start(BgjobSlot *slot)
 	return left;
 }
 
-/* bgjob_slot_set_idle marks this worker as waiting for work, or as no longer waiting. */
-void
-bgjob_slot_set_idle(bool idle)
-{
-	SpinLockAcquire(&bgjob_my_slot->mutex);
-	bgjob_my_slot->idle = idle;
-	SpinLockRelease(&bgjob_my_slot->mutex);
-}
-
 /*
  * bgjob_slot_begin notes that this worker is about to claim a job. From here
  * on the job is in flight: nobody else is given it. But it need not be this

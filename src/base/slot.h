@@ -22,7 +22,6 @@ extern BgjobSlot *bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid rol
 extern void bgjob_slot_free(BgjobSlot *slot);
 extern bool bgjob_slot_attach(int index, uint64 generation);
 extern bool bgjob_slot_give_up_start(BgjobSlot *slot);
-extern void bgjob_slot_set_idle(bool idle);
 extern void bgjob_slot_begin(int64 job, int64 pos);
 extern bool bgjob_slot_claim_failed(uint32 failure);
 extern void bgjob_slot_claims_again(void);

@@ -7,16 +7,16 @@
  * throw. Latches are set without a lock; a process that has gone, or a slot that
  * has a new owner, is woken in vain at worst.
  *
- * A worker waits for work with "idle" set in its slot. Whoever wakes it clears
- * that under the slot's mutex, so of two wakers each wakes another worker. A
- * scheduler and the launcher also have flags that say that they were called:
- * a latch that is set while they wait for a lock is consumed by that wait.
+ * Which worker waits for work is in base/idle.c. A scheduler and the launcher have
+ * flags that say that they were called: a latch that is set while they wait for
+ * a lock is consumed by that wait.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "base/database.h"
+#include "base/idle.h"
 #include "base/wake.h"
 #include "storage/latch.h"
 
@@ -30,36 +30,26 @@ bgjob_wake_slot(const BgjobSlot *slot)
 		SetLatch(latch);
 }
 
-/* Returns whether a slot belongs to a worker of a role that takes jobs. */
-static bool
-is_worker_of(const BgjobSlot *slot, Oid database, Oid role)
+/* The group whose workers perform the jobs of a role; NULL: there is none, and no worker. */
+static BgjobLaneGroup *
+group_of(Oid database, Oid role)
 {
-	return slot->in_use && slot->database == database && slot->role == role &&
-		   slot->kind == BGJOB_WORKER && !slot->retire;
+	BgjobLaneGroupKey key;
+
+	bgjob_lane_group_key(&key, database, role);
+	return bgjob_lane_group(&key);
 }
 
 /* bgjob_wake_worker wakes one idle worker of a role, if there is one. */
 bool
 bgjob_wake_worker(Oid database, Oid role)
 {
-	for (int i = 0; i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
-		bool woken;
+	BgjobLaneGroup *group = group_of(database, role);
+	BgjobSlot *slot = group == NULL ? NULL : bgjob_idle_take(group);
 
-		if (!slot->idle || !is_worker_of(slot, database, role))
-			continue;
-		SpinLockAcquire(&slot->mutex);
-		woken = slot->idle && slot->pid != 0;
-		slot->idle = false;
-		SpinLockRelease(&slot->mutex);
-		if (woken)
-		{
-			bgjob_wake_slot(slot);
-			return true;
-		}
-	}
-	return false;
+	if (slot != NULL)
+		bgjob_wake_slot(slot);
+	return slot != NULL;
 }
 
 /*
@@ -72,21 +62,22 @@ bgjob_wake_worker(Oid database, Oid role)
 void
 bgjob_prewake_worker(Oid database, Oid role)
 {
-	BgjobSlot *first = NULL;
+	BgjobLaneGroup *group = group_of(database, role);
+	BgjobSlot *slot = group == NULL ? NULL : bgjob_idle_first(group);
 
-	for (int i = 0; i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
+	if (slot != NULL)
+		bgjob_wake_slot(slot);
+}
 
-		if (!is_worker_of(slot, database, role))
-			continue;
-		if (!slot->idle)
-			return;
-		if (first == NULL)
-			first = slot;
-	}
-	if (first != NULL)
-		bgjob_wake_slot(first);
+/* bgjob_retire_if_idle has a worker leave at once if it is idle; returns whether it was. */
+bool
+bgjob_retire_if_idle(BgjobSlot *slot)
+{
+	bool idle = bgjob_idle_retire(slot);
+
+	if (idle)
+		bgjob_wake_slot(slot);
+	return idle;
 }
 
 /* bgjob_notify_launcher wakes the launcher; with "rediscover" it reads pg_database again. */

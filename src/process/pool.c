@@ -44,7 +44,7 @@
 #include "base/database.h"
 #include "base/groupitems.h"
 #include "base/guc.h"
-#include "base/lane.h"
+#include "base/lanes.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/request.h"
@@ -233,7 +233,7 @@ fail_orphans(Oid role)
 	if (all)
 	{
 		/* Should a transaction with more of them still commit, its lane comes back, and so do we. */
-		bgjob_lanes_forget(MyDatabaseId, role);
+		bgjob_lane_groups_forget(MyDatabaseId, role);
 		(void) hash_search(roles, &role, HASH_REMOVE, NULL);
 	}
 	return all;
@@ -389,8 +389,8 @@ static void
 begin_balance(Balance *balance)
 {
 	int64 now = bgjob_steady_now();
-	BgjobDemand *demands = palloc(BGJOB_LANES * sizeof(BgjobDemand));
-	int n = bgjob_lane_demand(MyDatabaseId, demands, BGJOB_LANES);
+	int n;
+	BgjobDemand *demands = bgjob_lanes_demand(MyDatabaseId, &n);
 
 	memset(balance, 0, sizeof(*balance));
 	balance->now = now;
@@ -610,7 +610,7 @@ retire_idle(Balance *balance)
 		if (!is_mine(slot) || !slot->idle || slot->retire)
 			continue;
 		claimant = claimant_of(balance, slot->role);
-		if (claimant == NULL || claimant->ready > 0 || !bgjob_slot_retire_idle(slot))
+		if (claimant == NULL || claimant->ready > 0 || !bgjob_retire_if_idle(slot))
 			continue;
 		balance->workers--;
 		balance->leaving++;
@@ -687,7 +687,7 @@ count_due_loans(Balance *balance, bool wanted)
 			continue;
 		if (enough)
 			slot->lent = false; /* it is none any more */
-		else if (bgjob_slot_retire_idle(slot))
+		else if (bgjob_retire_if_idle(slot))
 			balance->leaving++;
 		else
 			n++;
@@ -834,9 +834,10 @@ bgjob_pool_yield(bool yield)
 bool
 bgjob_pool_is_empty(bool *has_work)
 {
-	BgjobDemand demand;
+	int n;
 
-	*has_work = bgjob_lane_demand(MyDatabaseId, &demand, 1) > 0;
+	pfree(bgjob_lanes_demand(MyDatabaseId, &n));
+	*has_work = n > 0;
 	return bgjob_count_workers(MyDatabaseId, InvalidOid) == 0;
 }
 

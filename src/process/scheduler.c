@@ -44,7 +44,7 @@
 #include "base/database.h"
 #include "base/guc.h"
 #include "base/change.h"
-#include "base/lane.h"
+#include "base/lanes.h"
 #include "base/prepared.h"
 #include "base/process.h"
 #include "base/registry.h"
@@ -69,6 +69,7 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "store/queue.h"
+#include "store/sweep.h"
 #include "store/queueconf.h"
 #include "store/recurring.h"
 #include "store/relation.h"
@@ -100,7 +101,7 @@
 #define LOCK_TIMEOUT "100ms"
 #define LOCK_PAUSE   250000
 
-/* Seconds between two searches for what has found no place among the lanes. */
+/* Seconds between two discoveries, where a role had no room for its lanes. */
 #define SEARCH_PAUSE 1
 
 /* Microseconds between two steps along the lanes, which may be very many. */
@@ -212,7 +213,7 @@ rescan(void)
 	bgjob_queueconf_load();
 	bgjob_commit();
 	sweep_wanted = true;
-	bgjob_queue_discover_anew();
+	bgjob_discover_anew();
 	bgjob_schedule_look_anew();
 	next_due = DT_NOBEGIN;
 	bgjob_recurring_look_anew();
@@ -261,18 +262,25 @@ recover_put_off(TimestampTz now)
 	return bgjob_recover_put_off() ? DT_NOEND : now + LOCK_PAUSE;
 }
 
-/* Goes on making sure that there is a lane for all that is in the queue. */
+/* Discovers lanes that nobody has announced: some of them, then a pause. */
 static TimestampTz
 discover(TimestampTz now)
 {
-	bool all = true;
+	bool all;
 
-	if (bgjob_queue_is_discovered())
-		return DT_NOEND;
+	if (bgjob_discover_is_done())
+	{
+		if (!bgjob_discover_has_missed() || now < next_search)
+			return bgjob_discover_has_missed() ? next_search : DT_NOEND;
+		bgjob_discover_anew();
+	}
 	bgjob_begin();
-	all = bgjob_queue_discover();
+	all = bgjob_discover();
 	bgjob_commit();
-	return all ? DT_NOEND : now + DISCOVER_PAUSE;
+	if (!all)
+		return now + DISCOVER_PAUSE;
+	next_search = now + SEARCH_PAUSE * USECS_PER_SEC;
+	return bgjob_discover_has_missed() ? next_search : DT_NOEND;
 }
 
 /*
@@ -288,7 +296,7 @@ sweep_lanes(TimestampTz now)
 	instr_time took;
 	bool more;
 
-	if (!bgjob_queue_is_discovered() || (sweep_at == DT_NOEND && !sweep_wanted))
+	if (!bgjob_discover_is_done() || (sweep_at == DT_NOEND && !sweep_wanted))
 		return DT_NOEND;
 	if (sweep_at != DT_NOEND && sweep_at > now)
 		return sweep_at;
@@ -299,7 +307,7 @@ sweep_lanes(TimestampTz now)
 	}
 	INSTR_TIME_SET_CURRENT(began);
 	bgjob_begin();
-	more = bgjob_queue_sweep();
+	more = bgjob_sweep();
 	bgjob_commit();
 	INSTR_TIME_SET_CURRENT(took);
 	INSTR_TIME_SUBTRACT(took, began);
@@ -322,7 +330,7 @@ look_for_the_absent(TimestampTz now)
 	if (bgjob_lanes_unknown(MyDatabaseId, &any, 1) == 0)
 		return DT_NOEND;
 	bgjob_begin();
-	all = bgjob_queue_look(MyDatabaseId);
+	all = bgjob_look_for_absent(MyDatabaseId);
 	bgjob_commit();
 	return all ? DT_NOEND : now;
 }
@@ -458,21 +466,6 @@ tell_of_held_back(TimestampTz now)
 	return held_back.at;
 }
 
-/* Finds what there was no lane for, now that there may be one. */
-static TimestampTz
-find_lost(TimestampTz now)
-{
-	if (pg_atomic_read_u32(&entry->lost_lanes) == 0)
-		return DT_NOEND;
-	if (now >= next_search)
-	{
-		next_search = now + SEARCH_PAUSE * USECS_PER_SEC;
-		if (bgjob_queue_is_discovered() && bgjob_lanes_lost_any(MyDatabaseId))
-			bgjob_queue_discover_anew();
-	}
-	return next_search;
-}
-
 /* A prepared transaction with jobs may have ended without a command, and without being announced. */
 static void
 look_at_prepared(void)
@@ -501,6 +494,7 @@ poll_slowly(TimestampTz now)
 
 	if (now < next_poll)
 		return next_poll;
+	bgjob_lane_groups_tidy(MyDatabaseId);
 	wake = next_poll = now + SLOW_POLL * USECS_PER_SEC;
 	if (unsettled)
 	{
@@ -526,22 +520,11 @@ typedef struct Step
 	TimestampTz wake;
 } Step;
 
-static Step steps[] = {{serve_notices},
-					   {bgjob_pool_reap},
-					   {recover_put_off},
-					   {enqueue_due},
-					   {bgjob_clockset_serve},
-					   {bgjob_recurring_serve},
-					   {find_lost},
-					   {discover},
-					   {sweep_lanes},
-					   {look_for_the_absent},
-					   {bgjob_pool_balance},
-					   {remove_expired},
-					   {remove_unused},
-					   {tell_of_held_back},
-					   {bgjob_leftover_serve},
-					   {poll_slowly}};
+static Step steps[] = {{serve_notices},      {bgjob_pool_reap},      {recover_put_off},
+					   {enqueue_due},        {bgjob_clockset_serve}, {bgjob_recurring_serve},
+					   {discover},           {sweep_lanes},          {look_for_the_absent},
+					   {bgjob_pool_balance}, {remove_expired},       {remove_unused},
+					   {tell_of_held_back},  {bgjob_leftover_serve}, {poll_slowly}};
 
 static void
 run_step(void *arg)
@@ -714,7 +697,7 @@ end_service(void)
 											: BGJOB_BY_SETTINGS);
 	if (gone || unwanted)
 	{
-		bgjob_lanes_forget(MyDatabaseId, InvalidOid);
+		bgjob_lane_groups_forget(MyDatabaseId, InvalidOid);
 		bgjob_queues_forget(MyDatabaseId);
 	}
 }

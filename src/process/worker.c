@@ -28,8 +28,8 @@
 
 #include "base/database.h"
 #include "base/guc.h"
+#include "base/idle.h"
 #include "base/inflight.h"
-#include "base/lane.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/request.h"
@@ -45,6 +45,7 @@
 #include "rules/clock.h"
 #include "run/attempt.h"
 #include "run/authority.h"
+#include "store/claim.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "replication/syncrep.h"
@@ -187,15 +188,15 @@ wait_for_work(void)
 		int64 until = since + bgjob_worker_idle_timeout * USECS_PER_SEC;
 		long rest;
 
-		bgjob_slot_set_idle(true);
-		work = bgjob_lane_has_work();
+		bgjob_idle_set(true);
+		work = bgjob_claim_has_work();
 		rest = (long) Max(0, (until - bgjob_steady_now() + 999) / 1000);
 		if (work || rest == 0 || others_want_slot())
 			break;
 		(void) bgjob_process_wait(rest + 1, BGJOB_WAIT_WORKER_MAIN);
 	}
-	bgjob_slot_set_idle(false);
-	return work || bgjob_lane_has_work();
+	bgjob_idle_set(false);
+	return work || bgjob_claim_has_work();
 }
 
 /* Performs all there is. Wakes others along the way, where there is more than one can do. */
@@ -238,6 +239,7 @@ bgjob_worker_main(Datum arg)
 	bgjob_process_connect(BGJOB_WORKER_TYPE);
 	bgjob_session_pin();
 	bgjob_inflight_tell_parallel(bgjob_slot_index(bgjob_my_slot));
+	bgjob_idle_join();
 	bgjob_attempt_init();
 	pqsignal(SIGINT, on_cancel);
 	pqsignal(SIGUSR2, on_request);

@@ -45,6 +45,7 @@
 #include "run/pending.h"
 #include "run/perform.h"
 #include "storage/latch.h"
+#include "store/claim.h"
 #include "store/queue.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
@@ -64,6 +65,7 @@ void
 bgjob_attempt_init(void)
 {
 	inherited_failure = bgjob_my_slot->failure;
+	bgjob_claim_init();
 	bgjob_perform_init();
 	bgjob_group_init();
 	bgjob_authority_init();
@@ -336,7 +338,7 @@ claim_and_perform(void)
 	MemoryContextSwitchTo(bgjob_attempt_context);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	MemoryContextSwitchTo(bgjob_job_context);
-	bgjob_underway.claimed = claimed = bgjob_queue_claim(jobs, &bgjob_underway.job, &may_group);
+	bgjob_underway.claimed = claimed = bgjob_claim(jobs, &bgjob_underway.job, &may_group);
 	if (claimed)
 		RESUME_INTERRUPTS(); /* held by the claim */
 
@@ -412,7 +414,7 @@ bgjob_attempt_next(void)
 	if (error != NULL && !taken)
 	{
 		/* The claim itself failed, or nothing could be recorded. */
-		bgjob_queue_give_back();
+		bgjob_claim_give_back();
 		pause_after_failed_claim();
 	}
 	else if (taken && bgjob_my_slot->failure != 0)

@@ -37,6 +37,7 @@
 #include "run/group.h"
 #include "run/perform.h"
 #include "storage/proc.h"
+#include "store/claim.h"
 #include "store/queue.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -211,8 +212,7 @@ bgjob_group_perform(BgjobRel *jobs)
 			bgjob_queues_generation() != conf || /* the queue may have been paused */
 			bgjob_my_slot->retire || bgjob_my_slot->term)
 			break;
-		bgjob_underway.claimed =
-			bgjob_queue_claim_next(jobs, &bgjob_underway.job, bgjob_group_fits);
+		bgjob_underway.claimed = bgjob_claim_next(jobs, &bgjob_underway.job, bgjob_group_fits);
 		if (bgjob_underway.claimed)
 			RESUME_INTERRUPTS(); /* held by the claim */
 	} while (bgjob_underway.claimed);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * queue.h
- *	  What can run now: putting jobs there, looking for them, claiming them.
+ *	  What can run now.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,7 +10,6 @@
 
 #include "postgres.h"
 
-#include "base/lane.h"
 #include "store/job.h"
 
 /* What became of an attempt to take a job out of the queue. */
@@ -27,17 +26,6 @@ extern void bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 
 extern BgjobTaken
 bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, TransactionId *holder);
 
-/* Whether a job may be performed in one transaction with others. */
-typedef bool (*BgjobFits)(const BgjobJob *job);
-
-extern bool bgjob_queue_claim(BgjobRel *jobs, BgjobJob *job, bool *group);
-extern bool bgjob_queue_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits);
-extern void bgjob_queue_give_back(void);
-extern bool bgjob_queue_sweep(void);
-extern void bgjob_queue_discover_anew(void);
-extern bool bgjob_queue_is_discovered(void);
-extern bool bgjob_queue_discover(void);
-extern bool bgjob_queue_look(Oid database);
 extern bool bgjob_queue_has(Oid role, const char *queue, int priority, int64 pos);
 extern int64 bgjob_queue_count_held_back(int64 *after, int max, bool *all);
 extern int64 bgjob_queue_rebuild(void);

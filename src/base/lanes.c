@@ -1,0 +1,389 @@
+/*-------------------------------------------------------------------------
+ *
+ * lanes.c
+ *	  Telling the lanes what is ready, scanning for them, surveying them.
+ *
+ * A transaction that inserted jobs into the queue announces them after its
+ * commit (base/change.c). A worker that has come to the end of what is known of
+ * a lane scans the queue (store/claim.c) between bgjob_lane_scan_begin and _end.
+ * The scheduler asks for the demand, and sweeps the queue for what nobody has
+ * announced (store/sweep.c).
+ *
+ * What is told finds its lane, or adds it, or, where the group has no room,
+ * is noted in the overflow. Where there is no room for the group, the
+ * scheduler of the database is told to go through the queue.
+ *
+ * Any process. base/lanegroup.c has the order of locks; a scan holds the scan
+ * lock of its lane, which is taken first. What is called after a commit does not
+ * throw.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/lanes.h"
+#include "base/overflow.h"
+#include "base/registry.h"
+#include "base/slot.h"
+#include "base/wake.h"
+#include "miscadmin.h"
+
+/* What is told to a lane. */
+typedef struct Tidings
+{
+	const BgjobLaneItem *item; /* NULL: nothing but that it is there */
+	bool offered;              /* among the items, and no scan on account of it */
+	int64 count;
+	int singly;
+} Tidings;
+
+static void
+tell_lane(BgjobLane *lane, const Tidings *tidings)
+{
+	if (tidings->item == NULL)
+		return;
+	if (tidings->offered)
+		bgjob_lane_insert(lane, tidings->item);
+	else
+		bgjob_lane_note(lane, tidings->item, tidings->count, tidings->singly);
+}
+
+/* Tells a lane something, or else the overflow of its group. False: there is no room for the group. */
+static bool
+tell(const BgjobLaneKey *key, const Tidings *tidings)
+{
+	BgjobLaneGroup *group = bgjob_lane_group(&key->group);
+	BgjobLane *lane;
+
+	if (group == NULL)
+		return false;
+	LWLockAcquire(&group->lock, LW_SHARED);
+	lane = bgjob_lane_find(group, key);
+	if (lane != NULL)
+		tell_lane(lane, tidings);
+	LWLockRelease(&group->lock);
+	if (lane != NULL)
+		return true;
+
+	LWLockAcquire(&group->lock, LW_EXCLUSIVE);
+	lane = bgjob_lane_find(group, key);
+	if (lane == NULL)
+		lane = bgjob_lane_add(group, key);
+	if (lane != NULL)
+		tell_lane(lane, tidings);
+	else
+		bgjob_overflow_note(group, key->number, tidings->count);
+	LWLockRelease(&group->lock);
+	return true;
+}
+
+static void
+tell_or_rescan(const BgjobLaneKey *key, const Tidings *tidings)
+{
+	if (!tell(key, tidings))
+		bgjob_notify_scheduler(key->group.database, BGJOB_NOTICE_RESCAN);
+}
+
+/*
+ * bgjob_lane_announce says that "count" rows, the lowest of them "first", have
+ * become visible in a lane. Does not throw: it runs after commit.
+ */
+void
+bgjob_lane_announce(const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count)
+{
+	tell_or_rescan(key, &(Tidings){.item = first, .count = count});
+}
+
+/* bgjob_lane_announce_all says that rows have become visible in any lanes of a group. Does not throw. */
+void
+bgjob_lane_announce_all(const BgjobLaneGroupKey *key)
+{
+	BgjobLaneGroup *group = bgjob_lane_group(key);
+	BgjobLaneItem first = {.pos = PG_INT64_MIN};
+
+	if (group == NULL)
+	{
+		bgjob_notify_scheduler(key->database, BGJOB_NOTICE_RESCAN);
+		return;
+	}
+	LWLockAcquire(&group->lock, LW_EXCLUSIVE);
+	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
+		bgjob_lane_note(lane, &first, 1, 0);
+	bgjob_lane_note(&group->overflow, &first, 1, 0);
+	LWLockRelease(&group->lock);
+}
+
+/*
+ * bgjob_lane_give_back says that "count" jobs which a worker had taken as a group
+ * are free again, the lowest of them at a position; singly: that they are not to
+ * be taken as a group once more, since one of them has made the group fail. Does
+ * not throw.
+ */
+void
+bgjob_lane_give_back(const BgjobLaneKey *key, int64 lowest, int64 count, bool singly)
+{
+	BgjobLaneItem first = {.pos = lowest};
+
+	tell_or_rescan(
+		key, &(Tidings){.item = &first, .count = count, .singly = singly ? (int) count : 0});
+}
+
+/*
+ * bgjob_lane_offer says that a row is ready which may lie below the mark,
+ * without having anything else scanned for. Without a tid it is found by its
+ * position. Does not throw.
+ */
+void
+bgjob_lane_offer(const BgjobLaneKey *key, const BgjobLaneItem *item)
+{
+	tell_or_rescan(key, &(Tidings){.item = item, .offered = true, .count = 1});
+}
+
+/* bgjob_lane_ensure sees to it that a lane, which has rows, is known. False: there is no room for its group. */
+bool
+bgjob_lane_ensure(const BgjobLaneKey *key)
+{
+	return tell(key, &(Tidings){.count = 1});
+}
+
+/* ---- scans ---- */
+
+/* Ends the use of a lane by a scan. The scan lock is given up first: then the lane may go. */
+static void
+end_use(BgjobLane *lane)
+{
+	BgjobLaneGroup *group = bgjob_lane_group(&lane->key.group);
+
+	LWLockRelease(&lane->scan_lock);
+	LWLockAcquire(&group->lock, LW_SHARED);
+	bgjob_lane_use(lane, -1);
+	LWLockRelease(&group->lock);
+}
+
+/* Begins a scan of a lane that is in use; NULL: none is needed. */
+static BgjobLane *
+begin_scan(BgjobLaneGroup *group, BgjobLane *lane, int64 *start)
+{
+	bool needed;
+
+	LWLockAcquire(&lane->scan_lock, LW_EXCLUSIVE);
+	LWLockAcquire(&group->lock, LW_SHARED);
+	needed = bgjob_lane_scan_start(lane, start);
+	LWLockRelease(&group->lock);
+	if (needed)
+		return lane;
+	end_use(lane);
+	return NULL;
+}
+
+/*
+ * bgjob_lane_scan_begin begins a scan of the queue for a lane. Returns the
+ * lane and the position to start at; the snapshot must be taken afterwards. NULL:
+ * there is nothing to do, since another process has scanned in the meantime, or
+ * the lane has gone.
+ */
+BgjobLane *
+bgjob_lane_scan_begin(const BgjobLaneKey *key, int64 *start)
+{
+	BgjobLaneGroup *group = bgjob_lane_group(&key->group);
+	BgjobLane *lane;
+
+	if (group == NULL)
+		return NULL;
+	LWLockAcquire(&group->lock, LW_SHARED);
+	lane = bgjob_lane_find(group, key);
+	if (lane != NULL)
+		bgjob_lane_use(lane, 1);
+	LWLockRelease(&group->lock);
+	return lane == NULL ? NULL : begin_scan(group, lane, start);
+}
+
+/* bgjob_overflow_scan_begin does the same for the overflow of a group: what is scanned are lanes. */
+BgjobLane *
+bgjob_overflow_scan_begin(const BgjobLaneGroupKey *key, int64 *start)
+{
+	BgjobLaneGroup *group = bgjob_lane_group(key);
+
+	if (group == NULL)
+		return NULL;
+	bgjob_lane_use(&group->overflow, 1);
+	return begin_scan(group, &group->overflow, start);
+}
+
+/* bgjob_lane_scan_end ends a scan; see bgjob_lane_scan_finish. */
+void
+bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int nitems, int64 next,
+					bool more)
+{
+	BgjobLaneGroup *group = bgjob_lane_group(&lane->key.group);
+
+	LWLockAcquire(&group->lock, LW_SHARED);
+	bgjob_lane_scan_finish(lane, items, nitems, next, more);
+	LWLockRelease(&group->lock);
+	end_use(lane);
+}
+
+/*
+ * bgjob_lane_scan_abort ends a scan that has thrown. Called before the error is
+ * passed on, so the scan lock is still held.
+ */
+void
+bgjob_lane_scan_abort(BgjobLane *lane)
+{
+	bgjob_lane_scan_fail(lane);
+	HOLD_INTERRUPTS(); /* the error has forgotten that the lock did so */
+	end_use(lane);
+}
+
+/* ---- surveys, by the scheduler ---- */
+
+typedef struct Survey
+{
+	Oid database;
+	BgjobDemand *demands;
+	int max;
+	int n;
+	BgjobLaneKey *keys;
+	uint32 *turn;
+	int64 below;
+} Survey;
+
+static void
+add_demand(BgjobLaneGroup *group, void *arg)
+{
+	Survey *survey = arg;
+	int64 ready = 0;
+
+	if (group->key.kind != BGJOB_LANE_INTERNAL || survey->n == survey->max)
+		return;
+	LWLockAcquire(&group->lock, LW_SHARED);
+	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
+		if (!bgjob_lane_is_empty(lane) && bgjob_lane_is_taken(&lane->key))
+			ready += bgjob_lane_ready(lane);
+	if (!bgjob_overflow_is_empty(group))
+		ready += Max(1, group->overflow.backlog);
+	LWLockRelease(&group->lock);
+	if (ready > 0)
+		survey->demands[survey->n++] = (BgjobDemand){group->key.role, ready};
+}
+
+/*
+ * bgjob_lanes_demand adds up, for each role, how much is ready in the queues
+ * that server "default" takes. Returns those that have any, in the current memory
+ * context, and their number.
+ */
+BgjobDemand *
+bgjob_lanes_demand(Oid database, int *n)
+{
+	Survey survey = {.max = BGJOB_LANE_GROUPS};
+
+	survey.demands = palloc(survey.max * sizeof(BgjobDemand));
+	bgjob_lane_groups_visit(database, add_demand, &survey);
+	*n = survey.n;
+	return survey.demands;
+}
+
+static void
+add_unknown(BgjobLaneGroup *group, void *arg)
+{
+	Survey *survey = arg;
+	int64 pos;
+
+	if (group->key.kind != BGJOB_LANE_INTERNAL ||
+		bgjob_count_workers(survey->database, group->key.role) > 0)
+		return;
+	LWLockAcquire(&group->lock, LW_SHARED);
+	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
+	{
+		if (bgjob_lane_look(lane, &pos) != BGJOB_LANE_UNKNOWN ||
+			!bgjob_lane_is_taken(&lane->key))
+			continue;
+		/* The first ones fill the room, later ones replace them in turn. */
+		if (survey->n < survey->max)
+			survey->keys[survey->n] = lane->key;
+		else if (++*survey->turn % 2 == 0)
+			survey->keys[*survey->turn / 2 % survey->max] = lane->key;
+		survey->n++;
+	}
+	LWLockRelease(&group->lock);
+}
+
+/*
+ * bgjob_lanes_unknown finds lanes of roles without workers that have to be
+ * scanned for, at most "max" of them, and not the same ones each time if there
+ * are more; returns their number.
+ */
+int
+bgjob_lanes_unknown(Oid database, BgjobLaneKey *keys, int max)
+{
+	static uint32 turn = 0;
+	Survey survey = {.database = database, .keys = keys, .max = max, .turn = &turn};
+
+	bgjob_lane_groups_visit(database, add_unknown, &survey);
+	return Min(survey.n, max);
+}
+
+static void
+sweep_anew(BgjobLaneGroup *group, void *arg)
+{
+	LWLockAcquire(&group->lock, LW_SHARED);
+	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
+		bgjob_lane_sweep_set(lane, 0, PG_INT64_MAX);
+	LWLockRelease(&group->lock);
+}
+
+/* bgjob_lanes_sweep_anew has every lane of a database swept from its end. */
+void
+bgjob_lanes_sweep_anew(Oid database)
+{
+	bgjob_lane_groups_visit(database, sweep_anew, NULL);
+}
+
+static void
+find_to_sweep(BgjobLaneGroup *group, void *arg)
+{
+	Survey *survey = arg;
+
+	LWLockAcquire(&group->lock, LW_SHARED);
+	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
+	{
+		int64 below = bgjob_lane_sweep_below(lane);
+
+		if (below <= survey->below)
+			continue;
+		survey->below = below;
+		*survey->keys = lane->key;
+	}
+	LWLockRelease(&group->lock);
+}
+
+/*
+ * bgjob_lanes_sweep_next finds what is to be swept next: of all lanes of a
+ * database the one with the highest positions, and below which of them. False:
+ * everything has been.
+ */
+bool
+bgjob_lanes_sweep_next(Oid database, BgjobLaneKey *key, int64 *below)
+{
+	Survey survey = {.keys = key, .below = PG_INT64_MIN};
+
+	bgjob_lane_groups_visit(database, find_to_sweep, &survey);
+	*below = survey.below;
+	return survey.below != PG_INT64_MIN;
+}
+
+/* bgjob_lane_swept says that a lane has been swept from below one position down to another. */
+void
+bgjob_lane_swept(const BgjobLaneKey *key, int64 from, int64 to)
+{
+	BgjobLaneGroup *group = bgjob_lane_group(&key->group);
+	BgjobLane *lane;
+
+	if (group == NULL)
+		return;
+	LWLockAcquire(&group->lock, LW_SHARED);
+	lane = bgjob_lane_find(group, key);
+	if (lane != NULL)
+		bgjob_lane_sweep_set(lane, from, to);
+	LWLockRelease(&group->lock);
+}

@@ -1,0 +1,354 @@
+/*-------------------------------------------------------------------------
+ *
+ * taker.c
+ *	  Taking jobs from the lanes of some roles, in the order of queues.
+ *
+ * A taker is a value in the memory of one process: the groups of lanes that it
+ * takes from (for a worker the one of its role), the list of queues in the
+ * order of taking, and how it names what it has taken. It keeps the lanes that
+ * fit sorted, and sorts anew only when the group's lanes, what is configured of
+ * queues, or the list have changed.
+ *
+ * It takes from the first queue in the list, the highest priority there, and
+ * among the lanes of one queue's level and priority from the one whose first job
+ * is the oldest.
+ *
+ * Taking and naming are one: between them nobody else can scan (base/lane.c says
+ * why no job is claimed twice). Locks: those of one group at a time, as in
+ * base/lanegroup.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/overflow.h"
+#include "base/taker.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+
+/* A lane that a taker takes from; valid for one generation of its group. */
+typedef struct OwnLane
+{
+	BgjobLane *lane;
+	int level;
+	int group_size;
+} OwnLane;
+
+/* One group of a taker. */
+typedef struct Share
+{
+	BgjobLaneGroup *group; /* NULL: there was no room for it so far */
+	BgjobLaneGroupKey key;
+	uint64 generation; /* of the group when the lanes were sorted; 0: never */
+	uint64 conf_generation;
+	int nlanes;
+	OwnLane lanes[BGJOB_LANES_OF_GROUP]; /* in the order of taking */
+} Share;
+
+struct BgjobTaker
+{
+	char *const *queues; /* the list now */
+	char *sorted_by;     /* the list that the lanes were sorted by */
+	BgjobTakingName name;
+	bool brought; /* lanes were brought in since the last job was taken */
+	int nshares;
+	Share shares[FLEXIBLE_ARRAY_MEMBER];
+};
+
+/* What a share has to offer. */
+typedef struct Offer
+{
+	const Share *share;
+	BgjobTake take;
+	OwnLane own;      /* not of BGJOB_TAKE_LANES */
+	BgjobLaneKey key; /* of its lane */
+	int64 pos;        /* of BGJOB_TAKE_ITEMS */
+	uint64 generation;
+} Offer;
+
+static void
+unpin_groups(int code, Datum taker)
+{
+	BgjobTaker *leaving = (BgjobTaker *) DatumGetPointer(taker);
+
+	for (int i = 0; i < leaving->nshares; i++)
+		if (leaving->shares[i].group != NULL)
+			bgjob_lane_group_unpin(leaving->shares[i].group);
+}
+
+/*
+ * bgjob_taker_create makes a taker from these groups, for the life of this
+ * process. "queues" is where the list of queues is found each time; "name" is
+ * called with what is taken. Raises 53200.
+ */
+BgjobTaker *
+bgjob_taker_create(const BgjobLaneGroupKey *groups, int ngroups, char *const *queues,
+				   BgjobTakingName name)
+{
+	BgjobTaker *taker = MemoryContextAllocZero(TopMemoryContext, offsetof(BgjobTaker, shares) +
+																	 ngroups * sizeof(Share));
+
+	taker->queues = queues;
+	taker->sorted_by = MemoryContextStrdup(TopMemoryContext, *queues);
+	taker->name = name;
+	taker->nshares = ngroups;
+	for (int i = 0; i < ngroups; i++)
+		taker->shares[i].key = groups[i];
+	on_shmem_exit(unpin_groups, PointerGetDatum(taker));
+	return taker;
+}
+
+/* By level, then higher priority first, then (only to be deterministic) by name. */
+static int
+compare_lanes(const void *left, const void *right)
+{
+	const OwnLane *a = left;
+	const OwnLane *b = right;
+
+	if (a->level != b->level)
+		return a->level < b->level ? -1 : 1;
+	if (a->lane->key.priority != b->lane->key.priority)
+		return a->lane->key.priority > b->lane->key.priority ? -1 : 1;
+	return strcmp(a->lane->key.queue, b->lane->key.queue);
+}
+
+/* Sorts the lanes of a share, if anything has changed. The lock of the group is held, shared. */
+static void
+sort_lanes(const BgjobTaker *taker, Share *share)
+{
+	uint64 conf_generation = bgjob_queues_generation();
+
+	if (share->generation == share->group->generation &&
+		share->conf_generation == conf_generation)
+		return;
+	share->nlanes = 0;
+	for (BgjobLane *lane = share->group->lanes; lane != NULL; lane = lane->next)
+	{
+		int level = bgjob_queue_level(taker->sorted_by, lane->key.queue);
+		BgjobQueueConf conf = bgjob_queues_get(lane->key.group.database, lane->key.queue);
+
+		if (level >= 0 && !conf.paused)
+			share->lanes[share->nlanes++] = (OwnLane){lane, level, conf.group_size};
+	}
+	qsort(share->lanes, share->nlanes, sizeof(OwnLane), compare_lanes);
+	share->generation = share->group->generation;
+	share->conf_generation = conf_generation;
+}
+
+/* Pins the groups that had no room before, and has all sorted anew if the list of queues has changed. */
+static void
+refresh(BgjobTaker *taker)
+{
+	bool changed = strcmp(taker->sorted_by, *taker->queues) != 0;
+
+	if (changed)
+	{
+		char *list = MemoryContextStrdup(TopMemoryContext, *taker->queues);
+
+		pfree(taker->sorted_by);
+		taker->sorted_by = list;
+	}
+	for (int i = 0; i < taker->nshares; i++)
+	{
+		Share *share = &taker->shares[i];
+
+		if (changed)
+			share->generation = 0;
+		if (share->group == NULL)
+			share->group = bgjob_lane_group_pin(&share->key);
+	}
+}
+
+static bool
+is_same_class(const OwnLane *a, const OwnLane *b)
+{
+	return a->level == b->level && a->lane->key.priority == b->lane->key.priority;
+}
+
+/* Finds the first lane in order that has, or may have, a job. The lock of the group is held. */
+static void
+find_first(const Share *share, Offer *offer)
+{
+	for (int i = 0; i < share->nlanes; i++)
+	{
+		const OwnLane *own = &share->lanes[i];
+		BgjobLaneLook look;
+		int64 pos = 0;
+
+		if (offer->take == BGJOB_TAKE_ITEMS && !is_same_class(own, &offer->own))
+			return;
+		look = bgjob_lane_look(own->lane, &pos);
+		if (look == BGJOB_LANE_UNKNOWN)
+		{
+			/* It may have what is older than the first of any other of its class. */
+			offer->take = BGJOB_TAKE_SCAN;
+			offer->own = *own;
+			return;
+		}
+		if (look == BGJOB_LANE_HAS && (offer->take == BGJOB_TAKE_NONE || pos < offer->pos))
+		{
+			offer->take = BGJOB_TAKE_ITEMS;
+			offer->own = *own;
+			offer->pos = pos;
+		}
+	}
+}
+
+/*
+ * Whether lanes of the overflow should be brought in first. Where there is something
+ * to take, only once before it is taken: so taking goes on in any case.
+ */
+static bool
+may_come_in(const BgjobTaker *taker, BgjobLaneGroup *group, const Offer *offer)
+{
+	if (offer->take == BGJOB_TAKE_NONE)
+		return bgjob_overflow_may_come_in(group, NULL, false);
+	return !taker->brought && bgjob_overflow_may_come_in(
+								  group, offer->own.lane,
+								  offer->own.level < bgjob_queue_level(taker->sorted_by, "*"));
+}
+
+/* Finds what a share has to offer; with the lanes of its overflow, if so said. */
+static void
+make_offer(const BgjobTaker *taker, Share *share, bool overflow, Offer *offer)
+{
+	BgjobLaneGroup *group = share->group;
+
+	memset(offer, 0, sizeof(*offer));
+	offer->share = share;
+	if (group == NULL)
+		return;
+	LWLockAcquire(&group->lock, LW_SHARED);
+	sort_lanes(taker, share);
+	offer->generation = share->generation;
+	find_first(share, offer);
+	if (offer->take != BGJOB_TAKE_NONE)
+		offer->key = offer->own.lane->key;
+	if (overflow && may_come_in(taker, group, offer))
+		offer->take = BGJOB_TAKE_LANES;
+	LWLockRelease(&group->lock);
+}
+
+/* Whether one offer goes before another one. */
+static bool
+goes_before(const Offer *a, const Offer *b)
+{
+	if (a->take == BGJOB_TAKE_NONE || b->take == BGJOB_TAKE_NONE)
+		return a->take != BGJOB_TAKE_NONE;
+	if ((a->take == BGJOB_TAKE_LANES) != (b->take == BGJOB_TAKE_LANES))
+		return a->take == BGJOB_TAKE_LANES;
+	if (a->take == BGJOB_TAKE_LANES)
+		return false;
+	if (a->own.level != b->own.level)
+		return a->own.level < b->own.level;
+	if (a->key.priority != b->key.priority)
+		return a->key.priority > b->key.priority;
+	if ((a->take == BGJOB_TAKE_SCAN) != (b->take == BGJOB_TAKE_SCAN))
+		return a->take == BGJOB_TAKE_SCAN;
+	return a->pos < b->pos;
+}
+
+/* Takes what an offer has, and names it, in one hold of the lane's mutex. False: it is no longer so. */
+static bool
+pop(const BgjobTaker *taker, const Offer *offer, BgjobLaneItem *items, BgjobTaking *taking)
+{
+	BgjobLaneGroup *group = offer->share->group;
+	BgjobLane *lane = offer->own.lane;
+	bool same;
+
+	taking->n = 0;
+	LWLockAcquire(&group->lock, LW_SHARED);
+	same = group->generation == offer->generation;
+	if (same)
+	{
+		taking->key = offer->key;
+		taking->group_size = offer->own.group_size;
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
+		taking->n = bgjob_lane_pop(lane, items, &taking->group_size, &taking->more);
+		if (taking->n > 0)
+			taker->name(items, taking);
+		LWLockRelease(&lane->mutex);
+	}
+	LWLockRelease(&group->lock);
+	return taking->n > 0;
+}
+
+/*
+ * bgjob_taker_take takes the next job, or from a queue with groups the next
+ * jobs. There must be room for BGJOB_LANE_AHEAD items.
+ *
+ * BGJOB_TAKE_ITEMS: they are named.
+ * BGJOB_TAKE_SCAN: nothing can be said before the queue has been scanned for the
+ * lane of taking->key. BGJOB_TAKE_LANES: nor before lanes of the group of
+ * taking->key have been brought in.
+ */
+BgjobTake
+bgjob_taker_take(BgjobTaker *taker, BgjobLaneItem *items, BgjobTaking *taking)
+{
+	refresh(taker);
+	for (;;)
+	{
+		Offer best = {.take = BGJOB_TAKE_NONE};
+
+		for (int i = 0; i < taker->nshares; i++)
+		{
+			Offer offer;
+
+			make_offer(taker, &taker->shares[i], true, &offer);
+			if (goes_before(&offer, &best))
+				best = offer;
+		}
+		switch (best.take)
+		{
+			case BGJOB_TAKE_NONE:
+				return BGJOB_TAKE_NONE;
+			case BGJOB_TAKE_SCAN:
+				taking->key = best.key;
+				return BGJOB_TAKE_SCAN;
+			case BGJOB_TAKE_LANES:
+				taking->key.group = best.share->key;
+				taker->brought = true;
+				return BGJOB_TAKE_LANES;
+			case BGJOB_TAKE_ITEMS:
+				if (pop(taker, &best, items, taking))
+				{
+					taker->brought = false;
+					return BGJOB_TAKE_ITEMS;
+				}
+				break; /* another process was faster */
+		}
+	}
+}
+
+/* bgjob_taker_has_work tells whether there may be something to take. */
+bool
+bgjob_taker_has_work(BgjobTaker *taker)
+{
+	return bgjob_taker_has_better(taker, NULL);
+}
+
+/*
+ * bgjob_taker_has_better tells whether there may be something to take that goes
+ * before all of the lane "than": in a queue that comes first, or of a higher
+ * priority. NULL: anything at all. (What goes before others is not in an overflow
+ * for long: bgjob_lane_add makes room for it.)
+ */
+bool
+bgjob_taker_has_better(BgjobTaker *taker, const BgjobLaneKey *than)
+{
+	int level = than != NULL ? bgjob_queue_level(*taker->queues, than->queue) : 0;
+	bool better = false;
+
+	refresh(taker);
+	for (int i = 0; i < taker->nshares && !better; i++)
+	{
+		Offer offer;
+
+		make_offer(taker, &taker->shares[i], than == NULL, &offer);
+		if (offer.take == BGJOB_TAKE_NONE)
+			continue;
+		better = than == NULL || offer.own.level < level ||
+				 (offer.own.level == level && offer.key.priority > than->priority);
+	}
+	return better;
+}

@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * taker.h
+ *	  Taking jobs from the lanes of some roles, in the order of queues.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_TAKER_H
+#define BGJOB_BASE_TAKER_H
+
+#include "postgres.h"
+
+#include "base/lanegroup.h"
+
+/* What bgjob_taker_take found. */
+typedef enum BgjobTake
+{
+	BGJOB_TAKE_NONE,  /* there is nothing for this taker */
+	BGJOB_TAKE_ITEMS, /* there are items; they are in flight */
+	BGJOB_TAKE_SCAN,  /* scan the queue for the lane, then ask again */
+	BGJOB_TAKE_LANES  /* bring lanes of the group in, then ask again */
+} BgjobTake;
+
+/* What was taken, or is to be scanned for. */
+typedef struct BgjobTaking
+{
+	BgjobLaneKey key; /* the lane; of BGJOB_TAKE_LANES only its group */
+	int n;            /* items */
+	int group_size;   /* so many could be performed in one transaction; 1: no group */
+	bool more;        /* there was something behind them */
+} BgjobTaking;
+
+/*
+ * Names what is being taken where others see that it is in flight; in the hold of the
+ * lane's mutex that takes it, so without throwing and without the locks of lanes.
+ */
+typedef void (*BgjobTakingName)(const BgjobLaneItem *items, const BgjobTaking *taking);
+
+typedef struct BgjobTaker BgjobTaker;
+
+extern BgjobTaker *bgjob_taker_create(const BgjobLaneGroupKey *groups, int ngroups,
+									  char *const *queues, BgjobTakingName name);
+extern BgjobTake bgjob_taker_take(BgjobTaker *taker, BgjobLaneItem *items, BgjobTaking *taking);
+extern bool bgjob_taker_has_work(BgjobTaker *taker);
+extern bool bgjob_taker_has_better(BgjobTaker *taker, const BgjobLaneKey *than);
+
+#endif /* BGJOB_BASE_TAKER_H */

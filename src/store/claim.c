@@ -1,0 +1,273 @@
+/*-------------------------------------------------------------------------
+ *
+ * claim.c
+ *	  Claiming jobs.
+ *
+ * The claim is the deletion of the job's row in bgjob.queue, in the transaction
+ * that performs the job (never waiting: a worker that meets a row that another
+ * transaction is at goes on to the next). If that transaction ends badly, the row
+ * is there again.
+ *
+ * What to claim comes from the lanes (base/taker.h); base/lane.c says why no job is
+ * stranded and none claimed twice. A ctid that was remembered is checked against
+ * the row's key before it is trusted, since after a vacuum another row may have
+ * taken its place.
+ *
+ * By workers. Inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/change.h"
+#include "base/groupitems.h"
+#include "base/guc.h"
+#include "base/slot.h"
+#include "base/taker.h"
+#include "base/wake.h"
+#include "miscadmin.h"
+#include "store/claim.h"
+#include "store/lanescan.h"
+#include "store/queue.h"
+#include "store/queuerow.h"
+#include "store/relation.h"
+#include "utils/snapmgr.h"
+
+/*
+ * Reads an item's row of the queue, if it is still that: *tid is where the job
+ * was when the row was written. With no snapshot but the present: whoever
+ * deletes the row has the last word.
+ */
+static bool
+claim_read_row(BgjobRel *rel, const BgjobLaneItem *item, const BgjobLaneKey *key,
+			   ItemPointerData *tid)
+{
+	ItemPointerData at = item->tid;
+	Datum *values;
+	bool found;
+
+	if (!bgjob_rel_fetch(rel, &at, SnapshotSelf))
+		return false;
+	slot_getallattrs(rel->slot);
+	values = rel->slot->tts_values;
+	found = DatumGetInt64(values[BGJOB_Q_POS - 1]) == item->pos &&
+			bgjob_queue_row_job(rel->slot) == item->job &&
+			DatumGetObjectId(values[BGJOB_Q_ROLE - 1]) == key->group.role &&
+			bgjob_queue_row_is_of(rel->slot, key);
+	*tid = *(ItemPointer) DatumGetPointer(values[BGJOB_Q_TID - 1]);
+	ExecClearTuple(rel->slot);
+	return found;
+}
+
+/* What this worker has taken. In a group, the index of an item is its index in the slot's group. */
+static BgjobLaneItem taken[BGJOB_GROUP_MAX + BGJOB_LANE_AHEAD];
+static BgjobTaking taking;
+static bool is_popped = false; /* a single one, of which nothing is known yet */
+
+static BgjobTaker *taker = NULL;
+
+/* Names items of a group in this worker's slot. */
+static void
+name_in_group(const BgjobLaneItem *items, int n)
+{
+	int64 positions[BGJOB_GROUP_MAX];
+
+	for (int i = 0; i < n; i++)
+		positions[i] = items[i].pos;
+	bgjob_group_items_add(positions, n);
+}
+
+/* Names what is being taken in this worker's slot. */
+static void
+name_in_slot(const BgjobLaneItem *items, const BgjobTaking *now)
+{
+	if (now->group_size == 1)
+	{
+		bgjob_slot_begin(items[0].job, items[0].pos);
+		return;
+	}
+	bgjob_group_items_begin(now->key.group.role, now->key.queue, now->key.priority);
+	name_in_group(items, now->n);
+}
+
+/* bgjob_claim_init prepares a worker; once. */
+void
+bgjob_claim_init(void)
+{
+	BgjobLaneGroupKey own;
+
+	bgjob_lane_group_key(&own, bgjob_my_slot->database, bgjob_my_slot->role);
+	taker = bgjob_taker_create(&own, 1, &bgjob_queues, name_in_slot);
+}
+
+/* bgjob_claim_has_work tells whether there may be something for this worker. */
+bool
+bgjob_claim_has_work(void)
+{
+	return bgjob_taker_has_work(taker);
+}
+
+typedef enum Claimed
+{
+	CLAIMED,
+	NOT_CLAIMED, /* somebody else was faster */
+	DOES_NOT_FIT /* it cannot be in this group */
+} Claimed;
+
+/*
+ * Claims the job of one item: reads it, and deletes its row from the queue. The
+ * row of the job is found where it was when it was enqueued, as a rule; by its
+ * key, where VACUUM FULL has moved it or it has been through a retry.
+ */
+static Claimed
+claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *job,
+		   BgjobFits fits)
+{
+	const BgjobLaneKey *key = &taking.key;
+	ItemPointerData at = item->tid;
+	ItemPointerData tid;
+	bool in_place = claim_read_row(rel, item, key, &tid);
+
+	if ((!in_place || !bgjob_job_read_at(jobs, &tid, item->job, job)) &&
+		!bgjob_job_read(jobs, item->job, job))
+	{
+		if (bgjob_queue_take(key->group.role, key->queue, key->priority, item->pos, NULL) ==
+			BGJOB_TAKEN)
+			ereport(LOG, (errmsg("removed job " INT64_FORMAT " from queue \"%s\"", item->job,
+								 key->queue),
+						  errdetail("There is no such job any more.")));
+		return NOT_CLAIMED;
+	}
+	if (fits != NULL && !fits(job))
+		return DOES_NOT_FIT;
+	if (!(in_place && bgjob_rel_delete(rel, &at, NULL)) &&
+		bgjob_queue_take(key->group.role, key->queue, key->priority, item->pos, NULL) !=
+			BGJOB_TAKEN)
+		return NOT_CLAIMED;
+	/* A row that stands for nothing (somebody wrote it by hand) goes unperformed. */
+	return job->state == BGJOB_ENQUEUED && job->pos == item->pos ? CLAIMED : NOT_CLAIMED;
+}
+
+/*
+ * Claims the next job of what has been taken; false if there is none. Its slot
+ * names the job and interrupts are held, if it is true.
+ */
+static bool
+claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
+{
+	int next;
+
+	for (;;)
+	{
+		Claimed claimed;
+
+		CHECK_FOR_INTERRUPTS();
+		if (fits != NULL && bgjob_taker_has_better(taker, &taking.key))
+			return false;
+		HOLD_INTERRUPTS();
+		next = bgjob_group_items_next();
+		if (next < 0)
+			break;
+		bgjob_slot_begin(taken[next].job, taken[next].pos);
+		claimed = claim_item(rel, jobs, &taken[next], job, fits);
+		if (claimed == CLAIMED)
+		{
+			bgjob_slot_claimed();
+			return true;
+		}
+		bgjob_slot_end(false);
+		if (claimed == DOES_NOT_FIT)
+		{
+			bgjob_group_items_keep();
+			break;
+		}
+		RESUME_INTERRUPTS();
+	}
+	RESUME_INTERRUPTS();
+	return false;
+}
+
+/*
+ * bgjob_claim_next claims the next job of the group that this worker has
+ * begun, if there is one, it fits in, and nothing has come that goes before
+ * it; otherwise as bgjob_claim.
+ */
+bool
+bgjob_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	bool claimed = claim_next(rel, jobs, job, fits);
+
+	bgjob_rel_close(rel);
+	return claimed;
+}
+
+/*
+ * bgjob_claim claims the next job for this worker: its row is deleted
+ * from the queue by the running transaction, this worker's slot names it, and
+ * *job holds its row of bgjob.job. Interrupts are held then, since from the
+ * moment that the slot names the job they may be meant for it: the caller
+ * resumes them when it is ready to answer for the job. False if there is
+ * nothing to do. *group: there may be more to perform in the same transaction
+ * (bgjob_claim_next), and the caller must end the slot's group.
+ */
+bool
+bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	bool claimed = false;
+
+	*group = false;
+	while (!claimed)
+	{
+		BgjobTake take;
+
+		CHECK_FOR_INTERRUPTS();
+		HOLD_INTERRUPTS();
+		take = bgjob_taker_take(taker, taken, &taking);
+		is_popped = take == BGJOB_TAKE_ITEMS && taking.group_size == 1;
+		if (take != BGJOB_TAKE_ITEMS)
+		{
+			RESUME_INTERRUPTS();
+			if (take == BGJOB_TAKE_NONE)
+				break;
+			if (take == BGJOB_TAKE_SCAN)
+				(void) bgjob_lane_refill(rel, &taking.key, taken, 0, NULL);
+			else
+				bgjob_lane_bring_in(rel, &taking.key.group);
+			continue;
+		}
+		if (taking.more) /* one wakes the next, as long as there is work */
+			(void) bgjob_wake_worker(taking.key.group.database, taking.key.group.role);
+		*group = taking.group_size > 1;
+		if (*group)
+		{
+			RESUME_INTERRUPTS(); /* the slot names no job yet */
+			if (taking.n < taking.group_size)
+				(void) bgjob_lane_refill(rel, &taking.key, taken + taking.n,
+										 taking.group_size - taking.n, name_in_group);
+			claimed = claim_next(rel, jobs, job, NULL);
+			continue;
+		}
+		claimed = claim_item(rel, jobs, &taken[0], job, NULL) == CLAIMED;
+		is_popped = false;
+		if (claimed)
+			bgjob_slot_claimed();
+		else
+		{
+			bgjob_slot_end(false);
+			RESUME_INTERRUPTS();
+		}
+	}
+	bgjob_rel_close(rel);
+	return claimed;
+}
+
+/* bgjob_claim_give_back has others find the job again that this worker had taken when its claim failed. */
+void
+bgjob_claim_give_back(void)
+{
+	if (is_popped)
+		bgjob_announce_found(&taking.key, &taken[0], 1);
+	is_popped = false;
+}

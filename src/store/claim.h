@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * claim.h
+ *	  Claiming jobs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_CLAIM_H
+#define BGJOB_STORE_CLAIM_H
+
+#include "postgres.h"
+
+#include "store/job.h"
+
+/* Whether a job may be performed in one transaction with others. */
+typedef bool (*BgjobFits)(const BgjobJob *job);
+
+extern void bgjob_claim_init(void);
+extern bool bgjob_claim_has_work(void);
+extern bool bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group);
+extern bool bgjob_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits);
+extern void bgjob_claim_give_back(void);
+
+#endif /* BGJOB_STORE_CLAIM_H */

@@ -1,0 +1,382 @@
+/*-------------------------------------------------------------------------
+ *
+ * lanescan.c
+ *	  Scans of the queue: along a lane, and from lane to lane.
+ *
+ * A scan along a lane fills it with what is ready (bgjob_lane_refill). It reads
+ * at most BGJOB_SCAN_AT_MOST index entries at a time, since it holds a lock during
+ * which interrupts wait; it kills index entries of dead rows on its way and prunes
+ * pages, as any index scan does. The sweep (store/sweep.c) uses the same scan,
+ * without a lock.
+ *
+ * A walk goes from lane to lane along the index, one descent for each, without
+ * regard to visibility, so the dead rows within a lane cost it nothing. It finds
+ * the lanes that a group had no room for (base/overflow.c); the scheduler's
+ * discovery uses the same steps.
+ *
+ * Workers, and the scheduler. Inside a transaction. Locks: the scan lock of a
+ * lane, while it is filled.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/itup.h"
+#include "access/tableam.h"
+#include "base/compat.h"
+#include "base/lanes.h"
+#include "base/overflow.h"
+#include "base/slot.h"
+#include "miscadmin.h"
+#include "store/lanescan.h"
+#include "store/queuerow.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+/* So many lanes a walk steps over, and so many are brought in, at a time. */
+#define WALK_AT_MOST     500
+#define BRING_IN_AT_MOST 8
+
+/* So many rows of a lane are read to see whether it has any that is ready. */
+#define PEEK_AT_MOST 64
+
+/* ---- along a lane ---- */
+
+static bool
+is_in_flight(int64 pos, const int64 *positions, int n)
+{
+	int low = 0;
+
+	while (low < n)
+	{
+		int middle = (low + n) / 2;
+
+		if (positions[middle] == pos)
+			return true;
+		if (positions[middle] < pos)
+			low = middle + 1;
+		else
+			n = middle;
+	}
+	return false;
+}
+
+/*
+ * bgjob_lanescan_begin begins a scan along a lane; the strategy, and its function,
+ * say how the positions compare with "pos". The order of the two first steps
+ * matters: the snapshot is older than the list of what is in flight, so a row that
+ * is visible and not in that list may be stale (its deletion committed in between),
+ * but never in somebody's hands.
+ */
+void
+bgjob_lanescan_begin(BgjobLaneScan *scan, BgjobRel *rel, Relation index, Oid role, int64 lane,
+					 StrategyNumber strategy, RegProcedure compare, int64 pos)
+{
+	ScanKeyData keys[3];
+
+	scan->rel = rel;
+	scan->snapshot = bgjob_rel_snapshot(rel);
+	scan->in_flight = bgjob_slots_in_flight(MyDatabaseId, &scan->nin_flight);
+	scan->scan = bgjob_index_beginscan(rel->rel, index, bgjob_scan_snapshot(scan->snapshot),
+									   lengthof(keys));
+	scan->scan->xs_want_itup = true; /* the positions of dead rows are in the index only */
+	bgjob_queue_keys(keys, role, lane, strategy, compare, pos);
+	index_rescan(scan->scan, keys, lengthof(keys), NULL, 0);
+	scan->pos = pos;
+	scan->visited = 0;
+}
+
+/* bgjob_lanescan_next goes on to the next row, whether it is ready or not; false if that was all. */
+bool
+bgjob_lanescan_next(BgjobLaneScan *scan, ScanDirection direction)
+{
+	bool isnull;
+
+	if (index_getnext_tid(scan->scan, direction) == NULL)
+		return false;
+	scan->pos = DatumGetInt64(
+		index_getattr(scan->scan->xs_itup, BGJOB_QI_POS, scan->scan->xs_itupdesc, &isnull));
+	scan->visited++;
+	return true;
+}
+
+/* Whether the row is ready, and no worker is at it; it is in the slot of the table then. */
+static bool
+is_ready(BgjobLaneScan *scan)
+{
+	return index_fetch_heap(scan->scan, scan->rel->slot) &&
+		   bgjob_scan_sees(scan->rel, scan->scan, scan->snapshot) &&
+		   !is_in_flight(scan->pos, scan->in_flight, scan->nin_flight);
+}
+
+/* bgjob_lanescan_item gives the row as an item, if it is of this lane and ready, and no worker is at it. */
+bool
+bgjob_lanescan_item(BgjobLaneScan *scan, const BgjobLaneKey *key, BgjobLaneItem *item)
+{
+	TupleTableSlot *slot = scan->rel->slot;
+
+	if (!is_ready(scan) || !bgjob_queue_row_is_of(slot, key))
+		return false;
+	item->pos = scan->pos;
+	item->job = bgjob_queue_row_job(slot);
+	item->tid = slot->tts_tid;
+	return true;
+}
+
+/* bgjob_lanescan_end ends a scan along a lane. */
+void
+bgjob_lanescan_end(BgjobLaneScan *scan)
+{
+	ExecClearTuple(scan->rel->slot);
+	index_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	pfree(scan->in_flight);
+}
+
+/* Scans along a lane from a position and collects what is ready, at most "max" items. */
+static int
+collect(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start,
+		BgjobLaneItem *items, int max, int64 *next, bool *more)
+{
+	BgjobLaneScan scan;
+	int nitems = 0;
+
+	bgjob_lanescan_begin(&scan, rel, index, key->group.role, key->number,
+						 BTGreaterEqualStrategyNumber, F_INT8GE, start);
+	*next = start;
+	*more = false;
+	while (!*more && bgjob_lanescan_next(&scan, ForwardScanDirection))
+	{
+		*next = scan.pos + 1;
+		if (bgjob_lanescan_item(&scan, key, &items[nitems]))
+			nitems++;
+		*more = nitems == max || scan.visited == BGJOB_SCAN_AT_MOST;
+	}
+	bgjob_lanescan_end(&scan);
+	return nitems;
+}
+
+/*
+ * bgjob_lane_refill fills a lane that has nothing at hand from the queue. The
+ * first "wanted" of what is found are for the caller: they go into "items", which
+ * must have room for BGJOB_LANE_AHEAD more, and "name" is called with them before
+ * anybody else can scan. Returns how many they are.
+ */
+int
+bgjob_lane_refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted,
+				  void (*name)(const BgjobLaneItem *items, int n))
+{
+	Relation index = index_open(bgjob_relation_oid(BGJOB_QUEUE_INDEX), AccessShareLock);
+	int64 start;
+	BgjobLane *lane = bgjob_lane_scan_begin(key, &start);
+	volatile int mine = 0;
+
+	if (lane != NULL)
+	{
+		PG_TRY();
+		{
+			int64 next;
+			bool more;
+			int nitems =
+				collect(rel, index, key, start, items, wanted + BGJOB_LANE_AHEAD, &next, &more);
+
+			mine = Min(nitems, wanted);
+			if (mine > 0)
+				name(items, mine);
+			bgjob_lane_scan_end(lane, items + mine, nitems - mine, next, more);
+		}
+		PG_CATCH();
+		{
+			bgjob_lane_scan_abort(lane);
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+	}
+	index_close(index, AccessShareLock);
+	return mine;
+}
+
+/* ---- from lane to lane ---- */
+
+/* Reads the lane of the first row, dead or alive, that fits the keys; false if there is none. */
+static bool
+first_any(BgjobRel *rel, ScanKey keys, int nkeys, BgjobLanePlace *place)
+{
+	BgjobScan *scan = bgjob_scan_begin(rel, BGJOB_QUEUE_INDEX, SnapshotAny, keys, nkeys);
+	bool found = bgjob_scan_next(scan);
+
+	if (found)
+	{
+		bgjob_queue_row_lane(rel->slot, &place->lane);
+		place->number = DatumGetInt64(rel->slot->tts_values[BGJOB_Q_LANE - 1]);
+	}
+	ExecClearTuple(rel->slot);
+	bgjob_scan_end(scan);
+	return found;
+}
+
+/* bgjob_lanes_from finds the first lane of a role from a number on that the index has any entry of. */
+bool
+bgjob_lanes_from(BgjobRel *rel, Oid role, int64 number, BgjobLanePlace *place)
+{
+	ScanKeyData keys[2];
+
+	bgjob_key(&keys[0], BGJOB_QI_ROLE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
+	bgjob_key(&keys[1], BGJOB_QI_LANE, BTGreaterEqualStrategyNumber, F_INT8GE,
+			  Int64GetDatum(number));
+	return first_any(rel, keys, 2, place);
+}
+
+/* bgjob_lanes_next goes on to the next lane that the index has any entry of; from one without a role to the first. */
+bool
+bgjob_lanes_next(BgjobRel *rel, BgjobLanePlace *place)
+{
+	Oid role = place->lane.group.role;
+	ScanKeyData key;
+
+	if (OidIsValid(role) && place->number != PG_INT64_MAX &&
+		bgjob_lanes_from(rel, role, place->number + 1, place))
+		return true;
+	bgjob_key(&key, BGJOB_QI_ROLE, BTGreaterStrategyNumber, F_OIDGT, ObjectIdGetDatum(role));
+	return first_any(rel, &key, 1, place);
+}
+
+/* What the first rows of a lane tell. */
+typedef enum Peek
+{
+	PEEK_NOTHING, /* none is ready */
+	PEEK_READY,   /* one is: *key is its lane */
+	PEEK_UNKNOWN  /* there are more of them than were read */
+} Peek;
+
+static Peek
+peek(BgjobRel *rel, Relation index, Oid role, int64 number, BgjobLaneKey *key)
+{
+	BgjobLaneScan scan;
+	Peek found = PEEK_NOTHING;
+
+	bgjob_lanescan_begin(&scan, rel, index, role, number, BTGreaterEqualStrategyNumber,
+						 F_INT8GE, PG_INT64_MIN);
+	while (found == PEEK_NOTHING && bgjob_lanescan_next(&scan, ForwardScanDirection))
+	{
+		if (is_ready(&scan))
+		{
+			bgjob_queue_row_lane(rel->slot, key);
+			found = PEEK_READY;
+		}
+		else if (scan.visited == PEEK_AT_MOST)
+			found = PEEK_UNKNOWN;
+	}
+	bgjob_lanescan_end(&scan);
+	return found;
+}
+
+static bool
+is_in_group(BgjobLaneGroup *group, int64 number)
+{
+	bool in;
+
+	LWLockAcquire(&group->lock, LW_SHARED);
+	in = bgjob_lane_find_number(group, number) != NULL;
+	LWLockRelease(&group->lock);
+	return in;
+}
+
+/* Walks along the index from a lane and collects the numbers of lanes with jobs that are not in the group. */
+static int
+walk(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int64 start, BgjobLaneItem *items,
+	 int64 *next, bool *more)
+{
+	Oid role = group->key.role;
+	BgjobLanePlace place;
+	BgjobLaneKey key;
+	int steps = 0;
+	int n = 0;
+
+	*next = start;
+	*more = false;
+	while (!*more && bgjob_lanes_from(rel, role, *next, &place))
+	{
+		if (!is_in_group(group, place.number) &&
+			peek(rel, index, role, place.number, &key) != PEEK_NOTHING)
+			items[n++] = (BgjobLaneItem){.pos = place.number};
+		if (place.number == PG_INT64_MAX)
+			break;
+		*next = place.number + 1;
+		*more = n == BGJOB_LANE_AHEAD || ++steps == WALK_AT_MOST;
+	}
+	return n;
+}
+
+/* Fills the overflow of a group with the numbers of its lanes. */
+static void
+refill_overflow(BgjobRel *rel, Relation index, BgjobLaneGroup *group)
+{
+	BgjobLaneItem items[BGJOB_LANE_AHEAD];
+	int64 start;
+	BgjobLane *overflow = bgjob_overflow_scan_begin(&group->key, &start);
+
+	if (overflow == NULL)
+		return;
+	PG_TRY();
+	{
+		int64 next;
+		bool more;
+		int n = walk(rel, index, group, start, items, &next, &more);
+
+		bgjob_lane_scan_end(overflow, items, n, next, more);
+	}
+	PG_CATCH();
+	{
+		bgjob_lane_scan_abort(overflow);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Brings in the lane of a number, if it has jobs that may be taken; what may not
+ * is found again when that changes, by the scheduler. False if there is no room.
+ */
+static bool
+bring_in(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int64 number)
+{
+	BgjobLanePlace place;
+
+	switch (peek(rel, index, group->key.role, number, &place.lane))
+	{
+		case PEEK_NOTHING:
+			return true;
+		case PEEK_UNKNOWN:
+			if (!bgjob_lanes_from(rel, group->key.role, number, &place))
+				return true;
+			break;
+		case PEEK_READY:
+			break;
+	}
+	return !bgjob_lane_is_taken(&place.lane) || bgjob_overflow_bring_in(group, &place.lane);
+}
+
+/*
+ * bgjob_lane_bring_in brings some lanes of a group in that it had no room for, as
+ * BGJOB_TAKE_LANES has asked for.
+ */
+void
+bgjob_lane_bring_in(BgjobRel *rel, const BgjobLaneGroupKey *key)
+{
+	Relation index = index_open(bgjob_relation_oid(BGJOB_QUEUE_INDEX), AccessShareLock);
+	BgjobLaneGroup *group = bgjob_lane_group(key);
+	int64 number;
+	int n = 0;
+
+	while (group != NULL && n < BRING_IN_AT_MOST && bgjob_overflow_pop(group, &number))
+	{
+		n++;
+		if (!bring_in(rel, index, group, number))
+			break;
+	}
+	if (group != NULL && n == 0)
+		refill_overflow(rel, index, group);
+	index_close(index, AccessShareLock);
+}

@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * lanescan.h
+ *	  Scans of the queue: along a lane, and from lane to lane.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_LANESCAN_H
+#define BGJOB_STORE_LANESCAN_H
+
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "base/lanegroup.h"
+#include "store/relation.h"
+
+/* So many index entries one scan reads. */
+#define BGJOB_SCAN_AT_MOST 5000
+
+/* A scan along a lane: of all rows, dead ones too, since their positions are in the index. */
+typedef struct BgjobLaneScan
+{
+	BgjobRel *rel;
+	Snapshot snapshot;
+	int64 *in_flight;
+	int nin_flight;
+	IndexScanDesc scan;
+	int64 pos;   /* of the row that has been reached */
+	int visited; /* rows */
+} BgjobLaneScan;
+
+/*
+ * Where a lane is in the index. The number is the one of its first row: what
+ * would follow from queue and priority is another one where somebody wrote the
+ * row by hand, and would lead back to the same row, or past others.
+ */
+typedef struct BgjobLanePlace
+{
+	BgjobLaneKey lane;
+	int64 number;
+} BgjobLanePlace;
+
+extern void
+bgjob_lanescan_begin(BgjobLaneScan *scan, BgjobRel *rel, Relation index, Oid role, int64 lane,
+					 StrategyNumber strategy, RegProcedure compare, int64 pos);
+extern bool bgjob_lanescan_next(BgjobLaneScan *scan, ScanDirection direction);
+extern bool
+bgjob_lanescan_item(BgjobLaneScan *scan, const BgjobLaneKey *key, BgjobLaneItem *item);
+extern void bgjob_lanescan_end(BgjobLaneScan *scan);
+
+extern bool bgjob_lanes_next(BgjobRel *rel, BgjobLanePlace *place);
+extern bool bgjob_lanes_from(BgjobRel *rel, Oid role, int64 number, BgjobLanePlace *place);
+
+extern int bgjob_lane_refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items,
+							 int wanted, void (*name)(const BgjobLaneItem *items, int n));
+extern void bgjob_lane_bring_in(BgjobRel *rel, const BgjobLaneGroupKey *key);
+
+#endif /* BGJOB_STORE_LANESCAN_H */

@@ -1,0 +1,164 @@
+/*-------------------------------------------------------------------------
+ *
+ * sweep.c
+ *	  Finding what is in the queue and has not been announced.
+ *
+ * A row that was written by hand, or by a transaction that had been prepared, and
+ * all that there is after a start, nobody has announced. The scheduler discovers
+ * the lanes that the queue has rows of, and sweeps each lane from its end
+ * (base/lane.c). It takes small steps, with pauses between them
+ * (process/scheduler.c), so that neither 200,000 lanes nor millions of dead rows
+ * keep it from anything else.
+ *
+ * By the scheduler. Inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "base/change.h"
+#include "base/lanes.h"
+#include "miscadmin.h"
+#include "store/lanescan.h"
+#include "store/queuerow.h"
+#include "store/relation.h"
+#include "store/sweep.h"
+#include "utils/fmgroids.h"
+
+/* Lanes that the scheduler sees to in one step. */
+#define LANES_AT_A_TIME 100
+
+/* How far the scheduler has come; without a role: everything has been discovered. */
+static BgjobLanePlace discovered;
+static bool discovering = false;
+static bool missed = false; /* a lane whose group had no room */
+
+/* bgjob_discover_anew has bgjob_discover begin at the first lane. */
+void
+bgjob_discover_anew(void)
+{
+	memset(&discovered, 0, sizeof(discovered));
+	discovering = true;
+	missed = false;
+}
+
+/* bgjob_discover_is_done tells whether bgjob_discover has come to the last lane. */
+bool
+bgjob_discover_is_done(void)
+{
+	return !discovering;
+}
+
+/* bgjob_discover_has_missed tells whether there are lanes whose group had no room: it has to be done anew. */
+bool
+bgjob_discover_has_missed(void)
+{
+	return missed;
+}
+
+/*
+ * bgjob_discover makes sure that there is a lane for all that is in the
+ * queue, whoever inserted it, or that the overflow of its group knows the lane. It
+ * goes on where it stopped the last time, LANES_AT_A_TIME further; returns true if
+ * that was the end.
+ */
+bool
+bgjob_discover(void)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
+	bool found = true;
+
+	for (int i = 0; i < LANES_AT_A_TIME && found; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		found = bgjob_lanes_next(rel, &discovered);
+		if (found && !bgjob_lane_ensure(&discovered.lane))
+			missed = true;
+	}
+	bgjob_rel_close(rel);
+	discovering = found;
+	return !found;
+}
+
+/*
+ * Goes back along a lane from below a position, at most BGJOB_SCAN_AT_MOST rows. Counts
+ * what is ready, and keeps the lowest of it, at most "max", in the order of their
+ * positions. *reached is the last position that was read, PG_INT64_MIN at the end.
+ */
+static int
+sweep_lane(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 below,
+		   BgjobLaneItem *items, int max, int64 *reached)
+{
+	BgjobLaneScan scan;
+	BgjobLaneItem item;
+	int n = 0;
+
+	bgjob_lanescan_begin(&scan, rel, index, key->group.role, key->number, BTLessStrategyNumber,
+						 F_INT8LT, below);
+	*reached = PG_INT64_MIN;
+	while (*reached == PG_INT64_MIN && bgjob_lanescan_next(&scan, BackwardScanDirection))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (bgjob_lanescan_item(&scan, key, &item))
+		{
+			memmove(items + 1, items, Min(n, max - 1) * sizeof(BgjobLaneItem));
+			items[0] = item;
+			n++;
+		}
+		if (scan.visited == BGJOB_SCAN_AT_MOST)
+			*reached = scan.pos;
+	}
+	bgjob_lanescan_end(&scan);
+	return n;
+}
+
+/*
+ * bgjob_sweep takes a step of looking for what is in the queue and has not
+ * been announced (base/lane.c). By the scheduler. False: everything has been looked at.
+ */
+bool
+bgjob_sweep(void)
+{
+	BgjobLaneItem items[BGJOB_LANE_AHEAD];
+	BgjobLaneKey key;
+	BgjobRel *rel;
+	Relation index;
+	int64 below;
+	int64 reached;
+	int n;
+
+	if (!bgjob_lanes_sweep_next(MyDatabaseId, &key, &below))
+		return false;
+	rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	index = index_open(bgjob_relation_oid(BGJOB_QUEUE_INDEX), AccessShareLock);
+	n = sweep_lane(rel, index, &key, below, items, lengthof(items), &reached);
+	index_close(index, AccessShareLock);
+	bgjob_rel_close(rel);
+	if (n > 0)
+		bgjob_announce_found(&key, items, n);
+	bgjob_lane_swept(&key, below, reached);
+	return true;
+}
+
+/*
+ * bgjob_look_for_absent looks into the queue for lanes of a database that nothing is
+ * known of, and that no worker could look into. By the scheduler. False if there
+ * are more than it looks at in one go.
+ */
+bool
+bgjob_look_for_absent(Oid database)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
+	BgjobLaneKey keys[LANES_AT_A_TIME];
+	BgjobLaneItem items[BGJOB_LANE_AHEAD];
+	int n = bgjob_lanes_unknown(database, keys, LANES_AT_A_TIME);
+
+	for (int i = 0; i < n; i++)
+	{
+		(void) bgjob_lane_refill(rel, &keys[i], items, 0, NULL);
+		CHECK_FOR_INTERRUPTS();
+	}
+	bgjob_rel_close(rel);
+	return bgjob_lanes_unknown(database, keys, 1) == 0;
+}
