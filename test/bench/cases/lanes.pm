@@ -1,8 +1,10 @@
-# the rate of one role while another has 200,000 jobs waiting, each in a lane of its own (queue and priority): against all in one
+# one role's rate, and how late its due and its recurring jobs are, while another has 200,000 jobs waiting, each in a lane of its own
+# (queue and priority): against all in one
 package Case::lanes;
 use strict;
 use warnings;
 use Bench::Load;
+use Time::HiRes qw(sleep);
 
 sub run
 {
@@ -28,7 +30,33 @@ sub rate
 	enqueue($bench, jobs => $jobs);
 	$bench->session('bench')->rows('VACUUM ANALYZE');
 	$bench->admin->rows('CHECKPOINT');
-	return (rate => [ 'jobs/s', drain_window($bench, 'bench', $jobs) ]);
+	my $rate = drain_window($bench, 'bench', $jobs);
+	return (rate => [ 'jobs/s', $rate ], late($bench, $bench->quick ? 5 : 30));
+}
+
+# late has app's jobs become due, and recurring ones run, for so many seconds; the longest delay of each, in ms.
+sub late
+{
+	my ($bench, $seconds) = @_;
+	my $app = $bench->session('bench', 'app');
+
+	$bench->processing('on');
+	$app->rows(q{SELECT bgjob_recurring('beat', '@every_second', 'bench_noop', '{"id": 0}')});
+	$bench->wait_for(60, 'the recurring job runs', sub { $app->value(q{SELECT count(*) FROM bgjob.jobs WHERE recurring_name = 'beat' AND state = 'succeeded'}) > 1 });
+	$app->rows(<<~"SQL");
+		SELECT bgjob_enqueue('bench_noop', jsonb_build_object('id', i), delay => i * interval '100 ms', tags => '{due}')
+		FROM generate_series(10, 10 * $seconds) i
+		SQL
+	$bench->wait_for($seconds + 60, 'all that is due has run',
+		sub { sleep 0.5; $app->value(q{SELECT count(*) FROM bgjob.jobs WHERE tags = '{due}' AND state = 'succeeded'}) == 10 * $seconds - 9 });
+	my %late = (
+		due       => q{SELECT max(extract(epoch FROM started_at - created_at - (args ->> 'id')::int * interval '100 ms') * 1000)
+			FROM bgjob.jobs WHERE tags = '{due}'},
+		recurring => q{SELECT max(extract(epoch FROM started_at - date_trunc('second', started_at)) * 1000)
+			FROM bgjob.jobs WHERE recurring_name = 'beat' AND state = 'succeeded'});
+	my @figures = map { ("late_$_" => [ 'ms', $app->value($late{$_}) ]) } sort keys %late;
+	$bench->processing('off');
+	return @figures;
 }
 
 1;

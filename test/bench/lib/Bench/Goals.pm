@@ -36,7 +36,16 @@ my @goals = (
 		[ deadrows => "10,000,000 dead rows held by a snapshot, single jobs: $what of the pickup at most twice that without the snapshot",
 			sub { quotient($_[0]->median('deadrows', 'bgjob held', $metric), $_[0]->median('deadrows', 'bgjob free', $metric)) }, '<=', 2, '%.2f ×' ]
 	} [ 'p99', 'the p99' ], [ 'max', 'the longest' ]),
+	(map {
+		my ($part, $when) = @$_;
+		[ held => "an old snapshot held for ten minutes: at least 90 % of the rate without, in the $when minute", held('bgjob', $part, 'held'), '>=', 90, '%.1f %%' ]
+	} [ 'begin', 'first' ], [ 'end', 'last' ]),
+	[ held => 'an old snapshot held for ten minutes: no second below 80 % of the rate without',
+		sub { hundred(quotient($_[0]->median('held', 'bgjob held', 'lowest'), $_[0]->median('held', 'bgjob free', 'rate'))) }, '>=', 80, '%.1f %%' ],
 	[ lanes => 'another role has 200,000 lanes: at least 90 % of the rate while it has one', percent('lanes', '200,000 lanes', 'lanes', 'one lane'), '>=', 90, '%.1f %%' ],
+	(map {
+		[ lanes => "another role has 200,000 lanes: $_ jobs start at most 100 ms late", figure('lanes', '200,000 lanes', "late_$_"), '<=', 100, '%.0f ms' ]
+	} 'due', 'recurring'),
 	(map {
 		[ size => "10,000,000 jobs $_: at least 90 % of the rate of an empty database", percent('size', $_, 'size', "$_: empty"), '>=', 90, '%.1f %%' ]
 	} 'enqueued', 'scheduled', 'finished'),
@@ -105,11 +114,11 @@ sub percent
 # held is what a part of the steady load keeps, in per cent, while a snapshot is held.
 sub held
 {
-	my ($name, $part) = @_;
+	my ($name, $part, $case) = (@_, 'snapshot');
 
 	return sub {
 		my ($results) = @_;
-		return hundred(quotient(map { $results->median('snapshot', "$name $_", $part) } 'held', 'free'));
+		return hundred(quotient(map { $results->median($case, "$name $_", $part) } 'held', 'free'));
 	};
 }
 
