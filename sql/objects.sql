@@ -9,8 +9,8 @@ SELECT pg_temp.but_options(p.oid::regprocedure::text) AS function, pg_get_functi
 FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'bgjob'
 ORDER BY p.oid::regprocedure::text COLLATE "C";
--- PUBLIC may read the views and nothing else; the schema's USAGE is the one grant that a role needs.
+-- PUBLIC may read the views and nothing else; USAGE on schema bgjob is the one grant that a role needs.
 SELECT c.relname, c.relkind, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
-WHERE c.relnamespace = 'bgjob'::regnamespace AND a.grantee = 0 ORDER BY 1, 3;
-SELECT nspacl FROM pg_namespace WHERE nspname = 'bgjob';
+WHERE c.relnamespace IN ('bgjob'::regnamespace, 'bgjob_internal'::regnamespace) AND a.grantee = 0 ORDER BY 1, 3;
+SELECT nspname, nspacl FROM pg_namespace WHERE nspname IN ('bgjob', 'bgjob_internal') ORDER BY 1;
 SELECT extconfig::regclass[], extcondition FROM pg_extension WHERE extname = 'bgjob';

@@ -205,7 +205,7 @@ bgjob_cron_describe_sql(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_schedule_description);
 
-/* bgjob.schedule_description(schedule, all_days, name) does the same for a stored one; null if it is not valid. */
+/* bgjob_internal.schedule_description(schedule, all_days, name) does the same for a stored one; null if it is not valid. */
 Datum
 bgjob_schedule_description(PG_FUNCTION_ARGS)
 {

@@ -181,7 +181,7 @@ bgjob_filter_remove(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_filters_changed);
 
-/* bgjob.filters_changed() tells all backends that SQL has changed rows of bgjob.filter; a trigger. */
+/* bgjob_internal.filters_changed() tells all backends that SQL has changed rows of bgjob_internal.filter; a trigger. */
 Datum
 bgjob_filters_changed(PG_FUNCTION_ARGS)
 {

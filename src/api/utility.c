@@ -546,7 +546,7 @@ bgjob_utility_install(void)
 
 PG_FUNCTION_INFO_V1(bgjob_installed);
 
-/* bgjob.installed() says, at commit, that this database has got the extension; for its script alone. */
+/* bgjob_internal.installed() says, at commit, that this database has got the extension; for its script alone. */
 Datum
 bgjob_installed(PG_FUNCTION_ARGS)
 {
@@ -561,7 +561,7 @@ bgjob_installed(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_count_again);
 
 /*
- * bgjob.count_again() has the jobs counted anew after rows of bgjob.job were
+ * bgjob_internal.count_again() has the jobs counted anew after rows of bgjob_internal.job were
  * changed by SQL; a trigger. Those that were inserted are held back, as
  * recurring jobs are; the scheduler tells the log.
  */

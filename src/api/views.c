@@ -40,7 +40,7 @@
 
 PG_FUNCTION_INFO_V1(bgjob_may_see_sql);
 
-/* bgjob.may_see(role) tells whether the current user sees the jobs of a role. */
+/* bgjob_internal.may_see(role) tells whether the current user sees the jobs of a role. */
 Datum
 bgjob_may_see_sql(PG_FUNCTION_ARGS)
 {
@@ -49,7 +49,7 @@ bgjob_may_see_sql(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_in_queue_sql);
 
-/* bgjob.in_queue(role, queue, priority, pos) tells whether the queue has a job there; of a role whose jobs the caller sees. */
+/* bgjob_internal.in_queue(role, queue, priority, pos) tells whether the queue has a job there; of a role whose jobs the caller sees. */
 Datum
 bgjob_in_queue_sql(PG_FUNCTION_ARGS)
 {
@@ -62,7 +62,7 @@ bgjob_in_queue_sql(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_later_sql);
 
-/* bgjob.later(at, span) returns a time later by an interval; null where time ends before. */
+/* bgjob_internal.later(at, span) returns a time later by an interval; null where time ends before. */
 Datum
 bgjob_later_sql(PG_FUNCTION_ARGS)
 {
@@ -141,7 +141,7 @@ private_memory(pid_t pid)
 PG_FUNCTION_INFO_V1(bgjob_worker_slots);
 
 /*
- * bgjob.worker_slots() returns the workers of this database that the current
+ * bgjob_internal.worker_slots() returns the workers of this database that the current
  * user may see: pid, role,
  * started_at, job (null: none), job_started_at, jobs_done, retiring, memory,
  * and the job's progress with its message.
@@ -207,7 +207,7 @@ put_lines(ReturnSetInfo *result, int64 job, const BgjobTold *told)
 
 PG_FUNCTION_INFO_V1(bgjob_worker_logs);
 
-/* bgjob.worker_logs() returns what the running jobs that the current user may see have logged: job, seq, at, level, message. */
+/* bgjob_internal.worker_logs() returns what the running jobs that the current user may see have logged: job, seq, at, level, message. */
 Datum
 bgjob_worker_logs(PG_FUNCTION_ARGS)
 {
@@ -256,7 +256,7 @@ is_served(const BgjobDatabase *entry)
 PG_FUNCTION_INFO_V1(bgjob_server_row);
 
 /*
- * bgjob.server() returns the one row of server "default": workers (how many
+ * bgjob_internal.server() returns the one row of server "default": workers (how many
  * it may have), busy, started_at and heartbeat_at (null where it is not
  * running), running.
  */
@@ -286,7 +286,7 @@ bgjob_server_row(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_counts);
 
 /*
- * bgjob.counts() returns how many jobs there are: enqueued, scheduled,
+ * bgjob_internal.counts() returns how many jobs there are: enqueued, scheduled,
  * awaiting, processing, succeeded, failed, deleted, retries. From shared
  * memory; where that does not know yet, from the tables.
  */
@@ -321,7 +321,7 @@ bgjob_counts(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_server_count);
 
-/* bgjob.server_count() returns how many schedulers serve this database: 0 or 1. */
+/* bgjob_internal.server_count() returns how many schedulers serve this database: 0 or 1. */
 Datum
 bgjob_server_count(PG_FUNCTION_ARGS)
 {

@@ -256,7 +256,7 @@ sort_ready(Notes *to)
 	pfree(sorted);
 }
 
-/* bgjob_change_ready notes that rows of bgjob.queue were inserted, the lowest of them "first". */
+/* bgjob_change_ready notes that rows of bgjob_internal.queue were inserted, the lowest of them "first". */
 void
 bgjob_change_ready(Oid role, const char *queue, int priority, const BgjobLaneItem *first,
 				   int64 count)
@@ -270,7 +270,7 @@ bgjob_change_ready(Oid role, const char *queue, int priority, const BgjobLaneIte
 	add_ready(to, &key, first, count);
 }
 
-/* bgjob_change_due notes that a row of bgjob.schedule was inserted. */
+/* bgjob_change_due notes that a row of bgjob_internal.schedule was inserted. */
 void
 bgjob_change_due(TimestampTz at)
 {

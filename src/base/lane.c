@@ -66,7 +66,7 @@
 
 /*
  * bgjob_lane_number returns what stands for queue and priority in the index of
- * bgjob.queue; as stable as hash indexes need their function. Lanes of a higher
+ * bgjob_internal.queue; as stable as hash indexes need their function. Lanes of a higher
  * priority have lower numbers. Two queues of a role may have the same number
  * (2^-48 for a pair): the rows are compared as well.
  */

@@ -5,11 +5,11 @@
  *
  * A lane is a first-in, first-out line: what is ready for one role in one queue
  * at one priority. Its cursor has a low-water mark, the position from which
- * bgjob.queue must be scanned, and holds the next few jobs that the last scan
+ * bgjob_internal.queue must be scanned, and holds the next few jobs that the last scan
  * has found. That keeps the cost of a claim flat: no worker ever scans the
  * rows of jobs that have ended, however many dead ones a held snapshot keeps.
  *
- * The rows of bgjob.queue are the truth; a lane only says where to scan. What
+ * The rows of bgjob_internal.queue are the truth; a lane only says where to scan. What
  * becomes ready below the mark is announced with its position by the process
  * that made it so, and the mark stays where it is. What nobody announces (a row
  * that was written by hand, a transaction that was prepared) is found by the
@@ -59,7 +59,7 @@ typedef struct BgjobLaneKey
 	char queue[BGJOB_QUEUE_NAME_SIZE]; /* zero-filled */
 } BgjobLaneKey;
 
-/* A row of bgjob.queue that was ready when it was read, or announced. Without a tid: just a position. */
+/* A row of bgjob_internal.queue that was ready when it was read, or announced. Without a tid: just a position. */
 typedef struct BgjobLaneItem
 {
 	int64 pos;

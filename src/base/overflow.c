@@ -4,7 +4,7 @@
  *	  The lanes of a group that there was no room for.
  *
  * The overflow of a group is a lane itself (base/lane.c), whose line is that of
- * the lanes in the index of bgjob.queue, and whose positions are their numbers.
+ * the lanes in the index of bgjob_internal.queue, and whose positions are their numbers.
  * Its items are numbers of lanes with jobs; its mark is the number from which the
  * index must be walked to find more. So nothing is stranded here for the same
  * reason as there. Since higher priorities have lower numbers, they come first.

@@ -3,7 +3,7 @@
  * queues.c
  *	  What has been configured of queues, in shared memory.
  *
- * bgjob.queue_conf is the truth; this is what workers and schedulers look at,
+ * bgjob_internal.queue_conf is the truth; this is what workers and schedulers look at,
  * since they ask for every lane. Whoever changes a queue applies the change
  * here when he commits (base/change.c), so the next claim obeys it; the
  * scheduler applies the whole table at its start and when it cannot be sure

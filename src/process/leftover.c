@@ -3,7 +3,7 @@
  * leftover.c
  *	  Removing what is configured of functions that have gone.
  *
- * bgjob.function_conf has a row for each function that its owner has configured,
+ * bgjob_internal.function_conf has a row for each function that its owner has configured,
  * by its signature. When the function is dropped, or renamed, or a type of its
  * arguments is, the row stays: a function that is dropped and created again, as
  * installations do, is configured as before. What is left over would add up, so

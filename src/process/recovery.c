@@ -17,7 +17,7 @@
  * Nothing here waits for a row that somebody is changing, since that session
  * may never end its transaction. Such a job is looked at again later: what is
  * to be done with it is kept in this process ("put_off"), or stays in the
- * in-flight file, or in bgjob.claim.
+ * in-flight file, or in bgjob_internal.claim.
  *
  *-------------------------------------------------------------------------
  */

@@ -98,7 +98,7 @@ bgjob_state_by_name(const char *name)
 	return BGJOB_NONE;
 }
 
-/* bgjob_state_letter returns the letter that bgjob.job stores for a state. */
+/* bgjob_state_letter returns the letter that bgjob_internal.job stores for a state. */
 char
 bgjob_state_letter(BgjobState state)
 {

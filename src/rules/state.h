@@ -6,7 +6,7 @@
  * Pure: no SPI, no shared memory, no memory allocation, no errors. Any
  * process may call it, and the unit tests link it without a server.
  *
- * The names are those of the SQL surface; the letters are what bgjob.job
+ * The names are those of the SQL surface; the letters are what bgjob_internal.job
  * stores. BGJOB_PROCESSING is stored only for jobs whose claim is committed
  * on its own (procedures, utility commands); that any other job is being
  * processed is known from the slot of its worker.
@@ -64,7 +64,7 @@ extern const char *bgjob_state_name(BgjobState state);
 /* bgjob_state_by_name returns the state of that name, BGJOB_NONE if there is none. */
 extern BgjobState bgjob_state_by_name(const char *name);
 
-/* bgjob_state_letter returns the letter that bgjob.job stores for a state. */
+/* bgjob_state_letter returns the letter that bgjob_internal.job stores for a state. */
 extern char bgjob_state_letter(BgjobState state);
 
 /* bgjob_state_by_letter is the reverse; BGJOB_NONE for an unknown letter. */

@@ -11,7 +11,7 @@
  * longer log in, or connect to this database, or is not a superuser any more,
  * leaves; the server lets the next one in, or does not.
  *
- * bgjob.job.enqueued_by is null where a role has enqueued its own job, which
+ * bgjob_internal.job.enqueued_by is null where a role has enqueued its own job, which
  * has nothing to ask for. The worker looks at its role only after the server has
  * told it of a change of roles or databases.
  *

@@ -3,7 +3,7 @@
  * filter.c
  *	  The filters that there are, as this backend knows them.
  *
- * bgjob.filter is read when a backend first needs it, and again whenever the
+ * bgjob_internal.filter is read when a backend first needs it, and again whenever the
  * server says that the table has changed (store/filter.c): so a change is seen
  * by every session from its commit on, by the one that makes it at once, and
  * the same goes for its rollback and for DROP and CREATE EXTENSION. As long as

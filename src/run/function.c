@@ -481,7 +481,8 @@ bgjob_function_find(const char *signature)
 	if (signature[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("what the job calls is missing"),
-				 errdetail("bgjob.settings has no row of it, or not as bgjob writes it.")));
+				 errdetail(
+					 "bgjob_internal.settings has no row of it, or not as bgjob writes it.")));
 	prepare_cache();
 	if (strlen(signature) >= SIGNATURE_CACHE_KEY)
 		return find_by_signature(signature);

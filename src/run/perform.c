@@ -200,9 +200,11 @@ listed_settings(const BgjobJob *job)
 	id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_SETTINGS_ID));
 	listed = bgjob_settings_read(id);
 	if (listed == NULL)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("the settings that were captured with the job are missing"),
-						errdetail("There is no row " INT64_FORMAT " in bgjob.settings.", id)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("the settings that were captured with the job are missing"),
+			 errdetail("There is no row " INT64_FORMAT " in bgjob_internal.settings.", id)));
 	return listed;
 }
 
@@ -229,7 +231,7 @@ run_itself(void)
 	if (bgjob_underway.job.kind != BGJOB_KIND_SQL)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("unknown kind of job: \"%c\"", bgjob_underway.job.kind),
-						errdetail("Its row in bgjob.job has been written by hand.")));
+						errdetail("Its row in bgjob_internal.job has been written by hand.")));
 	return bgjob_command_run(bgjob_underway.job.job, args);
 }
 

@@ -1,4 +1,5 @@
--- bgjob's tables. They are private: the views are the contract, and the tables may change between versions.
+-- bgjob's tables, in a schema of their own that nobody may use: the views in schema bgjob are the contract, and the tables may
+-- change between versions.
 -- Only src/store (in C) and the views (in SQL) name them.
 
 -- complain if the script is sourced in psql, rather than by CREATE EXTENSION
@@ -7,28 +8,30 @@
 -- Nothing below is looked up in a schema that others may have put something into.
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
-CREATE SCHEMA bgjob;
+CREATE SCHEMA bgjob;                    -- the views
+CREATE SCHEMA bgjob_internal;           -- all else but the functions to call
+REVOKE ALL ON SCHEMA bgjob_internal FROM PUBLIC;
 
-CREATE SEQUENCE bgjob.job_id_seq;
-CREATE SEQUENCE bgjob.settings_id_seq;
+CREATE SEQUENCE bgjob_internal.job_id_seq;
+CREATE SEQUENCE bgjob_internal.settings_id_seq;
 
 -- The two tables that every job has a row in. Rows that come in bulk are stored up to the last column that is not what it
 -- is by default (src/store/relation.c): what is left out are nulls, and columns that were added with a default, which the
 -- server then reads there. So the few that nearly all new jobs need come first, and all others are added.
 
--- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in bgjob.state.
+-- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in bgjob_internal.state.
 -- The order of the columns is that of the enum in src/store/job.h; those of options are from src/store/optionlist.h (expand.awk).
-CREATE TABLE bgjob.job (
+CREATE TABLE bgjob_internal.job (
     id bigint NOT NULL,
     created_at timestamptz NOT NULL,
-    call_id bigint,                     -- of bgjob.settings: what to call; null: job says it
+    call_id bigint,                     -- of bgjob_internal.settings: what to call; null: job says it
     settings_id bigint,                 -- likewise: the captured settings
     policy_id bigint,                   -- likewise: what was configured of the function; null: nothing
     run_as regrole NOT NULL,
     args jsonb,
     CONSTRAINT job_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1); -- room for what a job becomes on the page of what it was
-ALTER TABLE bgjob.job
+ALTER TABLE bgjob_internal.job
     ADD queue text COLLATE "C" NOT NULL DEFAULT 'default',
     ADD state "char" NOT NULL DEFAULT 'e', -- enqueued
     ADD kind "char" NOT NULL DEFAULT 'f',  -- a function
@@ -37,13 +40,13 @@ ALTER TABLE bgjob.job
     ADD retries integer,                -- here and in the next ones of its kind: null is 0, and takes no room
     ADD interruptions integer,
     ADD crashes integer,
-    ADD states integer,                 -- entries in bgjob.state
-    ADD logs integer,                   -- lines in bgjob.log
+    ADD states integer,                 -- entries in bgjob_internal.state
+    ADD logs integer,                   -- lines in bgjob_internal.log
     ADD worker_pid integer,
     ADD started_at timestamptz,
     ADD finished_at timestamptz,
     ADD pos bigint,                     -- its place in the queue, from the same sequence as id; null: it is the id
-    ADD entered_at timestamptz,         -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or, where states is not null, that is in bgjob.state
+    ADD entered_at timestamptz,         -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or, where states is not null, that is in bgjob_internal.state
     ADD run_at timestamptz,
     ADD batch_id bigint,
     ADD timeout interval,
@@ -68,20 +71,20 @@ ALTER TABLE bgjob.job
     ADD pending jsonb;                  -- an event that a worker has to settle before it performs the job; null: none
 
 -- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
-CREATE TABLE bgjob.queue (
+CREATE TABLE bgjob_internal.queue (
     lane bigint NOT NULL,               -- a hash of queue and priority, which the index would compare at twice the cost
     pos bigint NOT NULL,
     role regrole NOT NULL,
     job_tid tid NOT NULL,               -- where its row was then: a hint
     CONSTRAINT queue_pkey PRIMARY KEY (role, lane, pos)
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_cost_delay = 0);
-ALTER TABLE bgjob.queue
+ALTER TABLE bgjob_internal.queue
     ADD job bigint,                     -- null: it is pos
     ADD queue text COLLATE "C" NOT NULL DEFAULT 'default',
     ADD priority smallint NOT NULL DEFAULT 0;
 
 -- What will be able to run at a known time.
-CREATE TABLE bgjob.schedule (
+CREATE TABLE bgjob_internal.schedule (
     at timestamptz NOT NULL,
     job bigint NOT NULL,
     role regrole NOT NULL,              -- the role that the job runs as: each has its own line
@@ -90,14 +93,14 @@ CREATE TABLE bgjob.schedule (
 );
 
 -- What has failed and waits for somebody to act.
-CREATE TABLE bgjob.failure (
+CREATE TABLE bgjob_internal.failure (
     job bigint NOT NULL,
     queue text COLLATE "C" NOT NULL,
     CONSTRAINT failure_pkey PRIMARY KEY (job)
 );
 
 -- Jobs whose claim had to be committed before they could be performed, and the process that has them.
-CREATE TABLE bgjob.claim (
+CREATE TABLE bgjob_internal.claim (
     job bigint NOT NULL,
     pid integer NOT NULL,
     started_at timestamptz NOT NULL,    -- of the process: a pid alone may be given to another
@@ -105,7 +108,7 @@ CREATE TABLE bgjob.claim (
 );
 
 -- The jobs with a unique_key that have not finished.
-CREATE TABLE bgjob.unique_key (
+CREATE TABLE bgjob_internal.unique_key (
     owner regrole NOT NULL,             -- the role that the job runs as
     key text COLLATE "C" NOT NULL,
     job bigint NOT NULL,
@@ -113,7 +116,7 @@ CREATE TABLE bgjob.unique_key (
 );
 
 -- History: the transitions that the row of the job does not tell itself. Append-only.
-CREATE TABLE bgjob.state (
+CREATE TABLE bgjob_internal.state (
     job bigint NOT NULL,
     seq integer NOT NULL,
     state "char" NOT NULL,
@@ -124,7 +127,7 @@ CREATE TABLE bgjob.state (
 );
 
 -- What jobs have logged (bgjob_log). Append-only.
-CREATE TABLE bgjob.log (
+CREATE TABLE bgjob_internal.log (
     job bigint NOT NULL,
     seq integer NOT NULL,
     at timestamptz NOT NULL,
@@ -135,22 +138,22 @@ CREATE TABLE bgjob.log (
 
 -- What many jobs have in common: what they call, captured settings, the policies of functions. Each is stored once
 -- (by and large: two sessions may store the same one at the same time), and removed when nothing refers to it any more.
-CREATE TABLE bgjob.settings (
+CREATE TABLE bgjob_internal.settings (
     id bigint NOT NULL,
     hash bigint NOT NULL,
     settings jsonb NOT NULL,
     CONSTRAINT settings_pkey PRIMARY KEY (id)
 );
-CREATE INDEX settings_hash_idx ON bgjob.settings (hash);
+CREATE INDEX settings_hash_idx ON bgjob_internal.settings (hash);
 
 -- Finished jobs that have been removed, for the totals. Only ever inserted; the scheduler adds the rows up when there are many.
-CREATE TABLE bgjob.total (
+CREATE TABLE bgjob_internal.total (
     state "char" NOT NULL,
     jobs bigint NOT NULL
 );
 
 -- What administrators have configured of queues. One that is not here has the defaults.
-CREATE TABLE bgjob.queue_conf (
+CREATE TABLE bgjob_internal.queue_conf (
     queue text COLLATE "C" NOT NULL,
     version bigint NOT NULL,            -- grows with every change, of any queue
     paused boolean NOT NULL,
@@ -160,7 +163,7 @@ CREATE TABLE bgjob.queue_conf (
 );
 
 -- What has been configured of functions, by their owners or administrators: defaults for the jobs that call them.
-CREATE TABLE bgjob.function_conf (
+CREATE TABLE bgjob_internal.function_conf (
     func text COLLATE "C" NOT NULL,     -- schema.name(types)
     queue text COLLATE "C",
     priority smallint,
@@ -175,23 +178,23 @@ CREATE TABLE bgjob.function_conf (
     @column@ @type@,
     CONSTRAINT function_conf_pkey PRIMARY KEY (func)
 );
-CREATE INDEX function_conf_retention_idx ON bgjob.function_conf (retention);
+CREATE INDEX function_conf_retention_idx ON bgjob_internal.function_conf (retention);
 
 -- The database that these tables belong to. In a copy of it (CREATE DATABASE ... TEMPLATE) nothing runs until bgjob_adopt().
-CREATE TABLE bgjob.installation (
+CREATE TABLE bgjob_internal.installation (
     database oid NOT NULL
 );
-INSERT INTO bgjob.installation SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+INSERT INTO bgjob_internal.installation SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
 
 -- A dump takes jobs, history and settings along, but not what can run now: restored jobs stay put until bgjob_adopt().
 -- Jobs of roles that have been dropped stay behind: their number may be another role's where the dump is restored.
-SELECT pg_catalog.pg_extension_config_dump('bgjob.job_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.settings_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.job', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as) AND (enqueued_by IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = enqueued_by))');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.state', '');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.log', '');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.settings', '');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.total', '');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.unique_key', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.queue_conf', '');
-SELECT pg_catalog.pg_extension_config_dump('bgjob.function_conf', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.job_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.settings_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.job', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as) AND (enqueued_by IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = enqueued_by))');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.state', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.log', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.settings', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.total', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.unique_key', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.queue_conf', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.function_conf', '');

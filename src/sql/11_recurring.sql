@@ -1,6 +1,6 @@
 -- Recurring jobs: when they run, what happened last, and the job that is put in each time. The order of the columns is that of the
 -- enum in src/store/recurring.h.
-CREATE TABLE bgjob.recurring (
+CREATE TABLE bgjob_internal.recurring (
     id bigint NOT NULL,
     owner regrole NOT NULL,
     name text COLLATE "C" NOT NULL,
@@ -42,7 +42,7 @@ CREATE TABLE bgjob.recurring (
     CONSTRAINT recurring_pkey PRIMARY KEY (id),
     CONSTRAINT recurring_name UNIQUE (owner, name)
 ) WITH (fillfactor = 70);
-CREATE INDEX recurring_next_idx ON bgjob.recurring (next_at, id);
-CREATE INDEX recurring_queued_idx ON bgjob.recurring (id) WHERE queued IS NOT NULL;
+CREATE INDEX recurring_next_idx ON bgjob_internal.recurring (next_at, id);
+CREATE INDEX recurring_queued_idx ON bgjob_internal.recurring (id) WHERE queued IS NOT NULL;
 
-SELECT pg_catalog.pg_extension_config_dump('bgjob.recurring', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as) AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.recurring', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as) AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');

@@ -1,5 +1,5 @@
 -- Filters: what administrators want called at what happens to jobs.
-CREATE TABLE bgjob.filter (
+CREATE TABLE bgjob_internal.filter (
     name text COLLATE "C" NOT NULL,
     event text NOT NULL,
     func text NOT NULL,                 -- schema.name(types)
@@ -11,4 +11,4 @@ CREATE TABLE bgjob.filter (
     CONSTRAINT filter_pkey PRIMARY KEY (name)
 );
 
-SELECT pg_catalog.pg_extension_config_dump('bgjob.filter', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.filter', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');

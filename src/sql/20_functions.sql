@@ -104,69 +104,70 @@ CREATE FUNCTION @extschema@.bgjob_unconfigure(job text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_unconfigure IS 'removes what is configured of a function; false if nothing was';
 
--- What the views need; in schema bgjob, which every reader of the views calls through them: they show nobody more than the views do.
+-- What the views need. A view finds it without the reader's having USAGE on its schema, but calls it with the reader's right of
+-- EXECUTE; it shows nobody more than the views do.
 
-CREATE FUNCTION bgjob.may_see(role regrole)
+CREATE FUNCTION bgjob_internal.may_see(role regrole)
     RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'bgjob_may_see_sql';
-COMMENT ON FUNCTION bgjob.may_see IS 'whether the current user sees the jobs of a role';
+COMMENT ON FUNCTION bgjob_internal.may_see IS 'whether the current user sees the jobs of a role';
 
-CREATE FUNCTION bgjob.in_queue(role regrole, queue text, priority smallint, pos bigint)
+CREATE FUNCTION bgjob_internal.in_queue(role regrole, queue text, priority smallint, pos bigint)
     RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_in_queue_sql';
-COMMENT ON FUNCTION bgjob.in_queue IS 'whether the queue has a job there';
+COMMENT ON FUNCTION bgjob_internal.in_queue IS 'whether the queue has a job there';
 
-CREATE FUNCTION bgjob.state_name(state "char")
+CREATE FUNCTION bgjob_internal.state_name(state "char")
     RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE state WHEN 'e' THEN 'enqueued' WHEN 's' THEN 'scheduled' WHEN 'a' THEN 'awaiting' WHEN 'p' THEN 'processing'
                       WHEN 'k' THEN 'succeeded' WHEN 'f' THEN 'failed' WHEN 'd' THEN 'deleted' END;
-COMMENT ON FUNCTION bgjob.state_name IS 'the name of a state that the tables store as a letter';
+COMMENT ON FUNCTION bgjob_internal.state_name IS 'the name of a state that the tables store as a letter';
 
 -- Not the epoch of a difference: infinite times have none.
-CREATE FUNCTION bgjob.milliseconds(since timestamptz, until timestamptz)
+CREATE FUNCTION bgjob_internal.milliseconds(since timestamptz, until timestamptz)
     RETURNS numeric LANGUAGE sql STABLE STRICT PARALLEL SAFE
     RETURN pg_catalog.round((EXTRACT(epoch FROM until) OPERATOR(pg_catalog.-) EXTRACT(epoch FROM since)) OPERATOR(pg_catalog.*) 1000, 3);
-COMMENT ON FUNCTION bgjob.milliseconds IS 'how long something took, in milliseconds';
+COMMENT ON FUNCTION bgjob_internal.milliseconds IS 'how long something took, in milliseconds';
 
-CREATE FUNCTION bgjob.later(at timestamptz, span interval)
+CREATE FUNCTION bgjob_internal.later(at timestamptz, span interval)
     RETURNS timestamptz LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'bgjob_later_sql';
-COMMENT ON FUNCTION bgjob.later IS 'a time later by an interval; null where time ends before';
+COMMENT ON FUNCTION bgjob_internal.later IS 'a time later by an interval; null where time ends before';
 
-CREATE FUNCTION bgjob.worker_slots(
+CREATE FUNCTION bgjob_internal.worker_slots(
     OUT pid integer, OUT role regrole, OUT started_at timestamptz, OUT job bigint, OUT job_started_at timestamptz,
     OUT jobs_done bigint, OUT retiring boolean, OUT memory_bytes bigint, OUT progress numeric, OUT progress_message text)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'bgjob_worker_slots';
-COMMENT ON FUNCTION bgjob.worker_slots IS 'the workers of this database that the current user may see';
+COMMENT ON FUNCTION bgjob_internal.worker_slots IS 'the workers of this database that the current user may see';
 
-CREATE FUNCTION bgjob.worker_logs(OUT job bigint, OUT seq integer, OUT at timestamptz, OUT level text, OUT message text)
+CREATE FUNCTION bgjob_internal.worker_logs(OUT job bigint, OUT seq integer, OUT at timestamptz, OUT level text, OUT message text)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'bgjob_worker_logs';
-COMMENT ON FUNCTION bgjob.worker_logs IS 'what the running jobs that the current user may see have logged in this attempt';
+COMMENT ON FUNCTION bgjob_internal.worker_logs IS 'what the running jobs that the current user may see have logged in this attempt';
 
-CREATE FUNCTION bgjob.server(
+CREATE FUNCTION bgjob_internal.server(
     OUT workers integer, OUT busy integer, OUT started_at timestamptz, OUT heartbeat_at timestamptz, OUT running boolean)
     RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_server_row';
-COMMENT ON FUNCTION bgjob.server IS 'server "default" in this database';
+COMMENT ON FUNCTION bgjob_internal.server IS 'server "default" in this database';
 
-CREATE FUNCTION bgjob.counts(
+CREATE FUNCTION bgjob_internal.counts(
     OUT enqueued bigint, OUT scheduled bigint, OUT awaiting bigint, OUT processing bigint,
     OUT succeeded bigint, OUT failed bigint, OUT deleted bigint, OUT retries bigint)
     RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_counts';
-COMMENT ON FUNCTION bgjob.counts IS 'how many jobs there are in each state';
+COMMENT ON FUNCTION bgjob_internal.counts IS 'how many jobs there are in each state';
 
-CREATE FUNCTION bgjob.server_count()
+CREATE FUNCTION bgjob_internal.server_count()
     RETURNS integer LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_server_count';
-COMMENT ON FUNCTION bgjob.server_count IS 'how many servers there are in this database';
+COMMENT ON FUNCTION bgjob_internal.server_count IS 'how many servers there are in this database';
 
-CREATE FUNCTION bgjob.installed()
+CREATE FUNCTION bgjob_internal.installed()
     RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bgjob_installed';
-COMMENT ON FUNCTION bgjob.installed IS 'announces the extension; for its script alone';
-REVOKE ALL ON FUNCTION bgjob.installed() FROM PUBLIC;
+COMMENT ON FUNCTION bgjob_internal.installed IS 'announces the extension; for its script alone';
+REVOKE ALL ON FUNCTION bgjob_internal.installed() FROM PUBLIC;
 
--- Rows that SQL puts into bgjob.job (a restore, that is: bgjob itself writes below SQL) are not in the counts.
-CREATE FUNCTION bgjob.count_again()
+-- Rows that SQL puts into bgjob_internal.job (a restore, that is: bgjob itself writes below SQL) are not in the counts.
+CREATE FUNCTION bgjob_internal.count_again()
     RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bgjob_count_again';
-COMMENT ON FUNCTION bgjob.count_again IS 'trigger function: has the jobs counted anew';
-REVOKE ALL ON FUNCTION bgjob.count_again() FROM PUBLIC;
-CREATE TRIGGER count_again AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bgjob.job FOR EACH STATEMENT EXECUTE FUNCTION bgjob.count_again();
-ALTER TABLE bgjob.job ENABLE ALWAYS TRIGGER count_again;
-CREATE TRIGGER count_again AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bgjob.total FOR EACH STATEMENT EXECUTE FUNCTION bgjob.count_again();
-ALTER TABLE bgjob.total ENABLE ALWAYS TRIGGER count_again;
+COMMENT ON FUNCTION bgjob_internal.count_again IS 'trigger function: has the jobs counted anew';
+REVOKE ALL ON FUNCTION bgjob_internal.count_again() FROM PUBLIC;
+CREATE TRIGGER count_again AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bgjob_internal.job FOR EACH STATEMENT EXECUTE FUNCTION bgjob_internal.count_again();
+ALTER TABLE bgjob_internal.job ENABLE ALWAYS TRIGGER count_again;
+CREATE TRIGGER count_again AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bgjob_internal.total FOR EACH STATEMENT EXECUTE FUNCTION bgjob_internal.count_again();
+ALTER TABLE bgjob_internal.total ENABLE ALWAYS TRIGGER count_again;
 

@@ -15,6 +15,6 @@ CREATE FUNCTION @extschema@.bgjob_cron_describe(schedule text, day_match text DE
 COMMENT ON FUNCTION @extschema@.bgjob_cron_describe IS 'what a schedule means, in English';
 
 -- For the view: one row that somebody wrote by hand must not hide the others.
-CREATE FUNCTION bgjob.schedule_description(schedule text, all_days boolean, name text)
+CREATE FUNCTION bgjob_internal.schedule_description(schedule text, all_days boolean, name text)
     RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'bgjob_schedule_description';
-COMMENT ON FUNCTION bgjob.schedule_description IS 'what a stored schedule means, in English; null: nobody can read it';
+COMMENT ON FUNCTION bgjob_internal.schedule_description IS 'what a stored schedule means, in English; null: nobody can read it';

@@ -30,12 +30,12 @@ CREATE FUNCTION @extschema@.bgjob_import_pg_cron()
     RETURNS SETOF text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_import_pg_cron IS 'takes over the jobs of pg_cron as recurring jobs; returns those that it could not, and why';
 
--- Rows that SQL puts into bgjob.recurring (a restore, that is: bgjob itself writes below SQL) do nothing until bgjob_adopt().
-CREATE FUNCTION bgjob.restored_recurring()
+-- Rows that SQL puts into bgjob_internal.recurring (a restore, that is: bgjob itself writes below SQL) do nothing until bgjob_adopt().
+CREATE FUNCTION bgjob_internal.restored_recurring()
     RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.next_at := 'infinity'; NEW.queued := NULL; RETURN NEW; END$$;
-COMMENT ON FUNCTION bgjob.restored_recurring IS 'trigger function: a restored recurring job waits to be adopted';
-REVOKE ALL ON FUNCTION bgjob.restored_recurring() FROM PUBLIC;
-CREATE TRIGGER restored BEFORE INSERT ON bgjob.recurring FOR EACH ROW EXECUTE FUNCTION bgjob.restored_recurring();
-ALTER TABLE bgjob.recurring ENABLE ALWAYS TRIGGER restored;
-CREATE TRIGGER count_again AFTER INSERT ON bgjob.recurring FOR EACH STATEMENT EXECUTE FUNCTION bgjob.count_again();
-ALTER TABLE bgjob.recurring ENABLE ALWAYS TRIGGER count_again;
+COMMENT ON FUNCTION bgjob_internal.restored_recurring IS 'trigger function: a restored recurring job waits to be adopted';
+REVOKE ALL ON FUNCTION bgjob_internal.restored_recurring() FROM PUBLIC;
+CREATE TRIGGER restored BEFORE INSERT ON bgjob_internal.recurring FOR EACH ROW EXECUTE FUNCTION bgjob_internal.restored_recurring();
+ALTER TABLE bgjob_internal.recurring ENABLE ALWAYS TRIGGER restored;
+CREATE TRIGGER count_again AFTER INSERT ON bgjob_internal.recurring FOR EACH STATEMENT EXECUTE FUNCTION bgjob_internal.count_again();
+ALTER TABLE bgjob_internal.recurring ENABLE ALWAYS TRIGGER count_again;

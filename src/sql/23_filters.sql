@@ -8,11 +8,11 @@ CREATE FUNCTION @extschema@.bgjob_filter_remove(name text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_filter_remove IS 'removes a filter; false if there is none';
 
--- Rows that SQL puts into bgjob.filter (a restore, that is: bgjob itself writes below SQL) have to be told to all backends.
-CREATE FUNCTION bgjob.filters_changed()
+-- Rows that SQL puts into bgjob_internal.filter (a restore, that is: bgjob itself writes below SQL) have to be told to all backends.
+CREATE FUNCTION bgjob_internal.filters_changed()
     RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bgjob_filters_changed';
-COMMENT ON FUNCTION bgjob.filters_changed IS 'trigger function: has every backend read the filters anew';
-REVOKE ALL ON FUNCTION bgjob.filters_changed() FROM PUBLIC;
-CREATE TRIGGER filters_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bgjob.filter
-    FOR EACH STATEMENT EXECUTE FUNCTION bgjob.filters_changed();
-ALTER TABLE bgjob.filter ENABLE ALWAYS TRIGGER filters_changed;
+COMMENT ON FUNCTION bgjob_internal.filters_changed IS 'trigger function: has every backend read the filters anew';
+REVOKE ALL ON FUNCTION bgjob_internal.filters_changed() FROM PUBLIC;
+CREATE TRIGGER filters_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bgjob_internal.filter
+    FOR EACH STATEMENT EXECUTE FUNCTION bgjob_internal.filters_changed();
+ALTER TABLE bgjob_internal.filter ENABLE ALWAYS TRIGGER filters_changed;

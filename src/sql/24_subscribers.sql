@@ -5,24 +5,24 @@
 --     this database has jobs of its own, by which their numbers would be taken. Until then the sequences stay ahead of them.
 -- bgjob itself writes below SQL, where there are no triggers.
 
-CREATE FUNCTION bgjob.ignore_row()
+CREATE FUNCTION bgjob_internal.ignore_row()
     RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
-COMMENT ON FUNCTION bgjob.ignore_row IS 'trigger function: the row stays as it is';
-REVOKE ALL ON FUNCTION bgjob.ignore_row() FROM PUBLIC;
+COMMENT ON FUNCTION bgjob_internal.ignore_row IS 'trigger function: the row stays as it is';
+REVOKE ALL ON FUNCTION bgjob_internal.ignore_row() FROM PUBLIC;
 
-CREATE FUNCTION bgjob.applied_row()
+CREATE FUNCTION bgjob_internal.applied_row()
     RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     id bigint;
 BEGIN
-    IF (SELECT j.is_called OR s.is_called FROM bgjob.job_id_seq j, bgjob.settings_id_seq s) THEN
+    IF (SELECT j.is_called OR s.is_called FROM bgjob_internal.job_id_seq j, bgjob_internal.settings_id_seq s) THEN
         RETURN NULL;
     ELSIF TG_OP = 'DELETE' THEN
         RETURN OLD;
     END IF;
     IF TG_TABLE_NAME = 'settings' THEN
         id := NEW.id;
-        PERFORM setval('bgjob.settings_id_seq', id + 1, false) FROM bgjob.settings_id_seq s WHERE s.last_value <= id;
+        PERFORM setval('bgjob_internal.settings_id_seq', id + 1, false) FROM bgjob_internal.settings_id_seq s WHERE s.last_value <= id;
     ELSIF TG_TABLE_NAME IN ('job', 'recurring') THEN
         id := NEW.id;
         IF TG_TABLE_NAME = 'job' THEN
@@ -31,25 +31,25 @@ BEGIN
             NEW.next_at := 'infinity';
             NEW.queued := NULL;
         END IF;
-        PERFORM setval('bgjob.job_id_seq', id + 1, false) FROM bgjob.job_id_seq s WHERE s.last_value <= id;
+        PERFORM setval('bgjob_internal.job_id_seq', id + 1, false) FROM bgjob_internal.job_id_seq s WHERE s.last_value <= id;
     END IF;
     RETURN NEW;
 END$$;
-COMMENT ON FUNCTION bgjob.applied_row IS 'trigger function: what a publisher tells of its jobs is stored only where there are no others';
-REVOKE ALL ON FUNCTION bgjob.applied_row() FROM PUBLIC;
+COMMENT ON FUNCTION bgjob_internal.applied_row IS 'trigger function: what a publisher tells of its jobs is stored only where there are no others';
+REVOKE ALL ON FUNCTION bgjob_internal.applied_row() FROM PUBLIC;
 
 DO $$
 DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['queue', 'schedule', 'claim', 'total', 'queue_conf', 'function_conf', 'filter', 'installation'] LOOP
-        EXECUTE pg_catalog.format('CREATE TRIGGER not_on_subscribers BEFORE INSERT OR UPDATE OR DELETE ON bgjob.%I
-            FOR EACH ROW EXECUTE FUNCTION bgjob.ignore_row()', name);
-        EXECUTE pg_catalog.format('ALTER TABLE bgjob.%I ENABLE REPLICA TRIGGER not_on_subscribers', name);
+        EXECUTE pg_catalog.format('CREATE TRIGGER not_on_subscribers BEFORE INSERT OR UPDATE OR DELETE ON bgjob_internal.%I
+            FOR EACH ROW EXECUTE FUNCTION bgjob_internal.ignore_row()', name);
+        EXECUTE pg_catalog.format('ALTER TABLE bgjob_internal.%I ENABLE REPLICA TRIGGER not_on_subscribers', name);
     END LOOP;
     FOREACH name IN ARRAY ARRAY['job', 'failure', 'unique_key', 'state', 'log', 'settings', 'recurring'] LOOP
-        EXECUTE pg_catalog.format('CREATE TRIGGER on_subscribers BEFORE INSERT OR UPDATE OR DELETE ON bgjob.%I
-            FOR EACH ROW EXECUTE FUNCTION bgjob.applied_row()', name);
-        EXECUTE pg_catalog.format('ALTER TABLE bgjob.%I ENABLE REPLICA TRIGGER on_subscribers', name);
+        EXECUTE pg_catalog.format('CREATE TRIGGER on_subscribers BEFORE INSERT OR UPDATE OR DELETE ON bgjob_internal.%I
+            FOR EACH ROW EXECUTE FUNCTION bgjob_internal.applied_row()', name);
+        EXECUTE pg_catalog.format('ALTER TABLE bgjob_internal.%I ENABLE REPLICA TRIGGER on_subscribers', name);
     END LOOP;
 END $$;

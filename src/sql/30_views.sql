@@ -8,14 +8,14 @@ SELECT j.id,
        j.args,
        j.queue::text AS queue,
        j.priority::integer AS priority,
-       CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN 'processing' ELSE bgjob.state_name(j.state) END AS state,
+       CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN 'processing' ELSE bgjob_internal.state_name(j.state) END AS state,
        CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN NULL
-            WHEN j.state = 's' AND NOT EXISTS (SELECT FROM bgjob.schedule d WHERE d.role = j.run_as AND d.at = j.run_at AND d.job = j.id)
+            WHEN j.state = 's' AND NOT EXISTS (SELECT FROM bgjob_internal.schedule d WHERE d.role = j.run_as AND d.at = j.run_at AND d.job = j.id)
             THEN 'Not adopted: run bgjob_adopt()'
             -- of the others only a restore brings some that are held back
-            WHEN (SELECT EXISTS (SELECT FROM bgjob.installation i WHERE i.database = 0))
-             AND (j.state = 'e' AND NOT bgjob.in_queue(j.run_as, j.queue, j.priority, coalesce(j.pos, j.id))
-               OR j.state = 'p' AND NOT EXISTS (SELECT FROM bgjob.claim c WHERE c.job = j.id))
+            WHEN (SELECT EXISTS (SELECT FROM bgjob_internal.installation i WHERE i.database = 0))
+             AND (j.state = 'e' AND NOT bgjob_internal.in_queue(j.run_as, j.queue, j.priority, coalesce(j.pos, j.id))
+               OR j.state = 'p' AND NOT EXISTS (SELECT FROM bgjob_internal.claim c WHERE c.job = j.id))
             THEN 'Not adopted: run bgjob_adopt()'
             WHEN j.state = 'p' THEN NULL
             WHEN j.state IN ('e', 's', 'a') THEN j.entry_reason ELSE j.reason END AS reason,
@@ -43,32 +43,32 @@ SELECT j.id,
        j.parameters,
        coalesce(s.settings, '{}') || coalesce(j.custom_settings, '{}') AS settings,
        j.timeout,
-       CASE WHEN j.state = 'f' THEN bgjob.later(j.finished_at, nullif(current_setting('bgjob.retention_failed'), '-1')::interval)
+       CASE WHEN j.state = 'f' THEN bgjob_internal.later(j.finished_at, nullif(current_setting('bgjob.retention_failed'), '-1')::interval)
             WHEN j.state IN ('k', 'd')
-            THEN bgjob.later(j.finished_at, coalesce(j.retention, c.retention, nullif(current_setting('bgjob.retention'), '-1')::interval))
+            THEN bgjob_internal.later(j.finished_at, coalesce(j.retention, c.retention, nullif(current_setting('bgjob.retention'), '-1')::interval))
             END AS expires_at
-FROM bgjob.job j
-LEFT JOIN bgjob.worker_slots() w ON w.job = j.id
-LEFT JOIN bgjob.settings f ON f.id = j.call_id
-LEFT JOIN bgjob.settings s ON s.id = j.settings_id
-LEFT JOIN bgjob.queue_conf c ON c.queue = j.queue
-WHERE bgjob.may_see(j.run_as);
+FROM bgjob_internal.job j
+LEFT JOIN bgjob_internal.worker_slots() w ON w.job = j.id
+LEFT JOIN bgjob_internal.settings f ON f.id = j.call_id
+LEFT JOIN bgjob_internal.settings s ON s.id = j.settings_id
+LEFT JOIN bgjob_internal.queue_conf c ON c.queue = j.queue
+WHERE bgjob_internal.may_see(j.run_as);
 COMMENT ON VIEW bgjob.jobs IS 'jobs, and where they stand';
 
 CREATE VIEW bgjob.job_states WITH (security_barrier) AS
 SELECT h.job_id, h.seq, h.state, h.reason, h.at, h.data
 FROM (SELECT j.*, coalesce(j.entered_at, CASE WHEN j.states IS NULL THEN j.created_at END) AS since,
-             least(coalesce(j.states, 0), 2147483600) AS archived FROM bgjob.job j) j
-LEFT JOIN bgjob.worker_slots() w ON w.job = j.id AND j.state = 'e'
+             least(coalesce(j.states, 0), 2147483600) AS archived FROM bgjob_internal.job j) j
+LEFT JOIN bgjob_internal.worker_slots() w ON w.job = j.id AND j.state = 'e'
 CROSS JOIN LATERAL (
     -- what the row no longer tells
-    SELECT s.job AS job_id, s.seq, bgjob.state_name(s.state) AS state, s.reason, s.at,
+    SELECT s.job AS job_id, s.seq, bgjob_internal.state_name(s.state) AS state, s.reason, s.at,
            coalesce(s.data, CASE WHEN s.state IN ('a', 'd') THEN '{}'::jsonb END) AS data
-    FROM bgjob.state s WHERE s.job = j.id
+    FROM bgjob_internal.state s WHERE s.job = j.id
     UNION ALL
     -- since when it waited
     SELECT j.id, j.archived + 1,
-           CASE WHEN j.state IN ('s', 'a') THEN bgjob.state_name(j.state) ELSE 'enqueued' END,
+           CASE WHEN j.state IN ('s', 'a') THEN bgjob_internal.state_name(j.state) ELSE 'enqueued' END,
            j.entry_reason, j.since,
            CASE j.state WHEN 's' THEN jsonb_build_object('run_at', j.run_at) WHEN 'a' THEN '{}'
                         ELSE jsonb_build_object('queue', j.queue) END
@@ -82,13 +82,13 @@ CROSS JOIN LATERAL (
     UNION ALL
     -- and its end
     SELECT j.id, j.archived + (j.since IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
-           bgjob.state_name(j.state), j.reason, j.finished_at,
-           CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob.milliseconds(j.started_at, j.finished_at),
-                                                         'latency_ms', bgjob.milliseconds(j.since, j.started_at))
+           bgjob_internal.state_name(j.state), j.reason, j.finished_at,
+           CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob_internal.milliseconds(j.started_at, j.finished_at),
+                                                         'latency_ms', bgjob_internal.milliseconds(j.since, j.started_at))
                         WHEN 'f' THEN j.error ELSE '{}' END
     WHERE j.state IN ('k', 'f', 'd')
 ) h
-WHERE bgjob.may_see(j.run_as);
+WHERE bgjob_internal.may_see(j.run_as);
 COMMENT ON VIEW bgjob.job_states IS 'every state that a job has been in';
 
 CREATE VIEW bgjob.job_logs WITH (security_barrier) AS
@@ -96,39 +96,39 @@ CREATE VIEW bgjob.job_logs WITH (security_barrier) AS
 SELECT l.job_id, l.seq, l.at, l.level, l.message
 FROM (
     SELECT t.job AS job_id, t.seq, t.at, t.level, t.message, j.run_as
-    FROM bgjob.log t JOIN bgjob.job j ON j.id = t.job
+    FROM bgjob_internal.log t JOIN bgjob_internal.job j ON j.id = t.job
     UNION ALL
     -- of the attempts that are going on; what they have moved to the table meanwhile is not shown twice
     SELECT w.job, w.seq, w.at, w.level, w.message, j.run_as
-    FROM bgjob.worker_logs() w JOIN bgjob.job j ON j.id = w.job
+    FROM bgjob_internal.worker_logs() w JOIN bgjob_internal.job j ON j.id = w.job
     WHERE w.seq > coalesce(j.logs, 0)
 ) l
-WHERE bgjob.may_see(l.run_as);
+WHERE bgjob_internal.may_see(l.run_as);
 COMMENT ON VIEW bgjob.job_logs IS 'what jobs have logged, by bgjob_log()';
 
 CREATE VIEW bgjob.queues WITH (security_barrier) AS
 WITH ready AS (
     SELECT q.queue::text AS queue, count(*) AS jobs, count(w.job) AS running
-    FROM bgjob.queue q LEFT JOIN bgjob.worker_slots() w ON w.job = coalesce(q.job, q.pos)
-    WHERE bgjob.may_see(q.role) GROUP BY 1
+    FROM bgjob_internal.queue q LEFT JOIN bgjob_internal.worker_slots() w ON w.job = coalesce(q.job, q.pos)
+    WHERE bgjob_internal.may_see(q.role) GROUP BY 1
 ), claimed AS (
     SELECT j.queue::text AS queue, count(*) AS jobs
-    FROM bgjob.claim c JOIN bgjob.job j ON j.id = c.job WHERE bgjob.may_see(j.run_as) GROUP BY 1
+    FROM bgjob_internal.claim c JOIN bgjob_internal.job j ON j.id = c.job WHERE bgjob_internal.may_see(j.run_as) GROUP BY 1
 ), scheduled AS (
     SELECT s.queue::text AS queue, count(*) AS jobs
-    FROM bgjob.schedule s JOIN bgjob.job j ON j.id = s.job WHERE bgjob.may_see(j.run_as) GROUP BY 1
+    FROM bgjob_internal.schedule s JOIN bgjob_internal.job j ON j.id = s.job WHERE bgjob_internal.may_see(j.run_as) GROUP BY 1
 ), failed AS (
     SELECT f.queue::text AS queue, count(*) AS jobs
-    FROM bgjob.failure f JOIN bgjob.job j ON j.id = f.job WHERE bgjob.may_see(j.run_as) GROUP BY 1
+    FROM bgjob_internal.failure f JOIN bgjob_internal.job j ON j.id = f.job WHERE bgjob_internal.may_see(j.run_as) GROUP BY 1
 ), oldest AS (
     SELECT l.queue::text AS queue, min(coalesce(j.entered_at, j.created_at)) AS at
-    FROM (SELECT role, lane, queue, priority, min(pos) AS pos FROM bgjob.queue
-          WHERE coalesce(job, pos) NOT IN (SELECT w.job FROM bgjob.worker_slots() w WHERE w.job IS NOT NULL) GROUP BY 1, 2, 3, 4) l
-    JOIN bgjob.queue q USING (role, lane, pos) JOIN bgjob.job j ON j.id = coalesce(q.job, q.pos)
-    WHERE bgjob.may_see(l.role) GROUP BY 1
+    FROM (SELECT role, lane, queue, priority, min(pos) AS pos FROM bgjob_internal.queue
+          WHERE coalesce(job, pos) NOT IN (SELECT w.job FROM bgjob_internal.worker_slots() w WHERE w.job IS NOT NULL) GROUP BY 1, 2, 3, 4) l
+    JOIN bgjob_internal.queue q USING (role, lane, pos) JOIN bgjob_internal.job j ON j.id = coalesce(q.job, q.pos)
+    WHERE bgjob_internal.may_see(l.role) GROUP BY 1
 ), names AS (
     SELECT queue FROM ready UNION SELECT queue FROM claimed UNION SELECT queue FROM scheduled UNION SELECT queue FROM failed
-    UNION SELECT c.queue::text FROM bgjob.queue_conf c UNION SELECT 'default'
+    UNION SELECT c.queue::text FROM bgjob_internal.queue_conf c UNION SELECT 'default'
 )
 SELECT n.queue,
        coalesce(c.paused, false) AS paused,
@@ -141,7 +141,7 @@ SELECT n.queue,
        coalesce(c.group_size, 1) AS group_size
 FROM names n
 LEFT JOIN ready USING (queue) LEFT JOIN claimed USING (queue) LEFT JOIN scheduled USING (queue)
-LEFT JOIN failed USING (queue) LEFT JOIN oldest USING (queue) LEFT JOIN bgjob.queue_conf c ON c.queue = n.queue;
+LEFT JOIN failed USING (queue) LEFT JOIN oldest USING (queue) LEFT JOIN bgjob_internal.queue_conf c ON c.queue = n.queue;
 COMMENT ON VIEW bgjob.queues IS 'queues that have jobs or have been configured, and how many jobs are in them';
 
 CREATE VIEW bgjob.functions WITH (security_barrier) AS
@@ -163,7 +163,7 @@ SELECT c.func::text AS job,
        coalesce(c.policy ->> 'on_exhausted', 'fail') AS on_exhausted,
        c.@column@,
        c.retention
-FROM bgjob.function_conf c;
+FROM bgjob_internal.function_conf c;
 COMMENT ON VIEW bgjob.functions IS 'what has been configured of functions, by bgjob_configure()';
 
 CREATE VIEW bgjob.servers WITH (security_barrier) AS
@@ -175,7 +175,7 @@ SELECT 'default'::text AS name,
        s.started_at,
        s.heartbeat_at,
        false AS paused
-FROM bgjob.server() s
+FROM bgjob_internal.server() s
 WHERE s.running;
 COMMENT ON VIEW bgjob.servers IS 'the pools of workers of this database';
 
@@ -188,16 +188,16 @@ SELECT w.pid,
        w.started_at,
        w.jobs_done,
        w.memory_bytes
-FROM bgjob.worker_slots() w
-WHERE bgjob.may_see(w.role);
+FROM bgjob_internal.worker_slots() w
+WHERE bgjob_internal.may_see(w.role);
 COMMENT ON VIEW bgjob.workers IS 'the processes that perform jobs in this database';
 
 CREATE VIEW bgjob.stats WITH (security_barrier) AS
-SELECT bgjob.server_count()::bigint AS servers,
-       (SELECT count(*) FROM bgjob.worker_slots()) AS workers,
+SELECT bgjob_internal.server_count()::bigint AS servers,
+       (SELECT count(*) FROM bgjob_internal.worker_slots()) AS workers,
        c.enqueued, c.scheduled, c.awaiting, c.processing, c.succeeded, c.failed, c.deleted, c.retries,
-       (SELECT count(*) FROM bgjob.recurring) AS recurring
-FROM bgjob.counts() c;
+       (SELECT count(*) FROM bgjob_internal.recurring) AS recurring
+FROM bgjob_internal.counts() c;
 COMMENT ON VIEW bgjob.stats IS 'how much there is of everything; succeeded and deleted count all there ever were';
 
 GRANT SELECT ON bgjob.jobs, bgjob.job_states, bgjob.job_logs, bgjob.queues, bgjob.functions, bgjob.servers, bgjob.workers, bgjob.stats TO PUBLIC;

@@ -3,7 +3,7 @@ SELECT r.name,
        r.owner,
        r.schedule,
        r.time_zone,
-       bgjob.schedule_description(r.schedule, r.all_days, r.name) AS description,
+       bgjob_internal.schedule_description(r.schedule, r.all_days, r.name) AS description,
        r.job,
        r.args,
        r.queue::text AS queue,
@@ -16,7 +16,7 @@ SELECT r.name,
        r.active,
        CASE WHEN r.next_at = 'infinity' AND NOT r.lost THEN 'Not adopted: run bgjob_adopt()' ELSE r.error END AS error,
        r.created_at
-FROM bgjob.recurring r
-WHERE bgjob.may_see(r.owner);
+FROM bgjob_internal.recurring r
+WHERE bgjob_internal.may_see(r.owner);
 COMMENT ON VIEW bgjob.recurring_jobs IS 'recurring jobs, when they run next, and what became of the last';
 GRANT SELECT ON bgjob.recurring_jobs TO PUBLIC;

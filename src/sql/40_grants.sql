@@ -8,7 +8,7 @@ BEGIN
     FOR object, grantee IN
         SELECT format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass), a.grantee
         FROM pg_class c, aclexplode(c.relacl) a
-        WHERE c.relnamespace = 'bgjob'::regnamespace AND a.grantee <> c.relowner
+        WHERE c.relnamespace IN ('bgjob'::regnamespace, 'bgjob_internal'::regnamespace) AND a.grantee <> c.relowner
         UNION SELECT format('ROUTINE %s', p.oid::regprocedure), a.grantee
         FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid, aclexplode(p.proacl) a
         WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
@@ -16,7 +16,7 @@ BEGIN
           AND a.grantee NOT IN (0, p.proowner)
         UNION SELECT format('SCHEMA %s', n.oid::regnamespace), a.grantee
         FROM pg_namespace n, aclexplode(n.nspacl) a
-        WHERE n.oid = 'bgjob'::regnamespace AND a.grantee <> n.nspowner
+        WHERE n.oid IN ('bgjob'::regnamespace, 'bgjob_internal'::regnamespace) AND a.grantee <> n.nspowner
     LOOP
         EXECUTE format('REVOKE ALL ON %s FROM %s', object,
                        CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END);
@@ -27,7 +27,7 @@ BEGIN
         WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
           AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'bgjob')
           -- nobody calls what is for the extension's own triggers and script
-          AND (p.pronamespace <> 'bgjob'::regnamespace OR p.prorettype <> 'trigger'::regtype AND p.proname <> 'installed')
+          AND (p.pronamespace <> 'bgjob_internal'::regnamespace OR p.prorettype <> 'trigger'::regtype AND p.proname <> 'installed')
         UNION ALL
         SELECT format('GRANT SELECT ON %s TO PUBLIC', oid::regclass)
         FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'v'
@@ -43,5 +43,6 @@ REVOKE EXECUTE ON FUNCTION @extschema@.bgjob_queue, @extschema@.bgjob_queue_paus
 GRANT EXECUTE ON FUNCTION @extschema@.bgjob_queue, @extschema@.bgjob_queue_pause, @extschema@.bgjob_queue_resume,
     @extschema@.bgjob_queue_remove, @extschema@.bgjob_configure, @extschema@.bgjob_unconfigure TO pg_database_owner;
 
--- To use bgjob, a role needs USAGE on its schema. What pg_monitor has is for the views alone (bgjob_check_usage).
+-- To use bgjob, a role needs USAGE on schema bgjob. What pg_monitor has is for the views alone (bgjob_check_usage). Nobody has
+-- any right to schema bgjob_internal.
 GRANT USAGE ON SCHEMA bgjob TO pg_database_owner, pg_monitor;

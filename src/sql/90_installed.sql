@@ -1,2 +1,2 @@
 -- The launcher starts a scheduler in this database when the script has committed.
-SELECT bgjob.installed();
+SELECT bgjob_internal.installed();

@@ -5,7 +5,7 @@
  *
  * Millions of jobs call the same few functions. The row of a job has a number
  * instead of the name that the caller gave and of the signature of the
- * function that it means; bgjob.settings has, beside the captured settings,
+ * function that it means; bgjob_internal.settings has, beside the captured settings,
  *
  *	 {"job": "send_mail", "func": "app.send_mail(integer)"}
  *

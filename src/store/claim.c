@@ -3,7 +3,7 @@
  * claim.c
  *	  Claiming jobs.
  *
- * The claim is the deletion of the job's row in bgjob.queue, in the transaction
+ * The claim is the deletion of the job's row in bgjob_internal.queue, in the transaction
  * that performs the job (never waiting: a worker that meets a row that another
  * transaction is at goes on to the next). If that transaction ends badly, the row
  * is there again.
@@ -205,7 +205,7 @@ bgjob_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 /*
  * bgjob_claim claims the next job for this worker: its row is deleted
  * from the queue by the running transaction, this worker's slot names it, and
- * *job holds its row of bgjob.job. Interrupts are held then, since from the
+ * *job holds its row of bgjob_internal.job. Interrupts are held then, since from the
  * moment that the slot names the job they may be meant for it: the caller
  * resumes them when it is ready to answer for the job. False if there is
  * nothing to do. *group: there may be more to perform in the same transaction

@@ -3,7 +3,7 @@
  * filter.c
  *	  The table of filters.
  *
- * bgjob.filter has a row for each filter. Every backend keeps a copy of it
+ * bgjob_internal.filter has a row for each filter. Every backend keeps a copy of it
  * (run/filter.c), so whatever changes a row has the server tell all of them
  * that the table is not what it was: a relcache invalidation, which reaches
  * this session at once, others when the transaction commits, and is repeated
@@ -30,7 +30,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Columns of bgjob.filter. */
+/* Columns of bgjob_internal.filter. */
 enum
 {
 	C_NAME,

@@ -26,7 +26,7 @@ typedef enum BgjobFilterEvent
 
 #define BGJOB_NFILTER_EVENTS (BGJOB_UNAPPLIED + 1)
 
-/* A row of bgjob.filter. */
+/* A row of bgjob_internal.filter. */
 typedef struct BgjobFilter
 {
 	const char *name;

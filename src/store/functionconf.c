@@ -3,7 +3,7 @@
  * functionconf.c
  *	  What has been configured of functions, by their owners or administrators.
  *
- * bgjob.function_conf has a row for each function of which anything has been
+ * bgjob_internal.function_conf has a row for each function of which anything has been
  * configured, by its signature. Every enqueue asks, so each backend remembers
  * the rows of the functions that it asked for last, and of which there is none.
  * It is not all rows: the owner of a function configures it, so there may be

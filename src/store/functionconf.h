@@ -14,7 +14,7 @@
 #include "store/option.h"
 #include "utils/jsonb.h"
 
-/* Columns of bgjob.function_conf, in their order. */
+/* Columns of bgjob_internal.function_conf, in their order. */
 typedef enum BgjobFunctionColumn
 {
 	BGJOB_F_FUNC = 1,

@@ -3,7 +3,7 @@
  * history.c
  *	  Entries of a job's history that its row no longer tells.
  *
- * bgjob.state is append-only: an entry is written when the row of the job is
+ * bgjob_internal.state is append-only: an entry is written when the row of the job is
  * about to stand for something else (store/job.c), and removed only together
  * with the job. The view bgjob.job_states adds what the row itself tells; the
  * "data" of an entry is made in the same shape here and there.

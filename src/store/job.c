@@ -8,8 +8,8 @@
  * all: since when it waited, when it was started and by whom, when it ended
  * and how are columns of the row, from which the view bgjob.job_states makes
  * the entries. Only when a job goes on from there (a retry, a requeue, a due
- * time) are these entries moved to bgjob.state ("archived") before the row
- * takes new ones. bgjob.job.states counts the archived ones.
+ * time) are these entries moved to bgjob_internal.state ("archived") before the row
+ * takes new ones. bgjob_internal.job.states counts the archived ones.
  *
  * The entries that a row stands for, in this order:
  *	 waiting    if entered_at is set, or nothing has been archived yet (then
@@ -49,7 +49,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Entries that a job may have in bgjob.state. */
+/* Entries that a job may have in bgjob_internal.state. */
 #define HISTORY_MAX 1000
 
 BgjobJobFilters bgjob_job_filters = {NULL, NULL};
@@ -290,7 +290,7 @@ waiting_since(const BgjobJob *job)
 												  : DT_NOBEGIN;
 }
 
-/* Moves the entry of the waiting to bgjob.state, if the row stands for one. */
+/* Moves the entry of the waiting to bgjob_internal.state, if the row stands for one. */
 static void
 archive_waiting(BgjobJob *job)
 {
@@ -310,7 +310,7 @@ archive_waiting(BgjobJob *job)
 	bgjob_job_set_null(job, BGJOB_C_ENTRY_REASON);
 }
 
-/* Moves the entry of the processing to bgjob.state, if the row stands for one. */
+/* Moves the entry of the processing to bgjob_internal.state, if the row stands for one. */
 static void
 archive_processing(BgjobJob *job)
 {
@@ -327,7 +327,7 @@ archive_processing(BgjobJob *job)
 	bgjob_job_set_null(job, BGJOB_C_WORKER_PID);
 }
 
-/* Moves the entry of the end to bgjob.state, if the row stands for one. */
+/* Moves the entry of the end to bgjob_internal.state, if the row stands for one. */
 static void
 archive_end(BgjobJob *job, const Jsonb *succeeded_data)
 {
@@ -343,7 +343,7 @@ archive_end(BgjobJob *job, const Jsonb *succeeded_data)
 				  get_text(job, BGJOB_C_REASON), data);
 }
 
-/* Moves all that the row stands for to bgjob.state. */
+/* Moves all that the row stands for to bgjob_internal.state. */
 static void
 archive(BgjobJob *job)
 {

@@ -29,7 +29,7 @@
 #include "store/relation.h"
 #include "utils/jsonb.h"
 
-/* Columns of bgjob.job, in their order (sql/10_tables.sql says why it is this one). */
+/* Columns of bgjob_internal.job, in their order (sql/10_tables.sql says why it is this one). */
 typedef enum BgjobColumn
 {
 	BGJOB_C_ID = 1,
@@ -81,7 +81,7 @@ typedef enum BgjobColumn
 
 #define BGJOB_NCOLUMNS BGJOB_C_PENDING
 
-/* What kind of work a job is; the letters are what bgjob.job stores. */
+/* What kind of work a job is; the letters are what bgjob_internal.job stores. */
 typedef enum BgjobKind
 {
 	BGJOB_KIND_FUNCTION = 'f',

@@ -4,9 +4,9 @@
  *	  What jobs have told: their log, and their last progress.
  *
  * While an attempt lasts this is in shared memory (base/console.h); whoever
- * records what became of the attempt moves it to bgjob.log and to the row of
+ * records what became of the attempt moves it to bgjob_internal.log and to the row of
  * the job in the same transaction, so it is kept whatever became of it. The
- * lines of a job are numbered through all its attempts; bgjob.job.logs is the
+ * lines of a job are numbered through all its attempts; bgjob_internal.job.logs is the
  * last number, and none where a job has logged nothing.
  *
  * Workers, and the scheduler for those that were lost; inside a transaction.

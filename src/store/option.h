@@ -30,11 +30,11 @@ typedef enum BgjobOption
 typedef struct BgjobOptionInfo
 {
 	const char *name;
-	Oid type;             /* of the parameter */
-	int places;           /* BGJOB_IN_… */
-	AttrNumber job;       /* its column in bgjob.job, and so on; 0: it has none there */
-	AttrNumber recurring; /* in bgjob.recurring */
-	AttrNumber function;  /* in bgjob.function_conf */
+	Oid type;       /* of the parameter */
+	int places;     /* BGJOB_IN_… */
+	AttrNumber job; /* its column in bgjob_internal.job, and so on; 0: it has none there */
+	AttrNumber recurring; /* in bgjob_internal.recurring */
+	AttrNumber function;  /* in bgjob_internal.function_conf */
 	bool told;            /* to filters, by its name */
 } BgjobOptionInfo;
 

@@ -21,8 +21,8 @@
  * (ENQUEUE: bgjob_enqueue, bgjob_enqueue_many and bgjob_enqueue_trigger), and
  * CREATING, if filters may change the option.
  *
- * columns: EVERYWHERE, if the option is a column of bgjob.job, bgjob.recurring
- * and bgjob.function_conf; NOT_IN_JOB, if the first does not have it; NOWHERE.
+ * columns: EVERYWHERE, if the option is a column of bgjob_internal.job, bgjob_internal.recurring
+ * and bgjob_internal.function_conf; NOT_IN_JOB, if the first does not have it; NOWHERE.
  * The columns of a BGJOB_OPTION are written by hand in src/sql. A
  * BGJOB_OPTION_COLUMN gets one in each of the three tables, and is shown by
  * bgjob.functions; filters are told of it.

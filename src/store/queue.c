@@ -3,7 +3,7 @@
  * queue.c
  *	  What can run now.
  *
- * bgjob.queue has a row for each job that can run now and none for any other
+ * bgjob_internal.queue has a row for each job that can run now and none for any other
  * (scheduled, awaiting, finished). A row is inserted and deleted, never
  * updated, so its ctid stands for it as long as it is there.
  *
@@ -197,7 +197,7 @@ is_in_place(BgjobRel *queue, const BgjobJob *job)
 	}
 }
 
-/* Whether jobs in a state are in some table besides bgjob.job. */
+/* Whether jobs in a state are in some table besides bgjob_internal.job. */
 static bool
 has_place(char letter)
 {

@@ -3,7 +3,7 @@
  * queueconf.c
  *	  What administrators have configured of queues.
  *
- * bgjob.queue_conf has a row for each queue of which anything has been
+ * bgjob_internal.queue_conf has a row for each queue of which anything has been
  * configured; all others have the defaults. A change draws a new version while
  * it holds the row, so versions grow in the order of the commits, and tells
  * shared memory when it commits (base/queues.h, base/change.c).
@@ -31,7 +31,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Columns of bgjob.queue_conf. */
+/* Columns of bgjob_internal.queue_conf. */
 enum
 {
 	C_QUEUE,

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * queuerow.c
- *	  The rows of bgjob.queue and of its index.
+ *	  The rows of bgjob_internal.queue and of its index.
  *
  * A row has the lane of its job twice: as queue and priority, and as the number
  * that stands for both in the index (bgjob_lane_number). Its position is the id
  * of its job, as a rule, and then that is not stored twice.
  *
- * For the files of this folder that read or write bgjob.queue. No locks, no state.
+ * For the files of this folder that read or write bgjob_internal.queue. No locks, no state.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * queuerow.h
- *	  The rows of bgjob.queue and of its index.
+ *	  The rows of bgjob_internal.queue and of its index.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,7 @@
 
 #define BGJOB_QUEUE_INDEX "queue_pkey"
 
-/* Columns of bgjob.queue. */
+/* Columns of bgjob_internal.queue. */
 enum
 {
 	BGJOB_Q_LANE = 1,

@@ -3,7 +3,7 @@
  * recurring.c
  *	  Recurring jobs: their rows, and the jobs that they put in.
  *
- * bgjob.recurring has a row for each, with the next occurrence that has not
+ * bgjob_internal.recurring has a row for each, with the next occurrence that has not
  * been dealt with (next_at). Who deals with one locks the row, puts a job in
  * and sets next_at, in one transaction: so there is one job for each
  * occurrence, whatever crashes. The scheduler finds what is due along the

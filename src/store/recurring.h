@@ -15,7 +15,7 @@
 #include "store/job.h"
 #include "store/relation.h"
 
-/* Columns of bgjob.recurring, in their order. */
+/* Columns of bgjob_internal.recurring, in their order. */
 typedef enum BgjobRecurringColumn
 {
 	BGJOB_R_ID = 1,

@@ -53,7 +53,9 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#define BGJOB_SCHEMA "bgjob"
+/* What users see is in one schema, the tables in the other: nobody has USAGE on that. */
+#define VIEWS_SCHEMA  "bgjob"
+#define TABLES_SCHEMA "bgjob_internal"
 
 #define WRONG_VERSION_HINT                                                                     \
 	"The library and the extension's script are of different versions, or the extension is "   \
@@ -82,17 +84,33 @@ static const struct
 	[BGJOB_TABLE_INSTALLATION] = {"installation"},
 };
 
-/* bgjob_schema_oid returns schema bgjob; 42704 if there is none, or InvalidOid. */
-Oid
-bgjob_schema_oid(bool missing_ok)
+static Oid
+schema_oid(const char *name, bool missing_ok)
 {
-	Oid schema = get_namespace_oid(BGJOB_SCHEMA, true);
+	Oid schema = get_namespace_oid(name, true);
 
 	if (schema == InvalidOid && !missing_ok)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("extension \"bgjob\" is not installed in this database"),
 						errhint("Run CREATE EXTENSION bgjob.")));
 	return schema;
+}
+
+/*
+ * bgjob_schema_oid returns schema bgjob: the views, and the right to use bgjob.
+ * 42704 if there is none, or InvalidOid.
+ */
+Oid
+bgjob_schema_oid(bool missing_ok)
+{
+	return schema_oid(VIEWS_SCHEMA, missing_ok);
+}
+
+/* bgjob_tables_schema_oid returns the schema of the tables; 42704 if there is none, or InvalidOid. */
+Oid
+bgjob_tables_schema_oid(bool missing_ok)
+{
+	return schema_oid(TABLES_SCHEMA, missing_ok);
 }
 
 /* OIDs that have been looked up; each is forgotten when its relation, or any schema, changes. The names are constants. */
@@ -129,8 +147,8 @@ remember(const char *name, Oid oid, uint64 before)
 }
 
 /*
- * bgjob_relation_oid returns the OID of the relation of that name in bgjob's
- * schema: a table, an index or a sequence. The name must be a constant. 42704:
+ * bgjob_relation_oid returns the OID of the relation of that name in the
+ * tables' schema: a table, an index or a sequence. The name must be a constant. 42704:
  * there is none; 55000: it is not the extension's (store/trust.h).
  */
 Oid
@@ -151,16 +169,16 @@ bgjob_relation_oid(const char *name)
 	}
 	registered = true;
 	before = invalidations;
-	relation = get_relname_relid(name, bgjob_schema_oid(false));
+	relation = get_relname_relid(name, bgjob_tables_schema_oid(false));
 	if (relation == InvalidOid)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("relation \"%s.%s\" does not exist", BGJOB_SCHEMA, name),
+						errmsg("relation \"%s.%s\" does not exist", TABLES_SCHEMA, name),
 						errhint(WRONG_VERSION_HINT)));
 	why = bgjob_trust_refusal(name, relation);
 	if (why != NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("relation \"%s.%s\" is not the one that bgjob knows",
-							   BGJOB_SCHEMA, name),
+							   TABLES_SCHEMA, name),
 						errdetail("%s", why), errhint(WRONG_VERSION_HINT)));
 	remember(name, relation, before);
 	return relation;
@@ -188,7 +206,7 @@ check_columns(Relation rel, BgjobTable table)
 	if (RelationGetNumberOfAttributes(rel) != ncolumns)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" has %d columns, not %d", BGJOB_SCHEMA,
+				 errmsg("table \"%s.%s\" has %d columns, not %d", TABLES_SCHEMA,
 						tables[table].name, RelationGetNumberOfAttributes(rel), ncolumns),
 				 errhint(WRONG_VERSION_HINT)));
 }
@@ -203,7 +221,7 @@ lock_table(Oid relation, BgjobTable table, LOCKMODE lock)
 		LockRelationOid(relation, lock);
 	else if (!ConditionalLockRelationOid(relation, lock))
 		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-						errmsg("could not obtain lock on relation \"%s.%s\"", BGJOB_SCHEMA,
+						errmsg("could not obtain lock on relation \"%s.%s\"", TABLES_SCHEMA,
 							   tables[table].name)));
 }
 
@@ -256,7 +274,7 @@ bgjob_tables_lock_for_drop(void)
 
 	for (int i = 0; i < lengthof(first); i++)
 	{
-		Oid relation = get_relname_relid(tables[first[i]].name, bgjob_schema_oid(true));
+		Oid relation = get_relname_relid(tables[first[i]].name, bgjob_tables_schema_oid(true));
 
 		if (OidIsValid(relation) && bgjob_trust_table("bgjob", relation))
 			LockRelationOid(relation, AccessExclusiveLock);

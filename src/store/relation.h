@@ -78,6 +78,7 @@ typedef struct BgjobScan
 extern bool bgjob_rel_nowait;
 
 extern Oid bgjob_schema_oid(bool missing_ok);
+extern Oid bgjob_tables_schema_oid(bool missing_ok);
 extern Oid bgjob_relation_oid(const char *name);
 extern Oid bgjob_table_oid(BgjobTable table);
 extern Oid bgjob_sequence_lock(const char *name);

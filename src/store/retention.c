@@ -17,7 +17,7 @@
  * a new scheduler visits everything once, some thousand rows at a time.
  *
  * A row that somebody is changing is left for the next time; nothing here
- * waits. What is removed is added to bgjob.total in the same transaction.
+ * waits. What is removed is added to bgjob_internal.total in the same transaction.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,7 +3,7 @@
  * schedule.c
  *	  Jobs that are to run at a known time.
  *
- * bgjob.schedule has a row for each job in state scheduled, for each role in
+ * bgjob_internal.schedule has a row for each job in state scheduled, for each role in
  * the order of their times; the row is the lock, as in the queue. The scheduler
  * moves what is due into the queue and gives each a new place there: jobs that
  * become due are the newest in the line.
@@ -44,7 +44,7 @@
 /* Each role is given so many of the jobs that are moved at a time, if there are very many roles. */
 #define SMALLEST_SHARE 10
 
-/* Columns of bgjob.schedule. */
+/* Columns of bgjob_internal.schedule. */
 enum
 {
 	S_AT = 1,

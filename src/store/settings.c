@@ -3,8 +3,8 @@
  * settings.c
  *	  What many jobs have in common, each combination stored once.
  *
- * Jobs of one application carry the same few settings, so bgjob.job has a
- * number and bgjob.settings the content; likewise the policies of functions
+ * Jobs of one application carry the same few settings, so bgjob_internal.job has a
+ * number and bgjob_internal.settings the content; likewise the policies of functions
  * (run/policy.h), and what is called (store/call.h). A backend remembers the
  * last few combinations that it stored or found; a worker those that it read.
  * Two sessions that store a new combination at the same time each store a row:

@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * sidetables.c
- *	  The small tables beside bgjob.job: what has failed, what is claimed,
+ *	  The small tables beside bgjob_internal.job: what has failed, what is claimed,
  *	  what has been removed, and whose tables these are.
  *
- * bgjob.failure lists the failed jobs, so that they can be counted and found
- * without an index on bgjob.job.state, which would make every update of a
- * job an insertion into each of its indexes. bgjob.claim has a row for each
+ * bgjob_internal.failure lists the failed jobs, so that they can be counted and found
+ * without an index on bgjob_internal.job.state, which would make every update of a
+ * job an insertion into each of its indexes. bgjob_internal.claim has a row for each
  * job whose claim is committed; the scheduler compares its process with
- * those that live. bgjob.total keeps what the statistics would lose when
- * finished jobs are removed. bgjob.installation names the database: a copy
+ * those that live. bgjob_internal.total keeps what the statistics would lose when
+ * finished jobs are removed. bgjob_internal.installation names the database: a copy
  * made with it as template must not run its jobs a second time. A row without
  * one says that SQL has inserted jobs, as a restore does: they are in
- * bgjob.job alone, and held back until bgjob_adopt().
+ * bgjob_internal.job alone, and held back until bgjob_adopt().
  *
  * Any process, inside a transaction.
  *
@@ -32,7 +32,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* So many rows of bgjob.total are added up. */
+/* So many rows of bgjob_internal.total are added up. */
 #define MANY_TOTALS 100
 
 static void
@@ -165,7 +165,7 @@ bgjob_total_add(BgjobState state, int64 jobs)
 	insert_row(BGJOB_TABLE_TOTAL, values);
 }
 
-/* Deletes the rows of bgjob.total that a snapshot shows, adding them up by state. */
+/* Deletes the rows of bgjob_internal.total that a snapshot shows, adding them up by state. */
 static void
 take_totals(BgjobRel *rel, Snapshot snapshot, int64 *jobs)
 {
@@ -185,7 +185,7 @@ take_totals(BgjobRel *rel, Snapshot snapshot, int64 *jobs)
 	table_endscan(scan);
 }
 
-/* The number of rows of bgjob.total that a snapshot shows, as far as "enough". */
+/* The number of rows of bgjob_internal.total that a snapshot shows, as far as "enough". */
 static int64
 count_totals(BgjobRel *rel, Snapshot snapshot, int64 enough)
 {
@@ -200,7 +200,7 @@ count_totals(BgjobRel *rel, Snapshot snapshot, int64 enough)
 }
 
 /*
- * bgjob_total_add_up makes one row of bgjob.total for each state out of many;
+ * bgjob_total_add_up makes one row of bgjob_internal.total for each state out of many;
  * by the scheduler, now and then. Whoever removes jobs only ever adds rows,
  * so nobody waits for anybody.
  */
@@ -221,7 +221,7 @@ bgjob_total_add_up(void)
 			bgjob_total_add((BgjobState) state, jobs[state]);
 }
 
-/* Whether bgjob.installation has a row of a database. */
+/* Whether bgjob_internal.installation has a row of a database. */
 static bool
 has_installation(Oid database)
 {

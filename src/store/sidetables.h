@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * sidetables.h
- *	  The small tables beside bgjob.job: what has failed, what is claimed,
+ *	  The small tables beside bgjob_internal.job: what has failed, what is claimed,
  *	  what has been removed, and whose tables these are.
  *
  *-------------------------------------------------------------------------

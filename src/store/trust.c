@@ -3,9 +3,9 @@
  * trust.c
  *	  Whether bgjob's relations are those of the extension.
  *
- * Schema "bgjob" can be anybody's: whoever may create a schema in a database
- * without the extension could put tables there, and have jobs performed as any
- * role by them. So nothing of a database is served, read or believed unless
+ * A schema's name can be anybody's: whoever may create one in a database without
+ * the extension could put tables into a "bgjob_internal" of their own, and have
+ * jobs performed as any role by them. So nothing of a database is served, read or believed unless
  * extension "bgjob" is installed there and this very relation is a member of it
  * (pg_depend), an ordinary relation of the extension's owner, with the columns
  * that this library reads and writes. That owner is a superuser: who owns the
@@ -343,7 +343,7 @@ refusal(const char *name, Oid relation, const FormData_pg_class *class)
 	return not_of_extension("bgjob", relation, class, RELKIND_SEQUENCE);
 }
 
-/* bgjob_trust_refusal returns why a relation in schema bgjob is not to be used, as a sentence; NULL: it may be. */
+/* bgjob_trust_refusal returns why a relation in schema bgjob_internal is not to be used, as a sentence; NULL: it may be. */
 const char *
 bgjob_trust_refusal(const char *name, Oid relation)
 {
@@ -408,13 +408,15 @@ check_name(Oid schema, const char *name)
 BgjobGenuine
 bgjob_trust_database(const char **why)
 {
-	Oid schema = bgjob_schema_oid(true);
+	Oid schema = bgjob_tables_schema_oid(true);
 
 	*why = NULL;
 	if (get_extension_oid("bgjob", true) == InvalidOid)
 		return BGJOB_NOT_INSTALLED;
-	if (schema == InvalidOid)
+	if (bgjob_schema_oid(true) == InvalidOid)
 		*why = "there is no schema \"bgjob\"";
+	else if (schema == InvalidOid)
+		*why = "there is no schema \"bgjob_internal\"";
 	for (int i = 0; i < lengthof(tables) && *why == NULL; i++)
 		*why = check_name(schema, tables[i].name);
 	for (int i = 0; i < lengthof(indexes) && *why == NULL; i++)

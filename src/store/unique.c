@@ -3,7 +3,7 @@
  * unique.c
  *	  One job at a time for a key.
  *
- * bgjob.unique_key has a row for each job with a key that has not finished;
+ * bgjob_internal.unique_key has a row for each job with a key that has not finished;
  * its primary key (owner, key) is the guarantee. The row is inserted with the
  * job and deleted by whoever ends it, in the same transaction.
  *

@@ -3,13 +3,13 @@
  * unused.c
  *	  Removing settings that nothing refers to any more.
  *
- * bgjob.settings has a row for each combination of settings, each call and each
+ * bgjob_internal.settings has a row for each combination of settings, each call and each
  * policy that any job was ever enqueued with (store/settings.c). A role that
  * changes its search_path before each job makes as many rows as jobs. Jobs are
  * removed by retention; a PASS then removes the rows that are left over.
  *
- * References are the columns call_id, settings_id and policy_id of bgjob.job and
- * bgjob.recurring. No index leads from a row to them, so a pass reads both
+ * References are the columns call_id, settings_id and policy_id of bgjob_internal.job and
+ * bgjob_internal.recurring. No index leads from a row to them, so a pass reads both
  * tables, in steps of so many rows. What makes it safe is that no reference to
  * the rows in question can appear meanwhile:
  *
@@ -19,17 +19,17 @@
  *	   and then settings_passes is raised. From here on sessions give out no
  *	   number below the floor: they forget what they remember, pass these rows
  *	   over and store the same anew.
- *	3. A session that was given a number before has locked bgjob.settings until
+ *	3. A session that was given a number before has locked bgjob_internal.settings until
  *	   its transaction ends, and did so before it looked at settings_passes. So
  *	   the sessions that may still make references are those that have that lock
  *	   after step 2, prepared transactions among them. The pass notes them and
  *	   goes on when all have ended. (It also waits for those that have a lock on
- *	   bgjob.job, except the workers, who all have one: a restore may have loaded
+ *	   bgjob_internal.job, except the workers, who all have one: a restore may have loaded
  *	   the settings, and still be loading the jobs.)
  *	4. REFERENCES. All are visible now, and only the scheduler, which is this
  *	   process, copies numbers: from a recurring job to a new job, whose id is
- *	   higher than all others. So the pass reads bgjob.recurring first, and then
- *	   bgjob.job in the order of ids.
+ *	   higher than all others. So the pass reads bgjob_internal.recurring first, and then
+ *	   bgjob_internal.job in the order of ids.
  *	5. The candidates without a reference are deleted. When that is committed,
  *	   the floor is taken away.
  *

@@ -34,7 +34,7 @@ if (has("scale")) {
 	plot place."/scale" using 1:2 with linespoints lw 2 pt 7 lc rgb "#2b6cb0"
 } else { set multiplot next }
 
-set title "Retention of 5 s under load: size of bgjob.job, MB"
+set title "Retention of 5 s under load: size of bgjob_internal.job, MB"
 set xlabel "seconds"
 if (has("size")) {
 	plot place."/size" using 1:2 with lines lw 2 lc rgb "#2b6cb0"

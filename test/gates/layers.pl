@@ -34,8 +34,8 @@ for my $file (glob 'src/*/*.c src/*/*.h')
 		push @version, $where if /\bPG_VERSION_NUM\b/ && $file ne 'src/base/compat.h';
 		next if $layer eq 'store';
 		push @tables, "$where: $_"
-		  if /"[^"]*\b(?:FROM|INTO|UPDATE|JOIN|TABLE)\s+(?:ONLY\s+)?bgjob\./i
-		  || /get_relname_relid\s*\(\s*"(?!pg_)/ || /makeRangeVar\s*\([^)]*"bgjob"/;
+		  if /"[^"]*\b(?:FROM|INTO|UPDATE|JOIN|TABLE)\s+(?:ONLY\s+)?bgjob(?:_internal)?\./i
+		  || /get_relname_relid\s*\(\s*"(?!pg_)/ || /makeRangeVar\s*\([^)]*"bgjob(?:_internal)?"/;
 	}
 }
 

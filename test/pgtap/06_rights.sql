@@ -120,7 +120,7 @@ GRANT INSERT ON t_triggered TO tap06_app;
 CREATE FUNCTION t_by_id(id int) RETURNS text LANGUAGE sql AS $$ SELECT public.t_who() $$;
 CREATE TRIGGER t AFTER INSERT ON t_triggered FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id');
 
-SELECT plan(73);
+SELECT plan(78);
 
 ----------------------------------------------------------------------------------------------------
 -- The one grant
@@ -172,27 +172,49 @@ SELECT is(:'no_stats'::text, 'ERROR 42501', 'nor statistics');
 SELECT ok(:'no_delete' IN ('false', 'ERROR 42501'), 'nor delete');
 
 SELECT is_empty($$
-	SELECT nspname FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'bgjob' AND a.grantee = 0 $$,
-	'PUBLIC has no right on schema bgjob');
+	SELECT nspname FROM pg_namespace, aclexplode(nspacl) a WHERE nspname ~ '^bgjob' AND a.grantee = 0 $$,
+	'PUBLIC has no right on schema bgjob, nor on bgjob_internal');
+SELECT is_empty($$
+	SELECT a.grantee::regrole, a.privilege_type FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'bgjob_internal' AND a.grantee <> nspowner $$,
+	'nobody but its owner has a right on schema bgjob_internal');
 SELECT is_empty($$
 	SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
-	WHERE c.relnamespace = 'bgjob'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND a.grantee = 0 $$,
-	'PUBLIC has no right on any table or sequence in it');
+	WHERE c.relnamespace = 'bgjob_internal'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND a.grantee = 0 $$,
+	'PUBLIC has no right on any table or sequence in that');
 SELECT is_empty($$
 	SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
 	WHERE c.relnamespace = 'bgjob'::regnamespace AND c.relkind IN ('v', 'm') AND a.grantee = 0 AND a.privilege_type <> 'SELECT' $$,
-	'and can write through no view');
+	'and can write through no view in schema bgjob');
 SELECT is_empty($$
 	SELECT c.relname FROM pg_class c
-	WHERE c.relnamespace = 'bgjob'::regnamespace AND c.relkind IN ('r', 'p')
+	WHERE c.relnamespace = 'bgjob_internal'::regnamespace AND c.relkind IN ('r', 'p')
 		AND (has_table_privilege('tap06_app', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
 			OR has_any_column_privilege('tap06_app', c.oid, 'SELECT, INSERT, UPDATE')) $$,
 	'a role with USAGE has no right on any table');
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-	WHERE p.prosecdef AND l.lanname IN ('sql', 'plpgsql') AND (p.pronamespace = 'bgjob'::regnamespace OR p.proname ~ '^bgjob_')
+	WHERE p.prosecdef AND l.lanname IN ('sql', 'plpgsql') AND (p.pronamespace = 'bgjob_internal'::regnamespace OR p.proname ~ '^bgjob_')
 		AND NOT coalesce(array_to_string(p.proconfig, ' ') ~ 'search_path=', false) $$,
 	'every SECURITY DEFINER function in SQL or PL/pgSQL pins its search_path');
+
+-- Schema bgjob has the views alone; what stands behind them cannot even be named.
+SELECT is_empty($$
+	SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d
+	LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+	LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+	WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'bgjob'::regnamespace AND d.deptype = 'n' AND c.relkind IS DISTINCT FROM 'v' $$,
+	'schema bgjob has views and nothing else');
+SET ROLE tap06_app;
+SELECT is((SELECT array_agg(DISTINCT tap_try(format('SELECT count(t::text) >= 0 FROM %s t', c.oid::regclass))) FROM pg_class c
+		WHERE c.relnamespace = 'bgjob'::regnamespace), '{true}', 'a role with USAGE on schema bgjob reads every view');
+SELECT is((SELECT array_agg(DISTINCT tap_try(q)) FROM (
+		SELECT format('SELECT FROM bgjob_internal.%I LIMIT 0', c.relname) FROM pg_class c WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'bgjob_internal') AND c.relkind IN ('r', 'S')
+		UNION ALL SELECT format('SELECT %L::regclass', 'bgjob_internal.' || c.relname) FROM pg_class c WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'bgjob_internal')
+		UNION ALL SELECT format('SELECT bgjob_internal.%I(%s)', p.proname, (SELECT string_agg(format('NULL::%s', format_type(a, NULL)), ', ' ORDER BY n) FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS u (a, n)))
+			FROM pg_proc p WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'bgjob_internal')) AS s (q)), '{ERROR 42501}',
+	'and cannot name anything of schema bgjob_internal');
+SELECT is((SELECT count(*) > 30 FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = (SELECT oid FROM pg_namespace WHERE nspname = 'bgjob_internal')), true, 'which has much');
+RESET ROLE;
 
 ----------------------------------------------------------------------------------------------------
 -- No way up

@@ -59,7 +59,7 @@ DECLARE
 	n bigint;
 	total bigint := 0;
 BEGIN
-	FOR place IN SELECT oid FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'r' LOOP
+	FOR place IN SELECT oid FROM pg_class WHERE relnamespace = 'bgjob_internal'::regnamespace AND relkind = 'r' LOOP
 		EXECUTE format('SELECT count(*) FROM %s t WHERE strpos(t::text, %L) > 0', place, marker) INTO n;
 		total := total + n;
 	END LOOP;
@@ -500,7 +500,7 @@ SELECT is(sees, '0', format('another role sees no row of bgjob.%s (%s)', view, m
 SELECT is((SELECT left(string_agg(message, ','), 100) FROM t_leaked WHERE what = view || ' ' || method), NULL, format('bgjob.%s shows nothing of others to a leaky function (%s)', view, method))
 FROM t_look ORDER BY n;
 -- What stands behind the views is private, and cannot be written to.
-SELECT is((SELECT string_agg(relname, ',') FROM pg_class c WHERE relnamespace = 'bgjob'::regnamespace AND relkind IN ('r', 'v', 'p', 'm')
+SELECT is((SELECT string_agg(relname, ',') FROM pg_class c WHERE relnamespace IN ('bgjob'::regnamespace, 'bgjob_internal'::regnamespace) AND relkind IN ('r', 'v', 'p', 'm')
 		AND (has_table_privilege('tap12_other', oid, 'INSERT') OR has_table_privilege('tap12_other', oid, 'UPDATE') OR has_table_privilege('tap12_other', oid, 'DELETE')
 			OR relkind <> 'v' AND has_table_privilege('tap12_other', oid, 'SELECT'))), NULL, 'a role may read views, and nothing else');
 SELECT matches(tap_try('INSERT INTO bgjob.job_logs (job_id, seq, at, level, message) VALUES (1, 1, now(), ''info'', ''x'')', 'tap12_plain'), '^ERROR (42501|55000)$',

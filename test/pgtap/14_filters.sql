@@ -138,7 +138,7 @@ SELECT is(bgjob_filter_remove('x'), false, 'the second time there is none');
 SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$, 'tap14_app'), 'ERROR 42501', 'bgjob_filter is not for everybody');
 SELECT is(tap_try($$SELECT bgjob_filter_remove('x')$$, 'tap14_app'), 'ERROR 42501', 'nor is bgjob_filter_remove');
 SELECT is(tap_try('SELECT count(*) FROM bgjob.filters', 'tap14_app'), '0', 'everybody may look at bgjob.filters');
-SELECT is(tap_try('SELECT count(*) FROM bgjob.filter', 'tap14_app'), 'ERROR 42501', 'and nobody at the table behind it');
+SELECT is(tap_try('SELECT count(*) FROM bgjob_internal.filter', 'tap14_app'), 'ERROR 42501', 'and nobody at the table behind it');
 BEGIN READ ONLY;
 SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$), 'ERROR 25006', 'in a read-only transaction nothing can be changed');
 ROLLBACK;
@@ -770,7 +770,7 @@ SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
 SELECT is((SELECT count(*) FROM audit.seen), 1::bigint, 'a removal that is rolled back never was');
 
 -- Rows that SQL writes, as a restore does.
-UPDATE bgjob.filter SET func = 'audit.note_b(pg_catalog.jsonb)';
+UPDATE bgjob_internal.filter SET func = 'audit.note_b(pg_catalog.jsonb)';
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
 SELECT is((SELECT array_agg(filter ORDER BY n) FROM audit.seen), '{note,b}'::text[], 'what SQL writes into the table is seen, too');
 SELECT is((SELECT count(*) FROM bgjob.filters), 1::bigint, 'there is a filter');

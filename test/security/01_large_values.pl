@@ -99,7 +99,7 @@ is($node->safe_psql('postgres', q{SELECT coalesce(error, '-') FROM bgjob.recurri
 $node->safe_psql('postgres', q{SELECT bgjob_recurring_trigger('ticks')});
 $node->safe_psql('postgres', q{SELECT bgjob_recurring('ticks', '@daily', 'len', jsonb_build_array(big(12000)))});
 $node->safe_psql('postgres', q{SELECT bgjob_recurring_remove('ticks')});
-$node->safe_psql('postgres', q{SELECT bgjob_filter_remove(name) FROM bgjob.filter});
+$node->safe_psql('postgres', q{SELECT bgjob_filter_remove(name) FROM bgjob_internal.filter});
 wait_until($node, q{SELECT enqueued + processing = 0 FROM bgjob.stats}, 'nothing is left', 30);
 
 # ---- removed with their rows, by the scheduler too ----
@@ -107,7 +107,7 @@ wait_until($node, q{SELECT enqueued + processing = 0 FROM bgjob.stats}, 'nothing
 set_and_reload($node, 'bgjob.retention' => '1s', 'bgjob.retention_failed' => '1s');
 wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs}, 'jobs with large values expire', 60);
 is( $node->safe_psql('postgres', q{
-		SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'bgjob' AND relname = 'job'
+		SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'bgjob_internal' AND relname = 'job'
 		AND (SELECT count(*) FROM (SELECT query_to_xml('SELECT 1 FROM ' || reltoastrelid::regclass || ' LIMIT 1', false, true, '') x) t WHERE x::text <> '') > 0}),
 	0, 'and nothing of them stays');
 

@@ -41,12 +41,12 @@ sub after_rewriting
 $node->safe_psql('postgres', q{SELECT bgjob_queue('groups', group_size => 20)});
 for my $queue ('default', 'groups')
 {
-	after_rewriting("VACUUM FULL of job ($queue)", $queue, 'VACUUM FULL bgjob.job');
-	after_rewriting("VACUUM FULL of queue ($queue)", $queue, 'VACUUM FULL bgjob.queue');
-	after_rewriting("VACUUM FULL of both ($queue)", $queue, 'VACUUM FULL bgjob.queue', 'VACUUM FULL bgjob.job');
-	after_rewriting("CLUSTER ($queue)", $queue, 'CLUSTER bgjob.job USING job_pkey', 'CLUSTER bgjob.queue USING queue_pkey');
-	after_rewriting("REINDEX ($queue)", $queue, 'REINDEX SCHEMA bgjob', 'REINDEX TABLE CONCURRENTLY bgjob.job');
-	after_rewriting("VACUUM ($queue)", $queue, 'VACUUM bgjob.job', 'VACUUM bgjob.queue');
+	after_rewriting("VACUUM FULL of job ($queue)", $queue, 'VACUUM FULL bgjob_internal.job');
+	after_rewriting("VACUUM FULL of queue ($queue)", $queue, 'VACUUM FULL bgjob_internal.queue');
+	after_rewriting("VACUUM FULL of both ($queue)", $queue, 'VACUUM FULL bgjob_internal.queue', 'VACUUM FULL bgjob_internal.job');
+	after_rewriting("CLUSTER ($queue)", $queue, 'CLUSTER bgjob_internal.job USING job_pkey', 'CLUSTER bgjob_internal.queue USING queue_pkey');
+	after_rewriting("REINDEX ($queue)", $queue, 'REINDEX SCHEMA bgjob_internal', 'REINDEX TABLE CONCURRENTLY bgjob_internal.job');
+	after_rewriting("VACUUM ($queue)", $queue, 'VACUUM bgjob_internal.job', 'VACUUM bgjob_internal.queue');
 }
 
 # ---- every table, under load ----
@@ -62,12 +62,12 @@ $node->safe_psql('postgres', q{
 	END $$});
 my ($out, $err) = ('', '');
 my $load = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'CALL load(3000)' ], '>', \$out, '2>', \$err);
-my @tables = split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'r' ORDER BY 1});
+my @tables = split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob_internal'::regnamespace AND relkind = 'r' ORDER BY 1});
 for my $table (@tables)
 {
-	my $index = $node->safe_psql('postgres', "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'bgjob.$table'::regclass AND indisprimary");
+	my $index = $node->safe_psql('postgres', "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'bgjob_internal.$table'::regclass AND indisprimary");
 
-	for my $sql ("VACUUM FULL bgjob.$table", "REINDEX TABLE bgjob.$table", $index ne '' ? "REINDEX INDEX CONCURRENTLY $index" : (), $index ne '' ? "CLUSTER bgjob.$table USING " . ($index =~ s/.*\.//r) : ())
+	for my $sql ("VACUUM FULL bgjob_internal.$table", "REINDEX TABLE bgjob_internal.$table", $index ne '' ? "REINDEX INDEX CONCURRENTLY $index" : (), $index ne '' ? "CLUSTER bgjob_internal.$table USING " . ($index =~ s/.*\.//r) : ())
 	{
 		my ($status, $o, $e) = $node->psql('postgres', "SET lock_timeout = '20s'; $sql");
 		# The server itself may find that REINDEX CONCURRENTLY and somebody else wait for each other.
@@ -87,13 +87,13 @@ $node->safe_psql('postgres', q{
 	SELECT bgjob_queue('default', paused => true);
 	SELECT bgjob_enqueue('act', '[1]', unique_key => 'waits') FROM generate_series(1, 20);
 	SELECT bgjob_enqueue('act', '[1]', delay => '1 s', unique_key => 'later');
-	TRUNCATE bgjob.job;
+	TRUNCATE bgjob_internal.job;
 	SELECT bgjob_queue_resume('default');
 	SELECT bgjob_enqueue('act', '[2000001]');
 });
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000001}, 'TRUNCATE of the jobs: a new one is performed', 30);
-wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.queue)}, 'and what waited for nothing has gone from the queue', 30);
-wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.schedule)}, 'and from the schedule', 30);
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.queue)}, 'and what waited for nothing has gone from the queue', 30);
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.schedule)}, 'and from the schedule', 30);
 is($node->safe_psql('postgres', q{SELECT bgjob_enqueue('act', '[2000002]', unique_key => 'waits') > 0}), 't', 'its key is free');
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000002}, 'and the next job with it is performed', 30);
 
@@ -101,7 +101,7 @@ wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000002}, 'and the
 $node->safe_psql('postgres', q{
 	SELECT bgjob_queue('default', paused => true);
 	SELECT bgjob_enqueue('act', '[2000003]');
-	TRUNCATE bgjob.queue;
+	TRUNCATE bgjob_internal.queue;
 	SELECT bgjob_queue_resume('default');
 	SELECT bgjob_enqueue('act', '[2000004]')});
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000004}, 'TRUNCATE of the queue: a new job is performed', 30);
@@ -112,7 +112,7 @@ wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000003}, 'and the
 $node->safe_psql('postgres', q{
 	SELECT bgjob_enqueue('act', '[2000005]');
 	SELECT bgjob_wait(max(id), '20 s') FROM bgjob.jobs;
-	TRUNCATE bgjob.settings;
+	TRUNCATE bgjob_internal.settings;
 	SELECT bgjob_enqueue('act', '[2000006]');
 });
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000006}, 'TRUNCATE of what jobs call: it is stored again', 30);

@@ -107,10 +107,10 @@ if ($version >= 170000)
 	my $waits = as('app', q{SELECT max(bgjob_enqueue('note', jsonb_build_array('kept ' || i), queue => 'held')) FROM generate_series(1, 50) i});
 	for my $table (qw(job queue schedule state settings))
 	{
-		is(as('keeper', "VACUUM FULL bgjob.$table; SELECT 'done'"), 'done', "VACUUM FULL of $table by pg_maintain");
-		is(as('keeper', "REINDEX TABLE bgjob.$table; SELECT 'done'"), 'done', "... and REINDEX");
+		is(as('keeper', "VACUUM FULL bgjob_internal.$table; SELECT 'done'"), 'done', "VACUUM FULL of $table by pg_maintain");
+		is(as('keeper', "REINDEX TABLE bgjob_internal.$table; SELECT 'done'"), 'done', "... and REINDEX");
 	}
-	is(as('keeper', 'SELECT count(*) FROM bgjob.job'), '42501', '... which does not let it read them');
+	is(as('keeper', 'SELECT count(*) FROM bgjob_internal.job'), '42501', '... which does not let it read them');
 	let_go();
 	ends_as($waits, 'succeeded', 'what waited meanwhile is performed');
 	wait_until($node, q{SELECT count(*) = 50 FROM did WHERE what LIKE 'kept%'}, '... all of it, once');

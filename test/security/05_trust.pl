@@ -16,19 +16,19 @@ $node->safe_psql('postgres', 'CREATE ROLE attacker LOGIN');
 $node->safe_psql('postgres', 'CREATE DATABASE owned OWNER attacker');
 # The genuine tables, written by the attacker: what pg_dump says of them.
 my $ddl = $node->safe_psql('postgres', q{
-	SELECT 'CREATE TABLE bgjob.' || relname || ' (' || string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod)
+	SELECT 'CREATE TABLE bgjob_internal.' || relname || ' (' || string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod)
 			|| CASE WHEN attcollation = 950 THEN ' COLLATE "C"' ELSE '' END || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
 			|| coalesce(' DEFAULT ' || pg_get_expr(adbin, adrelid), ''), ', ' ORDER BY attnum) || ');'
 	FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-	WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'r' GROUP BY relname})
+	WHERE relnamespace = 'bgjob_internal'::regnamespace AND relkind = 'r' GROUP BY relname})
 	. "\n" . $node->safe_psql('postgres', q{
-	SELECT pg_get_indexdef(indexrelid) || ';' FROM pg_index JOIN pg_class c ON c.oid = indrelid WHERE relnamespace = 'bgjob'::regnamespace});
+	SELECT pg_get_indexdef(indexrelid) || ';' FROM pg_index JOIN pg_class c ON c.oid = indrelid WHERE relnamespace = 'bgjob_internal'::regnamespace});
 $node->safe_psql('owned', qq{
-	CREATE SCHEMA bgjob; CREATE SEQUENCE bgjob.job_id_seq; CREATE SEQUENCE bgjob.settings_id_seq AS integer;
+	CREATE SCHEMA bgjob; CREATE SCHEMA bgjob_internal; CREATE SEQUENCE bgjob_internal.job_id_seq; CREATE SEQUENCE bgjob_internal.settings_id_seq AS integer;
 	$ddl
-	INSERT INTO bgjob.job (id, created_at, run_as, kind, job) VALUES (1, now(), 10::oid::regrole, 's', 'ALTER ROLE attacker SUPERUSER');
-	INSERT INTO bgjob.queue (lane, pos, role, job_tid) VALUES (hashtextextended('default', 0), 1, 10::oid::regrole, '(0,1)');
-	INSERT INTO bgjob.installation SELECT oid FROM pg_database WHERE datname = current_database()},
+	INSERT INTO bgjob_internal.job (id, created_at, run_as, kind, job) VALUES (1, now(), 10::oid::regrole, 's', 'ALTER ROLE attacker SUPERUSER');
+	INSERT INTO bgjob_internal.queue (lane, pos, role, job_tid) VALUES (hashtextextended('default', 0), 1, 10::oid::regrole, '(0,1)');
+	INSERT INTO bgjob_internal.installation SELECT oid FROM pg_database WHERE datname = current_database()},
 	connstr => $node->connstr('owned') . ' user=attacker');
 # Each start looks into all databases; so does a new name of one.
 $node->restart;
@@ -38,7 +38,7 @@ $node->safe_psql('real', 'CREATE EXTENSION bgjob');
 wait_until($node, q{SELECT bgjob_wait(bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 ms'), '20 s') IS NULL OR true}, 'a genuine database is served', 30, 'real');
 wait_until($node, q{SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, 'the forged one has no scheduler');
 is($node->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'attacker'}), 'f', 'the attacker is no superuser');
-is($node->safe_psql('forged', 'SELECT state FROM bgjob.job'), 'e', 'and the forged job has not been touched');
+is($node->safe_psql('forged', 'SELECT state FROM bgjob_internal.job'), 'e', 'and the forged job has not been touched');
 
 # ---- an extension whose relations have been changed ----
 
@@ -46,21 +46,21 @@ $node->safe_psql('real', q{
 	CREATE ROLE dbo LOGIN;
 	CREATE FUNCTION bad(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE WARNING 'called'; RETURN $1; END $$});
 for my $change (
-	[ 'another owner',            'ALTER TABLE bgjob.queue OWNER TO dbo',                         'ALTER TABLE bgjob.queue OWNER TO postgres',          qr/Its owner/ ],
-	[ 'not a member',             'ALTER EXTENSION bgjob DROP TABLE bgjob.job',                   'ALTER EXTENSION bgjob ADD TABLE bgjob.job',          qr/not a member/ ],
-	[ 'a sequence not a member',  'ALTER EXTENSION bgjob DROP SEQUENCE bgjob.job_id_seq',         'ALTER EXTENSION bgjob ADD SEQUENCE bgjob.job_id_seq', qr/not a member/ ],
-	[ 'another type',             'ALTER TABLE bgjob.unique_key ALTER job TYPE int',                'ALTER TABLE bgjob.unique_key ALTER job TYPE bigint',   qr/another type/ ],
-	[ 'row-level security',       'ALTER TABLE bgjob.job ENABLE ROW LEVEL SECURITY',              'ALTER TABLE bgjob.job DISABLE ROW LEVEL SECURITY',   qr/row-level security/ ],
-	[ 'an index on an expression', 'ALTER TABLE bgjob.failure DROP CONSTRAINT failure_pkey; CREATE UNIQUE INDEX failure_pkey ON bgjob.failure (bad(job))',
-		'DROP INDEX bgjob.failure_pkey; ALTER TABLE bgjob.failure ADD CONSTRAINT failure_pkey PRIMARY KEY (job)', qr/Its keys|index on an expression/ ],
-	[ 'an index on other columns', 'ALTER TABLE bgjob.queue DROP CONSTRAINT queue_pkey; CREATE UNIQUE INDEX queue_pkey ON bgjob.queue (pos)',
-		'DROP INDEX bgjob.queue_pkey; ALTER TABLE bgjob.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (role, lane, pos)', qr/Its keys/ ],
-	[ 'one more index, on an expression', 'CREATE INDEX more ON bgjob.job (bad(id))', 'DROP INDEX bgjob.more', qr/index on an expression/ ],
-	[ 'a check',                  'ALTER TABLE bgjob.job ADD CONSTRAINT c CHECK (bad(id) > 0)',   'ALTER TABLE bgjob.job DROP CONSTRAINT c',            qr/checks/ ],
-	[ 'a rule',                   'CREATE RULE r AS ON DELETE TO bgjob.log DO ALSO NOTHING',      'DROP RULE r ON bgjob.log',                           qr/rules/ ],
-	[ 'a child',                  'CREATE TABLE child () INHERITS (bgjob.total)',                 'DROP TABLE child',                                   qr/children/ ],
-	[ 'a view',                   'ALTER TABLE bgjob.failure RENAME TO was; CREATE VIEW bgjob.failure AS SELECT * FROM bgjob.was',
-		'DROP VIEW bgjob.failure; ALTER TABLE bgjob.was RENAME TO failure', qr/not a member|another kind/ ])
+	[ 'another owner',            'ALTER TABLE bgjob_internal.queue OWNER TO dbo',                         'ALTER TABLE bgjob_internal.queue OWNER TO postgres',          qr/Its owner/ ],
+	[ 'not a member',             'ALTER EXTENSION bgjob DROP TABLE bgjob_internal.job',                   'ALTER EXTENSION bgjob ADD TABLE bgjob_internal.job',          qr/not a member/ ],
+	[ 'a sequence not a member',  'ALTER EXTENSION bgjob DROP SEQUENCE bgjob_internal.job_id_seq',         'ALTER EXTENSION bgjob ADD SEQUENCE bgjob_internal.job_id_seq', qr/not a member/ ],
+	[ 'another type',             'ALTER TABLE bgjob_internal.unique_key ALTER job TYPE int',                'ALTER TABLE bgjob_internal.unique_key ALTER job TYPE bigint',   qr/another type/ ],
+	[ 'row-level security',       'ALTER TABLE bgjob_internal.job ENABLE ROW LEVEL SECURITY',              'ALTER TABLE bgjob_internal.job DISABLE ROW LEVEL SECURITY',   qr/row-level security/ ],
+	[ 'an index on an expression', 'ALTER TABLE bgjob_internal.failure DROP CONSTRAINT failure_pkey; CREATE UNIQUE INDEX failure_pkey ON bgjob_internal.failure (bad(job))',
+		'DROP INDEX bgjob_internal.failure_pkey; ALTER TABLE bgjob_internal.failure ADD CONSTRAINT failure_pkey PRIMARY KEY (job)', qr/Its keys|index on an expression/ ],
+	[ 'an index on other columns', 'ALTER TABLE bgjob_internal.queue DROP CONSTRAINT queue_pkey; CREATE UNIQUE INDEX queue_pkey ON bgjob_internal.queue (pos)',
+		'DROP INDEX bgjob_internal.queue_pkey; ALTER TABLE bgjob_internal.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (role, lane, pos)', qr/Its keys/ ],
+	[ 'one more index, on an expression', 'CREATE INDEX more ON bgjob_internal.job (bad(id))', 'DROP INDEX bgjob_internal.more', qr/index on an expression/ ],
+	[ 'a check',                  'ALTER TABLE bgjob_internal.job ADD CONSTRAINT c CHECK (bad(id) > 0)',   'ALTER TABLE bgjob_internal.job DROP CONSTRAINT c',            qr/checks/ ],
+	[ 'a rule',                   'CREATE RULE r AS ON DELETE TO bgjob_internal.log DO ALSO NOTHING',      'DROP RULE r ON bgjob_internal.log',                           qr/rules/ ],
+	[ 'a child',                  'CREATE TABLE child () INHERITS (bgjob_internal.total)',                 'DROP TABLE child',                                   qr/children/ ],
+	[ 'a view',                   'ALTER TABLE bgjob_internal.failure RENAME TO was; CREATE VIEW bgjob_internal.failure AS SELECT * FROM bgjob_internal.was',
+		'DROP VIEW bgjob_internal.failure; ALTER TABLE bgjob_internal.was RENAME TO failure', qr/not a member|another kind/ ])
 {
 	my ($what, $do, $undo, $why) = @$change;
 	my $offset = -s $node->logfile;
@@ -82,12 +82,12 @@ for my $change (
 unlike(slurp_file($node->logfile), qr/] WARNING:  called/, 'nothing that somebody wrote was called by the processes of bgjob');
 
 my ($status, $out, $err) = $node->psql('real', 'CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-CREATE TRIGGER t AFTER INSERT ON bgjob.job FOR EACH ROW EXECUTE FUNCTION t()');
+CREATE TRIGGER t AFTER INSERT ON bgjob_internal.job FOR EACH ROW EXECUTE FUNCTION t()');
 like($err, qr/cannot create a trigger on "job"/, 'triggers on its tables, which pg_repack relies on, are refused');
 
 # ---- DROP DATABASE works although the extension does not fit ----
 
-$node->safe_psql('real', 'ALTER TABLE bgjob.job ADD COLUMN x int');
+$node->safe_psql('real', 'ALTER TABLE bgjob_internal.job ADD COLUMN x int');
 $node->psql('real', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql')});
 my $began = time;
 $node->safe_psql('postgres', 'DROP DATABASE real');

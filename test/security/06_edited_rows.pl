@@ -15,7 +15,7 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION fine(n int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT n';
 	CREATE FUNCTION fails(n int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT n / 0';
 	CREATE TABLE edited (id bigint, how text);
-	INSERT INTO bgjob.settings VALUES
+	INSERT INTO bgjob_internal.settings VALUES
 		(-1, 0, '1'), (-2, 0, '[]'), (-3, 0, '[[1, "a"], {"b": 2}]'), (-4, 0, '"text"'), (-5, 0, 'null'),
 		(-6, 0, '{"TimeZone": 1, "DateStyle": {"a": {"b": [1]}}, "job": 1, "func": []}'),
 		(-7, 0, '{"retry_delays": {"a": 1}, "retry_on": {"b": 2}, "no_retry_on": {"c": 3}}'),
@@ -28,7 +28,7 @@ $node->safe_psql('postgres', q{
 	DECLARE id bigint;
 	BEGIN
 		id := bgjob_enqueue(call);
-		EXECUTE 'UPDATE bgjob.job SET ' || how || ' WHERE id = ' || id;
+		EXECUTE 'UPDATE bgjob_internal.job SET ' || how || ' WHERE id = ' || id;
 		INSERT INTO edited VALUES (id, how);
 	END $$;
 });
@@ -78,32 +78,32 @@ lives('edited jobs');
 
 # In the queue: lanes whose number is not what follows from queue and priority, and queues of no or too long a name.
 $node->safe_psql('postgres', q~
-	INSERT INTO bgjob.queue (lane, pos, role, job_tid, job, queue, priority)
+	INSERT INTO bgjob_internal.queue (lane, pos, role, job_tid, job, queue, priority)
 	SELECT lane, 1000000 + lane % 1000, role, '(0,1)', job, queue, priority
 	FROM unnest(ARRAY[-9223372036854775808, -5, 0, 7, 9223372036854775807]) lane,
 		unnest(ARRAY['alice'::regrole, 'postgres', '0', '4000000000']) role,
 		unnest(ARRAY[NULL, -1, 1, 9223372036854775807]) job,
 		unnest(ARRAY[repeat('q', 200), '', 'default']) queue, unnest(ARRAY[0, 32767, -32768]) priority
 	ON CONFLICT DO NOTHING;
-	INSERT INTO bgjob.schedule SELECT at, job, role, queue FROM unnest(ARRAY['alice'::regrole, 'postgres', '0', '4294967295']) role, unnest('{-infinity,"4713-01-01 BC",2000-01-01,294276-12-31,infinity}'::timestamptz[]) at,
+	INSERT INTO bgjob_internal.schedule SELECT at, job, role, queue FROM unnest(ARRAY['alice'::regrole, 'postgres', '0', '4294967295']) role, unnest('{-infinity,"4713-01-01 BC",2000-01-01,294276-12-31,infinity}'::timestamptz[]) at,
 		unnest(ARRAY[-9223372036854775808, 0, 1, 9223372036854775807]) job, unnest(ARRAY[repeat('q', 200)]) queue;
-	INSERT INTO bgjob.failure VALUES (-1, ''), (0, repeat('q', 200));
-	INSERT INTO bgjob.claim VALUES (-1, -1, '-infinity'), (0, 0, 'infinity');
-	INSERT INTO bgjob.state VALUES (1, -1, '?', 'infinity', NULL, '1'), (2, 2147483647, '', '-infinity', NULL, '[]');
-	INSERT INTO bgjob.log VALUES (1, -1, 'infinity', '', '');
-	INSERT INTO bgjob.total VALUES ('?', -1), ('k', 9223372036854775807), ('k', 9223372036854775807);
-	INSERT INTO bgjob.unique_key VALUES (0, '', -1);
-	INSERT INTO bgjob.queue_conf VALUES ('default', 9223372036854775000, false, 2000000000, '-170000000 years'),
+	INSERT INTO bgjob_internal.failure VALUES (-1, ''), (0, repeat('q', 200));
+	INSERT INTO bgjob_internal.claim VALUES (-1, -1, '-infinity'), (0, 0, 'infinity');
+	INSERT INTO bgjob_internal.state VALUES (1, -1, '?', 'infinity', NULL, '1'), (2, 2147483647, '', '-infinity', NULL, '[]');
+	INSERT INTO bgjob_internal.log VALUES (1, -1, 'infinity', '', '');
+	INSERT INTO bgjob_internal.total VALUES ('?', -1), ('k', 9223372036854775807), ('k', 9223372036854775807);
+	INSERT INTO bgjob_internal.unique_key VALUES (0, '', -1);
+	INSERT INTO bgjob_internal.queue_conf VALUES ('default', 9223372036854775000, false, 2000000000, '-170000000 years'),
 		('', 1, false, -2147483648, '170000000 years'), (repeat('q', 200), -1, true, 0, NULL);
-	INSERT INTO bgjob.function_conf VALUES ('public.fails(integer)', repeat('q', 200), 32767, -1, '-1 s', '{', '?', '{{NULL}}', '[]', '5', '-1 year'),
+	INSERT INTO bgjob_internal.function_conf VALUES ('public.fails(integer)', repeat('q', 200), 32767, -1, '-1 s', '{', '?', '{{NULL}}', '[]', '5', '-1 year'),
 		('', '', -32768, 2147483647, '170000000 years', '', '', '{}', '1', '[]', '1 us');
-	INSERT INTO bgjob.filter VALUES ('f', '?', 'f', 'g', 1, 'infinity', 0, true), ('g', 'performing', 'nothing', 'x', 1, 'infinity', 0, true);
+	INSERT INTO bgjob_internal.filter VALUES ('f', '?', 'f', 'g', 1, 'infinity', 0, true), ('g', 'performing', 'nothing', 'x', 1, 'infinity', 0, true);
 ~);
-$node->psql('postgres', 'DELETE FROM bgjob.filter');
+$node->psql('postgres', 'DELETE FROM bgjob_internal.filter');
 $node->restart;
 lives('edited tables');
 $node->psql('postgres', q{SELECT bgjob_enqueue('fails')}); # whatever becomes of it
-$node->safe_psql('postgres', 'DELETE FROM bgjob.function_conf');
+$node->safe_psql('postgres', 'DELETE FROM bgjob_internal.function_conf');
 my ($id) = $node->safe_psql('postgres', q{SELECT count(bgjob_enqueue('fine')) FROM generate_series(1, 3000)});
 wait_until($node, q{SELECT count(*) >= 3000 FROM bgjob.jobs WHERE state = 'succeeded'}, 'a group is never larger than there is room for');
 
@@ -129,7 +129,7 @@ foreach my $how ("schedule = ''", "schedule = 'x'", "schedule = repeat('*', 1000
 	"unique_key = '', on_duplicate = '?'", "timeout = '-1 s'", "last_at = 'infinity'", "created_at = 'infinity'", "starts_at = 'infinity'")
 {
 	$i++;
-	my ($ret, $out, $err) = $node->psql('postgres', "UPDATE bgjob.recurring SET $how WHERE name = 'r$i'");
+	my ($ret, $out, $err) = $node->psql('postgres', "UPDATE bgjob_internal.recurring SET $how WHERE name = 'r$i'");
 	is($err, '', "recurring job: $how");
 }
 $node->safe_psql('postgres', q{SELECT bgjob_recurring('fine', '@every_second', 'fine')});

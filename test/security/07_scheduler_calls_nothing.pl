@@ -91,9 +91,9 @@ is(value(q{SELECT string_agg(DISTINCT format('%s %s %s %s', queue, args, priorit
 	'changed ["changed"] 3 t', 'as creating has changed them');
 wait_until($node, q{SELECT error = 'A filter did not want the job: on holiday' FROM bgjob.recurring_jobs WHERE name = 'two'}, 'one that creating cancels says so');
 as_app(q{SELECT bgjob_recurring_remove('one'), bgjob_recurring_remove('two')});
-wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.job WHERE pending IS NOT NULL)}, 'all that was left to workers is settled');
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.job WHERE pending IS NOT NULL)}, 'all that was left to workers is settled');
 is(value(q{SELECT count(*) FROM bgjob.jobs WHERE recurring_name = 'two'}), '0', 'and has left no job behind');
-is(value(q{SELECT count(*) FROM bgjob.unique_key}), '0', 'nor a key');
+is(value(q{SELECT count(*) FROM bgjob_internal.unique_key}), '0', 'nor a key');
 is(value(q{SELECT bool_and(c) FROM (SELECT count(*) FILTER (WHERE event = 'created') = 1 AND count(*) FILTER (WHERE event = 'applied' AND s.state = 'enqueued') = 1 AS c
 	FROM audit.seen s JOIN bgjob.jobs j ON j.id = s.job WHERE recurring_name = 'one' AND j.state = 'succeeded' GROUP BY j.id) x}), 't', 'created and applied are called once for each');
 is(value("SELECT count(*) FROM audit.seen WHERE pid = $scheduler"), '0', 'and not in the scheduler');
@@ -113,7 +113,7 @@ is(value("SELECT count(*) FROM audit.seen WHERE pid = $scheduler"), '0', 'none o
 $id = value(q{SELECT bgjob_enqueue('ends_worker', kind => 'function', run_as => 'postgres')});
 is(wait_for($id), 'failed', 'so does a procedure, whose claim was committed');
 is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $id"), 'enqueued processing enqueued processing enqueued processing failed', 'with the same history');
-is(value('SELECT count(*) FROM bgjob.claim'), '0', 'no claim is left');
+is(value('SELECT count(*) FROM bgjob_internal.claim'), '0', 'no claim is left');
 
 # ---- something else happens first
 
@@ -121,7 +121,7 @@ clear();
 value(q{SELECT filters('audit.note', 'applied', 'unapplied'); SELECT bgjob_queue('held', paused => true)});
 my %asked = (bgjob_delete => 'scheduled>deleted', bgjob_requeue => 'scheduled>enqueued', bgjob_reschedule => 'scheduled>scheduled');
 my %job = map { $_ => as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')}) } sort keys %asked;
-wait_until($node, q{SELECT count(*) = 3 FROM bgjob.job WHERE pending IS NOT NULL}, 'jobs of a paused queue are due, and wait there');
+wait_until($node, q{SELECT count(*) = 3 FROM bgjob_internal.job WHERE pending IS NOT NULL}, 'jobs of a paused queue are due, and wait there');
 is(value(q{SELECT string_agg(DISTINCT state, ' ') FROM bgjob.jobs WHERE queue = 'held'}), 'enqueued', 'they show as enqueued');
 value('TRUNCATE audit.seen');
 for my $function (sort keys %asked)
@@ -130,25 +130,25 @@ for my $function (sort keys %asked)
 	is(as_app("SELECT $function($job{$function}$more)"), 't', "$function of one");
 	is(value("SELECT string_agg(came_from || '>' || state, ' ') FROM audit.seen WHERE job = $job{$function} AND event = 'applied'"), $asked{$function}, 'filters are told that it leaves the state that they know');
 }
-is(value(q{SELECT count(*) FROM bgjob.job WHERE pending IS NOT NULL}), '0', 'nothing is left to settle');
+is(value(q{SELECT count(*) FROM bgjob_internal.job WHERE pending IS NOT NULL}), '0', 'nothing is left to settle');
 value(qq{SELECT bgjob_queue_resume('held')});
 is(wait_for($job{bgjob_requeue}), 'succeeded', 'the requeued one runs');
 
 # The filters go meanwhile; and a crash of the server.
 value(q{SELECT bgjob_queue_pause('held')});
 my $first = as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')});
-wait_until($node, "SELECT pending IS NOT NULL FROM bgjob.job WHERE id = $first", 'one more is due in the paused queue');
+wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $first", 'one more is due in the paused queue');
 value('TRUNCATE audit.seen');
 $node->stop('immediate');
 $node->start;
 my $second = as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')});
-wait_until($node, "SELECT pending IS NOT NULL FROM bgjob.job WHERE id = $second", 'and another, after a crash of the server');
+wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $second", 'and another, after a crash of the server');
 value(q{SELECT bgjob_queue_resume('held')});
 is(wait_for($first) . wait_for($second), 'succeededsucceeded', 'both run');
 is(value("SELECT seen($first)"), 'unapplied:>enqueued applied:scheduled>enqueued unapplied:>processing applied:enqueued>processing unapplied:>succeeded applied:processing>succeeded', 'what was pending is settled once');
 value(q{SELECT bgjob_queue_pause('held')});
 $first = as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')});
-wait_until($node, "SELECT pending IS NOT NULL FROM bgjob.job WHERE id = $first", 'one whose filters are removed');
+wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $first", 'one whose filters are removed');
 clear();
 value(q{SELECT bgjob_queue_resume('held')});
 is(wait_for($first), 'succeeded', 'runs');
@@ -180,10 +180,10 @@ my @odd = ('[]', '{}', '"due"', '{"event": "nonsense"}', '{"event": "start"}', '
 	'{"event": "due", "from": "scheduled"}', '{"event": "reschedule", "from": "scheduled", "run_at": 1e300}');
 value(q{SELECT filters('audit.note', 'electing', 'applied', 'unapplied'); SELECT bgjob_queue_pause('held')});
 my @ids = map { as_app(qq{SELECT bgjob_enqueue('plain', '["odd"]', queue => 'held')}) } @odd;
-value("UPDATE bgjob.job SET pending = '$odd[$_]' WHERE id = $ids[$_]") for 0 .. $#odd;
+value("UPDATE bgjob_internal.job SET pending = '$odd[$_]' WHERE id = $ids[$_]") for 0 .. $#odd;
 value(q{SELECT bgjob_queue_resume('held')});
 is(join(' ', map { wait_for($_) } @ids), join(' ', ('succeeded') x @ids), 'what stands for no event is disregarded');
-is(value('SELECT count(*) FROM bgjob.job WHERE pending IS NOT NULL'), '0', 'and goes');
+is(value('SELECT count(*) FROM bgjob_internal.job WHERE pending IS NOT NULL'), '0', 'and goes');
 
 # A role that has been dropped has no worker.
 $id = value(q{SET SESSION AUTHORIZATION gone; SELECT bgjob_enqueue('plain', '["x"]', delay => '600 ms')});

@@ -39,7 +39,7 @@ sub lose_job
 
 	kill 'STOP', $scheduler;
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
-	$session->query_safe("BEGIN; SELECT 1 FROM bgjob.job WHERE id = $id FOR UPDATE");
+	$session->query_safe("BEGIN; SELECT 1 FROM bgjob_internal.job WHERE id = $id FOR UPDATE");
 	kill 'CONT', $scheduler;
 	until_gone($worker);
 	return ($id, $session);
@@ -60,11 +60,11 @@ for my $table (qw(recurring state failure claim unique_key log settings total qu
 {
 	my $locker = $node->background_psql('postgres', on_error_stop => 1);
 
-	$locker->query_safe("BEGIN; LOCK TABLE bgjob.$table IN ACCESS EXCLUSIVE MODE");
+	$locker->query_safe("BEGIN; LOCK TABLE bgjob_internal.$table IN ACCESS EXCLUSIVE MODE");
 	# The scheduler sleeps or works, but it does not wait for the lock.
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM generate_series(1, 5) i, pg_sleep(0.12), LATERAL (SELECT i,
 		count(*) FILTER (WHERE wait_event_type = 'Lock') n FROM pg_stat_get_activity(NULL) WHERE backend_type = 'bgjob scheduler') s WHERE n > 0}),
-		0, "bgjob.$table locked: the scheduler does not wait");
+		0, "bgjob_internal.$table locked: the scheduler does not wait");
 	$locker->query_safe('ROLLBACK');
 	$locker->quit;
 }
@@ -74,7 +74,7 @@ wait_until($node, q{SELECT max(finished_at) > now() - interval '3 s' FROM bgjob.
 # What is locked besides is no obstacle: a thousand recurring jobs in one transaction, the oldest due first.
 as('app', q{SELECT count(bgjob_recurring('m' || i, '@every_second', 'noop')) FROM generate_series(1, 300) i});
 $session = $node->background_psql('postgres', on_error_stop => 1);
-$session->query_safe(q{BEGIN; SELECT count(*) FROM (SELECT 1 FROM bgjob.recurring WHERE name LIKE 'm%' FOR UPDATE) s});
+$session->query_safe(q{BEGIN; SELECT count(*) FROM (SELECT 1 FROM bgjob_internal.recurring WHERE name LIKE 'm%' FOR UPDATE) s});
 $node->safe_psql('postgres', 'SELECT pg_sleep(2)');
 wait_until($node, q{SELECT max(finished_at) > now() - interval '2 s' FROM bgjob.jobs WHERE recurring_name = 'beat'}, 'a recurring job behind 300 locked ones');
 $session->query_safe('ROLLBACK');
@@ -84,7 +84,7 @@ as('app', q{SELECT count(bgjob_recurring_remove('m' || i)) FROM generate_series(
 # Due jobs that a transaction has in its hands are passed over, however many, and looked at again.
 as('app', q{SELECT count(*) FROM bgjob_enqueue_many('noop', array_fill('[]'::jsonb, ARRAY[20000]), run_at => clock_timestamp() + '4 s', queue => 'held')});
 $session = $node->background_psql('postgres', on_error_stop => 1);
-$session->query_safe(q{BEGIN; SELECT count(*) FROM (SELECT 1 FROM bgjob.schedule WHERE queue = 'held' FOR UPDATE) s});
+$session->query_safe(q{BEGIN; SELECT count(*) FROM (SELECT 1 FROM bgjob_internal.schedule WHERE queue = 'held' FOR UPDATE) s});
 wait_until($node, q{SELECT min(run_at) < clock_timestamp() FROM bgjob.jobs WHERE queue = 'held'}, '20,000 due jobs are held');
 due_is_on_time('beside held jobs that are due');
 $session->query_safe('ROLLBACK');

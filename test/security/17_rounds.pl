@@ -11,7 +11,7 @@ my $node = bgjob_cluster('rounds', 'bgjob.workers' => 4, 'bgjob.worker_idle_time
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN; CREATE ROLE other LOGIN; GRANT USAGE ON SCHEMA bgjob TO app, other;
 	CREATE FUNCTION noop() RETURNS void LANGUAGE sql AS $$SELECT$$;
 	CREATE TABLE seen (n bigint);
-	CREATE FUNCTION see() RETURNS void LANGUAGE sql SECURITY DEFINER AS $$INSERT INTO public.seen SELECT count(*) FROM bgjob.schedule$$');
+	CREATE FUNCTION see() RETURNS void LANGUAGE sql SECURITY DEFINER AS $$INSERT INTO public.seen SELECT count(*) FROM bgjob_internal.schedule$$');
 
 sub as
 {
@@ -41,17 +41,17 @@ my $killed = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 cmp_ok($node->safe_psql('postgres', "SELECT extract(epoch FROM min(started_at) - '$due') FROM bgjob.jobs WHERE started_at IS NOT NULL AND run_as = 'app'::regrole"),
 	'<', 1.5, 'within a second');
 wait_until($node, "SELECT interruptions > 0 FROM bgjob.jobs WHERE id = $sleeper", 'a worker that is lost meanwhile is noticed', 3);
-cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.schedule}), '>', 0, 'before all are there');
+cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob_internal.schedule}), '>', 0, 'before all are there');
 is_on_time($later, "'$due'::timestamptz + '500 ms'", q{another role's due job}, 2);
 cmp_ok($node->safe_psql('postgres', 'SELECT n FROM seen'), '>', 10000, 'while most of what was due before it is still to be moved');
 $node->safe_psql('postgres', "SELECT bgjob_delete($sleeper)");
-wait_until($node, 'SELECT count(*) = 0 FROM bgjob.schedule', 'all have become ready', 120);
+wait_until($node, 'SELECT count(*) = 0 FROM bgjob_internal.schedule', 'all have become ready', 120);
 
 # Very many missed occurrences: 2,000 recurring jobs, a thousand seconds each.
 as('app', q{SELECT count(bgjob_recurring('m' || i, '@every_second', 'noop', misfire => 'all', queue => 'missed')) FROM generate_series(1, 2000) i});
 set_and_reload($node, 'bgjob.enabled' => 'off');
 wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, 'stopped');
-$node->safe_psql('postgres', q{SELECT bgjob_queue_pause('missed'); UPDATE bgjob.recurring SET next_at = next_at - interval '1000 s'});
+$node->safe_psql('postgres', q{SELECT bgjob_queue_pause('missed'); UPDATE bgjob_internal.recurring SET next_at = next_at - interval '1000 s'});
 as('other', q{SELECT bgjob_recurring('beat', '@every_second', 'noop')});
 my $id = as('other', q{SELECT bgjob_enqueue('noop', delay => '2 s')});
 set_and_reload($node, 'bgjob.enabled' => 'on');

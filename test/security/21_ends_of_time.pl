@@ -70,10 +70,10 @@ my $scheduler = pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_t
 my $old = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($old, '20 s')"), 'succeeded', 'a job before its row is tampered with');
 $node->safe_psql('postgres', qq{
-	UPDATE bgjob.job SET retention = '178000000 years' WHERE id = $old;
-	UPDATE bgjob.job SET retention = '1 month -2147483000 days' WHERE id = $job;
-	UPDATE bgjob.queue_conf SET retention = '178000000 years -2562047788 hours';
-	UPDATE bgjob.function_conf SET retention = '-178000000 years', timeout = '178000000 years',
+	UPDATE bgjob_internal.job SET retention = '178000000 years' WHERE id = $old;
+	UPDATE bgjob_internal.job SET retention = '1 month -2147483000 days' WHERE id = $job;
+	UPDATE bgjob_internal.queue_conf SET retention = '178000000 years -2562047788 hours';
+	UPDATE bgjob_internal.function_conf SET retention = '-178000000 years', timeout = '178000000 years',
 		policy = jsonb_set(coalesce(policy, '{}'), '{retry_delays}', '[1e300, 1e400]');
 	SELECT bgjob_queue('short', retention => '1 second')});
 wait_until($node, "SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE id = $job)", 'the sweep goes on, and removes what has expired', 20);
@@ -86,7 +86,7 @@ wait_until($node, "SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = $late",
 my $limit = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('noop')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($limit, '20 s')"), 'succeeded', 'a time limit beyond the end of time is none');
 $node->safe_psql('postgres', q{SELECT bgjob_recurring('often', '@every_second', 'SELECT 1', kind => 'sql', jitter => '1 s')});
-$node->safe_psql('postgres', q{UPDATE bgjob.recurring SET jitter = '178000000 years -1 hour'});
+$node->safe_psql('postgres', q{UPDATE bgjob_internal.recurring SET jitter = '178000000 years -1 hour'});
 wait_until($node, q{SELECT last_job_id IS NOT NULL FROM bgjob.recurring_jobs}, 'a jitter beyond the end of time stops nothing', 20);
 $node->safe_psql('postgres', q{SELECT bgjob_recurring_remove('often')});
 is(pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}), $scheduler, 'the scheduler is the same process all the time');

@@ -27,7 +27,7 @@ my $add = q{SELECT bgjob_recurring('%s', '@yearly', 'SELECT 1', kind => 'sql')};
 my ($a, $b, $own) = map { session($_) } qw(a b a);
 $a->query_safe('BEGIN');
 $a->query_safe(q{SELECT count(bgjob_recurring('n' || i, '@yearly', 'SELECT 1', kind => 'sql')) FROM generate_series(1, 2000) i});
-is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'bgjob.recurring'::regclass}), '0', 'names that are added hold no locks');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'bgjob_internal.recurring'::regclass}), '0', 'names that are added hold no locks');
 $b->query_safe("BEGIN");
 $b->query_safe(sprintf($add, 'mine'));
 $b->query_safe(sprintf($add, 'n1'));
@@ -69,9 +69,9 @@ $a->query_safe("SELECT bgjob_result($far)");
 $a->query_until(qr/waiting/, "\\echo waiting\nSELECT bgjob_wait($far, '60 s');\n");
 wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT bgjob_wait%' AND wait_event_type IS NOT NULL AND state = 'active'}, 'a role waits for a job', 20);
 is($node->safe_psql('postgres', qq{SET statement_timeout = '10s'; $_; SELECT 'done'}), 'done', "$_ does not wait for it")
-	for 'CREATE INDEX tags ON bgjob.job USING gin (tags)', 'DROP INDEX bgjob.tags', 'BEGIN; LOCK TABLE bgjob.job IN ACCESS EXCLUSIVE MODE NOWAIT; COMMIT';
-$node->safe_psql('postgres', qq{SET statement_timeout = '10s'; VACUUM FULL bgjob.$_})
-	for split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'r'});
+	for 'CREATE INDEX tags ON bgjob_internal.job USING gin (tags)', 'DROP INDEX bgjob_internal.tags', 'BEGIN; LOCK TABLE bgjob_internal.job IN ACCESS EXCLUSIVE MODE NOWAIT; COMMIT';
+$node->safe_psql('postgres', qq{SET statement_timeout = '10s'; VACUUM FULL bgjob_internal.$_})
+	for split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob_internal'::regnamespace AND relkind = 'r'});
 $node->safe_psql('postgres', "SELECT bgjob_requeue($far)");
 wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $far", 'the job runs', 20);
 $b->query_safe('COMMIT');
@@ -79,9 +79,9 @@ $b->query_safe('COMMIT');
 # What only reads locks nothing that would keep an index from being made; functions keep no lock at all.
 $b->query_safe('BEGIN');
 my $locks = q{SELECT string_agg(c.relname || ' ' || l.mode, ', ') FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity USING (pid)
-	WHERE usename = 'postgres' AND application_name = 'reader' AND c.relnamespace = 'bgjob'::regnamespace AND c.relkind IN ('r', 'i')};
+	WHERE usename = 'postgres' AND application_name = 'reader' AND c.relnamespace = 'bgjob_internal'::regnamespace AND c.relkind IN ('r', 'i')};
 $b->query_safe(qq{SET application_name = 'reader'; RESET SESSION AUTHORIZATION; SELECT bgjob_result($far), bgjob_wait($far, '1 s')});
-$b->query_safe(qq{SELECT * FROM bgjob.counts(), bgjob.server(), bgjob.server_count()});
+$b->query_safe(qq{SELECT * FROM bgjob_internal.counts(), bgjob_internal.server(), bgjob_internal.server_count()});
 is($node->safe_psql('postgres', $locks), '', 'functions that only read keep no lock on a table');
 $b->query_safe("SELECT count(*) FROM bgjob.$_")
 	for split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'v'});

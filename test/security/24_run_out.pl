@@ -49,7 +49,7 @@ wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state <> 'su
 
 # ---- numbers of stored settings ----
 
-$node->safe_psql('postgres', q{SELECT setval('bgjob.settings_id_seq', 2147483647)});
+$node->safe_psql('postgres', q{SELECT setval('bgjob_internal.settings_id_seq', 2147483647)});
 my $call = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SET search_path = public, something_new;
 	SELECT bgjob_enqueue('SELECT current_setting(''search_path'') AS p', kind => 'sql')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($call, '20 s')"), 'succeeded', 'numbers of settings do not end with the integers');
@@ -60,7 +60,7 @@ $node->safe_psql('postgres', q{CREATE FUNCTION public.late() RETURNS int LANGUAG
 my $late = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('late', max_retries => 2)});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($late, '20 s')"), 'failed', '... and so do its function and its policy');
 is($node->safe_psql('postgres', "SELECT job || retries FROM bgjob.jobs WHERE id = $late"), 'late2', '... with the retries that it has');
-is($node->safe_psql('postgres', q{SELECT count(*) > 2 FROM bgjob.settings WHERE id > 2147483647}), 't', 'all of them beyond the integers');
+is($node->safe_psql('postgres', q{SELECT count(*) > 2 FROM bgjob_internal.settings WHERE id > 2147483647}), 't', 'all of them beyond the integers');
 $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SET search_path = public, other;
 	SELECT bgjob_recurring('large', '@every_second', 'late', max_retries => 0)});
 wait_until($node, q{SELECT last_state = 'failed' FROM bgjob.recurring_jobs WHERE name = 'large'}, 'recurring jobs likewise', 20);

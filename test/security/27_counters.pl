@@ -79,7 +79,7 @@ check_counters($node);
 my $load = "$PostgreSQL::Test::Utils::tmp_check/load.sql";
 append_to_file($load, q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql');});
 my $doubt = "$PostgreSQL::Test::Utils::tmp_check/doubt.sql";
-append_to_file($doubt, q{DELETE FROM bgjob.job WHERE false; SELECT * FROM bgjob.stats;});
+append_to_file($doubt, q{DELETE FROM bgjob_internal.job WHERE false; SELECT * FROM bgjob.stats;});
 $node->command_ok([ 'pgbench', '-n', '-c', '4', '-T', '2', '-f', "$load\@9", '-f', $doubt, 'postgres' ], 'jobs come and go while they are counted again and again');
 check_counters($node);
 

@@ -12,14 +12,14 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $node = bgjob_cluster('postmaster', allows_streaming => 1, restart_after_crash => 'on', 'bgjob.workers' => 4, 'bgjob.retention' => '0');
-my $blamed = 'SELECT count(*) FROM bgjob.job WHERE crashes > 0';
+my $blamed = 'SELECT count(*) FROM bgjob_internal.job WHERE crashes > 0';
 sub value { return $node->safe_psql('postgres', $_[0]) }
 
-# bgjob.total: each removal adds a row; the scheduler adds them up.
+# bgjob_internal.total: each removal adds a row; the scheduler adds them up.
 value(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour')}) for 1;
-value(q{INSERT INTO bgjob.total SELECT 'k', 2 FROM generate_series(1, 5000)});
+value(q{INSERT INTO bgjob_internal.total SELECT 'k', 2 FROM generate_series(1, 5000)});
 is(value('SELECT succeeded FROM bgjob.stats'), '10000', 'removed jobs count');
-wait_until($node, 'SELECT count(*) < 100 FROM bgjob.total', 'their rows are added up', 30);
+wait_until($node, 'SELECT count(*) < 100 FROM bgjob_internal.total', 'their rows are added up', 30);
 is(value('SELECT succeeded FROM bgjob.stats'), '10000', 'to the same sum');
 value('ALTER SYSTEM SET "bgjob.retention" = \'1d\'');
 $node->reload;
@@ -59,7 +59,7 @@ $node->backup('backup');
 $copy->init_from_backup($node, 'backup');
 $copy->start;
 wait_until($copy, q{SELECT state = 'processing' FROM bgjob.jobs WHERE tags = '{copied}'}, 'it is performed in the copy, too');
-is($copy->safe_psql('postgres', q{SELECT coalesce(interruptions, 0), crashes IS NULL FROM bgjob.job WHERE tags = '{copied}'}), '0|t', 'and is not said to have been there in a crash');
+is($copy->safe_psql('postgres', q{SELECT coalesce(interruptions, 0), crashes IS NULL FROM bgjob_internal.job WHERE tags = '{copied}'}), '0|t', 'and is not said to have been there in a crash');
 like(slurp_file($copy->logfile), qr/LOG:  the data directory has been copied, or comes from another machine\n.*DETAIL.*\n.*HINT:.*bgjob\.enabled/, 'the log says what the copy does');
 $copy->stop('immediate');
 unlike(slurp_file($node->logfile), qr/the data directory has been copied/, 'and says so nowhere else');

@@ -26,9 +26,9 @@ wait_until($node, q{SELECT count(*) >= 3 FROM bgjob.jobs WHERE recurring_name = 
 arrive(1, 'target', 'migrated');
 foreach my $db ('target', 'migrated')
 {
-	is($node->safe_psql($db, q{SELECT next_at FROM bgjob.recurring}), 'infinity', "$db: the recurring job does nothing");
-	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob.queue}), '0', "$db: nothing is ready");
-	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob.queue_conf}), '0', "$db: no queue is configured");
+	is($node->safe_psql($db, q{SELECT next_at FROM bgjob_internal.recurring}), 'infinity', "$db: the recurring job does nothing");
+	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob_internal.queue}), '0', "$db: nothing is ready");
+	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob_internal.queue_conf}), '0', "$db: no queue is configured");
 }
 cmp_ok($node->safe_psql('target', 'SELECT count(*) FROM bgjob.jobs'), '>', 3, 'the jobs are there');
 
@@ -55,7 +55,7 @@ cmp_ok($new, '>', $node->safe_psql('migrated', "SELECT max(id) FROM bgjob.jobs W
 is($node->safe_psql('migrated', "SELECT bgjob_wait($new, '60 s')"), 'succeeded', 'and runs');
 
 # Ids that a sequence does not know of, as when the triggers were disabled meanwhile.
-$node->safe_psql('migrated', 'SELECT setval(\'bgjob.job_id_seq\', 1); SELECT bgjob_adopt()');
+$node->safe_psql('migrated', 'SELECT setval(\'bgjob_internal.job_id_seq\', 1); SELECT bgjob_adopt()');
 $new = $node->safe_psql('migrated', q{SELECT bgjob_enqueue('tick')});
 is($node->safe_psql('migrated', "SELECT bgjob_wait($new, '60 s')"), 'succeeded', 'bgjob_adopt() moves the sequence beyond what is there');
 check_counters($node, $_) for 'source', 'migrated';

@@ -51,7 +51,7 @@ like(log_from($from), qr/clock was set back by about 345(?:60000|59\d\d\d) s\n.*
 #
 # It was set right while the server was down, or the server could not see it.
 #
-my $ahead = q{UPDATE bgjob.recurring SET next_at = next_at + interval '1 year' WHERE name IN ('daily', 'hours', 'over') OR name LIKE 'many %'};
+my $ahead = q{UPDATE bgjob_internal.recurring SET next_at = next_at + interval '1 year' WHERE name IN ('daily', 'hours', 'over') OR name LIKE 'many %'};
 value($ahead);
 $from = -s $node->logfile;
 with_clock(sub { $node->restart });
@@ -66,7 +66,7 @@ is(value(q{SELECT bool_and(next_run_at = bgjob_cron_next('@daily')) FROM bgjob.r
 value($ahead);
 $from = -s $node->logfile;
 my $holder = $node->background_psql('postgres', on_error_stop => 0);
-$holder->query(q{BEGIN; UPDATE bgjob.recurring SET tags = NULL WHERE name = 'many 7'});
+$holder->query(q{BEGIN; UPDATE bgjob_internal.recurring SET tags = NULL WHERE name = 'many 7'});
 set_clock(60);
 wait_until($node, qq{SELECT count(*) >= 1 FROM regexp_matches(substr(pg_read_file('}.$node->logfile.qq{'), $from), 'clock was set forward by about (59|60|61) s')}, 'the clock is set forward');
 set_clock(0);

@@ -1,4 +1,4 @@
-# Rows of bgjob.settings that nothing refers to are removed; never one that a job has, or is about to have. Likewise what is
+# Rows of bgjob_internal.settings that nothing refers to are removed; never one that a job has, or is about to have. Likewise what is
 # configured of functions that have gone.
 use strict;
 use warnings;
@@ -25,7 +25,7 @@ $node->safe_psql('postgres', q{
 	END$$;
 	CREATE PROCEDURE put_many(name text, n int) LANGUAGE plpgsql AS $$
 	BEGIN FOR i IN 1..n LOOP PERFORM put(name || i); END LOOP; END$$});
-my $rows = 'SELECT count(*) FROM bgjob.settings';
+my $rows = 'SELECT count(*) FROM bgjob_internal.settings';
 
 sub app { my ($sql) = @_; return (split /\n/, $node->safe_psql('postgres', "SET SESSION AUTHORIZATION app; $sql"))[-1] }
 sub session { my $session = $node->background_psql('postgres', on_error_stop => 1); $session->query_safe('SET SESSION AUTHORIZATION app'); return $session }
@@ -69,7 +69,7 @@ ends_well($ahead, 'the one that waited finds it');
 ends_well($prepared, '... and the one that was prepared');
 my $triggered = app(q{SELECT bgjob_recurring_trigger('r')});
 ends_well($triggered, 'a recurring job has its own');
-is($node->safe_psql('postgres', "SELECT policy_id IS NOT NULL AND EXISTS (SELECT FROM bgjob.settings s WHERE s.id = j.policy_id) FROM bgjob.job j WHERE j.id = $triggered"), 't', '... and its policy');
+is($node->safe_psql('postgres', "SELECT policy_id IS NOT NULL AND EXISTS (SELECT FROM bgjob_internal.settings s WHERE s.id = j.policy_id) FROM bgjob_internal.job j WHERE j.id = $triggered"), 't', '... and its policy');
 is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $endless"), 'processing', 'a job that never ends has not kept anything from being removed');
 
 # ---- who remembers a row ----
@@ -77,10 +77,10 @@ is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $endles
 $idle = session();
 $idle->query_safe(q{SELECT put('idle')});
 app(q{CALL put_many('garbage', 100)});
-wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.settings WHERE settings ->> 'search_path' = 'public, idle') AND (} . "$rows) < 20",
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.settings WHERE settings ->> 'search_path' = 'public, idle') AND (} . "$rows) < 20",
 	'the row that a session remembers is removed');
 my $again = $idle->query_safe(q{SELECT put('idle', '1 hour')});
-is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob.settings s JOIN bgjob.job j ON s.id IN (j.call_id, j.settings_id) WHERE j.id = $again"), '2', 'the session stores it again');
+is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob_internal.settings s JOIN bgjob_internal.job j ON s.id IN (j.call_id, j.settings_id) WHERE j.id = $again"), '2', 'the session stores it again');
 $node->safe_psql('postgres', "SELECT bgjob_requeue($again)");
 ends_well($again, '... for the job that has it');
 $idle->quit;
@@ -91,8 +91,8 @@ my $holder = session();
 $holder->query_safe(q{BEGIN; SAVEPOINT s; SELECT put('undone'); ROLLBACK TO s; SELECT put('held', '1 hour')});
 app(q{CALL put_many('garbage', 100)});
 app(q{SELECT put('seen')});
-my $first = $node->safe_psql('postgres', q{SELECT max(id) FROM bgjob.settings WHERE settings ->> 'search_path' = 'public, seen'});
-wait_until($node, q{SELECT put('seen') IS NOT NULL AND (SELECT max(id) FROM bgjob.settings WHERE settings ->> 'search_path' = 'public, seen') > } . $first,
+my $first = $node->safe_psql('postgres', q{SELECT max(id) FROM bgjob_internal.settings WHERE settings ->> 'search_path' = 'public, seen'});
+wait_until($node, q{SELECT put('seen') IS NOT NULL AND (SELECT max(id) FROM bgjob_internal.settings WHERE settings ->> 'search_path' = 'public, seen') > } . $first,
 	'a pass begins: its rows are not given out any more');
 cmp_ok($node->safe_psql('postgres', $rows), '>=', 100, '... and waits for the transaction');
 my $late = $holder->query_safe(q{SELECT put('held')});
@@ -132,10 +132,10 @@ wait_until($node, "SELECT ($rows) < 30", 'and what they had is removed');
 
 my $lost = app(q{SELECT put('lost', '1 hour')});
 my $nameless = app(q{SELECT bgjob_enqueue('has_path', '["x"]', delay => '1 hour', max_retries => 0)});
-$node->safe_psql('postgres', "DELETE FROM bgjob.settings WHERE id = (SELECT settings_id FROM bgjob.job WHERE id = $lost); SELECT bgjob_requeue($lost)");
+$node->safe_psql('postgres', "DELETE FROM bgjob_internal.settings WHERE id = (SELECT settings_id FROM bgjob_internal.job WHERE id = $lost); SELECT bgjob_requeue($lost)");
 is($node->safe_psql('postgres', "SELECT bgjob_wait($lost, '60 s')"), 'failed', 'a job whose settings are missing fails');
 is($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $lost"), 'the settings that were captured with the job are missing', '... and says why');
-$node->safe_psql('postgres', "UPDATE bgjob.job SET call_id = 1000000000000 WHERE id = $nameless; SELECT bgjob_requeue($nameless)");
+$node->safe_psql('postgres', "UPDATE bgjob_internal.job SET call_id = 1000000000000 WHERE id = $nameless; SELECT bgjob_requeue($nameless)");
 is($node->safe_psql('postgres', "SELECT bgjob_wait($nameless, '60 s')"), 'failed', '... as one does whose function is unknown');
 is($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $nameless"), 'what the job calls is missing', '... likewise');
 $node->safe_psql('postgres', "SELECT bgjob_delete($endless), bgjob_purge('failed')");
@@ -166,7 +166,7 @@ my $kept = app(q{SELECT bgjob_enqueue('renamed')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($kept, '60 s')"), 'succeeded', 'one ends');
 app(q{SELECT bgjob_configure('renamed', retention => '1 s')});
 my $short = app(q{SELECT bgjob_enqueue('renamed')});
-wait_until($node, "SELECT NOT EXISTS (SELECT FROM bgjob.job WHERE id = $short)", 'one that comes later is removed after a second', 30);
+wait_until($node, "SELECT NOT EXISTS (SELECT FROM bgjob_internal.job WHERE id = $short)", 'one that comes later is removed after a second', 30);
 is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $kept"), 'succeeded', '... and the other is not');
 $node->safe_psql('postgres', q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE job LIKE 'conf%'});
 

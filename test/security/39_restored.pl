@@ -27,7 +27,7 @@ wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type
 $node->safe_psql('source', q{
 	SELECT bgjob_enqueue('work', '[2]'), bgjob_enqueue('work', '[3]', queue => 'mail', priority => 3), bgjob_enqueue('work', '[4]', delay => '1 hour'),
 		bgjob_enqueue('VACUUM', kind => 'sql');
-	UPDATE bgjob.job SET state = 'p', started_at = now(), worker_pid = 1 WHERE job = 'VACUUM'; -- as a dump would find one that is being performed
+	UPDATE bgjob_internal.job SET state = 'p', started_at = now(), worker_pid = 1 WHERE job = 'VACUUM'; -- as a dump would find one that is being performed
 	SELECT bgjob_recurring('beat', '@every_second', 'work', '[5]'); SELECT bgjob_recurring('noon', '@daily', 'work', '[6]')});
 
 #
@@ -61,7 +61,7 @@ is($node->safe_psql('restored', 'SELECT bgjob_adopt()'), 4, 'bgjob_adopt() relea
 wait_until($node, qq{SELECT count(*) = 0 FROM bgjob.jobs WHERE reason LIKE 'Not adopted%'}, 'nothing is held back any more', 30, 'restored');
 wait_until($node, "SELECT count(*) = 3 FROM bgjob.jobs WHERE id IN ($ids, $ids + 1, $ids + 3) AND state = 'succeeded'", 'they are performed', 30, 'restored');
 is($node->safe_psql('restored', 'SELECT count(*) FROM bgjob.recurring_jobs WHERE error IS NOT NULL'), 0, 'recurring jobs go on');
-is($node->safe_psql('restored', 'SELECT count(*) FROM bgjob.installation'), 1, 'nothing is left of the note');
+is($node->safe_psql('restored', 'SELECT count(*) FROM bgjob_internal.installation'), 1, 'nothing is left of the note');
 $since = size();
 $node->restart;
 wait_until($node, q{SELECT count(*) > 0 FROM bgjob.jobs WHERE recurring_name = 'beat' AND created_at > pg_postmaster_start_time()}, 'the database is served again', 60, 'restored');

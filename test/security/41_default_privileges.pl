@@ -25,10 +25,10 @@ value($_, 'CREATE EXTENSION bgjob') for qw(generous strict);
 my $rights = q{SELECT string_agg(line, E'\n' ORDER BY line) FROM (
 	SELECT format('%s: %s %s', o.name, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, a.privilege_type || CASE WHEN a.is_grantable THEN '*' ELSE '' END) AS line
 	FROM (SELECT oid::regclass::text AS name, coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl, relowner AS owner
-			FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind IN ('r', 'v', 'S')
+			FROM pg_class WHERE relnamespace IN ('bgjob'::regnamespace, 'bgjob_internal'::regnamespace) AND relkind IN ('r', 'v', 'S')
 		UNION ALL SELECT oid::regprocedure::text, coalesce(proacl, acldefault('f', proowner)), proowner
 			FROM pg_proc JOIN pg_depend ON objid = oid WHERE classid = 'pg_proc'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'bgjob')
-		UNION ALL SELECT nspname, coalesce(nspacl, acldefault('n', nspowner)), nspowner FROM pg_namespace WHERE nspname = 'bgjob') AS o,
+		UNION ALL SELECT nspname, coalesce(nspacl, acldefault('n', nspowner)), nspowner FROM pg_namespace WHERE nspname IN ('bgjob', 'bgjob_internal')) AS o,
 		aclexplode(o.acl) AS a WHERE a.grantee <> o.owner) AS l};
 my $expected = value('postgres', $rights);
 
@@ -40,8 +40,8 @@ is(value($_, $rights), $expected, "they are the same with $_ default privileges"
 # The attack: a job of the superuser's becomes one that makes the role a superuser.
 my $job = value('generous', q{GRANT USAGE ON SCHEMA bgjob TO app; SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour')});
 for my $sql (
-	"UPDATE bgjob.job SET job = 'ALTER ROLE app SUPERUSER' WHERE id = $job",
-	'UPDATE bgjob.recurring_jobs SET schedule = \'@hourly\'', 'DELETE FROM bgjob.filters', "SELECT setval('bgjob.job_id_seq', 1)",
+	"UPDATE bgjob_internal.job SET job = 'ALTER ROLE app SUPERUSER' WHERE id = $job",
+	'UPDATE bgjob.recurring_jobs SET schedule = \'@hourly\'', 'DELETE FROM bgjob.filters', "SELECT setval('bgjob_internal.job_id_seq', 1)",
 	'SELECT bgjob_adopt()', q{SELECT bgjob_filter('x', 'creating', 'x')}, 'CREATE TABLE bgjob.x ()')
 {
 	my ($status, $out, $err) = $node->psql('generous', $sql, extra_params => [ '-U', 'app' ]);

@@ -41,7 +41,7 @@ sub leave_behind
 	my ($key) = @_;
 	my $id = $node->safe_psql('postgres', "SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 h', unique_key => '$key')");
 
-	$node->safe_psql('postgres', "BEGIN; SELECT FROM bgjob.unique_key WHERE key = '$key' FOR UPDATE; PREPARE TRANSACTION 'lock'");
+	$node->safe_psql('postgres', "BEGIN; SELECT FROM bgjob_internal.unique_key WHERE key = '$key' FOR UPDATE; PREPARE TRANSACTION 'lock'");
 	is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', "a job ends although its key is locked ($key)");
 	return $id;
 }
@@ -57,7 +57,7 @@ for my $on_duplicate (qw(skip replace reschedule error))
 	($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '20s'; $enqueue");
 	is($status, 0, "then it is entered ($on_duplicate)") or diag($err);
 	cmp_ok($out, '>', $old, "as a job of its own ($on_duplicate)");
-	is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob.unique_key WHERE key = '$on_duplicate' AND job = $out"), 1, "which has the key ($on_duplicate)");
+	is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob_internal.unique_key WHERE key = '$on_duplicate' AND job = $out"), 1, "which has the key ($on_duplicate)");
 }
 
 my $old = leave_behind('again');
@@ -68,7 +68,7 @@ is($node->safe_psql('postgres', "SET statement_timeout = '20s'; SELECT bgjob_req
 
 $node->safe_psql('postgres', q{SELECT bgjob_queue('held', paused => true)});
 my $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', queue => 'held')});
-$node->safe_psql('postgres', "BEGIN; SELECT FROM bgjob.queue WHERE queue = 'held' FOR SHARE; PREPARE TRANSACTION 'share$_'") for 1, 2;
+$node->safe_psql('postgres', "BEGIN; SELECT FROM bgjob_internal.queue WHERE queue = 'held' FOR SHARE; PREPARE TRANSACTION 'share$_'") for 1, 2;
 my ($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '300ms'; SELECT bgjob_delete($id)");
 like($err, qr/statement timeout/, 'a job whose row two transactions have locked is waited for');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'share$_'") for 1, 2;

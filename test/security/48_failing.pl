@@ -76,29 +76,29 @@ my $long = sql(q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('SELECT pg_
 wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $long", 'a job is running');
 my $from = -s $node->logfile;
 sql(q{SELECT bgjob_enqueue('SELECT 3', kind => 'sql', delay => '1 s')});
-take('bgjob.queue');
-sql('ALTER TABLE bgjob.queue SET (autovacuum_vacuum_threshold = 1001)');    # has everybody close it
+take('bgjob_internal.queue');
+sql('ALTER TABLE bgjob_internal.queue SET (autovacuum_vacuum_threshold = 1001)');    # has everybody close it
 until_said($from, qr/LOG:  a scheduler of bgjob has failed again: could not open file/, 'a scheduler fails again and again');
 sql('SELECT pg_sleep(2)');
 is(said($from, qr/could not open file/), 2, 'and says so twice, the second time for good');
 is_served('other', 'another database is served as ever');
 is(sql("SELECT state FROM bgjob.jobs WHERE id = $long"), 'processing', 'the worker goes on');
-give('bgjob.queue');
+give('bgjob_internal.queue');
 is_served('postgres', 'it works again when what it failed of has gone');
 is(sql("SELECT state || interruptions FROM bgjob.jobs WHERE id = $long"), 'processing0', 'and the worker has gone on all the time');
 
 # While it fails the database is taken from it: nobody else looks after the worker.
 my $scheduler = pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres'});
 sql(q{SELECT bgjob_enqueue('SELECT 3', kind => 'sql', delay => '1 s')});
-take('bgjob.queue');
-sql('ALTER TABLE bgjob.queue SET (autovacuum_vacuum_threshold = 1000)');
+take('bgjob_internal.queue');
+sql('ALTER TABLE bgjob_internal.queue SET (autovacuum_vacuum_threshold = 1000)');
 wait_until($node, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $scheduler)", 'it fails once more', 20);
 serve_only('other');
 wait_until($node, "SELECT ($mine) = 0", 'the workers of a database that is no longer served are ended', 20);
 set_and_reload($node, 'bgjob.workers' => 100);
 wait_until($node, "SELECT workers = $room FROM bgjob.servers", 'and their slots are free for others', 20, 'other');
 set_and_reload($node, 'bgjob.workers' => 4);
-give('bgjob.queue');
+give('bgjob_internal.queue');
 serve_only('*');
 wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $long", 'the job runs again when it is served again');
 sql("SELECT bgjob_delete($long)");
@@ -113,7 +113,7 @@ my $id = sql(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '100 ms'
 is(sql("SELECT bgjob_wait($id, '20 s')"), 'succeeded', 'a job becomes due');
 wait_until($node, 'SELECT workers = 0 FROM bgjob.stats', 'its worker has left', 20);
 $from = -s $node->logfile;
-take('bgjob.job');
+take('bgjob_internal.job');
 $session->query_safe(q{SELECT bgjob_enqueue('SELECT 2', kind => 'sql') FROM generate_series(1, 100)});
 until_said($from, qr/LOG:  a worker for role with OID \d+ cannot take jobs/, 'workers that cannot take jobs leave');
 sql('SELECT pg_sleep(1.5)');
@@ -123,7 +123,7 @@ cmp_ok(said($later, qr/could not open file/), '<=', 3, 'and others come, seldom,
 is(said($from, qr/cannot take jobs/), 1, 'that they leave has been said once');
 cmp_ok(said($from, qr/FATAL/), '==', 0, 'and nothing worse');
 is_served('other', 'another database is served as ever');
-give('bgjob.job');
+give('bgjob_internal.job');
 wait_until($node, q{SELECT count(*) = 100 FROM bgjob.jobs WHERE job = 'SELECT 2' AND state = 'succeeded'}, 'they take jobs again when what they failed of has gone', 30);
 $from = -s $node->logfile;
 $id = sql(q{SET SESSION AUTHORIZATION app; SELECT min(bgjob_enqueue('SELECT pg_sleep(600)', kind => 'sql')) FROM generate_series(1, 4)});

@@ -52,7 +52,7 @@ $node->reload;
 wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^bgjob (worker|scheduler)'}, 'nobody performs jobs');
 $node->safe_psql('postgres', q{SELECT bgjob_enqueue('run', '["held"]')});
 my $holder = $node->background_psql('postgres');
-$holder->query_safe('BEGIN; SELECT * FROM bgjob.queue FOR UPDATE');
+$holder->query_safe('BEGIN; SELECT * FROM bgjob_internal.queue FOR UPDATE');
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET bgjob.enabled});
 $node->reload;
 $node->safe_psql('postgres', q{SELECT bgjob_enqueue('run', '["beside"]')});

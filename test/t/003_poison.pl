@@ -46,7 +46,7 @@ for my $poison ('crashme_abort', 'crashme_segv', 'crashme_stack', 'late_crash', 
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM (SELECT job FROM ran GROUP BY job HAVING count(*) <> 1) x}), '0',
 		'each with its effects once');
 }
-is($node->safe_psql('postgres', q{SELECT count(*) > 0, count(*) FILTER (WHERE r.crashes > 0) FROM bgjob.jobs JOIN bgjob.job r USING (id) WHERE jobs.job = 'innocent'}), 't|0', 'nobody else was blamed');
+is($node->safe_psql('postgres', q{SELECT count(*) > 0, count(*) FILTER (WHERE r.crashes > 0) FROM bgjob.jobs JOIN bgjob_internal.job r USING (id) WHERE jobs.job = 'innocent'}), 't|0', 'nobody else was blamed');
 # Rolled back: it would crash the server again, and this session with it.
 is($node->safe_psql('postgres', q{BEGIN; SELECT bgjob_requeue(id) FROM bgjob.jobs WHERE job = 'crashme_abort'; ROLLBACK}), 't',
 	'it can be requeued');

@@ -56,8 +56,8 @@ finish(as_app(q{SELECT bgjob_enqueue('app.who', '["plain"]')}), 'succeeded', 'a 
 is($node->safe_psql('postgres', q{SELECT "session" || ' ' || "current" FROM seen WHERE what = 'plain'}), 'app app', 'runs as app and nobody else');
 for my $command ('RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET ROLE NONE', 'SET SESSION AUTHORIZATION DEFAULT',
 	'SET SESSION AUTHORIZATION postgres', 'SET ROLE postgres', 'SET ROLE other',
-	"SET session_replication_role = replica", "INSERT INTO bgjob.queue VALUES (1, 1, 10, '(0,1)')",
-	"UPDATE bgjob.job SET run_as = 10", "SELECT bgjob.installed()", "SET bgjob.job_timeout = 1")
+	"SET session_replication_role = replica", "INSERT INTO bgjob_internal.queue VALUES (1, 1, 10, '(0,1)')",
+	"UPDATE bgjob_internal.job SET run_as = 10", "SELECT bgjob_internal.installed()", "SET bgjob.job_timeout = 1")
 {
 	my $id = $node->safe_psql('postgres', qq{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('app.climb', jsonb_build_array(\$\$$command\$\$))});
 	finish($id, 'succeeded', "a job that tries: $command");

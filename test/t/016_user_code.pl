@@ -109,7 +109,7 @@ $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('app.takes', '[6]', ru
 ends($id, 'succeeded', 'the same enqueued by a superuser with run_as');
 
 for my $command ('RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION postgres', 'RESET ROLE', 'SET ROLE postgres',
-	'UPDATE bgjob.job SET priority = 1', 'DELETE FROM bgjob.queue', 'LOCK TABLE bgjob.job', 'CREATE TABLE bgjob.mine (i int)',
+	'UPDATE bgjob_internal.job SET priority = 1', 'DELETE FROM bgjob_internal.queue', 'LOCK TABLE bgjob_internal.job', 'CREATE TABLE bgjob.mine (i int)',
 	q{SELECT set_config('search_path', 'app', false)}, 'SET default_transaction_read_only = on', q{SET statement_timeout = '1ms'})
 {
 	my $later = as_app("SELECT bgjob_enqueue('app.later', jsonb_build_array(\$c\$$command\$c\$))");

@@ -41,7 +41,7 @@ set_and_reload($node, 'bgjob.queues' => '*');
 $lone = $node->safe_psql('postgres', q{SET ROLE lone; SELECT bgjob_enqueue('run', '[1]', queue => 'mine')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($lone, '60 s')"), 'succeeded', 'when they are taken, the other role gets its turn too');
 wait_until($node, q{SELECT count(*) = 3000 AND count(DISTINCT n) = 3000 FROM ran WHERE who = 'crowd'}, 'and all 3,000 run', 120);
-is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.queue'), '0', 'nothing is left');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob_internal.queue'), '0', 'nothing is left');
 check_counters($node);
 $node->stop;
 done_testing();

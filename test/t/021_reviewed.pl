@@ -37,7 +37,7 @@ for my $round (1 .. 15)
 
 # A table that is not the one that the library knows.
 my ($out, $err);
-$node->psql('postgres', q{BEGIN; ALTER TABLE bgjob.job ADD another integer; SELECT bgjob_enqueue('path')}, stdout => \$out, stderr => \$err);
+$node->psql('postgres', q{BEGIN; ALTER TABLE bgjob_internal.job ADD another integer; SELECT bgjob_enqueue('path')}, stdout => \$out, stderr => \$err);
 like($err, qr/ERROR: .*"bgjob\.job".*columns, not \d+\..*The library and the extension's script/s, 'a table with another column is refused');
 
 # What was counted of the old one is not the new one's, where no scheduler has seen it go, either.
@@ -77,7 +77,7 @@ $adopted += sql('SELECT bgjob_adopt()') for 1 .. 40;
 is($adopted, 0, 'there is nothing to adopt where all is in its place');
 wait_until($node, q{SELECT count(*) = 320 FROM bgjob.jobs WHERE job ~ '^work' AND state = 'succeeded'}, 'all jobs end');
 is(sql('SELECT count(*) || $$ $$ || count(DISTINCT job) FROM effect'), '320 320', 'each with its effects once');
-is(sql('SELECT count(*) FROM bgjob.queue'), '0', 'and nothing is left in the queue');
+is(sql('SELECT count(*) FROM bgjob_internal.queue'), '0', 'and nothing is left in the queue');
 
 # A crash in a parallel worker is that of its job.
 sql(q{
@@ -98,7 +98,7 @@ wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE job = 'in_parallel
 	'a job that crashes the server in a parallel worker fails', 120);
 is(sql(q{SELECT reason FROM bgjob.jobs WHERE job = 'in_parallel'}), 'Crashed the server 3 times', 'and says why');
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE job = -1}, 'the one beside it runs to its end, once');
-is(sql(q{SELECT r.crashes IS NULL FROM bgjob.jobs JOIN bgjob.job r USING (id) WHERE jobs.job = 'bystander'}), 't', 'and is not blamed');
+is(sql(q{SELECT r.crashes IS NULL FROM bgjob.jobs JOIN bgjob_internal.job r USING (id) WHERE jobs.job = 'bystander'}), 't', 'and is not blamed');
 check_counters($node);
 $node->stop('immediate');
 done_testing();

@@ -168,10 +168,10 @@ value(q{
 my $lost = value(q{SELECT bgjob_enqueue('crashme_exit', '[1]')});
 is(value("SELECT bgjob_wait($lost, '60 s')"), 'deleted', 'a job that has ended its worker is deleted where a filter wants that');
 is(value("SELECT reason FROM bgjob.jobs WHERE id = $lost"), 'Ended its worker, 1 of 3 times', 'for the reason that it was told');
-is(value('SELECT count(*) FROM bgjob.queue'), '0', 'and nothing is left in the queue');
+is(value('SELECT count(*) FROM bgjob_internal.queue'), '0', 'and nothing is left in the queue');
 $lost = value(q{SELECT bgjob_enqueue('crashme_exit', '[1]', queue => 'raise')});
 is(value("SELECT bgjob_wait($lost, '60 s')"), 'failed', 'it fails where a filter raises');
-is(value("SELECT reason || (SELECT count(*) FROM bgjob.queue) FROM bgjob.jobs WHERE id = $lost"), 'no0', 'with the error of that');
+is(value("SELECT reason || (SELECT count(*) FROM bgjob_internal.queue) FROM bgjob.jobs WHERE id = $lost"), 'no0', 'with the error of that');
 # In a paused queue no worker takes it.
 value(q{CREATE FUNCTION exit_when_paused() RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
@@ -185,7 +185,7 @@ is(value(q{SELECT bgjob_queue_pause('held')}), 't', 'and is');
 wait_until($node, "SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = $lost", 'the job ends its worker, and waits for one that calls its filters');
 is(value(q{SELECT bgjob_queue_resume('held')}), 't', 'when the queue goes on');
 is(value("SELECT bgjob_wait($lost, '60 s')"), 'deleted', 'it is deleted');
-is(value("SELECT count(*) FROM bgjob.queue WHERE coalesce(job, pos) = $lost"), '0', 'its row in the queue has gone');
+is(value("SELECT count(*) FROM bgjob_internal.queue WHERE coalesce(job, pos) = $lost"), '0', 'its row in the queue has gone');
 value(q{SELECT bgjob_filter_remove('lost')});
 
 # ---- workers

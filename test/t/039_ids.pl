@@ -34,7 +34,7 @@ is(value('SELECT count(*) - count(DISTINCT id) FROM returned'), '0', 'no id was 
 is(value('SELECT count(*) FROM returned WHERE id NOT IN (SELECT id FROM bgjob.jobs)'), '0', 'each is that of a job');
 is(value('SELECT count(*) > 1000, bool_or(single) FROM returned'), 't|t', 'they are many');
 is(value(q{SELECT count(*) = (SELECT count(*) FROM source) AND count(*) > 0 FROM bgjob.jobs WHERE job = 'takes_row'}), 't', 'so are those of the trigger, one for each row');
-is(value('SELECT (SELECT max(id) FROM bgjob.jobs) <= last_value FROM bgjob.job_id_seq'), 't', 'the sequence is beyond them');
+is(value('SELECT (SELECT max(id) FROM bgjob.jobs) <= last_value FROM bgjob_internal.job_id_seq'), 't', 'the sequence is beyond them');
 is(value(q{SELECT count(*) FROM (SELECT id, lag(id) OVER (ORDER BY o) AS before FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[1501])) WITH ORDINALITY AS x (id, o)) y WHERE id <> before + 1}),
 	'0', 'those of one call follow each other');
 
@@ -62,7 +62,7 @@ cmp_ok($standby->safe_psql('postgres', q{SELECT min(id) FROM bgjob_enqueue_many(
 $node = $standby;
 
 # The end.
-value('SELECT setval($$bgjob.job_id_seq$$, 9223372036854775807 - 10)');
+value('SELECT setval($$bgjob_internal.job_id_seq$$, 9223372036854775807 - 10)');
 my $jobs = value('SELECT count(*) FROM bgjob.jobs');
 my ($status, $out, $err) = $node->psql('postgres', q{\set VERBOSITY sqlstate
 SELECT bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[11]))});

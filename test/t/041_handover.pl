@@ -31,7 +31,7 @@ sub done
 # looks is how often the index of the queue has been searched.
 sub looks
 {
-	return sql(q{SELECT idx_scan FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob.queue_pkey'::regclass});
+	return sql(q{SELECT idx_scan FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob_internal.queue_pkey'::regclass});
 }
 
 # 1. One at a time. The scheduler, which looks for what has been left behind, is stopped: nothing may be.
@@ -94,19 +94,19 @@ is(done(), 'k', 'that one');
 kill 'CONT', $scheduler;
 sql(q{SELECT bgjob_queue_pause('default')});
 sql(q{SELECT bgjob_delete(bgjob_enqueue('work', '["old"]'))});
-sql('VACUUM bgjob.queue');
+sql('VACUUM bgjob_internal.queue');
 sql(q{SELECT bgjob_enqueue('work', '["new"]')});
 sql(q{SELECT bgjob_queue_resume('default')});
 all_idle('a job whose row took the place of another has been performed');
 is(done(), 'new', 'and not the other');
 sql(q{SELECT bgjob_queue_pause('default')});
 sql(join ';', map { qq{SELECT bgjob_enqueue('work', '["$_"]')} } 'x', 'y', 'z');
-sql('VACUUM FULL bgjob.queue');
+sql('VACUUM FULL bgjob_internal.queue');
 sql(q{SELECT bgjob_enqueue('work', '["last"]')});
 sql(q{SELECT bgjob_queue_resume('default')});
 all_idle('jobs whose rows have been moved have been performed');
 is(done(), 'x y z last', 'in their order');
-is(sql('SELECT count(*) FROM bgjob.queue'), 0, 'nothing is left in the queue');
+is(sql('SELECT count(*) FROM bgjob_internal.queue'), 0, 'nothing is left in the queue');
 
 $late->quit;
 $holder->quit;

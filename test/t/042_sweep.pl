@@ -26,7 +26,7 @@ sub all_idle
 sub done { return sql(q{WITH d AS (DELETE FROM done RETURNING *) SELECT string_agg(what, ' ' ORDER BY n) FROM d}) }
 
 # read is how many entries of the queue's index have been read, dead ones too.
-sub entries_read { return sql(q{SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob.queue_pkey'::regclass}) }
+sub entries_read { return sql(q{SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob_internal.queue_pkey'::regclass}) }
 
 my $snapshot = $node->background_psql('postgres');
 $snapshot->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
@@ -34,7 +34,7 @@ sql("SELECT count(*) FROM bgjob_enqueue_many('nothing', ARRAY(SELECT jsonb_build
 all_idle('many jobs have been performed');
 sql(q{SELECT bgjob_queue('default', group_size => 1)});
 my $before = entries_read();
-wait_until($node, "SELECT txid_current() > 0 AND idx_tup_read > $before + $dead FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob.queue_pkey'::regclass", 'the scheduler goes over the rows that are left of them', 60);
+wait_until($node, "SELECT txid_current() > 0 AND idx_tup_read > $before + $dead FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob_internal.queue_pkey'::regclass", 'the scheduler goes over the rows that are left of them', 60);
 my $scheduler = pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'});
 sub stop_scheduler { kill 'STOP', $scheduler or die }
 sub let_go { kill 'CONT', $scheduler }
@@ -102,10 +102,10 @@ all_idle('and many of a prepared transaction');
 is(done(), join(' ', 'soon', 1 .. 500), 'in their order');
 sql(q{SELECT bgjob_queue('default', paused => true);
 	SELECT count(bgjob_enqueue('work', jsonb_build_array('by hand ' || i))) FROM generate_series(1, 40) i;
-	CREATE TABLE kept AS SELECT * FROM bgjob.queue; DELETE FROM bgjob.queue;
+	CREATE TABLE kept AS SELECT * FROM bgjob_internal.queue; DELETE FROM bgjob_internal.queue;
 	SELECT bgjob_queue_resume('default'); SELECT bgjob_enqueue('work', '["last"]')});
 wait_until($node, q{SELECT count(*) = 1 FROM done}, 'a job has been performed while others have no row in the queue');
-sql('INSERT INTO bgjob.queue SELECT * FROM kept');
+sql('INSERT INTO bgjob_internal.queue SELECT * FROM kept');
 all_idle('when somebody puts these rows back, they have been performed');
 is(done(), join(' ', 'last', map { "by hand $_" } 1 .. 40), 'in their order');
 $snapshot->quit;

@@ -47,7 +47,7 @@ sub matching_pad
 
 	$bench->session('bench')->rows('CREATE EXTENSION IF NOT EXISTS pageinspect');
 	$app->rows(q(SELECT bgjob_enqueue('bench_noop', '{"id": 1}'); CREATE TABLE plain (id bigserial PRIMARY KEY, pad text)));
-	my $width = stored_width($bench, 'bgjob.job');
+	my $width = stored_width($bench, 'bgjob_internal.job');
 	my $pad   = $width - 24 - 8 - 1;
 	$app->rows("INSERT INTO plain (pad) VALUES (repeat('x', $pad))");
 	return $pad + $width - stored_width($bench, 'plain');

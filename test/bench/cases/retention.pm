@@ -31,7 +31,7 @@ sub measured
 		$waited = $wait if $wait > $waited;
 		return unless int($at) > $looked;
 		$looked = int $at;
-		push @sizes, [ $looked, $bench->session('bench', 'postgres', 'sizes')->value(q(SELECT pg_total_relation_size('bgjob.job'))) / 1048576 ];
+		push @sizes, [ $looked, $bench->session('bench', 'postgres', 'sizes')->value(q(SELECT pg_total_relation_size('bgjob_internal.job'))) / 1048576 ];
 	});
 	shift @rates;    # nothing has expired yet
 	my @first = grep { $_->[0] <= $seconds / 3 } @sizes;

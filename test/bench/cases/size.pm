@@ -69,15 +69,15 @@ sub finished
 	$bench->processing('off');
 	my $columns = $big->value(<<~'SQL');
 		SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-		WHERE attrelid = 'bgjob.job'::regclass AND attname NOT IN ('id', 'pos') AND NOT attisdropped
+		WHERE attrelid = 'bgjob_internal.job'::regclass AND attname NOT IN ('id', 'pos') AND NOT attisdropped
 		SQL
 	for (my $done = 0; $done < $many; $done += 1_000_000)
 	{
 		my $n = $many - $done < 1_000_000 ? $many - $done : 1_000_000;
 		$big->rows(<<~"SQL");
-			INSERT INTO bgjob.job (id, pos, $columns)
-			SELECT i, i, $columns FROM (SELECT nextval('bgjob.job_id_seq') AS i FROM generate_series(1, $n)) ids,
-				(SELECT * FROM bgjob.job ORDER BY job.id LIMIT 1) model
+			INSERT INTO bgjob_internal.job (id, pos, $columns)
+			SELECT i, i, $columns FROM (SELECT nextval('bgjob_internal.job_id_seq') AS i FROM generate_series(1, $n)) ids,
+				(SELECT * FROM bgjob_internal.job ORDER BY job.id LIMIT 1) model
 			SQL
 		$bench->progress(sprintf '  %d of %d', $done + $n, $many);
 	}

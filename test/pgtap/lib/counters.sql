@@ -1,6 +1,6 @@
 -- counters.sql
 --
--- Where bgjob's own numbers and tables disagree with bgjob.job, which is the truth: the columns of bgjob.stats, those of
+-- Where bgjob's own numbers and tables disagree with bgjob_internal.job, which is the truth: the columns of bgjob.stats, those of
 -- bgjob.queues, the side tables (queue, schedule, failure, claim, unique_key) and the history.
 --
 -- Included by check_counters.sql, and read by check_counters() of test/t/lib/BgjobTest.pm. For a superuser.
@@ -13,13 +13,13 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 			count(*) FILTER (WHERE state = 'p') AS claimed,
 			count(*) FILTER (WHERE state = 's') AS scheduled,
 			count(*) FILTER (WHERE state = 'a') AS awaiting,
-			count(*) FILTER (WHERE state = 'k') + (SELECT coalesce(sum(jobs), 0) FROM bgjob.total WHERE state = 'k') AS succeeded,
+			count(*) FILTER (WHERE state = 'k') + (SELECT coalesce(sum(jobs), 0) FROM bgjob_internal.total WHERE state = 'k') AS succeeded,
 			count(*) FILTER (WHERE state = 'f') AS failed,
-			count(*) FILTER (WHERE state = 'd') + (SELECT coalesce(sum(jobs), 0) FROM bgjob.total WHERE state = 'd') AS deleted,
+			count(*) FILTER (WHERE state = 'd') + (SELECT coalesce(sum(jobs), 0) FROM bgjob_internal.total WHERE state = 'd') AS deleted,
 			count(*) FILTER (WHERE state = 's' AND retries > 0) AS retries
-		FROM bgjob.job
+		FROM bgjob_internal.job
 	), stats AS (SELECT * FROM bgjob.stats
-	), running AS (SELECT count(*) AS jobs FROM bgjob.worker_slots() WHERE job IS NOT NULL)
+	), running AS (SELECT count(*) AS jobs FROM bgjob_internal.worker_slots() WHERE job IS NOT NULL)
 	SELECT format('stats.%s is %s, should be %s', c.name, c.told, c.actual)
 	FROM truth t, stats s, running r, LATERAL (VALUES
 		('servers', s.servers, (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = current_database())),
@@ -33,7 +33,7 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 		('failed', s.failed, t.failed),
 		('deleted', s.deleted, t.deleted),
 		('retries', s.retries, t.retries),
-		('recurring', s.recurring, (SELECT count(*) FROM bgjob.recurring))) c (name, told, actual)
+		('recurring', s.recurring, (SELECT count(*) FROM bgjob_internal.recurring))) c (name, told, actual)
 	WHERE c.told IS DISTINCT FROM c.actual
 	UNION ALL
 	-- bgjob.queues
@@ -42,17 +42,17 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 		WHERE enqueued + processing + scheduled + failed > 0) q
 	FULL JOIN (SELECT queue::text AS queue, format('%s unfinished, %s scheduled, %s failed', count(*) FILTER (WHERE state IN ('e', 'p')),
 			count(*) FILTER (WHERE state = 's'), count(*) FILTER (WHERE state = 'f')) AS actual
-		FROM bgjob.job WHERE state IN ('e', 'p', 's', 'f') GROUP BY 1) t USING (queue)
+		FROM bgjob_internal.job WHERE state IN ('e', 'p', 's', 'f') GROUP BY 1) t USING (queue)
 	WHERE q.told IS DISTINCT FROM t.actual
 	UNION ALL
 	-- The place of a job is where its state says, and it is in no other.
 	SELECT format('job %s is in state %s, in queue: %s, in schedule: %s, in failure: %s, in claim: %s', id, j.state, q.places, s.places, f.places, c.places)
-	FROM (SELECT * FROM bgjob.job WHERE state NOT IN ('k', 'd')) j
+	FROM (SELECT * FROM bgjob_internal.job WHERE state NOT IN ('k', 'd')) j
 	FULL JOIN (SELECT coalesce(job, pos) AS id, count(*) AS places, min(pos) AS pos, min(queue::text) AS queue, min(priority) AS priority, min(role::oid) AS role
-		FROM bgjob.queue GROUP BY 1) q USING (id)
-	FULL JOIN (SELECT job AS id, count(*) AS places, min(at) AS at, min(queue::text) AS queue FROM bgjob.schedule GROUP BY 1) s USING (id)
-	FULL JOIN (SELECT job AS id, count(*) AS places, min(queue::text) AS queue FROM bgjob.failure GROUP BY 1) f USING (id)
-	FULL JOIN (SELECT job AS id, count(*) AS places FROM bgjob.claim GROUP BY 1) c USING (id)
+		FROM bgjob_internal.queue GROUP BY 1) q USING (id)
+	FULL JOIN (SELECT job AS id, count(*) AS places, min(at) AS at, min(queue::text) AS queue FROM bgjob_internal.schedule GROUP BY 1) s USING (id)
+	FULL JOIN (SELECT job AS id, count(*) AS places, min(queue::text) AS queue FROM bgjob_internal.failure GROUP BY 1) f USING (id)
+	FULL JOIN (SELECT job AS id, count(*) AS places FROM bgjob_internal.claim GROUP BY 1) c USING (id)
 	WHERE (j.state = 'e', j.state = 's', j.state = 'f', j.state = 'p') IS DISTINCT FROM
 			(coalesce(q.places, 0) = 1, coalesce(s.places, 0) = 1, coalesce(f.places, 0) = 1, coalesce(c.places, 0) = 1)
 		OR j.state = 'e' AND (q.pos, q.queue, q.priority, q.role) IS DISTINCT FROM (coalesce(j.pos, j.id), j.queue::text, j.priority, j.run_as::oid)
@@ -60,39 +60,39 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 		OR j.state = 'f' AND f.queue IS DISTINCT FROM j.queue::text
 	UNION ALL
 	SELECT format('claim of job %s by process %s, which is not at it', c.job, c.pid)
-	FROM bgjob.claim c LEFT JOIN bgjob.worker_slots() w ON w.job = c.job AND w.pid = c.pid WHERE w.job IS NULL
+	FROM bgjob_internal.claim c LEFT JOIN bgjob_internal.worker_slots() w ON w.job = c.job AND w.pid = c.pid WHERE w.job IS NULL
 	UNION ALL
 	-- A worker is at a job that is there.
 	SELECT format('worker %s is at job %s, which is in state %s', w.pid, w.job, j.state)
-	FROM bgjob.worker_slots() w LEFT JOIN bgjob.job j ON j.id = w.job WHERE w.job IS NOT NULL AND coalesce(j.state NOT IN ('e', 'p'), true)
+	FROM bgjob_internal.worker_slots() w LEFT JOIN bgjob_internal.job j ON j.id = w.job WHERE w.job IS NOT NULL AND coalesce(j.state NOT IN ('e', 'p'), true)
 	UNION ALL
 	SELECT format('unique_key %s of %s is of job %s, should be of job %s', key, owner, u.job, j.id)
-	FROM bgjob.unique_key u FULL JOIN (SELECT run_as::regrole AS owner, unique_key COLLATE "C" AS key, id FROM bgjob.job
+	FROM bgjob_internal.unique_key u FULL JOIN (SELECT run_as::regrole AS owner, unique_key COLLATE "C" AS key, id FROM bgjob_internal.job
 		WHERE unique_key IS NOT NULL AND state IN ('e', 's', 'a', 'p')) j USING (owner, key)
 	WHERE u.job IS DISTINCT FROM j.id
 	UNION ALL
 	-- History: what the row says that is in it, is in it, in order.
 	SELECT format('job %s has %s entries of history, numbered to %s, should be %s', job, s.entries, s.last, j.states)
-	FROM (SELECT id AS job, states FROM bgjob.job WHERE states IS NOT NULL) j
-	FULL JOIN (SELECT job, count(*) AS entries, min(seq) AS first, max(seq) AS last FROM bgjob.state GROUP BY 1) s USING (job)
+	FROM (SELECT id AS job, states FROM bgjob_internal.job WHERE states IS NOT NULL) j
+	FULL JOIN (SELECT job, count(*) AS entries, min(seq) AS first, max(seq) AS last FROM bgjob_internal.state GROUP BY 1) s USING (job)
 	WHERE (s.entries, s.first, s.last) IS DISTINCT FROM (j.states::bigint, 1, j.states)
 	UNION ALL
 	SELECT format('job %s has log lines to %s, should be %s', job, l.last, j.logs)
-	FROM (SELECT id AS job, logs FROM bgjob.job WHERE logs > 0) j FULL JOIN (SELECT job, max(seq) AS last FROM bgjob.log GROUP BY 1) l USING (job)
+	FROM (SELECT id AS job, logs FROM bgjob_internal.job WHERE logs > 0) j FULL JOIN (SELECT job, max(seq) AS last FROM bgjob_internal.log GROUP BY 1) l USING (job)
 	WHERE l.last IS DISTINCT FROM j.logs
 	UNION ALL
 	SELECT format('job %s: state %s, but started %s, finished %s, retries %s of %s', id, state, started_at, finished_at, retries, max_retries)
-	FROM bgjob.job
+	FROM bgjob_internal.job
 	WHERE (state IN ('k', 'f', 'd')) IS DISTINCT FROM (finished_at IS NOT NULL) OR state = 'k' AND started_at IS NULL
 		OR state = 's' AND run_at IS NULL OR retries < 0
 	UNION ALL
 	-- What many jobs have in common is there.
 	SELECT format('job %s names settings %s, which are not there', j.id, n.setting)
-	FROM bgjob.job j, LATERAL (VALUES (call_id), (settings_id), (policy_id)) n (setting)
-	WHERE n.setting IS NOT NULL AND NOT EXISTS (SELECT FROM bgjob.settings s WHERE s.id = n.setting)
+	FROM bgjob_internal.job j, LATERAL (VALUES (call_id), (settings_id), (policy_id)) n (setting)
+	WHERE n.setting IS NOT NULL AND NOT EXISTS (SELECT FROM bgjob_internal.settings s WHERE s.id = n.setting)
 	UNION ALL
 	SELECT format('sequence %s is at %s, behind %s', n.name, n.at, n.last)
-	FROM (SELECT 'job_id_seq', (SELECT last_value FROM bgjob.job_id_seq), (SELECT max(greatest(id, pos)) FROM bgjob.job)
-		UNION ALL SELECT 'settings_id_seq', (SELECT last_value FROM bgjob.settings_id_seq), (SELECT max(id) FROM bgjob.settings)) n (name, at, last)
+	FROM (SELECT 'job_id_seq', (SELECT last_value FROM bgjob_internal.job_id_seq), (SELECT max(greatest(id, pos)) FROM bgjob_internal.job)
+		UNION ALL SELECT 'settings_id_seq', (SELECT last_value FROM bgjob_internal.settings_id_seq), (SELECT max(id) FROM bgjob_internal.settings)) n (name, at, last)
 	WHERE n.at < n.last;
 $$;

@@ -133,7 +133,7 @@ sub start_again
 	}
 }
 
-# check_counters NODE [, DATABASE] is a test: bgjob's numbers and side tables agree with bgjob.job there, once what is
+# check_counters NODE [, DATABASE] is a test: bgjob's numbers and side tables agree with bgjob_internal.job there, once what is
 # still going on has settled (test/pgtap/lib/counters.sql says which). Every file ends with it, for each database that
 # has jobs. The server must be up and no standby.
 sub check_counters
