@@ -51,7 +51,7 @@
 #include "utils/memutils.h"
 
 /* Grows when something is added, which is only ever done at the ends of the structures. */
-#define BGJOB_HOOKS_VERSION 1
+#define BGJOB_HOOKS_VERSION 2
 
 /* The job that a hook is called for. Texts and values live as long as the call; absent ones are NULL. */
 typedef struct BgjobHookJob
@@ -77,6 +77,8 @@ typedef struct BgjobHookJob
 	const Jsonb *parameters; /* {"name": value} */
 	const Jsonb *result;     /* performed: of a success */
 	const Jsonb *error;      /* performed: of a failure; electing: likewise */
+	const Jsonb
+		*options; /* since version 2: further options that the job has, {"name": value} */
 } BgjobHookJob;
 
 /* What a hook is. Its answer is read, not kept. */

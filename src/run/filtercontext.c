@@ -6,7 +6,8 @@
  * The same in two shapes: a structure for hooks in C (include/bgjob.h), and
  * made from that, where a filter in SQL is called, a jsonb object. Keys of the
  * job are always there, null where it has nothing of the kind; those of the
- * event are there where the event has them.
+ * event are there where the event has them, and those of options that are a
+ * BGJOB_OPTION_COLUMN (store/optionlist.h) where the job has them.
  *
  * Any process, inside a transaction.
  *
@@ -19,6 +20,7 @@
 #include "miscadmin.h"
 #include "run/filtercontext.h"
 #include "run/tojson.h"
+#include "store/option.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -35,6 +37,27 @@ kind_name(BgjobKind kind)
 			return "external";
 	}
 	return "unknown"; /* somebody wrote it by hand */
+}
+
+/* The options of a job that are told by their names; NULL: it has none. */
+static const Jsonb *
+told_options(const BgjobJob *job)
+{
+	JsonbParseState *state = NULL;
+
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+	{
+		const BgjobOptionInfo *info = &bgjob_options[option];
+		BgjobColumn column = (BgjobColumn) info->job;
+
+		if (!info->told || bgjob_job_is_null(job, column))
+			continue;
+		if (state == NULL)
+			bgjob_json_begin(&state);
+		bgjob_json_member(&state, info->name,
+						  bgjob_to_jsonb(bgjob_job_datum(job, column), info->type));
+	}
+	return state == NULL ? NULL : bgjob_json_end(&state);
 }
 
 /* bgjob_filter_describe fills in what is told at every event; the rest is the caller's to add. */
@@ -59,6 +82,7 @@ bgjob_filter_describe(BgjobHookJob *told, const BgjobJob *job, BgjobState state)
 	if (!bgjob_job_is_null(job, BGJOB_C_TAGS))
 		told->tags = DatumGetArrayTypeP(bgjob_job_datum(job, BGJOB_C_TAGS));
 	told->parameters = bgjob_job_jsonb(job, BGJOB_C_PARAMETERS);
+	told->options = told_options(job);
 }
 
 /* ---- as jsonb ---- */
@@ -67,6 +91,19 @@ static void
 push_number(JsonbParseState **state, const char *key, int64 number)
 {
 	bgjob_json_number(state, key, int64_to_numeric(number));
+}
+
+/* The members of an object. */
+static void
+push_members(JsonbParseState **state, const Jsonb *object)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(unconstify(JsonbContainer *, &object->root));
+	JsonbIteratorToken token;
+	JsonbValue value;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+		if (token == WJB_KEY || token == WJB_VALUE)
+			pushJsonbValue(state, token, &value);
 }
 
 /* What every event has. */
@@ -96,6 +133,8 @@ push_job(JsonbParseState **state, const BgjobHookJob *told)
 		state, "tags",
 		told->tags != NULL ? bgjob_to_jsonb(PointerGetDatum(told->tags), TEXTARRAYOID) : NULL);
 	bgjob_json_member(state, "parameters", told->parameters);
+	if (told->options != NULL)
+		push_members(state, told->options);
 }
 
 /* bgjob_filter_context returns what a filter in SQL is called with. */
