@@ -203,6 +203,19 @@ check_on_duplicate(const char *name, Datum value)
 }
 
 static Datum
+check_start_within(const char *name, Datum value)
+{
+	static const char *const meaning =
+		"A job that has not been started so long after it could first run is deleted.";
+	const Interval *limit = DatumGetIntervalP(value);
+
+	bgjob_check_interval(name, limit, meaning, "Leave it out for no limit.");
+	if (bgjob_interval_microseconds(limit, DAYS_PER_MONTH) <= 0)
+		bgjob_invalid("start_within must be positive", meaning, "Leave it out for no limit.");
+	return value;
+}
+
+static Datum
 check_parameters(const char *name, Datum value)
 {
 	if (!JB_ROOT_IS_OBJECT(DatumGetJsonbP(value)))

@@ -24,6 +24,7 @@
 #include "base/captured.h"
 #include "base/console.h"
 #include "base/inflight.h"
+#include "base/interval.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/request.h"
@@ -43,6 +44,7 @@
 #include "run/perform.h"
 #include "run/statementlog.h"
 #include "run/trace.h"
+#include "run/transition.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "store/log.h"
@@ -150,12 +152,61 @@ bgjob_perform_stop_clocks(void)
 	disable_timeout(STATEMENT_TIMEOUT, false);
 }
 
+/* ---- the time to start ---- */
+
+/* From when on a job that is enqueued could run. */
+static TimestampTz
+could_run_at(const BgjobJob *job)
+{
+	static const BgjobColumn times[] = {BGJOB_C_RUN_AT, BGJOB_C_ENTERED_AT};
+
+	for (int i = 0; i < lengthof(times); i++)
+		if (!bgjob_job_is_null(job, times[i]))
+			return DatumGetTimestampTz(bgjob_job_datum(job, times[i]));
+	return DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_CREATED_AT));
+}
+
+/* Whether the claimed job was to be started earlier (start_within), and never has been. */
+static bool
+is_expired(void)
+{
+	const BgjobJob *job = &bgjob_underway.job;
+
+	if (bgjob_job_is_null(job, BGJOB_C_START_WITHIN) || job->retries > 0 ||
+		DatumGetInt32(bgjob_job_datum(job, BGJOB_C_INTERRUPTIONS)) > 0)
+		return false;
+	return bgjob_time_plus(could_run_at(job),
+						   DatumGetIntervalP(bgjob_job_datum(job, BGJOB_C_START_WITHIN))) <
+		   bgjob_underway.started_at;
+}
+
+/* Decides that an expired job is deleted instead of being performed, unless filters choose otherwise. */
+static void
+expire(void)
+{
+	BgjobDecision *decision = &bgjob_underway.decision;
+
+	decision->what = (BgjobCircumstances){.at = bgjob_underway.started_at, .reason = "Expired"};
+	decision->event =
+		bgjob_transition_elect(&bgjob_underway.job, BGJOB_EV_DELETE, &decision->what);
+	decision->given = true;
+}
+
+/* The job has been started: whatever becomes of it, its start is limited no more. */
+static void
+lift_start_limit(void)
+{
+	bgjob_job_set_null(&bgjob_underway.job, BGJOB_C_START_WITHIN);
+}
+
 /* ---- performing ---- */
 
 /* bgjob_perform_commits tells whether the claim must be committed before the job may run. */
 bool
 bgjob_perform_commits(void)
 {
+	if (is_expired()) /* it does not run */
+		return false;
 	if (bgjob_underway.job.kind == BGJOB_KIND_FUNCTION)
 		return bgjob_function_is_procedure(bgjob_function_find(bgjob_underway.job.func));
 	return !bgjob_command_is_plain(bgjob_underway.job.job);
@@ -246,6 +297,11 @@ bgjob_perform_run(void)
 
 	if (bgjob_underway.decision.given)
 		return NULL;
+	if (!bgjob_underway.committed && is_expired())
+	{
+		expire();
+		return NULL;
+	}
 	bgjob_authority_check_job(&bgjob_underway.job);
 	if (!bgjob_filter_any())
 		return run_itself();
@@ -293,6 +349,8 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 	}
 	if (bgjob_underway.committed || bgjob_underway.changed)
 		bgjob_attempt_read_row(jobs, &bgjob_underway.job);
+	if (!what.elected)
+		lift_start_limit();
 	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
 	bgjob_job_apply(&bgjob_underway.job, event, &what);
 	bgjob_job_save(jobs, &bgjob_underway.job);
@@ -398,6 +456,7 @@ bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *erro
 {
 	BgjobEvent event;
 
+	lift_start_limit();
 	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
 	if (!bgjob_outcome_requested(request, &event, what) &&
 		!bgjob_outcome_of_ending(&bgjob_underway.ending, &event, what))

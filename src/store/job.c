@@ -393,6 +393,19 @@ enter_enqueued(BgjobJob *job, const BgjobCircumstances *what, bool keep_place)
 	job->to_queue = !what->in_queue;
 }
 
+/* A job is due. It can run from its run_at on, however late that was noticed: its start_within counts from there. */
+static void
+enter_due(BgjobJob *job, const BgjobCircumstances *what)
+{
+	Datum run_at = bgjob_job_datum(job, BGJOB_C_RUN_AT);
+	bool kept = !bgjob_job_is_null(job, BGJOB_C_START_WITHIN) &&
+				!bgjob_job_is_null(job, BGJOB_C_RUN_AT);
+
+	enter_enqueued(job, what, false);
+	if (kept)
+		bgjob_job_set(job, BGJOB_C_RUN_AT, run_at);
+}
+
 static void
 enter_scheduled(BgjobJob *job, const BgjobCircumstances *what)
 {
@@ -582,7 +595,7 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 		case BGJOB_EV_DUE:
 		case BGJOB_EV_RELEASE:
 			archive(job);
-			enter_enqueued(job, what, false);
+			enter_due(job, what);
 			break;
 		case BGJOB_EV_START:
 			bgjob_claim_insert(job->id, what->worker_pid, what->worker_since);

@@ -46,6 +46,7 @@ BGJOB_OPTION(MAX_RETRIES, max_retries, integer, check_max_retries, ENQUEUE | CON
 BGJOB_OPTION(TIMEOUT, timeout, interval, check_timeout, ENQUEUE | CONFIGURE | RECURRING | CREATING, EVERYWHERE)
 BGJOB_OPTION(UNIQUE_KEY, unique_key, text, check_unique_key, ENQUEUE | CONFIGURE | RECURRING, EVERYWHERE)
 BGJOB_OPTION(ON_DUPLICATE, on_duplicate, text, check_on_duplicate, ENQUEUE | CONFIGURE | RECURRING, NOT_IN_JOB)
+BGJOB_OPTION_COLUMN(START_WITHIN, start_within, interval, check_start_within, ENQUEUE | CONFIGURE | RECURRING | CREATING)
 BGJOB_OPTION(SEQUENCE_KEY, sequence_key, text, check_unsupported, ENQUEUE | CONFIGURE | RECURRING, NOWHERE)
 BGJOB_OPTION(LIMITS, limits, text_array, check_unsupported, ENQUEUE | CONFIGURE | RECURRING, NOWHERE)
 BGJOB_OPTION(AFTER, after, bigint_array, check_unsupported, ENQUEUE, NOWHERE)

@@ -1,7 +1,8 @@
 -- 15_options.sql
 --
 -- What this file proves (api.md, "Jobs"): the options of jobs are parameters of all functions that take them, with the names, types,
--- order and defaults of api.md; and an option has the same effect wherever it is given.
+-- order and defaults of api.md; an option has the same effect wherever it is given; and start_within: a job that was not started by then
+-- is deleted, from whatever side it has the option, and no other is.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It drops and creates the extension.
 
@@ -26,7 +27,7 @@ CREATE FUNCTION tap_parameters(function_name text) RETURNS text LANGUAGE sql AS
 SELECT is(tap_parameters('bgjob_enqueue'),
 	'job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT ''function''::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, '
 	'delay interval DEFAULT NULL::interval, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_retries integer DEFAULT NULL::integer, '
-	'timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, '
+	'timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], after bigint[] DEFAULT NULL::bigint[], after_batch bigint DEFAULT NULL::bigint, '
 	'condition text DEFAULT ''succeeded''::text, batch bigint DEFAULT NULL::bigint, run_as text DEFAULT NULL::text, '
 	'tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb',
@@ -35,7 +36,7 @@ SELECT is(tap_parameters('bgjob_enqueue_many'),
 	replace(tap_parameters('bgjob_enqueue'), 'args jsonb DEFAULT NULL::jsonb', 'args jsonb[]'), 'bgjob_enqueue_many has the same, but an array of args');
 SELECT is(tap_parameters('bgjob_configure'),
 	'job text, kind text DEFAULT ''function''::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, max_retries integer DEFAULT NULL::integer, '
-	'timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT ''skip''::text, '
+	'timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT ''skip''::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb, '
 	'retry_delays interval[] DEFAULT NULL::interval[], retry_on text[] DEFAULT NULL::text[], no_retry_on text[] DEFAULT NULL::text[], '
 	'on_exhausted text DEFAULT ''fail''::text, retention interval DEFAULT NULL::interval',
@@ -43,7 +44,7 @@ SELECT is(tap_parameters('bgjob_configure'),
 SELECT is(tap_parameters('bgjob_recurring'),
 	'name text, schedule text, job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT ''function''::text, queue text DEFAULT NULL::text, '
 	'priority integer DEFAULT NULL::integer, max_retries integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, '
-	'unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, '
+	'unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], '
 	'run_as text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb, '
 	'time_zone text DEFAULT NULL::text, misfire text DEFAULT ''once''::text, overlap text DEFAULT ''allow''::text, jitter interval DEFAULT NULL::interval, '
@@ -84,6 +85,124 @@ SELECT bgjob_filter_remove('t') AS removed \gset
 SELECT bgjob_enqueue('t_any', '["first"]', unique_key => 'k', delay => '1 hour') AS first \gset
 SELECT is(bgjob_enqueue('t_any', '["second"]', :options, unique_key => 'k', on_duplicate => 'replace'), :first::bigint, 'a job is replaced');
 SELECT is(tap_options(:first), :shown, 'with its options');
+
+----------------------------------------------------------------------------------------------------
+-- start_within
+----------------------------------------------------------------------------------------------------
+
+-- The jobs of a paused queue expire while nobody claims them; those that do not have the option, or more time, do not.
+CREATE TABLE t_done (who text);
+CREATE FUNCTION t_do(who text) RETURNS text LANGUAGE sql AS 'INSERT INTO public.t_done VALUES (who) RETURNING who';
+CREATE FUNCTION t_do_configured(who text) RETURNS text LANGUAGE sql AS 'INSERT INTO public.t_done VALUES (who) RETURNING who';
+CREATE PROCEDURE t_proc(who text) LANGUAGE plpgsql AS $$ BEGIN COMMIT; INSERT INTO public.t_done VALUES (who); END $$;
+CREATE FUNCTION t_fails() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 / 0; END $$;
+CREATE FUNCTION t_snoozes() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	IF (SELECT count(*) FROM bgjob.job_states WHERE job_id = bgjob_current_id() AND state = 'processing') < 2 THEN
+		PERFORM bgjob_snooze('1 day');
+	END IF;
+	RETURN 'done';
+END $$;
+CREATE TABLE t_job (who text PRIMARY KEY, id bigint);
+CREATE TABLE t_other (who text);
+-- What became of a job: its state, reason and history.
+CREATE FUNCTION tap_became(whose text) RETURNS text LANGUAGE sql AS $$
+	SELECT format('%s (%s) %s', j.state, j.reason, tap_states(j.id)) FROM t_job t JOIN bgjob.jobs j USING (id) WHERE t.who = whose $$;
+
+-- Makes a job older by two days, as if the server had been down: what is due is noticed only now.
+CREATE PROCEDURE tap_long_ago(id bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	home regnamespace := (SELECT relnamespace FROM pg_class WHERE relname = 'schedule' AND relkind = 'r' AND relnamespace::regnamespace::text ~ '^bgjob');
+BEGIN
+	EXECUTE format('UPDATE %s.job SET created_at = created_at - interval ''2 days'', run_at = run_at - interval ''2 days'' WHERE id = %s', home, id);
+	EXECUTE format('UPDATE %s.schedule SET at = at - interval ''2 days'' WHERE job = %s', home, id);
+	PERFORM bgjob_enqueue('t_any', '["wakes the scheduler"]', delay => '1 ms');
+END $$;
+
+SELECT bgjob_queue_pause('late') AS paused \gset
+SELECT bgjob_configure('t_do_configured', queue => 'late', start_within => '1 ms') AS configured \gset
+SELECT is((SELECT start_within FROM bgjob.functions WHERE job ~ 't_do_configured'), '1 ms'::interval, 'bgjob.functions shows it');
+INSERT INTO t_job VALUES
+	('one', bgjob_enqueue('t_do', '["one"]', queue => 'late', start_within => '1 ms')),
+	('scheduled', bgjob_enqueue('t_do', '["scheduled"]', queue => 'late', start_within => '1 ms', delay => '10 ms')),
+	('command', bgjob_enqueue('INSERT INTO t_done VALUES (''command'')', kind => 'sql', queue => 'late', start_within => '1 ms')),
+	('procedure', bgjob_enqueue('t_proc', '["procedure"]', queue => 'late', start_within => '1 ms')),
+	('configured', bgjob_enqueue('t_do_configured', '["configured"]')),
+	('in time', bgjob_enqueue('t_do', '["in time"]', queue => 'late', start_within => '1 day')),
+	('as configured otherwise', bgjob_enqueue('t_do_configured', '["as configured otherwise"]', start_within => '1 day')),
+	('without', bgjob_enqueue('t_do', '["without"]', queue => 'late'));
+INSERT INTO t_job SELECT 'many ' || n, id FROM bgjob_enqueue_many('t_do', ARRAY['["a"]', '["b"]']::jsonb[], queue => 'late', start_within => '1 ms')
+	WITH ORDINALITY AS m (id, n);
+SELECT bgjob_recurring('late', '@yearly', 't_do', '["recurring"]', queue => 'late', start_within => '1 ms') AS added \gset
+INSERT INTO t_job VALUES ('recurring', bgjob_recurring_trigger('late'));
+CREATE TRIGGER t AFTER INSERT ON t_other FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_do', 'queue=late', 'start_within=1 ms');
+INSERT INTO t_other VALUES ('trigger');
+INSERT INTO t_job SELECT 'trigger', max(id) FROM bgjob.jobs;
+CREATE TABLE t_told (context jsonb);
+CREATE FUNCTION t_limits(context jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{"start_within": "1 ms"}'::jsonb $$;
+CREATE FUNCTION t_notes(context jsonb) RETURNS jsonb LANGUAGE sql AS $$ INSERT INTO public.t_told VALUES (context); SELECT NULL::jsonb $$;
+SELECT bgjob_filter('limits', 'creating', 't_limits', jobs => 't_do') AS f1, bgjob_filter('notes', 'created', 't_notes', jobs => 't_do') AS f2 \gset
+INSERT INTO t_job VALUES ('filter', bgjob_enqueue('t_do', '["filter"]', queue => 'late'));
+SELECT bgjob_filter_remove('limits') AS f1, bgjob_filter_remove('notes') AS f2 \gset
+SELECT is((SELECT context ->> 'start_within' FROM t_told), '00:00:00.001', 'filters are told of it');
+SELECT bgjob_enqueue('t_do', '["replaced"]', queue => 'late', unique_key => 'late') AS replaced \gset
+INSERT INTO t_job VALUES ('replaced', bgjob_enqueue('t_do', '["replaced"]', queue => 'late', unique_key => 'late', on_duplicate => 'replace', start_within => '1 ms'));
+SELECT is((SELECT id FROM t_job WHERE who = 'replaced'), :replaced::bigint, 'a job that is replaced gets it');
+INSERT INTO t_job VALUES ('due long ago', bgjob_enqueue('t_do', '["due long ago"]', queue => 'late', start_within => '1 hour', delay => '1 day'));
+SELECT format('CALL tap_long_ago(%s)', id) FROM t_job WHERE who = 'due long ago' \gexec
+
+CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_job JOIN bgjob.jobs USING (id) WHERE state = 'scheduled' $$);
+SELECT pg_sleep(0.01) AS slept \gset
+SELECT is((SELECT count(*) FROM t_job JOIN bgjob.jobs USING (id) WHERE queue = 'late' AND state = 'deleted'), 0::bigint, 'nothing is deleted while nobody claims it');
+SELECT bgjob_queue_resume('late') AS resumed \gset
+CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_job JOIN bgjob.jobs USING (id) WHERE queue = 'late' AND state IN ('enqueued', 'processing') $$);
+SELECT is(tap_became(who), 'deleted (Expired) {enqueued,deleted}', who) FROM unnest('{one,command,procedure,configured,many 1,many 2,recurring,trigger,filter}'::text[]) who;
+SELECT is(tap_became('replaced'), 'deleted (Expired) {enqueued,enqueued,deleted}', 'replaced');
+SELECT is(tap_became('scheduled'), 'deleted (Expired) {scheduled,enqueued,deleted}', 'a scheduled job expires after its time');
+SELECT is(tap_became('due long ago'), 'deleted (Expired) {scheduled,enqueued,deleted}', 'which counts, however late it was noticed');
+SELECT is(tap_became(who), 'succeeded () {enqueued,processing,succeeded}', who) FROM unnest('{in time,as configured otherwise,without}'::text[]) who;
+SELECT is(ARRAY(SELECT who FROM t_done ORDER BY who COLLATE "C"), '{as configured otherwise,in time,without}'::text[], 'none that expired was performed');
+
+-- In a group, too.
+SELECT bgjob_queue('late', group_size => 10, paused => true) AS grouped \gset
+TRUNCATE t_done, t_job;
+INSERT INTO t_job SELECT 'expired ' || n, bgjob_enqueue('t_do', '["no"]', queue => 'late', start_within => '1 ms') FROM generate_series(1, 5) n;
+INSERT INTO t_job SELECT 'good ' || n, bgjob_enqueue('t_do', '["yes"]', queue => 'late', start_within => '1 day') FROM generate_series(1, 5) n;
+SELECT pg_sleep(0.01) AS slept \gset
+SELECT bgjob_queue_resume('late') AS resumed \gset
+CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_job JOIN bgjob.jobs USING (id) WHERE state IN ('enqueued', 'processing') $$);
+SELECT is((SELECT array_agg(DISTINCT split_part(who, ' ', 1) || ' ' || tap_became(who)) FROM t_job),
+	'{"expired deleted (Expired) {enqueued,deleted}","good succeeded () {enqueued,processing,succeeded}"}', 'jobs of a group that have expired are deleted');
+SELECT is((SELECT array_agg(who) FROM t_done), array_fill('yes'::text, '{5}'), 'the others are performed');
+
+-- The first start is limited: not what has been started, and a job that is requeued counts anew.
+SELECT bgjob_queue('late', group_size => 1, paused => true) AS paused \gset
+TRUNCATE t_job;
+INSERT INTO t_job VALUES
+	('fails', bgjob_enqueue('t_fails', max_retries => 1, start_within => '1 hour')),
+	('snoozes', bgjob_enqueue('t_snoozes', start_within => '1 hour')),
+	('old', bgjob_enqueue('t_do', '["old"]', queue => 'late', start_within => '1 hour')),
+	('requeued', bgjob_enqueue('t_do', '["requeued"]', queue => 'late', start_within => '1 hour')),
+	('elected', bgjob_enqueue('t_do', '["elected"]', queue => 'late', start_within => '1 hour'));
+CALL tap_wait_until($$ SELECT count(*) = 2 FROM t_job JOIN bgjob.jobs USING (id) WHERE state = 'scheduled' $$);
+SELECT format('CALL tap_long_ago(%s)', id) FROM t_job \gexec
+SELECT bgjob_requeue(id) AS requeued FROM t_job WHERE who = 'requeued' \gset
+CREATE FUNCTION t_elects(context jsonb) RETURNS jsonb LANGUAGE sql AS
+	$$ SELECT CASE WHEN context ->> 'reason' = 'Expired' THEN '{"state": "scheduled", "delay": "1 day", "reason": "Another day"}'::jsonb END WHERE context #>> '{args,0}' = 'elected' $$;
+SELECT bgjob_filter('elects', 'electing', 't_elects', jobs => 't_do') AS f \gset
+SELECT bgjob_queue_resume('late') AS resumed \gset
+CALL tap_wait_until($$ SELECT count(*) = 5 FROM t_job JOIN bgjob.jobs USING (id) WHERE state IN ('succeeded', 'failed', 'deleted') OR who = 'elected' AND state = 'scheduled' $$);
+SELECT bgjob_filter_remove('elects') AS f \gset
+SELECT is(tap_became('fails'), 'failed (division by zero) {enqueued,processing,failed,scheduled,enqueued,processing,failed}', 'a retry is not limited');
+SELECT is(tap_became('snoozes'), 'succeeded () {enqueued,processing,scheduled,enqueued,processing,succeeded}', 'nor what goes on after bgjob_snooze');
+SELECT is(tap_became('old'), 'deleted (Expired) {enqueued,deleted}', 'an old job expires');
+SELECT is(tap_became('requeued'), 'succeeded () {enqueued,enqueued,processing,succeeded}', 'but counts anew when it is requeued');
+SELECT is(tap_became('elected'), 'scheduled (Another day) {enqueued,scheduled}', 'a filter may choose another state');
+
+SELECT is(tap_error(format('SELECT bgjob_enqueue(''t_do'', ''["x"]'', start_within => %L)', v)), '22023', format('start_within %s', v))
+FROM unnest('{0,-1 s,1 mon -30 days,200000 years}'::text[]) v;
+SELECT is(tap_error($$SELECT bgjob_configure('t_do', start_within => '-1 s')$$), '22023', 'also in bgjob_configure');
+SELECT is(tap_error($$SELECT bgjob_recurring('wrong', '@daily', 't_do', '["x"]', start_within => '0')$$), '22023', 'and in bgjob_recurring');
 
 \ir lib/check_counters.sql
 SELECT * FROM finish();
