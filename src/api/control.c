@@ -37,9 +37,8 @@
 #include "storage/lmgr.h"
 #include "store/hold.h"
 #include "store/job.h"
-#include "store/queue.h"
+#include "store/restore.h"
 #include "store/retention.h"
-#include "store/schedule.h"
 #include "store/sidetables.h"
 #include "store/unique.h"
 #include "utils/builtins.h"
@@ -341,7 +340,7 @@ bgjob_adopt(PG_FUNCTION_ARGS)
 	if (!bgjob_installed_here())
 		bgjob_install_here();
 	bgjob_forget_restored(); /* before the jobs are read: more may be restored meanwhile */
-	n = bgjob_queue_rebuild();
+	n = bgjob_restore_rebuild();
 	bgjob_recurring_adopt();
 	bgjob_change_want(MyDatabaseId);
 	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_RESTORED);

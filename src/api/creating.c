@@ -31,6 +31,7 @@
 #include "run/pending.h"
 #include "run/transition.h"
 #include "store/job.h"
+#include "store/newjob.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -223,8 +224,7 @@ create(void *arg)
 	is_new = bgjob_job_enter(rel, job, what);
 	if (is_new)
 	{
-		bgjob_job_apply(job, what->run_at > what->at ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE,
-						what);
+		bgjob_job_apply(job, bgjob_job_first_event(what), what);
 		bgjob_job_save(rel, job);
 	}
 	bgjob_rel_close(rel);

@@ -34,7 +34,8 @@
 #include "run/places.h"
 #include "store/functionconf.h"
 #include "store/job.h"
-#include "store/queue.h"
+#include "store/newjob.h"
+#include "store/place.h"
 #include "store/sequence.h"
 #include "store/settings.h"
 #include "utils/array.h"
@@ -51,9 +52,9 @@ struct BgjobTemplate
 	const char
 		*key_places; /* NULL, or the configured unique_key, whose places arguments fill */
 	BgjobDuplicate on_duplicate;
-	bool scheduled;
-	bool filtered; /* there are filters for it */
+	BgjobEvent event; /* creates its jobs: decided once, so those of "bulk" have one place */
 	TimestampTz run_at;
+	bool filtered; /* there are filters for it */
 	BgjobRel *jobs;
 	BgjobRel *queue; /* this and the next two for many jobs */
 	BgjobBulk *bulk; /* NULL: each is inserted by itself */
@@ -147,10 +148,13 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	BgjobKind kind = check_kind(options->kind);
 	Oid run_as = bgjob_role_to_run_as(bgjob_option_text(&options->set, BGJOB_O_RUN_AS));
 	BgjobOptionSet set = options->set;
+	BgjobCircumstances now = {.at = bgjob_now()};
 
 	bgjob_check_writable("bgjob_enqueue()");
 	bgjob_options_check(&set);
-	template->scheduled = bgjob_options_time(&set, bgjob_now(), &template->run_at);
+	(void) bgjob_options_time(&set, now.at, &now.run_at);
+	template->run_at = now.run_at;
+	template->event = bgjob_job_first_event(&now);
 	if (kind == BGJOB_KIND_FUNCTION)
 	{
 		template->func = bgjob_function_resolve(options->job, first_args, run_as);
@@ -229,16 +233,15 @@ has_key(const BgjobTemplate *template)
 	return !bgjob_job_is_null(&template->job, BGJOB_C_UNIQUE_KEY);
 }
 
-/* Inserts the rows that have been collected: the jobs, then what says in the queue where they are. */
+/* Inserts the rows that have been collected: the jobs, then what they have in their place. */
 static void
 flush_bulk(BgjobTemplate *template)
 {
 	int n;
 	const ItemPointerData *tids = bgjob_bulk_flush(template->bulk, &n);
 
-	if (!template->scheduled)
-		bgjob_queue_insert_many(template->queue_bulk, &template->job, template->job.id - n + 1,
-								tids, n);
+	bgjob_place_put_many(template->queue_bulk, &template->job, template->job.id - n + 1, tids,
+						 n);
 }
 
 static void
@@ -317,7 +320,7 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 {
 	BgjobJob job = template->job;
 	BgjobCircumstances what = {.at = bgjob_now(),
-							   .run_at = template->scheduled ? template->run_at : 0,
+							   .run_at = template->run_at,
 							   .on_duplicate = template->on_duplicate,
 							   .wait = true};
 
@@ -353,8 +356,7 @@ bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 	begin_job(job, id, args, what.at);
 	if (!bgjob_job_enter(template->jobs, job, &what))
 		return job->id;
-	bgjob_job_apply_unfiltered(job, template->scheduled ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE,
-							   &what);
+	bgjob_job_apply_unfiltered(job, template->event, &what);
 	if (template->bulk != NULL)
 		add_to_bulk(template);
 	else

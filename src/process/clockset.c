@@ -32,7 +32,7 @@
 #include "process/recurring.h"
 #include "rules/clock.h"
 #include "storage/lwlock.h"
-#include "store/schedule.h"
+#include "store/due.h"
 #include "utils/timestamp.h"
 
 /* The clock may go so much further than time, or less far, before it counts as set, in seconds. */
@@ -44,7 +44,7 @@
 static BgjobDatabase *entry; /* this database's */
 static int64 recurring;      /* the number of recurring jobs that have been set right */
 static int64 waiting;        /* likewise, of waiting jobs */
-static BgjobPlace after;     /* the waiting jobs have been looked at up to here */
+static BgjobScheduled after; /* the waiting jobs have been looked at up to here */
 static bool all_waiting;     /* they all have */
 
 /* Returns how far the last checkpoint, as the server found it at its start, lies in the future. */
@@ -69,7 +69,7 @@ begin_setting_right(void)
 {
 	entry->set_right = false;
 	recurring = waiting = 0;
-	after = (BgjobPlace){InvalidOid, DT_NOBEGIN, 0};
+	after = (BgjobScheduled){InvalidOid, DT_NOBEGIN, 0};
 	all_waiting = entry->set_back == 0; /* then nothing says that a job waits too long */
 	bgjob_recurring_correct(entry->set_back);
 }
@@ -124,7 +124,7 @@ correct_waiting(TimestampTz now)
 	int64 n = 0;
 
 	bgjob_begin();
-	all_waiting = bgjob_schedule_correct(&after, now, MANY, &n);
+	all_waiting = bgjob_due_correct(&after, now, MANY, &n);
 	bgjob_commit();
 	waiting += n;
 }

@@ -41,6 +41,7 @@
 #include "run/outcome.h"
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
+#include "store/hold.h"
 #include "store/job.h"
 #include "store/log.h"
 #include "store/queue.h"
@@ -93,8 +94,7 @@ fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const c
 							   .error = error,
 							   .crashed = crashed};
 
-	if (job->state == BGJOB_ENQUEUED &&
-		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, NULL) != BGJOB_TAKEN)
+	if (!bgjob_hold_try(jobs, job))
 		return false;
 	bgjob_job_apply(job, BGJOB_EV_FAIL, &what);
 	bgjob_job_save(jobs, job);
@@ -236,8 +236,7 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 		bgjob_outcome_timed_out(bgjob_time_limit(job), &error);
 		event = bgjob_outcome_of_error(job, &error, &what);
 	}
-	if (job->state == BGJOB_ENQUEUED &&
-		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, NULL) != BGJOB_TAKEN)
+	if (!bgjob_hold_try(jobs, job))
 		return false;
 	bgjob_job_apply(job, event, &what);
 	bgjob_job_save(jobs, job);

@@ -50,9 +50,8 @@
 #include "run/authority.h"
 #include "run/function.h"
 #include "run/occurrence.h"
-#include "store/queue.h"
+#include "store/hold.h"
 #include "store/recurring.h"
-#include "store/schedule.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -170,19 +169,13 @@ cancel_last(BgjobRel *jobs, const BgjobRecurring *row)
 {
 	int64 id = DatumGetInt64(bgjob_recurring_datum(row, BGJOB_R_LAST_JOB));
 	BgjobCircumstances what = {.at = bgjob_now(), .reason = "The next one was due"};
-	BgjobTaken taken = BGJOB_BUSY;
 	BgjobJob job;
 
 	if (bgjob_slot_request(MyDatabaseId, id, BGJOB_REQUEST_DELETE, 0) !=
 			BGJOB_REQUEST_NOT_RUNNING ||
 		!bgjob_job_read(jobs, id, &job))
 		return; /* it ends, one way or the other */
-	if (job.state == BGJOB_ENQUEUED)
-		taken = bgjob_queue_take(job.run_as, job.queue, job.priority, job.pos, NULL);
-	else if (job.state == BGJOB_SCHEDULED)
-		taken = bgjob_schedule_take(
-			job.run_as, DatumGetTimestampTz(bgjob_job_datum(&job, BGJOB_C_RUN_AT)), id, NULL);
-	if (taken != BGJOB_TAKEN)
+	if (bgjob_state_is_final(job.state) || !bgjob_hold_try(jobs, &job))
 		return;
 	bgjob_job_apply(&job, BGJOB_EV_DELETE, &what);
 	bgjob_job_save(jobs, &job);

@@ -68,11 +68,13 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "store/due.h"
 #include "store/queue.h"
 #include "store/sweep.h"
 #include "store/queueconf.h"
 #include "store/recurring.h"
 #include "store/relation.h"
+#include "store/restore.h"
 #include "store/retention.h"
 #include "store/schedule.h"
 #include "store/sidetables.h"
@@ -353,7 +355,7 @@ enqueue_due(TimestampTz now)
 	{
 		bgjob_begin();
 		pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
-		next_due = bgjob_schedule_enqueue_due(now, DUE_BATCH, &blocked_from);
+		next_due = bgjob_due_enqueue(now, DUE_BATCH, &blocked_from);
 		bgjob_commit();
 	}
 	if (blocked_from != DT_NOEND && blocked_until == DT_NOEND && next_due > now)
@@ -432,7 +434,7 @@ count_held_back(void)
 	bool all = !bgjob_restored_here();
 
 	if (!all)
-		held_back.jobs += bgjob_queue_count_held_back(&held_back.after, DUE_BATCH, &all);
+		held_back.jobs += bgjob_restore_count_held_back(&held_back.after, DUE_BATCH, &all);
 	if (all)
 		held_back.recurring = bgjob_recurring_count_restored();
 	return !all;

@@ -33,6 +33,7 @@
 #include "rules/clock.h"
 #include "run/filtercall.h"
 #include "run/pending.h"
+#include "store/newjob.h"
 #include "store/recurring.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
@@ -250,7 +251,7 @@ bgjob_pending_settle(BgjobRel *jobs, BgjobJob *job)
 		create(jobs, job, &what);
 	else if (event == BGJOB_NEVENTS || !bgjob_job_can(job, event, &what))
 	{
-		job->to_queue = true;
+		job->to_place = true;
 		bgjob_job_save(jobs, job);
 	}
 	else

@@ -222,7 +222,6 @@ bgjob_perform_commit_claim(void)
 	BgjobCircumstances what = {.at = bgjob_underway.started_at,
 							   .started_at = bgjob_underway.started_at,
 							   .worker_pid = MyProcPid,
-							   .worker_since = bgjob_my_slot->started_at,
 							   .elected = true};
 	BgjobRel *jobs;
 

@@ -31,7 +31,7 @@
 #include "run/pending.h"
 #include "run/transition.h"
 #include "store/history.h"
-#include "store/queue.h"
+#include "store/place.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
@@ -259,8 +259,7 @@ tell_applied(const BgjobJob *job, BgjobState from, BgjobState to)
 static bool
 take_out(const BgjobJob *job, BgjobCircumstances *what)
 {
-	if (what->in_queue &&
-		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, NULL) != BGJOB_TAKEN)
+	if (what->in_queue && bgjob_place_take(job, NULL) != BGJOB_TAKEN)
 		return false;
 	what->in_queue = false;
 	return true;

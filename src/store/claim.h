@@ -10,7 +10,7 @@
 
 #include "postgres.h"
 
-#include "store/job.h"
+#include "store/jobrow.h"
 
 /* Whether a job may be performed in one transaction with others. */
 typedef bool (*BgjobFits)(const BgjobJob *job);

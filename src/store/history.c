@@ -3,9 +3,9 @@
  * history.c
  *	  Entries of a job's history that its row no longer tells.
  *
- * bgjob_internal.state is append-only: an entry is written when the row of the job is
- * about to stand for something else (store/job.c), and removed only together
- * with the job. The view bgjob.job_states adds what the row itself tells; the
+ * bgjob_internal.state is append-only: an entry is written ("archived") when the row of
+ * the job is about to stand for something else (store/job.c, whose opening says
+ * which entries a row stands for), and removed only together with the job. The view bgjob.job_states adds what the row itself tells; the
  * "data" of an entry is made in the same shape here and there.
  *
  * Any process, inside a transaction.
@@ -25,10 +25,13 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-/* bgjob_history_insert writes one entry. */
-void
-bgjob_history_insert(int64 job, int seq, BgjobState state, TimestampTz at, const char *reason,
-					 const Jsonb *data)
+/* Entries that a job may have in bgjob_internal.state. */
+#define HISTORY_MAX 1000
+
+/* Writes one entry. */
+static void
+insert_entry(int64 job, int seq, BgjobState state, TimestampTz at, const char *reason,
+			 const Jsonb *data)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_STATE);
 	Datum values[6] = {Int64GetDatum(job), Int32GetDatum(seq),
@@ -61,9 +64,9 @@ milliseconds(int64 microseconds)
 	return int64_div_fast_to_numeric(microseconds, 3);
 }
 
-/* bgjob_history_enqueued is the data of an entry "enqueued". */
-Jsonb *
-bgjob_history_enqueued(const char *queue)
+/* Returns the data of an entry "enqueued". */
+static Jsonb *
+enqueued_data(const char *queue)
 {
 	JsonbParseState *state = NULL;
 
@@ -93,16 +96,9 @@ bgjob_history_time(const char *name, TimestampTz run_at)
 	return bgjob_json_end(&state);
 }
 
-/* bgjob_history_scheduled is the data of an entry "scheduled". */
-Jsonb *
-bgjob_history_scheduled(TimestampTz run_at)
-{
-	return bgjob_history_time("run_at", run_at);
-}
-
-/* bgjob_history_processing is the data of an entry "processing"; worker_pid 0: it is not known. */
-Jsonb *
-bgjob_history_processing(int worker_pid, int attempt)
+/* Returns the data of an entry "processing"; worker_pid 0: it is not known. */
+static Jsonb *
+processing_data(int worker_pid, int attempt)
 {
 	JsonbParseState *state = NULL;
 
@@ -116,9 +112,9 @@ bgjob_history_processing(int worker_pid, int attempt)
 	return bgjob_json_end(&state);
 }
 
-/* bgjob_history_succeeded is the data of an entry "succeeded". */
-Jsonb *
-bgjob_history_succeeded(TimestampTz entered_at, TimestampTz started_at, TimestampTz finished_at)
+/* Returns the data of an entry "succeeded". */
+static Jsonb *
+succeeded_data(TimestampTz entered_at, TimestampTz started_at, TimestampTz finished_at)
 {
 	JsonbParseState *state = NULL;
 
@@ -140,4 +136,112 @@ bgjob_history_message(const Jsonb *error)
 		message.type != jbvString)
 		return pstrdup("");
 	return pnstrdup(message.val.string.val, message.val.string.len);
+}
+
+/* ---- the entries that a row stands for ---- */
+
+/* Writes an entry of the history, if there is room for it: what a job does for ever fills no disk. */
+static void
+archive_entry(BgjobJob *job, BgjobState state, TimestampTz at, const char *reason,
+			  const Jsonb *data)
+{
+	int seq = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_STATES)) + 1;
+
+	if (seq > HISTORY_MAX)
+		return;
+	insert_entry(job->id, seq, state, at, reason, data);
+	bgjob_job_set(job, BGJOB_C_STATES, Int32GetDatum(seq));
+}
+
+/* bgjob_history_waiting_since returns since when a job waits, or has waited; DT_NOBEGIN: its row does not say so. */
+TimestampTz
+bgjob_history_waiting_since(const BgjobJob *job)
+{
+	if (!bgjob_job_is_null(job, BGJOB_C_ENTERED_AT))
+		return bgjob_job_time(job, BGJOB_C_ENTERED_AT);
+	return bgjob_job_is_null(job, BGJOB_C_STATES) ? bgjob_job_time(job, BGJOB_C_CREATED_AT)
+												  : DT_NOBEGIN;
+}
+
+/* Moves the entry of the waiting to bgjob_internal.state, if the row stands for one. */
+static void
+archive_waiting(BgjobJob *job)
+{
+	BgjobState state = job->state;
+	TimestampTz since = bgjob_history_waiting_since(job);
+
+	if (since == DT_NOBEGIN)
+		return;
+	if (state != BGJOB_SCHEDULED && state != BGJOB_AWAITING)
+		state = BGJOB_ENQUEUED;
+	archive_entry(job, state, since, bgjob_job_text(job, BGJOB_C_ENTRY_REASON),
+				  state == BGJOB_SCHEDULED
+					  ? bgjob_history_time("run_at", bgjob_job_time(job, BGJOB_C_RUN_AT))
+				  : state == BGJOB_ENQUEUED ? enqueued_data(job->queue)
+											: NULL);
+	bgjob_job_set_null(job, BGJOB_C_ENTERED_AT);
+	bgjob_job_set_null(job, BGJOB_C_ENTRY_REASON);
+}
+
+/* Moves the entry of the processing to bgjob_internal.state, if the row stands for one. */
+static void
+archive_processing(BgjobJob *job)
+{
+	int pid;
+
+	if (bgjob_job_is_null(job, BGJOB_C_STARTED_AT))
+		return;
+	pid = bgjob_job_is_null(job, BGJOB_C_WORKER_PID)
+			  ? 0
+			  : DatumGetInt32(bgjob_job_datum(job, BGJOB_C_WORKER_PID));
+	archive_entry(job, BGJOB_PROCESSING, bgjob_job_time(job, BGJOB_C_STARTED_AT), NULL,
+				  processing_data(pid, job->retries + 1));
+	bgjob_job_set_null(job, BGJOB_C_STARTED_AT);
+	bgjob_job_set_null(job, BGJOB_C_WORKER_PID);
+}
+
+/* Moves the entry of the end to bgjob_internal.state, if the row stands for one. */
+static void
+archive_end(BgjobJob *job, const Jsonb *succeeded_data)
+{
+	const Jsonb *data = NULL;
+
+	if (!bgjob_state_is_final(job->state))
+		return;
+	if (job->state == BGJOB_FAILED)
+		data = bgjob_job_jsonb(job, BGJOB_C_ERROR);
+	else if (job->state == BGJOB_SUCCEEDED)
+		data = succeeded_data;
+	archive_entry(job, job->state, bgjob_job_time(job, BGJOB_C_FINISHED_AT),
+				  bgjob_job_text(job, BGJOB_C_REASON), data);
+}
+
+/* bgjob_history_archive moves all that a row stands for to bgjob_internal.state. */
+void
+bgjob_history_archive(BgjobJob *job)
+{
+	const Jsonb *data = NULL;
+
+	if (job->state == BGJOB_SUCCEEDED && bgjob_history_waiting_since(job) != DT_NOBEGIN)
+		data = succeeded_data(bgjob_history_waiting_since(job),
+							  bgjob_job_time(job, BGJOB_C_STARTED_AT),
+							  bgjob_job_time(job, BGJOB_C_FINISHED_AT));
+	archive_waiting(job);
+	archive_processing(job);
+	archive_end(job, data);
+	bgjob_job_set_null(job, BGJOB_C_FINISHED_AT);
+	bgjob_job_set_null(job, BGJOB_C_REASON);
+}
+
+/*
+ * bgjob_history_archive_failure moves what a row stands for to bgjob_internal.state, and
+ * behind it the failure of an attempt that will be tried again.
+ */
+void
+bgjob_history_archive_failure(BgjobJob *job, TimestampTz at, const char *message,
+							  const Jsonb *error)
+{
+	archive_waiting(job);
+	archive_processing(job);
+	archive_entry(job, BGJOB_FAILED, at, message, error);
 }

@@ -3,8 +3,8 @@
  * hold.c
  *	  Taking hold of a job that no worker is at.
  *
- * Who wants to change a job must hold what stands for its state (store/job.h):
- * its row in the queue or in the schedule, or else its own row. Taking hold
+ * Who wants to change a job must hold what stands for it (store/job.h): its row
+ * in its place where that is the lock (store/place.c), or else its own row. Taking hold
  * never waits for a waiting job, since a worker may be about to take it as
  * well; who was too late waits for the other (bgjob_hold_wait), holding
  * nothing, and looks at the job again.
@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-#include "base/change.h"
 #include "base/slot.h"
 #include "base/waits.h"
 #include "miscadmin.h"
@@ -23,31 +22,8 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "store/hold.h"
-#include "store/queue.h"
-#include "store/schedule.h"
-#include "store/sidetables.h"
+#include "store/place.h"
 #include "utils/timestamp.h"
-
-/* Takes what stands for a waiting job in the queue or in the schedule. */
-static BgjobTaken
-take_waiting(const BgjobJob *job, TransactionId *holder)
-{
-	if (job->state == BGJOB_ENQUEUED)
-		return bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, holder);
-	return bgjob_schedule_take(job->run_as,
-							   DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)),
-							   job->id, holder);
-}
-
-/* Notes what a rollback gives back. */
-static void
-note_taken(const BgjobJob *job)
-{
-	if (job->state == BGJOB_ENQUEUED)
-		bgjob_change_took(job->run_as, job->queue, job->priority, job->pos, job->id);
-	else
-		bgjob_change_took_scheduled(DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT)));
-}
 
 /*
  * bgjob_hold_take takes hold of a job that has just been read and that no
@@ -55,27 +31,33 @@ note_taken(const BgjobJob *job)
  * again; *holder is who, where that is a transaction. 55000: a filter of that
  * very job wants it.
  *
- * A waiting job need not be in the queue or the schedule: not in a restored
- * database before bgjob_adopt(), nor in a replica. If it is missing there when
- * its own row is locked, that row is all there is.
+ * A waiting job need not be in its place: not in a restored database before
+ * bgjob_adopt(), nor in a replica. If it is missing there when its own row is
+ * locked, that row is all there is.
  */
 bool
 bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
 {
-	bgjob_job_check_reserved(job->id);
-	if (job->state == BGJOB_PROCESSING && bgjob_claim_is_held(job->id))
-		return false; /* somebody was between two looks */
-	if (job->state == BGJOB_ENQUEUED || job->state == BGJOB_SCHEDULED)
-	{
-		BgjobTaken taken = take_waiting(job, holder);
+	BgjobTaken taken;
 
-		if (taken == BGJOB_TAKEN)
-			note_taken(job);
-		if (taken != BGJOB_NOT_THERE)
-			return taken == BGJOB_TAKEN;
-		return bgjob_job_lock(jobs, job) && take_waiting(job, holder) != BGJOB_BUSY;
-	}
-	return bgjob_job_lock(jobs, job);
+	bgjob_job_check_reserved(job->id);
+	taken = bgjob_place_take(job, holder);
+	if (taken != BGJOB_NOT_THERE)
+		return taken == BGJOB_TAKEN;
+	return bgjob_job_lock(jobs, job) && bgjob_place_take(job, holder) != BGJOB_BUSY;
+}
+
+/*
+ * bgjob_hold_try does the same for one of bgjob's own processes, which waits for
+ * nobody. False also if a job is not in a place where it should be: it is left
+ * to whoever puts it there.
+ */
+bool
+bgjob_hold_try(BgjobRel *jobs, BgjobJob *job)
+{
+	if (bgjob_place_is_lock(bgjob_place_of(job)))
+		return bgjob_place_take(job, NULL) == BGJOB_TAKEN;
+	return bgjob_job_try_lock(jobs, job) && bgjob_place_take(job, NULL) != BGJOB_BUSY;
 }
 
 /*

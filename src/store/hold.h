@@ -10,9 +10,10 @@
 
 #include "postgres.h"
 
-#include "store/job.h"
+#include "store/jobrow.h"
 
 extern bool bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder);
+extern bool bgjob_hold_try(BgjobRel *jobs, BgjobJob *job);
 extern void bgjob_hold_wait(int64 id, TransactionId holder);
 
 #endif /* BGJOB_STORE_HOLD_H */

@@ -25,6 +25,7 @@
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "store/history.h"
+#include "store/newjob.h"
 #include "store/option.h"
 #include "store/recurring.h"
 #include "store/sequence.h"

@@ -33,6 +33,7 @@
 #include "store/history.h"
 #include "store/job.h"
 #include "store/log.h"
+#include "store/place.h"
 #include "store/queueconf.h"
 #include "store/retention.h"
 #include "store/sidetables.h"
@@ -209,8 +210,7 @@ remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed
 		bgjob_history_delete(row->id);
 	if (row->has_logs)
 		bgjob_log_delete(row->id);
-	if (row->state == BGJOB_FAILED)
-		bgjob_failure_delete(row->id);
+	bgjob_place_leave(bgjob_place_of_state(row->state), row->id);
 	bgjob_change_count(row->state == BGJOB_FAILED ? BGJOB_FAILED : BGJOB_NONE, BGJOB_NONE,
 					   false, false);
 	removed->jobs[row->state]++;

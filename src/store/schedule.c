@@ -27,8 +27,6 @@
 #include "access/stratnum.h"
 #include "base/change.h"
 #include "miscadmin.h"
-#include "rules/clock.h"
-#include "store/job.h"
 #include "store/schedule.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -103,7 +101,7 @@ job_keys(ScanKey keys, Oid role, TimestampTz at, StrategyNumber strategy, RegPro
 
 /* Looks up the row of a job, and deletes it if so told. */
 static BgjobTaken
-look_up(Oid role, TimestampTz at, int64 job, bool take, TransactionId *holder)
+schedule_look_up(Oid role, TimestampTz at, int64 job, bool take, TransactionId *holder)
 {
 	BgjobRel *rel =
 		take ? bgjob_rel_open(BGJOB_TABLE_SCHEDULE) : bgjob_rel_open_read(BGJOB_TABLE_SCHEDULE);
@@ -131,33 +129,20 @@ look_up(Oid role, TimestampTz at, int64 job, bool take, TransactionId *holder)
 BgjobTaken
 bgjob_schedule_take(Oid role, TimestampTz at, int64 job, TransactionId *holder)
 {
-	return look_up(role, at, job, true, holder);
+	return schedule_look_up(role, at, job, true, holder);
 }
 
 /* bgjob_schedule_has tells whether a job is in the schedule. */
 bool
 bgjob_schedule_has(Oid role, TimestampTz at, int64 job)
 {
-	return look_up(role, at, job, false, NULL) == BGJOB_TAKEN;
-}
-
-/* Moves one job, whose row in the schedule has been deleted, into the queue. */
-static void
-enqueue_one(BgjobRel *jobs, int64 id, TimestampTz now)
-{
-	BgjobCircumstances what = {.at = now};
-	BgjobJob job;
-
-	if (!bgjob_job_read(jobs, id, &job) || job.state != BGJOB_SCHEDULED)
-		return;
-	bgjob_job_apply(&job, BGJOB_EV_DUE, &what);
-	bgjob_job_save(jobs, &job);
+	return schedule_look_up(role, at, job, false, NULL) == BGJOB_TAKEN;
 }
 
 /* A look at what is due. */
 typedef struct Look
 {
-	BgjobRel *jobs;
+	BgjobScheduleDue due;
 	BgjobRel *rel;
 	Snapshot snapshot;
 	MemoryContext per_row;
@@ -166,7 +151,7 @@ typedef struct Look
 	int moved;
 } Look;
 
-/* Moves a job into the queue if it is still there, and nobody has it. */
+/* Takes a job out of the schedule if it is still there, and nobody has it, and has it moved on. */
 static void
 visit(Look *look, TimestampTz at, int64 id, ItemPointer tid)
 {
@@ -180,7 +165,7 @@ visit(Look *look, TimestampTz at, int64 id, ItemPointer tid)
 		return;
 	}
 	old = MemoryContextSwitchTo(look->per_row);
-	enqueue_one(look->jobs, id, look->now);
+	look->due(id, look->now);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(look->per_row);
 	look->moved++;
@@ -327,7 +312,7 @@ serve_lines(Look *look, int max)
 	}
 }
 
-/* bgjob_schedule_look_anew has bgjob_schedule_enqueue_due begin with everything anew. */
+/* bgjob_schedule_look_anew has bgjob_schedule_go_along begin with everything anew. */
 void
 bgjob_schedule_look_anew(void)
 {
@@ -354,22 +339,23 @@ bgjob_schedule_look_from(TimestampTz at)
 }
 
 /*
- * bgjob_schedule_enqueue_due moves jobs that are due at "now" and have not been
- * visited yet into the queue, about "max" of them. Returns when the next one is
+ * bgjob_schedule_go_along takes jobs that are due at "now" and have not been
+ * visited yet out of the schedule, about "max" of them, and calls "due" for
+ * each. Returns when the next one is
  * due (DT_NOEND: there is none; not later than now: there are more).
  * *blocked_from is lowered to the time of those that are in somebody else's
  * hands, which are passed over.
  */
 TimestampTz
-bgjob_schedule_enqueue_due(TimestampTz now, int max, TimestampTz *blocked_from)
+bgjob_schedule_go_along(TimestampTz now, int max, TimestampTz *blocked_from,
+						BgjobScheduleDue due)
 {
-	Look look = {.now = now, .blocked_from = *blocked_from};
+	Look look = {.due = due, .now = now, .blocked_from = *blocked_from};
 	TimestampTz next = DT_NOEND;
 
 	if (unfinished)
 		bgjob_schedule_look_anew();
 	unfinished = true;
-	look.jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	look.rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
 	look.snapshot = bgjob_rel_snapshot(look.rel);
 	look.per_row =
@@ -383,70 +369,15 @@ bgjob_schedule_enqueue_due(TimestampTz now, int max, TimestampTz *blocked_from)
 	UnregisterSnapshot(look.snapshot);
 	MemoryContextDelete(look.per_row);
 	bgjob_rel_close(look.rel);
-	bgjob_rel_close(look.jobs);
 	*blocked_from = look.blocked_from;
 	unfinished = false;
 	return next;
 }
 
-/* ---- a clock that was ahead ---- */
-
-/* Since when a scheduled job waits; DT_NOBEGIN: its row does not say so. */
-static TimestampTz
-entered_at(const BgjobJob *job)
-{
-	if (!bgjob_job_is_null(job, BGJOB_C_ENTERED_AT))
-		return DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_ENTERED_AT));
-	return bgjob_job_is_null(job, BGJOB_C_STATES)
-			   ? DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_CREATED_AT))
-			   : DT_NOBEGIN;
-}
-
-/*
- * Tells whether a job got its time, by a clock that was ahead, as a span from
- * then on: one that waits for a retry, has snoozed, or is a recurring one's,
- * which may be a random while late. A time that somebody has asked for stays.
- */
-static bool
-is_ahead(const BgjobJob *job, TimestampTz now)
-{
-	const char *reason;
-
-	if (job->state != BGJOB_SCHEDULED || bgjob_job_is_null(job, BGJOB_C_RUN_AT) ||
-		entered_at(job) <= now)
-		return false;
-	if (!bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME))
-		return true;
-	if (bgjob_job_is_null(job, BGJOB_C_ENTRY_REASON))
-		return false;
-	reason = TextDatumGetCString(bgjob_job_datum(job, BGJOB_C_ENTRY_REASON));
-	return strncmp(reason, BGJOB_RETRY_REASON, strlen(BGJOB_RETRY_REASON)) == 0 ||
-		   strncmp(reason, BGJOB_SNOOZE_REASON, strlen(BGJOB_SNOOZE_REASON)) == 0;
-}
-
-/* Has a job that is ahead wait for as long as it was to, from now on. False: it is not, or somebody has it. */
-static bool
-correct(BgjobRel *jobs, const BgjobPlace *place, TimestampTz now)
-{
-	BgjobCircumstances what = {.at = now};
-	BgjobJob job;
-
-	if (!bgjob_job_read(jobs, place->job, &job) || !is_ahead(&job, now) ||
-		bgjob_schedule_take(place->role, place->at, place->job, NULL) != BGJOB_TAKEN)
-		return false;
-	what.run_at =
-		now + (DatumGetTimestampTz(bgjob_job_datum(&job, BGJOB_C_RUN_AT)) - entered_at(&job));
-	if (!bgjob_job_is_null(&job, BGJOB_C_ENTRY_REASON))
-		what.reason = TextDatumGetCString(bgjob_job_datum(&job, BGJOB_C_ENTRY_REASON));
-	bgjob_job_apply_unfiltered(&job, BGJOB_EV_RESCHEDULE, &what);
-	bgjob_job_save(jobs, &job);
-	return true;
-}
-
 /* Collects the places that the keys say, as long as there is room; their new number. */
 static int
-collect(BgjobRel *rel, Snapshot snapshot, ScanKey keys, int nkeys, BgjobPlace *places, int n,
-		int max)
+collect(BgjobRel *rel, Snapshot snapshot, ScanKey keys, int nkeys, BgjobScheduled *places,
+		int n, int max)
 {
 	BgjobScan *scan = bgjob_scan_begin(rel, SCHEDULE_INDEX, snapshot, keys, nkeys);
 
@@ -463,9 +394,9 @@ collect(BgjobRel *rel, Snapshot snapshot, ScanKey keys, int nkeys, BgjobPlace *p
 	return n;
 }
 
-/* Collects the places behind one, at most "max"; their number. */
-static int
-collect_behind(const BgjobPlace *after, BgjobPlace *places, int max)
+/* bgjob_schedule_behind returns the jobs behind a place of the schedule, at most "max"; their number. */
+int
+bgjob_schedule_behind(const BgjobScheduled *after, BgjobScheduled *places, int max)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
@@ -483,35 +414,4 @@ collect_behind(const BgjobPlace *after, BgjobPlace *places, int max)
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
 	return n;
-}
-
-/*
- * bgjob_schedule_correct looks at the jobs behind a place, at most "max", for
- * those whose time was computed by a clock that was ahead, sets that right and
- * adds their number to *number. *after becomes the last place that it has looked
- * at. False: there are more behind that.
- */
-bool
-bgjob_schedule_correct(BgjobPlace *after, TimestampTz now, int max, int64 *number)
-{
-	BgjobPlace *places = palloc(max * sizeof(BgjobPlace));
-	int n = collect_behind(after, places, max);
-	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	MemoryContext per_row =
-		AllocSetContextCreate(CurrentMemoryContext, "bgjob clock", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(per_row);
-
-	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		*number += correct(jobs, &places[i], now) ? 1 : 0;
-		MemoryContextReset(per_row);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(per_row);
-	bgjob_rel_close(jobs);
-	if (n > 0)
-		*after = places[n - 1];
-	pfree(places);
-	return n < max;
 }

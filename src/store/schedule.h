@@ -11,24 +11,29 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
-#include "store/queue.h"
+#include "store/relation.h"
+#include "store/taken.h"
 
 extern void bgjob_schedule_insert(Oid role, TimestampTz at, int64 job, const char *queue);
 extern BgjobTaken
 bgjob_schedule_take(Oid role, TimestampTz at, int64 job, TransactionId *holder);
 extern bool bgjob_schedule_has(Oid role, TimestampTz at, int64 job);
-/* A place in the schedule; it is in the order of these. */
-typedef struct BgjobPlace
+
+/* A place in the schedule, in whose order it is. */
+typedef struct BgjobScheduled
 {
 	Oid role;
 	TimestampTz at;
 	int64 job;
-} BgjobPlace;
+} BgjobScheduled;
 
-extern bool bgjob_schedule_correct(BgjobPlace *after, TimestampTz now, int max, int64 *number);
+/* What is to become of a job that was due at "now", and whose row in the schedule has been deleted. */
+typedef void (*BgjobScheduleDue)(int64 job, TimestampTz now);
+
 extern void bgjob_schedule_look_anew(void);
 extern void bgjob_schedule_look_from(TimestampTz at);
-extern TimestampTz
-bgjob_schedule_enqueue_due(TimestampTz now, int max, TimestampTz *blocked_from);
+extern TimestampTz bgjob_schedule_go_along(TimestampTz now, int max, TimestampTz *blocked_from,
+										   BgjobScheduleDue due);
+extern int bgjob_schedule_behind(const BgjobScheduled *after, BgjobScheduled *places, int max);
 
 #endif /* BGJOB_STORE_SCHEDULE_H */

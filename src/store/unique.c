@@ -16,7 +16,7 @@
  * index never has to refuse one of them.
  *
  * Whoever ends a job does not wait for an outsider's lock on the key's row: the
- * row is left behind then, and whoever meets it next removes it (is_left_behind).
+ * row is left behind then, and whoever meets it next removes it (unique_is_left_behind).
  *
  * Any process, inside a transaction. Deadlocks between transactions that enter
  * keys in different orders are noticed as for any unique index.
@@ -33,7 +33,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
-#include "store/hold.h"
+#include "store/jobrow.h"
 #include "store/relation.h"
 #include "store/unique.h"
 #include "utils/builtins.h"
@@ -42,13 +42,13 @@
 #include "utils/snapmgr.h"
 
 static const char *
-key_of(const BgjobJob *job)
+unique_key_of(const BgjobJob *job)
 {
 	return TextDatumGetCString(bgjob_job_datum(job, BGJOB_C_UNIQUE_KEY));
 }
 
 static void
-lock_tag(LOCKTAG *tag, BgjobRel *rel, Oid owner, const char *key)
+unique_lock_tag(LOCKTAG *tag, BgjobRel *rel, Oid owner, const char *key)
 {
 	uint32 hash = hash_bytes((const unsigned char *) key, (int) strlen(key)) ^ owner;
 
@@ -66,7 +66,7 @@ typedef struct KeyRow
 
 /* Finds the row of a key, also if it is not committed yet. */
 static void
-find(BgjobRel *rel, Oid owner, const char *key, KeyRow *row)
+unique_find(BgjobRel *rel, Oid owner, const char *key, KeyRow *row)
 {
 	SnapshotData dirty;
 	ScanKeyData keys[2];
@@ -95,7 +95,7 @@ find(BgjobRel *rel, Oid owner, const char *key, KeyRow *row)
 }
 
 static void
-insert(BgjobRel *rel, Oid owner, const char *key, int64 job)
+unique_insert(BgjobRel *rel, Oid owner, const char *key, int64 job)
 {
 	Datum values[3] = {ObjectIdGetDatum(owner), CStringGetTextDatum(key), Int64GetDatum(job)};
 	bool nulls[3] = {false};
@@ -108,7 +108,7 @@ insert(BgjobRel *rel, Oid owner, const char *key, int64 job)
  * row was committed with it, so what is not there has been removed.
  */
 static bool
-is_left_behind(const KeyRow *row)
+unique_is_left_behind(const KeyRow *row)
 {
 	BgjobRel *jobs;
 	BgjobJob job;
@@ -124,7 +124,7 @@ is_left_behind(const KeyRow *row)
 
 /* Enters a job, unless another has the key: returns that one, 0 if it is entered. */
 static int64
-enter(Oid owner, const char *key, int64 job, bool wait)
+unique_enter(Oid owner, const char *key, int64 job, bool wait)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_UNIQUE_KEY);
 	KeyRow row;
@@ -133,13 +133,13 @@ enter(Oid owner, const char *key, int64 job, bool wait)
 	{
 		LOCKTAG tag;
 
-		lock_tag(&tag, rel, owner, key);
+		unique_lock_tag(&tag, rel, owner, key);
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
-		find(rel, owner, key, &row);
-		if (is_left_behind(&row) && bgjob_rel_delete(rel, &row.tid, &row.inserter))
+		unique_find(rel, owner, key, &row);
+		if (unique_is_left_behind(&row) && bgjob_rel_delete(rel, &row.tid, &row.inserter))
 			row.job = 0;
 		if (row.job == 0)
-			insert(rel, owner, key, job);
+			unique_insert(rel, owner, key, job);
 		LockRelease(&tag, ExclusiveLock, false);
 		if (!TransactionIdIsValid(row.inserter) || !wait)
 			break;
@@ -149,100 +149,27 @@ enter(Oid owner, const char *key, int64 job, bool wait)
 	return row.job;
 }
 
-static void
-refuse(const char *key, int64 other)
+/* bgjob_unique_refuse raises 23505: another job has the key of this one. */
+void
+bgjob_unique_refuse(const BgjobJob *job, int64 other)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 errmsg("there is a job with unique_key \"%s\" already", key),
+			 errmsg("there is a job with unique_key \"%s\" already", unique_key_of(job)),
 			 errdetail("Job " INT64_FORMAT " has it, and has not finished.", other),
 			 errhint("Wait for that job, or delete it; or use another on_duplicate, such as "
 					 "'skip'.")));
 }
 
-/* Tells the session that what it wants of a job comes too late. */
-static void
-note_running(int64 job, bool replace)
-{
-	if (replace)
-		ereport(NOTICE, (errmsg("job " INT64_FORMAT " is running and was not replaced", job),
-						 errdetail("The new arguments and options were dropped."),
-						 errhint("Enqueue it again when that job has finished, or without its "
-								 "unique_key.")));
-	else
-		ereport(NOTICE, (errmsg("job " INT64_FORMAT " is running and was not rescheduled", job),
-						 errdetail("Nothing was enqueued.")));
-}
-
 /*
- * Has the other job get the contents, or the time, of the new one. One that is
- * being performed is left alone. False: it has come to its end.
- */
-static bool
-change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircumstances *what)
-{
-	bool replace = what->on_duplicate == BGJOB_DUPLICATE_REPLACE;
-	BgjobCircumstances change = {.at = what->at,
-								 .run_at = what->run_at,
-								 .reason = replace ? "Replaced by one with its unique_key"
-												   : "Rescheduled by one with its unique_key",
-								 .contents = replace ? job : NULL};
-
-	for (;;)
-	{
-		TransactionId holder = InvalidTransactionId;
-		BgjobPhase phase;
-		BgjobJob row;
-		bool taken; /* by a worker, which may still find that it cannot have it */
-
-		CommandCounterIncrement(); /* it may be one of this transaction's */
-		if (!bgjob_job_read(jobs, other, &row) || bgjob_state_is_final(row.state))
-			return false;
-		taken = bgjob_slot_phase(MyDatabaseId, other, &phase);
-		if (row.state == BGJOB_PROCESSING || (taken && phase != BGJOB_PHASE_CLAIMING))
-		{
-			note_running(other, replace);
-			return true;
-		}
-		if (!taken && bgjob_hold_take(jobs, &row, &holder))
-		{
-			bgjob_job_apply(&row,
-							what->run_at > what->at ? BGJOB_EV_RESCHEDULE : BGJOB_EV_REQUEUE,
-							&change);
-			bgjob_job_save(jobs, &row);
-			return true;
-		}
-		if (!what->wait)
-			return true;
-		bgjob_hold_wait(other, holder);
-	}
-}
-
-/*
- * bgjob_unique_enter enters a new job, which has a key, or does with the other
- * that has the key what->on_duplicate says. Returns the id of the job that the
- * key is of now: the new one's, which the caller inserts then, or the
- * other's. 23505: it is another, and an error was asked for. what->wait:
- * for other transactions; the scheduler does not, and leaves the other alone if it
- * would have to.
+ * bgjob_unique_enter enters a new job, which has a key. Returns another job
+ * that has the key; 0: there is none, and the caller inserts the job. wait: for
+ * other transactions that are entering or leaving the key.
  */
 int64
-bgjob_unique_enter(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what)
+bgjob_unique_enter(const BgjobJob *job, bool wait)
 {
-	const char *key = key_of(job);
-
-	for (;;)
-	{
-		int64 other = enter(job->run_as, key, job->id, what->wait);
-
-		CHECK_FOR_INTERRUPTS();
-		if (other == 0)
-			return job->id;
-		if (what->on_duplicate == BGJOB_DUPLICATE_ERROR)
-			refuse(key, other);
-		if (what->on_duplicate == BGJOB_DUPLICATE_SKIP || change_other(jobs, other, job, what))
-			return other;
-	}
+	return unique_enter(job->run_as, unique_key_of(job), job->id, wait);
 }
 
 /*
@@ -256,7 +183,7 @@ bgjob_unique_try_reenter(const BgjobJob *job)
 
 	if (bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
 		return 0;
-	other = enter(job->run_as, key_of(job), job->id, true);
+	other = unique_enter(job->run_as, unique_key_of(job), job->id, true);
 	return other == job->id ? 0 : other;
 }
 
@@ -267,7 +194,7 @@ bgjob_unique_reenter(const BgjobJob *job)
 	int64 other = bgjob_unique_try_reenter(job);
 
 	if (other != 0)
-		refuse(key_of(job), other);
+		bgjob_unique_refuse(job, other);
 }
 
 /* bgjob_unique_leave gives up the key of a job that ends. */

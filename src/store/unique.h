@@ -10,13 +10,13 @@
 
 #include "postgres.h"
 
-#include "store/job.h"
+#include "store/jobrow.h"
 
 /* Longest key, in bytes. */
 #define BGJOB_UNIQUE_KEY_MAX 1000
 
-extern int64
-bgjob_unique_enter(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what);
+extern int64 bgjob_unique_enter(const BgjobJob *job, bool wait);
+extern void bgjob_unique_refuse(const BgjobJob *job, int64 other);
 extern int64 bgjob_unique_try_reenter(const BgjobJob *job);
 extern void bgjob_unique_reenter(const BgjobJob *job);
 extern void bgjob_unique_leave(const BgjobJob *job);

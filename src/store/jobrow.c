@@ -1,0 +1,228 @@
+/*-------------------------------------------------------------------------
+ *
+ * jobrow.c
+ *	  The row of a job: reading, decoding and locking it.
+ *
+ * What often matters of a row is decoded into fields of BgjobJob; the other
+ * columns are read and set by their numbers. Nothing here changes what is
+ * stored: bgjob_job_save (store/job.c) writes the row.
+ *
+ * Runs in any process, inside a transaction. It names no column by a string
+ * and calls nothing that a job could have replaced.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "store/call.h"
+#include "store/jobrow.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+int64 bgjob_job_reserved = 0;
+
+/* bgjob_job_check_reserved raises 55000 where a filter wants to change the job that it is called for. */
+void
+bgjob_job_check_reserved(int64 id)
+{
+	if (id == bgjob_job_reserved && id != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("a filter cannot change the job that it is called for"),
+						errdetail("Job " INT64_FORMAT " is being changed already.", id),
+						errhint("Return what is to become of it.")));
+}
+
+/* bgjob_job_jsonb returns a jsonb column, NULL if it is null. */
+Jsonb *
+bgjob_job_jsonb(const BgjobJob *job, BgjobColumn column)
+{
+	return bgjob_job_is_null(job, column) ? NULL : DatumGetJsonbP(bgjob_job_datum(job, column));
+}
+
+/* bgjob_job_set_text sets a text column; NULL is null. */
+void
+bgjob_job_set_text(BgjobJob *job, BgjobColumn column, const char *text)
+{
+	if (text != NULL)
+		bgjob_job_set(job, column, CStringGetTextDatum(text));
+	else
+		bgjob_job_set_null(job, column);
+}
+
+/* bgjob_job_set_jsonb sets a jsonb column; NULL is null. */
+void
+bgjob_job_set_jsonb(BgjobJob *job, BgjobColumn column, const Jsonb *value)
+{
+	if (value != NULL)
+		bgjob_job_set(job, column, JsonbPGetDatum(value));
+	else
+		bgjob_job_set_null(job, column);
+}
+
+/* bgjob_job_text returns a text column, NULL if it is null. */
+const char *
+bgjob_job_text(const BgjobJob *job, BgjobColumn column)
+{
+	return bgjob_job_is_null(job, column) ? NULL
+										  : TextDatumGetCString(bgjob_job_datum(job, column));
+}
+
+/* bgjob_job_set_call sets the columns of a job's row that say what it calls from its job and func. */
+void
+bgjob_job_set_call(BgjobJob *job)
+{
+	bgjob_job_set_null(job, BGJOB_C_CALL_ID);
+	bgjob_job_set_null(job, BGJOB_C_JOB);
+	if (job->func != NULL)
+		bgjob_job_set(job, BGJOB_C_CALL_ID,
+					  Int64GetDatum(bgjob_call_store(job->job, job->func)));
+	else
+		bgjob_job_set_text(job, BGJOB_C_JOB, job->job);
+}
+
+/*
+ * Sees to it that a row which was written by hand says something to call, as
+ * those who perform, list and describe jobs expect: a name of nothing.
+ */
+static void
+job_complete_call(BgjobJob *job)
+{
+	if (job->kind == BGJOB_KIND_FUNCTION && job->func == NULL)
+		job->func = "";
+	if (job->job == NULL)
+		job->job = "";
+}
+
+/* Takes the row out of rel->slot and decodes the often used columns. A null number is 0 there. */
+static void
+job_decode(BgjobRel *rel, BgjobJob *job)
+{
+	bgjob_rel_take(rel, job->values, job->nulls, &job->external);
+	job->tid = rel->slot->tts_tid;
+	job->to_place = false;
+	job->id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_ID));
+	job->pos = bgjob_job_is_null(job, BGJOB_C_POS)
+				   ? job->id
+				   : DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POS));
+	job->state = bgjob_state_by_letter(DatumGetChar(bgjob_job_datum(job, BGJOB_C_STATE)));
+	job->kind = (BgjobKind) DatumGetChar(bgjob_job_datum(job, BGJOB_C_KIND));
+	job->run_as = DatumGetObjectId(bgjob_job_datum(job, BGJOB_C_RUN_AS));
+	job->priority = DatumGetInt16(bgjob_job_datum(job, BGJOB_C_PRIORITY));
+	job->retries = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_RETRIES));
+	job->max_retries = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_MAX_RETRIES));
+	job->crashes = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_CRASHES));
+	job->queue = bgjob_job_text(job, BGJOB_C_QUEUE);
+	job->job = bgjob_job_text(job, BGJOB_C_JOB);
+	job->func = NULL;
+	if (!bgjob_job_is_null(job, BGJOB_C_CALL_ID))
+		bgjob_call_read(rel->slot->tts_tableOid,
+						DatumGetInt64(bgjob_job_datum(job, BGJOB_C_CALL_ID)), &job->job,
+						&job->func);
+	if (job->job == NULL || job->func == NULL)
+		job_complete_call(job);
+}
+
+/* bgjob_job_load takes a job out of rel->slot, which holds its row. */
+void
+bgjob_job_load(BgjobRel *rel, BgjobJob *job)
+{
+	job_decode(rel, job);
+	ExecClearTuple(rel->slot);
+}
+
+/* bgjob_job_read reads a job as it is at this moment. False if there is none of that id. */
+bool
+bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	bool found;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan = bgjob_scan_begin(rel, "job_pkey", snapshot, &key, 1);
+	found = bgjob_scan_next(scan);
+	if (found)
+		bgjob_job_load(rel, job);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * bgjob_job_read_at reads the job that is at a tid as it is at this moment.
+ * False if it is not there, because it has been updated for example.
+ */
+bool
+bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job)
+{
+	bool isnull;
+	bool found = bgjob_rel_fetch(rel, tid, SnapshotSelf) &&
+				 DatumGetInt64(slot_getattr(rel->slot, BGJOB_C_ID, &isnull)) == id;
+
+	if (found)
+		job_decode(rel, job);
+	ExecClearTuple(rel->slot);
+	return found;
+}
+
+static TM_Result
+job_lock_row(BgjobRel *rel, BgjobJob *job, LockWaitPolicy policy)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TM_FailureData failure;
+	TM_Result result =
+		table_tuple_lock(rel->rel, &job->tid, snapshot, rel->slot, GetCurrentCommandId(true),
+						 LockTupleExclusive, policy, 0, &failure);
+
+	ExecClearTuple(rel->slot);
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
+/*
+ * bgjob_job_lock locks the row of a job that has just been read, waiting for
+ * others who change it. False if it has been changed or removed meanwhile:
+ * the caller reads again.
+ */
+bool
+bgjob_job_lock(BgjobRel *rel, BgjobJob *job)
+{
+	return job_lock_row(rel, job, LockWaitBlock) == TM_Ok;
+}
+
+/* bgjob_job_try_lock does the same without waiting: false also if somebody has the row now. */
+bool
+bgjob_job_try_lock(BgjobRel *rel, BgjobJob *job)
+{
+	return job_lock_row(rel, job, LockWaitSkip) == TM_Ok;
+}
+
+/* bgjob_job_inserted_by_me tells whether the running transaction has itself inserted a job. */
+bool
+bgjob_job_inserted_by_me(BgjobRel *rel, int64 id)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	bool mine = false;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan = bgjob_scan_begin(rel, "job_pkey", snapshot, &key, 1);
+	if (bgjob_scan_next(scan))
+	{
+		bool isnull;
+		Datum xmin = slot_getsysattr(rel->slot, MinTransactionIdAttributeNumber, &isnull);
+
+		mine = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
+		ExecClearTuple(rel->slot);
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return mine;
+}

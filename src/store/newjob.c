@@ -1,0 +1,165 @@
+/*-------------------------------------------------------------------------
+ *
+ * newjob.c
+ *	  Jobs that are created: their keys, and their first state.
+ *
+ * Where another job that has not finished has the unique_key of a new one, that
+ * other one is changed, or the new one refused, or nothing done, as the new one
+ * says (on_duplicate).
+ *
+ * Any process, inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/registry.h"
+#include "base/request.h"
+#include "base/slot.h"
+#include "miscadmin.h"
+#include "store/hold.h"
+#include "store/newjob.h"
+#include "store/unique.h"
+
+/* Whether what is created or changed is to run later, rather than now. */
+static bool
+is_later(const BgjobCircumstances *what)
+{
+	return what->run_at > what->at;
+}
+
+/*
+ * bgjob_job_first_event returns the event that creates a job: it is to run at
+ * what->run_at if that is later than what->at, else now.
+ */
+BgjobEvent
+bgjob_job_first_event(const BgjobCircumstances *what)
+{
+	return is_later(what) ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE;
+}
+
+/* Tells the session that what it wants of a job comes too late. */
+static void
+note_running(int64 job, bool replace)
+{
+	if (replace)
+		ereport(NOTICE, (errmsg("job " INT64_FORMAT " is running and was not replaced", job),
+						 errdetail("The new arguments and options were dropped."),
+						 errhint("Enqueue it again when that job has finished, or without its "
+								 "unique_key.")));
+	else
+		ereport(NOTICE, (errmsg("job " INT64_FORMAT " is running and was not rescheduled", job),
+						 errdetail("Nothing was enqueued.")));
+}
+
+/*
+ * Has the other job get the contents, or the time, of the new one. One that is
+ * being performed is left alone. False: it has come to its end.
+ */
+static bool
+change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircumstances *what)
+{
+	bool replace = what->on_duplicate == BGJOB_DUPLICATE_REPLACE;
+	BgjobCircumstances change = {.at = what->at,
+								 .run_at = what->run_at,
+								 .reason = replace ? "Replaced by one with its unique_key"
+												   : "Rescheduled by one with its unique_key",
+								 .contents = replace ? job : NULL};
+
+	for (;;)
+	{
+		TransactionId holder = InvalidTransactionId;
+		BgjobPhase phase;
+		BgjobJob row;
+		bool taken; /* by a worker, which may still find that it cannot have it */
+
+		CommandCounterIncrement(); /* it may be one of this transaction's */
+		if (!bgjob_job_read(jobs, other, &row) || bgjob_state_is_final(row.state))
+			return false;
+		taken = bgjob_slot_phase(MyDatabaseId, other, &phase);
+		if (row.state == BGJOB_PROCESSING || (taken && phase != BGJOB_PHASE_CLAIMING))
+		{
+			note_running(other, replace);
+			return true;
+		}
+		if (!taken && bgjob_hold_take(jobs, &row, &holder))
+		{
+			bgjob_job_apply(&row, is_later(what) ? BGJOB_EV_RESCHEDULE : BGJOB_EV_REQUEUE,
+							&change);
+			bgjob_job_save(jobs, &row);
+			return true;
+		}
+		if (!what->wait)
+			return true;
+		bgjob_hold_wait(other, holder);
+	}
+}
+
+/*
+ * Enters a new job for its key, or does with the other that has the key what
+ * what->on_duplicate says. Returns the job that the key is of now: the new one,
+ * which the caller inserts then, or the other. what->wait: for other
+ * transactions; the scheduler does not, and leaves the other alone if it would
+ * have to.
+ */
+static int64
+enter_key(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what)
+{
+	for (;;)
+	{
+		int64 other = bgjob_unique_enter(job, what->wait);
+
+		CHECK_FOR_INTERRUPTS();
+		if (other == 0)
+			return job->id;
+		if (what->on_duplicate == BGJOB_DUPLICATE_ERROR)
+			bgjob_unique_refuse(job, other);
+		if (what->on_duplicate == BGJOB_DUPLICATE_SKIP || change_other(jobs, other, job, what))
+			return other;
+	}
+}
+
+/*
+ * bgjob_job_enter enters a new job for its unique_key, if it has one. False:
+ * another one has it, which job->id is then of. 23505 if an error was asked for.
+ */
+bool
+bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
+{
+	int64 id = job->id;
+
+	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		job->id = enter_key(rel, job, what);
+	return job->id == id;
+}
+
+/*
+ * bgjob_job_put_in inserts a new job, which is to run at what->run_at if that is
+ * later than what->at, else now. False if a filter did not want it: what->reason
+ * says why. If another has its unique_key, job->id becomes the other's. Errors:
+ * as bgjob_job_enter, and those of filters.
+ */
+bool
+bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
+{
+	bool is_in;
+
+	if (bgjob_job_filters.put_in != NULL && bgjob_job_filters.put_in(rel, job, what, &is_in))
+		return is_in;
+	if (!bgjob_job_enter(rel, job, what))
+		return true;
+	bgjob_job_apply_unfiltered(job, bgjob_job_first_event(what), what);
+	bgjob_job_save(rel, job);
+	return true;
+}
+
+/* bgjob_job_fail_new makes a job that is not yet there a failed one, which nobody performs before somebody acts. */
+void
+bgjob_job_fail_new(BgjobJob *job, const BgjobCircumstances *what)
+{
+	BgjobCircumstances entered = {.at = what->at};
+
+	bgjob_job_apply_unfiltered(job, BGJOB_EV_ENQUEUE, &entered);
+	bgjob_job_apply_unfiltered(job, BGJOB_EV_FAIL, what);
+}

@@ -1,0 +1,222 @@
+/*-------------------------------------------------------------------------
+ *
+ * place.c
+ *	  Where a job stands besides its own row.
+ *
+ * The one table of the places is below, and bgjob_place_of() is the one
+ * decision which of them is a job's. Nobody else asks what state has what
+ * table: bgjob_job_apply() has a job leave its place, bgjob_job_save() puts it
+ * into the new one, store/hold.c takes it out for whoever wants to change it,
+ * and store/restore.c compares.
+ *
+ * There are two kinds of places. In the queue and in the schedule the row is
+ * the lock: whoever deletes it has the job, so changing the state finds
+ * nothing to leave. In the others the lock is the job's own row, and the row
+ * there is deleted when the state changes.
+ *
+ * src/README.md says step by step how to add a place.
+ *
+ * Any process, inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/change.h"
+#include "base/registry.h"
+#include "base/slot.h"
+#include "miscadmin.h"
+#include "store/place.h"
+#include "store/queue.h"
+#include "store/schedule.h"
+#include "store/sidetables.h"
+
+/* ---- each place ---- */
+
+static BgjobTaken
+take_queued(const BgjobJob *job, TransactionId *holder)
+{
+	BgjobTaken taken =
+		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, holder);
+
+	if (taken == BGJOB_TAKEN)
+		bgjob_change_took(job->run_as, job->queue, job->priority, job->pos, job->id);
+	return taken;
+}
+
+static void
+put_scheduled(const BgjobJob *job)
+{
+	bgjob_schedule_insert(job->run_as, bgjob_job_time(job, BGJOB_C_RUN_AT), job->id,
+						  job->queue);
+}
+
+/* New jobs that are to run at the same time. */
+static void
+put_many_scheduled(BgjobBulk *bulk, const BgjobJob *job, int64 first,
+				   const ItemPointerData *tids, int n)
+{
+	TimestampTz at = bgjob_job_time(job, BGJOB_C_RUN_AT);
+
+	for (int i = 0; i < n; i++)
+		bgjob_schedule_insert(job->run_as, at, first + i, job->queue);
+}
+
+static BgjobTaken
+take_scheduled(const BgjobJob *job, TransactionId *holder)
+{
+	TimestampTz at = bgjob_job_time(job, BGJOB_C_RUN_AT);
+	BgjobTaken taken = bgjob_schedule_take(job->run_as, at, job->id, holder);
+
+	if (taken == BGJOB_TAKEN)
+		bgjob_change_took_scheduled(at);
+	return taken;
+}
+
+static bool
+has_scheduled(const BgjobJob *job)
+{
+	return bgjob_schedule_has(job->run_as, bgjob_job_time(job, BGJOB_C_RUN_AT), job->id);
+}
+
+/* A claim is that of the worker which puts it there. */
+static void
+put_claimed(const BgjobJob *job)
+{
+	bgjob_claim_insert(job->id, MyProcPid, bgjob_my_slot->started_at);
+}
+
+/* A claim is not taken from a process that lives; one that is left behind stands for nothing. */
+static BgjobTaken
+take_claimed(const BgjobJob *job, TransactionId *holder)
+{
+	return bgjob_claim_is_held(job->id) ? BGJOB_BUSY : BGJOB_NOT_THERE;
+}
+
+static bool
+has_claimed(const BgjobJob *job)
+{
+	return bgjob_claim_is_held(job->id);
+}
+
+static void
+put_failed(const BgjobJob *job)
+{
+	bgjob_failure_insert(job->id, job->queue);
+}
+
+static bool
+has_failed(const BgjobJob *job)
+{
+	return bgjob_failure_has(job->id);
+}
+
+/* ---- the table ---- */
+
+static const struct
+{
+	bool is_lock; /* whoever deletes the row there has the job */
+	void (*put)(const BgjobJob *job);
+	/* many new jobs that are alike but for their ids; NULL: a new one is never there */
+	void (*put_many)(BgjobBulk *bulk, const BgjobJob *job, int64 first,
+					 const ItemPointerData *tids, int n);
+	BgjobTaken (*take)(const BgjobJob *job,
+					   TransactionId *holder); /* NULL: nobody can have it */
+	bool (*has)(const BgjobJob *job);          /* NULL: always */
+	void (*leave)(int64 job);                  /* NULL: taking the job has deleted the row */
+} places[BGJOB_NPLACES] = {
+	[BGJOB_PLACE_NONE] = {false, NULL, NULL, NULL, NULL, NULL},
+	[BGJOB_PLACE_QUEUE] = {true, bgjob_queue_insert, bgjob_queue_insert_many, take_queued,
+						   bgjob_queue_holds, NULL},
+	[BGJOB_PLACE_SCHEDULE] = {true, put_scheduled, put_many_scheduled, take_scheduled,
+							  has_scheduled, NULL},
+	[BGJOB_PLACE_CLAIM] = {false, put_claimed, NULL, take_claimed, has_claimed,
+						   bgjob_claim_delete},
+	[BGJOB_PLACE_FAILURE] = {false, put_failed, NULL, NULL, has_failed, bgjob_failure_delete},
+};
+
+static const BgjobPlace place_of_state[BGJOB_NSTATES] = {
+	[BGJOB_ENQUEUED] = BGJOB_PLACE_QUEUE,
+	[BGJOB_SCHEDULED] = BGJOB_PLACE_SCHEDULE,
+	[BGJOB_PROCESSING] = BGJOB_PLACE_CLAIM,
+	[BGJOB_FAILED] = BGJOB_PLACE_FAILURE,
+};
+
+/* bgjob_place_of_state returns the place of jobs in a state, as far as the state alone tells. */
+BgjobPlace
+bgjob_place_of_state(BgjobState state)
+{
+	return place_of_state[state];
+}
+
+/*
+ * bgjob_place_of returns the place of a job, from its row alone. That is where
+ * admission is decided: an enqueued job that may not run yet (a limit, a
+ * sequence_key, a paused queue) says so in a column of its row, which is to be
+ * read here, and stands at that gate instead of in the queue.
+ */
+BgjobPlace
+bgjob_place_of(const BgjobJob *job)
+{
+	return bgjob_place_of_state(job->state);
+}
+
+/* bgjob_place_is_lock tells whether whoever deletes a job's row in a place has the job. */
+bool
+bgjob_place_is_lock(BgjobPlace place)
+{
+	return places[place].is_lock;
+}
+
+/* bgjob_place_put puts a job, whose row has been written, into its place. */
+void
+bgjob_place_put(const BgjobJob *job)
+{
+	BgjobPlace place = bgjob_place_of(job);
+
+	if (places[place].put != NULL)
+		places[place].put(job);
+}
+
+/*
+ * bgjob_place_put_many does the same for n new jobs that are alike but for
+ * their ids, which follow each other from "first" on; "bulk" is of the queue.
+ */
+void
+bgjob_place_put_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
+					 const ItemPointerData *tids, int n)
+{
+	if (n > 0)
+		places[bgjob_place_of(job)].put_many(bulk, job, first, tids, n);
+}
+
+/*
+ * bgjob_place_take takes a job out of its place, if the row there is the lock;
+ * never waits. Where the answer is BGJOB_BUSY, *holder (which may be NULL) is
+ * the transaction that has it, if known. What is taken is announced again if
+ * the transaction is rolled back.
+ */
+BgjobTaken
+bgjob_place_take(const BgjobJob *job, TransactionId *holder)
+{
+	BgjobPlace place = bgjob_place_of(job);
+
+	return places[place].take == NULL ? BGJOB_NOT_THERE : places[place].take(job, holder);
+}
+
+/* bgjob_place_has tells whether a job is in its place. */
+bool
+bgjob_place_has(const BgjobJob *job)
+{
+	BgjobPlace place = bgjob_place_of(job);
+
+	return places[place].has == NULL || places[place].has(job);
+}
+
+/* bgjob_place_leave deletes the row of a job whose state changes from a place where it is no lock. */
+void
+bgjob_place_leave(BgjobPlace place, int64 job)
+{
+	if (places[place].leave != NULL)
+		places[place].leave(job);
+}
