@@ -27,6 +27,7 @@
 
 #include "access/xact.h"
 #include "api/utility.h"
+#include "base/announce.h"
 #include "base/change.h"
 #include "base/compat.h"
 #include "base/database.h"
@@ -382,10 +383,10 @@ after_command(Aftermath aftermath)
 		case COMMITTED_PREPARED:
 			if (OidIsValid(get_extension_oid("bgjob", true))) /* it may have come just now */
 				bgjob_notify_launcher(bgjob_database_want(MyDatabaseId) == NULL);
-			bgjob_change_unknown(true);
+			bgjob_announce_unknown(true);
 			break;
 		case ABORTED_PREPARED:
-			bgjob_change_unknown(false);
+			bgjob_announce_unknown(false);
 			break;
 		case OTHER_DATABASES:
 			bgjob_notify_launcher(true);

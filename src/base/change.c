@@ -8,17 +8,17 @@
  * and entered, jobs that have ended. Nothing is told before the transaction
  * has committed, and what a rolled-back savepoint did is never told at all:
  * notes are kept per subtransaction. Only that something may come is: when the
- * commit begins, an idle worker is roused. What a rollback makes ready again, the
+ * commit begins, an idle worker is pre-woken. What a rollback makes ready again, the
  * jobs that were taken out of their queues, is told when it happens.
  *
  * The callback runs after the rows are visible to others, so whoever is
- * woken finds them. It must not throw; it takes short locks (base/lane.h,
+ * woken finds them. It must not throw; it takes short locks (base/lanegroup.h,
  * base/registry.h) and sets latches. It is registered once per backend.
  *
  * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since nobody knows
  * who will commit and when, and leaves a mark instead (base/prepared.c);
  * whoever ends a marked transaction has everything looked at anew
- * (bgjob_change_unknown). Without the library in shared_preload_libraries
+ * (bgjob_announce_unknown). Without the library in shared_preload_libraries
  * there is nobody to tell, and nothing is noted.
  *
  *-------------------------------------------------------------------------
@@ -28,6 +28,7 @@
 #include "access/xact.h"
 #include "base/change.h"
 #include "base/database.h"
+#include "base/lanenotes.h"
 #include "base/lanes.h"
 #include "base/prepared.h"
 #include "base/registry.h"
@@ -37,31 +38,6 @@
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-
-/* Among so many lanes of a transaction one is found without a table of them. */
-#define FEW_LANES 16
-
-/* So many are noted each; of more, only that there are. */
-#define MANY_LANES 1024
-
-typedef struct ReadyNote
-{
-	struct ReadyNote *next;
-	BgjobLaneKey key;    /* without a queue: any lanes of its group */
-	BgjobLaneItem first; /* the lowest */
-	int64 count;
-} ReadyNote;
-
-/* Rows that were taken out of a lane, which a rollback makes ready again. */
-#define FEW_TAKEN 8
-typedef struct TakenNote
-{
-	struct TakenNote *next;
-	BgjobLaneKey key;
-	int64 count;
-	int64 lowest;
-	BgjobLaneItem items[FEW_TAKEN]; /* the first of them */
-} TakenNote;
 
 typedef struct EndedNote
 {
@@ -86,12 +62,7 @@ typedef struct Notes
 {
 	struct Notes *parent;
 	SubTransactionId subid;
-	ReadyNote *ready; /* in order from the beginning of the commit on */
-	int nready;
-	HTAB *lanes; /* the same by their lanes, where there are many; else NULL */
-	TakenNote *taken;
-	int ntaken;
-	bool took_more;        /* rows of more lanes than are noted */
+	BgjobLaneNotes lanes;
 	TimestampTz taken_due; /* the first that was taken out of the schedule; DT_NOEND: none */
 	EndedNote *ended;
 	QueueNote *queues;
@@ -145,117 +116,6 @@ current_notes(void)
 	return notes;
 }
 
-/* A lane that has been noted. */
-typedef struct NotedLane
-{
-	BgjobLaneKey key; /* must be first */
-	ReadyNote *note;
-} NotedLane;
-
-/* Enters a note into a table of the lanes of these notes. */
-static void
-enter_lane(Notes *to, ReadyNote *note)
-{
-	NotedLane *lane = hash_search(to->lanes, &note->key, HASH_ENTER, NULL);
-
-	lane->note = note;
-}
-
-/* Makes a table of the lanes, so that finding one among many does not cost looking at all. */
-static void
-index_lanes(Notes *to)
-{
-	HASHCTL info = {.keysize = sizeof(BgjobLaneKey),
-					.entrysize = sizeof(NotedLane),
-					.hcxt = TopTransactionContext};
-
-	to->lanes = hash_create("bgjob lanes of a transaction", 4 * FEW_LANES, &info,
-							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	for (ReadyNote *note = to->ready; note != NULL; note = note->next)
-		enter_lane(to, note);
-}
-
-/* Finds the note of a lane, NULL if there is none. */
-static ReadyNote *
-find_ready(Notes *to, const BgjobLaneKey *key)
-{
-	if (to->lanes != NULL)
-	{
-		NotedLane *lane = hash_search(to->lanes, key, HASH_FIND, NULL);
-
-		return lane == NULL ? NULL : lane->note;
-	}
-	for (ReadyNote *note = to->ready; note != NULL; note = note->next)
-		if (memcmp(&note->key, key, sizeof(*key)) == 0)
-			return note;
-	return NULL;
-}
-
-/* Notes rows of a lane. */
-static void
-add_ready(Notes *to, const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count)
-{
-	ReadyNote *note = find_ready(to, key);
-	BgjobLaneKey any = {.group = key->group};
-
-	if (note == NULL && to->nready >= MANY_LANES)
-	{
-		key = &any;
-		note = find_ready(to, key);
-	}
-	if (note == NULL)
-	{
-		note = MemoryContextAlloc(TopTransactionContext, sizeof(ReadyNote));
-		note->key = *key;
-		note->first = *first;
-		note->count = 0;
-		note->next = to->ready;
-		to->ready = note;
-		to->nready++;
-		if (to->lanes != NULL)
-			enter_lane(to, note);
-		else if (to->nready > FEW_LANES)
-			index_lanes(to);
-	}
-	if (first->pos < note->first.pos)
-		note->first = *first;
-	note->count += count;
-}
-
-/* Higher priorities first, then what was enqueued first. */
-static int
-compare_ready(const void *left, const void *right)
-{
-	const ReadyNote *a = *(ReadyNote *const *) left;
-	const ReadyNote *b = *(ReadyNote *const *) right;
-
-	if (a->key.priority != b->key.priority)
-		return a->key.priority > b->key.priority ? -1 : 1;
-	return a->first.pos < b->first.pos ? -1 : a->first.pos > b->first.pos;
-}
-
-/* Puts the notes of lanes into the order in which they are announced. */
-static void
-sort_ready(Notes *to)
-{
-	ReadyNote **sorted;
-	int n = 0;
-
-	if (to->nready < 2)
-		return;
-	sorted = MemoryContextAlloc(TopTransactionContext, to->nready * sizeof(ReadyNote *));
-	for (ReadyNote *note = to->ready; note != NULL; note = note->next)
-		sorted[n++] = note;
-	qsort(sorted, n, sizeof(ReadyNote *), compare_ready);
-	to->ready = NULL;
-	while (n > 0)
-	{
-		sorted[--n]->next = to->ready;
-		to->ready = sorted[n];
-	}
-	pfree(sorted);
-}
-
 /* bgjob_change_ready notes that rows of bgjob_internal.queue were inserted, the lowest of them "first". */
 void
 bgjob_change_ready(Oid role, const char *queue, int priority, const BgjobLaneItem *first,
@@ -267,7 +127,7 @@ bgjob_change_ready(Oid role, const char *queue, int priority, const BgjobLaneIte
 	if (to == NULL)
 		return;
 	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-	add_ready(to, &key, first, count);
+	bgjob_lane_notes_ready(&to->lanes, &key, first, count);
 }
 
 /* bgjob_change_due notes that a row of bgjob_internal.schedule was inserted. */
@@ -368,48 +228,18 @@ bgjob_change_notice(Oid database, uint32 scheduler_notices)
 	to->notices |= scheduler_notices;
 }
 
-/* The note of what was taken out of a lane, made where there is none; NULL: there are too many. */
-static TakenNote *
-find_taken(Notes *to, const BgjobLaneKey *key)
-{
-	TakenNote *note;
-
-	for (note = to->taken; note != NULL; note = note->next)
-		if (memcmp(&note->key, key, sizeof(*key)) == 0)
-			return note;
-	if (to->ntaken == FEW_LANES)
-	{
-		to->took_more = true;
-		return NULL;
-	}
-	note = MemoryContextAlloc(TopTransactionContext, sizeof(TakenNote));
-	note->key = *key;
-	note->count = 0;
-	note->lowest = PG_INT64_MAX;
-	note->next = to->taken;
-	to->taken = note;
-	to->ntaken++;
-	return note;
-}
-
 /* bgjob_change_took notes that a job was taken out of its queue, which a rollback undoes. */
 void
 bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 job)
 {
 	Notes *to = current_notes();
+	BgjobLaneItem item = {.pos = pos, .job = job};
 	BgjobLaneKey key;
-	TakenNote *note;
 
 	if (to == NULL)
 		return;
 	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-	note = find_taken(to, &key);
-	if (note == NULL)
-		return;
-	if (note->count < FEW_TAKEN)
-		note->items[note->count] = (BgjobLaneItem){.pos = pos, .job = job};
-	note->count++;
-	note->lowest = Min(note->lowest, pos);
+	bgjob_lane_notes_taken(&to->lanes, &key, &item);
 }
 
 /* bgjob_change_took_scheduled notes that a job was taken out of the schedule. */
@@ -430,112 +260,6 @@ bgjob_change_want(Oid database)
 
 	if (to != NULL)
 		to->wanted = database;
-}
-
-/* Wakes workers for what has become ready, and the scheduler where there are too few. */
-static void
-wake_for(const ReadyNote *note)
-{
-	BgjobDatabase *entry;
-	int64 woken = 0;
-
-	while (woken < note->count &&
-		   bgjob_wake_worker(note->key.group.database, note->key.group.role))
-		woken++;
-	if (woken == note->count)
-		return;
-
-	entry = bgjob_database_find(note->key.group.database);
-	if (entry != NULL &&
-		(pg_atomic_read_u32(&entry->saturated) == 0 ||
-		 bgjob_count_workers(note->key.group.database, note->key.group.role) == 0))
-		bgjob_notify_scheduler(note->key.group.database, 0);
-}
-
-/* Says at once that some of a lane's rows are ready; "items" are all of them if there are few. */
-static void
-announce_again(const BgjobLaneKey *key, const BgjobLaneItem *items, int64 count, int64 lowest)
-{
-	ReadyNote note = {.key = *key, .first.pos = lowest, .count = count};
-
-	if (count <= FEW_TAKEN)
-		for (int i = 0; i < count; i++)
-			bgjob_lane_offer(key, &items[i]);
-	else
-		bgjob_lane_announce(key, &note.first, count);
-	wake_for(&note);
-}
-
-/*
- * bgjob_announce says at once that a job is ready, in its old place: its
- * worker was lost, or gave it back. Must be called when no slot names it any
- * more. Does not throw.
- */
-void
-bgjob_announce(Oid role, const char *queue, int priority, int64 pos, int64 job)
-{
-	BgjobLaneItem item = {.pos = pos, .job = job};
-	BgjobLaneKey key;
-
-	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-	announce_again(&key, &item, 1, pos);
-}
-
-/*
- * bgjob_announce_found says at once that these rows of a lane, in the order of
- * their places, are ready: somebody has found them there. Does not throw.
- */
-void
-bgjob_announce_found(const BgjobLaneKey *key, const BgjobLaneItem *items, int n)
-{
-	announce_again(key, items, n, items[0].pos);
-}
-
-/*
- * bgjob_announce_rest says at once that jobs which were taken as a group are
- * free again; singly: and are better not taken as one. Does not throw.
- */
-void
-bgjob_announce_rest(const BgjobGroupRest *rest, bool singly)
-{
-	ReadyNote note = {.first.pos = rest->pos, .count = rest->count};
-
-	bgjob_lane_key(&note.key, MyDatabaseId, rest->role, rest->queue, rest->priority);
-	bgjob_lane_give_back(&note.key, rest->pos, rest->count, singly);
-	wake_for(&note);
-}
-
-/*
- * bgjob_change_unknown says at once that a transaction with jobs has ended
- * that nobody knows more of: one that was prepared. Does not throw.
- */
-void
-bgjob_change_unknown(bool committed)
-{
-	uint32 notices = BGJOB_NOTICE_RESCAN;
-
-	if (committed)
-	{
-		bgjob_database_recount(MyDatabaseId);
-		pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes, 1);
-		bgjob_waiters_wake_all();
-		notices |= BGJOB_NOTICE_EXTENSION | BGJOB_NOTICE_QUEUES | BGJOB_NOTICE_RECURRING |
-				   BGJOB_NOTICE_ENDED;
-	}
-	bgjob_notify_scheduler(MyDatabaseId, notices);
-}
-
-/* Tells the scheduler of an earlier due time, unless it will look before that anyway. */
-static void
-tell_due(BgjobDatabase *entry, TimestampTz due)
-{
-	uint64 known = pg_atomic_read_u64(&entry->low_due);
-
-	while ((TimestampTz) known > due &&
-		   !pg_atomic_compare_exchange_u64(&entry->low_due, &known, (uint64) due))
-		;
-	if (due < (TimestampTz) pg_atomic_read_u64(&entry->next_due))
-		bgjob_notify_scheduler(entry->database, 0);
 }
 
 static void
@@ -563,16 +287,9 @@ tell(const Notes *committed)
 			bgjob_queues_set(MyDatabaseId, note->queue, &note->conf);
 		else
 			bgjob_queues_remove(MyDatabaseId, note->queue, note->conf.version);
-	/* All of it before anybody is woken, who would otherwise begin with what is not the first. */
-	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
-		if (note->key.queue[0] != '\0')
-			bgjob_lane_announce(&note->key, &note->first, note->count);
-		else
-			bgjob_lane_announce_all(&note->key.group);
-	for (ReadyNote *note = committed->ready; note != NULL; note = note->next)
-		wake_for(note);
-	if (entry != NULL && committed->due != DT_NOEND)
-		tell_due(entry, committed->due);
+	bgjob_lane_notes_commit(&committed->lanes);
+	if (committed->due != DT_NOEND)
+		bgjob_announce_due(committed->due);
 	for (EndedNote *note = committed->ended; note != NULL; note = note->next)
 		bgjob_waiters_wake(note->job);
 	if (committed->notices != 0)
@@ -586,31 +303,17 @@ tell(const Notes *committed)
 static void
 tell_of_given_back(const Notes *aborted)
 {
-	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
-
-	for (const TakenNote *note = aborted->taken; note != NULL; note = note->next)
-		announce_again(&note->key, note->items, note->count, note->lowest);
-	if (aborted->took_more)
-		bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN);
-	if (aborted->taken_due != DT_NOEND && entry != NULL)
-		tell_due(entry, aborted->taken_due);
+	bgjob_lane_notes_abort(&aborted->lanes);
+	if (aborted->taken_due != DT_NOEND)
+		bgjob_announce_due(aborted->taken_due);
 }
 
-/* The transaction is about to commit: who will be woken for what it has made ready may get up. */
+/* The transaction is about to commit: pre-wakes workers. */
 static void
-alert(void)
+prewake(void)
 {
 	for (Notes *note = notes; note != NULL; note = note->parent)
-	{
-		int n = 0;
-
-		sort_ready(note);
-		for (const ReadyNote *ready = note->ready; ready != NULL && n < FEW_LANES; n++)
-		{
-			bgjob_prewake_worker(ready->key.group.database, ready->key.group.role);
-			ready = ready->next;
-		}
-	}
+		bgjob_lane_notes_prewake(&note->lanes);
 }
 
 static void
@@ -671,7 +374,7 @@ at_xact_event(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 			begin_filter_change();
 			begin_moves();
-			alert();
+			prewake();
 			break;
 		case XACT_EVENT_COMMIT:
 			end_filter_change();
@@ -703,18 +406,7 @@ at_xact_event(XactEvent event, void *arg)
 static void
 free_notes(Notes *aborted)
 {
-	if (aborted->lanes != NULL)
-		hash_destroy(aborted->lanes);
-	for (ReadyNote *note = aborted->ready, *next; note != NULL; note = next)
-	{
-		next = note->next;
-		pfree(note);
-	}
-	for (TakenNote *note = aborted->taken, *next; note != NULL; note = next)
-	{
-		next = note->next;
-		pfree(note);
-	}
+	bgjob_lane_notes_free(&aborted->lanes);
 	for (EndedNote *note = aborted->ended, *next; note != NULL; note = next)
 	{
 		next = note->next;
@@ -728,36 +420,11 @@ free_notes(Notes *aborted)
 	pfree(aborted);
 }
 
-static void
-merge_taken(const TakenNote *inner, Notes *outer)
-{
-	TakenNote *note = find_taken(outer, &inner->key);
-
-	if (note == NULL)
-		return;
-	for (int i = 0; i < Min(inner->count, FEW_TAKEN) && note->count + i < FEW_TAKEN; i++)
-		note->items[note->count + i] = inner->items[i];
-	note->count += inner->count;
-	note->lowest = Min(note->lowest, inner->lowest);
-}
-
 /* Adds the notes of a committed subtransaction to those of its parent, and frees what is left of them. */
 static void
 merge_into_parent(Notes *inner, Notes *outer)
 {
-	for (ReadyNote *note = inner->ready, *next; note != NULL; note = next)
-	{
-		next = note->next;
-		add_ready(outer, &note->key, &note->first, note->count);
-		pfree(note);
-	}
-	for (TakenNote *note = inner->taken, *next; note != NULL; note = next)
-	{
-		next = note->next;
-		merge_taken(note, outer);
-		pfree(note);
-	}
-	outer->took_more |= inner->took_more;
+	bgjob_lane_notes_merge(&inner->lanes, &outer->lanes);
 	outer->taken_due = Min(outer->taken_due, inner->taken_due);
 	for (EndedNote *note = inner->ended, *next; note != NULL; note = next)
 	{
@@ -782,8 +449,6 @@ merge_into_parent(Notes *inner, Notes *outer)
 	outer->notices |= inner->notices;
 	if (inner->wanted != InvalidOid)
 		outer->wanted = inner->wanted;
-	if (inner->lanes != NULL)
-		hash_destroy(inner->lanes);
 	pfree(inner);
 }
 

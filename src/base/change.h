@@ -20,16 +20,12 @@ extern void bgjob_change_ready(Oid role, const char *queue, int priority,
 extern void bgjob_change_recount(void);
 extern void bgjob_change_filters(void);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
-extern void bgjob_announce(Oid role, const char *queue, int priority, int64 pos, int64 job);
-extern void bgjob_announce_found(const BgjobLaneKey *key, const BgjobLaneItem *items, int n);
-extern void bgjob_announce_rest(const BgjobGroupRest *rest, bool singly);
 extern void bgjob_change_due(TimestampTz at);
 extern void bgjob_change_count(BgjobState from, BgjobState to, bool from_retry, bool to_retry);
 extern void bgjob_change_ended(int64 job);
 extern void bgjob_change_notice(Oid database, uint32 scheduler_notices);
 extern void bgjob_change_took_scheduled(TimestampTz at);
 extern void bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 job);
-extern void bgjob_change_unknown(bool committed);
 extern void bgjob_change_want(Oid database);
 
 #endif /* BGJOB_BASE_CHANGE_H */

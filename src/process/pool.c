@@ -40,7 +40,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
-#include "base/change.h"
+#include "base/announce.h"
 #include "base/database.h"
 #include "base/groupitems.h"
 #include "base/guc.h"

@@ -24,7 +24,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "base/change.h"
+#include "base/announce.h"
 #include "base/groupitems.h"
 #include "base/guc.h"
 #include "base/console.h"

@@ -43,7 +43,7 @@
 #include "base/compat.h"
 #include "base/database.h"
 #include "base/guc.h"
-#include "base/change.h"
+#include "base/announce.h"
 #include "base/lanes.h"
 #include "base/prepared.h"
 #include "base/process.h"
@@ -476,7 +476,7 @@ look_at_prepared(void)
 
 	prepared = bgjob_prepared_all();
 	if (prepared != before)
-		bgjob_change_unknown(true);
+		bgjob_announce_unknown(true);
 }
 
 /* Keeps the table of removed jobs small. */

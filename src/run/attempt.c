@@ -28,7 +28,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "base/change.h"
+#include "base/announce.h"
 #include "base/inflight.h"
 #include "base/registry.h"
 #include "base/request.h"

@@ -21,7 +21,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "base/change.h"
+#include "base/announce.h"
 #include "base/groupitems.h"
 #include "base/inflight.h"
 #include "base/queues.h"

@@ -19,7 +19,7 @@
  */
 #include "postgres.h"
 
-#include "base/change.h"
+#include "base/announce.h"
 #include "base/groupitems.h"
 #include "base/guc.h"
 #include "base/slot.h"
@@ -268,6 +268,6 @@ void
 bgjob_claim_give_back(void)
 {
 	if (is_popped)
-		bgjob_announce_found(&taking.key, &taken[0], 1);
+		bgjob_announce_again(&taking.key, &taken[0], 1, taken[0].pos);
 	is_popped = false;
 }

@@ -17,7 +17,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "base/change.h"
+#include "base/announce.h"
 #include "base/lanes.h"
 #include "miscadmin.h"
 #include "store/lanescan.h"
@@ -136,7 +136,7 @@ bgjob_sweep(void)
 	index_close(index, AccessShareLock);
 	bgjob_rel_close(rel);
 	if (n > 0)
-		bgjob_announce_found(&key, items, n);
+		bgjob_announce_again(&key, items, n, items[0].pos);
 	bgjob_lane_swept(&key, below, reached);
 	return true;
 }

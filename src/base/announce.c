@@ -1,0 +1,122 @@
+/*-------------------------------------------------------------------------
+ *
+ * announce.c
+ *	  Telling at once that jobs can be performed.
+ *
+ * What a transaction makes ready is told when it commits (base/change.c). What
+ * becomes ready in another way is told by the functions here: the job of a worker
+ * that was lost, jobs that a worker gives back, rows that a sweep finds. They wake
+ * workers, and the scheduler where there are too few.
+ *
+ * Any process. They do not throw. Locks: those of base/lanegroup.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/announce.h"
+#include "base/database.h"
+#include "base/lanes.h"
+#include "base/slot.h"
+#include "base/waiters.h"
+#include "base/wake.h"
+#include "miscadmin.h"
+
+/* bgjob_wake_for wakes workers for so many jobs of a group, and the scheduler where there are too few. */
+void
+bgjob_wake_for(const BgjobLaneGroupKey *key, int64 count)
+{
+	BgjobDatabase *entry;
+	int64 woken = 0;
+
+	while (woken < count && bgjob_wake_worker(key->database, key->role))
+		woken++;
+	if (woken == count)
+		return;
+
+	entry = bgjob_database_find(key->database);
+	if (entry != NULL && (pg_atomic_read_u32(&entry->saturated) == 0 ||
+						  bgjob_count_workers(key->database, key->role) == 0))
+		bgjob_notify_scheduler(key->database, 0);
+}
+
+/*
+ * bgjob_announce_again announces rows of a lane, the lowest of them at a position;
+ * "items" are all of them, in the order of their positions, if there are no more
+ * than BGJOB_ANNOUNCE_FEW.
+ */
+void
+bgjob_announce_again(const BgjobLaneKey *key, const BgjobLaneItem *items, int64 count,
+					 int64 lowest)
+{
+	BgjobLaneItem first = {.pos = lowest};
+
+	if (count <= BGJOB_ANNOUNCE_FEW)
+		for (int i = 0; i < count; i++)
+			bgjob_lane_offer(key, &items[i]);
+	else
+		bgjob_lane_announce(key, &first, count);
+	bgjob_wake_for(&key->group, count);
+}
+
+/*
+ * bgjob_announce announces a job at its old position: its worker was lost, or gave
+ * it back. Must be called when no slot names it any more.
+ */
+void
+bgjob_announce(Oid role, const char *queue, int priority, int64 pos, int64 job)
+{
+	BgjobLaneItem item = {.pos = pos, .job = job};
+	BgjobLaneKey key;
+
+	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
+	bgjob_announce_again(&key, &item, 1, pos);
+}
+
+/*
+ * bgjob_announce_rest announces jobs which were taken as a group and are free
+ * again; singly: and are better not taken as one.
+ */
+void
+bgjob_announce_rest(const BgjobGroupRest *rest, bool singly)
+{
+	BgjobLaneKey key;
+
+	bgjob_lane_key(&key, MyDatabaseId, rest->role, rest->queue, rest->priority);
+	bgjob_lane_give_back(&key, rest->pos, rest->count, singly);
+	bgjob_wake_for(&key.group, rest->count);
+}
+
+/* bgjob_announce_due tells the scheduler of this database a due time, unless it will wake before that anyway. */
+void
+bgjob_announce_due(TimestampTz due)
+{
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	uint64 known;
+
+	if (entry == NULL)
+		return;
+	known = pg_atomic_read_u64(&entry->low_due);
+	while ((TimestampTz) known > due &&
+		   !pg_atomic_compare_exchange_u64(&entry->low_due, &known, (uint64) due))
+		;
+	if (due < (TimestampTz) pg_atomic_read_u64(&entry->next_due))
+		bgjob_notify_scheduler(MyDatabaseId, 0);
+}
+
+/* bgjob_announce_unknown announces the end of a transaction that was prepared: nobody knows what it did. */
+void
+bgjob_announce_unknown(bool committed)
+{
+	uint32 notices = BGJOB_NOTICE_RESCAN;
+
+	if (committed)
+	{
+		bgjob_database_recount(MyDatabaseId);
+		pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes, 1);
+		bgjob_waiters_wake_all();
+		notices |= BGJOB_NOTICE_EXTENSION | BGJOB_NOTICE_QUEUES | BGJOB_NOTICE_RECURRING |
+				   BGJOB_NOTICE_ENDED;
+	}
+	bgjob_notify_scheduler(MyDatabaseId, notices);
+}
