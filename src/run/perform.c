@@ -192,11 +192,12 @@ expire(void)
 	decision->given = true;
 }
 
-/* The job has been started: whatever becomes of it, its start is limited no more. */
+/* Once the job has been started, its start is limited no more, whatever becomes of it. */
 static void
 lift_start_limit(void)
 {
-	bgjob_job_set_null(&bgjob_underway.job, BGJOB_C_START_WITHIN);
+	if (bgjob_underway.ran)
+		bgjob_job_set_null(&bgjob_underway.job, BGJOB_C_START_WITHIN);
 }
 
 /* ---- performing ---- */
@@ -348,8 +349,7 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 	}
 	if (bgjob_underway.committed || bgjob_underway.changed)
 		bgjob_attempt_read_row(jobs, &bgjob_underway.job);
-	if (!what.elected)
-		lift_start_limit();
+	lift_start_limit();
 	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
 	bgjob_job_apply(&bgjob_underway.job, event, &what);
 	bgjob_job_save(jobs, &bgjob_underway.job);
