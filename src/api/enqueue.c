@@ -85,25 +85,30 @@ check_kind(const char *kind)
 	return BGJOB_KIND_FUNCTION; /* keep the compiler quiet */
 }
 
+static void
+set_default(BgjobOptionSet *set, BgjobOption option, Datum value)
+{
+	if (!set->given[option])
+		bgjob_option_set(set, option, value);
+}
+
 /* Fills in the options: what the call says, else what is configured of the function, else the settings. */
 static void
 fill_options(BgjobTemplate *template, BgjobOptionSet *set)
 {
 	const BgjobFunctionConf *conf = template->conf;
-	BgjobOptionSet defaults;
 
-	memset(defaults.given, 0, sizeof(defaults.given));
-	bgjob_option_set(&defaults, BGJOB_O_QUEUE, CStringGetTextDatum("default"));
-	bgjob_option_set(&defaults, BGJOB_O_PRIORITY, Int16GetDatum(0));
-	bgjob_option_set(&defaults, BGJOB_O_MAX_RETRIES, Int32GetDatum(bgjob_max_retries));
-	bgjob_option_set(&defaults, BGJOB_O_ON_DUPLICATE, CharGetDatum(BGJOB_DUPLICATE_SKIP));
 	if (conf != NULL)
 	{
 		if (!set->given[BGJOB_O_UNIQUE_KEY])
 			template->key_places = bgjob_option_text(&conf->options, BGJOB_O_UNIQUE_KEY);
 		bgjob_options_merge(set, &conf->options);
 	}
-	bgjob_options_merge(set, &defaults);
+	if (!set->given[BGJOB_O_QUEUE])
+		bgjob_option_set(set, BGJOB_O_QUEUE, CStringGetTextDatum("default"));
+	set_default(set, BGJOB_O_PRIORITY, Int16GetDatum(0));
+	set_default(set, BGJOB_O_MAX_RETRIES, Int32GetDatum(bgjob_max_retries));
+	set_default(set, BGJOB_O_ON_DUPLICATE, CharGetDatum(BGJOB_DUPLICATE_SKIP));
 	bgjob_options_to_job(set, &template->job);
 	if (conf != NULL && conf->policy != NULL)
 		bgjob_job_set(&template->job, BGJOB_C_POLICY_ID,
