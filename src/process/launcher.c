@@ -33,6 +33,7 @@
 #include "base/database.h"
 #include "base/guc.h"
 #include "base/inflight.h"
+#include "base/lanegroup.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/request.h"
@@ -238,6 +239,8 @@ forget(BgjobDatabase *entry, TimestampTz now)
 	if (free_slots(entry->database))
 	{
 		bgjob_inflight_forget(entry->database);
+		bgjob_lane_groups_forget(entry->database, InvalidOid);
+		bgjob_queues_forget(entry->database);
 		bgjob_database_forget(entry, entry->status);
 	}
 	if (entry->in_use)
