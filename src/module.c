@@ -20,6 +20,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "process/launcher.h"
+#include "store/settle.h"
 
 PG_MODULE_MAGIC;
 
@@ -31,6 +32,7 @@ _PG_init(void)
 {
 	bgjob_define_settings();
 	bgjob_filters_install();
+	bgjob_settle_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bgjob_shmem_install();

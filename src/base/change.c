@@ -15,11 +15,18 @@
  * woken finds them. It must not throw; it takes short locks (base/lanegroup.h,
  * base/registry.h) and sets latches. It is registered once per backend.
  *
+ * JOBS AND ATTEMPTS THAT ARE OVER are settled once for a transaction, all of
+ * them together, when its commit or PREPARE begins and before anything else is
+ * done about it (bgjob_change_settle, which store/settle.c sets). Whatever is to
+ * happen in the same transaction because a job has ended belongs there; what it
+ * ends itself is settled, too. A savepoint that is rolled back takes its notes
+ * along; a group of jobs pays once, as it is one transaction.
+ *
  * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since nobody knows
  * who will commit and when, and leaves a mark instead (base/prepared.c);
  * whoever ends a marked transaction has everything looked at anew
  * (bgjob_announce_unknown). Without the library in shared_preload_libraries
- * there is nobody to tell, and nothing is noted.
+ * there is nobody to tell, and only what is to be settled is noted.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,12 +45,6 @@
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-
-typedef struct EndedNote
-{
-	struct EndedNote *next;
-	int64 job;
-} EndedNote;
 
 /* A queue has been configured; or, with a group size of 0, is no longer. */
 typedef struct QueueNote
@@ -64,7 +65,8 @@ typedef struct Notes
 	SubTransactionId subid;
 	BgjobLaneNotes lanes;
 	TimestampTz taken_due; /* the first that was taken out of the schedule; DT_NOEND: none */
-	EndedNote *ended;
+	BgjobOver *over;       /* still to be settled */
+	BgjobOver *settled;    /* those who wait for the jobs are still to be told */
 	QueueNote *queues;
 	TimestampTz due; /* DT_NOEND: none */
 	int64 counts[BGJOB_NSTATES];
@@ -78,6 +80,8 @@ typedef struct Notes
 
 static Notes *notes = NULL;
 
+BgjobSettle bgjob_change_settle = NULL;
+
 /* Whether it is counted in bgjob_registry->filter_changers. */
 static bool changing_filters = false;
 
@@ -88,20 +92,19 @@ static void at_xact_event(XactEvent event, void *arg);
 static void
 at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId parent, void *arg);
 
-/* The notes of the running subtransaction; NULL where there is nobody to tell. */
+/* The notes of the running subtransaction. */
 static Notes *
-current_notes(void)
+own_notes(void)
 {
 	static bool registered = false;
 	SubTransactionId subid = GetCurrentSubTransactionId();
 
-	if (bgjob_registry == NULL)
-		return NULL;
 	if (!registered)
 	{
 		RegisterXactCallback(at_xact_event, NULL);
 		RegisterSubXactCallback(at_subxact_event, NULL);
-		bgjob_lane_groups_prepare();
+		if (bgjob_registry != NULL)
+			bgjob_lane_groups_prepare();
 		registered = true;
 	}
 	if (notes == NULL || notes->subid != subid)
@@ -114,6 +117,13 @@ current_notes(void)
 		notes = inner;
 	}
 	return notes;
+}
+
+/* The same; NULL where there is nobody to tell. */
+static Notes *
+current_notes(void)
+{
+	return bgjob_registry == NULL ? NULL : own_notes();
 }
 
 /* bgjob_change_ready notes that rows of bgjob_internal.queue were inserted, the lowest of them "first". */
@@ -181,19 +191,36 @@ bgjob_change_filters(void)
 		to->filters = true;
 }
 
-/* bgjob_change_ended notes that nothing more will happen to a job by itself. */
-void
-bgjob_change_ended(int64 job)
+static void
+add_over(int64 job, BgjobState state, bool recurring)
 {
-	Notes *to = current_notes();
-	EndedNote *note;
+	Notes *to = own_notes();
+	BgjobOver *note = MemoryContextAlloc(TopTransactionContext, sizeof(BgjobOver));
 
-	if (to == NULL)
-		return;
-	note = MemoryContextAlloc(TopTransactionContext, sizeof(EndedNote));
-	note->job = job;
-	note->next = to->ended;
-	to->ended = note;
+	*note = (BgjobOver){to->over, job, state, recurring};
+	to->over = note;
+}
+
+/*
+ * bgjob_change_ended notes that a job has ended in a final state: nothing more
+ * will happen to it by itself. Of one that is requeued in the same transaction
+ * the note stays.
+ */
+void
+bgjob_change_ended(int64 job, BgjobState state, bool recurring)
+{
+	add_over(job, state, recurring);
+}
+
+/*
+ * bgjob_change_attempt_over notes that an attempt is over, and that the job goes
+ * on: it is tried again, was interrupted, has snoozed, or somebody has requeued or
+ * rescheduled it meanwhile.
+ */
+void
+bgjob_change_attempt_over(int64 job, BgjobState state)
+{
+	add_over(job, state, false);
 }
 
 /*
@@ -290,8 +317,9 @@ tell(const Notes *committed)
 	bgjob_lane_notes_commit(&committed->lanes);
 	if (committed->due != DT_NOEND)
 		bgjob_announce_due(committed->due);
-	for (EndedNote *note = committed->ended; note != NULL; note = note->next)
-		bgjob_waiters_wake(note->job);
+	for (BgjobOver *note = committed->settled; note != NULL; note = note->next)
+		if (bgjob_state_is_final(note->state))
+			bgjob_waiters_wake(note->job);
 	if (committed->notices != 0)
 		bgjob_notify_scheduler(committed->notice_database, committed->notices);
 }
@@ -364,27 +392,55 @@ end_moves(void)
 	bgjob_database_moving(InvalidTransactionId);
 }
 
+/* Has what is over settled, and what that adds. All subtransactions have ended. */
+static void
+settle(void)
+{
+	while (notes != NULL && notes->over != NULL)
+	{
+		BgjobOver *over = notes->over;
+		BgjobOver *last = over;
+
+		notes->over = NULL;
+		if (bgjob_change_settle != NULL)
+			bgjob_change_settle(over);
+		while (last->next != NULL)
+			last = last->next;
+		last->next = notes->settled;
+		notes->settled = over;
+	}
+}
+
+/* Forgets the notes of a transaction that has ended, and tells others of them. */
+static void
+end_notes(void (*tell_others)(const Notes *))
+{
+	Notes *ended = notes;
+
+	notes = NULL;
+	for (; bgjob_registry != NULL && ended != NULL; ended = ended->parent)
+		tell_others(ended);
+}
+
 static void
 at_xact_event(XactEvent event, void *arg)
 {
-	Notes *committed = notes;
-
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
+			settle();
 			begin_filter_change();
 			begin_moves();
 			prewake();
 			break;
 		case XACT_EVENT_COMMIT:
 			end_filter_change();
-			notes = NULL;
-			for (; committed != NULL; committed = committed->parent)
-				tell(committed);
+			end_notes(tell);
 			end_moves();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
-			if (committed != NULL)
+			settle();
+			if (notes != NULL && bgjob_registry != NULL)
 				bgjob_prepared_mark();
 			break;
 		case XACT_EVENT_PREPARE:
@@ -393,9 +449,7 @@ at_xact_event(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 			end_filter_change();
 			end_moves();
-			notes = NULL;
-			for (; committed != NULL; committed = committed->parent)
-				tell_of_given_back(committed);
+			end_notes(tell_of_given_back);
 			break;
 		default:
 			break;
@@ -407,7 +461,7 @@ static void
 free_notes(Notes *aborted)
 {
 	bgjob_lane_notes_free(&aborted->lanes);
-	for (EndedNote *note = aborted->ended, *next; note != NULL; note = next)
+	for (BgjobOver *note = aborted->over, *next; note != NULL; note = next)
 	{
 		next = note->next;
 		pfree(note);
@@ -426,11 +480,11 @@ merge_into_parent(Notes *inner, Notes *outer)
 {
 	bgjob_lane_notes_merge(&inner->lanes, &outer->lanes);
 	outer->taken_due = Min(outer->taken_due, inner->taken_due);
-	for (EndedNote *note = inner->ended, *next; note != NULL; note = next)
+	for (BgjobOver *note = inner->over, *next; note != NULL; note = next)
 	{
 		next = note->next;
-		note->next = outer->ended;
-		outer->ended = note;
+		note->next = outer->over;
+		outer->over = note;
 	}
 	for (QueueNote *note = inner->queues, *next; note != NULL; note = next)
 	{
@@ -463,7 +517,8 @@ at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId paren
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		notes = ended->parent;
-		tell_of_given_back(ended);
+		if (bgjob_registry != NULL)
+			tell_of_given_back(ended);
 		free_notes(ended);
 	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)

@@ -15,6 +15,23 @@
 #include "datatype/timestamp.h"
 #include "rules/state.h"
 
+/*
+ * That a job has ended, or an attempt after which it goes on. What settling has
+ * to know of the job is here, so that it need not read the row again.
+ */
+typedef struct BgjobOver
+{
+	struct BgjobOver *next;
+	int64 job;
+	BgjobState state; /* that it got: final, or that in which it waits for the next attempt */
+	bool recurring;   /* the job of an occurrence */
+} BgjobOver;
+
+/* Settles what is over in the running transaction, in no order. It may throw, and note more. */
+typedef void (*BgjobSettle)(const BgjobOver *over);
+
+extern BgjobSettle bgjob_change_settle;
+
 extern void bgjob_change_ready(Oid role, const char *queue, int priority,
 							   const BgjobLaneItem *first, int64 count);
 extern void bgjob_change_recount(void);
@@ -22,7 +39,8 @@ extern void bgjob_change_filters(void);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
 extern void bgjob_change_due(TimestampTz at);
 extern void bgjob_change_count(BgjobState from, BgjobState to, bool from_retry, bool to_retry);
-extern void bgjob_change_ended(int64 job);
+extern void bgjob_change_ended(int64 job, BgjobState state, bool recurring);
+extern void bgjob_change_attempt_over(int64 job, BgjobState state);
 extern void bgjob_change_notice(Oid database, uint32 scheduler_notices);
 extern void bgjob_change_took_scheduled(TimestampTz at);
 extern void bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 job);

@@ -121,9 +121,6 @@ job_enter_end(BgjobJob *job, BgjobState state, const BgjobCircumstances *what)
 		bgjob_job_set_jsonb(job, BGJOB_C_ERROR, what->error);
 	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
 		bgjob_unique_leave(job);
-	bgjob_change_ended(job->id);
-	if (!bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME)) /* the next may wait for it */
-		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_ENDED);
 }
 
 static void
@@ -239,6 +236,20 @@ job_count_crash(BgjobJob *job)
 	add_to(job, BGJOB_C_CRASHES);
 }
 
+/* Notes that a job, or an attempt at it, is over, for store/settle.c. */
+static void
+job_note_over(const BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
+{
+	bool attempted =
+		from == BGJOB_PROCESSING || (from == BGJOB_ENQUEUED && what->started_at != 0);
+
+	if (bgjob_state_is_final(job->state))
+		bgjob_change_ended(job->id, job->state,
+						   !bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME));
+	else if (attempted && job->state != BGJOB_PROCESSING)
+		bgjob_change_attempt_over(job->id, job->state);
+}
+
 /* bgjob_job_apply_unfiltered does the same, and no filter learns of it. */
 void
 bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
@@ -301,6 +312,7 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 	}
 	job_set_state(job, to);
 	job->to_place = !what->in_queue;
+	job_note_over(job, from, what);
 	bgjob_change_count(from, to, was_retry, to == BGJOB_SCHEDULED && job->retries > 0);
 }
 
