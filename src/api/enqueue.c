@@ -32,6 +32,7 @@
 #include "run/function.h"
 #include "run/identity.h"
 #include "run/places.h"
+#include "store/bulk.h"
 #include "store/functionconf.h"
 #include "store/job.h"
 #include "store/newjob.h"

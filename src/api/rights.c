@@ -33,6 +33,7 @@
 #include "miscadmin.h"
 #include "run/authority.h"
 #include "store/relation.h"
+#include "store/trust.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"

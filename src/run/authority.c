@@ -29,6 +29,7 @@
 #include "miscadmin.h"
 #include "run/authority.h"
 #include "store/relation.h"
+#include "store/trust.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/inval.h"

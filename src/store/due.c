@@ -91,9 +91,9 @@ correct(BgjobRel *jobs, int64 id, TimestampTz now)
 }
 
 /*
- * bgjob_due_correct looks at the jobs behind a place of the schedule, at most "max", for
- * those whose time was computed by a clock that was ahead, sets that right and
- * adds their number to *number. *after becomes the last place that it has looked
+ * bgjob_due_correct looks at the jobs behind a place of the schedule, at most
+ * "max", for those whose time was computed by a clock that was ahead, sets that
+ * right and adds their number to *number. *after becomes the last place that it has looked
  * at. False: there are more behind that.
  */
 bool

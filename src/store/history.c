@@ -3,10 +3,11 @@
  * history.c
  *	  Entries of a job's history that its row no longer tells.
  *
- * bgjob_internal.state is append-only: an entry is written ("archived") when the row of
- * the job is about to stand for something else (store/job.c, whose opening says
- * which entries a row stands for), and removed only together with the job. The view bgjob.job_states adds what the row itself tells; the
- * "data" of an entry is made in the same shape here and there.
+ * bgjob_internal.state is append-only: an entry is written ("archived") when the
+ * row of the job is about to stand for something else (the opening of store/job.c
+ * says which entries a row stands for), and removed only together with the job.
+ * The view bgjob.job_states adds what the row itself tells; the "data" of an
+ * entry is made in the same shape here and there.
  *
  * Any process, inside a transaction.
  *

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * job.c
- *	  The one function that changes a job's state.
+ *	  A job's state: the one function that changes it, and writing the row.
  *
  * THE ROW TELLS THE CURRENT ATTEMPT. A job that is enqueued, performed and
  * succeeds is inserted once and updated once, and no history is written at
@@ -26,9 +26,7 @@
 #include "postgres.h"
 
 #include "base/change.h"
-#include "base/registry.h"
 #include "base/text.h"
-#include "miscadmin.h"
 #include "store/history.h"
 #include "store/job.h"
 #include "store/option.h"
@@ -42,7 +40,7 @@ BgjobJobFilters bgjob_job_filters = {NULL, NULL};
 
 /* ---- leaving and entering states ---- */
 
-/* Takes a job out of the place that it is about to leave; who has taken what is a lock has done that. */
+/* Takes a job out of its place. Where the row there is the lock, whoever has the job has deleted it. */
 static void
 job_leave(const BgjobJob *job)
 {

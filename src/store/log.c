@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "base/console.h"
+#include "store/bulk.h"
 #include "store/log.h"
 #include "store/relation.h"
 #include "utils/builtins.h"

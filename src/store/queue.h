@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "store/bulk.h"
 #include "store/jobrow.h"
 #include "store/taken.h"
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * relation.c
- *	  bgjob's tables, opened and written directly.
+ *	  Rows of bgjob's tables, read and written directly.
  *
  * The storage layer reads and writes bgjob's tables below SQL: no parsing,
  * no plans, no rights to raise and drop, and nothing that is looked up along
@@ -28,273 +28,30 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/tupdesc_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/compat.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
 #include "store/relation.h"
-#include "store/trust.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
-
-/* What users see is in one schema, the tables in the other: nobody has USAGE on that. */
-#define VIEWS_SCHEMA  "bgjob"
-#define TABLES_SCHEMA "bgjob_internal"
-
-#define WRONG_VERSION_HINT                                                                     \
-	"The library and the extension's script are of different versions, or the extension is "   \
-	"damaged."
-
-/* The rows of a large one may hold values that are stored out of line. */
-static const struct
-{
-	const char *name;
-	bool large;
-} tables[] = {
-	[BGJOB_TABLE_JOB] = {"job", true},
-	[BGJOB_TABLE_QUEUE] = {"queue"},
-	[BGJOB_TABLE_SCHEDULE] = {"schedule"},
-	[BGJOB_TABLE_FAILURE] = {"failure"},
-	[BGJOB_TABLE_CLAIM] = {"claim"},
-	[BGJOB_TABLE_UNIQUE_KEY] = {"unique_key"},
-	[BGJOB_TABLE_STATE] = {"state", true},
-	[BGJOB_TABLE_LOG] = {"log", true},
-	[BGJOB_TABLE_SETTINGS] = {"settings", true},
-	[BGJOB_TABLE_TOTAL] = {"total"},
-	[BGJOB_TABLE_QUEUE_CONF] = {"queue_conf"},
-	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", true},
-	[BGJOB_TABLE_RECURRING] = {"recurring", true},
-	[BGJOB_TABLE_FILTER] = {"filter", true},
-	[BGJOB_TABLE_INSTALLATION] = {"installation"},
-};
-
-static Oid
-schema_oid(const char *name, bool missing_ok)
-{
-	Oid schema = get_namespace_oid(name, true);
-
-	if (schema == InvalidOid && !missing_ok)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("extension \"bgjob\" is not installed in this database"),
-						errhint("Run CREATE EXTENSION bgjob.")));
-	return schema;
-}
-
-/*
- * bgjob_schema_oid returns schema bgjob: the views, and the right to use bgjob.
- * 42704 if there is none, or InvalidOid.
- */
-Oid
-bgjob_schema_oid(bool missing_ok)
-{
-	return schema_oid(VIEWS_SCHEMA, missing_ok);
-}
-
-/* bgjob_tables_schema_oid returns the schema of the tables; 42704 if there is none, or InvalidOid. */
-Oid
-bgjob_tables_schema_oid(bool missing_ok)
-{
-	return schema_oid(TABLES_SCHEMA, missing_ok);
-}
-
-/* OIDs that have been looked up; each is forgotten when its relation, or any schema, changes. The names are constants. */
-#define KNOWN_MAX 48
-
-static struct
-{
-	const char *name;
-	Oid oid;
-	uint32 hash; /* by which the server says that the relation has changed */
-} known[KNOWN_MAX];
-static int nknown = 0;
-static uint64 invalidations = 0;
-
-static void
-forget_known(Datum arg, int cacheid, uint32 hashvalue)
-{
-	invalidations++;
-	for (int i = nknown - 1; i >= 0; i--)
-		if (hashvalue == 0 || cacheid != RELOID || known[i].hash == hashvalue)
-			known[i] = known[--nknown];
-}
-
-/* Remembers an OID, unless something has changed since "before". */
-static void
-remember(const char *name, Oid oid, uint64 before)
-{
-	if (invalidations != before || nknown == KNOWN_MAX)
-		return;
-	known[nknown].name = name;
-	known[nknown].oid = oid;
-	known[nknown].hash = GetSysCacheHashValue1(RELOID, ObjectIdGetDatum(oid));
-	nknown++;
-}
-
-/*
- * bgjob_relation_oid returns the OID of the relation of that name in the
- * tables' schema: a table, an index or a sequence. The name must be a constant. 42704:
- * there is none; 55000: it is not the extension's (store/trust.h).
- */
-Oid
-bgjob_relation_oid(const char *name)
-{
-	static bool registered = false;
-	uint64 before;
-	Oid relation;
-	const char *why;
-
-	for (int i = 0; i < nknown; i++)
-		if (known[i].name == name)
-			return known[i].oid;
-	if (!registered)
-	{
-		CacheRegisterSyscacheCallback(RELOID, forget_known, (Datum) 0);
-		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_known, (Datum) 0);
-	}
-	registered = true;
-	before = invalidations;
-	relation = get_relname_relid(name, bgjob_tables_schema_oid(false));
-	if (relation == InvalidOid)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("relation \"%s.%s\" does not exist", TABLES_SCHEMA, name),
-						errhint(WRONG_VERSION_HINT)));
-	why = bgjob_trust_refusal(name, relation);
-	if (why != NULL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("relation \"%s.%s\" is not the one that bgjob knows",
-							   TABLES_SCHEMA, name),
-						errdetail("%s", why), errhint(WRONG_VERSION_HINT)));
-	remember(name, relation, before);
-	return relation;
-}
-
-/* bgjob_table_oid returns the OID of a table, which changes when the extension is made anew. */
-Oid
-bgjob_table_oid(BgjobTable table)
-{
-	return bgjob_relation_oid(tables[table].name);
-}
-
-/*
- * Raises 55000 unless a table has as many columns as the files know that read
- * and write it: a row with more would not fit into theirs.
- */
-static void
-check_columns(Relation rel, BgjobTable table)
-{
-	static int known_columns[lengthof(tables)];
-	int ncolumns = known_columns[table];
-
-	if (ncolumns == 0)
-		ncolumns = known_columns[table] = bgjob_trust_columns(tables[table].name);
-	if (RelationGetNumberOfAttributes(rel) != ncolumns)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" has %d columns, not %d", TABLES_SCHEMA,
-						tables[table].name, RelationGetNumberOfAttributes(rel), ncolumns),
-				 errhint(WRONG_VERSION_HINT)));
-}
-
-bool bgjob_rel_nowait = false;
-
-/* Locks a table; without waiting, in a process that does not wait. */
-static void
-lock_table(Oid relation, BgjobTable table, LOCKMODE lock)
-{
-	if (!bgjob_rel_nowait)
-		LockRelationOid(relation, lock);
-	else if (!ConditionalLockRelationOid(relation, lock))
-		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-						errmsg("could not obtain lock on relation \"%s.%s\"", TABLES_SCHEMA,
-							   tables[table].name)));
-}
-
-static void
-refuse_dropped(void)
-{
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-					errmsg("extension \"bgjob\" is being dropped")));
-}
-
-/*
- * bgjob_sequence_lock locks a sequence and returns its OID: the server's own
- * functions would raise an internal error if it is dropped meanwhile. 42704 then.
- */
-Oid
-bgjob_sequence_lock(const char *name)
-{
-	Oid sequence = bgjob_relation_oid(name);
-
-	LockRelationOid(sequence, RowExclusiveLock);
-	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(sequence)))
-		refuse_dropped();
-	return sequence;
-}
-
-/*
- * bgjob_table_lock locks a table as bgjob_rel_open does, for what is remembered
- * of its rows. 42704 and 55P03 as there.
- */
-void
-bgjob_table_lock(BgjobTable table)
-{
-	Oid relation = bgjob_table_oid(table);
-
-	lock_table(relation, table, RowExclusiveLock);
-	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
-		refuse_dropped();
-}
-
-/*
- * bgjob_tables_lock_for_drop locks what sessions lock first of all, in their
- * order. DROP takes its locks in another one, with which a session that is
- * enqueuing would be in a deadlock; so it waits for these sessions here, before it
- * has any lock that they need.
- */
-void
-bgjob_tables_lock_for_drop(void)
-{
-	static const BgjobTable first[] = {BGJOB_TABLE_SETTINGS, BGJOB_TABLE_JOB};
-
-	for (int i = 0; i < lengthof(first); i++)
-	{
-		Oid relation = get_relname_relid(tables[first[i]].name, bgjob_tables_schema_oid(true));
-
-		if (OidIsValid(relation) && bgjob_trust_table("bgjob", relation))
-			LockRelationOid(relation, AccessExclusiveLock);
-	}
-}
 
 static BgjobRel *
 open_table(BgjobTable table, LOCKMODE lock, LOCKMODE release)
 {
 	BgjobRel *opened = palloc(sizeof(BgjobRel));
-	Oid relation = bgjob_relation_oid(tables[table].name);
 
-	lock_table(relation, table, lock);
-	/* try_table_open would ask the catalog each time; the relation cache knows by now if it has gone. */
-	opened->rel = RelationIdGetRelation(relation);
-	if (!RelationIsValid(opened->rel)) /* dropped while its lock was waited for */
-		refuse_dropped();
-	pgstat_init_relation(opened->rel);
-	check_columns(opened->rel, table);
-	opened->large = tables[table].large;
+	opened->rel = bgjob_table_open(table, lock, &opened->large);
 	opened->slot = table_slot_create(opened->rel, NULL);
 	opened->context = CurrentMemoryContext;
 	opened->estate = NULL;
@@ -347,9 +104,9 @@ bgjob_rel_snapshot(BgjobRel *rel)
 	return RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel->rel)));
 }
 
-/* What the executor's functions want to be called with. */
-static void
-prepare_to_write(BgjobRel *rel)
+/* bgjob_rel_prepare_to_write makes what the executor's functions want to be called with. */
+void
+bgjob_rel_prepare_to_write(BgjobRel *rel)
 {
 	MemoryContext old;
 
@@ -380,17 +137,18 @@ static const BgjobExternal nothing_fetched = {.n = 0};
 
 /*
  * The server reads and removes values that are stored out of line only while
- * there is a snapshot. begin_write returns one where the rows concerned may
- * have such values, else NULL, as a rule; end_write gives it up.
+ * there is a snapshot. bgjob_rel_begin_write returns one where the rows concerned may
+ * have such values, else NULL, as a rule; bgjob_rel_end_write gives it up.
  */
-static Snapshot
-begin_write(BgjobRel *rel, bool external)
+Snapshot
+bgjob_rel_begin_write(BgjobRel *rel, bool external)
 {
 	return external || bgjob_asserts_snapshot(rel->rel) ? bgjob_rel_snapshot(rel) : NULL;
 }
 
-static void
-end_write(Snapshot snapshot)
+/* bgjob_rel_end_write: see above. */
+void
+bgjob_rel_end_write(Snapshot snapshot)
 {
 	if (snapshot != NULL)
 		UnregisterSnapshot(snapshot);
@@ -400,169 +158,15 @@ end_write(Snapshot snapshot)
 void
 bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls)
 {
-	Snapshot snapshot = begin_write(rel, false);
+	Snapshot snapshot = bgjob_rel_begin_write(rel, false);
 
-	prepare_to_write(rel);
+	bgjob_rel_prepare_to_write(rel);
 	fill_slot(rel->slot, values, nulls);
 	ExecSimpleRelationInsert(rel->result, rel->estate, rel->slot);
-	end_write(snapshot);
+	bgjob_rel_end_write(snapshot);
 	rel->tid = rel->slot->tts_tid;
 	ExecClearTuple(rel->slot);
 	ResetPerTupleExprContext(rel->estate);
-}
-
-/* ---- many rows at a time ---- */
-
-struct BgjobBulk
-{
-	BgjobRel *rel;
-	int last_default; /* the last column that is not null where a row ends before it; 0: none */
-	TupleDesc stored; /* of the first columns, as many as any row has needed */
-	int n;
-	TupleTableSlot *slots[BGJOB_BULK_ROWS]; /* made as they are needed */
-	ItemPointerData tids[BGJOB_BULK_ROWS];
-};
-
-/* Whether a column reads as something else than null where a row ends before it. */
-static bool
-has_default(TupleDesc desc, int column)
-{
-	return TupleDescAttr(desc, column - 1)->atthasmissing &&
-		   desc->constr->missing[column - 1].am_present;
-}
-
-/* The last such column; 0: there is none. */
-static int
-find_last_default(TupleDesc desc)
-{
-	int column = desc->natts;
-
-	while (column > 0 && !has_default(desc, column))
-		column--;
-	return column;
-}
-
-/* Whether a column reads the same where a row ends before it. */
-static bool
-may_be_left_out(TupleDesc desc, int column, Datum value, bool isnull)
-{
-	Form_pg_attribute attribute = TupleDescAttr(desc, column - 1);
-
-	if (!has_default(desc, column))
-		return isnull;
-	return !isnull && datum_image_eq(value, desc->constr->missing[column - 1].am_value,
-									 attribute->attbyval, attribute->attlen);
-}
-
-/* How many columns a row is stored with: see form_row. */
-static int
-columns_to_store(const BgjobBulk *bulk, const Datum *values, const bool *nulls)
-{
-	TupleDesc desc = RelationGetDescr(bulk->rel->rel);
-	int n = desc->natts;
-
-	while (n > 1 && n > bulk->last_default && nulls[n - 1]) /* most of them, and quickly */
-		n--;
-	if (n == bulk->last_default)
-		while (n > 1 && may_be_left_out(desc, n, values[n - 1], nulls[n - 1]))
-			n--;
-	return n;
-}
-
-/* A descriptor of the first columns of a table. */
-static TupleDesc
-describe_columns(TupleDesc table, int n)
-{
-	TupleDesc desc = CreateTemplateTupleDesc(n);
-
-	for (int i = 1; i <= n; i++)
-		TupleDescCopyEntry(desc, i, table, i);
-	return desc;
-}
-
-/*
- * Forms a row without the columns at its end that need not be stored, as the
- * server stores rows from before a column was added. That makes a new job
- * cheaper, most of whose columns are for what will become of it. (After a
- * VACUUM FULL the server has forgotten what such columns are to be read as;
- * then those with a default are stored.)
- */
-static HeapTuple
-form_row(BgjobBulk *bulk, const Datum *values, const bool *nulls)
-{
-	int n = columns_to_store(bulk, values, nulls);
-
-	if (bulk->stored == NULL || bulk->stored->natts < n)
-		bulk->stored = describe_columns(RelationGetDescr(bulk->rel->rel), n);
-	/* which does not change them */
-	return heap_form_tuple(bulk->stored, unconstify(Datum *, values),
-						   unconstify(bool *, nulls));
-}
-
-/*
- * bgjob_bulk_begin prepares for inserting many rows into a table: fewer WAL
- * records, and each page is locked once. They are there when they are flushed.
- */
-BgjobBulk *
-bgjob_bulk_begin(BgjobRel *rel)
-{
-	BgjobBulk *bulk = palloc0(sizeof(BgjobBulk));
-
-	prepare_to_write(rel);
-	bulk->rel = rel;
-	bulk->last_default = find_last_default(RelationGetDescr(rel->rel));
-	return bulk;
-}
-
-/* bgjob_bulk_add takes a row along, copied. True: there is no room for another, flush them. */
-bool
-bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls)
-{
-	MemoryContext old = MemoryContextSwitchTo(bulk->rel->context);
-	TupleTableSlot **slot = &bulk->slots[bulk->n];
-
-	if (*slot == NULL)
-		*slot = MakeSingleTupleTableSlot(RelationGetDescr(bulk->rel->rel), &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(form_row(bulk, values, nulls), *slot, true);
-	MemoryContextSwitchTo(old);
-	return ++bulk->n == BGJOB_BULK_ROWS;
-}
-
-/* bgjob_bulk_flush inserts the rows; returns where, in their order, and their number. */
-const ItemPointerData *
-bgjob_bulk_flush(BgjobBulk *bulk, int *n)
-{
-	BgjobRel *rel = bulk->rel;
-	Snapshot snapshot;
-
-	*n = bulk->n;
-	bulk->n = 0;
-	if (*n == 0)
-		return bulk->tids;
-	snapshot = begin_write(rel, false);
-	/* With no ring of buffers of their own: others are about to read these rows. */
-	table_multi_insert(rel->rel, bulk->slots, *n, GetCurrentCommandId(true), 0, NULL);
-	end_write(snapshot);
-	for (int i = 0; i < *n; i++)
-	{
-		bulk->tids[i] = bulk->slots[i]->tts_tid;
-		list_free(
-			bgjob_exec_insert_index_tuples_of_new(rel->result, bulk->slots[i], rel->estate));
-		ExecClearTuple(bulk->slots[i]);
-	}
-	ResetPerTupleExprContext(rel->estate);
-	return bulk->tids;
-}
-
-/* bgjob_bulk_end ends it; the rows must have been flushed. */
-void
-bgjob_bulk_end(BgjobBulk *bulk)
-{
-	Assert(bulk->n == 0);
-	for (int i = 0; i < BGJOB_BULK_ROWS && bulk->slots[i] != NULL; i++)
-		ExecDropSingleTupleTableSlot(bulk->slots[i]);
-	table_finish_bulk_insert(bulk->rel->rel, 0);
-	pfree(bulk);
 }
 
 /* Replaces a row; there is a snapshot if the old one has values that are stored out of line. */
@@ -577,7 +181,7 @@ replace_row(BgjobRel *rel, const ItemPointerData *tid, const Datum *values, cons
 	rel->tid = rel->slot->tts_tid;
 	if (bgjob_must_update_indexes(update_indexes))
 	{
-		prepare_to_write(rel); /* not before: most updates are HOT */
+		bgjob_rel_prepare_to_write(rel); /* not before: most updates are HOT */
 		list_free(bgjob_exec_insert_index_tuples(rel->result, rel->slot, rel->estate,
 												 update_indexes));
 		ResetPerTupleExprContext(rel->estate);
@@ -594,10 +198,10 @@ void
 bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 				 const bool *nulls)
 {
-	Snapshot snapshot = begin_write(rel, rel->large);
+	Snapshot snapshot = bgjob_rel_begin_write(rel, rel->large);
 
 	replace_row(rel, tid, values, nulls);
-	end_write(snapshot);
+	bgjob_rel_end_write(snapshot);
 }
 
 /* Whether several transactions have locked a row; the number that it has for them is none of a transaction. */
@@ -623,12 +227,12 @@ bool
 bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 {
 	TM_FailureData failure = {.xmax = InvalidTransactionId};
-	Snapshot snapshot = begin_write(rel, rel->large);
+	Snapshot snapshot = bgjob_rel_begin_write(rel, rel->large);
 	TM_Result result =
 		table_tuple_delete(rel->rel, tid, GetCurrentCommandId(true), InvalidSnapshot,
 						   InvalidSnapshot, false, &failure, false);
 
-	end_write(snapshot);
+	bgjob_rel_end_write(snapshot);
 	if (holder != NULL)
 		*holder = result == TM_Ok || is_locked_by_several(rel, tid) ? InvalidTransactionId
 																	: failure.xmax;
@@ -639,10 +243,10 @@ bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder)
 void
 bgjob_rel_delete_locked(BgjobRel *rel, ItemPointer tid)
 {
-	Snapshot snapshot = begin_write(rel, rel->large);
+	Snapshot snapshot = bgjob_rel_begin_write(rel, rel->large);
 
 	simple_table_tuple_delete(rel->rel, tid, InvalidSnapshot);
-	end_write(snapshot);
+	bgjob_rel_end_write(snapshot);
 }
 
 /*
@@ -789,7 +393,7 @@ void
 bgjob_rel_update_taken(BgjobRel *rel, const ItemPointerData *tid, Datum *values,
 					   const bool *nulls, const BgjobExternal *external)
 {
-	Snapshot snapshot = begin_write(rel, external != NULL);
+	Snapshot snapshot = bgjob_rel_begin_write(rel, external != NULL);
 	int n = external == NULL ? 0 : external->n;
 
 	for (int i = 0; i < n; i++)
@@ -799,7 +403,7 @@ bgjob_rel_update_taken(BgjobRel *rel, const ItemPointerData *tid, Datum *values,
 	for (int i = 0; i < n; i++)
 		if (values[external->columns[i].column] == external->columns[i].stored)
 			values[external->columns[i].column] = external->columns[i].value;
-	end_write(snapshot);
+	bgjob_rel_end_write(snapshot);
 }
 
 /*

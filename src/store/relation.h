@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * relation.h
- *	  bgjob's tables, opened and written directly.
+ *	  Rows of bgjob's tables, read and written directly.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,27 +14,9 @@
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
 #include "storage/lockdefs.h"
+#include "store/tables.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
-
-typedef enum BgjobTable
-{
-	BGJOB_TABLE_JOB,
-	BGJOB_TABLE_QUEUE,
-	BGJOB_TABLE_SCHEDULE,
-	BGJOB_TABLE_FAILURE,
-	BGJOB_TABLE_CLAIM,
-	BGJOB_TABLE_UNIQUE_KEY,
-	BGJOB_TABLE_STATE,
-	BGJOB_TABLE_LOG,
-	BGJOB_TABLE_SETTINGS,
-	BGJOB_TABLE_TOTAL,
-	BGJOB_TABLE_QUEUE_CONF,
-	BGJOB_TABLE_FUNCTION_CONF,
-	BGJOB_TABLE_RECURRING,
-	BGJOB_TABLE_FILTER,
-	BGJOB_TABLE_INSTALLATION,
-} BgjobTable;
 
 typedef struct BgjobRel
 {
@@ -47,11 +29,6 @@ typedef struct BgjobRel
 	ResultRelInfo *result;
 	LOCKMODE release; /* at closing */
 } BgjobRel;
-
-/* Rows that are to be inserted together: so many at a time. */
-#define BGJOB_BULK_ROWS 500
-
-typedef struct BgjobBulk BgjobBulk;
 
 /* The values of a row that were stored out of line: where they are stored, and what was fetched from there. */
 typedef struct BgjobExternal
@@ -74,27 +51,16 @@ typedef struct BgjobScan
 	Snapshot snapshot;
 } BgjobScan;
 
-/* Whether this process raises 55P03 instead of waiting for the lock of a table. */
-extern bool bgjob_rel_nowait;
-
-extern Oid bgjob_schema_oid(bool missing_ok);
-extern Oid bgjob_tables_schema_oid(bool missing_ok);
-extern Oid bgjob_relation_oid(const char *name);
-extern Oid bgjob_table_oid(BgjobTable table);
-extern Oid bgjob_sequence_lock(const char *name);
-extern void bgjob_table_lock(BgjobTable table);
-extern void bgjob_tables_lock_for_drop(void);
 extern BgjobRel *bgjob_rel_open(BgjobTable table);
 extern BgjobRel *bgjob_rel_open_read(BgjobTable table);
 extern void bgjob_rel_close(BgjobRel *rel);
 extern Snapshot bgjob_rel_snapshot(BgjobRel *rel);
+extern void bgjob_rel_prepare_to_write(BgjobRel *rel);
+extern Snapshot bgjob_rel_begin_write(BgjobRel *rel, bool external);
+extern void bgjob_rel_end_write(Snapshot snapshot);
 extern void bgjob_rel_insert(BgjobRel *rel, const Datum *values, const bool *nulls);
 extern void bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 							 const bool *nulls);
-extern BgjobBulk *bgjob_bulk_begin(BgjobRel *rel);
-extern bool bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls);
-extern const ItemPointerData *bgjob_bulk_flush(BgjobBulk *bulk, int *n);
-extern void bgjob_bulk_end(BgjobBulk *bulk);
 extern bool bgjob_rel_delete(BgjobRel *rel, ItemPointer tid, TransactionId *holder);
 extern void bgjob_rel_delete_locked(BgjobRel *rel, ItemPointer tid);
 extern bool bgjob_rel_find_locked(BgjobRel *rel, const char *index, const char *text);

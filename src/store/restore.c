@@ -50,10 +50,10 @@ rebuild_one(BgjobRel *jobs, int64 id)
 	if (!bgjob_job_read(jobs, id, &job) || bgjob_place_has(&job) ||
 		!bgjob_job_lock(jobs, &job) || bgjob_place_has(&job))
 		return false;
-	if (bgjob_transition(job.state, BGJOB_EV_INTERRUPT) != BGJOB_NONE)
+	if (bgjob_transition(job.state, BGJOB_EV_INTERRUPT) !=
+		BGJOB_NONE) /* its process is not here */
 	{
-		bgjob_job_apply(&job, BGJOB_EV_INTERRUPT,
-						&what); /* the process that had it is not here */
+		bgjob_job_apply(&job, BGJOB_EV_INTERRUPT, &what);
 		bgjob_job_save(jobs, &job);
 	}
 	else

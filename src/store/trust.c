@@ -15,7 +15,7 @@
  * keys that the library scans with, and evaluate nothing.
  *
  * Any process, inside a transaction. Locks: AccessShareLock on the system
- * catalogs for a moment. Its answers are kept by store/relation.c until some
+ * catalogs for a moment. Its answers are kept by store/tables.c until some
  * relation changes, so it costs a job nothing.
  *
  *-------------------------------------------------------------------------
@@ -37,7 +37,6 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
-#include "store/relation.h"
 #include "store/trust.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -399,6 +398,35 @@ check_name(Oid schema, const char *name)
 	const char *why = bgjob_trust_refusal(name, get_relname_relid(name, schema));
 
 	return why == NULL ? NULL : psprintf("relation \"%s\": %s", name, why);
+}
+
+static Oid
+schema_oid(const char *name, bool missing_ok)
+{
+	Oid schema = get_namespace_oid(name, true);
+
+	if (schema == InvalidOid && !missing_ok)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("extension \"bgjob\" is not installed in this database"),
+						errhint("Run CREATE EXTENSION bgjob.")));
+	return schema;
+}
+
+/*
+ * bgjob_schema_oid returns schema bgjob: the views, and the right to use bgjob.
+ * 42704 if there is none, or InvalidOid.
+ */
+Oid
+bgjob_schema_oid(bool missing_ok)
+{
+	return schema_oid(BGJOB_VIEWS_SCHEMA, missing_ok);
+}
+
+/* bgjob_tables_schema_oid returns the schema of the tables; 42704 if there is none, or InvalidOid. */
+Oid
+bgjob_tables_schema_oid(bool missing_ok)
+{
+	return schema_oid(BGJOB_TABLES_SCHEMA, missing_ok);
 }
 
 /*

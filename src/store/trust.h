@@ -10,6 +10,10 @@
 
 #include "postgres.h"
 
+/* What users see is in one schema, the tables in the other: nobody has USAGE on that. */
+#define BGJOB_VIEWS_SCHEMA  "bgjob"
+#define BGJOB_TABLES_SCHEMA "bgjob_internal"
+
 /* What bgjob has in a database. */
 typedef enum BgjobGenuine
 {
@@ -18,6 +22,8 @@ typedef enum BgjobGenuine
 	BGJOB_GENUINE
 } BgjobGenuine;
 
+extern Oid bgjob_schema_oid(bool missing_ok);
+extern Oid bgjob_tables_schema_oid(bool missing_ok);
 extern BgjobGenuine bgjob_trust_database(const char **why);
 extern int bgjob_trust_columns(const char *name);
 extern bool bgjob_trust_table(const char *extension, Oid relation);
