@@ -19,7 +19,7 @@ CREATE SEQUENCE bgjob_internal.settings_id_seq;
 -- is by default (src/store/relation.c): what is left out are nulls, and columns that were added with a default, which the
 -- server then reads there. So the few that nearly all new jobs need come first, and all others are added.
 
--- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in bgjob_internal.state.
+-- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in state.
 -- The order of the columns is that of the enum in src/store/job.h; those of options are from src/store/optionlist.h (expand.awk).
 CREATE TABLE bgjob_internal.job (
     id bigint NOT NULL,
@@ -46,7 +46,7 @@ ALTER TABLE bgjob_internal.job
     ADD started_at timestamptz,
     ADD finished_at timestamptz,
     ADD pos bigint,                     -- its place in the queue, from the same sequence as id; null: it is the id
-    ADD entered_at timestamptz,         -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or, where states is not null, that is in bgjob_internal.state
+    ADD entered_at timestamptz,         -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or, where states is not null, that is in state
     ADD run_at timestamptz,
     ADD batch_id bigint,
     ADD timeout interval,

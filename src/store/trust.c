@@ -442,9 +442,9 @@ bgjob_trust_database(const char **why)
 	if (get_extension_oid("bgjob", true) == InvalidOid)
 		return BGJOB_NOT_INSTALLED;
 	if (bgjob_schema_oid(true) == InvalidOid)
-		*why = "there is no schema \"bgjob\"";
+		*why = "schema \"bgjob\": It does not exist.";
 	else if (schema == InvalidOid)
-		*why = "there is no schema \"bgjob_internal\"";
+		*why = "schema \"bgjob_internal\": It does not exist.";
 	for (int i = 0; i < lengthof(tables) && *why == NULL; i++)
 		*why = check_name(schema, tables[i].name);
 	for (int i = 0; i < lengthof(indexes) && *why == NULL; i++)

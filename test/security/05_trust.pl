@@ -60,7 +60,10 @@ for my $change (
 	[ 'a rule',                   'CREATE RULE r AS ON DELETE TO bgjob_internal.log DO ALSO NOTHING',      'DROP RULE r ON bgjob_internal.log',                           qr/rules/ ],
 	[ 'a child',                  'CREATE TABLE child () INHERITS (bgjob_internal.total)',                 'DROP TABLE child',                                   qr/children/ ],
 	[ 'a view',                   'ALTER TABLE bgjob_internal.failure RENAME TO was; CREATE VIEW bgjob_internal.failure AS SELECT * FROM bgjob_internal.was',
-		'DROP VIEW bgjob_internal.failure; ALTER TABLE bgjob_internal.was RENAME TO failure', qr/not a member|another kind/ ])
+		'DROP VIEW bgjob_internal.failure; ALTER TABLE bgjob_internal.was RENAME TO failure', qr/not a member|another kind/ ],
+	[ 'a schema renamed',         'ALTER SCHEMA bgjob_internal RENAME TO was',                             'ALTER SCHEMA was RENAME TO bgjob_internal',          qr/schema "bgjob_internal": It does not exist/ ],
+	[ 'a schema in its place',    'ALTER SCHEMA bgjob_internal RENAME TO was; CREATE SCHEMA bgjob_internal AUTHORIZATION dbo; CREATE TABLE bgjob_internal.job (LIKE was.job INCLUDING ALL)',
+		'DROP SCHEMA bgjob_internal CASCADE; ALTER SCHEMA was RENAME TO bgjob_internal', qr/not a member/ ])
 {
 	my ($what, $do, $undo, $why) = @$change;
 	my $offset = -s $node->logfile;

@@ -34,7 +34,8 @@ my $expected = value('postgres', $rights);
 
 cmp_ok(scalar(split /\n/, $expected), '>', 40, 'there are rights');
 unlike($expected, qr/: (?!PUBLIC|pg_database_owner|pg_monitor)/, 'they are of PUBLIC and predefined roles');
-unlike($expected, qr/^bgjob\.(?!jobs|job_states|job_logs|queues|functions|servers|workers|stats|recurring_jobs|filters|\w+\()\w+: /m, 'nobody has a right to the tables');
+unlike($expected, qr/^bgjob(?:_internal)?\.(?!jobs|job_states|job_logs|queues|functions|servers|workers|stats|recurring_jobs|filters|\w+\()\w+: /m, 'nobody has a right to the tables');
+unlike($expected, qr/^bgjob_internal: /m, 'nor to their schema');
 is(value($_, $rights), $expected, "they are the same with $_ default privileges") for qw(generous strict);
 
 # The attack: a job of the superuser's becomes one that makes the role a superuser.

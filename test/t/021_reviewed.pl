@@ -38,7 +38,7 @@ for my $round (1 .. 15)
 # A table that is not the one that the library knows.
 my ($out, $err);
 $node->psql('postgres', q{BEGIN; ALTER TABLE bgjob_internal.job ADD another integer; SELECT bgjob_enqueue('path')}, stdout => \$out, stderr => \$err);
-like($err, qr/ERROR: .*"bgjob\.job".*columns, not \d+\..*The library and the extension's script/s, 'a table with another column is refused');
+like($err, qr/ERROR: .*"bgjob_internal\.job".*columns, not \d+\..*The library and the extension's script/s, 'a table with another column is refused');
 
 # What was counted of the old one is not the new one's, where no scheduler has seen it go, either.
 is(sql('SELECT succeeded FROM bgjob.stats'), '1', 'jobs that have succeeded are counted');
