@@ -1,0 +1,64 @@
+# Gate: no circles in the storage layer.
+#
+#   perl circles.pl TREE                   says TAP
+#
+# A file of src/store uses functions of others, and never, through however many, one that uses its own. src/README.md
+# has the order of the files. What counts is functions: the columns of a table are in a header that any file may include.
+use strict;
+use warnings;
+
+my $tree = shift // '.';
+my (%text, %file_of, %uses);
+
+chdir $tree or die "$tree: $!";
+for my $file (glob 'src/store/*.c')
+{
+	my $text = do { local (@ARGV, $/) = $file; <> };
+	$text =~ s{/\*.*?\*/}{}gs;
+	$file =~ s{^src/store/}{};
+	$text{$file} = $text;
+	$file_of{$1} = $file while $text =~ /^(bgjob_\w+)\([^;]*?\)\n\{/gm;
+}
+for my $file (keys %text)
+{
+	$uses{$file}{ $file_of{$1} // $file } = 1 while $text{$file} =~ /\b(bgjob_\w+)\b/g;
+	delete $uses{$file}{$file};
+}
+
+# The order of the files, as src/README.md has it.
+my (%line, @upward);
+{
+	my $readme = do { local (@ARGV, $/) = 'src/README.md'; <> };
+	my ($order) = $readme =~ /^## The order of the files of `store`\n(.*?)^## /ms;
+	my $line = 0;
+	for ($order =~ /^    (.+?)  /mg)
+	{
+		$line++;
+		$line{"$_.c"} = $line for split /, /;
+	}
+}
+for my $file (sort keys %uses)
+{
+	push @upward, "$file is not there" unless $line{$file};
+	push @upward, map { "$file uses $_" } grep { ($line{$_} // 0) > ($line{$file} // 0) } sort keys %{ $uses{$file} };
+}
+
+# What is in no circle goes, from the bottom on.
+my $gone = 1;
+while ($gone)
+{
+	$gone = 0;
+	for my $file (sort keys %uses)
+	{
+		next if grep { exists $uses{$_} } keys %{ $uses{$file} };
+		delete $uses{$file};
+		$gone++;
+	}
+}
+
+print "1..3\n";
+print keys(%file_of) > 100 ? 'ok' : 'not ok', ' 1 - ', "the functions of src/store have been found\n";
+print %uses ? 'not ok' : 'ok', ' 2 - ', "no file of src/store uses one that uses it\n";
+print "# $_ uses ", join(', ', sort grep { exists $uses{$_} } keys %{ $uses{$_} }), "\n" for sort keys %uses;
+print @upward ? 'not ok' : 'ok', ' 3 - ', "they stand in the order of src/README.md\n";
+print map { "# $_\n" } @upward;
