@@ -53,12 +53,13 @@ sub opening
 	$text .= join '', map { "| $_ | $fact{$_} |\n" } grep { defined $fact{$_} && $_ ne 'size' }
 	  'processor', 'cores', 'memory', 'kernel', 'distribution', 'fdatasync', 'PostgreSQL', 'bgjob', 'graphile-worker', 'settings';
 	$text .= join "\n", '', '## How', '',
-	  "Medians, with the least and the greatest in brackets. Variants are measured in turn (A B A B …) on the same private cluster, with PostgreSQL's",
-	  'defaults but for `shared_preload_libraries`, the socket and what a case names; nothing else runs. Each has a fresh database. Before each there is a',
-	  'CHECKPOINT, then the jobs are put in with processing off, then VACUUM ANALYZE, then they are drained: from the start of the first job to the end of',
-	  'the last. WAL, CPU, commits and buffer hits are those of the drain, per job; CPU is in seconds per 1000 jobs, of all processes of the server,',
-	  'those that have ended, too; the client\'s is that of Node. "graphile" is ../shared/peers/graphile.mjs, which counts the rows that are left every',
-	  '5 ms; "own driver" is test/bench/peers/drive.mjs, which counts in its tasks. Absolute figures are noisy: compare the ratios.', '', '';
+	  'Figures are medians, with the least and the greatest in brackets. Variants are measured in turn (A B A B …) on the same private cluster; nothing else',
+	  "runs. It has PostgreSQL's defaults, except for `shared_preload_libraries`, the socket and what a case names. Each variant has a fresh database.", '',
+	  'Before each run there is a CHECKPOINT. Then the jobs are enqueued with processing off, VACUUM ANALYZE runs, and the jobs are drained. A drain is the time',
+	  'from the start of the first job to the end of the last. WAL, CPU, commits and buffer hits are those of the drain, per job. CPU is in seconds per 1000',
+	  "jobs, of all processes of the server, also those that have ended. The client's CPU is that of Node.", '',
+	  '"graphile" is ../shared/peers/graphile.mjs, which counts the rows that are left every 5 ms. "own driver" is test/bench/peers/drive.mjs, which counts in its',
+	  'tasks. Absolute figures are noisy: compare the ratios.', '', '';
 	return $text;
 }
 

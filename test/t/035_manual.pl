@@ -1,4 +1,5 @@
-# The examples of the manual run as they stand, one after the other, and so do the jobs that they put in.
+# The examples and queries of the manual run as they stand, one after the other, and so do the jobs that they enqueue.
+# Each row of its tables of errors is raised as manual_errors.txt says.
 use strict;
 use warnings;
 use FindBin;
@@ -41,5 +42,82 @@ foreach my $view (split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM
 {
 	like($manual, qr/\Q$view\E/, "the view $view is in the manual");
 }
+
+# Each row of the manual's tables of errors is raised.
+my ($rows, $cases) = (manual_errors(), error_cases());
+is_deeply([ sort { $a cmp $b } keys %{ { map { $_->{name} => 1 } @$cases } } ], [ sort { $a cmp $b } @$rows ], 'manual_errors.txt has the rows of the tables of errors');
+$node->safe_psql('postgres', 'CREATE DATABASE errors');
+$node->safe_psql('errors', 'CREATE EXTENSION bgjob');
+
+# The first job of the README, and the one that fails.
+my ($first_job) = PostgreSQL::Test::Utils::slurp_file("$doc/../README.md") =~ /^## The first job\n(.*?)^## /ms;
+my ($statements) = $first_job =~ /^```sql\n(.*?)^```$/ms;
+my ($failing) = $first_job =~ /Now let one fail: `(.*?)`/;
+like($node->safe_psql('errors', $statements), qr/^succeeded\n"hello, world"\n/m, 'the first job of the README says hello');
+my $fails = $node->safe_psql('errors', $failing);
+wait_until($node, "SELECT state = 'scheduled' AND error ->> 'message' = 'division by zero' FROM bgjob.jobs WHERE id = $fails", 'the one that fails is scheduled for a retry', undef, 'errors');
+
+$node->safe_psql('errors', PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/lib/manual_errors.sql"));
+foreach my $case (@$cases)
+{
+	if ($case->{how} eq 'elsewhere')
+	{
+		my $test = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../$case->{sql}");
+		like($test, qr/$case->{sqlstate}/, "$case->{name}: $case->{sql}");
+		next;
+	}
+	is($case->{how} =~ /job$/ ? job_error($case) : session_error($case), $case->{sqlstate}, "$case->{name}: $case->{sql}");
+}
 check_counters($node);
 done_testing();
+
+# manual_errors returns a name for each row of the tables of errors: heading, SQLSTATE, when.
+sub manual_errors
+{
+	my $text = PostgreSQL::Test::Utils::slurp_file("$doc/manual.md");
+	my ($heading, $in_table, %rows) = ('', 0);
+
+	for my $line (split /\n/, $text)
+	{
+		$heading = $1 if $line =~ /^### (bgjob_\w+|.*)/;
+		$in_table = $line =~ /^\| SQLSTATE \| when/ || ($in_table && $line =~ /^\|/);
+		$rows{"$heading $1 $2"} = 1 if $in_table && $line =~ /^\| (\w{5}) \| (.*?) \| /;
+	}
+	return [ keys %rows ];
+}
+
+# error_cases returns what manual_errors.txt says: name, sqlstate, how, sql.
+sub error_cases
+{
+	my ($heading, @cases) = ('');
+
+	for my $line (grep { !/^#/ && /\S/ } split /\n/, PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/lib/manual_errors.txt"))
+	{
+		if ($line =~ /^\[(.*)\]$/) { $heading = $1; next; }
+		my ($sqlstate, $when, $how, $sql) = $line =~ /^(\w{5}) \| (.*?) \| (\w+): (.*)$/ or die "manual_errors.txt: $line";
+		push @cases, { name => "$heading $sqlstate $when", sqlstate => $sqlstate, how => $how, sql => $sql };
+	}
+	return \@cases;
+}
+
+# session_error returns the SQLSTATE that a session of the case's role gets; the transaction is rolled back.
+sub session_error
+{
+	my ($case) = @_;
+	my $role = $case->{how} eq 'root' ? '' : "SET ROLE $case->{how};";
+	my ($out, $err) = ('', '');
+
+	$node->psql('errors', "\\set VERBOSITY sqlstate\nBEGIN; $role $case->{sql};", stdout => \$out, stderr => \$err);
+	return $err =~ /ERROR:\s+(\w{5})/ ? $1 : "no error: $out$err";
+}
+
+# job_error returns the SQLSTATE that a command fails with as a job.
+sub job_error
+{
+	my ($case) = @_;
+	my $role = $case->{how} eq 'rootjob' ? '' : 'SET ROLE app;';
+	my $id = $node->safe_psql('errors', "$role SELECT bgjob_enqueue(\$sql\$$case->{sql}\$sql\$, kind => 'sql', max_retries => 0)");
+
+	$node->safe_psql('errors', "SELECT bgjob_wait($id, '60 s')");
+	return $node->safe_psql('errors', "SELECT coalesce(error ->> 'sqlstate', state) FROM bgjob.jobs WHERE id = $id");
+}
