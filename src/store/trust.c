@@ -293,7 +293,21 @@ not_the_table(Oid relation, const FormData_pg_class *class, const char *types)
 	return has_foreign_code(relation);
 }
 
-/* Whether an index has these keys, in ascending order, and no expressions. */
+/* Whether all keys of an index ascend, nulls last: the order that the library scans them in. */
+static bool
+is_ascending(HeapTuple index)
+{
+	bool isnull;
+	Datum datum = SysCacheGetAttr(INDEXRELID, index, Anum_pg_index_indoption, &isnull);
+	const int2vector *options = (const int2vector *) DatumGetPointer(datum);
+
+	for (int i = 0; i < options->dim1; i++)
+		if (options->values[i] != 0)
+			return false;
+	return true;
+}
+
+/* Whether an index has these keys, and no expressions. */
 static bool
 has_keys(const FormData_pg_index *index, const AttrNumber *keys)
 {
@@ -319,7 +333,8 @@ not_the_index(Oid relation, const FormData_pg_class *class, const char *table,
 	if (!HeapTupleIsValid(tuple))
 		return "It is no index.";
 	index = (Form_pg_index) GETSTRUCT(tuple);
-	if (!index->indisvalid || class->relam != BTREE_AM_OID || !has_keys(index, keys))
+	if (!index->indisvalid || class->relam != BTREE_AM_OID || !has_keys(index, keys) ||
+		!is_ascending(tuple))
 		why = "Its keys are others, or it is not valid.";
 	else if (strcmp(get_rel_name(index->indrelid), table) != 0)
 		why = "It is an index of another table.";

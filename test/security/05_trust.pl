@@ -55,6 +55,8 @@ for my $change (
 		'DROP INDEX bgjob_internal.failure_pkey; ALTER TABLE bgjob_internal.failure ADD CONSTRAINT failure_pkey PRIMARY KEY (job)', qr/Its keys|index on an expression/ ],
 	[ 'an index on other columns', 'ALTER TABLE bgjob_internal.queue DROP CONSTRAINT queue_pkey; CREATE UNIQUE INDEX queue_pkey ON bgjob_internal.queue (pos)',
 		'DROP INDEX bgjob_internal.queue_pkey; ALTER TABLE bgjob_internal.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (role, lane, pos)', qr/Its keys/ ],
+	[ 'an index that descends', 'ALTER TABLE bgjob_internal.queue DROP CONSTRAINT queue_pkey; CREATE UNIQUE INDEX queue_pkey ON bgjob_internal.queue (role, lane, pos DESC)',
+		'DROP INDEX bgjob_internal.queue_pkey; ALTER TABLE bgjob_internal.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (role, lane, pos)', qr/Its keys/ ],
 	[ 'one more index, on an expression', 'CREATE INDEX more ON bgjob_internal.job (bad(id))', 'DROP INDEX bgjob_internal.more', qr/index on an expression/ ],
 	[ 'a check',                  'ALTER TABLE bgjob_internal.job ADD CONSTRAINT c CHECK (bad(id) > 0)',   'ALTER TABLE bgjob_internal.job DROP CONSTRAINT c',            qr/checks/ ],
 	[ 'a rule',                   'CREATE RULE r AS ON DELETE TO bgjob_internal.log DO ALSO NOTHING',      'DROP RULE r ON bgjob_internal.log',                           qr/rules/ ],
