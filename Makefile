@@ -10,6 +10,7 @@
 EXTENSION = bgjob
 EXTVERSION = 1.0
 MODULE_big = bgjob
+# The layers. The programs' folders (client, worker, dashboard) are no part of the library.
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c $(addprefix src/,$(addsuffix /*.c,rules base store run process api)))))
 DATA_built = bgjob--$(EXTVERSION).sql
 HEADERS = src/include/bgjob.h
