@@ -1,4 +1,4 @@
--- What is to be seen afterwards: the views, and the answer that the jobs' work gives.
+-- The report at the end: the views, and a search in the index that the jobs have built.
 \pset null '-'
 
 \echo
@@ -11,14 +11,14 @@ SELECT queue, paused, enqueued, processing, scheduled, failed FROM bgjob.queues 
 \echo 'bgjob.workers'
 SELECT pid, server, role, state, jobs_done, pg_size_pretty(memory_bytes::bigint) AS memory FROM bgjob.workers ORDER BY pid;
 
-\echo 'bgjob.jobs: the last document, and all the others'
+\echo 'bgjob.jobs: the document that was indexed last, and all jobs of other kinds'
 SELECT id, left(job, 20) || CASE WHEN length(job) > 20 THEN '...' ELSE '' END AS job, queue, state, retries AS retry, run_as,
 	left(coalesce(result::text, error ->> 'message', reason), 31) AS "result or error"
 FROM bgjob.jobs
 WHERE queue <> 'index' OR state <> 'succeeded' OR id = (SELECT max(id) FROM bgjob.jobs WHERE queue = 'index' AND state = 'succeeded')
 ORDER BY id;
 
-\echo 'bgjob.job_states: the history of one that was retried'
+\echo 'bgjob.job_states: the history of a job that was retried'
 SELECT seq, state, to_char(at, 'HH24:MI:SS.MS') AS at,
 	coalesce(left(reason, 70), jsonb_strip_nulls(data - 'context')::text) AS "reason or data"
 FROM bgjob.job_states
@@ -34,7 +34,7 @@ FROM bgjob.jobs, LATERAL (
 ) AS scheduled
 WHERE queue = 'default' ORDER BY due;
 
-\echo 'A search in what the jobs produced: "derivative works" patent'
+\echo 'A search in the index that the jobs have built: "derivative works" patent'
 SELECT path, words, round(ts_rank(search, query)::numeric, 3) AS rank,
 	array_to_string(ARRAY(SELECT key FROM jsonb_each_text(most_frequent) ORDER BY value::int DESC LIMIT 3), ', ') AS "most frequent"
 FROM document_index JOIN document ON document.id = document_id,

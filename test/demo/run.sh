@@ -84,7 +84,7 @@ progress()
 		if [ -t 1 ]; then sleep 0.1; else sleep 0.5; fi
 	done
 	[ ! -t 1 ] || echo
-	[ "$done_" = t ] || die "the jobs are not done after $1 s; see $DIR/server.log"
+	[ "$done_" = t ] || die "the jobs have not ended after $1 s; see $DIR/server.log"
 }
 
 BIN=
@@ -93,20 +93,20 @@ build
 start
 say "  $(value 'SHOW server_version' | sed 's/^/PostgreSQL /'), bgjob $(value "SELECT extversion FROM pg_extension WHERE extname = 'bgjob'"), database demo, role app (no superuser)"
 
-heading "The text files of this machine go into table document; its trigger enqueues a job for each"
+heading "Inserting the text files of this machine into table document; a trigger enqueues a job for each"
 began=$(date +%s%N)
 perl "$TREE/test/demo/documents.pl" >"$DIR/documents.copy"
 sql app -c "\\copy document (path, body) FROM '$DIR/documents.copy'" || exit 1
 sql app -f "$TREE/test/demo/others.sql" || exit 1
 read -r documents kilobytes < <(value 'SELECT count(*), sum(octet_length(body)) / 1024 FROM document')
-say "  $documents documents, $kilobytes kB; and jobs that fail at first, one that fails for good, delayed ones, a VACUUM"
+say "  $documents documents, $kilobytes kB. Also enqueued: jobs that fail at first, a job that fails for good, delayed jobs, a VACUUM"
 progress 240 "enqueued = 0 AND processing = 0"
 read -r indexed words < <(value 'SELECT count(*), sum(words) FROM document_index')
 say "  $indexed of $documents documents indexed, $words words, $((($(date +%s%N) - began) / 1000000)) ms after the loading began"
 
-heading "Three jobs met a mail server that is down; they will be retried, each time after a longer pause"
+heading "The mail server is down: three jobs have failed and wait for a retry, each time longer"
 sql app -f "$TREE/test/demo/waiting.sql" || exit 1
-say "  The mail server comes back, and somebody does not want to wait: bgjob_reschedule(id, delay => '1 second')"
+say "  The mail server is up again. bgjob_reschedule(id, delay => '1 second') retries the jobs early"
 sql app -f "$TREE/test/demo/repair.sql" >/dev/null || exit 1
 progress 60 "enqueued + processing + scheduled = 0"
 
