@@ -61,6 +61,7 @@
 #include "process/clockset.h"
 #include "process/leftover.h"
 #include "process/pool.h"
+#include "process/workers.h"
 #include "process/recovery.h"
 #include "process/recurring.h"
 #include "process/scheduler.h"
@@ -522,7 +523,7 @@ typedef struct Step
 	TimestampTz wake;
 } Step;
 
-static Step steps[] = {{serve_notices},      {bgjob_pool_reap},      {recover_put_off},
+static Step steps[] = {{serve_notices},      {bgjob_workers_reap},   {recover_put_off},
 					   {enqueue_due},        {bgjob_clockset_serve}, {bgjob_recurring_serve},
 					   {discover},           {sweep_lanes},          {look_for_the_absent},
 					   {bgjob_pool_balance}, {remove_expired},       {remove_unused},
@@ -621,7 +622,7 @@ look_after_terminated(void)
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
 						 bgjob_wait_event(BGJOB_WAIT_SCHEDULER_MAIN));
 		if (!ShutdownRequestPending)
-			bgjob_pool_end_terminated();
+			bgjob_workers_end_terminated();
 		return;
 	}
 }
@@ -693,10 +694,10 @@ end_service(void)
 	bool at_once = entry->blocked_by != 0 || gone;
 
 	bgjob_unused_reset(entry);
-	bgjob_pool_drain(database, at_once ? 0 : bgjob_shutdown_timeout,
-					 ShutdownRequestPending ? BGJOB_BY_SHUTDOWN
-					 : at_once              ? BGJOB_BY_COMMAND
-											: BGJOB_BY_SETTINGS);
+	bgjob_workers_drain(database, at_once ? 0 : bgjob_shutdown_timeout,
+						ShutdownRequestPending ? BGJOB_BY_SHUTDOWN
+						: at_once              ? BGJOB_BY_COMMAND
+											   : BGJOB_BY_SETTINGS);
 	if (gone || unwanted)
 	{
 		bgjob_lane_groups_forget(MyDatabaseId, InvalidOid);
@@ -757,7 +758,7 @@ do_round(void)
 	if (bgjob_clockset_watch(now))
 		forget_times(now);
 	look_after_terminated();
-	bgjob_pool_take_back();
+	bgjob_workers_take_back();
 	for (int i = 0; i < lengthof(steps) && !must_leave(); i++)
 	{
 		TimestampTz again = try_step(&steps[i], now); /* Min() would do it twice */
@@ -765,7 +766,7 @@ do_round(void)
 		wake = Min(wake, again);
 		CHECK_FOR_INTERRUPTS();
 	}
-	forced = bgjob_pool_end_stubborn(GetCurrentTimestamp());
+	forced = bgjob_workers_end_unresponsive(GetCurrentTimestamp());
 	wake = Min(wake, forced);
 	make_way(now, wake);
 	if (!must_leave())
