@@ -10,11 +10,6 @@
  * jobs of workers that were lost and removes what has expired, and sleeps
  * until the next of these has to be done or somebody wakes it.
  *
- * Now and then (SLOW_POLL) it looks for what nobody announced: rows that came
- * by COMMIT PREPARED after a restart, by hand, by replication, or that an
- * outsider had locked. It does so only if some transaction has written since
- * the last time, so an idle server has no transactions at all.
- *
  * Each step of a round does a bounded amount of work (so many rows), whatever
  * there is; if there is more, the next round follows at once. So nothing that
  * one role has put in keeps another's jobs waiting for long.
@@ -43,9 +38,7 @@
 #include "base/compat.h"
 #include "base/database.h"
 #include "base/guc.h"
-#include "base/announce.h"
-#include "base/lanes.h"
-#include "base/prepared.h"
+#include "base/lanegroup.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/session.h"
@@ -56,31 +49,26 @@
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "portability/instr_time.h"
 #include "postmaster/interrupt.h"
 #include "process/clockset.h"
 #include "process/leftover.h"
+#include "process/duejobs.h"
+#include "process/expiry.h"
+#include "process/heldback.h"
 #include "process/pool.h"
-#include "process/workers.h"
 #include "process/recovery.h"
 #include "process/recurring.h"
 #include "process/scheduler.h"
+#include "process/unannounced.h"
+#include "process/workers.h"
 #include "rules/clock.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
-#include "store/due.h"
-#include "store/queue.h"
-#include "store/sweep.h"
 #include "store/queueconf.h"
-#include "store/recurring.h"
 #include "store/relation.h"
-#include "store/restore.h"
-#include "store/retention.h"
-#include "store/schedule.h"
 #include "store/sidetables.h"
 #include "store/trust.h"
-#include "store/unused.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -93,40 +81,11 @@
 #define LONGEST_REST  60
 #define SHORTEST_REST 1
 
-/* Seconds between two looks for what nobody announced. */
-#define SLOW_POLL 10
-
-/* Rows per round when moving due jobs, and when removing what has expired or is unused. */
-#define DUE_BATCH   1000
-#define SWEEP_BATCH 2000
-
 /* What is not tables and rows is waited for so long; then so long a pause follows, in microseconds. */
 #define LOCK_TIMEOUT "100ms"
 #define LOCK_PAUSE   250000
 
-/* Seconds between two discoveries, where a role had no room for its lanes. */
-#define SEARCH_PAUSE 1
-
-/* Microseconds between two steps along the lanes, which may be very many. */
-#define DISCOVER_PAUSE 10000
-
-/* The pause after a step of sweeping the queue, in times of what the step took. */
-#define SWEEP_PAUSE 19
-
-static BgjobDatabase *entry;                 /* this database's */
-static TimestampTz blocked_from = DT_NOEND;  /* somebody has had some of those from here on */
-static TimestampTz blocked_until = DT_NOEND; /* and they are looked at again then */
-static TimestampTz next_due;                 /* of what is in the schedule */
-static TimestampTz next_poll;
-static uint64 polled_at; /* completed transactions, at the last poll */
-static uint32 prepared;  /* the prepared transactions with jobs, likewise */
-static BgjobSweep sweep;
-static TimestampTz next_sweep;
-static uint64 swept_at; /* completed transactions, at the last round's end */
-static TimestampTz next_search;
-static TimestampTz sweep_at = DT_NOEND; /* the next step; DT_NOEND: no sweep is under way */
-static bool sweep_wanted = false;       /* another one is to begin */
-static bool unsettled; /* jobs of a crash, or claims, that somebody was changing */
+static BgjobDatabase *entry; /* this database's */
 static volatile sig_atomic_t in_service = false;
 static uint32 wants;              /* entry->wants when the extension was last looked for */
 static bool gone = false;         /* the extension has been dropped */
@@ -215,16 +174,10 @@ rescan(void)
 	bgjob_begin();
 	bgjob_queueconf_load();
 	bgjob_commit();
-	sweep_wanted = true;
-	bgjob_discover_anew();
-	bgjob_schedule_look_anew();
-	next_due = DT_NOBEGIN;
+	bgjob_unannounced_rescan();
+	bgjob_duejobs_look_anew();
 	bgjob_recurring_look_anew();
-	polled_at = bgjob_completed_transactions();
 }
-
-static void sweep_anew(void);
-static void count_held_back_anew(TimestampTz at);
 
 /* What others have told, and what of it could not be seen to yet. */
 static uint32 told = 0;
@@ -245,15 +198,11 @@ serve_notices(TimestampTz now)
 	if (told & BGJOB_NOTICE_ENDED)
 		bgjob_recurring_look_at_queued();
 	if (told & BGJOB_NOTICE_QUEUES)
-		sweep_anew();
+		bgjob_expiry_anew();
 	if (told & BGJOB_NOTICE_FUNCTIONS)
-	{
-		bgjob_retention_advance(&sweep);
-		next_sweep = 0;
-		swept_at = 0;
-	}
+		bgjob_expiry_advance();
 	if (told & BGJOB_NOTICE_RESTORED) /* more of a restore may follow */
-		count_held_back_anew(now + USECS_PER_SEC);
+		bgjob_heldback_count_anew(now + USECS_PER_SEC);
 	told = 0;
 	return DT_NOEND;
 }
@@ -265,256 +214,6 @@ recover_put_off(TimestampTz now)
 	return bgjob_recover_put_off() ? DT_NOEND : now + LOCK_PAUSE;
 }
 
-/* Discovers lanes that nobody has announced: some of them, then a pause. */
-static TimestampTz
-discover(TimestampTz now)
-{
-	bool all;
-
-	if (bgjob_discover_is_done())
-	{
-		if (!bgjob_discover_has_missed() || now < next_search)
-			return bgjob_discover_has_missed() ? next_search : DT_NOEND;
-		bgjob_discover_anew();
-	}
-	bgjob_begin();
-	all = bgjob_discover();
-	bgjob_commit();
-	if (!all)
-		return now + DISCOVER_PAUSE;
-	next_search = now + SEARCH_PAUSE * USECS_PER_SEC;
-	return bgjob_discover_has_missed() ? next_search : DT_NOEND;
-}
-
-/*
- * Sweeps the queue for what nobody has announced: a step, then a pause that is
- * longer the longer the step took. With a snapshot held there are millions of
- * dead rows to go over; that must not take a processor. One that is under way
- * comes to its end before the next begins.
- */
-static TimestampTz
-sweep_lanes(TimestampTz now)
-{
-	instr_time began;
-	instr_time took;
-	bool more;
-
-	if (!bgjob_discover_is_done() || (sweep_at == DT_NOEND && !sweep_wanted))
-		return DT_NOEND;
-	if (sweep_at != DT_NOEND && sweep_at > now)
-		return sweep_at;
-	if (sweep_at == DT_NOEND)
-	{
-		sweep_wanted = false;
-		bgjob_lanes_sweep_anew(MyDatabaseId);
-	}
-	INSTR_TIME_SET_CURRENT(began);
-	bgjob_begin();
-	more = bgjob_sweep();
-	bgjob_commit();
-	INSTR_TIME_SET_CURRENT(took);
-	INSTR_TIME_SUBTRACT(took, began);
-	sweep_at = DT_NOEND;
-	if (more)
-		sweep_at = now + SWEEP_PAUSE * (int64) INSTR_TIME_GET_MICROSEC(took);
-	return sweep_wanted && !more ? now : sweep_at;
-}
-
-/*
- * Looks into the queue for roles that have no worker, so that none is started
- * just to find that there is nothing.
- */
-static TimestampTz
-look_for_the_absent(TimestampTz now)
-{
-	BgjobLaneKey any;
-	bool all;
-
-	if (bgjob_lanes_unknown(MyDatabaseId, &any, 1) == 0)
-		return DT_NOEND;
-	bgjob_begin();
-	all = bgjob_look_for_absent(MyDatabaseId);
-	bgjob_commit();
-	return all ? DT_NOEND : now;
-}
-
-/* Moves some of what is due into the queue, of each role as much. */
-static TimestampTz
-enqueue_due(TimestampTz now)
-{
-	TimestampTz low = (TimestampTz) pg_atomic_exchange_u64(&entry->low_due, (uint64) DT_NOEND);
-
-	if (blocked_until <= now)
-	{
-		low = Min(low, blocked_from);
-		blocked_from = blocked_until = DT_NOEND;
-	}
-	if (low != DT_NOEND)
-		bgjob_schedule_look_from(low);
-	next_due = Min(next_due, low);
-	if (next_due <= now)
-	{
-		bgjob_begin();
-		pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
-		next_due = bgjob_due_enqueue(now, DUE_BATCH, &blocked_from);
-		bgjob_commit();
-	}
-	if (blocked_from != DT_NOEND && blocked_until == DT_NOEND && next_due > now)
-		blocked_until =
-			now + USECS_PER_SEC; /* somebody else has some of them; they may come back */
-	return Min(next_due, blocked_until);
-}
-
-/* Removes what has expired, a batch at a time; not while nobody writes and nothing is known to expire. */
-static TimestampTz
-remove_expired(TimestampTz now)
-{
-	uint64 completed = bgjob_completed_transactions();
-
-	if (now < next_sweep)
-		return next_sweep;
-	if (sweep.nranges == 0 && swept_at == completed)
-	{
-		next_sweep = now + SLOW_POLL * USECS_PER_SEC;
-		return next_sweep;
-	}
-	bgjob_begin();
-	pgstat_report_activity(STATE_RUNNING, "removing expired jobs");
-	next_sweep = bgjob_retention_sweep(&sweep, now, SWEEP_BATCH);
-	bgjob_commit();
-	if (next_sweep > now)
-		swept_at = completed;
-	return next_sweep;
-}
-
-/* Removes settings that no job uses any more, some rows at a time. */
-static TimestampTz
-remove_unused(TimestampTz now)
-{
-	TimestampTz wake;
-
-	if (!bgjob_unused_is_due(entry, now, &wake))
-		return wake;
-	bgjob_begin();
-	pgstat_report_activity(STATE_RUNNING, "removing unused settings");
-	wake = bgjob_unused_step(entry, now, SWEEP_BATCH);
-	bgjob_commit();
-	return wake;
-}
-
-/* What expires when may have changed. */
-static void
-sweep_anew(void)
-{
-	bgjob_retention_restart(&sweep);
-	next_sweep = 0;
-	swept_at = 0;
-}
-
-/* What a restore has brought, as far as it has been counted. */
-static struct
-{
-	TimestampTz at; /* when to go on; DT_NOEND: all is counted */
-	int64 after;
-	int64 jobs;
-	int64 recurring;
-} held_back;
-
-static void
-count_held_back_anew(TimestampTz at)
-{
-	held_back.at = at;
-	held_back.after = PG_INT64_MIN;
-	held_back.jobs = 0;
-}
-
-/* Counts some more of what is held back; false if that was all. */
-static bool
-count_held_back(void)
-{
-	bool all = !bgjob_restored_here();
-
-	if (!all)
-		held_back.jobs += bgjob_restore_count_held_back(&held_back.after, DUE_BATCH, &all);
-	if (all)
-		held_back.recurring = bgjob_recurring_count_restored();
-	return !all;
-}
-
-/* Tells the log once what is held back until bgjob_adopt(). */
-static TimestampTz
-tell_of_held_back(TimestampTz now)
-{
-	bool more;
-
-	if (now < held_back.at)
-		return held_back.at;
-	bgjob_begin();
-	more = count_held_back();
-	bgjob_commit();
-	held_back.at = more ? now + DISCOVER_PAUSE : DT_NOEND;
-	if (more || entry->held_back == held_back.jobs + held_back.recurring)
-		return held_back.at;
-	entry->held_back = held_back.jobs + held_back.recurring;
-	if (entry->held_back == 0)
-		return held_back.at;
-	bgjob_begin();
-	ereport(LOG, (errmsg("database \"%s\" holds back " INT64_FORMAT " jobs and " INT64_FORMAT
-						 " recurring jobs of bgjob",
-						 get_database_name(MyDatabaseId), held_back.jobs, held_back.recurring),
-				  errdetail(
-					  "They come from a dump or from a publisher, and are not performed here."),
-				  errhint("To have them performed, run SELECT bgjob_adopt() in it.")));
-	bgjob_commit();
-	return held_back.at;
-}
-
-/* A prepared transaction with jobs may have ended without a command, and without being announced. */
-static void
-look_at_prepared(void)
-{
-	uint32 before = prepared;
-
-	prepared = bgjob_prepared_all();
-	if (prepared != before)
-		bgjob_announce_unknown(true);
-}
-
-/* Keeps the table of removed jobs small. */
-static void
-add_up_totals(void)
-{
-	bgjob_begin();
-	bgjob_total_add_up();
-	bgjob_commit();
-}
-
-/* Looks for what nobody announced, if anybody has written since the last time. */
-static TimestampTz
-poll_slowly(TimestampTz now)
-{
-	TimestampTz wake;
-
-	if (now < next_poll)
-		return next_poll;
-	bgjob_lane_groups_tidy(MyDatabaseId);
-	wake = next_poll = now + SLOW_POLL * USECS_PER_SEC;
-	if (unsettled)
-	{
-		bool settled = bgjob_recover_wrecks();
-
-		unsettled = !bgjob_recover_claims() || !settled;
-	}
-	if (bgjob_completed_transactions() != polled_at)
-	{
-		look_at_prepared();
-		add_up_totals();
-		rescan();
-		wake = now; /* the other steps are to see to it at once */
-	}
-	return wake;
-}
-
 typedef struct Step
 {
 	TimestampTz (*run)(TimestampTz now);
@@ -523,11 +222,21 @@ typedef struct Step
 	TimestampTz wake;
 } Step;
 
-static Step steps[] = {{serve_notices},      {bgjob_workers_reap},   {recover_put_off},
-					   {enqueue_due},        {bgjob_clockset_serve}, {bgjob_recurring_serve},
-					   {discover},           {sweep_lanes},          {look_for_the_absent},
-					   {bgjob_pool_balance}, {remove_expired},       {remove_unused},
-					   {tell_of_held_back},  {bgjob_leftover_serve}, {poll_slowly}};
+static Step steps[] = {{serve_notices},
+					   {bgjob_workers_reap},
+					   {recover_put_off},
+					   {bgjob_duejobs_serve},
+					   {bgjob_clockset_serve},
+					   {bgjob_recurring_serve},
+					   {bgjob_unannounced_discover},
+					   {bgjob_unannounced_sweep},
+					   {bgjob_unannounced_scan_for_absent},
+					   {bgjob_pool_balance},
+					   {bgjob_expiry_serve},
+					   {bgjob_expiry_serve_unused},
+					   {bgjob_heldback_serve},
+					   {bgjob_leftover_serve},
+					   {bgjob_unannounced_poll}};
 
 static void
 run_step(void *arg)
@@ -543,13 +252,10 @@ forget_times(TimestampTz now)
 {
 	for (int i = 0; i < lengthof(steps); i++)
 		steps[i].not_before = 0;
-	if (blocked_from != DT_NOEND)
-		blocked_until = now;
-	next_poll = next_search = 0;
-	if (sweep_at != DT_NOEND)
-		sweep_at = now;
+	bgjob_duejobs_clock_set(now);
+	bgjob_unannounced_clock_set(now);
 	began_at = now;
-	sweep_anew();
+	bgjob_expiry_anew();
 }
 
 /* Does a step, unless it has just met a lock. Returns when to do it again. */
@@ -599,10 +305,10 @@ sleep_until(TimestampTz wake)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	now = bgjob_now();
 	wake = Max(wake, now); /* it may be the beginning of time */
-	rest = Min((wake - now + 999) / 1000, SLOW_POLL * 1000);
+	rest = Min((wake - now + 999) / 1000, BGJOB_SLOW_POLL * 1000);
 	if (bgjob_process_wait((long) rest, BGJOB_WAIT_SCHEDULER_MAIN))
 	{
-		sweep_anew();
+		bgjob_expiry_anew();
 		pg_atomic_fetch_or_u32(&entry->notices, BGJOB_NOTICE_RESCAN); /* bgjob.queues */
 		unwanted = !bgjob_database_allowed(database);
 		wait_for_no_standby();
@@ -655,20 +361,16 @@ log_end(void)
 static void
 begin_service(void *arg)
 {
-	bool settled = bgjob_recover_wrecks();
-
-	unsettled = !bgjob_recover_claims() || !settled;
-	bgjob_unused_reset(entry);
-	count_held_back_anew(DT_NOBEGIN);
-	sweep_anew();
+	bgjob_unannounced_begin();
+	bgjob_heldback_count_anew(DT_NOBEGIN);
+	bgjob_expiry_begin();
+	bgjob_duejobs_begin();
 	began_at = bgjob_now();
 	if (serving_since == 0)
 		serving_since = entry->serving_since != 0 ? entry->serving_since : began_at;
 	entry->serving_since = 0; /* but for a rest, what is due while nobody serves is missed */
 	bgjob_recurring_begin(serving_since);
 	bgjob_clockset_begin(entry);
-	next_poll = bgjob_now() + SLOW_POLL * USECS_PER_SEC;
-	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 	rescan();
 	entry->ready = true;
 	bgjob_notify_launcher(false);
@@ -693,7 +395,7 @@ end_service(void)
 {
 	bool at_once = entry->blocked_by != 0 || gone;
 
-	bgjob_unused_reset(entry);
+	bgjob_expiry_end();
 	bgjob_workers_drain(database, at_once ? 0 : bgjob_shutdown_timeout,
 						ShutdownRequestPending ? BGJOB_BY_SHUTDOWN
 						: at_once              ? BGJOB_BY_COMMAND

@@ -1,0 +1,80 @@
+/*-------------------------------------------------------------------------
+ *
+ * duejobs.c
+ *	  Moving jobs that are due into the queue.
+ *
+ * A step of the scheduler's round (process/scheduler.c). It moves DUE_BATCH jobs at
+ * most, of each role as many (store/due.c), so no role waits for another's. Jobs
+ * that another transaction has locked are passed over and tried again after a
+ * second.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/database.h"
+#include "base/process.h"
+#include "miscadmin.h"
+#include "process/duejobs.h"
+#include "store/due.h"
+#include "store/schedule.h"
+#include "utils/backend_status.h"
+#include "utils/timestamp.h"
+
+/* Jobs in one step. */
+#define DUE_BATCH 1000
+
+static BgjobDatabase *entry;                 /* this database's */
+static TimestampTz next_due;                 /* of what is in the schedule */
+static TimestampTz blocked_from = DT_NOEND;  /* the first that was passed over */
+static TimestampTz blocked_until = DT_NOEND; /* these are tried again then */
+
+/* bgjob_duejobs_begin prepares a scheduler. */
+void
+bgjob_duejobs_begin(void)
+{
+	entry = bgjob_database_find(MyDatabaseId);
+	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
+}
+
+/* bgjob_duejobs_look_anew has the schedule read from its beginning. */
+void
+bgjob_duejobs_look_anew(void)
+{
+	bgjob_schedule_look_anew();
+	next_due = DT_NOBEGIN;
+}
+
+/* bgjob_duejobs_clock_set forgets times of a clock that has been set; it is "now". */
+void
+bgjob_duejobs_clock_set(TimestampTz now)
+{
+	if (blocked_from != DT_NOEND)
+		blocked_until = now;
+}
+
+/* bgjob_duejobs_serve moves some of what is due into the queue, of each role as much. */
+TimestampTz
+bgjob_duejobs_serve(TimestampTz now)
+{
+	TimestampTz low = (TimestampTz) pg_atomic_exchange_u64(&entry->low_due, (uint64) DT_NOEND);
+
+	if (blocked_until <= now)
+	{
+		low = Min(low, blocked_from);
+		blocked_from = blocked_until = DT_NOEND;
+	}
+	if (low != DT_NOEND)
+		bgjob_schedule_look_from(low);
+	next_due = Min(next_due, low);
+	if (next_due <= now)
+	{
+		bgjob_begin();
+		pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
+		next_due = bgjob_due_enqueue(now, DUE_BATCH, &blocked_from);
+		bgjob_commit();
+	}
+	if (blocked_from != DT_NOEND && blocked_until == DT_NOEND && next_due > now)
+		blocked_until = now + USECS_PER_SEC;
+	return Min(next_due, blocked_until);
+}
