@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * arguments.c
- *	  Arguments of the SQL functions, and what is said of wrong ones.
+ *	  Reads the arguments of the SQL functions and raises their errors.
  *
- * No function is STRICT that has defaults: null means that an option is not
- * given. What must be given is asked for here, with one error for all.
+ * A function with defaults is not STRICT: null means that an option is not
+ * given. Required arguments are checked here, with the same error for all.
  *
- * Runs in the session that calls; locks nothing.
+ * Runs in the calling session; takes no locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
-/* bgjob_arg_text returns a text, NULL where it is null. */
+/* bgjob_arg_text returns a text argument, NULL if it is null. */
 char *
 bgjob_arg_text(FunctionCallInfo fcinfo, int arg)
 {
@@ -31,7 +31,7 @@ refuse_null(const char *name, const char *detail)
 			 errdetail("%s", detail), errhint("Give a value.")));
 }
 
-/* bgjob_arg_require raises 22004 if an argument is null; "detail" says what it is for. */
+/* bgjob_arg_require raises 22004 if an argument is null. "detail" becomes the error's detail. */
 void
 bgjob_arg_require(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail)
 {
@@ -39,7 +39,7 @@ bgjob_arg_require(FunctionCallInfo fcinfo, int arg, const char *name, const char
 		refuse_null(name, detail);
 }
 
-/* bgjob_option_require does so for an option, whose parameter has another default than null. */
+/* bgjob_option_require raises 22004 if an option is null whose default is another value. */
 void
 bgjob_option_require(const BgjobOptionSet *set, BgjobOption option, const char *detail)
 {
@@ -47,7 +47,7 @@ bgjob_option_require(const BgjobOptionSet *set, BgjobOption option, const char *
 		refuse_null(bgjob_options[option].name, detail);
 }
 
-/* bgjob_arg_required_text returns a text that must not be null: 22004. */
+/* bgjob_arg_required_text returns a text argument. Raises 22004 if it is null. */
 char *
 bgjob_arg_required_text(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail)
 {
@@ -56,9 +56,9 @@ bgjob_arg_required_text(FunctionCallInfo fcinfo, int arg, const char *name, cons
 }
 
 /*
- * bgjob_args_options reads the options of a function: its parameters from
- * "first" on are those that the table has for its place. Returns the number of
- * the parameter that follows them. What is null is not given.
+ * bgjob_args_options reads the options of a function. The parameters from
+ * "first" on are the options that bgjob_options lists for "place", in its
+ * order. A null parameter is not given. Returns the number of the next parameter.
  */
 int
 bgjob_args_options(FunctionCallInfo fcinfo, int first, int place, BgjobOptionSet *set)

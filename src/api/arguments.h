@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * arguments.h
- *	  Arguments of the SQL functions, and what is said of wrong ones.
+ *	  Reads the arguments of the SQL functions and raises their errors.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,19 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * configure.c
- *	  What is configured of functions: bgjob_configure and its kin.
+ *	  Configures functions: bgjob_configure() and bgjob_unconfigure().
  *
  * The options are those of bgjob_enqueue() that make sense for all jobs of a
- * function, and what becomes of one that fails. They are defaults: what a call
- * of bgjob_enqueue() says goes before them, they go before what is configured
- * of the queue, and that before the settings. Each call states all that is
- * configured of the function. Jobs that have been enqueued keep what they have.
+ * function, and the policy for failed jobs. They are defaults. The order of
+ * precedence is: the call of bgjob_enqueue(), the function's configuration, the
+ * queue's configuration, the settings. Each call of bgjob_configure() replaces
+ * the whole configuration of the function. Jobs that are already enqueued do
+ * not change.
  *
- * The owner of a function configures it: jobs that call it are at his mercy
- * anyway. Whoever has been granted EXECUTE by name, and administrators, configure
- * any.
+ * The owner of a function may configure it: the owner controls what its jobs
+ * do anyway. Administrators and roles with EXECUTE granted by name may
+ * configure any function.
  *
- * Runs in the session that calls.
+ * Runs in the calling session.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +41,7 @@ enum
 	P_OPTIONS
 };
 
-/* What parameters are for that must not be null. */
+/* The detail of the error for a parameter that must not be null. */
 #define WHAT_FOR "It says what is configured, or how."
 
 static char *
@@ -66,7 +67,7 @@ check_kind(const char *kind)
 					errhint("Leave kind out, or use 'function'.")));
 }
 
-/* The options, checked as those of bgjob_enqueue(). */
+/* Reads the options and checks them like those of bgjob_enqueue(). */
 static void
 read_options(FunctionCallInfo fcinfo, BgjobOptionSet *set)
 {
@@ -82,7 +83,7 @@ array(const BgjobOptionSet *set, BgjobOption option)
 	return set->given[option] ? DatumGetArrayTypeP(set->values[option]) : NULL;
 }
 
-/* What becomes of a job that fails, as the options say. */
+/* Returns the policy for failed jobs that the options describe. */
 static const Jsonb *
 make_policy(const BgjobOptionSet *set)
 {
@@ -91,7 +92,7 @@ make_policy(const BgjobOptionSet *set)
 							 DatumGetBool(set->values[BGJOB_O_ON_EXHAUSTED]));
 }
 
-/* Raises 42501 unless the caller may configure a function; "by" is the function that it calls to do so. */
+/* Raises 42501 unless the caller may configure "func". "by" is the SQL function being called. */
 static void
 check_may_configure(Oid func, Oid by)
 {
@@ -107,10 +108,10 @@ check_may_configure(Oid func, Oid by)
 PG_FUNCTION_INFO_V1(bgjob_configure);
 
 /*
- * bgjob_configure configures a function: parameters and defaults are in api.md
- * and the manual. Errors: 42501 not the owner of the function; 22023, 22004 a value
- * that is not allowed; 42883, 42725 there is no such function, or several;
- * 0A000 an option that this version does not know.
+ * bgjob_configure configures a function. The manual lists parameters and
+ * defaults. Errors: 42501 not the owner of the function; 22023, 22004 an
+ * invalid value; 42883, 42725 no such function, or several; 0A000 an option
+ * that this version does not support.
  */
 Datum
 bgjob_configure(PG_FUNCTION_ARGS)
@@ -134,9 +135,9 @@ bgjob_configure(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_unconfigure);
 
 /*
- * bgjob_unconfigure(job) removes what is configured of a function. False:
- * nothing was. Errors as bgjob_configure(). One that has gone is meant by its
- * signature, as bgjob.functions has it.
+ * bgjob_unconfigure(job) removes the configuration of a function. Returns false
+ * if there is none. A function that no longer exists is named by its signature,
+ * as bgjob.functions shows it. Errors as bgjob_configure().
  */
 Datum
 bgjob_unconfigure(PG_FUNCTION_ARGS)

@@ -1,20 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * control.c
- *	  Changing jobs: delete, requeue, reschedule; results; purging.
+ *	  Changes jobs: delete, requeue, reschedule, purge; returns results.
  *
- * What can be done with a job depends on where it is, and that may change at
- * any moment. So each change is a loop of attempts that never waits while it
- * holds something: read the job; if a worker is at it, leave a request with
- * that worker (accepted: done, the worker will honour it); else take the row
- * that stands for its state (in the queue, in the schedule, or the job's own
- * row if it has ended) and change it. If somebody else was faster, look again.
+ * How a job is changed depends on its state, which may change at any moment.
+ * So each change is a loop of attempts, and no attempt waits while it holds a
+ * lock. An attempt reads the job. If a worker runs the job, the attempt leaves
+ * a request with that worker; once accepted, the worker carries the request
+ * out. Otherwise the attempt locks the row that belongs to the state (in the
+ * queue, in the schedule, or the job's own row if the job has ended) and changes
+ * the job. If another session was faster, the loop tries again.
  *
- * The state that the caller names (from_state) is compared with what the job
- * is in at that moment: processing, where a worker is at it.
+ * from_state is compared with the state at that moment; a job that a worker
+ * runs is processing.
  *
- * Runs in the session that calls, in its transaction; what has been asked of
- * a worker is not undone by a rollback.
+ * Runs in the calling session, in its transaction. A rollback does not take
+ * back a request that a worker has accepted.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,12 +46,12 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* A change that somebody wants. */
+/* A requested change of a job. */
 typedef struct Change
 {
-	const char *function; /* whose, for messages */
+	const char *function; /* the SQL function, for messages */
 	BgjobEvent event;
-	BgjobRequest request; /* the same, of a worker */
+	BgjobRequest request; /* the same as a request to a worker */
 	BgjobState from;      /* BGJOB_NONE: any */
 	TimestampTz run_at;   /* of RESCHEDULE */
 	const char *reason;
@@ -59,13 +60,14 @@ typedef struct Change
 typedef enum Outcome
 {
 	OUTCOME_DONE,
-	OUTCOME_REFUSED, /* no such job, or not in that state, or another has its key */
-	OUTCOME_AGAIN    /* somebody was faster */
+	OUTCOME_REFUSED, /* no such job, wrong state, or another job has its unique_key */
+	OUTCOME_AGAIN    /* another session was faster */
 } Outcome;
 
 /*
- * Gives a job that has ended and is to run again its unique_key. False, with a
- * notice: another has it. An error would end the requeueing of many.
+ * Gives an ended job that is to run again its unique_key. If another job has
+ * the key, raises a notice and returns false: an error would abort a statement
+ * that requeues many jobs.
  */
 static bool
 regain_key(const BgjobJob *job, const Change *change)
@@ -95,7 +97,7 @@ apply(BgjobRel *jobs, BgjobJob *job, const Change *change)
 	bgjob_job_apply(job, change->event, &what);
 	if (change->event != BGJOB_EV_DELETE && had_ended && bgjob_state_is_final(job->state) &&
 		!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
-		bgjob_unique_leave(job); /* a filter would not have it run again */
+		bgjob_unique_leave(job); /* a filter kept the job in a final state */
 	bgjob_job_save(jobs, job);
 }
 
@@ -108,8 +110,8 @@ is_wanted(BgjobState state, const Change *change)
 }
 
 /*
- * Leaves a request with the worker that is at the job, if one is. One that is
- * just claiming it may find that it cannot have it.
+ * Leaves a request with the worker that runs the job, if there is one. A worker
+ * that is still claiming the job may fail to get it: then the caller tries again.
  */
 static Outcome
 ask_worker(const BgjobJob *job, const Change *change, bool *running)
@@ -129,7 +131,7 @@ ask_worker(const BgjobJob *job, const Change *change, bool *running)
 	return result == BGJOB_REQUEST_ACCEPTED ? OUTCOME_DONE : OUTCOME_AGAIN;
 }
 
-/* One attempt at a change. */
+/* Attempts a change once. */
 static Outcome
 try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder)
 {
@@ -137,7 +139,7 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 	bool running;
 	Outcome outcome;
 
-	CommandCounterIncrement(); /* see what this transaction has done itself */
+	CommandCounterIncrement(); /* see this transaction's own changes */
 	if (!bgjob_job_read(jobs, id, &job))
 		return OUTCOME_REFUSED;
 	bgjob_check_control(id, job.run_as);
@@ -155,7 +157,7 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 	return OUTCOME_DONE;
 }
 
-/* Changes a job, however many attempts that takes. */
+/* Changes a job: repeats attempts until one of them decides. */
 static bool
 change_job(int64 id, const Change *change)
 {
@@ -184,7 +186,7 @@ change_job(int64 id, const Change *change)
 	return outcome == OUTCOME_DONE;
 }
 
-/* A state by its name, for from_state; NULL is any. 22023 if there is none of that name. */
+/* Returns the state that an argument names, BGJOB_NONE if it is null. Raises 22023 if there is no such state. */
 static BgjobState
 state_arg(FunctionCallInfo fcinfo, int arg)
 {
@@ -206,7 +208,7 @@ state_arg(FunctionCallInfo fcinfo, int arg)
 
 PG_FUNCTION_INFO_V1(bgjob_delete);
 
-/* bgjob_delete(id, from_state) deletes a job; one that is running is cancelled. True: done, or accepted. */
+/* bgjob_delete(id, from_state) deletes a job; a running job is canceled. Returns whether it was deleted or will be. */
 Datum
 bgjob_delete(PG_FUNCTION_ARGS)
 {
@@ -220,7 +222,7 @@ bgjob_delete(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_requeue);
 
-/* bgjob_requeue(id, from_state) has a job run now, whatever its state; one that is running is cancelled first. */
+/* bgjob_requeue(id, from_state) enqueues a job again, whatever its state; a running job is canceled first. */
 Datum
 bgjob_requeue(PG_FUNCTION_ARGS)
 {
@@ -234,7 +236,7 @@ bgjob_requeue(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_reschedule);
 
-/* bgjob_reschedule(id, run_at, delay, from_state) has a job run at a time. 22023 unless just one of the two is given. */
+/* bgjob_reschedule(id, run_at, delay, from_state) schedules a job. Raises 22023 unless exactly one of run_at and delay is given. */
 Datum
 bgjob_reschedule(PG_FUNCTION_ARGS)
 {
@@ -261,7 +263,7 @@ bgjob_reschedule(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_result);
 
-/* bgjob_result(id) returns the result of a job that has succeeded, else null. 42501: not the caller's job. */
+/* bgjob_result(id) returns the result of a succeeded job, else null. Raises 42501 if the caller may not see the job. */
 Datum
 bgjob_result(PG_FUNCTION_ARGS)
 {
@@ -289,9 +291,9 @@ bgjob_result(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_purge);
 
 /*
- * bgjob_purge(state, older_than) removes the jobs in a final state that ended
- * longer ago, as far as the caller controls them. Returns their number. 22023:
- * not a final state, or a negative interval.
+ * bgjob_purge(state, older_than) removes those jobs in a final state that ended
+ * longer ago and that the caller controls. Returns their number. Raises 22023
+ * for a state that is not final, or a negative interval.
  */
 Datum
 bgjob_purge(PG_FUNCTION_ARGS)
@@ -313,7 +315,8 @@ bgjob_purge(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("older_than must not be null"),
 				 errdetail("Jobs that ended longer ago are removed."),
 				 errhint("Use '0' for all.")));
-	before = bgjob_time_minus(now, PG_GETARG_INTERVAL_P(1)); /* beyond the beginning: none */
+	before = bgjob_time_minus(
+		now, PG_GETARG_INTERVAL_P(1)); /* before the beginning of time: purges nothing */
 	if (before > now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("older_than must not be negative"),
@@ -327,9 +330,8 @@ bgjob_purge(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_adopt);
 
 /*
- * bgjob_adopt() makes the jobs in a restored or copied database this
- * database's own: what waits is put into the queue and will be performed.
- * Returns the number of jobs put there. For whoever has EXECUTE.
+ * bgjob_adopt() lets the jobs of a restored or copied database run here: inserts
+ * waiting jobs into the queue again and returns their number. Needs EXECUTE.
  */
 Datum
 bgjob_adopt(PG_FUNCTION_ARGS)

@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * creating.c
- *	  The filters around the creation of a job.
+ *	  Calls the filters around the creation of a job.
  *
- * store/job.c calls put_in for every new job that has filters: those that SQL
- * enqueues, and those of recurring jobs. "creating" comes before anything is
- * written; what it changes is checked as if the caller had given it. "created"
- * comes after the row has been inserted, in the same transaction.
+ * store/job.c calls put_in for every new job that may have filters, whether SQL
+ * or a recurring job enqueues it. "creating" is called before anything is written; changes
+ * by its filters are checked like the caller's own options. "created" is called
+ * after the row has been inserted, in the same transaction.
  *
- * Runs in the session that enqueues. What a recurring job puts in comes from the
- * scheduler, which leaves a job with filters to a worker (run/pending.c): there
- * filters are guarded (run/filtercall.c), and one that raises an error has the job
- * put in as a failed one. Where a hook gives the job other arguments in the
- * scheduler, they are not checked against the function, since that may run code
- * of users; the worker does it.
+ * Runs in the enqueueing session. Jobs of recurring jobs come from the scheduler,
+ * which leaves a job with filters to a worker (run/pending.c). There filters are
+ * guarded (run/filtercall.c): if one raises an error, the job is inserted as
+ * failed. If a hook changes the arguments in the scheduler, they are not checked
+ * against the function, since the check may run users' code; the worker checks
+ * them.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,15 +37,15 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
-/* A job that is being put in. */
+/* A job that is being created. */
 typedef struct Creation
 {
 	BgjobJob *job;
 	BgjobCircumstances *what;
-	const char *canceled; /* why; NULL: it is not */
+	const char *canceled; /* a filter's reason to cancel it, else NULL */
 } Creation;
 
-/* Keys of an answer to "creating": these, then the options that filters may change. */
+/* Keys of a filter's answer to "creating": these, then the options that filters may change. */
 enum
 {
 	K_CANCEL,
@@ -56,10 +56,10 @@ enum
 #define MOST_KEYS (K_OPTIONS + BGJOB_NOPTIONS)
 
 static const char *keys[MOST_KEYS] = {"cancel", "args"};
-static BgjobOption options_of[MOST_KEYS]; /* for each key from K_OPTIONS on, its option */
+static BgjobOption options_of[MOST_KEYS]; /* the option of each key from K_OPTIONS on */
 static int nkeys = K_OPTIONS;
 
-/* Makes the keys that are options. */
+/* Adds the keys that are options. */
 static void
 make_keys(void)
 {
@@ -80,7 +80,7 @@ refuse_value(const char *filter, int key, const char *detail)
 			 errdetail("%s", detail), errhint("Return null to leave it as it is.")));
 }
 
-/* ---- what a filter changes ---- */
+/* ---- changes by a filter ---- */
 
 static int
 read_number(const char *filter, int key, const JsonbValue *value)
@@ -91,7 +91,7 @@ read_number(const char *filter, int key, const JsonbValue *value)
 		DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric))));
 }
 
-/* A text[] of an array of strings. */
+/* Returns a text[] with the elements of a JSON array of strings. */
 static Datum
 read_texts(const char *filter, int key, const JsonbValue *value)
 {
@@ -118,7 +118,7 @@ read_texts(const char *filter, int key, const JsonbValue *value)
 	return makeArrayResult(texts, CurrentMemoryContext);
 }
 
-/* Sets an option from the value of its key, which is not null. */
+/* Sets an option from the value of its key. The value must not be null. */
 static void
 read_option(const char *filter, int key, const JsonbValue *value, BgjobOptionSet *set)
 {
@@ -143,7 +143,7 @@ read_option(const char *filter, int key, const JsonbValue *value, BgjobOptionSet
 	}
 }
 
-/* Gives a job other arguments. */
+/* Replaces the arguments of a job. */
 static void
 change_args(BgjobJob *job, Jsonb *args)
 {
@@ -156,7 +156,7 @@ change_args(BgjobJob *job, Jsonb *args)
 
 /* ---- calling ---- */
 
-/* What filters are told of the job as it is by now. */
+/* Describes the job for filters, with the changes of earlier filters. */
 static void
 describe(const Creation *creation, BgjobHookJob *told)
 {
@@ -170,7 +170,7 @@ describe(const Creation *creation, BgjobHookJob *told)
 	told->run_at = what->run_at;
 }
 
-/* Takes the answer of one filter of "creating". */
+/* Applies the answer of one filter of "creating". Returns false if it cancels the job. */
 static bool
 take_answer(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
 {
@@ -199,12 +199,12 @@ tell_created(const BgjobJob *job)
 
 	if (!bgjob_filter_concerns(job, BGJOB_FILTER(BGJOB_CREATED)))
 		return;
-	CommandCounterIncrement(); /* they see the job */
+	CommandCounterIncrement(); /* lets filters see the job */
 	bgjob_filter_describe(&told, job, job->state);
 	bgjob_filter_call(BGJOB_CREATED, job, &told, NULL, NULL);
 }
 
-/* Puts a job in, unless a filter cancels it; an action for bgjob_filter_guard. */
+/* Inserts a job unless a filter cancels it. An action for bgjob_filter_guard(). */
 static void
 create(void *arg)
 {
@@ -219,7 +219,7 @@ create(void *arg)
 	bgjob_filter_call(BGJOB_CREATING, job, &told, take_answer, creation);
 	if (creation->canceled != NULL)
 		return;
-	/* opened here, since its indexes must not stay open beyond a subtransaction */
+	/* Opened here: its indexes must not stay open beyond the guard's subtransaction. */
 	rel = bgjob_rel_open(BGJOB_TABLE_JOB);
 	is_new = bgjob_job_enter(rel, job, what);
 	if (is_new)
@@ -232,7 +232,7 @@ create(void *arg)
 		tell_created(job);
 }
 
-/* Puts a job in where nobody else would get a filter's error: that makes it a failed one. */
+/* Inserts a job where no caller would receive a filter's error. An error makes it a failed job. */
 static void
 create_guarded(BgjobRel *rel, Creation *creation)
 {
@@ -255,7 +255,7 @@ create_guarded(BgjobRel *rel, Creation *creation)
 	bgjob_job_save(rel, job);
 }
 
-/* Puts a job in whose creation is to be settled by a worker; unless another has its key. */
+/* Inserts a job whose filters a worker will call, unless another job has its unique_key. */
 static void
 leave_to_worker(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
 {
@@ -265,7 +265,7 @@ leave_to_worker(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
 	bgjob_job_save(rel, job);
 }
 
-/* Puts a job in through its filters; false if it has none. */
+/* Inserts a job through its filters. Returns false if it has none. */
 static bool
 put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what, bool *is_in)
 {
@@ -289,7 +289,7 @@ put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what, bool *is_in)
 	return true;
 }
 
-/* bgjob_filters_install has filters called; once, when the library is loaded. */
+/* bgjob_filters_install installs the calls of filters. Called once, when the library is loaded. */
 void
 bgjob_filters_install(void)
 {

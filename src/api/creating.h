@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * creating.h
- *	  The filters around the creation of a job.
+ *	  Calls the filters around the creation of a job.
  *
  *-------------------------------------------------------------------------
  */

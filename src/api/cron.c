@@ -1,14 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * cron.c
- *	  Asking about schedules: when is the next time, and what does it mean?
+ *	  SQL functions that compute and describe the times of a schedule.
  *
- * Thin functions over rules/cron.h, for people who want to try a schedule
- * before they give it to bgjob_recurring(), and for those who need such times
- * elsewhere. Nothing is stored.
+ * Thin functions over rules/cron.h: users try a schedule with them before they
+ * pass it to bgjob_recurring(), or use the times elsewhere. Stores nothing.
  *
- * Runs in the session that calls, also in parallel workers and on standbys.
- * A null schedule or time gives null (or no rows).
+ * Runs in the calling session, also in parallel workers and on standbys.
+ * A null schedule or time returns null (or no rows).
  *
  *-------------------------------------------------------------------------
  */
@@ -26,10 +25,10 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-/* So many bytes of a schedule are shown in an error. */
+/* The number of bytes of a schedule that an error shows. */
 #define SHOWN_MAX 120
 
-/* What the argument day_match says: 22004, 22023. */
+/* Returns the argument day_match. Raises 22004 if it is null, 22023 if it is unknown. */
 static BgjobDayMatch
 day_match_argument(FunctionCallInfo fcinfo, int number)
 {
@@ -52,8 +51,8 @@ day_match_argument(FunctionCallInfo fcinfo, int number)
 }
 
 /*
- * bgjob_read_schedule reads a schedule. 22023: it is not valid. What H in it
- * stands for is decided by the name; NULL is the empty one.
+ * bgjob_read_schedule parses a schedule. Raises 22023 if it is invalid. H in the
+ * schedule is a hash of the name; a NULL name is the same as an empty one.
  */
 void
 bgjob_read_schedule(const char *schedule, BgjobDayMatch day_match, const char *name,
@@ -75,7 +74,7 @@ bgjob_read_schedule(const char *schedule, BgjobDayMatch day_match, const char *n
 	}
 }
 
-/* A time that must be one: 22023. */
+/* Returns a time argument. Raises 22023 if it is infinite. */
 static TimestampTz
 time_argument(FunctionCallInfo fcinfo, int number, const char *name)
 {
@@ -88,7 +87,7 @@ time_argument(FunctionCallInfo fcinfo, int number, const char *name)
 	return time;
 }
 
-/* Opens the zone that an argument names. */
+/* Opens the time zone that an argument names. */
 static void
 open_zone(FunctionCallInfo fcinfo, int number, BgjobTimeZone *zone)
 {
@@ -99,8 +98,8 @@ PG_FUNCTION_INFO_V1(bgjob_cron_next_sql);
 
 /*
  * bgjob_cron_next(schedule, after, time_zone, day_match, name) returns the
- * first occurrence after a time, null if there is none. 22023: the schedule,
- * the zone or day_match is not valid; 22004: day_match is null.
+ * first occurrence after a time, null if there is none. Raises 22023 if the
+ * schedule, the zone or day_match is invalid, 22004 if day_match is null.
  */
 Datum
 bgjob_cron_next_sql(PG_FUNCTION_ARGS)
@@ -121,7 +120,7 @@ bgjob_cron_next_sql(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(next);
 }
 
-/* Where bgjob_cron_occurrences() is. */
+/* The state of a call of bgjob_cron_occurrences(). */
 typedef struct Occurrences
 {
 	BgjobCron cron;
@@ -151,8 +150,8 @@ PG_FUNCTION_INFO_V1(bgjob_cron_occurrences);
 /*
  * bgjob_cron_occurrences(schedule, since, until, time_zone, day_match, name)
  * returns the occurrences from "since" to "until", both included, in order.
- * Each call computes one, so that LIMIT and cancelling work at once. Errors
- * as above.
+ * Each call computes one, so LIMIT and a cancel take effect at once. Errors as
+ * bgjob_cron_next().
  */
 Datum
 bgjob_cron_occurrences(PG_FUNCTION_ARGS)
@@ -184,8 +183,8 @@ bgjob_cron_occurrences(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_cron_describe_sql);
 
 /*
- * bgjob_cron_describe(schedule, day_match, name) tells in English what a
- * schedule means. 22023: the schedule or day_match is not valid; 22004:
+ * bgjob_cron_describe(schedule, day_match, name) describes a schedule in
+ * English. Raises 22023 if the schedule or day_match is invalid, 22004 if
  * day_match is null.
  */
 Datum
@@ -205,7 +204,7 @@ bgjob_cron_describe_sql(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_schedule_description);
 
-/* bgjob_internal.schedule_description(schedule, all_days, name) does the same for a stored one; null if it is not valid. */
+/* bgjob_internal.schedule_description(schedule, all_days, name) describes a stored schedule; null if it is invalid. */
 Datum
 bgjob_schedule_description(PG_FUNCTION_ARGS)
 {

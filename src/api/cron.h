@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * cron.h
- *	  Reading schedules that users have written.
+ *	  Parses schedules that users have written.
  *
  *-------------------------------------------------------------------------
  */

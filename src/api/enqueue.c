@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * enqueue.c
- *	  Putting jobs in: from SQL and from triggers.
+ *	  Enqueues jobs from SQL and from triggers.
  *
- * Everything about a job that can be wrong is found out here, in the
- * caller's transaction and before a row is written: the name and the rights
- * of the function, the number, names and types of its arguments, the queue,
- * the times, the role. The options are checked once, into a template; then
- * any number of jobs that differ in their arguments are inserted from it.
+ * Everything about a job is checked here, in the caller's transaction and
+ * before a row is written: the function and the right to call it, the number,
+ * names and types of its arguments, the queue, the times, the role. The options
+ * are checked once, into a template. From a template any number of jobs are
+ * inserted that differ in their arguments.
  *
- * Runs in the session that calls; takes no locks but those of the tables.
+ * Runs in the calling session; takes no locks but those of the tables.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,23 +47,24 @@
 
 struct BgjobTemplate
 {
-	BgjobJob job; /* all but id, place, times, arguments, and a key with places */
+	BgjobJob job; /* all but id, position, times, arguments, and a key with placeholders */
 	Oid func;     /* InvalidOid: kind 'sql' */
 	const BgjobFunctionConf *conf;
 	const char
-		*key_places; /* NULL, or the configured unique_key, whose places arguments fill */
+		*key_places; /* the configured unique_key, whose placeholders arguments fill, or NULL */
 	BgjobDuplicate on_duplicate;
-	BgjobEvent event; /* creates its jobs: decided once, so those of "bulk" have one place */
+	BgjobEvent
+		event; /* creates its jobs; decided once, so that all jobs of "bulk" go to the same table */
 	TimestampTz run_at;
-	bool filtered; /* there are filters for it */
+	bool filtered; /* its jobs have filters */
 	BgjobRel *jobs;
-	BgjobRel *queue; /* this and the next two for many jobs */
-	BgjobBulk *bulk; /* NULL: each is inserted by itself */
+	BgjobRel *queue; /* this and the rest are for many jobs */
+	BgjobBulk *bulk; /* NULL: each job is inserted by itself */
 	BgjobBulk *queue_bulk;
-	TimestampTz at; /* when the jobs of "bulk" come */
-	int64 next_id;  /* drawn for jobs that go into "bulk", one after the other */
-	int ids;        /* so many of them are left */
-	int expected;   /* so many more jobs may need one */
+	TimestampTz at; /* the time of the jobs in "bulk" */
+	int64 next_id;  /* the next of the ids that were drawn for jobs in "bulk" */
+	int ids;        /* how many of these ids are left */
+	int expected;   /* how many more jobs may need an id */
 };
 
 static BgjobKind
@@ -93,7 +94,7 @@ set_default(BgjobOptionSet *set, BgjobOption option, Datum value)
 		bgjob_option_set(set, option, value);
 }
 
-/* Fills in the options: what the call says, else what is configured of the function, else the settings. */
+/* Fills in the options: from the call, else the function's configuration, else the settings. */
 static void
 fill_options(BgjobTemplate *template, BgjobOptionSet *set)
 {
@@ -117,7 +118,7 @@ fill_options(BgjobTemplate *template, BgjobOptionSet *set)
 	template->on_duplicate = (BgjobDuplicate) DatumGetChar(set->values[BGJOB_O_ON_DUPLICATE]);
 }
 
-/* Fills in what all jobs of a template have in common. */
+/* Fills in the columns that all jobs of a template have in common. */
 static void
 fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobOptionSet *set,
 		 BgjobKind kind, Oid run_as)
@@ -142,10 +143,9 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobOptionSet *s
 /*
  * bgjob_template_create checks the options of bgjob_enqueue() and captures
  * the caller's settings. The arguments of the first job choose among
- * overloaded functions; they are checked by bgjob_template_enqueue. Errors:
- * 22023 a value that is not allowed, 0A000 one that this version does not
- * know, 42883, 42725 and 42501 about the function, 42704, 42501 and 28000
- * about the role.
+ * overloaded functions; bgjob_template_enqueue() checks them. Errors: 22023 an
+ * invalid value, 0A000 a value that this version does not support, 42883, 42725
+ * and 42501 for the function, 42704, 42501 and 28000 for the role.
  */
 BgjobTemplate *
 bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
@@ -177,9 +177,9 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 }
 
 /*
- * bgjob_check_arguments raises an error unless JSON fits a function, or where
- * that is InvalidOid a command. The types of their arguments, domains among
- * them, may be what "run_as" has written: it converts to them itself.
+ * bgjob_check_arguments raises an error unless the arguments match a function,
+ * or if that is InvalidOid, a command. Conversion to the types of the arguments,
+ * such as domains, may run code that "run_as" controls, so it runs as that role.
  */
 void
 bgjob_check_arguments(Oid func, const char *command, const Jsonb *args, Oid run_as)
@@ -204,7 +204,7 @@ check_arguments(const BgjobTemplate *template, const Jsonb *args)
 	bgjob_check_arguments(template->func, template->job.job, args, template->job.run_as);
 }
 
-/* Sets the key of a job where its arguments fill places in it. */
+/* Fills the placeholders of a configured unique_key with the arguments of a job. */
 static void
 set_key(BgjobTemplate *template, const Jsonb *args)
 {
@@ -218,10 +218,9 @@ set_key(BgjobTemplate *template, const Jsonb *args)
 }
 
 /*
- * bgjob_template_job checks the arguments of a job that is not put in now, and
- * returns what it would be, but for its id, times and arguments; and what is to
- * become of it if another one with its key has not finished. Errors as
- * bgjob_template_enqueue.
+ * bgjob_template_job checks the arguments of a job without inserting it. Returns
+ * the job without id, times and arguments, and what to do if an unfinished job
+ * has its unique_key. Errors as bgjob_template_enqueue().
  */
 const BgjobJob *
 bgjob_template_job(BgjobTemplate *template, const Jsonb *args, BgjobDuplicate *on_duplicate)
@@ -232,14 +231,14 @@ bgjob_template_job(BgjobTemplate *template, const Jsonb *args, BgjobDuplicate *o
 	return &template->job;
 }
 
-/* Whether the jobs of a template have keys. */
+/* Returns whether the jobs of a template have a unique_key. */
 static bool
 has_key(const BgjobTemplate *template)
 {
 	return !bgjob_job_is_null(&template->job, BGJOB_C_UNIQUE_KEY);
 }
 
-/* Inserts the rows that have been collected: the jobs, then what they have in their place. */
+/* Inserts the collected rows: the jobs, then their rows in the queue or the schedule. */
 static void
 flush_bulk(BgjobTemplate *template)
 {
@@ -258,10 +257,10 @@ add_to_bulk(BgjobTemplate *template)
 }
 
 /*
- * bgjob_template_expect_many has the jobs of a template, of which about n are to
- * come, collected and inserted many at a time; all of them are there when the
- * template has been freed. Not where one may stand in the way of the next, or
- * filters may make each of them different.
+ * bgjob_template_expect_many makes bgjob_template_enqueue() collect the jobs of a
+ * template, about n, and insert many at a time; bgjob_template_free() inserts the
+ * rest. Does nothing if the jobs have a unique_key, since one may exclude the
+ * next, or filters, since these may change each job.
  */
 void
 bgjob_template_expect_many(BgjobTemplate *template, int n)
@@ -284,9 +283,8 @@ end_bulk(BgjobTemplate *template)
 }
 
 /*
- * Draws an id. Those of jobs that are inserted together follow each other, and
- * these have come at the same time: what was drawn at a time is used up when
- * they are.
+ * Draws an id. Jobs that are inserted together have consecutive ids and the
+ * same time: the collected jobs are flushed when the drawn ids are used up.
  */
 static int64
 draw_id(BgjobTemplate *template)
@@ -305,7 +303,7 @@ draw_id(BgjobTemplate *template)
 	return template->next_id++;
 }
 
-/* Fills in what a job has to itself. */
+/* Fills in the columns that differ between the jobs of a template. */
 static void
 begin_job(BgjobJob *job, int64 id, const Jsonb *args, TimestampTz now)
 {
@@ -320,7 +318,7 @@ begin_job(BgjobJob *job, int64 id, const Jsonb *args, TimestampTz now)
 		bgjob_job_set_null(job, BGJOB_C_ARGS);
 }
 
-/* Inserts a job through its filters, whose changes must not be in the next one. Its id, 0: they did not want it. */
+/* Inserts a copy of the job through its filters, which may change it. Returns its id, 0 if a filter canceled it. */
 static int64
 enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 {
@@ -339,11 +337,11 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 }
 
 /*
- * bgjob_template_enqueue checks the arguments of a job and inserts it.
- * Returns its id; that of another, if that one has its key; 0 if a filter did
- * not want it. Errors: 22023 number or names of the arguments, or the type's own;
- * 42601 for a command that does not parse; 23505 another job has its key, and an
- * error was asked for.
+ * bgjob_template_enqueue checks the arguments of a job and inserts it. Returns
+ * its id; the id of the job that has its unique_key already; 0 if a filter
+ * canceled it. Errors: 22023 number or names of the arguments, or the error of
+ * their type; 42601 a command that does not parse; 23505 another job has its
+ * unique_key and on_duplicate is 'error'.
  */
 int64
 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
@@ -370,14 +368,14 @@ bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 	return job->id;
 }
 
-/* bgjob_template_wants_all tells whether the function takes the arguments whole, as one json value. */
+/* bgjob_template_wants_all returns whether the function takes all arguments as one json value. */
 bool
 bgjob_template_wants_all(const BgjobTemplate *template)
 {
 	return template->func != InvalidOid && bgjob_arguments_whole(template->func);
 }
 
-/* bgjob_template_free ends the use of a template. */
+/* bgjob_template_free inserts the jobs still collected and frees a template. */
 void
 bgjob_template_free(BgjobTemplate *template)
 {
@@ -398,17 +396,16 @@ enum
 	P_OPTIONS
 };
 
-/* What parameters are for that must not be null. */
+/* The detail of the error for a parameter that must not be null. */
 #define WHAT_FOR "It says what is to be done, or how."
 
-/* A text parameter that must not be null. */
 static const char *
 required(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	return bgjob_arg_required_text(fcinfo, arg, name, WHAT_FOR);
 }
 
-/* The options of a call of bgjob_enqueue or bgjob_enqueue_many. */
+/* Reads the options of a call of bgjob_enqueue() or bgjob_enqueue_many(). */
 static void
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
@@ -422,8 +419,9 @@ read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 PG_FUNCTION_INFO_V1(bgjob_enqueue);
 
 /*
- * bgjob_enqueue puts one job in; null if a filter did not want it. Parameters,
- * defaults and errors: api.md and the manual; see bgjob_template_create and bgjob_template_enqueue.
+ * bgjob_enqueue enqueues one job and returns its id, null if a filter canceled
+ * it. The manual lists parameters and defaults; errors as
+ * bgjob_template_create() and bgjob_template_enqueue().
  */
 Datum
 bgjob_enqueue(PG_FUNCTION_ARGS)
@@ -443,7 +441,7 @@ bgjob_enqueue(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(id);
 }
 
-/* The elements of args of bgjob_enqueue_many; a null element is a job without arguments. */
+/* Reads the elements of args of bgjob_enqueue_many(). A null element is a job without arguments. */
 static void
 read_many(FunctionCallInfo fcinfo, Datum **elements, bool **nulls, int *n)
 {
@@ -456,8 +454,8 @@ read_many(FunctionCallInfo fcinfo, Datum **elements, bool **nulls, int *n)
 PG_FUNCTION_INFO_V1(bgjob_enqueue_many);
 
 /*
- * bgjob_enqueue_many puts one job in for each element of args, in their
- * order; returns their ids. Errors as bgjob_enqueue; then none is put in.
+ * bgjob_enqueue_many enqueues one job for each element of args, in their order,
+ * and returns their ids. Errors as bgjob_enqueue(); then it enqueues none.
  */
 Datum
 bgjob_enqueue_many(PG_FUNCTION_ARGS)
@@ -490,7 +488,7 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 		id = Int64GetDatum(
 			bgjob_template_enqueue(template, nulls[i] ? NULL : DatumGetJsonbP(elements[i])));
 		MemoryContextSwitchTo(old);
-		if (DatumGetInt64(id) != 0) /* else a filter did not want it */
+		if (DatumGetInt64(id) != 0) /* else a filter canceled it */
 			tuplestore_putvalues(result->setResult, result->setDesc, &id, &isnull);
 		MemoryContextReset(per_job);
 	}

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * enqueue.h
- *	  Putting jobs in: from SQL and from triggers.
+ *	  Enqueues jobs from SQL and from triggers.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +15,7 @@
 #include "store/unique.h"
 #include "utils/jsonb.h"
 
-/* Options that have been checked, ready for any number of jobs. */
+/* Checked options, from which any number of jobs are inserted. */
 typedef struct BgjobTemplate BgjobTemplate;
 
 extern BgjobTemplate *

@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * filters.c
- *	  Adding and removing filters.
+ *	  Adds and removes filters.
  *
- * For whoever has EXECUTE. Everything about a filter that can be wrong when it is
- * added is found out here. The function runs as its owner later, in sessions and
- * processes of others, so who adds it must have the rights of that role; else
- * a superuser's function, which was not written to be called by others, could be
- * made to do somebody's work.
+ * Needs EXECUTE. Everything about a filter is checked when it is added. Its
+ * function later runs as the function's owner, in sessions and processes of other
+ * roles. So the role that adds a filter must have the privileges of that owner;
+ * otherwise it could have a superuser's function run with arguments of its
+ * choice.
  *
- * A filter sees, and may change, what jobs are to do. So only one that an
- * administrator adds is for the jobs of all roles; another is for those that the
- * owner of its function controls. To be granted EXECUTE is no way up.
+ * A filter sees jobs and may change them. So only a filter that an administrator
+ * adds applies to the jobs of all roles; any other applies to the jobs that the
+ * owner of its function controls. EXECUTE gives no further privileges.
  *
- * Runs in the session that calls. The change is a part of its transaction.
+ * Runs in the calling session. The change is part of its transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -73,7 +73,7 @@ event_arg(FunctionCallInfo fcinfo)
 	return event;
 }
 
-/* A pattern that LIKE would refuse must not be found out by the first job. */
+/* Returns the pattern. Raises 22025 if LIKE would reject it: no job should meet that error. */
 static char *
 pattern_arg(FunctionCallInfo fcinfo)
 {
@@ -90,7 +90,7 @@ pattern_arg(FunctionCallInfo fcinfo)
 	return pattern;
 }
 
-/* Raises an error unless a function can be a filter, and the caller may make it one. Notes its owner. */
+/* Raises an error unless a function can be a filter and the caller may add it. Stores the function's owner. */
 static void
 check_function(Oid func, const char *name, BgjobFilter *filter)
 {
@@ -117,7 +117,7 @@ check_function(Oid func, const char *name, BgjobFilter *filter)
 						errhint("Have that role, or a superuser, add the filter.")));
 }
 
-/* Raises 42501 if there is a filter of a name that the caller may not replace or remove: one of an administrator's, or of others. */
+/* Raises 42501 if the filter of that name belongs to an administrator, or to a role whose privileges the caller lacks. */
 static void
 check_may_change(const char *name)
 {
@@ -134,12 +134,12 @@ check_may_change(const char *name)
 PG_FUNCTION_INFO_V1(bgjob_filter);
 
 /*
- * bgjob_filter(name, event, function, jobs, ordering) has a function called at
- * an event of the jobs that a pattern fits; replaces the filter of that name.
- * 42501: no EXECUTE, no member of the function's owner, or the filter of that
- * name is another's;
- * 22004 null; 42883, 42725 about the function; 22023: it does not take one jsonb
- * and return jsonb, or there is no such event; 22025: the pattern.
+ * bgjob_filter(name, event, function, jobs, ordering) adds a filter: a function
+ * that is called at an event of the jobs that match a pattern. Replaces the
+ * filter of that name. Errors: 42501 no EXECUTE, not a member of the function's
+ * owner, or the filter of that name belongs to another role; 22004 null; 42883,
+ * 42725 no such function, or several; 22023 the function does not take one jsonb
+ * and return jsonb, or no such event; 22025 an invalid pattern.
  */
 Datum
 bgjob_filter(PG_FUNCTION_ARGS)
@@ -167,7 +167,7 @@ bgjob_filter(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_filter_remove);
 
-/* bgjob_filter_remove(name) removes a filter. False: there is none of that name. */
+/* bgjob_filter_remove(name) removes a filter. Returns false if there is none of that name. */
 Datum
 bgjob_filter_remove(PG_FUNCTION_ARGS)
 {
@@ -181,7 +181,7 @@ bgjob_filter_remove(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_filters_changed);
 
-/* bgjob_internal.filters_changed() tells all backends that SQL has changed rows of bgjob_internal.filter; a trigger. */
+/* bgjob_internal.filters_changed(), a trigger, notifies all backends of rows of bgjob_internal.filter that SQL has changed. */
 Datum
 bgjob_filters_changed(PG_FUNCTION_ARGS)
 {

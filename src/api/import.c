@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * import.c
- *	  Taking over the jobs of pg_cron.
+ *	  Imports the jobs of pg_cron.
  *
- * Reads cron.job as the caller, who so sees what pg_cron lets him see, and adds
- * a recurring job for each: same schedule, command, user and active flag, in
- * the zone of cron.timezone. Jobs of other databases, and what bgjob would
- * refuse, are named in the result; each is tried in a subtransaction, so one
- * that cannot be taken over does not keep the others from it. Only a table of
- * the genuine extension pg_cron is read. The jobs of
- * pg_cron stay as they are, so that nothing is lost if that was a mistake: the
- * manual says how to have only one of the two run them.
+ * Reads cron.job as the caller, so it sees only the rows that pg_cron shows the
+ * caller. Adds a recurring job for each row: same schedule, command, user and
+ * active flag, in the zone of cron.timezone. Jobs of other databases, and jobs
+ * that bgjob rejects, are listed in the result. Each job is added in a
+ * subtransaction, so that an error concerns only that job. Only a table that
+ * extension pg_cron owns is read. The jobs of pg_cron do not change, so an
+ * import by mistake loses nothing; the manual says how to disable them in one
+ * of the two.
  *
- * Runs in the session that calls.
+ * Runs in the calling session.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,7 +42,7 @@
 typedef struct CronJob
 {
 	char *id;
-	char *name; /* NULL: it has none */
+	char *name; /* NULL: none */
 	char *schedule;
 	char *command;
 	char *database;
@@ -53,8 +53,8 @@ typedef struct CronJob
 } CronJob;
 
 /*
- * Checks that cron.job is pg_cron's: a schema of that name can be anybody's,
- * whose rows, or code, would run as the caller. 42P01 if it is not.
+ * Raises 42P01 unless cron.job belongs to extension pg_cron. Any role can own a
+ * schema of that name, and its rows, or its code, would run as the caller.
  */
 static void
 check_genuine(void)
@@ -104,7 +104,7 @@ read_jobs(int *n)
 	return jobs;
 }
 
-/* What the recurring job of a row is called. */
+/* Returns the name of the recurring job for a row. */
 static const char *
 name_or_number(const CronJob *job)
 {
@@ -112,7 +112,7 @@ name_or_number(const CronJob *job)
 }
 
 static void
-take_over(const CronJob *job, const char *zone)
+import_job(const CronJob *job, const char *zone)
 {
 	BgjobRecurringOptions recurring = {.misfire = BGJOB_MISFIRE_SKIP,
 									   .overlap = BGJOB_OVERLAP_QUEUE,
@@ -131,7 +131,7 @@ take_over(const CronJob *job, const char *zone)
 	bgjob_recurring_add(get_role_oid(job->user, false), &recurring, &options, NULL);
 }
 
-/* Whether a job is for the server that it is in; pg_cron may connect to others. */
+/* Returns whether a job runs on this server; pg_cron may connect to others. */
 static bool
 is_for_this_server(const CronJob *job)
 {
@@ -143,7 +143,7 @@ is_for_this_server(const CronJob *job)
 			(own != NULL && strcmp(job->host, own) == 0));
 }
 
-/* Why a row cannot be a job here; NULL: it can. */
+/* Returns why a row cannot be imported, NULL if it can. */
 static char *
 unsupported_reason(const CronJob *job)
 {
@@ -163,9 +163,9 @@ unsupported_reason(const CronJob *job)
 	return NULL;
 }
 
-/* Takes one over, or returns why that cannot be. */
+/* Imports a job. Returns NULL, or why it cannot be imported. */
 static char *
-try_to_take_over(const CronJob *job, const char *zone)
+try_import(const CronJob *job, const char *zone)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -178,7 +178,7 @@ try_to_take_over(const CronJob *job, const char *zone)
 	MemoryContextSwitchTo(caller);
 	PG_TRY();
 	{
-		take_over(job, zone);
+		import_job(job, zone);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -199,7 +199,7 @@ try_to_take_over(const CronJob *job, const char *zone)
 	return reason;
 }
 
-/* What to call a row in a message. */
+/* Returns the name of a row for messages. */
 static const char *
 name_of(const CronJob *job)
 {
@@ -211,10 +211,10 @@ name_of(const CronJob *job)
 PG_FUNCTION_INFO_V1(bgjob_import_pg_cron);
 
 /*
- * bgjob_import_pg_cron takes over the jobs of pg_cron that the caller sees, as
- * recurring jobs of the same user: kind 'sql', no retries, what was missed is
- * skipped, and a run waits for the one before it, as pg_cron has it. Returns a
- * line for each that it could not take over. 42P01: there is no pg_cron here.
+ * bgjob_import_pg_cron imports the jobs of pg_cron that the caller sees, as
+ * recurring jobs of the same user: kind 'sql' and no retries. As in pg_cron,
+ * missed occurrences are skipped and a run waits for the previous one. Returns a
+ * line for each job that it could not import. Raises 42P01 without pg_cron.
  */
 Datum
 bgjob_import_pg_cron(PG_FUNCTION_ARGS)
@@ -231,7 +231,7 @@ bgjob_import_pg_cron(PG_FUNCTION_ARGS)
 	jobs = read_jobs(&n);
 	for (int i = 0; i < n; i++)
 	{
-		char *reason = try_to_take_over(&jobs[i], zone != NULL ? zone : "GMT");
+		char *reason = try_import(&jobs[i], zone != NULL ? zone : "GMT");
 		bool isnull = false;
 		Datum line;
 

@@ -1,15 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * inside.c
- *	  What a job may ask and say about itself.
+ *	  Functions that a running job calls about itself.
  *
- * All of these work in a process that performs a job, and concern that job;
- * elsewhere they raise 55000. Progress and log are seen by others at once and
- * are kept whatever becomes of the attempt (base/console.h); parameters are a
- * part of the job's transaction. bgjob_snooze and bgjob_discard do not return.
+ * They concern the job that their process runs. Outside of a job they raise
+ * 55000, but bgjob_current_id() returns null. Other sessions see progress and
+ * log at once, and both are kept even if the attempt fails (base/console.h).
+ * Parameters are part of the job's transaction. bgjob_snooze() and
+ * bgjob_discard() do not return.
  *
- * Runs in workers, called by the job's own code: nothing here names another
- * job, so it needs no rights.
+ * Runs in workers, called by the job's own code. No function here can name
+ * another job, so none checks rights.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,10 +36,10 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-/* A job that snoozes runs again no sooner, in seconds. */
+/* The shortest delay of a snooze, in seconds. */
 #define SHORTEST_SNOOZE 1
 
-/* The running job; 55000 outside of one. */
+/* Returns the running job. Raises 55000 outside of a job. */
 static const BgjobJob *
 this_job(const char *function)
 {
@@ -54,7 +55,7 @@ this_job(const char *function)
 
 PG_FUNCTION_INFO_V1(bgjob_current_id);
 
-/* bgjob_current_id() returns the id of the job that this process performs, null outside of one. */
+/* bgjob_current_id() returns the id of the running job, null outside of a job. */
 Datum
 bgjob_current_id(PG_FUNCTION_ARGS)
 {
@@ -68,8 +69,8 @@ bgjob_current_id(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_progress);
 
 /*
- * bgjob_progress(percent, message) says how far the job is: 0 to 100, and a
- * message (null: none) of which 255 bytes are kept. 22023: another number.
+ * bgjob_progress(percent, message) reports the progress of the job: 0 to 100,
+ * and a message, cut to 255 bytes, or null. Raises 22023 for any other percent.
  */
 Datum
 bgjob_progress(PG_FUNCTION_ARGS)
@@ -99,9 +100,9 @@ bgjob_progress(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_log);
 
 /*
- * bgjob_log(message, level) adds a line to the job's log. 22004: one of the
- * two is null; 22023: the level is empty or longer than 31 bytes. What an
- * attempt may log is limited (base/console.h).
+ * bgjob_log(message, level) adds a line to the job's log. Raises 22004 if an
+ * argument is null, 22023 if the level is empty or longer than 31 bytes. The log
+ * of an attempt is limited (base/console.h).
  */
 Datum
 bgjob_log(PG_FUNCTION_ARGS)
@@ -125,9 +126,10 @@ bgjob_log(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_cancel_requested);
 
 /*
- * bgjob_cancel_requested() tells whether the attempt is to end: the job was
- * deleted, requeued or rescheduled, its time is up, or the server shuts down.
- * What it runs is canceled then; this is for a job that has caught that.
+ * bgjob_cancel_requested() returns whether the attempt is to end: the job was
+ * deleted, requeued or rescheduled, its timeout has passed, or the server shuts
+ * down. The statement that it runs is canceled then; a job that has trapped the
+ * cancel asks here.
  */
 Datum
 bgjob_cancel_requested(PG_FUNCTION_ARGS)
@@ -137,7 +139,7 @@ bgjob_cancel_requested(PG_FUNCTION_ARGS)
 				   bgjob_my_slot->timed_out || bgjob_my_slot->term);
 }
 
-/* The row of the running job as its transaction has it; parameters may have been set in it. */
+/* Reads the row of the running job as its transaction sees it, with the parameters that it has set. */
 static void
 read_row(BgjobJob *job)
 {
@@ -149,7 +151,7 @@ read_row(BgjobJob *job)
 
 PG_FUNCTION_INFO_V1(bgjob_parameter);
 
-/* bgjob_parameter(name) returns a parameter of the job; null if it has none of that name. */
+/* bgjob_parameter(name) returns a parameter of the job, null if there is none of that name. */
 Datum
 bgjob_parameter(PG_FUNCTION_ARGS)
 {
@@ -171,7 +173,7 @@ bgjob_parameter(PG_FUNCTION_ARGS)
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(value));
 }
 
-/* {"name": value} */
+/* Returns {"name": value}. */
 static Jsonb *
 one_pair(const char *name, const Jsonb *value)
 {
@@ -206,8 +208,8 @@ PG_FUNCTION_INFO_V1(bgjob_set_parameter);
 
 /*
  * bgjob_set_parameter(name, value) sets a parameter of the job; a null value
- * removes it. It is a part of the job's transaction. 22004: the name is null;
- * 25006: the transaction is read-only.
+ * removes it. The change is part of the job's transaction. Raises 22004 if the
+ * name is null, 25006 if the transaction is read-only.
  */
 Datum
 bgjob_set_parameter(PG_FUNCTION_ARGS)
@@ -230,10 +232,10 @@ bgjob_set_parameter(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_snooze);
 
 /*
- * bgjob_snooze(delay) ends the attempt: what it has done is rolled back, and
- * the job runs again after the delay, with no retry used. 22004: the delay is
- * null; 22023: it is negative or out of range. A job that snoozes for less
- * than a second is given one: it would fill its history.
+ * bgjob_snooze(delay) ends the attempt and rolls it back. The job runs again
+ * after the delay and uses no retry. Raises 22004 if the delay is null, 22023 if
+ * it is negative or out of range. A delay below one second becomes one second:
+ * otherwise the job would fill its history.
  */
 Datum
 bgjob_snooze(PG_FUNCTION_ARGS)
@@ -257,8 +259,7 @@ bgjob_snooze(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_discard);
 
 /*
- * bgjob_discard(reason) ends the attempt for good: what it has done is rolled
- * back, and the job is deleted.
+ * bgjob_discard(reason) ends the attempt, rolls it back and deletes the job.
  */
 Datum
 bgjob_discard(PG_FUNCTION_ARGS)

@@ -1,16 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * options.c
- *	  The options of jobs, as given, and what of them is allowed.
+ *	  Checks the options of jobs.
  *
- * The same options come from several sides: from calls, from the arguments of
- * triggers (as texts), from bgjob_recurring() and bgjob_configure(), and from
- * filters that change a job. Whatever is wrong with one by itself is found out
- * here, with the same error for all: each option has a check, which
- * store/optionlist.h names.
+ * The same options have several sources: calls, the arguments of triggers (as
+ * texts), bgjob_recurring(), bgjob_configure(), and filters that change a job.
+ * Each option is checked here by itself, with the same error for all sources.
+ * store/optionlist.h names the check of each option.
  *
- * Runs in the session that calls; and in the scheduler, for what filters
- * change there. Reads no table.
+ * Runs in the calling session, and in the scheduler when a filter changes a job
+ * there. Reads no table.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +26,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-/* bgjob_invalid raises 22023. */
+/* bgjob_invalid raises 22023 with the given texts. */
 void
 bgjob_invalid(const char *message, const char *detail, const char *hint)
 {
@@ -36,8 +35,8 @@ bgjob_invalid(const char *message, const char *detail, const char *hint)
 }
 
 /*
- * bgjob_choice returns which one of a fixed list of values, NULL-terminated, an
- * option has. The first is the default. 22023: none of them.
+ * bgjob_choice returns the index of a value in a NULL-terminated list. The first
+ * value of the list is the default. Raises 22023 if the value is not in the list.
  */
 int
 bgjob_choice(const char *name, const char *value, const char *const *values)
@@ -61,7 +60,7 @@ bgjob_choice(const char *name, const char *value, const char *const *values)
 	return 0; /* keep the compiler quiet */
 }
 
-/* bgjob_check_queue_name raises 22023 unless a name is one of a queue: ^[a-z0-9_-]{1,63}$. */
+/* bgjob_check_queue_name raises 22023 unless a name can be a queue's: ^[a-z0-9_-]{1,63}$. */
 void
 bgjob_check_queue_name(const char *queue)
 {
@@ -88,8 +87,8 @@ bgjob_check_unique_key(const char *key)
 }
 
 /*
- * bgjob_check_interval raises 22023 if an interval, the value of an option, is
- * negative or longer than any may be. "meaning" is the detail of the error.
+ * bgjob_check_interval raises 22023 if an interval is negative or too long.
+ * "meaning" becomes the error's detail, "hint" the hint for a negative interval.
  */
 void
 bgjob_check_interval(const char *name, const Interval *interval, const char *meaning,
@@ -113,7 +112,7 @@ bgjob_check_retention(const Interval *retention)
 						 "Use '0' to have them removed at once.");
 }
 
-/* bgjob_delayed returns the time that a delay from "now" means. 22023: the delay is negative or too long. */
+/* bgjob_delayed returns now plus a delay. Raises 22023 if the delay is negative or too long. */
 TimestampTz
 bgjob_delayed(TimestampTz now, const Interval *delay)
 {
@@ -123,9 +122,9 @@ bgjob_delayed(TimestampTz now, const Interval *delay)
 }
 
 /*
- * bgjob_options_time returns when a job is to run: *run_at, if that is in the
- * future and the answer true; else now. 22023: delay and run_at are both given,
- * or one of them cannot be.
+ * bgjob_options_time sets *run_at to the time that delay or run_at gives, 0 if
+ * neither is given. Returns whether that time is in the future. Raises 22023 if
+ * both are given, or one is invalid.
  */
 bool
 bgjob_options_time(const BgjobOptionSet *set, TimestampTz now, TimestampTz *run_at)
@@ -146,7 +145,7 @@ bgjob_options_time(const BgjobOptionSet *set, TimestampTz now, TimestampTz *run_
 	return *run_at > now;
 }
 
-/* ---- checks, as store/optionlist.h names them; each returns the value as it is stored ---- */
+/* ---- checks, named by store/optionlist.h; each returns the value to store ---- */
 
 static Datum
 check_queue(const char *name, Datum value)
@@ -224,7 +223,7 @@ check_parameters(const char *name, Datum value)
 	return value;
 }
 
-/* Whether it is 'delete'. */
+/* Returns whether the value is 'delete'. */
 static Datum
 check_on_exhausted(const char *name, Datum value)
 {
@@ -240,7 +239,7 @@ check_retention(const char *name, Datum value)
 	return value;
 }
 
-/* An option that a later version brings: 0A000. */
+/* Raises 0A000 for an option of a later version. */
 static Datum
 check_unsupported(const char *name, Datum value)
 {
@@ -266,9 +265,9 @@ static Datum (*const checks[BGJOB_NOPTIONS])(const char *name, Datum value) = {
 };
 
 /*
- * bgjob_options_check raises 22023 if an option by itself has a value that is
- * not allowed, and 0A000 if it is not supported. The values become what is
- * stored; they can be checked once only.
+ * bgjob_options_check raises 22023 if an option has an invalid value, and 0A000
+ * if it is not supported. Converts the values to those stored, so a set can be
+ * checked only once.
  */
 void
 bgjob_options_check(BgjobOptionSet *set)
@@ -280,9 +279,8 @@ bgjob_options_check(BgjobOptionSet *set)
 }
 
 /*
- * bgjob_options_change has the options that are given take the place of those
- * of a job that is about to be inserted. They are checked like those of
- * bgjob_enqueue(), with the same errors.
+ * bgjob_options_change checks options like those of bgjob_enqueue(), with the
+ * same errors, and overwrites those of a job that is about to be inserted.
  */
 void
 bgjob_options_change(BgjobOptionSet *set, BgjobJob *job, BgjobCircumstances *what)
@@ -306,7 +304,7 @@ input(Oid function, const char *value, Oid type)
 							Int32GetDatum(-1));
 }
 
-/* bgjob_option_from_text sets an option from its text; the type's own error if that is none of the type. */
+/* bgjob_option_from_text sets an option from a text. Raises the error of its type if the text is invalid. */
 void
 bgjob_option_from_text(BgjobOptionSet *set, BgjobOption option, const char *value)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * options.h
- *	  The options of jobs, as given, and what of them is allowed.
+ *	  Checks the options of jobs.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +14,7 @@
 #include "store/job.h"
 #include "store/option.h"
 
-/* A job as a caller describes it. */
+/* A job and its options, as passed by the caller. */
 typedef struct BgjobOptions
 {
 	const char *job;

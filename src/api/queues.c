@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * queues.c
- *	  Configuring queues: groups, pausing, retention.
+ *	  Configures queues: groups, pausing, retention.
  *
- * A queue need not be configured, nor even be known, before jobs are put into
- * it. What is configured takes effect when the transaction commits: the next
- * claim obeys it. For whoever has EXECUTE.
+ * A queue needs no configuration: enqueueing a job with a new name creates the
+ * queue. A configuration takes effect with the first claim after commit. Needs
+ * EXECUTE.
  *
- * Runs in the session that calls.
+ * Runs in the calling session.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +23,7 @@
 #include "store/queueconf.h"
 #include "utils/timestamp.h"
 
-/* The name of the queue, if the caller may configure it: 42501, 25006, 22004, 22023. */
+/* Returns the name of the queue. Raises 42501 or 25006 unless the caller may configure it, 22004 or 22023 for an invalid name. */
 static char *
 queue_to_change(FunctionCallInfo fcinfo, const char *function)
 {
@@ -35,7 +35,7 @@ queue_to_change(FunctionCallInfo fcinfo, const char *function)
 	return name;
 }
 
-/* 53400 if shared memory has no room for one more queue. */
+/* Raises 53400 if shared memory has no room for another queue. */
 static void
 check_room(const char *queue)
 {
@@ -53,10 +53,10 @@ PG_FUNCTION_INFO_V1(bgjob_queue);
 
 /*
  * bgjob_queue(name, max_running, group_size, paused, retention) configures a
- * queue; what is null stays as it is. group_size (1 to 1000) is how many jobs
- * may be performed in one transaction; retention is how long finished jobs are
- * kept, instead of the server's settings. 22023: a value that is not allowed;
- * 42501: no EXECUTE; 53400: too many queues; 0A000: max_running.
+ * queue; a null argument changes nothing. group_size (1 to 1000) is how many jobs
+ * may run in one transaction; retention, how long finished jobs are kept,
+ * overrides the server's settings. Errors: 22023 an invalid value; 42501 no
+ * EXECUTE; 53400 too many queues; 0A000 max_running.
  */
 Datum
 bgjob_queue(PG_FUNCTION_ARGS)
@@ -90,7 +90,7 @@ bgjob_queue(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Pauses or resumes; whether that was a change. */
+/* Pauses or resumes a queue. Returns whether that was a change. */
 static bool
 set_paused(const char *queue, bool paused)
 {
@@ -111,7 +111,7 @@ set_paused(const char *queue, bool paused)
 
 PG_FUNCTION_INFO_V1(bgjob_queue_pause);
 
-/* bgjob_queue_pause(name) starts no more jobs of a queue; those that run go on. False: it was paused already. */
+/* bgjob_queue_pause(name) pauses a queue: running jobs continue, no other starts. Returns false if it was paused already. */
 Datum
 bgjob_queue_pause(PG_FUNCTION_ARGS)
 {
@@ -120,7 +120,7 @@ bgjob_queue_pause(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_queue_resume);
 
-/* bgjob_queue_resume(name) starts jobs of a queue again. False: it was not paused. */
+/* bgjob_queue_resume(name) resumes a queue. Returns false if it was not paused. */
 Datum
 bgjob_queue_resume(PG_FUNCTION_ARGS)
 {
@@ -130,8 +130,8 @@ bgjob_queue_resume(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_queue_remove);
 
 /*
- * bgjob_queue_remove(name) removes what is configured of a queue, which goes
- * back to the defaults; jobs stay. False: nothing was.
+ * bgjob_queue_remove(name) removes the configuration of a queue, not its jobs:
+ * the defaults apply again. Returns false if there was none.
  */
 Datum
 bgjob_queue_remove(PG_FUNCTION_ARGS)

@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * recurring.c
- *	  Adding and changing recurring jobs.
+ *	  Adds and changes recurring jobs.
  *
- * A recurring job belongs to the role that adds it; names are unique for each
- * owner. Everything that can be wrong about its schedule, its zone and its job
- * is found out when it is added, as for a job that is put in. The scheduler
- * does the rest (process/recurring.c); it is told at commit.
+ * A recurring job belongs to the role that adds it; its name is unique among the
+ * owner's. Its schedule, its zone and its job are checked when it is added, like
+ * a job that is enqueued. The scheduler runs it (process/recurring.c) and is
+ * notified at commit.
  *
- * Runs in the session that calls. Who adds one of a name has a lock on that
- * name to the end of the transaction, so two sessions cannot both find none.
+ * Runs in the calling session. If two sessions add the same name, the second
+ * waits for the transaction of the first, then updates its row.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +41,7 @@
 
 /* ---- schedules ---- */
 
-/* The first occurrence of a row's schedule after now, within its bounds; DT_NOEND: there is none. */
+/* Returns the first occurrence of a row's schedule after now, within its bounds; DT_NOEND if there is none. */
 static TimestampTz
 first_occurrence(const BgjobRecurring *row)
 {
@@ -56,9 +56,8 @@ first_occurrence(const BgjobRecurring *row)
 }
 
 /*
- * Sets the next occurrence of a row that is as it was ("same"), or else of one
- * that is new or has changed. The former goes on with what was computed for it,
- * unless the clock was ahead then.
+ * Sets the next occurrence of a row. If its times did not change ("same"), it
+ * keeps the occurrence that was computed, unless the clock was ahead then.
  */
 static void
 set_next(BgjobRecurring *row, bool same)
@@ -77,7 +76,7 @@ set_next(BgjobRecurring *row, bool same)
 
 /* ---- adding ---- */
 
-/* A zone must be one that the scheduler can keep: see base/zone.c. NULL: that of the setting, which is. */
+/* Raises 22023 unless the scheduler can load the zone (base/zone.c). NULL is the zone of the setting, which is checked. */
 static void
 check_zone(const char *name)
 {
@@ -119,7 +118,7 @@ copy_column(BgjobRecurring *row, BgjobRecurringColumn to, const BgjobJob *job, B
 		bgjob_recurring_set(row, to, bgjob_job_datum(job, from));
 }
 
-/* Copies the options of a job, and what becomes of it where another has its key. */
+/* Copies the options of a job, and what to do if an unfinished job has its unique_key. */
 static void
 fill_options(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate)
 {
@@ -148,7 +147,7 @@ fill_job(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate,
 		bgjob_recurring_set_null(row, BGJOB_R_ARGS);
 }
 
-/* Whether a row says the same about when it runs as another. */
+/* Returns whether two rows have the same schedule, zone, bounds and active flag. */
 static bool
 same_times(const BgjobRecurring *a, const BgjobRecurring *b)
 {
@@ -186,7 +185,7 @@ fill_times(BgjobRecurring *row, const BgjobRecurringOptions *recurring)
 	bgjob_recurring_set(row, BGJOB_R_ACTIVE, BoolGetDatum(recurring->active));
 }
 
-/* Whether a row was put there by a restore, and does nothing until it is adopted. */
+/* Returns whether a restore inserted a row; it is inactive until bgjob_adopt(). */
 static bool
 is_restored(const BgjobRecurring *row)
 {
@@ -194,7 +193,7 @@ is_restored(const BgjobRecurring *row)
 		   TIMESTAMP_NOT_FINITE(bgjob_recurring_time(row, BGJOB_R_NEXT_AT, DT_NOEND));
 }
 
-/* Reads a row by its name and locks it, however often others change it meanwhile. */
+/* Reads a row by its name and locks it. Retries if another session changes it meanwhile. */
 static bool
 find_and_lock(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row)
 {
@@ -234,7 +233,7 @@ fill_new(BgjobRecurring *row, Oid owner, const char *name)
 	bgjob_recurring_set(row, BGJOB_R_LOST, BoolGetDatum(false));
 }
 
-/* Adds or updates one; false if another transaction has added one of that name meanwhile. */
+/* Adds or updates a row. Returns false if another transaction has added that name meanwhile. */
 static bool
 try_add(BgjobRel *rel, Oid owner, const BgjobRecurringOptions *recurring,
 		BgjobTemplate *template, const Jsonb *args)
@@ -264,9 +263,8 @@ try_add(BgjobRel *rel, Oid owner, const BgjobRecurringOptions *recurring,
 }
 
 /*
- * bgjob_recurring_add adds a recurring job of an owner, or updates the one of
- * that name; as bgjob_recurring(). Waits for a transaction that has changed the
- * same one, and for no other.
+ * bgjob_recurring_add adds a recurring job of an owner, or updates the owner's
+ * job of that name. Waits only for a transaction that has changed the same one.
  */
 void
 bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
@@ -284,7 +282,7 @@ bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
 	bgjob_template_free(template);
 }
 
-/* bgjob_recurring_adopt has the recurring jobs that a restore has put there go on; for bgjob_adopt(). */
+/* bgjob_recurring_adopt activates the recurring jobs that a restore has inserted; for bgjob_adopt(). */
 void
 bgjob_recurring_adopt(void)
 {
@@ -309,7 +307,7 @@ bgjob_recurring_adopt(void)
 
 /* ---- the SQL functions ---- */
 
-/* Parameters of bgjob_recurring, in their order; between these two kinds come the options. */
+/* Parameters of bgjob_recurring(), in their order. The options are between the two lists. */
 enum
 {
 	P_NAME,
@@ -338,7 +336,7 @@ required(FunctionCallInfo fcinfo, int arg, const char *name)
 	return bgjob_arg_required_text(fcinfo, arg, name, "It says what is to be done, or when.");
 }
 
-/* A value out of a fixed list, as the letter that is stored for it. */
+/* Returns the letter that is stored for a value of a fixed list. */
 static char
 choice(FunctionCallInfo fcinfo, int arg, const char *name, const char *const *values,
 	   const char *letters)
@@ -346,7 +344,7 @@ choice(FunctionCallInfo fcinfo, int arg, const char *name, const char *const *va
 	return letters[bgjob_choice(name, required(fcinfo, arg, name), values)];
 }
 
-/* Reads what is no option of jobs; "behind" is the first parameter behind these. */
+/* Reads the parameters that are no options of jobs. "behind" is the first one after the options. */
 static void
 read_recurring(FunctionCallInfo fcinfo, int behind, BgjobRecurringOptions *recurring)
 {
@@ -375,7 +373,7 @@ read_recurring(FunctionCallInfo fcinfo, int behind, BgjobRecurringOptions *recur
 	recurring->active = PG_GETARG_BOOL(behind + P_ACTIVE);
 }
 
-/* Reads the job and its options; returns the number of the parameter behind them. */
+/* Reads the job and its options. Returns the number of the first parameter after them. */
 static int
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
@@ -389,9 +387,9 @@ PG_FUNCTION_INFO_V1(bgjob_recurring);
 
 /*
  * bgjob_recurring adds a recurring job, or updates the caller's own of that
- * name. Parameters, defaults: api.md and the manual. Errors: 22023 a schedule,
- * a zone or a value that is not allowed; 22004 null where there must be
- * something; and those of bgjob_enqueue() about the job.
+ * name. The manual lists parameters and defaults. Errors: 22023 an invalid
+ * schedule, zone or value; 22004 null for a required parameter; and for the job
+ * those of bgjob_enqueue().
  */
 Datum
 bgjob_recurring(PG_FUNCTION_ARGS)
@@ -407,7 +405,7 @@ bgjob_recurring(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* The owner of one of that name which the caller controls, if it is not his own. 42725: there are several. */
+/* Returns the owner of the recurring job of that name that the caller controls. Raises 42725 if there are several. */
 static Oid
 find_others(BgjobRel *rel, const char *name)
 {
@@ -438,7 +436,7 @@ find_others(BgjobRel *rel, const char *name)
 	return owner;
 }
 
-/* Finds and locks the one that a name means for the caller: his own, else one that he controls. */
+/* Finds and locks a recurring job by its name: the caller's own, else one that the caller controls. */
 static bool
 find_to_change(BgjobRel *rel, const char *name, BgjobRecurring *row)
 {
@@ -450,7 +448,7 @@ find_to_change(BgjobRel *rel, const char *name, BgjobRecurring *row)
 	return OidIsValid(owner) && find_and_lock(rel, owner, name, row);
 }
 
-/* Begins a change by name; NULL if there is none of that name. */
+/* Checks rights, then finds and locks the recurring job to change. Returns NULL if there is none. */
 static BgjobRel *
 begin_change(FunctionCallInfo fcinfo, const char *function, BgjobRecurring *row)
 {
@@ -467,7 +465,7 @@ begin_change(FunctionCallInfo fcinfo, const char *function, BgjobRecurring *row)
 	return NULL;
 }
 
-/* Raises 42501 unless the owner of a recurring job may still have jobs run as its role. */
+/* Raises 42501 unless the owner of a recurring job may still run jobs as its role. */
 static void
 check_authority(const BgjobRecurring *row)
 {
@@ -475,7 +473,7 @@ check_authority(const BgjobRecurring *row)
 						  DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS)));
 }
 
-/* The same, and all that the scheduler asks for when its time comes: 28000, 42883, 42501, 42809, 22023. */
+/* Checks also what the scheduler checks at each occurrence: 28000, 42883, 42501, 42809, 22023. */
 static void
 check_rights(const BgjobRecurring *row)
 {
@@ -490,7 +488,7 @@ check_rights(const BgjobRecurring *row)
 
 PG_FUNCTION_INFO_V1(bgjob_recurring_remove);
 
-/* bgjob_recurring_remove(name) removes a recurring job; jobs that it has put in stay. False: there is none. */
+/* bgjob_recurring_remove(name) removes a recurring job, not the jobs that it has enqueued. Returns false if there is none. */
 Datum
 bgjob_recurring_remove(PG_FUNCTION_ARGS)
 {
@@ -505,7 +503,7 @@ bgjob_recurring_remove(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
-/* Pauses one, or has it go on; whether that was a change. */
+/* Pauses or resumes a recurring job. Returns whether that was a change. */
 static bool
 set_active(FunctionCallInfo fcinfo, const char *function, bool active)
 {
@@ -535,7 +533,7 @@ set_active(FunctionCallInfo fcinfo, const char *function, bool active)
 
 PG_FUNCTION_INFO_V1(bgjob_recurring_pause);
 
-/* bgjob_recurring_pause(name) has a recurring job put in nothing more. False: there is none, or it was paused. */
+/* bgjob_recurring_pause(name) pauses a recurring job. Returns false if there is none, or it was paused. */
 Datum
 bgjob_recurring_pause(PG_FUNCTION_ARGS)
 {
@@ -544,7 +542,7 @@ bgjob_recurring_pause(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_recurring_resume);
 
-/* bgjob_recurring_resume(name) has it go on with its next occurrence. False: there is none, or it was not paused. */
+/* bgjob_recurring_resume(name) resumes it with its next occurrence. Returns false if there is none, or it was not paused. */
 Datum
 bgjob_recurring_resume(PG_FUNCTION_ARGS)
 {
@@ -554,11 +552,11 @@ bgjob_recurring_resume(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_recurring_trigger);
 
 /*
- * bgjob_recurring_trigger(name) puts the job of a recurring one in now, also
- * if it is paused; its schedule does not move. Returns the id; null: there is
- * none of that name. 42883, 42501, 28000 and so on: the function has gone, its
- * role may not call it or log in any more, or the owner is no longer a member of
- * that role.
+ * bgjob_recurring_trigger(name) enqueues the job of a recurring job now, also if
+ * it is paused; its next occurrence stays. Returns the id, null if there is none
+ * of that name. Errors include: 42883 the function no longer exists; 42501 the
+ * role may not call it, or the owner is no longer a member of the role; 28000 the
+ * role may not log in.
  */
 Datum
 bgjob_recurring_trigger(PG_FUNCTION_ARGS)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * recurring.h
- *	  Adding and changing recurring jobs.
+ *	  Adds and changes recurring jobs.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +14,7 @@
 #include "rules/cron.h"
 #include "store/recurring.h"
 
-/* What bgjob_recurring() is given beside the options of a job. */
+/* The parameters of bgjob_recurring() that are no options of a job. */
 typedef struct BgjobRecurringOptions
 {
 	const char *name;

@@ -1,20 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * rights.c
- *	  Who may use bgjob, and whose jobs.
+ *	  Checks which roles may use bgjob, and which jobs they see and control.
  *
- * The one grant that a role needs is USAGE on schema bgjob: every function
- * asks for it here, although the functions live in a schema that may be open
- * to all. pg_monitor has been granted it for the views, which is to see, not to use.
- * Functions that administer need EXECUTE besides, which PUBLIC does not have. A role sees and controls the jobs of every role that it is a member
- * of; members of pg_monitor see all; superusers and members of the role that
- * owns the extension are administrators and control all. To be a member is
- * taken as the server takes it: to see and control needs the other role's
- * privileges (inherited, or after SET ROLE); to have a job run as it needs that
- * SET ROLE to it is allowed.
+ * The only grant that a role needs is USAGE on schema bgjob. Every function
+ * checks it here, since the functions live in a schema that may be open to all
+ * roles. pg_monitor has USAGE for the views: its members may see, not use.
+ * Administrative functions also need EXECUTE, which PUBLIC does not have.
  *
- * What counts is the current user: in a SECURITY DEFINER function its owner,
- * after SET ROLE that role.
+ * A role sees and controls the jobs of every role that it is a member of.
+ * Members of pg_monitor see all jobs. Superusers and members of the role that
+ * owns the extension are administrators, who control all jobs. Membership follows
+ * the server's rules: to see and control jobs needs the other role's privileges
+ * (inherited, or after SET ROLE); to run a job as another role needs the right
+ * to SET ROLE to it.
+ *
+ * Checks use the current user: the owner within a SECURITY DEFINER function, the
+ * role set by SET ROLE.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +42,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-/* Whether the current user has a right by an entry of an ACL, not counting those for one role; 0: for PUBLIC. */
+/* Returns whether an ACL grants the current user a right, ignoring entries for role "besides" (0: PUBLIC). */
 static bool
 is_granted_besides(const Acl *acl, AclMode right, Oid besides)
 {
@@ -54,7 +56,7 @@ is_granted_besides(const Acl *acl, AclMode right, Oid besides)
 	return false;
 }
 
-/* The same for the ACL of a row of a catalog that is found by its OID. */
+/* Returns whether the ACL of a catalog row, found by its OID, does so. */
 static bool
 is_granted_in(int cache, Oid object, AttrNumber column, AclMode right, Oid besides)
 {
@@ -86,7 +88,7 @@ bgjob_check_sight(void)
 
 /*
  * bgjob_check_usage raises 42501 unless the current user has USAGE on schema
- * bgjob, and not only as a member of pg_monitor, which has it to see.
+ * bgjob, and not only as a member of pg_monitor, which has it for the views.
  */
 void
 bgjob_check_usage(void)
@@ -103,7 +105,7 @@ bgjob_check_usage(void)
 
 /*
  * bgjob_check_writable raises 25006 in a read-only transaction, and so on a
- * standby: the storage layer writes below SQL, where nobody would ask.
+ * standby. The storage layer writes below SQL, where the server does not check.
  */
 void
 bgjob_check_writable(const char *function)
@@ -112,7 +114,7 @@ bgjob_check_writable(const char *function)
 	PreventCommandIfParallelMode(function);
 }
 
-/* bgjob_is_administrator tells whether the current user controls all of bgjob. */
+/* bgjob_is_administrator returns whether the current user is an administrator. */
 bool
 bgjob_is_administrator(void)
 {
@@ -120,8 +122,8 @@ bgjob_is_administrator(void)
 }
 
 /*
- * bgjob_check_granted is what a function asks that administers: EXECUTE on it is
- * the right, which the server has asked for. 42501, 25006.
+ * bgjob_check_granted raises 42501 or 25006 unless the current user may call an
+ * administrative function. The server has checked EXECUTE already.
  */
 void
 bgjob_check_granted(const char *function)
@@ -131,9 +133,8 @@ bgjob_check_granted(const char *function)
 }
 
 /*
- * bgjob_is_granted_by_name tells whether the current user has EXECUTE on a
- * function by more than what PUBLIC has: as one that it was granted to, or as
- * its owner.
+ * bgjob_is_granted_by_name returns whether the current user has EXECUTE on a
+ * function by a grant to a role, not only to PUBLIC, or is an administrator.
  */
 bool
 bgjob_is_granted_by_name(Oid func)
@@ -142,7 +143,7 @@ bgjob_is_granted_by_name(Oid func)
 		   is_granted_in(PROCOID, func, Anum_pg_proc_proacl, ACL_EXECUTE, ACL_ID_PUBLIC);
 }
 
-/* bgjob_may_control tells whether the current user controls the jobs of a role. */
+/* bgjob_may_control returns whether the current user controls the jobs of a role. */
 bool
 bgjob_may_control(Oid run_as)
 {
@@ -150,7 +151,7 @@ bgjob_may_control(Oid run_as)
 		   bgjob_is_administrator();
 }
 
-/* bgjob_may_see tells whether the current user sees the jobs of a role. */
+/* bgjob_may_see returns whether the current user sees the jobs of a role. */
 bool
 bgjob_may_see(Oid run_as)
 {
@@ -169,8 +170,8 @@ bgjob_check_control(int64 job, Oid run_as)
 }
 
 /*
- * bgjob_check_role_can_run raises an error unless a worker can be a role: 28000,
- * it may not log in; 42501, it may not connect to this database.
+ * bgjob_check_role_can_run raises an error unless a worker can connect as a role:
+ * 28000 without LOGIN, 42501 without CONNECT on this database.
  */
 void
 bgjob_check_role_can_run(Oid role)
@@ -189,10 +190,10 @@ bgjob_check_role_can_run(Oid role)
 }
 
 /*
- * bgjob_role_to_run_as returns the role that a job is to run as: the one of
- * that name, or the current user if it is NULL. 42704: there is none; 42501:
- * the current user is not a member of it, or it may not connect to this
- * database; 28000: it may not log in, so no worker can be it.
+ * bgjob_role_to_run_as returns the role that a job is to run as: the named role,
+ * or the current user if the name is NULL. Errors: 42704 no such role; 42501 the
+ * current user is not a member of it, or it lacks CONNECT on this database; 28000
+ * it lacks LOGIN.
  */
 Oid
 bgjob_role_to_run_as(const char *name)
@@ -207,7 +208,7 @@ bgjob_role_to_run_as(const char *name)
 	return role;
 }
 
-/* bgjob_warn_if_not_preloaded says, once in a session, that nothing will be performed. */
+/* bgjob_warn_if_not_preloaded warns, once in a session, that no job will run. */
 void
 bgjob_warn_if_not_preloaded(void)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * rights.h
- *	  Who may use bgjob, and whose jobs.
+ *	  Checks which roles may use bgjob, and which jobs they see and control.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * trigger.c
- *	  bgjob_enqueue_trigger(): a job for each changed row.
+ *	  bgjob_enqueue_trigger(): enqueues a job for each changed row.
  *
  *	 CREATE TRIGGER t AFTER INSERT ON comment FOR EACH ROW
  *	   EXECUTE FUNCTION bgjob_enqueue_trigger('notify', 'columns=id', 'queue=mail');
@@ -13,11 +13,11 @@
  * statement trigger needs a transition table and enqueues a job for each of
  * its rows.
  *
- * The server does not compute virtual generated columns for triggers; they are
- * computed here, as a query would.
+ * The server does not compute virtual generated columns for triggers, so they
+ * are computed here.
  *
- * Runs in the session that changes the table, in its transaction and as its
- * current user, whose jobs these are.
+ * Runs in the session that changes the table, in its transaction. The jobs
+ * belong to the session's current user.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,20 +39,20 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
-/* The columns of a table that its tuples lack. */
+/* The virtual generated columns of a table, which its tuples do not contain. */
 typedef struct VirtualColumns
 {
 	EState *estate;
 	TupleTableSlot *slot;
-	ExprState **columns; /* of the table; NULL: its tuples have it, or it is not wanted */
+	ExprState **columns; /* by column; NULL: in the tuple, or not wanted */
 } VirtualColumns;
 
-/* What a trigger's arguments say. */
+/* The parsed arguments of a trigger. */
 typedef struct TriggerPlan
 {
 	BgjobOptions options;
-	List *columns;            /* names, NIL: all */
-	VirtualColumns *computed; /* NULL: there are none */
+	List *columns;            /* names; NIL: all */
+	VirtualColumns *computed; /* NULL: none */
 } TriggerPlan;
 
 /* ---- virtual generated columns ---- */
@@ -68,7 +68,7 @@ is_wanted(const TriggerPlan *plan, Form_pg_attribute column)
 	return plan->columns == NIL;
 }
 
-/* Prepares the computation of those virtual columns that the job wants. */
+/* Prepares the expressions of the virtual columns that the job gets. */
 static void
 prepare_virtual(TriggerPlan *plan, Relation rel)
 {
@@ -93,7 +93,7 @@ prepare_virtual(TriggerPlan *plan, Relation rel)
 	}
 }
 
-/* A tuple with its virtual columns computed; they refer to no virtual ones themselves. */
+/* Returns a tuple with its virtual columns computed. None refers to another virtual column. */
 static HeapTuple
 compute_virtual(const VirtualColumns *computed, HeapTuple tuple, TupleDesc desc)
 {
@@ -140,7 +140,7 @@ check_columns(const TriggerPlan *plan, Relation rel)
 							 "around one with a comma.")));
 }
 
-/* Reads a name in double quotes, in place, and returns what follows it; NULL: it does not end. */
+/* Reads a name in double quotes, in place. Returns the rest of the list, NULL if the closing quote is missing. */
 static char *
 read_quoted(char *quoted, char **name)
 {
@@ -159,7 +159,7 @@ read_quoted(char *quoted, char **name)
 	return NULL;
 }
 
-/* Reads a name without quotes, which ends at a comma, in place; returns what follows it. */
+/* Reads a name without quotes up to the next comma, in place. Returns the rest of the list, NULL at its end. */
 static char *
 read_plain(char *plain, char **name)
 {
@@ -175,8 +175,9 @@ read_plain(char *plain, char **name)
 }
 
 /*
- * Splits a list of columns at its commas. Blanks around the names do not count;
- * the names are taken as they are. A name with a comma is written in double quotes.
+ * Splits a list of columns at its commas and removes blanks around the names.
+ * Case is kept. A name with a comma is written in double quotes. Returns false if
+ * the list is malformed.
  */
 static bool
 split_columns(char *list, List **columns)
@@ -205,7 +206,7 @@ split_columns(char *list, List **columns)
 	return true;
 }
 
-/* Sets an option of bgjob_enqueue() by its name. 22023: there is none. */
+/* Sets an option of bgjob_enqueue() by its name. Raises 22023 if there is none. */
 static void
 set_option(BgjobOptions *options, const char *name, const char *value)
 {
@@ -268,7 +269,7 @@ read_plan(TriggerPlan *plan, TriggerData *data)
 
 /* ---- rows ---- */
 
-/* Those keys of an object that the plan names. */
+/* Returns an object with only those columns of a row that the plan names. */
 static Jsonb *
 pick_columns(const TriggerPlan *plan, Jsonb *row)
 {
@@ -292,7 +293,7 @@ pick_columns(const TriggerPlan *plan, Jsonb *row)
 	return bgjob_json_end(&state);
 }
 
-/* Enqueues the job for one of n rows; the first one makes the template. */
+/* Enqueues the job for one of n rows. The first row creates the template. */
 static void
 enqueue_row(TriggerPlan *plan, BgjobTemplate **template, HeapTuple tuple, Relation rel, int n)
 {
@@ -341,7 +342,7 @@ enqueue_transition_table(TriggerPlan *plan, TriggerData *data)
 		HeapTuple tuple;
 
 		CHECK_FOR_INTERRUPTS();
-		if (template != NULL) /* it must outlive the first row */
+		if (template != NULL) /* the template must outlive the first row */
 			MemoryContextSwitchTo(per_row);
 		tuple = ExecCopySlotHeapTuple(slot);
 		enqueue_row(plan, &template, tuple, data->tg_relation, n);
@@ -367,9 +368,9 @@ enqueue_changed_row(TriggerPlan *plan, TriggerData *data)
 PG_FUNCTION_INFO_V1(bgjob_enqueue_trigger);
 
 /*
- * bgjob_enqueue_trigger enqueues a job for each changed row. 39P01: not
- * called as a trigger of a kind that it serves; 22023: wrong arguments of the
- * trigger; otherwise what bgjob_enqueue() raises.
+ * bgjob_enqueue_trigger enqueues a job for each changed row. Errors: 39P01 not
+ * called as a trigger of a supported kind; 22023 invalid arguments of the
+ * trigger; and those of bgjob_enqueue().
  */
 Datum
 bgjob_enqueue_trigger(PG_FUNCTION_ARGS)

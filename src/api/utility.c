@@ -1,23 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * utility.c
- *	  Commands on databases and on the extension.
+ *	  Hooks for commands on databases and on the extension.
  *
- * bgjob's processes must never stand in the way of DROP DATABASE, ALTER
- * DATABASE RENAME / SET TABLESPACE, CREATE DATABASE ... TEMPLATE and DROP
- * EXTENSION, which need a database, or its tables, to themselves. Around
- * such a command its database is blocked: the scheduler sees its workers off
- * (their jobs go back to the head of their queue), leaves, and is not started
- * again before the command is over, however it ends. That is done only for
- * who may give the command; for anybody else it fails by itself, and nothing
- * is disturbed.
+ * bgjob's processes must not block DROP DATABASE, ALTER DATABASE RENAME / SET
+ * TABLESPACE, CREATE DATABASE ... TEMPLATE and DROP EXTENSION, which need
+ * exclusive use of a database or its tables. During such a command its database
+ * is blocked: the scheduler stops its workers (their jobs return to the head of
+ * their queue), exits, and is not started again before the command ends or fails.
+ * This is done only for a user who may run the command. For any other user the
+ * command fails by itself and disturbs nothing.
  *
- * Also here: PREPARE TRANSACTION, and COMMIT and ROLLBACK PREPARED, which have
- * everything looked at if the prepared transaction concerned bgjob, since
- * nobody announced what it did (base/prepared.c); CREATE EXTENSION is announced by the
+ * Also handles PREPARE TRANSACTION, COMMIT PREPARED and ROLLBACK PREPARED: if the
+ * prepared transaction concerned bgjob, all queues are scanned, since its changes
+ * were not announced (base/prepared.c). CREATE EXTENSION is announced by the
  * install script (bgjob_installed), DROP EXTENSION by an object access hook.
  *
- * Runs in the session that gives the command.
+ * Runs in the session that runs the command.
  *
  *-------------------------------------------------------------------------
  */
@@ -62,8 +61,8 @@
 #include "utils/timestamp.h"
 
 /*
- * A command waits so long at most for bgjob's processes to leave, in
- * milliseconds, and so long until it does not let the scheduler wait either.
+ * LEAVE_TIMEOUT is how long a command waits for bgjob's processes to exit,
+ * PATIENCE when it terminates the scheduler; both in milliseconds.
  */
 #define LEAVE_TIMEOUT 30000
 #define PATIENCE      1000
@@ -73,7 +72,7 @@ static object_access_hook_type next_object_access = NULL;
 
 /* ---- blocking a database ---- */
 
-/* Counts the processes that are in a database, or on their way; a slot may outlive its process. */
+/* Counts the processes in a database, including starting ones. A slot may outlive its process. */
 static int
 count_processes(Oid database)
 {
@@ -89,7 +88,7 @@ count_processes(Oid database)
 	return n;
 }
 
-/* Blocks a database for this backend; false if another one has done so, or it is blocked already. */
+/* Blocks a database for this backend. Returns false if it is blocked already, or not known. */
 static bool
 try_block(Oid database)
 {
@@ -105,7 +104,7 @@ try_block(Oid database)
 	return blocked;
 }
 
-/* Lets bgjob back into a database; also when this backend leaves in the middle of a command. */
+/* Unblocks a database; also called if this backend exits during the command. */
 static void
 unblock(int code, Datum database)
 {
@@ -120,12 +119,11 @@ unblock(int code, Datum database)
 }
 
 /*
- * Has the scheduler of a database leave even if it waits for something, a lock
- * for example. Where it has failed, and the next one is still to come, nobody
- * else sees the workers off.
+ * Terminates the scheduler of a database, which may wait for a lock. If there is
+ * no scheduler, for example after a failure, terminates the workers instead.
  */
 static void
-hurry(Oid database)
+terminate(Oid database)
 {
 	BgjobDatabase *entry = bgjob_database_find(database);
 	int scheduler = entry == NULL ? -1 : entry->scheduler;
@@ -142,26 +140,26 @@ hurry(Oid database)
 }
 
 /*
- * Blocks a database and waits until bgjob's processes have left it. Where
- * another command holds it, that one is waited for.
+ * Blocks a database and waits until bgjob's processes have left it. If another
+ * command has blocked it, waits for that command first.
  */
 static void
 block(Oid database)
 {
 	int64 begin = bgjob_steady_now();
 	bool mine = false;
-	bool hurried = false;
+	bool terminated = false;
 
 	while (bgjob_steady_now() - begin < LEAVE_TIMEOUT * (int64) 1000)
 	{
 		mine = mine || try_block(database);
-		/* The launcher forgets a database that another session has dropped: then nobody is there. */
+		/* The launcher forgets a database that another session has dropped. */
 		if ((mine || bgjob_database_find(database) == NULL) && count_processes(database) == 0)
 			break;
-		if (!hurried && bgjob_steady_now() - begin > PATIENCE * (int64) 1000)
+		if (!terminated && bgjob_steady_now() - begin > PATIENCE * (int64) 1000)
 		{
-			hurry(database);
-			hurried = true;
+			terminate(database);
+			terminated = true;
 		}
 		bgjob_notify_scheduler(database, 0);
 		bgjob_notify_launcher(false);
@@ -192,7 +190,7 @@ is_template(Oid database)
 	return template;
 }
 
-/* The server's own test of this is not public in all minor versions. */
+/* Returns whether the user has CREATEDB. The server's own check is not public in all minor versions. */
 static bool
 may_create_databases(void)
 {
@@ -205,7 +203,7 @@ may_create_databases(void)
 	return may;
 }
 
-/* The template of CREATE DATABASE, if the user may copy it. */
+/* Returns the template of CREATE DATABASE if the user may copy it. */
 static Oid
 template_of(CreatedbStmt *stmt)
 {
@@ -238,7 +236,7 @@ sets_tablespace(AlterDatabaseStmt *stmt)
 	return false;
 }
 
-/* Whether DROP EXTENSION, or DROP SCHEMA of one that the extension is in, takes bgjob away. */
+/* Returns whether DROP EXTENSION, or DROP SCHEMA of the extension's schema, drops bgjob. */
 static bool
 drops_bgjob(DropStmt *stmt, Oid extension)
 {
@@ -260,7 +258,7 @@ drops_bgjob(DropStmt *stmt, Oid extension)
 	return false;
 }
 
-/* Whether DROP OWNED takes bgjob away. */
+/* Returns whether DROP OWNED drops bgjob. */
 static bool
 drops_owner(DropOwnedStmt *stmt, Oid extension)
 {
@@ -282,7 +280,7 @@ owned_database(const char *name)
 	return database != InvalidOid && owns(database) ? database : InvalidOid;
 }
 
-/* The database that a command needs to itself, and that the user may give it for. */
+/* Returns the database of which a command needs exclusive use, if the user may run the command. */
 static Oid
 needed_database(Node *stmt)
 {
@@ -332,19 +330,19 @@ call_next(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityC
 								completion);
 }
 
-/* What others are to be told when a command has been carried out. */
+/* What to announce after a command. */
 typedef enum Aftermath
 {
-	NOTHING_TO_TELL,
-	COMMITTED_PREPARED, /* a transaction with jobs */
+	NOTHING_TO_ANNOUNCE,
+	COMMITTED_PREPARED, /* a prepared transaction that concerned bgjob */
 	ABORTED_PREPARED,   /* likewise */
-	OTHER_DATABASES,    /* there may be some */
-	UPDATED_EXTENSION   /* it may be one now that can be served */
+	OTHER_DATABASES,    /* the list of databases may have changed */
+	UPDATED_EXTENSION   /* bgjob may support its new version */
 } Aftermath;
 
-/* Looks at a command before it is carried out; afterwards its text may be gone. */
+/* Examines a command before it is executed; afterwards its parse tree may be freed. */
 static Aftermath
-look_ahead(Node *stmt)
+examine_command(Node *stmt)
 {
 	TransactionStmt *transaction;
 
@@ -355,21 +353,21 @@ look_ahead(Node *stmt)
 		strcmp(castNode(AlterExtensionStmt, stmt)->extname, "bgjob") == 0)
 		return UPDATED_EXTENSION;
 	if (!IsA(stmt, TransactionStmt))
-		return NOTHING_TO_TELL;
+		return NOTHING_TO_ANNOUNCE;
 	transaction = castNode(TransactionStmt, stmt);
 	switch (transaction->kind)
 	{
 		case TRANS_STMT_PREPARE:
 			bgjob_prepared_name(transaction->gid);
-			return NOTHING_TO_TELL;
+			return NOTHING_TO_ANNOUNCE;
 		case TRANS_STMT_COMMIT_PREPARED:
 			return bgjob_prepared_is_marked(transaction->gid) ? COMMITTED_PREPARED
-															  : NOTHING_TO_TELL;
+															  : NOTHING_TO_ANNOUNCE;
 		case TRANS_STMT_ROLLBACK_PREPARED:
 			return bgjob_prepared_is_marked(transaction->gid) ? ABORTED_PREPARED
-															  : NOTHING_TO_TELL;
+															  : NOTHING_TO_ANNOUNCE;
 		default:
-			return NOTHING_TO_TELL;
+			return NOTHING_TO_ANNOUNCE;
 	}
 }
 
@@ -378,10 +376,11 @@ after_command(Aftermath aftermath)
 {
 	switch (aftermath)
 	{
-		case NOTHING_TO_TELL:
+		case NOTHING_TO_ANNOUNCE:
 			break;
 		case COMMITTED_PREPARED:
-			if (OidIsValid(get_extension_oid("bgjob", true))) /* it may have come just now */
+			if (OidIsValid(
+					get_extension_oid("bgjob", true))) /* perhaps the transaction created it */
 				bgjob_notify_launcher(bgjob_database_want(MyDatabaseId) == NULL);
 			bgjob_announce_unknown(true);
 			break;
@@ -397,7 +396,7 @@ after_command(Aftermath aftermath)
 	}
 }
 
-/* The databases that this backend keeps blocked until its transaction ends. In TopMemoryContext. */
+/* Databases that this backend keeps blocked until its transaction ends; in TopMemoryContext. */
 static List *kept_blocked = NIL;
 
 static void
@@ -414,7 +413,7 @@ at_xact_event(XactEvent event, void *arg)
 	kept_blocked = NIL;
 }
 
-/* Keeps a database blocked until the transaction ends: before, nobody else sees what the command has done. */
+/* Keeps a database blocked until the transaction ends, when other sessions see the command's effect. */
 static void
 keep_blocked(Oid database)
 {
@@ -428,14 +427,14 @@ keep_blocked(Oid database)
 	MemoryContextSwitchTo(old);
 }
 
-/* Whether a command for which this session's database is blocked takes the extension away. */
+/* Returns whether a command that blocks this session's database drops the extension. */
 static bool
-takes_extension(const Node *stmt)
+drops_extension(const Node *stmt)
 {
 	return IsA(stmt, DropStmt) || IsA(stmt, DropOwnedStmt);
 }
 
-/* Carries a command out while its database is blocked. Not inlined: see -Wclobbered. */
+/* Executes a command while its database is blocked. Not inlined: see -Wclobbered. */
 static pg_noinline void
 call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read_only,
 				  ProcessUtilityContext context, ParamListInfo params,
@@ -445,7 +444,7 @@ call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read
 	PG_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
 	{
 		block(database);
-		if (takes_extension(pstmt->utilityStmt))
+		if (drops_extension(pstmt->utilityStmt))
 			bgjob_tables_lock_for_drop();
 		call_next(pstmt, query, read_only, context, params, environment, dest, completion);
 	}
@@ -457,8 +456,8 @@ call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read
 }
 
 /*
- * Whether this backend has blocked a database. 55006 if it cannot, since it
- * would have to end itself: a job would be interrupted and begun again for ever.
+ * Returns whether this backend has blocked a database. Raises 55006 in a worker
+ * of that database: its job would interrupt itself and be restarted for ever.
  */
 static bool
 blocked_here(Oid database)
@@ -477,8 +476,9 @@ blocked_here(Oid database)
 }
 
 /*
- * Refuses a trigger on one of bgjob's tables: rows are written below SQL and
- * fire none, so what relies on it (pg_repack, say) would lose jobs.
+ * Raises an error for a trigger on one of bgjob's tables. Rows are written below
+ * SQL and fire no triggers, so a tool that relies on them, such as pg_repack,
+ * would lose jobs.
  */
 static void
 refuse_trigger(Node *stmt)
@@ -506,15 +506,14 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 {
 	Node *stmt = pstmt->utilityStmt;
 	Oid database = IsTransactionState() ? needed_database(stmt) : InvalidOid;
-	Aftermath aftermath = look_ahead(stmt);
+	Aftermath aftermath = examine_command(stmt);
 
 	if (IsTransactionState())
 		refuse_trigger(stmt);
 
 	/*
-	 * The parts of a command, such as ALTER … within CREATE SCHEMA, need
-	 * nothing of this, nor does what runs within a command that has blocked
-	 * the database already.
+	 * A part of a command, such as ALTER … within CREATE SCHEMA, blocks
+	 * nothing, nor does a command within one that has blocked the database.
 	 */
 	if (database == InvalidOid || bgjob_database_find(database) == NULL ||
 		context == PROCESS_UTILITY_SUBCOMMAND || blocked_here(database))
@@ -547,7 +546,7 @@ bgjob_utility_install(void)
 
 PG_FUNCTION_INFO_V1(bgjob_installed);
 
-/* bgjob_internal.installed() says, at commit, that this database has got the extension; for its script alone. */
+/* bgjob_internal.installed() announces, at commit, that this database has the extension; only for the install script. */
 Datum
 bgjob_installed(PG_FUNCTION_ARGS)
 {
@@ -555,16 +554,16 @@ bgjob_installed(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("this function is for CREATE EXTENSION alone")));
 	bgjob_change_want(MyDatabaseId);
-	bgjob_change_recount(); /* what is known may be of one that was dropped */
+	bgjob_change_recount(); /* the known counts may belong to a dropped extension */
 	PG_RETURN_VOID();
 }
 
 PG_FUNCTION_INFO_V1(bgjob_count_again);
 
 /*
- * bgjob_internal.count_again() has the jobs counted anew after rows of bgjob_internal.job were
- * changed by SQL; a trigger. Those that were inserted are held back, as
- * recurring jobs are; the scheduler tells the log.
+ * bgjob_internal.count_again(), a trigger, makes the scheduler count the jobs
+ * again after SQL changed rows of bgjob_internal.job. Inserted jobs and recurring
+ * jobs are held back, which the scheduler logs.
  */
 Datum
 bgjob_count_again(PG_FUNCTION_ARGS)

@@ -1,18 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * views.c
- *	  What the views show of shared memory.
+ *	  SQL functions that return the parts of the views from shared memory.
  *
- * The views (src/sql/30_views.sql) join bgjob's tables with the functions
- * here: who is at what right now, and the counts of jobs by state. A view
- * calls functions as its reader, so each of them may be called by anybody and
- * shows no more than the views: workers as far as the reader may see their
- * role, and sums over all.
+ * The views (src/sql/30_views.sql) join bgjob's tables with the functions here:
+ * workers and their jobs, and the counts of jobs by state. A view calls functions
+ * as the role that reads it, so every role may call them, and they return no more
+ * than the views: workers whose role the reader may see, and sums over all.
  *
- * Runs in the session that reads a view. Each slot is read under its mutex,
- * so a row is consistent in itself, and no job is at two workers; apart from
- * that rows need not be consistent with each other, nor with the tables: a job
- * may end between the two looks.
+ * Runs in the session that reads a view. Each slot is read under its mutex, so
+ * each row is consistent, and no job shows at two workers. Otherwise rows need
+ * not be consistent with each other or with the tables: a job may end between
+ * the two reads.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +39,7 @@
 
 PG_FUNCTION_INFO_V1(bgjob_may_see_sql);
 
-/* bgjob_internal.may_see(role) tells whether the current user sees the jobs of a role. */
+/* bgjob_internal.may_see(role) returns whether the current user sees the jobs of a role. */
 Datum
 bgjob_may_see_sql(PG_FUNCTION_ARGS)
 {
@@ -49,7 +48,7 @@ bgjob_may_see_sql(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_in_queue_sql);
 
-/* bgjob_internal.in_queue(role, queue, priority, pos) tells whether the queue has a job there; of a role whose jobs the caller sees. */
+/* bgjob_internal.in_queue(role, queue, priority, pos) returns whether the queue has a job at that position and the caller sees the role's jobs. */
 Datum
 bgjob_in_queue_sql(PG_FUNCTION_ARGS)
 {
@@ -62,7 +61,7 @@ bgjob_in_queue_sql(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_later_sql);
 
-/* bgjob_internal.later(at, span) returns a time later by an interval; null where time ends before. */
+/* bgjob_internal.later(at, span) returns a time plus an interval, null if that is out of range. */
 Datum
 bgjob_later_sql(PG_FUNCTION_ARGS)
 {
@@ -73,14 +72,14 @@ bgjob_later_sql(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(later);
 }
 
-/* A worker as it was at one moment. */
+/* A copy of a worker's slot. */
 typedef struct Worker
 {
 	int index; /* of its slot */
 	BgjobSlot slot;
 } Worker;
 
-/* Copies a slot as it is at one moment, if it is that of a worker of this database. */
+/* Copies a slot under its mutex if it belongs to a worker of this database. */
 static bool
 copy_worker(BgjobSlot *slot, BgjobSlot *copy)
 {
@@ -94,8 +93,8 @@ copy_worker(BgjobSlot *slot, BgjobSlot *copy)
 }
 
 /*
- * Reads the workers of this database, one after the other. A job can go from
- * one to another meanwhile, and so be seen at both: what was read later is true.
+ * Reads the workers of this database, one after the other. A job may move from
+ * one worker to another meanwhile and be seen at both: the later read counts.
  */
 static Worker *
 read_workers(int *n)
@@ -119,7 +118,7 @@ read_workers(int *n)
 	return workers;
 }
 
-/* The resident memory that a process has to itself, in bytes; 0 where the kernel does not tell. */
+/* Returns the unshared resident memory of a process in bytes, 0 if the kernel does not report it. */
 static int64
 private_memory(pid_t pid)
 {
@@ -141,10 +140,9 @@ private_memory(pid_t pid)
 PG_FUNCTION_INFO_V1(bgjob_worker_slots);
 
 /*
- * bgjob_internal.worker_slots() returns the workers of this database that the current
- * user may see: pid, role,
- * started_at, job (null: none), job_started_at, jobs_done, retiring, memory,
- * and the job's progress with its message.
+ * bgjob_internal.worker_slots() returns the workers of this database that the
+ * current user may see: pid, role, started_at, job (null: none), job_started_at,
+ * jobs_done, retiring, memory, and the job's progress with its message.
  */
 Datum
 bgjob_worker_slots(PG_FUNCTION_ARGS)
@@ -189,7 +187,7 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* The rows of what one job has logged. */
+/* Returns the log lines of one job as rows. */
 static void
 put_lines(ReturnSetInfo *result, int64 job, const BgjobTold *told)
 {
@@ -207,7 +205,7 @@ put_lines(ReturnSetInfo *result, int64 job, const BgjobTold *told)
 
 PG_FUNCTION_INFO_V1(bgjob_worker_logs);
 
-/* bgjob_internal.worker_logs() returns what the running jobs that the current user may see have logged: job, seq, at, level, message. */
+/* bgjob_internal.worker_logs() returns the log lines of the running jobs that the current user may see: job, seq, at, level, message. */
 Datum
 bgjob_worker_logs(PG_FUNCTION_ARGS)
 {
@@ -231,7 +229,7 @@ bgjob_worker_logs(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* How many workers of this database are at a job. */
+/* Counts the workers of this database that run a job. */
 static int
 count_busy(void)
 {
@@ -246,7 +244,7 @@ count_busy(void)
 	return busy;
 }
 
-/* Whether a database has a scheduler, or has one when there is something to do. */
+/* Returns whether a database has a scheduler, or gets one when it has work. */
 static bool
 is_served(const BgjobDatabase *entry)
 {
@@ -256,9 +254,9 @@ is_served(const BgjobDatabase *entry)
 PG_FUNCTION_INFO_V1(bgjob_server_row);
 
 /*
- * bgjob_internal.server() returns the one row of server "default": workers (how many
- * it may have), busy, started_at and heartbeat_at (null where it is not
- * running), running.
+ * bgjob_internal.server() returns the row of server "default": workers (its
+ * maximum), busy, started_at and heartbeat_at (null without a running scheduler),
+ * running.
  */
 Datum
 bgjob_server_row(PG_FUNCTION_ARGS)
@@ -286,9 +284,9 @@ bgjob_server_row(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_counts);
 
 /*
- * bgjob_internal.counts() returns how many jobs there are: enqueued, scheduled,
- * awaiting, processing, succeeded, failed, deleted, retries. From shared
- * memory; where that does not know yet, from the tables.
+ * bgjob_internal.counts() returns the numbers of jobs: enqueued, scheduled,
+ * awaiting, processing, succeeded, failed, deleted, retries. They come from
+ * shared memory, or from the tables if shared memory does not have them yet.
  */
 Datum
 bgjob_counts(PG_FUNCTION_ARGS)
@@ -305,7 +303,7 @@ bgjob_counts(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	bgjob_count_jobs(entry, counts);
 
-	/* A job in one transaction is stored as enqueued while a worker is at it. */
+	/* A running job is stored as enqueued if it runs in one transaction. */
 	waiting = counts[BGJOB_ENQUEUED] + counts[BGJOB_PROCESSING];
 	busy = Min(busy, waiting);
 	values[0] = Int64GetDatum(waiting - busy);

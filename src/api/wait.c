@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * wait.c
- *	  bgjob_wait(): sleeping until a job has ended.
+ *	  bgjob_wait(): sleeps until a job has ended.
  *
- * The session sleeps on a condition variable that the transaction which ends
- * the job wakes after it has committed (base/waiters.c); nothing polls. Where
- * the library is not preloaded nobody will ever wake it, and so it says.
+ * The session sleeps on a condition variable. The transaction that ends the job
+ * wakes the session after commit (base/waiters.c); nothing polls. If the library
+ * is not preloaded, no process would wake the session, so bgjob_wait() fails.
  *
- * The caller's statement holds a snapshot while it waits, as any long
- * statement does; what it reads about the job is read with fresh ones.
+ * The caller's statement holds a snapshot while it waits, like any long
+ * statement. The job is read with fresh snapshots.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,9 +27,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* The state of a job, if that is one to stop waiting at; else BGJOB_NONE. */
+/* Returns the state of a job that has ended, else BGJOB_NONE. */
 static BgjobState
-ended_as(int64 id, bool *found)
+final_state(int64 id, bool *found)
 {
 	BgjobRel *jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
 	BgjobState state = BGJOB_NONE;
@@ -47,7 +47,7 @@ ended_as(int64 id, bool *found)
 	return state;
 }
 
-/* The moment to stop at, by the steady clock; DT_NOEND: never. 22023 for a negative timeout. */
+/* Returns the time to stop waiting, by the steady clock, or DT_NOEND. Raises 22023 for a negative timeout. */
 static TimestampTz
 deadline(FunctionCallInfo fcinfo)
 {
@@ -65,7 +65,7 @@ deadline(FunctionCallInfo fcinfo)
 	return until == DT_NOEND ? DT_NOEND : until - now + bgjob_steady_now();
 }
 
-/* Errors that can be told before sleeping. */
+/* Raises 55000 if this transaction has enqueued the job. */
 static void
 check_waitable(int64 id)
 {
@@ -86,9 +86,9 @@ check_waitable(int64 id)
 static pg_noinline BgjobState
 wait_for(int64 id, TimestampTz until)
 {
-	MemoryContext per_look =
+	MemoryContext per_check =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob wait", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(per_look);
+	MemoryContext old = MemoryContextSwitchTo(per_check);
 	BgjobState state;
 	bool found = true;
 
@@ -96,19 +96,19 @@ wait_for(int64 id, TimestampTz until)
 	{
 		int64 rest;
 
-		MemoryContextReset(per_look);
-		state = ended_as(id, &found);
+		MemoryContextReset(per_check);
+		state = final_state(id, &found);
 		rest = until == DT_NOEND ? 60000 : (until - bgjob_steady_now() + 999) / 1000;
 		if (state != BGJOB_NONE || !found || rest <= 0)
 			break;
 		(void) bgjob_waiters_sleep(id, (long) Min(rest, 60000));
 	}
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(per_look);
+	MemoryContextDelete(per_check);
 	return state;
 }
 
-/* Waits among those that are woken; leaves them in any case. Not inlined: see -Wclobbered. */
+/* Waits as a registered waiter, and unregisters also on error. Not inlined: see -Wclobbered. */
 static pg_noinline BgjobState
 wait_as_waiter(int64 id, TimestampTz until)
 {
@@ -133,9 +133,9 @@ PG_FUNCTION_INFO_V1(bgjob_wait);
 
 /*
  * bgjob_wait(id, timeout) sleeps until a job has succeeded, failed or been
- * deleted and returns that state; null when the time is up, or if the job is
- * removed meanwhile. 22023: there is no such job; 42501: it is not the
- * caller's; 55000: this very transaction has enqueued it.
+ * deleted and returns that state; null if the timeout passes first or the job is
+ * removed meanwhile. Errors: 22023 no such job; 42501 the caller may not see the
+ * job; 55000 this transaction has enqueued the job, or no job runs on this server.
  */
 Datum
 bgjob_wait(PG_FUNCTION_ARGS)
@@ -151,7 +151,7 @@ bgjob_wait(PG_FUNCTION_ARGS)
 	id = PG_GETARG_INT64(0);
 	until = deadline(fcinfo);
 	check_waitable(id);
-	state = ended_as(id, &found);
+	state = final_state(id, &found);
 	if (!found)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("job " INT64_FORMAT " does not exist", id),
