@@ -3,7 +3,7 @@
 # needs root or sudo there, and later nothing of the kind.
 #
 #   bash test/check.sh                     everything
-#   bash test/check.sh gates pgtap         some groups: unit gates regress isolation pgtap tap security
+#   bash test/check.sh gates pgtap         some groups: unit gates regress isolation pgtap tap security plain
 #   bash test/check.sh t/004 sql/enqueue   single files, by the beginning of their names
 #
 # The source is copied to a folder of its own and built there, the tests use a private copy of the

@@ -296,8 +296,8 @@ draw_id(BgjobTemplate *template)
 		flush_bulk(template);
 		template->at = bgjob_now();
 		template->ids = Min(Max(template->expected, 1), BGJOB_BULK_ROWS);
+		template->next_id = bgjob_next_ids(template->ids, &template->ids);
 		template->expected -= template->ids;
-		template->next_id = bgjob_next_ids(template->ids);
 	}
 	template->ids--;
 	return template->next_id++;

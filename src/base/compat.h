@@ -24,8 +24,25 @@
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
-#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
-#error "bgjob supports PostgreSQL 15 to 18"
+#if PG_VERSION_NUM < 150000 || (PG_VERSION_NUM >= 190000 && !defined(BGJOB_NEW_VERSION))
+#error "bgjob supports PostgreSQL 15 to 18; src/NEWVERSION.md says how to try a newer one"
+#endif
+
+/*
+ * Short cuts through what the server keeps to itself. Each has a plain way
+ * beside it, by functions that the server offers: slower, but with the same
+ * results. Versions that have been tested take the short cuts; newer ones
+ * (BGJOB_NEW_VERSION) and a build with BGJOB_PLAIN take the plain ways.
+ * src/NEWVERSION.md says what to check before a version takes a short cut.
+ */
+#if PG_VERSION_NUM < 190000 && !defined(BGJOB_PLAIN)
+#define BGJOB_FAST_SEQUENCE /* store/sequence.c: many numbers by one change of the page */
+#define BGJOB_FAST_SETTINGS /* below: the changed settings by the server's own list */
+#define BGJOB_FAST_BLOCKS   /* store/relation.c: the number of blocks that is remembered */
+#define BGJOB_FAST_ROWS     /* store/bulk.c: rows without the columns at their end */
+#define BGJOB_FAST_MOVERS   /* store/count.c: whether a snapshot shows a transaction */
+#define BGJOB_FAST_SUBXIDS  /* run/group.c: how many subtransactions have written */
+#define BGJOB_FAST_DEATH    /* base/process.c: the signal of the postmaster's death */
 #endif
 
 /* What an update of a tuple says about indexes, and what to do about it: 16 knows summarizing ones. */
@@ -177,46 +194,16 @@ typedef bool bgjob_update_indexes;
  * and what it offers instead copies and sorts all of it (tens of microseconds);
  * but the records with a source are in a ring, which is fast to walk once its
  * head is known: the one link in it that is in no record. 15 has but an array
- * of all, so those with a dot are remembered.
+ * of all, so those with a dot are remembered. The plain way visits all records.
  */
 #if PG_VERSION_NUM >= 160000
-#define bgjob_find_setting(name) find_option(name, false, true, DEBUG1)
-
-static inline bool
-bgjob_is_settings_link(const dlist_node *link, struct config_generic **all, int count)
-{
-	for (int i = 0; i < count; i++)
-		if (link == &all[i]->nondef_link)
-			return true;
-	return false;
-}
-
-static inline dlist_node *
-bgjob_changed_settings(void)
-{
-	static dlist_node *head = NULL;
-
-	if (head == NULL)
-	{
-		int count;
-		struct config_generic **all = get_guc_variables(&count);
-		/* one that is always set */
-		dlist_node *link = &find_option("data_directory", false, false, ERROR)->nondef_link;
-
-		while (bgjob_is_settings_link(link, all, count))
-			link = link->next;
-		head = link;
-		pfree(all);
-	}
-	return head;
-}
-
-#define bgjob_foreach_custom_setting(record)                                                   \
-	for (dlist_node *head_ = bgjob_changed_settings(), *link_ = head_->next;                   \
-		 link_ != head_ &&                                                                     \
-		 ((record) = dlist_container(struct config_generic, nondef_link, link_), true);        \
-		 link_ = link_->next)
+#define bgjob_find_setting(name)   find_option(name, false, true, DEBUG1)
+#define bgjob_all_settings(count)  get_guc_variables(count)
+#define bgjob_free_settings(array) pfree(array)
 #else
+#define bgjob_all_settings(count)  (*(count) = GetNumConfigOptions(), get_guc_variables())
+#define bgjob_free_settings(array) ((void) (array))
+
 static inline struct config_generic *
 bgjob_find_setting(const char *name)
 {
@@ -238,6 +225,9 @@ bgjob_find_setting(const char *name)
 	}
 	return NULL;
 }
+#endif
+
+#if defined(BGJOB_FAST_SETTINGS) && PG_VERSION_NUM < 160000
 
 /*
  * The settings with a dot in their names, and a NULL. Looking at each of the
@@ -270,6 +260,122 @@ bgjob_custom_settings(void)
 	return known + n;
 }
 
+#else
+
+/* All settings, and a NULL; valid until the next call. */
+static inline struct config_generic **
+bgjob_custom_settings(void)
+{
+	static struct config_generic **copy = NULL;
+	int n;
+	struct config_generic **all = bgjob_all_settings(&n);
+
+	if (copy != NULL)
+		pfree(copy);
+	copy = MemoryContextAlloc(TopMemoryContext, (n + 1) * sizeof(*all));
+	memcpy(copy, all, n * sizeof(*all));
+	copy[n] = NULL;
+	bgjob_free_settings(all);
+	return copy;
+}
+
+#endif
+
+#if defined(BGJOB_FAST_SETTINGS) && PG_VERSION_NUM >= 160000
+
+/* Whether a link of the ring is in none of the records. */
+static inline bool
+bgjob_is_settings_head(const dlist_node *link, struct config_generic **all, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (link == &all[i]->nondef_link)
+			return false;
+	return true;
+}
+
+/*
+ * The head of the ring, found once in a process; NULL if the ring is not as it
+ * is known to be: it has one head and, besides it, just the records that have a
+ * source. Then the plain way is taken.
+ */
+static inline dlist_node *
+bgjob_changed_settings(void)
+{
+	static dlist_node *head = NULL;
+	static bool looked = false;
+	struct config_generic **all;
+	dlist_node *first;
+	dlist_node *link;
+	int count;
+	int changed = 0;
+	int heads = 0;
+	int steps = 0;
+
+	if (looked)
+		return head;
+	looked = true;
+	all = get_guc_variables(&count);
+	/* one that is always set */
+	first = link = &find_option("data_directory", false, false, ERROR)->nondef_link;
+	for (int i = 0; i < count; i++)
+		changed += all[i]->source != PGC_S_DEFAULT;
+	do
+	{
+		if (bgjob_is_settings_head(link, all, count))
+		{
+			head = link;
+			heads++;
+		}
+		link = link->next;
+	} while (++steps <= count && link != NULL && link != first);
+	pfree(all);
+	if (link == first && heads == 1 && steps == changed + 1)
+		return head;
+	head = NULL;
+	ereport(LOG, (errmsg("bgjob does not know how this server lists the settings that differ "
+						 "from their defaults"),
+				  errdetail("It reads all settings instead, which is slower.")));
+	return head;
+}
+
+/* Where a visit of the settings is: in the ring, or, where that is not known, in the array. */
+typedef struct BgjobSettingsVisit
+{
+	dlist_node *head;
+	dlist_node *link;
+	struct config_generic **next;
+} BgjobSettingsVisit;
+
+static inline BgjobSettingsVisit
+bgjob_visit_settings(void)
+{
+	BgjobSettingsVisit visit = {.head = bgjob_changed_settings()};
+
+	if (visit.head != NULL)
+		visit.link = visit.head->next;
+	else
+		visit.next = bgjob_custom_settings();
+	return visit;
+}
+
+static inline struct config_generic *
+bgjob_next_setting(BgjobSettingsVisit *visit)
+{
+	dlist_node *link = visit->link;
+
+	if (visit->head == NULL)
+		return *visit->next == NULL ? NULL : *visit->next++;
+	if (link == visit->head)
+		return NULL;
+	visit->link = link->next;
+	return dlist_container(struct config_generic, nondef_link, link);
+}
+
+#define bgjob_foreach_custom_setting(record)                                                   \
+	for (BgjobSettingsVisit visit_ = bgjob_visit_settings();                                   \
+		 ((record) = bgjob_next_setting(&visit_)) != NULL;)
+
+#else
 #define bgjob_foreach_custom_setting(record)                                                   \
 	for (struct config_generic **next_ = bgjob_custom_settings(); ((record) = *next_) != NULL; \
 		 next_++)

@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/compat.h"
 #include "base/guc.h"
 #include "base/inflight.h"
 #include "base/lanegroup.h"
@@ -131,7 +132,7 @@ detach(int code, Datum arg)
 	}
 }
 
-#ifdef USE_POSTMASTER_DEATH_SIGNAL
+#if defined(USE_POSTMASTER_DEATH_SIGNAL) && defined(BGJOB_FAST_DEATH)
 
 /* The signal that the server has chosen for it, in pmsignal.c. */
 #ifdef SIGINFO
@@ -162,7 +163,7 @@ on_postmaster_death(SIGNAL_ARGS)
 static void
 leave_with_postmaster(void)
 {
-#ifdef USE_POSTMASTER_DEATH_SIGNAL
+#if defined(USE_POSTMASTER_DEATH_SIGNAL) && defined(BGJOB_FAST_DEATH)
 	pqsignal(DEATH_SIGNAL, on_postmaster_death);
 #endif
 }

@@ -22,6 +22,7 @@
 
 #include "access/xact.h"
 #include "base/announce.h"
+#include "base/compat.h"
 #include "base/groupitems.h"
 #include "base/inflight.h"
 #include "base/queues.h"
@@ -68,6 +69,36 @@ bgjob_group_fits(const BgjobJob *job)
 	return job->kind == BGJOB_KIND_SQL && bgjob_command_is_plain(job->job);
 }
 
+#ifdef BGJOB_FAST_SUBXIDS
+
+/* How many subtransactions have written; more than the server keeps at hand, where it does not know. */
+static int
+writers(void)
+{
+	return MyProc->subxidStatus.overflowed ? PGPROC_MAX_CACHED_SUBXIDS + 1
+										   : MyProc->subxidStatus.count;
+}
+
+#else
+
+/* How many subtransactions there have been, each of which may have written: they are numbered. */
+static int
+writers(void)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context = CurrentMemoryContext;
+	SubTransactionId last;
+
+	BeginInternalSubTransaction(NULL);
+	last = GetCurrentSubTransactionId();
+	ReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return (int) Min(last - TopSubTransactionId, PG_INT32_MAX / 2);
+}
+
+#endif
+
 /*
  * Whether so many subtransactions have written that another job would bring
  * their number above what the server keeps at hand for snapshots, should it
@@ -76,8 +107,7 @@ bgjob_group_fits(const BgjobJob *job)
 static bool
 has_many_writers(int most)
 {
-	return MyProc->subxidStatus.overflowed ||
-		   MyProc->subxidStatus.count + Max(most, 1) > PGPROC_MAX_CACHED_SUBXIDS;
+	return writers() + Max(most, 1) > PGPROC_MAX_CACHED_SUBXIDS;
 }
 
 /* Undoes what the job has done, and returns its error. */
@@ -201,10 +231,10 @@ bgjob_group_perform(BgjobRel *jobs)
 	enable_timeout_after(group_timeout, GROUP_LASTS);
 	do
 	{
-		int writers = MyProc->subxidStatus.count;
+		int before = writers();
 
 		perform_in_group(jobs);
-		most_writers = Max(most_writers, MyProc->subxidStatus.count - writers);
+		most_writers = Max(most_writers, writers() - before);
 		MemoryContextReset(bgjob_job_context);
 		MemoryContextSwitchTo(bgjob_job_context);
 		if (bgjob_group.is_over || has_many_writers(most_writers) ||

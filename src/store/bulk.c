@@ -68,6 +68,9 @@ columns_to_store(const BgjobBulk *bulk, const Datum *values, const bool *nulls)
 	TupleDesc desc = RelationGetDescr(bulk->rel->rel);
 	int n = desc->natts;
 
+#ifndef BGJOB_FAST_ROWS
+	return n;
+#endif
 	while (n > 1 && n > bulk->last_default && nulls[n - 1]) /* most of them, and quickly */
 		n--;
 	if (n == bulk->last_default)
@@ -99,6 +102,9 @@ form_row(BgjobBulk *bulk, const Datum *values, const bool *nulls)
 {
 	int n = columns_to_store(bulk, values, nulls);
 
+	if (n == RelationGetDescr(bulk->rel->rel)->natts)
+		return heap_form_tuple(RelationGetDescr(bulk->rel->rel), unconstify(Datum *, values),
+							   unconstify(bool *, nulls));
 	if (bulk->stored == NULL || bulk->stored->natts < n)
 		bulk->stored = describe_columns(RelationGetDescr(bulk->rel->rel), n);
 	/* which does not change them */

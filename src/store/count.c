@@ -27,6 +27,7 @@
 
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "base/compat.h"
 #include "miscadmin.h"
 #include "store/count.h"
 #include "store/job.h"
@@ -79,6 +80,17 @@ add_removed(Snapshot snapshot, int64 *counts)
 	bgjob_rel_close(rel);
 }
 
+/* Whether a snapshot shows a transaction, or, where that is not known, might. */
+static bool
+may_show(Snapshot snapshot, TransactionId xid)
+{
+#ifdef BGJOB_FAST_MOVERS
+	return !XidInMVCCSnapshot(xid, snapshot);
+#else
+	return true;
+#endif
+}
+
 /* Whether a transaction that a snapshot shows has still to add its moves. */
 static bool
 has_mover(Snapshot snapshot)
@@ -87,7 +99,7 @@ has_mover(Snapshot snapshot)
 	{
 		TransactionId xid = *(volatile TransactionId *) &bgjob_registry->movers[i];
 
-		if (TransactionIdIsValid(xid) && !XidInMVCCSnapshot(xid, snapshot))
+		if (TransactionIdIsValid(xid) && may_show(snapshot, xid))
 			return true;
 	}
 	return false;

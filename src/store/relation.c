@@ -315,10 +315,12 @@ bgjob_rel_delete_of(BgjobTable table, const char *index, int64 job)
 static bool
 has_block(Relation rel, BlockNumber block)
 {
+#ifdef BGJOB_FAST_BLOCKS
 	BlockNumber known = RelationGetSmgr(rel)->smgr_cached_nblocks[MAIN_FORKNUM];
 
 	if (known != InvalidBlockNumber && block < known)
 		return true;
+#endif
 	return block < RelationGetNumberOfBlocks(rel);
 }
 

@@ -9,7 +9,9 @@
  * is a tenth of what an insertion in bulk costs. So bgjob_next_ids() does to
  * the sequence's one row what nextval() does, with another step: the row is
  * changed in place under the lock of its buffer, and the server's own WAL
- * record for sequences, which holds the whole row, says so.
+ * record for sequences, which holds the whole row, says so. Where the server is
+ * newer than that is known for, or its sequences do not look like it, nextval()
+ * is called (BGJOB_FAST_SEQUENCE in base/compat.h).
  *
  * Any process, inside a transaction. Numbers that were drawn are gone, whatever
  * becomes of the transaction. Locks: RowExclusiveLock on the sequence, kept to
@@ -21,6 +23,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xloginsert.h"
 #include "base/compat.h"
@@ -30,6 +33,7 @@
 #include "store/relation.h"
 #include "store/sequence.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #define IDS      "job_id_seq"
 #define SETTINGS "settings_id_seq"
@@ -58,44 +62,80 @@ bgjob_ids_reach(int64 id)
 	{
 		int n = (int) Min(id - last, PG_INT32_MAX);
 
-		last = bgjob_next_ids(n) + n - 1;
+		last = bgjob_next_ids(n, &n) - 1;
+		last += n;
 	}
-}
-
-/* The one row of a sequence, in its locked buffer. */
-static HeapTupleData
-sequence_row(Buffer buffer)
-{
-	Page page = BufferGetPage(buffer);
-	ItemId item = PageGetItemId(page, FirstOffsetNumber);
-	HeapTupleData tuple = {.t_len = ItemIdGetLength(item)};
-
-	Assert(ItemIdIsNormal(item));
-	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-	return tuple;
 }
 
 /*
  * bgjob_last_settings_id returns the number that was drawn last; 0: none has
  * been. So it is in a logical replica of another database's jobs, and in one
- * that is being restored.
+ * that is being restored. Reads the sequence as a SELECT does.
  */
 int64
 bgjob_last_settings_id(void)
 {
 	Relation sequence = relation_open(bgjob_sequence_lock(SETTINGS), NoLock);
-	Buffer buffer = ReadBuffer(sequence, 0);
-	Form_pg_sequence_data data;
-	HeapTupleData row;
-	int64 last;
+	Snapshot snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(sequence)));
+	TupleTableSlot *slot = table_slot_create(sequence, NULL);
+	TableScanDesc scan = table_beginscan(sequence, snapshot, 0, NULL);
+	int64 last = 0;
+	bool isnull;
 
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	row = sequence_row(buffer);
-	data = (Form_pg_sequence_data) GETSTRUCT(&row);
-	last = data->is_called ? data->last_value : 0;
-	UnlockReleaseBuffer(buffer);
+	if (table_scan_getnextslot(scan, ForwardScanDirection, slot) &&
+		DatumGetBool(slot_getattr(slot, SEQ_COL_CALLED, &isnull)))
+		last = DatumGetInt64(slot_getattr(slot, SEQ_COL_LASTVAL, &isnull));
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
 	relation_close(sequence, NoLock);
 	return last;
+}
+
+/* Draws numbers one by one, at most n, as long as they follow each other; one that does not is lost. */
+static int64
+draw_one_by_one(int n, int *drawn)
+{
+	Oid sequence = bgjob_sequence_lock(IDS);
+	int64 first = nextval_internal(sequence, false);
+
+	for (*drawn = 1; *drawn < n && nextval_internal(sequence, false) == first + *drawn;
+		 (*drawn)++)
+		CHECK_FOR_INTERRUPTS();
+	return first;
+}
+
+#ifdef BGJOB_FAST_SEQUENCE
+
+/* What the server writes at the end of the page of a sequence (sequence.c there). */
+#define SEQUENCE_MAGIC 0x1717
+
+/* Whether a sequence is one page with one row of three columns, marked as the server marks it. */
+static bool
+looks_familiar(Page page)
+{
+	ItemId item = PageGetItemId(page, FirstOffsetNumber);
+	HeapTupleHeader row;
+
+	if (PageGetMaxOffsetNumber(page) != FirstOffsetNumber || !ItemIdIsNormal(item) ||
+		PageGetSpecialSize(page) != MAXALIGN(sizeof(uint32)) ||
+		*(uint32 *) PageGetSpecialPointer(page) != SEQUENCE_MAGIC)
+		return false;
+	row = (HeapTupleHeader) PageGetItem(page, item);
+	return HeapTupleHeaderGetNatts(row) == SEQ_COL_LASTCOL &&
+		   ItemIdGetLength(item) ==
+			   row->t_hoff + offsetof(FormData_pg_sequence_data, is_called) + sizeof(bool);
+}
+
+/* The one row of a sequence, in its locked buffer. */
+static HeapTupleData
+sequence_row(Page page)
+{
+	ItemId item = PageGetItemId(page, FirstOffsetNumber);
+	HeapTupleData tuple = {.t_len = ItemIdGetLength(item)};
+
+	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	return tuple;
 }
 
 /* Writes the row of a sequence, which has been changed, to the WAL; in the critical section that changed it. */
@@ -114,25 +154,14 @@ log_row(Relation sequence, Buffer buffer, HeapTuple row)
 	PageSetLSN(BufferGetPage(buffer), at);
 }
 
-/*
- * bgjob_next_ids draws n numbers, at least one, that follow each other from the
- * sequence of ids and places; returns the first. 2200H: there are not so many.
- */
-int64
-bgjob_next_ids(int n)
+/* Draws n numbers from the sequence in a locked buffer. */
+static int64
+advance(Relation sequence, Buffer buffer, int n)
 {
-	Relation sequence = relation_open(bgjob_sequence_lock(IDS), NoLock);
-	Buffer buffer = ReadBuffer(sequence, 0);
-	Form_pg_sequence_data data;
-	HeapTupleData row;
-	int64 first;
+	HeapTupleData row = sequence_row(BufferGetPage(buffer));
+	Form_pg_sequence_data data = (Form_pg_sequence_data) GETSTRUCT(&row);
+	int64 first = data->is_called ? data->last_value : data->last_value - 1;
 
-	/* So that the commit waits for the record to be on the disk, as with nextval(). */
-	(void) GetTopTransactionId();
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	row = sequence_row(buffer);
-	data = (Form_pg_sequence_data) GETSTRUCT(&row);
-	first = data->is_called ? data->last_value : data->last_value - 1;
 	if (first > PG_INT64_MAX - n)
 		ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
 						errmsg("there are no more ids of jobs")));
@@ -147,8 +176,49 @@ bgjob_next_ids(int n)
 	if (RelationNeedsWAL(sequence))
 		log_row(sequence, buffer, &row);
 	END_CRIT_SECTION();
+	return first;
+}
 
+/* Draws n numbers at a time; 0: the sequence does not look as one should, and none was drawn. */
+static int64
+draw_at_a_time(int n)
+{
+	Relation sequence = relation_open(bgjob_sequence_lock(IDS), NoLock);
+	Buffer buffer = ReadBuffer(sequence, 0);
+	int64 first = 0;
+
+	/* So that the commit waits for the record to be on the disk, as with nextval(). */
+	(void) GetTopTransactionId();
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (looks_familiar(BufferGetPage(buffer)))
+		first = advance(sequence, buffer, n);
 	UnlockReleaseBuffer(buffer);
 	relation_close(sequence, NoLock);
+	return first;
+}
+
+#else
+
+static int64
+draw_at_a_time(int n)
+{
+	return 0;
+}
+
+#endif
+
+/*
+ * bgjob_next_ids draws numbers that follow each other from the sequence of ids
+ * and places: n, at least one, or, where they are drawn one by one, maybe fewer.
+ * Returns the first; *drawn is their number. 2200H: there are not so many.
+ */
+int64
+bgjob_next_ids(int n, int *drawn)
+{
+	int64 first = draw_at_a_time(n);
+
+	if (first == 0)
+		return draw_one_by_one(n, drawn);
+	*drawn = n;
 	return first;
 }

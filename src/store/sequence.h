@@ -11,7 +11,7 @@
 #include "postgres.h"
 
 extern int64 bgjob_next_id(void);
-extern int64 bgjob_next_ids(int n);
+extern int64 bgjob_next_ids(int n, int *drawn);
 extern void bgjob_ids_reach(int64 id);
 extern int64 bgjob_next_settings_id(void);
 extern int64 bgjob_last_settings_id(void);

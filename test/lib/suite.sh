@@ -14,7 +14,7 @@ SELECTIONS=("$@")
 TREE=$DIR/tree
 COUNTS=$DIR/counts
 LOGS=$DIR/logs
-GROUPS_ALL="unit gates regress isolation pgtap tap security"
+GROUPS_ALL="unit gates regress isolation pgtap tap security plain"
 # The server's words for a crash. SIGKILL is not among them: tests send that one.
 CRASH='was terminated by signal (4|6|7|8|11):|PANIC:|TRAP:'
 TAP_TIMEOUT=${BGJOB_TEST_TIMEOUT:-600}
@@ -293,13 +293,27 @@ group_security()
 	run_tap security "$TREE/test/security"
 }
 
+# The plain ways round the short cuts through the server's private parts (src/NEWVERSION.md): a build of its own, and the
+# tests of what they concern. In a run of the suite within the suite, whose counts are added.
+group_plain()
+{
+	local log=$LOGS/plain.log
+
+	mkdir -p "$DIR/plain"
+	copy_tree "$TREE" "$DIR/plain/tree"
+	BGJOB_COPT=-DBGJOB_PLAIN bash "$TREE/test/lib/suite.sh" "$DIR/plain" t/005 t/039 pgtap/01 pgtap/07 pgtap/08 security/27 >"$log" 2>&1
+	sed -n '/^  /p' "$log"
+	[ -s "$DIR/plain/counts" ] || fail plain "the tests did not run"
+	sed 's/^/plain: /' "$DIR/plain/counts" >>"$COUNTS"
+}
+
 # build makes and installs the extension, and the C modules that tests bring, into the server's copy.
 build()
 {
 	local module
 
 	{
-		make_bgjob "$TREE" -j "$(nproc)" WERROR=1 all && make_bgjob "$TREE" install || return 1
+		make_bgjob "$TREE" -j "$(nproc)" WERROR=1 COPT="${BGJOB_COPT:-}" all && make_bgjob "$TREE" install || return 1
 		for module in "$TREE"/test/modules/*/; do
 			[ -f "$module/Makefile" ] || continue
 			make -s -C "$module" PG_CONFIG="$PG_CONFIG" all install || return 1
@@ -363,7 +377,7 @@ main()
 		began=$SECONDS
 		from=$(wc -l <"$COUNTS")
 		case $group in
-		unit | gates) "group_$group" ;;
+		unit | gates | plain) "group_$group" ;;
 		*) ! built || "group_$group" ;;
 		esac
 		summary "$group" "$((SECONDS - began))" "$from"
