@@ -19,6 +19,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/guc_tables.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -166,4 +168,24 @@ crashme_panic(PG_FUNCTION_ARGS)
 		elog(PANIC, "this job wants it");
 	RegisterXactCallback(panic, NULL);
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(crashme_hide_setting);
+
+/*
+ * crashme_hide_setting(name) takes a setting out of the server's private list of
+ * those that differ from their defaults, as a server might that keeps it in
+ * another way. False: this server has no such list.
+ */
+Datum
+crashme_hide_setting(PG_FUNCTION_ARGS)
+{
+#if PG_VERSION_NUM >= 160000
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	dlist_delete(&find_option(name, false, false, ERROR)->nondef_link);
+	PG_RETURN_BOOL(true);
+#else
+	PG_RETURN_BOOL(false);
+#endif
 }
