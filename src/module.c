@@ -13,7 +13,7 @@
  */
 #include "postgres.h"
 
-#include "api/creating.h"
+#include "api/creationfilters.h"
 #include "api/utility.h"
 #include "base/guc.h"
 #include "base/shmem.h"

@@ -27,7 +27,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "run/function.h"
-#include "run/places.h"
+#include "run/placeholders.h"
 #include "run/policy.h"
 #include "store/functionconf.h"
 #include "utils/array.h"
@@ -125,7 +125,7 @@ bgjob_configure(PG_FUNCTION_ARGS)
 	check_kind(required(fcinfo, P_KIND, "kind"));
 	read_options(fcinfo, &conf.options);
 	if (conf.options.given[BGJOB_O_UNIQUE_KEY])
-		bgjob_places_check(func, bgjob_option_text(&conf.options, BGJOB_O_UNIQUE_KEY));
+		bgjob_placeholders_check(func, bgjob_option_text(&conf.options, BGJOB_O_UNIQUE_KEY));
 	conf.func = bgjob_function_signature(func);
 	conf.policy = make_policy(&conf.options);
 	bgjob_functionconf_set(&conf);

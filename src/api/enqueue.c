@@ -31,7 +31,7 @@
 #include "run/filter.h"
 #include "run/function.h"
 #include "run/identity.h"
-#include "run/places.h"
+#include "run/placeholders.h"
 #include "store/bulk.h"
 #include "store/functionconf.h"
 #include "store/job.h"
@@ -190,7 +190,7 @@ bgjob_check_arguments(Oid func, const char *command, const Jsonb *args, Oid run_
 	if (!own)
 		bgjob_identity_assume(&before, run_as, true);
 	if (OidIsValid(func))
-		bgjob_arguments_check(func, args);
+		bgjob_arguments_check(bgjob_function_describe(func), args);
 	else
 		bgjob_command_check(command, args);
 	if (!own)
@@ -212,7 +212,7 @@ set_key(BgjobTemplate *template, const Jsonb *args)
 
 	if (template->key_places == NULL)
 		return;
-	key = bgjob_places_fill(template->func, template->key_places, args);
+	key = bgjob_placeholders_fill(template->func, template->key_places, args);
 	bgjob_check_unique_key(key);
 	bgjob_job_set(&template->job, BGJOB_C_UNIQUE_KEY, CStringGetTextDatum(key));
 }
@@ -372,7 +372,7 @@ bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 bool
 bgjob_template_wants_all(const BgjobTemplate *template)
 {
-	return template->func != InvalidOid && bgjob_arguments_whole(template->func);
+	return template->func != InvalidOid && bgjob_function_describe(template->func)->whole;
 }
 
 /* bgjob_template_free inserts the jobs still collected and frees a template. */

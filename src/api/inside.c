@@ -30,6 +30,7 @@
 #include "fmgr.h"
 #include "rules/clock.h"
 #include "run/attempt.h"
+#include "run/underway.h"
 #include "store/job.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -43,7 +44,7 @@
 static const BgjobJob *
 this_job(const char *function)
 {
-	const BgjobJob *job = bgjob_attempt_job();
+	const BgjobJob *job = bgjob_underway_job();
 
 	if (job == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -59,7 +60,7 @@ PG_FUNCTION_INFO_V1(bgjob_current_id);
 Datum
 bgjob_current_id(PG_FUNCTION_ARGS)
 {
-	const BgjobJob *job = bgjob_attempt_job();
+	const BgjobJob *job = bgjob_underway_job();
 
 	if (job == NULL)
 		PG_RETURN_NULL();
@@ -145,7 +146,7 @@ read_row(BgjobJob *job)
 {
 	BgjobRel *jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
 
-	bgjob_attempt_read_row(jobs, job);
+	bgjob_underway_read_row(jobs, job);
 	bgjob_rel_close(jobs);
 }
 
@@ -222,9 +223,9 @@ bgjob_set_parameter(PG_FUNCTION_ARGS)
 	bgjob_check_writable("bgjob_set_parameter()");
 	name = bgjob_arg_required_text(fcinfo, 0, "name", "It names the parameter.");
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	bgjob_attempt_read_row(jobs, &job);
+	bgjob_underway_read_row(jobs, &job);
 	change_parameter(&job, name, PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
-	bgjob_attempt_save_row(jobs, &job);
+	bgjob_underway_save_row(jobs, &job);
 	bgjob_rel_close(jobs);
 	PG_RETURN_VOID();
 }

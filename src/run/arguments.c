@@ -491,19 +491,10 @@ bgjob_arguments_bind(const BgjobFunction *function, const Jsonb *args)
 	return values;
 }
 
-/* bgjob_arguments_whole tells whether a function takes its arguments whole, as one json value. */
-bool
-bgjob_arguments_whole(Oid func)
-{
-	return bgjob_function_describe(func)->whole;
-}
-
 /* bgjob_arguments_check raises what bgjob_arguments_bind would, and nothing else happens. */
 void
-bgjob_arguments_check(Oid func, const Jsonb *args)
+bgjob_arguments_check(const BgjobFunction *function, const Jsonb *args)
 {
-	const BgjobFunction *function = bgjob_function_describe(func);
-
 	if (function->whole)
 		return;
 	if (function->nargs == 0 || args == NULL)

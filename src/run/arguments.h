@@ -22,8 +22,7 @@ typedef struct BgjobValue
 } BgjobValue;
 
 extern bool bgjob_arguments_fit(const BgjobFunction *function, const Jsonb *args);
-extern bool bgjob_arguments_whole(Oid func);
-extern void bgjob_arguments_check(Oid func, const Jsonb *args);
+extern void bgjob_arguments_check(const BgjobFunction *function, const Jsonb *args);
 extern BgjobValue *bgjob_arguments_bind(const BgjobFunction *function, const Jsonb *args);
 extern BgjobValue bgjob_value_of(JsonbValue *json, Oid type);
 

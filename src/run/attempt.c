@@ -72,17 +72,6 @@ bgjob_attempt_init(void)
 }
 
 /*
- * bgjob_attempt_job returns the job that this process is performing, NULL if it
- * is at none. A filter that is called while an event is settled is in no
- * attempt, just as where the scheduler or another session calls it.
- */
-const BgjobJob *
-bgjob_attempt_job(void)
-{
-	return bgjob_underway.claimed && !bgjob_underway.settling ? &bgjob_underway.job : NULL;
-}
-
-/*
  * bgjob_attempt_end ends the running attempt in a way that the job itself
  * wants: never returns. What the job has done is rolled back, and "event"
  * happens to it with its reason (copied). The error is one that WHEN OTHERS
@@ -96,27 +85,6 @@ bgjob_attempt_end(BgjobEvent event, TimestampTz run_at, const char *reason)
 	bgjob_underway.ending.reason = MemoryContextStrdup(bgjob_attempt_context, reason);
 	ereport(ERROR,
 			(errcode(ERRCODE_QUERY_CANCELED), errmsg("the job ends its attempt: %s", reason)));
-}
-
-/*
- * bgjob_attempt_read_row reads the running job's row as the running
- * transaction has it. bgjob_attempt_save_row writes it: a part of the job's
- * own transaction, undone with it.
- */
-void
-bgjob_attempt_read_row(BgjobRel *jobs, BgjobJob *job)
-{
-	if (!bgjob_job_read(jobs, bgjob_underway.job.id, job))
-		elog(ERROR, "job " INT64_FORMAT " has gone", bgjob_underway.job.id);
-}
-
-void
-bgjob_attempt_save_row(BgjobRel *jobs, BgjobJob *job)
-{
-	bgjob_job_check_reserved(job->id);
-	bgjob_job_save(jobs, job);
-	CommandCounterIncrement();
-	bgjob_underway.changed = true;
 }
 
 /* Performs the claimed job and records its success; the caller commits. */

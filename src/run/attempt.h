@@ -14,9 +14,6 @@
 
 extern void bgjob_attempt_init(void);
 extern bool bgjob_attempt_next(void);
-extern const BgjobJob *bgjob_attempt_job(void);
 extern void bgjob_attempt_end(BgjobEvent event, TimestampTz run_at, const char *reason);
-extern void bgjob_attempt_read_row(BgjobRel *jobs, BgjobJob *job);
-extern void bgjob_attempt_save_row(BgjobRel *jobs, BgjobJob *job);
 
 #endif /* BGJOB_RUN_ATTEMPT_H */

@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "base/registry.h"
+#include "base/slot.h"
 #include "catalog/pg_collation.h"
 #include "run/filter.h"
 #include "run/filtercall.h"
@@ -31,6 +32,7 @@
 
 int bgjob_filter_events = BGJOB_FILTERS_STALE;
 const BgjobHooks *bgjob_filter_hooks = NULL;
+int bgjob_filters_running = 0;
 
 static MemoryContext context = NULL; /* of what has been read */
 static List *filters[BGJOB_NFILTER_EVENTS];
@@ -161,6 +163,20 @@ matches(const BgjobFilter *filter, const BgjobJob *job)
 		return false;
 	return strcmp(filter->jobs, "%") == 0 || is_like(job->job, filter->jobs) ||
 		   (job->func != NULL && is_like(job->func, filter->jobs));
+}
+
+/* bgjob_filter_is_running tells whether a filter runs now. */
+bool
+bgjob_filter_is_running(void)
+{
+	return bgjob_filters_running > 0;
+}
+
+/* bgjob_filter_in_scheduler tells whether this is a scheduler, which calls hooks, guarded, and no filters. */
+bool
+bgjob_filter_in_scheduler(void)
+{
+	return bgjob_my_slot != NULL && bgjob_my_slot->kind == BGJOB_SCHEDULER;
 }
 
 /* bgjob_filter_hook returns the hook of an event; NULL: there is none. */

@@ -31,9 +31,14 @@
 extern int bgjob_filter_events;
 extern const BgjobHooks *bgjob_filter_hooks;
 
+/* So many filters run, one within the other. */
+extern int bgjob_filters_running;
+
 extern void bgjob_filter_init(void);
 extern void bgjob_filter_look(void);
 extern bool bgjob_filter_concerns_slowly(const BgjobJob *job, int events);
+extern bool bgjob_filter_is_running(void);
+extern bool bgjob_filter_in_scheduler(void);
 extern bool bgjob_filter_is_written(const BgjobJob *job, int events);
 extern List *bgjob_filters_of(BgjobFilterEvent event, const BgjobJob *job);
 extern BgjobHook bgjob_filter_hook(BgjobFilterEvent event);

@@ -41,6 +41,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
+#include "run/filter.h"
 #include "run/filtercall.h"
 #include "run/filtercontext.h"
 #include "run/identity.h"
@@ -61,24 +62,9 @@
 /* So many seconds may a filter take where nobody could cancel it. */
 #define FILTER_LIMIT 5
 
-static int running = 0;      /* filters, one within the other */
 static bool guarded = false; /* see above */
 static bool raised = false;  /* the error that is on its way is a filter's */
 static volatile sig_atomic_t limit_reached = false;
-
-/* bgjob_filter_is_running tells whether a filter runs now. */
-bool
-bgjob_filter_is_running(void)
-{
-	return running > 0;
-}
-
-/* bgjob_filter_in_scheduler tells whether this is a scheduler, which calls hooks, guarded, and no filters. */
-bool
-bgjob_filter_in_scheduler(void)
-{
-	return bgjob_my_slot != NULL && bgjob_my_slot->kind == BGJOB_SCHEDULER;
-}
 
 /* bgjob_filter_is_guarded tells whether the caller is within bgjob_filter_guard. */
 bool
@@ -268,7 +254,7 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterA
 
 	context.previous = error_context_stack;
 	error_context_stack = &context;
-	running++;
+	bgjob_filters_running++;
 	if (limited)
 		start_limit();
 	PG_TRY();
@@ -279,7 +265,7 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterA
 	}
 	PG_CATCH();
 	{
-		running--;
+		bgjob_filters_running--;
 		bgjob_job_reserved = 0;
 		raised = true;
 		if (limited && stop_limit() && geterrcode() == ERRCODE_QUERY_CANCELED)
@@ -298,7 +284,7 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterA
 	PG_END_TRY();
 	if (limited)
 		(void) stop_limit();
-	running--;
+	bgjob_filters_running--;
 	error_context_stack = context.previous;
 	return go_on;
 }

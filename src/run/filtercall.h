@@ -20,8 +20,6 @@
 typedef bool (*BgjobFilterAnswer)(const char *filter, Jsonb *answer, BgjobHookJob *told,
 								  void *arg);
 
-extern bool bgjob_filter_is_running(void);
-extern bool bgjob_filter_in_scheduler(void);
 extern bool bgjob_filter_is_guarded(void);
 extern void bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *told,
 							  BgjobFilterAnswer answer, void *arg);

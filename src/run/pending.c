@@ -31,6 +31,7 @@
 #include "base/text.h"
 #include "catalog/pg_authid.h"
 #include "rules/clock.h"
+#include "run/filter.h"
 #include "run/filtercall.h"
 #include "run/pending.h"
 #include "store/newjob.h"

@@ -42,9 +42,10 @@
 #include "run/function.h"
 #include "run/invoke.h"
 #include "run/perform.h"
+#include "run/statefilters.h"
 #include "run/statementlog.h"
 #include "run/trace.h"
-#include "run/transition.h"
+#include "run/underway.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "store/log.h"
@@ -55,7 +56,6 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-BgjobUnderway bgjob_underway;
 MemoryContext bgjob_attempt_context = NULL;
 MemoryContext bgjob_job_context = NULL;
 volatile sig_atomic_t bgjob_timed_out = false;
@@ -188,7 +188,7 @@ expire(void)
 
 	decision->what = (BgjobCircumstances){.at = bgjob_underway.started_at, .reason = "Expired"};
 	decision->event =
-		bgjob_transition_elect(&bgjob_underway.job, BGJOB_EV_DELETE, &decision->what);
+		bgjob_statefilters_elect(&bgjob_underway.job, BGJOB_EV_DELETE, &decision->what);
 	decision->given = true;
 }
 
@@ -227,8 +227,8 @@ bgjob_perform_commit_claim(void)
 	BgjobRel *jobs;
 
 	if (bgjob_filter_any() &&
-		!bgjob_performing_elect(&bgjob_underway.job, bgjob_underway.started_at,
-								&bgjob_underway.decision))
+		!bgjob_attemptfilters_elect(&bgjob_underway.job, bgjob_underway.started_at,
+									&bgjob_underway.decision))
 		return;
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	bgjob_job_apply(&bgjob_underway.job, BGJOB_EV_START, &what);
@@ -305,12 +305,12 @@ bgjob_perform_run(void)
 	bgjob_authority_check_job(&bgjob_underway.job);
 	if (!bgjob_filter_any())
 		return run_itself();
-	if (!bgjob_performing_begin(&bgjob_underway.job, bgjob_underway.started_at,
-								bgjob_underway.committed, &bgjob_underway.decision))
+	if (!bgjob_attemptfilters_begin(&bgjob_underway.job, bgjob_underway.started_at,
+									bgjob_underway.committed, &bgjob_underway.decision))
 		return NULL;
 	result = run_itself();
 	MemoryContextSwitchTo(bgjob_job_context);
-	bgjob_performing_succeeded(&bgjob_underway.job, result);
+	bgjob_attemptfilters_succeeded(&bgjob_underway.job, result);
 	return result;
 }
 
@@ -348,7 +348,7 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 			what.started_at = 0;
 	}
 	if (bgjob_underway.committed || bgjob_underway.changed)
-		bgjob_attempt_read_row(jobs, &bgjob_underway.job);
+		bgjob_underway_read_row(jobs, &bgjob_underway.job);
 	lift_start_limit();
 	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
 	bgjob_job_apply(&bgjob_underway.job, event, &what);
@@ -461,7 +461,7 @@ bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *erro
 		!bgjob_outcome_of_ending(&bgjob_underway.ending, &event, what))
 	{
 		event = bgjob_outcome_of_error(&bgjob_underway.job, error, what);
-		bgjob_performing_failed(&bgjob_underway.job, what->error);
+		bgjob_attemptfilters_failed(&bgjob_underway.job, what->error);
 	}
 	what->certain = true;
 	bgjob_job_apply(&bgjob_underway.job, event, what);

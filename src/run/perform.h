@@ -15,28 +15,9 @@
 #include <signal.h>
 
 #include "run/outcome.h"
-#include "run/performing.h"
+#include "run/underway.h"
 #include "store/job.h"
 
-/* The attempt that is under way. */
-typedef struct BgjobUnderway
-{
-	BgjobJob job;
-	bool claimed;  /* the slot names the job, and "job" is filled in */
-	bool settling; /* no attempt: an event of the job was left to this worker (run/pending.c) */
-	bool committed; /* the claim is committed: the job is stored as processing */
-	TimestampTz started_at;
-	int64 time_limit; /* of the attempt, in milliseconds; 0: none */
-	bool give_back;   /* announce the job once the slot no longer names it */
-	bool pause;       /* but not at once */
-	bool changed;     /* the job itself may have changed its row */
-	bool ran;         /* its function or command has been called */
-	bool logged;      /* as a statement */
-	BgjobEnding ending;
-	BgjobDecision decision; /* of filters, which do not want it performed */
-} BgjobUnderway;
-
-extern BgjobUnderway bgjob_underway;
 extern MemoryContext bgjob_attempt_context; /* of a transaction, group or not */
 extern MemoryContext bgjob_job_context;     /* of a job, within that */
 extern volatile sig_atomic_t bgjob_timed_out;

@@ -41,6 +41,7 @@
 #include "run/attempt.h"
 #include "run/identity.h"
 #include "run/tojson.h"
+#include "run/underway.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -237,7 +238,7 @@ static void
 note_replacement(void)
 {
 	static int64 noted = 0;
-	const BgjobJob *job = bgjob_attempt_job();
+	const BgjobJob *job = bgjob_underway_job();
 
 	if (job == NULL || job->id == noted)
 		return;

@@ -62,7 +62,7 @@ typedef struct BgjobCircumstances
 
 /*
  * What a higher layer does around what happens to jobs: the filters
- * (run/transition.c, api/creating.c), which are set when the library is loaded.
+ * (run/statefilters.c, api/creationfilters.c), which are set when the library is loaded.
  * Each answers whether it has done the whole, or has nothing to do with it.
  */
 typedef struct BgjobJobFilters

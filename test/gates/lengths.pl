@@ -1,4 +1,5 @@
-# Report: how long the functions are. It fails nothing; the longest are named, so that somebody looks.
+# Gate: no file of the source is longer than 600 lines, unless its opening says why in a line that begins
+# "Longer than 600 lines:". Report: how long the functions are. It fails nothing; the longest are named.
 #
 #   perl lengths.pl TREE                   says TAP
 #
@@ -7,13 +8,15 @@ use strict;
 use warnings;
 
 chdir(shift // '.') or die $!;
-my @functions;
+my (@functions, @long);
 for my $file (glob 'src/*/*.c')
 {
 	open my $source, '<', $file or die "$file: $!";
-	my ($name, $from, $last) = ('', 0, '');
+	my ($name, $from, $last, $opening, $argued) = ('', 0, '', 1, 0);
 	while (<$source>)
 	{
+		$argued = 1 if $opening && /^ \* Longer than 600 lines: \w/;
+		$opening = 0 if m{\*/};
 		($name) = /^(\w+)\(/ ? $1 : $name if /^\w/;
 		$from = $. if /^\{/ && $last =~ /[)\w]\s*$/;
 		if (/^\}\s*$/ && $from)
@@ -23,9 +26,12 @@ for my $file (glob 'src/*/*.c')
 		}
 		$last = $_ if /\S/;
 	}
+	push @long, "$file: $. lines" if $. > 600 && !$argued;
 }
 @functions = sort { $b->[0] <=> $a->[0] } @functions;
-print "1..1\nok 1 - function lengths\n";
+print "1..2\nok 1 - function lengths\n";
+print @long ? 'not ok' : 'ok', " 2 - no file is longer than 600 lines without a reason in its opening\n";
+print map { "# $_\n" } @long;
 if (@functions)
 {
 	printf "# %d functions, median %d lines, %d over 80\n", scalar @functions, $functions[ @functions / 2 ][0],

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
- * places.c
- *	  Texts with places for arguments, such as 'tenant:{tenant_id}'.
+ * placeholders.c
+ *	  Texts with placeholders for arguments, such as 'tenant:{tenant_id}'.
  *
- * A place is the name of an argument of the function, or its number from 1,
+ * A placeholder is the name of an argument of the function, or its number from 1,
  * in braces; "{{" and "}}" are braces themselves. It is filled with the
  * argument as the caller of bgjob_enqueue() gave it: a string as it is,
  * anything else as JSON; null stands for null and for an argument that was
@@ -18,7 +18,7 @@
 
 #include "lib/stringinfo.h"
 #include "run/function.h"
-#include "run/places.h"
+#include "run/placeholders.h"
 #include "utils/builtins.h"
 
 /* What the next piece of a text is. */
@@ -96,9 +96,9 @@ check_place(const BgjobFunction *function, const char *text, const Piece *place)
 						errhint("Name an argument of the function, or give its number.")));
 }
 
-/* bgjob_places_check raises 22023 if a text has places that a function has no argument for. */
+/* bgjob_placeholders_check raises 22023 if a text has places that a function has no argument for. */
 void
-bgjob_places_check(Oid func, const char *text)
+bgjob_placeholders_check(Oid func, const char *text)
 {
 	const BgjobFunction *function = bgjob_function_describe(func);
 	const char *at = text;
@@ -149,11 +149,11 @@ append_value(StringInfo filled, JsonbValue *value)
 }
 
 /*
- * bgjob_places_fill returns a text with its places filled with the arguments
+ * bgjob_placeholders_fill returns a text with its places filled with the arguments
  * of a job. 22023: the function has changed, and has no such argument any more.
  */
 char *
-bgjob_places_fill(Oid func, const char *text, const Jsonb *args)
+bgjob_placeholders_fill(Oid func, const char *text, const Jsonb *args)
 {
 	const BgjobFunction *function = bgjob_function_describe(func);
 	const char *at = text;

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
- * transition.c
+ * statefilters.c
  *	  The filters around a change of state.
  *
- * store/job.c calls bgjob_transition_apply for everything that happens to a
+ * store/job.c calls bgjob_statefilters_apply for everything that happens to a
  * job, in whichever process. Filters are asked first which state the job is to
  * get (electing: any that the table of transitions has from where it is, but
  * succeeded only if that is the candidate), then told that it leaves the old one
@@ -17,7 +17,7 @@
  * filter's error.
  *
  * That a job is being performed is no event where the claim is not committed:
- * run/performing.c then asks and tells on its own.
+ * run/attemptfilters.c then asks and tells on its own.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,10 +26,11 @@
 #include "base/interval.h"
 #include "base/text.h"
 #include "run/failure.h"
+#include "run/filter.h"
 #include "run/filtercall.h"
 #include "run/filtercontext.h"
 #include "run/pending.h"
-#include "run/transition.h"
+#include "run/statefilters.h"
 #include "store/history.h"
 #include "store/place.h"
 #include "utils/builtins.h"
@@ -328,13 +329,13 @@ apply_guarded(Transition *transition)
 }
 
 /*
- * bgjob_transition_apply has an event, or the one that filters choose, happen
+ * bgjob_statefilters_apply has an event, or the one that filters choose, happen
  * to a job, as bgjob_job_apply does. False if there is no filter for it, or it
  * cannot happen: then nothing has been done. Errors: 22023 a filter has chosen
  * what cannot be; whatever a filter raises.
  */
 bool
-bgjob_transition_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
+bgjob_statefilters_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 {
 	Transition transition = {.job = job, .event = event, .what = *what};
 
@@ -354,11 +355,11 @@ bgjob_transition_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances
 }
 
 /*
- * bgjob_transition_elect asks the filters about an event that the caller then
+ * bgjob_statefilters_elect asks the filters about an event that the caller then
  * has happen, or not: returns the one that is to, and changes the circumstances.
  */
 BgjobEvent
-bgjob_transition_elect(const BgjobJob *job, BgjobEvent event, BgjobCircumstances *what)
+bgjob_statefilters_elect(const BgjobJob *job, BgjobEvent event, BgjobCircumstances *what)
 {
 	Transition transition = {.job = unconstify(BgjobJob *, job), .event = event, .what = *what};
 
@@ -372,9 +373,9 @@ bgjob_transition_elect(const BgjobJob *job, BgjobEvent event, BgjobCircumstances
 	return transition.event;
 }
 
-/* bgjob_transition_started tells the filters that a job is being performed, which its row does not say. */
+/* bgjob_statefilters_started tells the filters that a job is being performed, which its row does not say. */
 void
-bgjob_transition_started(const BgjobJob *job)
+bgjob_statefilters_started(const BgjobJob *job)
 {
 	if (!bgjob_filter_concerns(job, BGJOB_FILTERS_OF_STATES))
 		return;

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
- * creating.h
+ * creationfilters.h
  *	  Calls the filters around the creation of a job.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef BGJOB_API_CREATING_H
-#define BGJOB_API_CREATING_H
+#ifndef BGJOB_API_CREATIONFILTERS_H
+#define BGJOB_API_CREATIONFILTERS_H
 
 extern void bgjob_filters_install(void);
 
-#endif /* BGJOB_API_CREATING_H */
+#endif /* BGJOB_API_CREATIONFILTERS_H */

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * creating.c
+ * creationfilters.c
  *	  Calls the filters around the creation of a job.
  *
  * store/job.c calls put_in for every new job that may have filters, whether SQL
@@ -20,7 +20,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "api/creating.h"
+#include "api/creationfilters.h"
 #include "api/enqueue.h"
 #include "base/text.h"
 #include "catalog/pg_type.h"
@@ -29,7 +29,7 @@
 #include "run/filtercontext.h"
 #include "run/function.h"
 #include "run/pending.h"
-#include "run/transition.h"
+#include "run/statefilters.h"
 #include "store/job.h"
 #include "store/newjob.h"
 #include "utils/array.h"
@@ -295,6 +295,6 @@ bgjob_filters_install(void)
 {
 	bgjob_filter_init();
 	make_keys();
-	bgjob_job_filters.apply = bgjob_transition_apply;
+	bgjob_job_filters.apply = bgjob_statefilters_apply;
 	bgjob_job_filters.put_in = put_in;
 }

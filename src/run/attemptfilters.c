@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * performing.c
+ * attemptfilters.c
  *	  The filters around an attempt at a job.
  *
  * Before the job runs, in its own transaction and under its settings: it is
@@ -17,20 +17,20 @@
  */
 #include "postgres.h"
 
+#include "run/attemptfilters.h"
 #include "run/filtercall.h"
 #include "run/filtercontext.h"
-#include "run/performing.h"
-#include "run/transition.h"
+#include "run/statefilters.h"
 
 /*
- * bgjob_performing_elect asks the filters whether a job that was claimed "at"
+ * bgjob_attemptfilters_elect asks the filters whether a job that was claimed "at"
  * a time is to be processing. False: they want something else, the decision.
  */
 bool
-bgjob_performing_elect(const BgjobJob *job, TimestampTz at, BgjobDecision *decision)
+bgjob_attemptfilters_elect(const BgjobJob *job, TimestampTz at, BgjobDecision *decision)
 {
 	decision->what = (BgjobCircumstances){.at = at};
-	decision->event = bgjob_transition_elect(job, BGJOB_EV_START, &decision->what);
+	decision->event = bgjob_statefilters_elect(job, BGJOB_EV_START, &decision->what);
 	decision->given = decision->event != BGJOB_EV_START;
 	return !decision->given;
 }
@@ -55,13 +55,13 @@ take_answer(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
 }
 
 /*
- * bgjob_performing_begin calls the filters of a job that was claimed "at" a
+ * bgjob_attemptfilters_begin calls the filters of a job that was claimed "at" a
  * time and is about to be performed. False: it is not to be, but see the
  * decision. Errors: as bgjob_filter_call.
  */
 bool
-bgjob_performing_begin(const BgjobJob *job, TimestampTz at, bool claim_committed,
-					   BgjobDecision *decision)
+bgjob_attemptfilters_begin(const BgjobJob *job, TimestampTz at, bool claim_committed,
+						   BgjobDecision *decision)
 {
 	BgjobHookJob told;
 
@@ -69,9 +69,9 @@ bgjob_performing_begin(const BgjobJob *job, TimestampTz at, bool claim_committed
 		return true;
 	if (!claim_committed)
 	{
-		if (!bgjob_performing_elect(job, at, decision))
+		if (!bgjob_attemptfilters_elect(job, at, decision))
 			return false;
-		bgjob_transition_started(job);
+		bgjob_statefilters_started(job);
 	}
 	bgjob_filter_describe(&told, job, BGJOB_PROCESSING);
 	bgjob_filter_call(BGJOB_PERFORMING, job, &told, take_answer, decision);
@@ -79,9 +79,9 @@ bgjob_performing_begin(const BgjobJob *job, TimestampTz at, bool claim_committed
 	return !decision->given;
 }
 
-/* bgjob_performing_succeeded calls the filters of a job that has just run. */
+/* bgjob_attemptfilters_succeeded calls the filters of a job that has just run. */
 void
-bgjob_performing_succeeded(const BgjobJob *job, const Jsonb *result)
+bgjob_attemptfilters_succeeded(const BgjobJob *job, const Jsonb *result)
 {
 	BgjobHookJob told;
 
@@ -110,9 +110,9 @@ tell_failed(void *arg)
 	bgjob_filter_call(BGJOB_PERFORMED, failed->job, &told, NULL, NULL);
 }
 
-/* bgjob_performing_failed calls the filters of a job that has failed. An error of theirs is but a warning. */
+/* bgjob_attemptfilters_failed calls the filters of a job that has failed. An error of theirs is but a warning. */
 void
-bgjob_performing_failed(const BgjobJob *job, const Jsonb *error)
+bgjob_attemptfilters_failed(const BgjobJob *job, const Jsonb *error)
 {
 	Failed failed = {job, error};
 	ErrorData *of_filter;

@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * placeholders.h
+ *	  Texts with placeholders for arguments, such as 'tenant:{tenant_id}'.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_RUN_PLACEHOLDERS_H
+#define BGJOB_RUN_PLACEHOLDERS_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+extern void bgjob_placeholders_check(Oid func, const char *text);
+extern char *bgjob_placeholders_fill(Oid func, const char *text, const Jsonb *args);
+
+#endif /* BGJOB_RUN_PLACEHOLDERS_H */
