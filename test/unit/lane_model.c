@@ -324,7 +324,11 @@ pg_qsort(void *base, size_t n, size_t size, int (*compare)(const void *, const v
 }
 
 void
+#if PG_VERSION_NUM >= 160000 /* no longer with the type of the error */
+ExceptionalCondition(const char *condition, const char *file, int line)
+#else
 ExceptionalCondition(const char *condition, const char *type, const char *file, int line)
+#endif
 {
 	abort();
 }
