@@ -28,7 +28,7 @@ refuse_null(const char *name, const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
-			 errdetail("%s", detail), errhint("Give a value.")));
+			 errdetail("%s", detail), errhint("Specify a value for %s.", name)));
 }
 
 /* bgjob_arg_require raises 22004 if an argument is null. "detail" becomes the error's detail. */

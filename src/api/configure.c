@@ -42,7 +42,7 @@ enum
 };
 
 /* The detail of the error for a parameter that must not be null. */
-#define WHAT_FOR "It says what is configured, or how."
+#define WHAT_FOR "It determines what is configured, or how."
 
 static char *
 required(FunctionCallInfo fcinfo, int arg, const char *name)
@@ -56,15 +56,14 @@ check_kind(const char *kind)
 	if (strcmp(kind, "function") == 0)
 		return;
 	if (strcmp(kind, "external") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("jobs of kind 'external' are not supported by this version"),
-				 errdetail("They are for external workers, which a later version brings."),
-				 errhint("What can be configured are functions and procedures.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("jobs of kind 'external' are not supported by this version"),
+						errdetail("External workers are reserved for a later version."),
+						errhint("Only functions and procedures can be configured.")));
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("jobs of kind '%s' cannot be configured", kind),
-					errdetail("What can be configured are functions and procedures."),
-					errhint("Leave kind out, or use 'function'.")));
+					errdetail("Only functions and procedures can be configured."),
+					errhint("Omit kind, or use 'function'.")));
 }
 
 /* Reads the options and checks them like those of bgjob_enqueue(). */
@@ -100,8 +99,8 @@ check_may_configure(Oid func, Oid by)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of function %s", bgjob_function_signature(func)),
-				 errdetail("Only its owner, administrators and roles with a right of their own "
-						   "configure a function."),
+				 errdetail("Only its owner, administrators and roles with EXECUTE granted by "
+						   "name may configure a function."),
 				 errhint("Have an administrator GRANT EXECUTE ON FUNCTION bgjob_configure.")));
 }
 

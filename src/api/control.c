@@ -80,10 +80,11 @@ regain_key(const BgjobJob *job, const Change *change)
 	other = bgjob_unique_try_reenter(job);
 	if (other == 0)
 		return true;
-	ereport(NOTICE, (errmsg("job " INT64_FORMAT " does not run again, since another job has "
-							"its unique_key",
-							job->id),
-					 errdetail("Job " INT64_FORMAT " has it, and has not finished.", other)));
+	ereport(NOTICE,
+			(errmsg("job " INT64_FORMAT " cannot run again because another job has "
+					"its unique_key",
+					job->id),
+			 errdetail("Job " INT64_FORMAT " has the key and has not finished.", other)));
 	return false;
 }
 
@@ -245,18 +246,19 @@ bgjob_reschedule(PG_FUNCTION_ARGS)
 					 .request = BGJOB_REQUEST_RESCHEDULE};
 
 	if (PG_ARGISNULL(1) == PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("either run_at or delay must be given"),
-						errdetail("Each says when the job is to run."),
-						errhint("Give one of the two.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("exactly one of run_at and delay must be given"),
+				 errdetail("%s", PG_ARGISNULL(1) ? "Neither is given." : "Both are given."),
+				 errhint("Use run_at for a point in time, delay for an interval from now.")));
 	if (!PG_ARGISNULL(1))
 		change.run_at = PG_GETARG_TIMESTAMPTZ(1);
 	else
 		change.run_at = bgjob_delayed(bgjob_now(), PG_GETARG_INTERVAL_P(2));
 	if (TIMESTAMP_NOT_FINITE(change.run_at))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("run_at must be a point in time"), errdetail("It is infinite."),
-						errhint("Give a time.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("run_at must be finite"),
+				 errdetail("The value is infinite."), errhint("Use a finite timestamp.")));
 	change.from = state_arg(fcinfo, 3);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
 }
@@ -308,20 +310,20 @@ bgjob_purge(PG_FUNCTION_ARGS)
 	if (!bgjob_state_is_final(state))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("only jobs that have ended can be purged"),
-						errdetail("To purge is to remove jobs and their history for good."),
+						errdetail("Jobs in other states have not ended."),
 						errhint("The states to purge are succeeded, failed and deleted.")));
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("older_than must not be null"),
-				 errdetail("Jobs that ended longer ago are removed."),
-				 errhint("Use '0' for all.")));
+				 errdetail("It is the shortest time since the end of a job."),
+				 errhint("Use '0' to purge all jobs in that state.")));
 	before = bgjob_time_minus(
 		now, PG_GETARG_INTERVAL_P(1)); /* before the beginning of time: purges nothing */
 	if (before > now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("older_than must not be negative"),
-						errdetail("Jobs that ended longer ago are removed."),
-						errhint("Use '0' for all.")));
+						errdetail("It is the shortest time since the end of a job."),
+						errhint("Use '0' to purge all jobs in that state.")));
 	CommandCounterIncrement();
 	PG_RETURN_INT64(bgjob_retention_purge(state, before,
 										  bgjob_is_administrator() ? InvalidOid : GetUserId()));

@@ -77,7 +77,7 @@ refuse_value(const char *filter, int key, const char *detail)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("filter \"%s\" returned an invalid value of \"%s\"", filter, keys[key]),
-			 errdetail("%s", detail), errhint("Return null to leave it as it is.")));
+			 errdetail("%s", detail), errhint("Return null to keep the present value.")));
 }
 
 /* ---- changes by a filter ---- */
@@ -248,7 +248,7 @@ create_guarded(BgjobRel *rel, Creation *creation)
 	ereport(WARNING,
 			(errmsg("a filter of job " INT64_FORMAT " (%s) raised an error: %s", job->id,
 					bgjob_text_cut(job->job, BGJOB_TITLE_MAX), error->message),
-			 errdetail("The job fails by it.")));
+			 errdetail("The job is marked as failed.")));
 	what.error = bgjob_failure_json(error);
 	what.reason = error->message;
 	bgjob_job_fail_new(job, &what);

@@ -37,7 +37,7 @@ day_match_argument(FunctionCallInfo fcinfo, int number)
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("day_match must not be null"),
-				 errdetail("It says how day of month and day of week go together."),
+				 errdetail("It determines how day of month and day of week are combined."),
 				 errhint("Use 'any' or 'all'.")));
 	if (strcmp(name, "any") == 0)
 		return BGJOB_DAY_ANY;
@@ -45,7 +45,7 @@ day_match_argument(FunctionCallInfo fcinfo, int number)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("day_match \"%s\" is not known", name),
-				 errdetail("It says how day of month and day of week go together."),
+				 errdetail("It determines how day of month and day of week are combined."),
 				 errhint("Use 'any' (a day that matches one of them) or 'all' (both).")));
 	return BGJOB_DAY_ALL;
 }
@@ -81,9 +81,9 @@ time_argument(FunctionCallInfo fcinfo, int number, const char *name)
 	TimestampTz time = PG_GETARG_TIMESTAMPTZ(number);
 
 	if (TIMESTAMP_NOT_FINITE(time))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be a point in time", name),
-						errdetail("It is infinite."), errhint("Give a time.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be finite", name),
+				 errdetail("The value is infinite."), errhint("Use a finite timestamp.")));
 	return time;
 }
 

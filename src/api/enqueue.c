@@ -75,14 +75,13 @@ check_kind(const char *kind)
 	if (strcmp(kind, "sql") == 0)
 		return BGJOB_KIND_SQL;
 	if (strcmp(kind, "external") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("jobs of kind 'external' are not supported by this version"),
-				 errdetail("They are for external workers, which a later version brings."),
-				 errhint("The kinds to use are 'function' and 'sql'.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("jobs of kind 'external' are not supported by this version"),
+						errdetail("External workers are reserved for a later version."),
+						errhint("Use 'function' or 'sql'.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("kind '%s' does not exist", kind),
-			 errdetail("It says what the job is: a function or procedure, or a command."),
+			 errdetail("The kind determines what the job runs."),
 			 errhint("The kinds are 'function', 'sql' and 'external'.")));
 	return BGJOB_KIND_FUNCTION; /* keep the compiler quiet */
 }
@@ -397,7 +396,7 @@ enum
 };
 
 /* The detail of the error for a parameter that must not be null. */
-#define WHAT_FOR "It says what is to be done, or how."
+#define WHAT_FOR "It determines what the job does, or how."
 
 static const char *
 required(FunctionCallInfo fcinfo, int arg, const char *name)

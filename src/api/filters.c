@@ -42,7 +42,7 @@ static char *
 required_text(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	return bgjob_arg_required_text(fcinfo, arg, name,
-								   "It says which filter is meant, or what it does.");
+								   "It names the filter, or determines what it does.");
 }
 
 static char *
@@ -54,7 +54,7 @@ name_arg(FunctionCallInfo fcinfo)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid name of a filter: \"%s\"", name),
 						errdetail("It must have 1 to %d bytes.", NAME_MAX_BYTES),
-						errhint("Choose another name.")));
+						errhint("Use a name of that length.")));
 	return name;
 }
 
@@ -67,7 +67,7 @@ event_arg(FunctionCallInfo fcinfo)
 	if (!bgjob_filter_event_by_name(name, &event))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("there is no event \"%s\"", name),
-						errdetail("It says when the filter is called."),
+						errdetail("The event determines when the filter is called."),
 						errhint("The events are creating, created, performing, performed, "
 								"electing, applied and unapplied.")));
 	return event;
@@ -86,7 +86,7 @@ pattern_arg(FunctionCallInfo fcinfo)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_ESCAPE_SEQUENCE),
 						errmsg("jobs must not end with an escape character"),
 						errdetail("It is a pattern for LIKE."),
-						errhint("Write two backslashes for one.")));
+						errhint("Write two backslashes for a literal backslash.")));
 	return pattern;
 }
 
@@ -110,8 +110,8 @@ check_function(Oid func, const char *name, BgjobFilter *filter)
 	filter->owner = owner;
 	if (!has_privs_of_role(GetUserId(), owner))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("must be a member of role \"%s\" to make a filter of its "
-							   "function",
+						errmsg("must be a member of role \"%s\" to add a filter that calls "
+							   "its function",
 							   GetUserNameFromId(owner, true)),
 						errdetail("A filter runs as the owner of its function."),
 						errhint("Have that role, or a superuser, add the filter.")));
@@ -128,7 +128,7 @@ check_may_change(const char *name)
 	if (filter.everywhere || !has_privs_of_role(GetUserId(), filter.owner))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied for filter \"%s\"", name),
-						errdetail("An administrator, or another role, has added it.")));
+						errdetail("The filter belongs to an administrator or another role.")));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_filter);

@@ -49,8 +49,8 @@ this_job(const char *function)
 	if (job == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("%s can be called only inside a job", function),
-						errdetail("This session performs none."),
-						errhint("Call it in the function or command that is enqueued.")));
+						errdetail("This session runs no job."),
+						errhint("Call it in the function or command of a job.")));
 	return job;
 }
 
@@ -82,8 +82,8 @@ bgjob_progress(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("percent must not be null"),
-				 errdetail("It says how much of the job is done."),
-				 errhint("Give a number from 0 to 100.")));
+				 errdetail("It is the progress of the job in percent."),
+				 errhint("Use a number from 0 to 100.")));
 	percent =
 		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, PG_GETARG_DATUM(0)));
 	if (isnan(percent) || percent < 0 || percent > 100)
@@ -91,8 +91,8 @@ bgjob_progress(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("percent is out of range: %s",
 						DatumGetCString(DirectFunctionCall1(numeric_out, PG_GETARG_DATUM(0)))),
-				 errdetail("It says how much of the job is done."),
-				 errhint("Give a number from 0 to 100.")));
+				 errdetail("It is the progress of the job in percent."),
+				 errhint("Use a number from 0 to 100.")));
 	bgjob_console_progress(job->id, percent,
 						   PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	PG_RETURN_VOID();
@@ -112,7 +112,7 @@ bgjob_log(PG_FUNCTION_ARGS)
 	char *message =
 		bgjob_arg_required_text(fcinfo, 0, "message", "It is a line of the job's log.");
 	char *level =
-		bgjob_arg_required_text(fcinfo, 1, "level", "It says of what kind the line is.");
+		bgjob_arg_required_text(fcinfo, 1, "level", "It is the level of the log line.");
 
 	if (level[0] == '\0' || strlen(level) > BGJOB_LEVEL_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -246,10 +246,10 @@ bgjob_snooze(PG_FUNCTION_ARGS)
 	char *text;
 
 	(void) this_job("bgjob_snooze()");
-	bgjob_arg_require(fcinfo, 0, "delay", "The job runs again when it has passed.");
+	bgjob_arg_require(fcinfo, 0, "delay", "The job runs again after this time.");
 	bgjob_check_interval("delay", PG_GETARG_INTERVAL_P(0),
-						 "The job runs again when it has passed.",
-						 "Use '0' to have it run again as soon as it may.");
+						 "The job runs again after this time.",
+						 "Use '0' to run the job again as soon as possible.");
 	run_at = bgjob_time_plus(now, PG_GETARG_INTERVAL_P(0));
 	run_at = Max(run_at, now + SHORTEST_SNOOZE * USECS_PER_SEC);
 	text = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(0)));

@@ -82,8 +82,8 @@ bgjob_check_unique_key(const char *key)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid unique_key: it has %zu bytes", strlen(key)),
 						errdetail("It must have 1 to %d bytes.", BGJOB_UNIQUE_KEY_MAX),
-						errhint("Leave it out for a job that need not be the only one; use a "
-								"hash, such as md5(), for a longer key.")));
+						errhint("Omit unique_key if the job need not be unique. For a longer "
+								"key, use a hash such as md5().")));
 }
 
 /*
@@ -101,7 +101,7 @@ bgjob_check_interval(const char *name, const Interval *interval, const char *mea
 	if (bgjob_interval_is_too_long(interval))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s is out of range", name), errdetail("%s", meaning),
-						errhint("The longest is %d years.", BGJOB_LONGEST_YEARS)));
+						errhint("The longest value is %d years.", BGJOB_LONGEST_YEARS)));
 }
 
 /* bgjob_check_retention raises 22023 if a retention is negative or too long. */
@@ -109,7 +109,7 @@ void
 bgjob_check_retention(const Interval *retention)
 {
 	bgjob_check_interval("retention", retention, "It is how long finished jobs are kept.",
-						 "Use '0' to have them removed at once.");
+						 "Use '0' to remove them at once.");
 }
 
 /* bgjob_delayed returns now plus a delay. Raises 22023 if the delay is negative or too long. */
@@ -117,7 +117,7 @@ TimestampTz
 bgjob_delayed(TimestampTz now, const Interval *delay)
 {
 	bgjob_check_interval("delay", delay, "It is counted from now.",
-						 "Leave it out to have the job run at once.");
+						 "Omit delay to run the job at once.");
 	return bgjob_time_plus(now, delay);
 }
 
@@ -132,7 +132,8 @@ bgjob_options_time(const BgjobOptionSet *set, TimestampTz now, TimestampTz *run_
 	*run_at = 0;
 	if (set->given[BGJOB_O_DELAY] && set->given[BGJOB_O_RUN_AT])
 		bgjob_invalid("delay and run_at cannot both be given",
-					  "Each says when the job is to run.", "Give one of the two.");
+					  "Each determines when the job runs.",
+					  "Use run_at for a point in time, delay for an interval from now.");
 	if (set->given[BGJOB_O_DELAY])
 		*run_at = bgjob_delayed(now, DatumGetIntervalP(set->values[BGJOB_O_DELAY]));
 	else if (set->given[BGJOB_O_RUN_AT])
@@ -140,8 +141,8 @@ bgjob_options_time(const BgjobOptionSet *set, TimestampTz now, TimestampTz *run_
 	else
 		return false;
 	if (TIMESTAMP_NOT_FINITE(*run_at))
-		bgjob_invalid("run_at must be a point in time", "It is infinite.",
-					  "Give a time, or leave it out to have the job run at once.");
+		bgjob_invalid("run_at must be finite", "The value is infinite.",
+					  "Omit run_at to run the job at once.");
 	return *run_at > now;
 }
 
@@ -172,7 +173,7 @@ check_max_retries(const char *name, Datum value)
 {
 	if (DatumGetInt32(value) < 0)
 		bgjob_invalid("max_retries must not be negative",
-					  "It is how often a failed job is tried again.", "Use 0 for no retry.");
+					  "It is how often a failed job is retried.", "Use 0 for no retries.");
 	return value;
 }
 
@@ -180,7 +181,8 @@ static Datum
 check_timeout(const char *name, Datum value)
 {
 	bgjob_check_interval(name, DatumGetIntervalP(value),
-						 "It is the time that one attempt may take.", "Use 0 for no limit.");
+						 "It is the longest time that an attempt may take.",
+						 "Use 0 for no limit.");
 	return value;
 }
 
@@ -205,12 +207,13 @@ static Datum
 check_start_within(const char *name, Datum value)
 {
 	static const char *const meaning =
-		"A job that has not been started so long after it could first run is deleted.";
+		"A job that has not started within this time after it could first run is deleted.";
 	const Interval *limit = DatumGetIntervalP(value);
 
-	bgjob_check_interval(name, limit, meaning, "Leave it out for no limit.");
+	bgjob_check_interval(name, limit, meaning, "Omit start_within for no limit.");
 	if (bgjob_interval_microseconds(limit, DAYS_PER_MONTH) <= 0)
-		bgjob_invalid("start_within must be positive", meaning, "Leave it out for no limit.");
+		bgjob_invalid("start_within must be positive", meaning,
+					  "Omit start_within for no limit.");
 	return value;
 }
 
@@ -245,7 +248,8 @@ check_unsupported(const char *name, Datum value)
 {
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					errmsg("option %s is not supported by this version", name),
-					errdetail("A later version brings it."), errhint("Leave the option out.")));
+					errdetail("The option is reserved for a later version."),
+					errhint("Omit the option.")));
 	return value; /* keep the compiler quiet */
 }
 

@@ -30,7 +30,7 @@ queue_to_change(FunctionCallInfo fcinfo, const char *function)
 	char *name;
 
 	bgjob_check_granted(function);
-	name = bgjob_arg_required_text(fcinfo, 0, "name", "It says which queue is meant.");
+	name = bgjob_arg_required_text(fcinfo, 0, "name", "It names the queue to configure.");
 	bgjob_check_queue_name(name);
 	return name;
 }
@@ -45,8 +45,8 @@ check_room(const char *queue)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many queues have been configured"),
 				 errdetail("There is room for a fixed number of them in the server."),
-				 errhint("Remove the configuration of queues that are not used any more, "
-						 "with bgjob_queue_remove().")));
+				 errhint("Use bgjob_queue_remove() to remove the configuration of unused "
+						 "queues.")));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_queue);
@@ -67,16 +67,16 @@ bgjob_queue(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("max_running is not supported by this version"),
-						errdetail("A later version brings it."), errhint("Leave it out.")));
+						errdetail("The running jobs of a queue cannot be limited yet."),
+						errhint("Use bgjob.workers to limit the workers of the server.")));
 	if (!PG_ARGISNULL(2))
 	{
 		change.group_size = PG_GETARG_INT32(2);
 		if (change.group_size < 1 || change.group_size > BGJOB_GROUP_MAX)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("group_size %d is out of range", change.group_size),
-					 errdetail("It is how many jobs may be performed in one transaction."),
-					 errhint("Use 1 to %d.", BGJOB_GROUP_MAX)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("group_size %d is out of range", change.group_size),
+							errdetail("It is how many jobs may run in one transaction."),
+							errhint("Use a value from 1 to %d.", BGJOB_GROUP_MAX)));
 	}
 	change.has_paused = !PG_ARGISNULL(3);
 	change.paused = change.has_paused && PG_GETARG_BOOL(3);
@@ -104,7 +104,7 @@ set_paused(const char *queue, bool paused)
 	check_room(queue);
 	bgjob_queueconf_change(queue, &change);
 	if (!known && strcmp(queue, "default") != 0)
-		ereport(NOTICE, (errmsg("nothing was configured of queue \"%s\" before", queue),
+		ereport(NOTICE, (errmsg("queue \"%s\" had no configuration", queue),
 						 errhint("If the name is wrong, use bgjob_queue_remove().")));
 	return true;
 }

@@ -85,28 +85,30 @@ check_zone(const char *name)
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("time zone \"%s\" not recognized", name),
 					errdetail("The server does not know a time zone of that name."),
-					errhint("The names are in the view pg_timezone_names.")));
+					errhint("The view pg_timezone_names lists the names.")));
 }
 
 static void
 check_recurring(const BgjobRecurringOptions *recurring)
 {
 	if (recurring->name[0] == '\0' || strlen(recurring->name) > LONGEST_NAME)
-		bgjob_invalid("invalid name of a recurring job", "It must have 1 to 200 bytes.",
-					  "Choose a name that says what the job does.");
+		bgjob_invalid(psprintf("invalid name of a recurring job: \"%s\"", recurring->name),
+					  "It must have 1 to 200 bytes.",
+					  "Use a short name that says what the job does.");
 	check_zone(recurring->time_zone);
 	if (recurring->jitter != NULL)
-		bgjob_check_interval("jitter", recurring->jitter,
-							 "Each job is put in up to so much later than its schedule says.",
-							 "Leave it out for none.");
+		bgjob_check_interval(
+			"jitter", recurring->jitter,
+			"Each job is enqueued up to this much later than its schedule says.",
+			"Omit jitter for none.");
 	if (recurring->starts_at == DT_NOEND || recurring->ends_at == DT_NOBEGIN)
 		bgjob_invalid("starts_at and ends_at must be points in time",
-					  "One of them is infinite, so that the recurring job would never run.",
-					  "Leave out what does not apply.");
+					  "One of them is infinite, so the recurring job would never run.",
+					  "Omit a bound that does not apply.");
 	if (recurring->starts_at >= recurring->ends_at)
 		bgjob_invalid("ends_at must be later than starts_at",
 					  "The recurring job runs between the two.",
-					  "Leave out what does not apply.");
+					  "Omit a bound that does not apply.");
 }
 
 static void
@@ -333,7 +335,7 @@ enum
 static const char *
 required(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	return bgjob_arg_required_text(fcinfo, arg, name, "It says what is to be done, or when.");
+	return bgjob_arg_required_text(fcinfo, arg, name, "It determines what runs, or when.");
 }
 
 /* Returns the letter that is stored for a value of a fixed list. */
@@ -369,7 +371,8 @@ read_recurring(FunctionCallInfo fcinfo, int behind, BgjobRecurringOptions *recur
 							   : PG_GETARG_TIMESTAMPTZ(behind + P_STARTS_AT);
 	recurring->ends_at =
 		PG_ARGISNULL(behind + P_ENDS_AT) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(behind + P_ENDS_AT);
-	bgjob_arg_require(fcinfo, behind + P_ACTIVE, "active", "It says whether it runs at all.");
+	bgjob_arg_require(fcinfo, behind + P_ACTIVE, "active",
+					  "It determines whether the recurring job runs.");
 	recurring->active = PG_GETARG_BOOL(behind + P_ACTIVE);
 }
 
@@ -427,8 +430,8 @@ find_others(BgjobRel *rel, const char *name)
 		if (OidIsValid(owner))
 			ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_FUNCTION),
 							errmsg("the name \"%s\" of a recurring job is not unique", name),
-							errdetail("Several roles have one of that name."),
-							errhint("Use SET ROLE to be the one that is meant.")));
+							errdetail("Several roles have a recurring job of that name."),
+							errhint("Use SET ROLE to choose the owner.")));
 		owner = candidate;
 	}
 	table_endscan(scan);

@@ -97,10 +97,11 @@ bgjob_check_usage(void)
 	if (!superuser() && has_privs_of_role(GetUserId(), ROLE_PG_MONITOR) &&
 		!is_granted_in(NAMESPACEOID, bgjob_schema_oid(false), Anum_pg_namespace_nspacl,
 					   ACL_USAGE, ROLE_PG_MONITOR))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied for schema bgjob"),
-						errdetail("Members of pg_monitor see all, but may change nothing."),
-						errhint("To use bgjob, a role needs USAGE on the schema itself.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for schema bgjob"),
+				 errdetail("Members of pg_monitor may see all jobs, but not change them."),
+				 errhint("Grant USAGE on schema bgjob to the role itself.")));
 }
 
 /*
@@ -217,7 +218,7 @@ bgjob_warn_if_not_preloaded(void)
 	if (bgjob_registry != NULL || warned)
 		return;
 	warned = true;
-	ereport(WARNING, (errmsg("jobs are stored, but not performed"),
+	ereport(WARNING, (errmsg("jobs are stored but will not run"),
 					  errdetail("The library \"bgjob\" is not in shared_preload_libraries."),
 					  errhint("Add it there and restart the server.")));
 }

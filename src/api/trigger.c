@@ -136,8 +136,8 @@ check_columns(const TriggerPlan *plan, Relation rel)
 							(char *) lfirst(cell), RelationGetRelationName(rel)),
 					 errdetail("It is named by option \"columns\" of trigger function "
 							   "bgjob_enqueue_trigger()."),
-					 errhint("Names are taken as they are; double quotes are needed only "
-							 "around one with a comma.")));
+					 errhint("Names are case-sensitive. Only a name that contains a comma "
+							 "needs double quotes.")));
 }
 
 /* Reads a name in double quotes, in place. Returns the rest of the list, NULL if the closing quote is missing. */
@@ -233,8 +233,8 @@ read_option(TriggerPlan *plan, const char *text)
 	if (value == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid argument of bgjob_enqueue_trigger(): \"%s\"", text),
-						errdetail("It has no \"=\"."),
-						errhint("Arguments after the first are of the form 'option=value'.")));
+						errdetail("It contains no \"=\"."),
+						errhint("Arguments after the first have the form 'option=value'.")));
 	*value++ = '\0';
 	if (strcmp(copy, "columns") != 0)
 		set_option(&plan->options, copy, value);
@@ -242,9 +242,9 @@ read_option(TriggerPlan *plan, const char *text)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid list of columns in \"%s\"", text),
-				 errdetail("A name is missing, or its double quotes do not end."),
-				 errhint("Write columns=a,b for two columns, and a name that has a comma "
-						 "in double quotes.")));
+				 errdetail("A name or a closing double quote is missing."),
+				 errhint("Write columns=a,b for two columns. Enclose a name that contains "
+						 "a comma in double quotes.")));
 }
 
 static void

@@ -465,12 +465,11 @@ blocked_here(Oid database)
 	BgjobDatabase *entry;
 
 	if (bgjob_my_slot != NULL && bgjob_my_slot->database == database)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
-						errmsg("a job cannot give a command that ends its own worker"),
-						errdetail("The command needs the database, or the extension, without "
-								  "any job that is running."),
-						errhint("Give it from another session, or from a job in another "
-								"database.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("a job cannot run a command that ends its own worker"),
+				 errdetail("The command requires that no job runs in the database."),
+				 errhint("Run it in another session, or in a job of another database.")));
 	entry = bgjob_database_find(database);
 	return entry != NULL && entry->blocked_by == MyProcPid;
 }
@@ -552,7 +551,7 @@ bgjob_installed(PG_FUNCTION_ARGS)
 {
 	if (!creating_extension)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("this function is for CREATE EXTENSION alone")));
+						errmsg("this function can be called only by CREATE EXTENSION")));
 	bgjob_change_want(MyDatabaseId);
 	bgjob_change_recount(); /* the known counts may belong to a dropped extension */
 	PG_RETURN_VOID();

@@ -61,7 +61,7 @@ deadline(FunctionCallInfo fcinfo)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("timeout must not be negative"),
 						errdetail("It is the longest time to wait."),
-						errhint("Leave it out to wait until the job has ended.")));
+						errhint("Omit timeout to wait until the job has ended.")));
 	return until == DT_NOEND ? DT_NOEND : until - now + bgjob_steady_now();
 }
 
@@ -76,11 +76,10 @@ check_waitable(int64 id)
 	mine = bgjob_job_inserted_by_me(jobs, id);
 	bgjob_rel_close(jobs);
 	if (mine)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot wait for a job that this transaction has enqueued"),
-				 errdetail("It will exist, and run, when the transaction has committed."),
-				 errhint("Commit first.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot wait for a job that this transaction has enqueued"),
+						errdetail("Workers see the job only after the transaction commits."),
+						errhint("Commit the transaction before waiting for the job.")));
 }
 
 static pg_noinline BgjobState
@@ -156,14 +155,14 @@ bgjob_wait(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("job " INT64_FORMAT " does not exist", id),
 						errdetail("It was never enqueued, or has been removed."),
-						errhint("See bgjob.jobs for the jobs that there are.")));
+						errhint("The view bgjob.jobs lists the existing jobs.")));
 	if (state == BGJOB_NONE && (bgjob_registry == NULL || RecoveryInProgress()))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("cannot wait for a job where jobs are not performed"),
+						errmsg("cannot wait for a job on a server that runs no jobs"),
 						errdetail("The server is a standby, or the library \"bgjob\" is not in "
 								  "shared_preload_libraries."),
-						errhint("Add \"bgjob\" to shared_preload_libraries and restart the "
-								"server.")));
+						errhint("On a primary, add \"bgjob\" to shared_preload_libraries and "
+								"restart the server.")));
 	if (state == BGJOB_NONE)
 		state = wait_as_waiter(id, until);
 	if (state == BGJOB_NONE)

@@ -191,10 +191,10 @@ SELECT is(error_of(format('SELECT bgjob_cron_next(%L, time_zone => %L)', '* * * 
 SELECT is(error_of($$SELECT bgjob_cron_next('* * * * *', time_zone => '../../etc/passwd')$$), '22023 | time zone "../../etc/passwd" not recognized | detail | hint', 'a path');
 SELECT is(error_of($$SELECT bgjob_cron_next('* * * * *', day_match => 'both')$$), '22023 | day_match "both" is not known | detail | hint', 'a wrong day_match');
 SELECT is(error_of($$SELECT bgjob_cron_next('* * * * *', day_match => NULL)$$), '22004 | day_match must not be null | detail | hint', 'day_match null');
-SELECT is(error_of($$SELECT bgjob_cron_next('* * * * *', 'infinity')$$), '22023 | after must be a point in time | detail | hint', 'after infinity');
-SELECT is(error_of($$SELECT bgjob_cron_next('* * * * *', '-infinity')$$), '22023 | after must be a point in time | detail | hint', 'after minus infinity');
-SELECT is(error_of($$SELECT * FROM bgjob_cron_occurrences('* * * * *', '-infinity', now())$$), '22023 | since must be a point in time | detail | hint', 'since minus infinity');
-SELECT is(error_of($$SELECT * FROM bgjob_cron_occurrences('* * * * *', now(), 'infinity')$$), '22023 | until must be a point in time | detail | hint', 'until infinity');
+SELECT is(error_of($$SELECT bgjob_cron_next('* * * * *', 'infinity')$$), '22023 | after must be finite | detail | hint', 'after infinity');
+SELECT is(error_of($$SELECT bgjob_cron_next('* * * * *', '-infinity')$$), '22023 | after must be finite | detail | hint', 'after minus infinity');
+SELECT is(error_of($$SELECT * FROM bgjob_cron_occurrences('* * * * *', '-infinity', now())$$), '22023 | since must be finite | detail | hint', 'since minus infinity');
+SELECT is(error_of($$SELECT * FROM bgjob_cron_occurrences('* * * * *', now(), 'infinity')$$), '22023 | until must be finite | detail | hint', 'until infinity');
 
 CREATE ROLE tap10_plain;
 SET ROLE tap10_plain;

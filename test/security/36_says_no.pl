@@ -1,4 +1,4 @@
-# What cannot be done is said by the function that was called, and ends no statement that does the same to many.
+# A function reports what it cannot do, without aborting a statement that changes many jobs.
 use strict;
 use warnings;
 use FindBin;
@@ -60,7 +60,7 @@ value(q{SELECT bgjob_enqueue('bad', max_retries => 0)}) && wait_until($node, q{S
 value(q{SELECT bgjob_queue_pause('default')});
 my $notice = errors(q{CREATE TABLE requeued AS SELECT id, bgjob_requeue(id, 'failed') AS done FROM bgjob.jobs WHERE state = 'failed' ORDER BY id});
 is(value(q{SELECT string_agg(done::text, ' ' ORDER BY id) FROM requeued}), 'true false true', 'a bulk requeue gets false for the one whose key is taken');
-like($notice, qr/NOTICE:  job \d+ does not run again, since another job has its unique_key\n.*DETAIL:  Job \d+ has it, and has not finished\./, 'and a notice');
+like($notice, qr/NOTICE:  job \d+ cannot run again because another job has its unique_key\n.*DETAIL:  Job \d+ has the key and has not finished\./, 'and a notice');
 is(value(q{SELECT string_agg(state, ' ' ORDER BY id) FROM bgjob.jobs WHERE recurring_name IS NULL}), 'enqueued failed enqueued', 'the others are requeued');
 is(value(q{SELECT bgjob_reschedule(id, delay => '1 h') FROM bgjob.jobs WHERE state = 'failed'}), 'f', 'rescheduling likewise');
 
@@ -83,7 +83,7 @@ for my $case ([ q{bgjob_enqueue('SELECT 1')}, q{kind => 'sql'} ], [ q{bgjob_enqu
 	unlike($said, qr/LINE \d+:.*\n.*\^/, '... and shows no place in the wrong text') if $call =~ /send_mail/;
 }
 like(errors(q{SELECT bgjob_recurring_trigger('nope')}), qr/NOTICE:  there is no recurring job "nope"/, 'triggering what is not there returns null and says so');
-like(errors(q{SELECT bgjob_queue_pause('mial')}), qr/NOTICE:  nothing was configured of queue "mial" before/, 'pausing a queue of which nothing is known says so');
+like(errors(q{SELECT bgjob_queue_pause('mial')}), qr/NOTICE:  queue "mial" had no configuration/, 'pausing a queue of which nothing is known says so');
 is(errors(q{SELECT bgjob_queue_resume('mial'), bgjob_queue_pause('mial'), bgjob_queue_pause('default')}), '', 'but only then');
 
 # A history is bounded.

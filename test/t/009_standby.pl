@@ -1,4 +1,4 @@
-# A streaming standby performs nothing; promoted, it performs every job exactly once.
+# A streaming standby runs no job; after promotion it runs every job exactly once.
 use strict;
 use warnings;
 use FindBin;
@@ -21,7 +21,7 @@ wait_until($primary, q(SELECT count(*) = 1 FROM pg_stat_replication WHERE state 
 set_and_reload($primary, synchronous_standby_names => '*');
 wait_until($primary, q(SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'), 'synchronously');
 
-# Half of them are finished before, by the primary.
+# The primary runs half of the jobs first.
 set_and_reload($primary, 'bgjob.enabled' => 'on');
 $primary->safe_psql('postgres', enqueue(1, $jobs / 2));
 wait_until($primary, "SELECT count(*) = $jobs / 2 FROM bgjob.jobs WHERE state = 'succeeded'", 'jobs run on the primary');
@@ -37,23 +37,23 @@ is( $standby->safe_psql('postgres', q(SELECT string_agg(state || n, ' ' ORDER BY
 	(SELECT state, count(*) AS n FROM bgjob.jobs GROUP BY 1) s)),
 	sprintf('enqueued%d scheduled1 succeeded%d', $jobs / 2, $jobs / 2), 'its views show the jobs');
 is($standby->safe_psql('postgres', 'SELECT enqueued, scheduled, succeeded FROM bgjob.stats'),
-	sprintf('%d|1|%d', $jobs / 2, $jobs / 2), 'and their numbers');
+	sprintf('%d|1|%d', $jobs / 2, $jobs / 2), 'bgjob.stats of the standby counts the jobs');
 my (undef, undef, $refused) = $standby->psql('postgres', q(SELECT bgjob_enqueue('work', '[0]')));
 like($refused, qr/cannot execute bgjob_enqueue\(\)/, 'nothing can be enqueued there');
 is($standby->safe_psql('postgres', q(SELECT bgjob_wait(min(id), '1 s') FROM bgjob.jobs WHERE state = 'succeeded')), 'succeeded',
-	'what has ended can be waited for');
+	'bgjob_wait returns the state of an ended job');
 (undef, undef, $refused) = $standby->psql('postgres', q(SELECT bgjob_wait(max(id), '1 s') FROM bgjob.jobs WHERE state = 'enqueued'));
-like($refused, qr/cannot wait for a job where jobs are not performed/, 'what has not cannot');
+like($refused, qr/cannot wait for a job on a server that runs no jobs/, 'bgjob_wait raises an error for any other job');
 
 $primary->stop('immediate');
 $standby->promote;
-wait_until($standby, "SELECT count(*) = $jobs + 1 FROM bgjob.jobs WHERE state = 'succeeded'", 'promoted, it performs them');
+wait_until($standby, "SELECT count(*) = $jobs + 1 FROM bgjob.jobs WHERE state = 'succeeded'", 'after promotion the jobs run');
 is($standby->safe_psql('postgres', 'SELECT count(*), count(DISTINCT n), min(n), max(n) FROM done'),
-	sprintf('%d|%d|0|%d', $jobs + 1, $jobs + 1, $jobs), 'each exactly once');
-is($standby->safe_psql('postgres', "SELECT count(*) FROM bgjob.jobs WHERE interruptions > 0 OR retries > 0"), 0, 'at the first attempt');
+	sprintf('%d|%d|0|%d', $jobs + 1, $jobs + 1, $jobs), 'each job has run exactly once');
+is($standby->safe_psql('postgres', "SELECT count(*) FROM bgjob.jobs WHERE interruptions > 0 OR retries > 0"), 0, 'each job succeeded at the first attempt');
 my $id = $standby->safe_psql('postgres', q(SELECT bgjob_enqueue('work', '[-1]')));
 cmp_ok($id, '>', $jobs + 1, 'a new job gets a new id');
-is($standby->safe_psql('postgres', "SELECT bgjob_wait($id, '30 s')"), 'succeeded', 'and runs');
+is($standby->safe_psql('postgres', "SELECT bgjob_wait($id, '30 s')"), 'succeeded', 'the new job runs');
 check_counters($standby);
 $standby->stop;
 done_testing();
