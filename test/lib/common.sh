@@ -1,13 +1,12 @@
 # shellcheck shell=bash
-# What check.sh and demo.sh share: installing Debian packages that are missing, choosing the
-# PostgreSQL to work with, leaving root's rights behind, and a private copy of the server.
+# Functions shared by check.sh and demo.sh: they install missing Debian packages, choose a PostgreSQL,
+# drop root's rights, and make a private copy of the server.
 #
-# The private copy is the point to know. PostgreSQL finds its own directories relative to its
-# executable, so a folder with copies of the executables and links to everything else is a
-# complete server of its own: `make install` goes into that folder, needs no rights, and
-# neither the server that is installed on the machine nor any cluster of it is touched.
+# PostgreSQL finds its directories relative to its executable. So a folder with copies of the
+# executables and links to all other files is a complete server. `make install` writes to that
+# folder only: it needs no rights and touches neither the installed server nor its clusters.
 #
-# To be sourced. Uses bash and the base system only until ensure_packages has run.
+# To be sourced. Needs only bash and the base system before ensure_packages has run.
 
 SUPPORTED_VERSIONS="18 17 16 15"
 
@@ -22,7 +21,7 @@ die()
 	exit 1
 }
 
-# as_root COMMAND… runs it as root: directly, or through sudo.
+# as_root COMMAND… runs a command as root: directly, or through sudo.
 as_root()
 {
 	if [ "$(id -u)" -eq 0 ]; then
@@ -32,7 +31,7 @@ as_root()
 	fi
 }
 
-# missing_packages NAME… prints the ones that are not installed.
+# missing_packages NAME… prints the packages that are not installed.
 missing_packages()
 {
 	local name
@@ -64,12 +63,12 @@ apt_update()
 	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
 		die "packages have to be installed: run this as root, or install sudo"
 	say "reading the package lists"
-	apt update || say "apt-get update failed, going on with the lists that are there" >&2
+	apt update || say "apt-get update failed, continuing with the present lists" >&2
 	APT_UPDATED=yes
 }
 
-# ensure_packages NAME… installs what is missing. A cluster that Debian would create and start with
-# a server package is suppressed, for this installation only.
+# ensure_packages NAME… installs the missing packages. For this installation, keeps Debian from creating
+# and starting a cluster.
 ensure_packages()
 {
 	local missing conf status=0
@@ -86,8 +85,8 @@ ensure_packages()
 	[ "$status" -eq 0 ] || die "could not install: ${missing[*]}"
 }
 
-# choose_version sets VERSION, the major version to work with: that of the highest server installed
-# with its headers, otherwise the one that the distribution prefers.
+# choose_version sets VERSION, the major version to use: the highest one that is installed with its
+# headers, else the distribution's default.
 choose_version()
 {
 	for VERSION in $SUPPORTED_VERSIONS; do
@@ -101,8 +100,8 @@ choose_version()
 	[ -n "$VERSION" ] || die "the package lists have no PostgreSQL"
 }
 
-# choose_server [PACKAGE-TEMPLATE…] installs server, compiler and the packages named (NN stands for
-# the major version) and sets PG_CONFIG, unless the caller's environment names one.
+# choose_server [PACKAGE-TEMPLATE…] installs server, compiler and the given packages (NN stands for the
+# major version) and sets PG_CONFIG, unless the environment sets it.
 choose_server()
 {
 	if [ -z "${PG_CONFIG:-}" ]; then
@@ -119,8 +118,8 @@ choose_server()
 	export PG_CONFIG
 }
 
-# test_user prints who builds and runs the server: the caller, or for root, which PostgreSQL refuses,
-# the user that Debian's packages made for it.
+# test_user prints the user that builds and runs the server: the caller. PostgreSQL does not run as
+# root; then it is the user of Debian's packages.
 test_user()
 {
 	if [ "$(id -u)" -ne 0 ]; then
@@ -132,7 +131,7 @@ test_user()
 	fi
 }
 
-# as_user COMMAND… runs it as test_user, with an environment that nothing personal gets into.
+# as_user COMMAND… runs a command as test_user, without the caller's own settings.
 as_user()
 {
 	local user clean
@@ -147,7 +146,7 @@ as_user()
 	fi
 }
 
-# copy_tree FROM TO copies the source without what was built in it, and without its history.
+# copy_tree FROM TO copies the source without its build products and its history.
 copy_tree()
 {
 	mkdir -p "$2"
@@ -157,8 +156,8 @@ copy_tree()
 		tar -C "$2" -xf -
 }
 
-# mirror_server DIR makes the private copy of the server of PG_CONFIG and points PG_CONFIG into it.
-# The parts keep their places relative to each other: that is how the server finds them.
+# mirror_server DIR makes the private copy of the server of PG_CONFIG and points PG_CONFIG to it. The
+# directories keep their relative paths, by which the server finds them.
 mirror_server()
 {
 	local to=$1 bin lib share prefix kind from
@@ -198,7 +197,7 @@ make_bgjob()
 	make -s -C "$tree" PG_CONFIG="$PG_CONFIG" "$@"
 }
 
-# wait_until SECONDS COMMAND… runs it until it succeeds; fails when the time is up.
+# wait_until SECONDS COMMAND… runs a command until it succeeds; fails after the given time.
 wait_until()
 {
 	local deadline=$((SECONDS + $1))
@@ -210,8 +209,8 @@ wait_until()
 	done
 }
 
-# cluster_init DIR [LINE…] makes a cluster in DIR/data (socket in DIR/socket, port 5432, no TCP), with
-# the lines given added to its configuration. The caller must not be root.
+# cluster_init DIR [LINE…] makes a cluster in DIR/data (socket in DIR/socket, port 5432, no TCP) and adds
+# the lines to its configuration. The caller must not be root.
 cluster_init()
 {
 	local dir=$1 bin
@@ -230,7 +229,7 @@ cluster_init()
 		"lc_messages = 'C'" "$@" >>"$dir/data/postgresql.conf"
 }
 
-# cluster_start DIR starts it and waits until it takes connections.
+# cluster_start DIR starts a cluster and waits until it accepts connections.
 cluster_start()
 {
 	"$("$PG_CONFIG" --bindir)/pg_ctl" -D "$1/data" -l "$1/server.log" -w -t 120 start \
@@ -241,7 +240,7 @@ cluster_start()
 	}
 }
 
-# cluster_stop DIR [MODE] ends it, by its pid file; with force if it does not end within a minute.
+# cluster_stop DIR [MODE] stops a cluster; in immediate mode if it does not stop within a minute.
 cluster_stop()
 {
 	local ctl

@@ -1,9 +1,9 @@
-# Runs pg_regress or pg_isolation_regress and says its results as TAP, whichever way that version of
-# it says them, with the differences as diagnosis.
+# Runs pg_regress or pg_isolation_regress and prints its results as TAP, whatever format its version
+# has, with the differences as diagnostics.
 #
 #   perl regress.pl --outputdir DIR --tests NAME,NAME… -- PROGRAM OPTION…
 #
-# A test that the program does not report (the server ended before its turn) has failed.
+# A test that the program does not report, for example after a crash of the server, has failed.
 use strict;
 use warnings;
 use Getopt::Long;

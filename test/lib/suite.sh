@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Builds the extension and runs its tests, as an ordinary user and inside the folder given. check.sh
-# prepares that folder (the copy of the source in tree/) and calls this.
+# Builds the extension and runs its tests, as an ordinary user and inside the given folder. check.sh
+# prepares that folder (the copy of the source in tree/) and calls this script.
 #
 #   bash suite.sh DIR [SELECTION…]         PG_CONFIG in the environment
 #
-# Each group has a function group_NAME below. A group's tests become TAP, run by tap.pl, which adds
-# their numbers to DIR/counts; the last line printed is the sum. Clusters live in folders of their
-# own below DIR and have no TCP port.
+# Each group has a function group_NAME below. tap.pl runs a group's tests as TAP and adds their counts to
+# DIR/counts; the last line printed is the sum. Clusters have their own folders below DIR and no TCP port.
 set -u
 DIR=$1
 shift
@@ -15,14 +14,14 @@ TREE=$DIR/tree
 COUNTS=$DIR/counts
 LOGS=$DIR/logs
 GROUPS_ALL="unit gates regress isolation pgtap tap security plain"
-# The server's words for a crash. SIGKILL is not among them: tests send that one.
+# The server's messages about a crash. Signal 9 is not among them: tests send it.
 CRASH='was terminated by signal (4|6|7|8|11):|PANIC:|TRAP:'
 TAP_TIMEOUT=${BGJOB_TEST_TIMEOUT:-600}
 
 # shellcheck source=test/lib/common.sh
 . "$TREE/test/lib/common.sh"
 
-# group_of WORD prints the group that a selection's first part names: the group or its folder.
+# group_of WORD prints the group for the first part of a selection: a group's name or its folder.
 group_of()
 {
 	case $1 in
@@ -33,7 +32,7 @@ group_of()
 	esac
 }
 
-# selected GROUP [NAME] succeeds if the command line asks for it. A selection is a group, or
+# selected GROUP [NAME] succeeds if the command line selects it. A selection is a group, or
 # group/beginning-of-a-name.
 selected()
 {
@@ -52,7 +51,7 @@ selected()
 	return 1
 }
 
-# names_of GROUP FILE… prints the selected files' names without folder and ending.
+# names_of GROUP FILE… prints the names of the selected files without folder and extension.
 names_of()
 {
 	local group=$1 file name
@@ -66,7 +65,7 @@ names_of()
 	done
 }
 
-# tap NAME COMMAND… runs a program that says TAP and counts what it says.
+# tap NAME COMMAND… runs a program that prints TAP and counts its results.
 tap()
 {
 	local name=$1
@@ -76,7 +75,7 @@ tap()
 		--timeout "$TAP_TIMEOUT" -- "$@" || fail "$name" "its results could not be read"
 }
 
-# count NAME PASSED FAILED counts a test that is no program.
+# count NAME PASSED FAILED adds the results of a test that is not a program.
 count()
 {
 	printf '%s\t%d\t%d\t0\n' "$@" >>"$COUNTS"
@@ -91,7 +90,7 @@ fail()
 	printf '        ! %s\n' "$@"
 }
 
-# check_log NAME LOG… counts one test: no crash in these server logs; shows what led to one.
+# check_log NAME LOG… counts one test: no crash in these server logs. Prints the lines before a crash.
 check_log()
 {
 	local name=$1 log line
@@ -109,7 +108,7 @@ check_log()
 	count "$name: server log" 1 0
 }
 
-# show_server_logs DIR prints the ends of the logs of servers and TAP tests below it, after a failure.
+# show_server_logs DIR prints the ends of all logs of servers and TAP tests below DIR, after a failure.
 show_server_logs()
 {
 	local log
@@ -121,7 +120,7 @@ show_server_logs()
 	done
 }
 
-# end_servers DIR ends the clusters below it that somebody left running.
+# end_servers DIR stops the clusters below DIR that are still running.
 end_servers()
 {
 	local file pid
@@ -144,7 +143,7 @@ test_cluster()
 	fi
 }
 
-# end_cluster NAME ends it; that it obeys, and that nothing crashed, are tests too.
+# end_cluster NAME stops a cluster and counts two tests: it stops, and its log has no crash.
 end_cluster()
 {
 	if cluster_stop "$DIR/$1"; then
@@ -156,7 +155,7 @@ end_cluster()
 	check_log "$1" "$DIR/$1/server.log"
 }
 
-# run_regress GROUP INPUTDIR PROGRAM NAME… runs one of the two regression drivers on its own cluster.
+# run_regress GROUP INPUTDIR PROGRAM NAME… runs a regression driver on its own cluster.
 run_regress()
 {
 	local group=$1 input=$2 program=$3 tests
@@ -200,7 +199,7 @@ group_gates()
 		*.pl) tap "gates/$name" perl "$file" "$TREE" ;;
 		*) tap "gates/$name" bash "$file" "$TREE" ;;
 		esac
-		# A gate's comments are its report, worth reading when it passes too.
+		# The comments of a gate are its report: shown also if it passes.
 		grep -q '^not ok' "$LOGS/gates-$name.log" || grep '^#' "$LOGS/gates-$name.log" | grep -v 'SKIP' | head -n 12 | sed 's/^# /        /'
 	done
 }
@@ -226,8 +225,8 @@ group_isolation()
 	run_regress isolation "$input" "$PGXS_TEST/isolation/pg_isolation_regress" "${names[@]}"
 }
 
-# Each file has a database of its own, with bgjob and pgTAP in it, which a plain DROP DATABASE removes. What is in
-# pgtap/lib is no test: the files include it.
+# Each file has its own database with bgjob and pgTAP; a plain DROP DATABASE must remove it. The files in pgtap/lib are
+# included by the tests.
 group_pgtap()
 {
 	local names name psql
@@ -237,7 +236,7 @@ group_pgtap()
 	test_cluster pgtap || return 0
 	psql=("$BIN/psql" -X -q -h "$DIR/pgtap/socket" -p 5432 -U postgres -v ON_ERROR_STOP=1)
 	for name in "${names[@]}"; do
-		# The file before may have crashed the server.
+		# The previous file may have crashed the server.
 		wait_until 60 "$BIN/pg_isready" -q -h "$DIR/pgtap/socket" -p 5432
 		if ! { "${psql[@]}" -d postgres -c "CREATE DATABASE \"$name\"" &&
 			"${psql[@]}" -d "$name" -c 'CREATE EXTENSION bgjob' -c 'CREATE EXTENSION pgtap'; } >"$LOGS/psql.log" 2>&1; then
@@ -254,7 +253,7 @@ group_pgtap()
 	end_cluster pgtap
 }
 
-# run_tap GROUP FOLDER runs the TAP tests in a folder. The files that crash the server on purpose say so in a comment:
+# run_tap GROUP FOLDER runs the TAP tests in a folder. A file that crashes the server on purpose contains the comment
 # "check.sh: crashes expected".
 run_tap()
 {
@@ -287,14 +286,14 @@ group_tap()
 	run_tap tap "$TREE/test/t"
 }
 
-# What an attacker, a greedy neighbour, size and time, or a crash could do: the reproductions of faults, and their kinds.
+# Tests of what an attacker, a greedy role, extreme sizes and times, or a crash could do, by kind of fault.
 group_security()
 {
 	run_tap security "$TREE/test/security"
 }
 
-# The plain ways round the short cuts through the server's private parts (src/NEWVERSION.md): a build of its own, and the
-# tests of what they concern. In a run of the suite within the suite, whose counts are added.
+# Builds bgjob with the plain fallbacks for its use of the server's private parts (src/NEWVERSION.md), and runs the tests
+# that they concern. This is a run of the suite within the suite, whose counts are added.
 group_plain()
 {
 	local log=$LOGS/plain.log
@@ -307,7 +306,7 @@ group_plain()
 	sed 's/^/plain: /' "$DIR/plain/counts" >>"$COUNTS"
 }
 
-# build makes and installs the extension, and the C modules that tests bring, into the server's copy.
+# build builds the extension and the tests' C modules and installs them into the copy of the server.
 build()
 {
 	local module
@@ -321,7 +320,7 @@ build()
 	} >"$LOGS/build.log" 2>&1
 }
 
-# built succeeds if the extension is installed: builds it when first asked, and counts a failure once.
+# built succeeds if the extension is installed. Builds it at the first call; counts a failure once.
 built()
 {
 	if [ -z "${BUILT:-}" ]; then
@@ -336,14 +335,14 @@ built()
 	[ "$BUILT" = yes ]
 }
 
-# summary GROUP SECONDS prints a group's numbers.
+# summary GROUP SECONDS FROM prints the sums of a group; FROM is the number of counts before it.
 summary()
 {
 	awk -F '\t' -v from="$3" -v group="$1" -v took="$2" 'NR > from { p += $2; f += $3; s += $4 }
 		END { printf "-- %s: %d passed, %d failed%s, %d s\n", group, p, f, s ? ", " s " skipped" : "", took }' "$COUNTS"
 }
 
-# check_selections counts a selection that matched nothing as a failure: a typing error must not pass.
+# check_selections counts an unknown group as a failure: a typing error must not pass.
 check_selections()
 {
 	local selection group

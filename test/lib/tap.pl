@@ -1,11 +1,11 @@
-# Runs one test program, reads what it says as TAP, and counts.
+# Runs one test program, parses its output as TAP, and counts the results.
 #
 #   perl tap.pl --name GROUP/NAME --log FILE --counts FILE [--timeout SECONDS] -- COMMAND…
 #
-# Everything that the program writes goes to the log. One line is printed for it, and the failures
-# with what the program said about them. One line is added to the counts: name, passed, failed,
-# skipped. A wrong plan, an exit status without a failed test and a time-out count as one failure
-# each. Always ends with 0: the counts are the result.
+# The program's output goes to the log. Prints one line for the program, and the failures with their
+# diagnostics. Adds one line to the counts: name, passed, failed, skipped. A wrong plan, an exit status
+# without a failed test and a time-out count as one failure each. Always exits with 0: the counts are
+# the result.
 use strict;
 use warnings;
 use Getopt::Long;
@@ -26,7 +26,7 @@ open my $counts, '>>', $opt{counts} or die "$opt{counts}: $!";
 print $counts join("\t", $opt{name}, @result{qw(passed failed skipped)}), "\n";
 close $counts;
 
-# The program is the leader of a process group, so that a time-out ends all that it started.
+# The program leads a process group, so that a time-out ends all its processes.
 sub run
 {
 	my @command = @_;
@@ -40,7 +40,7 @@ sub run
 		open STDERR, '>&', \*STDOUT    or die;
 		exec @command or die "$command[0]: $!\n";
 	}
-	# What ends this program has to end the group too.
+	# A signal that ends this script ends the group, too.
 	$SIG{$_} = sub { kill -15, $pid; exit 1 } for qw(INT TERM HUP);
 	my $pause = 0.005;
 	until (waitpid($pid, WNOHANG) == $pid)
@@ -91,7 +91,7 @@ sub report
 	print map { "        ! $_\n" } @{ $result{problems} };
 	return unless $result{failed};
 
-	# A short log whole; of a long one the failures, with their diagnosis, and its end.
+	# Prints a short log completely; of a long one the failures, with diagnostics, and its end.
 	my @lines = split /\n/, slurp($opt{log});
 	if (@lines > 80)
 	{

@@ -1,5 +1,5 @@
-# Values of any size: whatever a row holds out of line can be read wherever it is read, in a worker that has just
-# started as in one that has been at work for a while, and is removed with its row.
+# Values of any size: toasted values can be read everywhere, in new and in old workers, and are removed with their
+# row.
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,5 @@
-# A hint is a hint: what points into a table (tids in the queue and in shared memory, remembered numbers and rows) may be
-# of another time after VACUUM FULL, CLUSTER, REINDEX, TRUNCATE or a rollback. The work goes on, and no job is mistaken
-# for another.
+# Stale hints: tids in the queue and in shared memory, and remembered rows, may be outdated after VACUUM FULL, CLUSTER,
+# REINDEX, TRUNCATE or a rollback. Jobs still run, and none is taken for another.
 use strict;
 use warnings;
 use FindBin;

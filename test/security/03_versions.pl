@@ -1,5 +1,5 @@
-# What only newer servers have: finer memberships (16), transaction_timeout, MAINTAIN, triggers at login and incremental
-# backups (17), virtual generated columns (18). On older ones the rest of the cases is run.
+# Features of newer servers only: finer memberships (16), transaction_timeout, MAINTAIN, triggers at login and incremental
+# backups (17), virtual generated columns (18). On older servers only the other cases run.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Nothing of a database is served, read or believed but the relations that extension bgjob owns there; and what is looked
-# up by name elsewhere must be genuine too.
+# bgjob serves, reads and trusts only relations that extension bgjob owns. Other objects that it finds by name must
+# belong to their extension, too.
 use strict;
 use warnings;
 use FindBin;

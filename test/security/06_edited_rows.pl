@@ -1,5 +1,5 @@
-# Rows that bgjob never writes, as a superuser or a restore may leave them: the job fails or is left alone, the server lives,
-# everybody else's jobs run, the views can be read, and the log is not filled.
+# Rows that bgjob never writes, but a superuser or a restore may: the job fails or does not run, the server survives, all
+# other jobs run, the views can be read, and the log is not flooded.
 use strict;
 use warnings;
 use FindBin;

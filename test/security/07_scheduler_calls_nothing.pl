@@ -1,5 +1,5 @@
-# The scheduler calls nothing that a role has written: an event of a job with filters that has no session of its own (a job is due, a
-# recurring job creates one, a job has lost its worker) is settled by a worker of the job's role.
+# The scheduler never calls a role's code. Events without a session (a job is due, a recurring job creates one, a job has lost its
+# worker) are settled by a worker of the job's role if the job has filters.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Commands on databases, roles and the extension work as on a server without bgjob: at once, without a deadlock, and
-# without a line of FATAL or ERROR in the log.
+# Commands on databases, roles and the extension work as on a server without bgjob: at once, without deadlocks, and
+# without FATAL or ERROR in the log.
 use strict;
 use warnings;
 use FindBin;

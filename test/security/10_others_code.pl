@@ -1,5 +1,5 @@
-# What one role has written never runs as another: not the types of a job's arguments where it is enqueued for their
-# owner, nor what a filter would leave to be run later, at commit or when somebody looks.
+# Code of one role never runs as another: not in the types of a job's arguments if the job is enqueued for their owner,
+# nor in triggers or cursors that a filter leaves behind.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Rights outlive nothing: memberships, EXECUTE, LOGIN, CONNECT and the kind of a function are asked for again when a job
-# starts, and when a recurring job comes due or is changed.
+# Rights are checked again when a job starts, and when a recurring job is due or changed: membership, EXECUTE, LOGIN,
+# CONNECT and the kind of a function.
 use strict;
 use warnings;
 use FindBin;

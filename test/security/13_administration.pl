@@ -1,4 +1,4 @@
-# Who may administer: by GRANT, as owner of a function, as owner of the database; and that nobody climbs by it.
+# Roles may administer by GRANT, as owner of a function or as owner of the database; none gains further privileges.
 use strict;
 use warnings;
 use FindBin;

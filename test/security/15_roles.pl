@@ -1,4 +1,4 @@
-# Roles within a database: whatever one role has put in, another one's job starts soon; and lowering
+# Roles within a database: whatever one role enqueues, the job of another role starts soon. Lowering
 # bgjob.workers takes effect while there is work.
 use strict;
 use warnings;

@@ -1,5 +1,4 @@
-# The scheduler and the launcher wait for nobody: not for rows, tables or transactions that somebody holds.
-# What cannot be done now is done later.
+# The scheduler and the launcher never wait for rows, tables or transactions of other sessions. They retry later.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# A round of the scheduler is bounded: whatever one role has put in, due jobs, recurring jobs, worker starts and
-# lost workers of others are looked after in between.
+# A round of the scheduler is bounded: whatever one role enqueues, the due jobs, recurring jobs, worker starts and
+# lost workers of other roles are handled in time.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Databases share the background workers of the server: none can keep another from being served, neither with
-# jobs that never end nor by idling; and there may be more databases than slots.
+# Databases share the server's background workers: no database can starve another, neither by endless jobs nor by idle
+# workers. There may be more databases than slots.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# Jobs in very many (queue, priority) lanes are in the way of nobody but their own role.
+# Jobs in very many (queue, priority) lanes delay only their own role.
 use strict;
 use warnings;
 use FindBin;

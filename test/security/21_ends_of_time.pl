@@ -1,5 +1,5 @@
-# Intervals and times that reach beyond the end of time: refused where they are set, survived where they are there already,
-# by the scheduler, by workers and by the views.
+# Intervals and times beyond the range of timestamps: an error when set; the scheduler, workers and views tolerate those
+# already stored.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# What an ordinary job does costs the worker bounded memory: rows that it returns, errors that it traps, lines that it logs.
+# An ordinary job costs the worker bounded memory: returned rows, trapped errors, logged lines.
 use strict;
 use warnings;
 use FindBin;

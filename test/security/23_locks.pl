@@ -1,5 +1,5 @@
-# The locks of a role are only in its own way: the names that an open transaction has added keep nobody from adding others;
-# who waits for a job, or reads one, is not in the way of maintenance.
+# The locks of a role block no other role: names added by an open transaction do not block other names, and a session
+# that waits for a job, or reads one, does not block maintenance.
 use strict;
 use warnings;
 use FindBin;

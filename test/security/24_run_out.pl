@@ -1,4 +1,4 @@
-# What an ordinary role can use up: time zones that a process keeps for ever, numbers of stored settings.
+# Resources that an ordinary role could exhaust: time zones that a process caches, ids of stored settings.
 use strict;
 use warnings;
 use FindBin;

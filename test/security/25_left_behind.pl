@@ -1,5 +1,5 @@
-# A job that leaves more temporary tables behind than one transaction can drop is in nobody's way: its worker drops them
-# some at a time.
+# A job that leaves more temporary tables than one transaction can drop blocks no other job: its worker drops them in
+# batches.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Texts that a job can make of any length are cut where they are shown, and never within a character: reasons, errors, the
-# activity of its worker, the context of its messages, its progress.
+# Texts of any length are cut where they are shown, never within a character: reasons, errors, the activity of the
+# worker, the context of its messages, progress.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# The numbers tell the truth: after a restart, with retries that wait, with prepared transactions before and after a
-# restart, ended either way, and when they are counted while others commit.
+# bgjob.stats is right: after a restart, with waiting retries, with prepared transactions that are committed or rolled
+# back before and after a restart, and when jobs are counted while other sessions commit.
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,6 @@
 # check.sh: crashes expected
-# Nobody is blamed for what the server or the administrator does: kill -9 of the postmaster, a PANIC in a commit, a copy of
-# the data directory. And what a job loops in does not outlive the postmaster. The table of removed jobs stays small.
+# No job is counted as crashed for a fault of the server or the administrator: kill -9 of the postmaster, a PANIC in a
+# commit, a copy of the data directory. A looping job does not outlive the postmaster. The table of removed jobs stays small.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# A logical subscriber of all tables: it runs nothing of the publisher's, what is its own never stops the subscription, and
-# after bgjob_adopt() the rows are its own.
+# A logical subscriber of all tables runs none of the publisher's jobs. Its own jobs never stop the subscription. After
+# bgjob_adopt() the rows are its own.
 use strict;
 use warnings;
 use FindBin;

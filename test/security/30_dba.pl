@@ -1,4 +1,4 @@
-# What a DBA sees of bgjob: names of locks and waits, who ended an attempt, when a database is served.
+# What a DBA sees of bgjob: names of locks and waits, the cause of an attempt's end, when a database is served.
 use strict;
 use warnings;
 use FindBin;

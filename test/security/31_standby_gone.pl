@@ -1,5 +1,5 @@
-# A synchronous standby that is gone: workers wait for it in their commits, as every backend does, and the wait can be
-# ended as that of every backend. The scheduler waits for no standby.
+# A lost synchronous standby: workers wait for it in their commits, and the wait can be ended, as in every backend. The
+# scheduler waits for no standby.
 use strict;
 use warnings;
 use FindBin;

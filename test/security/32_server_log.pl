@@ -1,4 +1,4 @@
-# The server's log: whose job a message is about, and jobs as log_statement and log_min_duration_statement want them.
+# The server's log names the job of a message, and follows log_statement and log_min_duration_statement for jobs.
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,6 @@
-# Ordinary operation leaves no line of WARNING, ERROR or FATAL in the log: databases that come, go, are renamed and
-# copied in a loop, roles likewise, reloads and restarts while jobs run, workers that are terminated, schedulers that take
-# turns. And a database is said to be served once, however often its scheduler comes and goes.
+# Ordinary operation logs no WARNING, ERROR or FATAL: databases and roles that are created, dropped, renamed and copied in a
+# loop, reloads and restarts while jobs run, terminated workers, schedulers that take turns. The log says once that a
+# database is served, however often its scheduler restarts.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# A clock that was ahead and is set right: recurring jobs run by the time that it is now, whether the server was running
-# meanwhile or not, and an occurrence that ran a little too early does not run again.
+# A clock that was ahead is corrected: recurring jobs follow the present time, whether the server ran meanwhile or not,
+# and an occurrence that ran a little too early does not run again.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Rows of bgjob_internal.settings that nothing refers to are removed; never one that a job has, or is about to have. Likewise what is
-# configured of functions that have gone.
+# Unreferenced rows of bgjob_internal.settings are removed; never a row that a job uses, or is about to use. So is the configuration of
+# functions that no longer exist.
 use strict;
 use warnings;
 use FindBin;

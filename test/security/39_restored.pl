@@ -1,4 +1,4 @@
-# A restored database says what it holds back, in the log and in the views, until bgjob_adopt().
+# A restored database holds jobs back until bgjob_adopt(); the log and the views show them.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# ALTER DEFAULT PRIVILEGES of the role that creates the extension gives nobody a right to bgjob's tables, functions and schema,
-# and takes none from those that have one: the extension's rights are the same with any default privileges.
+# ALTER DEFAULT PRIVILEGES of the role that creates the extension neither grants nor revokes a right on bgjob's tables,
+# functions and schema: the extension's rights are the same with any default privileges.
 use strict;
 use warnings;
 use FindBin;

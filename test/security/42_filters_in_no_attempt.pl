@@ -1,5 +1,5 @@
-# A filter of an event that a worker settles for the scheduler is in no attempt: what is for the inside of a job is refused
-# there, and does not have the event settled again and again, with all other jobs of the role behind it.
+# A filter called for an event that a worker settles for the scheduler runs in no attempt: functions for the inside of a job
+# raise an error there. The error does not make the worker settle the event again and again and delay the role's other jobs.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# What the owner of a database, or a role, sets by ALTER DATABASE and ALTER ROLE bends nothing that bgjob does: neither who its
-# processes are nor what becomes of an error.
+# Settings by ALTER DATABASE and ALTER ROLE do not change how bgjob works: neither the role of its processes nor its handling
+# of errors.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,4 @@
-# What a transaction remembers, and the rows that bookkeeping leaves behind: neither grows with what a role does, nor
-# stops it.
+# The notes of a transaction and the rows of the bookkeeping do not grow with the work of a role, nor stop it.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Groups of jobs in one transaction: what is left of one is found at once, wherever its places lie; and a group ends
-# before its subtransactions are more than the server keeps at hand, however many each job has.
+# Groups of jobs in one transaction: the rest of a failed group is found at once, whatever its positions; and a group ends
+# before its subtransactions overflow the server's cache, however many each job has.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Workers come and go all the time, terminated by hand and by settings: no slot is lost or freed under a process that is
-# just starting, and every job is performed once.
+# Workers start and exit all the time, terminated by hand and by settings: no slot is lost, or freed under a starting
+# process, and every job runs once.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Processes that cannot do their work: each says why once, comes back later and later, disturbs no other, and works again
-# by itself when the reason has gone. The reason here is a file of a relation that is missing.
+# Processes that fail: each logs the cause once, restarts at growing intervals, disturbs no other process, and recovers
+# without intervention. The cause here is a missing file of a relation.
 use strict;
 use warnings;
 use FindBin;

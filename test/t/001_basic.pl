@@ -1,4 +1,4 @@
-# A job exists exactly if the transaction that enqueued it commits, however it commits.
+# A job exists if and only if the transaction that enqueued it commits, also by COMMIT PREPARED.
 use strict;
 use warnings;
 use FindBin;
@@ -22,7 +22,7 @@ $node->safe_psql('postgres', q{
 });
 wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'after savepoint'}, 'a job after a savepoint that was rolled back runs');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE args->>0 IN ('rolled back', 'savepoint')}), '0',
-	'what was rolled back never existed');
+	'jobs rolled back never existed');
 
 $node->safe_psql('postgres', q{
 	BEGIN; SELECT bgjob_enqueue('run', '["prepared"]'); PREPARE TRANSACTION 'one';
@@ -31,7 +31,7 @@ $node->safe_psql('postgres', q{
 	BEGIN; SELECT bgjob_enqueue('run', '["delayed"]', delay => '50 ms'); PREPARE TRANSACTION 'four';
 });
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE args->>0 IN ('prepared', 'never')}), '0',
-	'a prepared transaction has enqueued nothing yet');
+	'the job of a prepared transaction is not visible yet');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'one'});
 $node->safe_psql('postgres', q{ROLLBACK PREPARED 'two'});
 $node->safe_psql('postgres', q{COMMIT PREPARED 'four'});
@@ -39,26 +39,26 @@ wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'prepared'}, 'COM
 wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'delayed'}, 'also one with a delay', 5);
 
 $node->restart;
-is($node->safe_psql('postgres', q{SELECT count(*) FROM ran WHERE label = 'after restart'}), '0', 'still prepared after a restart');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM ran WHERE label = 'after restart'}), '0', 'after a restart the transaction is still prepared');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'three'});
-wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'after restart'}, 'COMMIT PREPARED after a restart: it runs');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM ran WHERE label = 'never'}), '0', 'ROLLBACK PREPARED: it never does');
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'after restart'}, 'COMMIT PREPARED after a restart: the job runs');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM ran WHERE label = 'never'}), '0', 'ROLLBACK PREPARED: the job never runs');
 wait_until($node, q{SELECT succeeded = (SELECT count(*) FROM bgjob.jobs WHERE state = 'succeeded') AND enqueued = 0 FROM bgjob.stats},
-	'the statistics count all of them');
+	'the statistics count all jobs');
 
-# Which setting decides about a job's effects while an outsider holds its row.
+# Another session locks a job's row in the queue.
 $node->safe_psql('postgres', q{ALTER SYSTEM SET bgjob.enabled = off});
 $node->reload;
-wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^bgjob (worker|scheduler)'}, 'nobody performs jobs');
+wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^bgjob (worker|scheduler)'}, 'no worker and no scheduler is left');
 $node->safe_psql('postgres', q{SELECT bgjob_enqueue('run', '["held"]')});
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; SELECT * FROM bgjob_internal.queue FOR UPDATE');
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET bgjob.enabled});
 $node->reload;
 $node->safe_psql('postgres', q{SELECT bgjob_enqueue('run', '["beside"]')});
-wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'beside'}, 'a row that an outsider has locked holds nobody up');
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'beside'}, 'a row that another session has locked delays no other job');
 $holder->query_safe('COMMIT');
-wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'held'}, 'and its job runs once the lock is gone');
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'held'}, 'its job runs after the lock is released');
 $holder->quit;
 check_counters($node);
 $node->stop;

@@ -1,5 +1,5 @@
 # check.sh: crashes expected
-# Processes are killed in the middle of jobs with effects: every effect is there exactly once, and nothing is lost.
+# Processes are killed while jobs run: each job takes effect exactly once, and none is lost.
 use strict;
 use warnings;
 use FindBin;
@@ -26,7 +26,7 @@ $node->safe_psql('postgres', q{
 	END $$;
 });
 
-# The same job, the first that is being processed, is hit again and again: that must not be held against it.
+# The first running job is hit again and again: its kills must not count as crashes.
 my $busy = q{SELECT pid FROM bgjob.workers WHERE job_id IS NOT NULL ORDER BY job_id LIMIT 1};
 ask($node, q{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[400]))});
 ask($node, q{SELECT count(*) FROM bgjob_enqueue_many('work_committing', array_fill(NULL::jsonb, ARRAY[20]))});
@@ -40,15 +40,15 @@ for my $round (1 .. 50)
 	until_gone($pid);
 	$killed++;
 }
-is($killed, 50, 'fifty workers were killed while they performed a job');
+is($killed, 50, 'fifty workers were killed while they ran a job');
 wait_until($node, q{SELECT bool_and(state = 'succeeded') FROM bgjob.jobs}, 'every job has succeeded', 120);
 is(ask($node, q{SELECT count(*) FROM (SELECT job FROM effect GROUP BY job HAVING count(*) <> 2 OR count(DISTINCT step) <> 2) x}), '0',
 	'every effect is there exactly once');
-is(ask($node, q{SELECT count(*) FROM bgjob.jobs j WHERE NOT EXISTS (SELECT FROM effect e WHERE e.job = j.id)}), '0', 'and none is missing');
+is(ask($node, q{SELECT count(*) FROM bgjob.jobs j WHERE NOT EXISTS (SELECT FROM effect e WHERE e.job = j.id)}), '0', 'no effect is missing');
 is(ask($node, q{SELECT sum(retries) FROM bgjob.jobs}), '0', 'no retry was used up');
 cmp_ok(ask($node, q{SELECT sum(interruptions) FROM bgjob.jobs}), '>=', 50, 'the interruptions are counted');
 is(ask($node, q{SELECT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id WHERE s.state = 'enqueued' GROUP BY j.id, j.interruptions
-	HAVING count(*) <> j.interruptions + 1}), '', 'and each is in the history');
+	HAVING count(*) <> j.interruptions + 1}), '', 'each interruption is in the history');
 
 # Other processes.
 ask($node, q{CREATE FUNCTION long() RETURNS text LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(1.5); RETURN 'done'; END$$});
@@ -57,10 +57,10 @@ my $worker = pid_of($node, q{SELECT pid FROM bgjob.workers WHERE job_id IS NOT N
 my $began = time;
 ask($node, "SELECT pg_terminate_backend($worker)");
 wait_until($node, qq{SELECT interruptions = 1 AND state IN ('processing', 'succeeded') FROM bgjob.jobs WHERE id = $long},
-	'a job whose worker is terminated is taken up again');
-cmp_ok(time - $began, '<', 1.4, 'within a second or so');
-is(ask($node, "SELECT bgjob_wait($long, '60 s')"), 'succeeded', 'and succeeds');
-is(ask($node, "SELECT retries FROM bgjob.jobs WHERE id = $long"), '0', 'without a retry used');
+	'a job whose worker is terminated is started again');
+cmp_ok(time - $began, '<', 1.4, 'within 1.4 s');
+is(ask($node, "SELECT bgjob_wait($long, '60 s')"), 'succeeded', 'the job succeeds');
+is(ask($node, "SELECT retries FROM bgjob.jobs WHERE id = $long"), '0', 'the job has used no retry');
 
 for my $type ('bgjob scheduler', 'bgjob launcher')
 {
@@ -70,7 +70,7 @@ for my $type ('bgjob scheduler', 'bgjob launcher')
 		kill $signal, $pid;
 		until_gone($pid);
 		my $job = ask($node, q{SELECT bgjob_enqueue('work')});
-		is(ask($node, "SELECT bgjob_wait($job, '60 s')"), 'succeeded', "$type gets SIG$signal: jobs are performed");
+		is(ask($node, "SELECT bgjob_wait($job, '60 s')"), 'succeeded', "$type gets SIG$signal: jobs still run");
 		pid_of($node, qq{SELECT pid FROM pg_stat_activity WHERE backend_type = '$type'});
 	}
 }

@@ -1,4 +1,4 @@
-# What a shutdown does to running jobs: short ones end, long ones go back to the head of their queue.
+# A shutdown lets short jobs end and returns long ones to the head of their queue.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +9,7 @@ use Time::HiRes qw(time);
 
 my $node = bgjob_cluster('shutdown');
 
-# running SECONDS starts a job that sleeps so long.
+# running SECONDS starts a job that sleeps for that time.
 sub running
 {
 	my $id = $node->safe_psql('postgres', "SELECT bgjob_enqueue('pg_sleep', '[$_[0]]')");
@@ -32,14 +32,14 @@ sub job
 	return $node->safe_psql('postgres', "SELECT $columns FROM bgjob.jobs WHERE id = $id");
 }
 
-# It had time enough.
+# A job shorter than bgjob.shutdown_timeout.
 my $short = running(1);
 stop_within('fast', 15, 'a fast stop waits for a short job');
 configure('bgjob.enabled' => 'off');
 $node->start;
-is(job($short, 'state, retries, interruptions'), 'succeeded|0|0', 'which has succeeded');
+is(job($short, 'state, retries, interruptions'), 'succeeded|0|0', 'the short job has succeeded');
 
-# Longer than it may take.
+# A job longer than bgjob.shutdown_timeout.
 set_and_reload($node, 'bgjob.enabled' => 'on', 'bgjob.shutdown_timeout' => '1s');
 my $long = running(600);
 stop_within('fast', 15, 'a fast stop waits no longer than bgjob.shutdown_timeout');
@@ -50,27 +50,27 @@ is( $node->safe_psql('postgres', "SELECT string_agg(state, ' ' ORDER BY seq) FRO
 	'enqueued processing enqueued',
 	'its history shows the interruption');
 isnt($node->safe_psql('postgres', "SELECT reason FROM bgjob.job_states WHERE job_id = $long ORDER BY seq DESC LIMIT 1"),
-	'', 'and a reason');
+	'', 'the interruption has a reason');
 set_and_reload($node, 'bgjob.enabled' => 'on');
-wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $long", 'it runs again');
+wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $long", 'the long job runs again');
 
-# No time at all.
+# An immediate stop.
 stop_within('immediate', 15, 'an immediate stop');
 $node->start;
 wait_until($node, "SELECT state = 'processing' AND interruptions = 2 FROM bgjob.jobs WHERE id = $long",
-	'after an immediate stop it runs once more');
-is(job($long, 'retries'), 0, 'and has used no retry');
+	'after an immediate stop the job runs again');
+is(job($long, 'retries'), 0, 'the job has used no retry');
 is( $node->safe_psql('postgres', "SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $long"),
 	'enqueued processing enqueued processing enqueued processing',
-	'its history shows all of it');
+	'its history shows all attempts');
 
-is($node->safe_psql('postgres', "SELECT bgjob_delete($long)"), 't', 'it can be deleted');
-is($node->safe_psql('postgres', "SELECT bgjob_wait($long, '30 s')"), 'deleted', 'and ends so');
+is($node->safe_psql('postgres', "SELECT bgjob_delete($long)"), 't', 'the job can be deleted');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($long, '30 s')"), 'deleted', 'the job ends as deleted');
 check_counters($node);
 $node->stop;
 done_testing();
 
-# configure SETTING => VALUE… is for a server that does not run.
+# configure SETTING => VALUE… changes settings while the server is stopped.
 sub configure
 {
 	my %conf = @_;

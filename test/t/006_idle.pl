@@ -1,4 +1,4 @@
-# An idle bgjob does nothing: no transaction for a minute. Then its workers leave.
+# An idle bgjob runs no transaction for a minute. Then its workers exit.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +10,7 @@ use Time::HiRes qw(time usleep);
 my $minute = 60;
 my $node   = bgjob_cluster('idle', 'bgjob.worker_idle_timeout' => '10min');
 
-# What is asked here is asked in a database without bgjob: being asked is a transaction.
+# Queries run in a database without bgjob, since each query is a transaction.
 $node->safe_psql('postgres', 'DROP EXTENSION bgjob; CREATE DATABASE db1');
 $node->safe_psql('db1', 'CREATE EXTENSION bgjob; CREATE TABLE done (n int);
 	CREATE FUNCTION work(n int) RETURNS void LANGUAGE sql AS $$INSERT INTO done VALUES (n)$$;');
@@ -19,7 +19,7 @@ $node->safe_psql('db1', q(SELECT bgjob_enqueue_many('work', (SELECT array_agg(to
 wait_until($node, 'SELECT count(*) = 100 FROM done', 'jobs run', 60, 'db1');
 my $processes = q(SELECT count(*) FROM pg_stat_activity WHERE datname = 'db1' AND backend_type = 'bgjob %s');
 my $workers = $node->safe_psql('postgres', sprintf $processes, 'worker');
-cmp_ok($workers, '>', 0, 'their workers are still there');
+cmp_ok($workers, '>', 0, 'the workers are still there after the jobs');
 
 sub counted
 {
@@ -27,8 +27,8 @@ sub counted
 		q(SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'db1'));
 }
 
-# It comes to rest some seconds after the last job: statistics are reported with a delay, and the
-# scheduler's next look at what others have written finds what the jobs did.
+# bgjob is idle some seconds after the last job: statistics are reported with a delay, and the scheduler
+# scans once more for changes that were not announced.
 my ($last, $since) = (-1, time);
 my $end = time + $minute + 50;
 while (time < $end && time - $since < $minute)
@@ -45,7 +45,7 @@ wait_until($node, 'SELECT 0 = (' . sprintf($processes, 'worker') . ')',
 	'workers leave after bgjob.worker_idle_timeout', 20);
 is($node->safe_psql('postgres', sprintf $processes, 'scheduler'), 1, 'the scheduler stays');
 my $id = $node->safe_psql('db1', q(SELECT bgjob_enqueue('work', '[101]')));
-is($node->safe_psql('db1', "SELECT bgjob_wait($id, '30 s')"), 'succeeded', 'and has the next job performed');
+is($node->safe_psql('db1', "SELECT bgjob_wait($id, '30 s')"), 'succeeded', 'the next job runs');
 check_counters($node, 'db1');
 $node->stop;
 done_testing();

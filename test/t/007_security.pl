@@ -1,4 +1,4 @@
-# A job is its role and nobody else, whatever it tries; and a role's own settings do not break the bookkeeping.
+# A job runs as its role only, whatever it tries. Settings of a role do not break the bookkeeping.
 use strict;
 use warnings;
 use FindBin;
@@ -53,7 +53,7 @@ sub as_app { return $node->safe_psql('postgres', "SET SESSION AUTHORIZATION app;
 sub finish { is($node->safe_psql('postgres', "SELECT bgjob_wait($_[0], '60 s')"), $_[1] // 'succeeded', $_[2]) }
 
 finish(as_app(q{SELECT bgjob_enqueue('app.who', '["plain"]')}), 'succeeded', 'a job of app');
-is($node->safe_psql('postgres', q{SELECT "session" || ' ' || "current" FROM seen WHERE what = 'plain'}), 'app app', 'runs as app and nobody else');
+is($node->safe_psql('postgres', q{SELECT "session" || ' ' || "current" FROM seen WHERE what = 'plain'}), 'app app', 'it runs as app');
 for my $command ('RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET ROLE NONE', 'SET SESSION AUTHORIZATION DEFAULT',
 	'SET SESSION AUTHORIZATION postgres', 'SET ROLE postgres', 'SET ROLE other',
 	"SET session_replication_role = replica", "INSERT INTO bgjob_internal.queue VALUES (1, 1, 10, '(0,1)')",
@@ -62,17 +62,17 @@ for my $command ('RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET ROLE NONE', '
 	my $id = $node->safe_psql('postgres', qq{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('app.climb', jsonb_build_array(\$\$$command\$\$))});
 	finish($id, 'succeeded', "a job that tries: $command");
 }
-is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE "session" <> 'app' OR "current" <> 'app'}), '0', 'is still app');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE "session" <> 'app' OR "current" <> 'app'}), '0', 'all of them still run as app');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE what !~ '^(plain|RESET|SET ROLE NONE|SET SESSION AUTHORIZATION DEFAULT)' AND what !~ ': 42501$'}), '0',
-	'and what needs rights is refused with 42501');
+	'commands without privileges fail with 42501');
 finish(as_app(q{SELECT bgjob_enqueue('app.insert')}), 'succeeded', 'a job with a deferred constraint trigger');
-is($node->safe_psql('postgres', q{SELECT "session" || ' ' || "current" FROM seen WHERE what = 'at commit'}), 'app app', 'which runs as app, too');
+is($node->safe_psql('postgres', q{SELECT "session" || ' ' || "current" FROM seen WHERE what = 'at commit'}), 'app app', 'the trigger runs as app');
 
 $node->safe_psql('postgres', q{ALTER ROLE app SET search_path = app, public});
 my $hostile = as_app(q{SET search_path = app, pg_catalog, public; SELECT public.bgjob_enqueue('hostile', '[[1, 2]]')});
 finish($hostile, 'succeeded', 'a job with a hostile search_path');
-is($node->safe_psql('postgres', "SELECT bgjob_result($hostile)"), '[1, 2]', 'has its true result');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE what = 'trap'}), '0', 'and nothing of its schema was called by bookkeeping');
+is($node->safe_psql('postgres', "SELECT bgjob_result($hostile)"), '[1, 2]', 'the job has its true result');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE what = 'trap'}), '0', 'the bookkeeping has called no function of its schema');
 
 # A role's own settings.
 for my $setting ("default_transaction_read_only = on", "search_path = ''", "lock_timeout = '1ms'", "session_replication_role = replica",
@@ -83,16 +83,16 @@ for my $setting ("default_transaction_read_only = on", "search_path = ''", "lock
 		CREATE OR REPLACE FUNCTION app.quiet() RETURNS int LANGUAGE sql AS 'SELECT 1';
 		CREATE OR REPLACE FUNCTION app.loud() RETURNS int LANGUAGE sql AS 'SELECT 1 / 0'});
 	finish(as_app(q{SELECT public.bgjob_enqueue('app.quiet')}), 'succeeded', "ALTER ROLE ... SET $setting: a job succeeds");
-	finish(as_app(q{SELECT public.bgjob_enqueue('app.loud', max_retries => 0)}), 'failed', 'and one that raises an error fails');
+	finish(as_app(q{SELECT public.bgjob_enqueue('app.loud', max_retries => 0)}), 'failed', 'a job that raises an error fails');
 }
 my $slow = as_app(q{SELECT bgjob_enqueue('pg_catalog.pg_sleep', '[30]', max_retries => 0)});
 finish($slow, 'failed', "the role's statement_timeout holds for its jobs");
 $node->safe_psql('postgres', q{ALTER ROLE app RESET ALL});
 
-# Roles that cannot be served.
+# Roles without LOGIN, renamed or dropped.
 $node->safe_psql('postgres', q{ALTER SYSTEM SET bgjob.enabled = off});
 $node->reload;
-wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^bgjob (worker|scheduler)'}, 'nobody performs jobs');
+wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^bgjob (worker|scheduler)'}, 'no worker and no scheduler is left');
 my %id = map { $_ => $node->safe_psql('postgres', qq{SET SESSION AUTHORIZATION $_; SELECT bgjob_enqueue('pg_catalog.pg_sleep', '[0]')}) } qw(gone locked other);
 my $revoked = as_app(q{SELECT bgjob_enqueue('app.who', '["revoked"]', max_retries => 0)});
 $node->safe_psql('postgres', q{DROP OWNED BY gone; DROP ROLE gone; ALTER ROLE locked NOLOGIN; ALTER ROLE other RENAME TO renamed;
@@ -102,10 +102,10 @@ $node->reload;
 finish($id{other}, 'succeeded', 'a role that has been renamed is served');
 finish($id{gone}, 'failed', 'the job of a role that has been dropped fails');
 finish($revoked, 'failed', 'a job whose function was revoked fails');
-is($node->safe_psql('postgres', "SELECT error->>'sqlstate' FROM bgjob.jobs WHERE id = $revoked"), '42501', 'with 42501');
+is($node->safe_psql('postgres', "SELECT error->>'sqlstate' FROM bgjob.jobs WHERE id = $revoked"), '42501', 'it fails with 42501');
 is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $id{locked}"), 'enqueued', 'the job of a role that may not log in waits');
 $node->safe_psql('postgres', q{ALTER ROLE locked LOGIN});
-finish($id{locked}, 'succeeded', 'until it may');
+finish($id{locked}, 'succeeded', 'the job runs when the role may log in');
 
 # Fairness.
 $node->safe_psql('postgres', q{ALTER SYSTEM SET bgjob.workers = 2; GRANT EXECUTE ON FUNCTION app.who TO PUBLIC});
@@ -113,7 +113,7 @@ $node->reload;
 as_app(q{SELECT count(*) FROM bgjob_enqueue_many('pg_catalog.pg_sleep', array_fill('[0.002]'::jsonb, ARRAY[20000]))});
 my $one = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION renamed; SELECT bgjob_enqueue('pg_catalog.pg_sleep', '[0]')});
 finish($one, 'succeeded', 'a role with one job is served beside one with twenty thousand');
-cmp_ok($node->safe_psql('postgres', q{SELECT enqueued FROM bgjob.stats}), '>', 10000, 'long before that one is done');
+cmp_ok($node->safe_psql('postgres', q{SELECT enqueued FROM bgjob.stats}), '>', 10000, 'the other role still has jobs');
 check_counters($node);
 $node->stop;
 done_testing();

@@ -1,4 +1,4 @@
-# Without the library in shared_preload_libraries everything works but the performing, and says so.
+# Without the library in shared_preload_libraries no job runs, everything else works, and a warning says so.
 use strict;
 use warnings;
 use FindBin;
@@ -12,7 +12,7 @@ my ($out, $err);
 $node->safe_psql('postgres', 'CREATE TABLE done (n int);
 	CREATE FUNCTION work(n int) RETURNS void LANGUAGE sql AS $$INSERT INTO done VALUES (n)$$');
 
-# A session that does a bit of everything is warned once.
+# A session that calls several functions gets one warning.
 my $status = $node->psql('postgres', q(
 	SELECT bgjob_enqueue('work', '[1]');
 	SELECT bgjob_enqueue('work', '[2]', delay => '1 hour');
@@ -21,14 +21,14 @@ my $status = $node->psql('postgres', q(
 	SELECT count(*) FROM bgjob_enqueue_many('work', ARRAY['[5]', '[6]']::jsonb[]);),
 	stdout => \$out, stderr => \$err);
 is($status, 0, 'jobs can be enqueued');
-is($out, "1\n2\n3\n4\n2", 'and have ids');
+is($out, "1\n2\n3\n4\n2", 'jobs have ids');
 is(scalar(() = $err =~ /WARNING/g), 1, 'with one warning per session') or diag($err);
-like($err, qr/DETAIL: .*shared_preload_libraries.*HINT: .*restart/s, 'that says what to do');
+like($err, qr/DETAIL: .*shared_preload_libraries.*HINT: .*restart/s, 'the warning has a detail and a hint');
 $node->psql('postgres', q(SELECT bgjob_enqueue('work', '[7]')), stderr => \$err);
 is(scalar(() = $err =~ /WARNING/g), 1, 'the next session is warned too') or diag($err);
 
 is($node->safe_psql('postgres', q(SELECT string_agg(state, ' ' ORDER BY id) FROM bgjob.jobs)),
-	'enqueued scheduled enqueued enqueued enqueued enqueued enqueued', 'bgjob.jobs shows them');
+	'enqueued scheduled enqueued enqueued enqueued enqueued enqueued', 'bgjob.jobs shows the jobs');
 is($node->safe_psql('postgres', q(SELECT count(*) FROM bgjob.job_states WHERE state IN ('enqueued', 'scheduled'))),
 	7, 'bgjob.job_states');
 is($node->safe_psql('postgres', 'SELECT queue, enqueued, scheduled, processing FROM bgjob.queues'), 'default|6|1|0', 'bgjob.queues');
@@ -41,21 +41,21 @@ is($node->safe_psql('postgres', 'SELECT bgjob_requeue(4)'), 't', 'bgjob_requeue'
 is($node->safe_psql('postgres', q(SELECT bgjob_reschedule(5, delay => '1 hour'))), 't', 'bgjob_reschedule');
 is($node->safe_psql('postgres', q(SELECT bgjob_purge('deleted'))), 1, 'bgjob_purge');
 is($node->safe_psql('postgres', q(SELECT string_agg(id || state, ' ' ORDER BY id) FROM bgjob.jobs)),
-	'1enqueued 2scheduled 4enqueued 5scheduled 6enqueued 7enqueued', 'and their effects');
-is($node->safe_psql('postgres', 'SELECT enqueued, scheduled, deleted FROM bgjob.stats'), '4|2|1', 'and their numbers');
+	'1enqueued 2scheduled 4enqueued 5scheduled 6enqueued 7enqueued', 'the commands have changed the jobs');
+is($node->safe_psql('postgres', 'SELECT enqueued, scheduled, deleted FROM bgjob.stats'), '4|2|1', 'bgjob.stats counts the jobs');
 $node->psql('postgres', q(\set VERBOSITY verbose
 	SELECT bgjob_wait(1, '1 s')), stderr => \$err);
-like($err, qr/ERROR:  55000:/, 'bgjob_wait refuses to wait for ever');
+like($err, qr/ERROR:  55000:/, 'bgjob_wait raises an error');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM done'), 0, 'nothing has run');
 
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'bgjob'");
 $node->restart;
-wait_until($node, q(SELECT array_agg(n ORDER BY n) = '{1,4,6,7}' FROM done), 'preloaded, the server performs them');
+wait_until($node, q(SELECT array_agg(n ORDER BY n) = '{1,4,6,7}' FROM done), 'the library preloaded, the jobs run');
 $err = '';
 $node->psql('postgres', q(SELECT bgjob_enqueue('work', '[8]')), stderr => \$err);
-is($err, '', 'and there is no warning any more');
+is($err, '', 'there is no warning');
 wait_until($node, q(SELECT array_agg(n ORDER BY n) = '{1,4,6,7,8}' FROM done), 'a new job runs');
-is($node->safe_psql('postgres', 'SELECT succeeded, enqueued, scheduled, deleted FROM bgjob.stats'), '5|0|2|1', 'the numbers agree');
+is($node->safe_psql('postgres', 'SELECT succeeded, enqueued, scheduled, deleted FROM bgjob.stats'), '5|0|2|1', 'bgjob.stats agrees');
 check_counters($node);
 $node->stop;
 done_testing();

@@ -1,4 +1,4 @@
-# Too few background worker slots: one warning, and everything runs nevertheless.
+# Too few background worker slots: one warning, and all jobs run.
 use strict;
 use warnings;
 use FindBin;
@@ -7,7 +7,7 @@ use BgjobTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# The launcher, the scheduler and the server's launcher of logical replication leave one.
+# The launcher, the scheduler and the logical replication launcher leave one slot.
 my $node = bgjob_cluster('slots', max_worker_processes => 4, 'bgjob.worker_idle_timeout' => '1h');
 
 $node->safe_psql('postgres', 'CREATE TABLE done (n int, who name);
@@ -17,7 +17,7 @@ $node->safe_psql('postgres', 'CREATE TABLE done (n int, who name);
 	CREATE ROLE app1 LOGIN; CREATE ROLE app2 LOGIN; CREATE ROLE app3 LOGIN;
 	GRANT USAGE ON SCHEMA bgjob TO app1, app2, app3');
 
-# Slow ones first: the others wait for them in vain if roles do not take turns.
+# Slow jobs first: the others would wait for all of them if roles did not take turns.
 $node->safe_psql('postgres', q(SELECT bgjob_enqueue_many('pg_sleep', array_fill('[0.1]'::jsonb, ARRAY[100]))));
 for my $role ('app1', 'app2', 'app3')
 {
@@ -29,17 +29,17 @@ for my $role ('app1', 'app2', 'app3')
 }
 wait_until($node, 'SELECT count(*) = 3 * 23 FROM done', 'jobs of other roles run');
 is($node->safe_psql('postgres', q(SELECT string_agg(who || ' ' || n, ', ' ORDER BY who)
-	FROM (SELECT who, count(DISTINCT n) AS n FROM done GROUP BY 1) d)), 'app1 23, app2 23, app3 23', 'all, as their roles');
+	FROM (SELECT who, count(DISTINCT n) AS n FROM done GROUP BY 1) d)), 'app1 23, app2 23, app3 23', 'all jobs ran, as their roles');
 cmp_ok($node->safe_psql('postgres', q(SELECT count(*) FROM bgjob.jobs WHERE job = 'pg_sleep' AND state = 'succeeded')),
-	'<', 100, 'before the slow ones are done') or diag('the slow jobs were all performed first');
+	'<', 100, 'before the slow jobs end') or diag('all slow jobs ran first');
 wait_until($node, q(SELECT count(*) = 0 FROM bgjob.jobs WHERE state <> 'succeeded'), 'all jobs succeed');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs WHERE retries + interruptions > 0'), 0, 'at the first attempt');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs WHERE retries + interruptions > 0'), 0, 'all jobs succeed at the first attempt');
 
 my $log = slurp_file($node->logfile);
-is(scalar(() = $log =~ /WARNING:  out of background worker slots for database "postgres"$/mg), 1, 'one warning of the missing slots');
+is(scalar(() = $log =~ /WARNING:  out of background worker slots for database "postgres"$/mg), 1, 'one warning about missing slots');
 like($log, qr/HINT: .*max_worker_processes/, 'with a hint');
 
-# A second database has a place for its scheduler only when there is one, and nothing fails for it.
+# The scheduler of a second database starts when a slot is free; without one nothing fails.
 $node->safe_psql('postgres', 'CREATE DATABASE second');
 $node->safe_psql('second', 'CREATE EXTENSION bgjob');
 is($node->safe_psql('second', q(SELECT bgjob_enqueue('pg_sleep', '[0]'))), 1, 'a job in a database without a scheduler can be enqueued');

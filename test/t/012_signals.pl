@@ -1,4 +1,4 @@
-# Cancelling and deleting hit the job that is meant, and never another one.
+# A cancel or a deletion affects the given job, never another one.
 use strict;
 use warnings;
 use FindBin;
@@ -24,24 +24,24 @@ my $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('hold', max_retries
 wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}, 'a job runs');
 my $pid = $node->safe_psql('postgres', qq{SELECT worker_pid FROM bgjob.jobs WHERE id = $id});
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
-is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'failed', 'cancelled by pg_cancel_backend(): it has failed');
-is($node->safe_psql('postgres', "SELECT error->>'sqlstate' FROM bgjob.jobs WHERE id = $id"), '57014', 'as a cancelled query');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'failed', 'a job canceled by pg_cancel_backend() fails');
+is($node->safe_psql('postgres', "SELECT error->>'sqlstate' FROM bgjob.jobs WHERE id = $id"), '57014', 'its error is 57014');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('tiny')});
-is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'cancelling an idle worker does nothing');
-is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob.workers WHERE pid = $pid"), '1', 'and it stays');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'a job after the cancel of an idle worker succeeds');
+is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob.workers WHERE pid = $pid"), '1', 'the worker stays');
 
-# A job that catches the cancellation does not get away with it.
+# A job that traps the cancel is ended.
 $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('stubborn')});
-wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}, 'a job runs that catches cancellations');
+wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}, 'a job that traps cancels runs');
 is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'deleted');
-is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'deleted', 'it ends as deleted');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'deleted', 'the job ends as deleted');
 $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('hold')});
 wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}, 'a job runs');
 is($node->safe_psql('postgres', "SELECT bgjob_reschedule($id, delay => '1 hour')"), 't', 'rescheduled while it runs');
 wait_until($node, qq{SELECT state = 'scheduled' AND retries = 0 FROM bgjob.jobs WHERE id = $id}, 'it is scheduled');
 
-# Thousands of tiny jobs, with deletions at random: what was not deleted succeeds.
+# Thousands of tiny jobs with random deletions: all others succeed.
 $node->safe_psql('postgres', q{
 	CREATE TABLE victim (id bigint, answer boolean);
 	SELECT count(*) FROM bgjob_enqueue_many('tiny', array_fill(NULL::jsonb, ARRAY[4000]), max_retries => 0);
@@ -63,10 +63,10 @@ for (1 .. 40)
 }
 wait_until($node, q{SELECT bool_and(state IN ('succeeded', 'deleted')) FROM bgjob.jobs WHERE job = 'tiny'}, 'all jobs have ended', 120);
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE job = 'tiny' AND state = 'deleted' AND id NOT IN (SELECT id FROM victim WHERE answer)}),
-	'0', 'nothing was deleted but what was asked for');
+	'0', 'no other job was deleted');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM victim JOIN bgjob.jobs USING (id) WHERE answer AND state <> 'deleted'}), '0',
-	'and an accepted deletion is always honoured');
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM victim WHERE answer'), '>', 0, 'some were hit while they ran');
+	'every accepted deletion took effect');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM victim WHERE answer'), '>', 0, 'some jobs were deleted while they ran');
 check_counters($node);
 $node->stop;
 done_testing();

@@ -1,6 +1,6 @@
 # check.sh: crashes expected
-# What else a poisonous job may do: crash while innocent jobs run beside it the whole time, crash in other
-# kinds of jobs and at commit, crash two at a time, or end its own worker without a crash.
+# A poisonous job may crash while innocent jobs run beside it, crash in other kinds of jobs and at commit,
+# crash together with a second one, or end its own worker without a crash.
 use strict;
 use warnings;
 use FindBin;
@@ -39,14 +39,14 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION leave() RETURNS void LANGUAGE sql AS 'SELECT pg_terminate_backend(pg_backend_pid()); SELECT pg_sleep(60)';
 });
 
-# enqueue SQL runs statements in one transaction. The answer may be lost in a crash that they cause.
+# enqueue SQL runs statements in one transaction. A crash that they cause may lose the answer.
 sub enqueue
 {
-	# psql may be gone before it has read all of it.
+	# psql may exit before it has read all input.
 	eval { $node->psql('postgres', "BEGIN; $_[0]; COMMIT") };
 }
 
-# sleeps ID: a query that tells whether that job is in its sleep.
+# sleeps ID returns a query for whether that job sleeps.
 sub sleeps
 {
 	return "SELECT count(*) = 1 FROM bgjob.workers w JOIN pg_stat_activity a USING (pid) WHERE w.job_id = $_[0] AND a.wait_event = 'PgSleep'";
@@ -57,8 +57,8 @@ sub fails_for_crashes
 	my ($where, $what, $crashes) = @_;
 
 	wait_until($node, "SELECT count(*) > 0 AND bool_and(state = 'failed') FROM bgjob.jobs WHERE $where", "$what: failed", 120);
-	is(ask($node, "SELECT count(*) FROM bgjob.jobs WHERE $where AND (reason IS NULL OR reason !~* 'crash|worker')"), 0, 'the reason tells of it');
-	# It may be tried once more in the instant between the end of its worker and that of the server; that is not held against it.
+	is(ask($node, "SELECT count(*) FROM bgjob.jobs WHERE $where AND (reason IS NULL OR reason !~* 'crash|worker')"), 0, 'the reason names the crash');
+	# An attempt between the end of the worker and that of the server is not counted as a crash.
 	is(ask($node, "SELECT DISTINCT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id
 		WHERE s.reason ~ '^(Crashed the server|Ended its worker)' AND ($where) GROUP BY j.id"), $crashes, "after $crashes");
 }
@@ -67,7 +67,7 @@ sub effects_once
 {
 	wait_until($node, q{SELECT bool_and(state = 'succeeded') FROM bgjob.jobs WHERE job IN ('innocent', 'bystander')}, 'all others succeed', 120);
 	is(ask($node, q{SELECT count(*) FROM bgjob.jobs j WHERE job IN ('innocent', 'bystander')
-		AND (SELECT count(*) FROM effect WHERE job = j.id) <> 1}), 0, 'with their effects once');
+		AND (SELECT count(*) FROM effect WHERE job = j.id) <> 1}), 0, 'each innocent job has taken effect once');
 }
 
 # The bystanders are in flight in each of the three crashes: as often as the culprit itself.
@@ -76,7 +76,7 @@ wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE job = 'bystander' 
 enqueue(q{SELECT bgjob_enqueue('poison_beside_three')});
 fails_for_crashes(q{job = 'poison_beside_three'}, 'a job that crashes beside three others', 3);
 wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE job = 'bystander' AND state = 'processing'}, 'the bystanders run again');
-# The culprit fails when its worker is lost; the server, and with it they, may end a moment later.
+# The culprit fails when its worker is lost; the server and the bystanders may end a moment later.
 wait_until($node, q{SELECT string_agg(interruptions || ' ' || retries, ', ') = '3 0, 3 0, 3 0' FROM bgjob.jobs WHERE job = 'bystander'},
 	'each was interrupted three times and has used no retry');
 $node->safe_psql('postgres', 'INSERT INTO gate VALUES (1)');
@@ -88,7 +88,7 @@ enqueue(q{SELECT bgjob_enqueue('crashme_abort', queue => 'a'); SELECT bgjob_enqu
 wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs WHERE job = 'crashme_abort' AND state = 'failed'}, 'two poisonous jobs at once fail', 120);
 effects_once();
 
-# Not in a function's own transaction.
+# Other kinds of jobs, and a crash at commit.
 for my $case ([ 'SELECT crashme_abort()', q(, kind => 'sql'), 'a command' ], [ 'poison_after_commit', '', 'a procedure after its COMMIT' ],
 	[ 'poison_at_commit', '', 'a deferred trigger at the commit of the job' ])
 {
@@ -97,32 +97,32 @@ for my $case ([ 'SELECT crashme_abort()', q(, kind => 'sql'), 'a command' ], [ '
 	fails_for_crashes("job = '$job'", $what, 3);
 	effects_once();
 }
-is(ask($node, 'SELECT count(*) FROM t'), 0, 'nothing of the trigger\'s job is there');
+is(ask($node, 'SELECT count(*) FROM t'), 0, 'the job with the trigger has left no row');
 
-# The setting, and the way back.
+# bgjob.max_crashes, and requeueing.
 set_and_reload($node, 'bgjob.max_crashes' => 1);
 my $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('mended', delay => '300 ms')});
 fails_for_crashes("id = $id", 'bgjob.max_crashes = 1', 1);
 $node->safe_psql('postgres', q{CREATE OR REPLACE FUNCTION mended() RETURNS void LANGUAGE sql AS 'SELECT 1'});
-is($node->safe_psql('postgres', "SELECT bgjob_requeue($id)"), 't', 'its function mended, it is requeued');
-is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'and succeeds');
+is($node->safe_psql('postgres', "SELECT bgjob_requeue($id)"), 't', 'a job whose function is repaired can be requeued');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'the requeued job succeeds');
 set_and_reload($node, 'bgjob.max_crashes' => 3);
 
-# A job that ends its own worker without a crash of the server: exit(0), exit(1), a termination. Whatever the
-# job itself comes to, the others are performed, and somebody can get rid of it.
+# A job that ends its own worker without a crash of the server: exit(0), exit(1), a termination. In each case
+# other jobs run, and the job can be deleted.
 for my $case ([ 'crashme_exit', '[0]', 'exit(0)' ], [ 'crashme_exit', '[1]', 'exit(1)' ], [ 'leave', 'null', 'a job that terminates its own worker' ])
 {
 	my ($job, $args, $what) = @$case;
-	# With one worker nobody else could take the others' place.
+	# One worker: no other worker could run the other jobs.
 	for my $workers (6, 1)
 	{
 		set_and_reload($node, 'bgjob.workers' => $workers);
 		my $lost = $node->safe_psql('postgres', "SET ROLE app; SELECT public.bgjob_enqueue('public.$job', nullif('$args', 'null')::jsonb)");
 		my $same = $node->safe_psql('postgres', q{SET ROLE app; SELECT public.bgjob_enqueue('public.innocent')});
 		my $else = $node->safe_psql('postgres', q{SET ROLE other; SELECT public.bgjob_enqueue('public.innocent')});
-		wait_until($node, "SELECT interruptions > 0 OR state = 'failed' FROM bgjob.jobs WHERE id = $lost", "$what, $workers workers: it is noticed");
-		is($node->safe_psql('postgres', "SELECT bgjob_wait($else, '30 s')"), 'succeeded', "a job of another role is performed");
-		is($node->safe_psql('postgres', "SELECT bgjob_wait($same, '30 s')"), 'succeeded', "a job of the same role, too");
+		wait_until($node, "SELECT interruptions > 0 OR state = 'failed' FROM bgjob.jobs WHERE id = $lost", "$what, $workers workers: its loss is recorded");
+		is($node->safe_psql('postgres', "SELECT bgjob_wait($else, '30 s')"), 'succeeded', "a job of another role runs");
+		is($node->safe_psql('postgres', "SELECT bgjob_wait($same, '30 s')"), 'succeeded', "a job of the same role runs");
 		note("after that: " . ask($node, "SELECT state, reason, interruptions, retries FROM bgjob.jobs WHERE id = $lost"));
 		wait_until($node, "SELECT state = 'deleted' FROM (SELECT bgjob_delete($lost)) d, bgjob.jobs WHERE id = $lost",
 			'it can be deleted', 30);
@@ -130,17 +130,17 @@ for my $case ([ 'crashme_exit', '[0]', 'exit(0)' ], [ 'crashme_exit', '[1]', 'ex
 }
 effects_once();
 
-# A deletion that was accepted holds, although the worker that should have obeyed is lost instead.
+# An accepted deletion takes effect even if the worker that accepted it is lost.
 set_and_reload($node, 'bgjob.workers' => 6);
 for my $way ('crashme_exit(1)', 'pg_terminate_backend(pg_backend_pid())', 'crashme_abort()')
 {
 	$node->safe_psql('postgres', "CREATE OR REPLACE FUNCTION defiant() RETURNS void LANGUAGE plpgsql AS \$\$
 		BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN PERFORM $way; PERFORM pg_sleep(600); END\$\$");
 	$id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('defiant')});
-	wait_until($node, sleeps($id), "a job that answers a cancellation by $way");
+	wait_until($node, sleeps($id), "a job that answers a cancel by $way");
 	if ($way eq 'crashme_abort()')
 	{
-		# The crash that follows may come before the answer.
+		# The crash may precede the answer.
 		eval { $node->psql('postgres', "SELECT bgjob_delete($id)") };
 		last;
 	}
@@ -148,21 +148,21 @@ for my $way ('crashme_exit(1)', 'pg_terminate_backend(pg_backend_pid())', 'crash
 	wait_until($node, "SELECT state = 'deleted' FROM bgjob.jobs WHERE id = $id", 'and holds', 20);
 }
 
-# A crash of the server takes the request along, as it does whatever is not yet in a table. Asked again and
-# again, the job ends all the same: as deleted or for having crashed the server too often.
-wait_until($node, "SELECT interruptions > 0 OR state = 'failed' FROM bgjob.jobs WHERE id = $id", 'it crashes the server instead');
+# A crash of the server loses the request, as it is in no table yet. If the request is repeated, the job ends
+# anyway: as deleted, or because it has crashed the server too often.
+wait_until($node, "SELECT interruptions > 0 OR state = 'failed' FROM bgjob.jobs WHERE id = $id", 'the job crashes the server instead');
 for (1 .. 3)
 {
-	wait_until($node, "SELECT state = 'failed' OR (" . sleeps($id) . ") FROM bgjob.jobs WHERE id = $id", 'it runs again, or has failed');
+	wait_until($node, "SELECT state = 'failed' OR (" . sleeps($id) . ") FROM bgjob.jobs WHERE id = $id", 'the job runs again, or has failed');
 	last if ask($node, "SELECT state = 'failed' FROM bgjob.jobs WHERE id = $id") eq 't';
 	eval { $node->psql('postgres', "SELECT bgjob_delete($id, 'processing')") };
 	# Until the server is down.
-	wait_until($node, "SELECT state <> 'processing' OR interruptions > $_ FROM bgjob.jobs WHERE id = $id", 'asked again, it crashes again');
+	wait_until($node, "SELECT state <> 'processing' OR interruptions > $_ FROM bgjob.jobs WHERE id = $id", 'deleted again, it crashes again');
 }
-is(ask($node, "SELECT state FROM bgjob.jobs WHERE id = $id"), 'failed', 'it has failed in the end');
-is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'and can be deleted');
+is(ask($node, "SELECT state FROM bgjob.jobs WHERE id = $id"), 'failed', 'the job has failed in the end');
+is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'the failed job can be deleted');
 
-# Any other status is a crash of the server. Last, because a server that does not count these crashes never rests.
+# Any other exit status is a crash of the server. Last: a server that did not count these crashes would never be idle.
 enqueue(q{SELECT bgjob_enqueue('crashme_exit', '[3]'); SELECT count(*) FROM bgjob_enqueue_many('innocent', array_fill(NULL::jsonb, ARRAY[10]))});
 fails_for_crashes(q{job = 'crashme_exit' AND args = '[3]'}, 'exit(3)', 3);
 effects_once();

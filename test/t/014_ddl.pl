@@ -36,7 +36,7 @@ sub job_runs
 	wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $id", $what, 60, $db);
 }
 
-# resumed DATABASE, ID, WHAT: the job that was interrupted is at work again and has used no retry.
+# resumed DATABASE, ID, WHAT tests that an interrupted job runs again and has used no retry.
 sub resumed
 {
 	my ($db, $id, $what) = @_;
@@ -55,20 +55,20 @@ sub pids
 		WHERE datname = '$_[0]' AND backend_type LIKE 'bgjob%'");
 }
 
-# refused SQL, WHO, DATABASE, WHAT: it fails and the processes in the database do not notice.
+# refused SQL, ROLE, DATABASE, WHAT tests that a command fails and ends no process in the database.
 sub refused
 {
 	my ($sql, $who, $db, $what) = @_;
 	my $before = pids($db);
 	isnt($node->psql('postgres', $sql, extra_params => [ '-U', $who ]), 0, "$what fails");
-	is(pids($db), $before, 'and leaves the processes alone');
+	is(pids($db), $before, 'the failed command ends no process');
 }
 
 sub quickly
 {
 	my ($db, $sql, $what, @params) = @_;
 	my ($began, $err) = (time, '');
-	# A command that waits for a job would wait for ten minutes.
+	# A command that waited for the job would take ten minutes.
 	local $ENV{PGOPTIONS} = '-c statement_timeout=15s';
 	my $status = $node->psql($db, $sql, stderr => \$err, extra_params => \@params);
 	my $took = time - $began;
@@ -84,13 +84,13 @@ schedulers('rolled', 1, 'CREATE EXTENSION after one that was rolled back starts 
 my $id = $node->safe_psql('rolled', q{SELECT s.bgjob_enqueue('pg_sleep', '[600]')});
 wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id", 'a long job runs in schema s', 60, 'rolled');
 quickly('rolled', 'BEGIN; DROP EXTENSION bgjob; ROLLBACK', 'DROP EXTENSION rolled back');
-resumed('rolled', $id, 'the job goes on or runs again');
+resumed('rolled', $id, 'the job continues or runs again');
 schedulers('rolled', 1, 'there is one scheduler');
 quickly('rolled', 'DROP EXTENSION bgjob', 'DROP EXTENSION');
-quickly('postgres', 'DROP DATABASE rolled', 'DROP DATABASE after that');
+quickly('postgres', 'DROP DATABASE rolled', 'DROP DATABASE succeeds afterwards');
 
-# Nobody announces that this drops an extension: it waits for running jobs as for any transaction, and takes the
-# tables away under the scheduler. More than once, as it matters what that is at.
+# bgjob does not see in advance that this command drops the extension: it waits for running jobs like for any
+# transaction, and drops the tables while the scheduler runs. Repeated, as the scheduler's step matters.
 for my $db (map { "schema$_" } 1 .. 5)
 {
 	$node->safe_psql('postgres', "CREATE DATABASE $db");
@@ -98,13 +98,13 @@ for my $db (map { "schema$_" } 1 .. 5)
 	$id = $node->safe_psql($db, q{SELECT s.bgjob_enqueue('pg_sleep', '[600]')});
 	wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id", "a long job runs in $db", 60, $db);
 	$node->safe_psql($db, "SELECT s.bgjob_delete($id)");
-	quickly($db, 'DROP SCHEMA s CASCADE', 'DROP SCHEMA CASCADE takes the extension with it');
+	quickly($db, 'DROP SCHEMA s CASCADE', 'DROP SCHEMA CASCADE drops the extension');
 	wait_until($node, "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = '$db' AND backend_type LIKE 'bgjob%'",
 		'scheduler and worker end', 30);
-	quickly('postgres', "DROP DATABASE $db", 'DROP DATABASE after that');
+	quickly('postgres', "DROP DATABASE $db", 'DROP DATABASE succeeds afterwards');
 }
 
-# Databases: refused for want of rights.
+# Commands on databases without the privilege.
 prepare('target');
 $id = long_job('target');
 refused('DROP DATABASE target', 'stranger', 'target', 'DROP DATABASE by a stranger');
@@ -112,31 +112,31 @@ refused('DROP DATABASE target WITH (FORCE)', 'stranger', 'target', 'DROP DATABAS
 refused('ALTER DATABASE target RENAME TO taken', 'stranger', 'target', 'RENAME by a stranger');
 refused('CREATE DATABASE taken TEMPLATE target', 'stranger', 'target', 'a stranger\'s CREATE DATABASE from it');
 quickly('postgres', 'DROP DATABASE IF EXISTS nowhere', 'DROP DATABASE IF EXISTS of none');
-is($node->safe_psql('target', "SELECT state, interruptions FROM bgjob.jobs WHERE id = $id"), 'processing|0', 'the job has noticed nothing');
+is($node->safe_psql('target', "SELECT state, interruptions FROM bgjob.jobs WHERE id = $id"), 'processing|0', 'the job was not interrupted');
 
-# Refused for another reason: what had to stop for it comes back.
+# Commands that fail for another reason: the stopped processes are started again.
 for my $command ('BEGIN; DROP DATABASE target; COMMIT', 'ALTER DATABASE target RENAME TO postgres', 'ALTER DATABASE target SET TABLESPACE nowhere')
 {
 	isnt($node->psql('postgres', $command, on_error_stop => 1), 0, "$command fails");
-	resumed('target', $id, 'the job goes on or runs again');
+	resumed('target', $id, 'the job continues or runs again');
 }
 
-# Failed because a client is connected: the processes come back.
+# Commands that fail because a client is connected: the processes are started again.
 my $client = $node->background_psql('target');
 $client->query_safe('SELECT 1');
 isnt($node->psql('postgres', 'DROP DATABASE target'), 0, 'DROP DATABASE fails while a client is connected');
-resumed('target', $id, 'the job goes on or runs again');
+resumed('target', $id, 'the job continues or runs again');
 isnt($node->psql('postgres', 'ALTER DATABASE target RENAME TO renamed'), 0, 'RENAME fails while a client is connected');
-resumed('target', $id, 'the job goes on or runs again');
-job_runs('target', 'others run, too');
+resumed('target', $id, 'the job continues or runs again');
+job_runs('target', 'other jobs run');
 schedulers('target', 1, 'there is one scheduler');
 $client->quit;
 
-# What succeeds.
+# Commands that succeed.
 $node->safe_psql('postgres', q{SET allow_in_place_tablespaces = on; CREATE TABLESPACE elsewhere LOCATION ''});
 quickly('postgres', 'ALTER DATABASE target SET TABLESPACE elsewhere', 'SET TABLESPACE while a job runs');
 resumed('target', $id, 'the job runs again');
-job_runs('target', 'others run, too');
+job_runs('target', 'other jobs run');
 $client = $node->background_psql('target');
 $client->query_safe('SELECT 1');
 quickly('postgres', 'DROP DATABASE target WITH (FORCE)', 'DROP DATABASE WITH (FORCE) while a job runs and a client is connected');
@@ -151,7 +151,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE "O\'dd, ""DB""\\"');
 $node->safe_psql($odd, 'CREATE EXTENSION bgjob; CREATE TABLE effect (job bigint);
 	CREATE FUNCTION work() RETURNS void LANGUAGE sql AS $$INSERT INTO effect VALUES (bgjob_current_id())$$');
 job_runs($odd, 'a job runs in a database with an odd name');
-quickly('postgres', 'DROP DATABASE "O\'dd, ""DB""\\"', 'which can be dropped');
+quickly('postgres', 'DROP DATABASE "O\'dd, ""DB""\\"', 'the database with an odd name can be dropped');
 
 # Maintenance while jobs run: the rows move, the jobs do not.
 prepare('kept');
@@ -166,8 +166,8 @@ for my $round (1 .. 3)
 	}
 }
 wait_until($node, q{SELECT count(*) = 11000 AND bool_and(state = 'succeeded') FROM bgjob.jobs}, 'all jobs succeed', 120, 'kept');
-is($node->safe_psql('kept', 'SELECT count(*), count(DISTINCT job) FROM effect'), '11000|11000', 'with their effects once');
-is($node->safe_psql('kept', 'SELECT count(*) FROM bgjob.jobs WHERE retries > 0'), 0, 'at the first attempt');
+is($node->safe_psql('kept', 'SELECT count(*), count(DISTINCT job) FROM effect'), '11000|11000', 'each job has taken effect once');
+is($node->safe_psql('kept', 'SELECT count(*) FROM bgjob.jobs WHERE retries > 0'), 0, 'each job succeeded at the first attempt');
 check_counters($node, 'kept');
 $node->stop;
 done_testing();

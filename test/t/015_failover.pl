@@ -1,6 +1,6 @@
 # check.sh: crashes expected
-# The primary is lost in the middle of work: the synchronous standby has every job whose enqueueing was
-# acknowledged, and performs each exactly once, counted over both servers.
+# The primary is lost while jobs run: the synchronous standby has every job whose enqueueing was acknowledged,
+# and each job runs exactly once, counted over both servers.
 use strict;
 use warnings;
 use FindBin;
@@ -34,8 +34,8 @@ for (1 .. 10)
 	$acknowledged += $primary->safe_psql('postgres', q{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[200]))});
 }
 my $long = $primary->safe_psql('postgres', q{SELECT bgjob_enqueue('pg_sleep', '[3]')});
-wait_until($primary, q{SELECT count(*) FILTER (WHERE state = 'succeeded') >= 100 FROM bgjob.jobs}, 'they are being performed');
-cmp_ok($primary->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state = 'processing'}), '>', 0, 'some run at this moment');
+wait_until($primary, q{SELECT count(*) FILTER (WHERE state = 'succeeded') >= 100 FROM bgjob.jobs}, 'jobs run');
+cmp_ok($primary->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state = 'processing'}), '>', 0, 'some jobs are running');
 my $seen = $primary->safe_psql('postgres', q{SELECT array_agg(id) FROM bgjob.jobs WHERE state = 'succeeded'});
 
 my $pid = $primary->{_pid};
@@ -45,20 +45,20 @@ $standby->promote;
 $standby->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $standby->reload;
 
-is($standby->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs'), $acknowledged + 1, 'every job whose enqueueing was acknowledged is there');
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs'), $acknowledged + 1, 'the standby has every acknowledged job');
 is($standby->safe_psql('postgres', "SELECT count(*) FROM bgjob.jobs WHERE id = ANY ('$seen') AND state <> 'succeeded'"), 0,
-	'what was seen to have succeeded has');
-cmp_ok($standby->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'}), '>', 0, 'the rest is still to be done');
+	'jobs seen as succeeded have succeeded');
+cmp_ok($standby->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'}), '>', 0, 'other jobs still wait');
 wait_until($standby, q{SELECT bool_and(state = 'succeeded') FROM bgjob.jobs}, 'the promoted server performs it', 120);
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs j WHERE job = 'work'
 	AND (SELECT array_agg(step ORDER BY step) FROM effect WHERE job = j.id) IS DISTINCT FROM ARRAY[1, 2]}), 0, 'every effect is there exactly once');
-is($standby->safe_psql('postgres', q{SELECT count(*) FROM effect WHERE job NOT IN (SELECT id FROM bgjob.jobs)}), 0, 'and no other');
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM effect WHERE job NOT IN (SELECT id FROM bgjob.jobs)}), 0, 'there is no effect without its job');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work' AND result <> to_jsonb(id)}), 0, 'the results are kept');
 is($standby->safe_psql('postgres', 'SELECT sum(retries) FROM bgjob.jobs'), 0, 'no retry was used');
 is($standby->safe_psql('postgres', "SELECT bgjob_wait($long, '60 s')"), 'succeeded', 'the job that was running has succeeded');
 my $new = $standby->safe_psql('postgres', q{SELECT bgjob_enqueue('work')});
 cmp_ok($new, '>', $acknowledged + 1, 'a new job gets a new id');
-is($standby->safe_psql('postgres', "SELECT bgjob_wait($new, '60 s')"), 'succeeded', 'and runs');
+is($standby->safe_psql('postgres', "SELECT bgjob_wait($new, '60 s')"), 'succeeded', 'the new job runs');
 wait_until($standby, q{SELECT succeeded = (SELECT count(*) FROM bgjob.jobs) AND enqueued + processing + scheduled = 0 FROM bgjob.stats},
 	'the statistics agree');
 check_counters($standby);

@@ -1,6 +1,6 @@
-# Code of the role's own that runs around a job, not in it: casts of results, checks of arguments, triggers
-# at commit. It runs as the role, and what it does to the session does not reach the bookkeeping. Nor do
-# transaction commands break the frame of one job.
+# Code of the role that runs around a job: casts of results, checks of arguments, triggers at commit. It runs
+# as the role, and its changes to the session do not affect the bookkeeping. Transaction commands of a job do
+# not affect other jobs.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# One worker: what one job does to its process is there for the next.
+# One worker: the next job runs in the same process.
 my $node = bgjob_cluster('usercode', 'bgjob.workers' => 1);
 $node->safe_psql('postgres', q{
 	CREATE ROLE app LOGIN;
@@ -78,33 +78,33 @@ sub ends
 	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), $state, $what);
 }
 
-# next_is_clean WHAT: the next job of the same role finds a session that is in order.
+# next_is_clean WHAT tests that the next job of the role has a clean session.
 sub next_is_clean
 {
 	my $id = as_app(q{SELECT bgjob_enqueue('app.plain')});
 	ends($id, 'succeeded', "the job after $_[0] succeeds");
-	is($node->safe_psql('postgres', "SELECT bgjob_result($id) #>> '{}'"), "app app $path", 'and finds its session in order');
+	is($node->safe_psql('postgres', "SELECT bgjob_result($id) #>> '{}'"), "app app $path", 'its session is clean');
 }
 
 my $id = as_app(q{SELECT bgjob_enqueue('app.returns_pair')});
 ends($id, 'succeeded', 'a result with a cast of its own');
-# Whether to_jsonb() or the structure decides is a matter of taste; as whom is not.
+# Either form of JSON is right; the cast must run as the role.
 like($node->safe_psql('postgres', "SELECT bgjob_result($id)"), qr/^\{"pair": 1\}$|^\{"a": 1, "b": 2\}$/, 'is kept as JSON');
 next_is_clean('one whose cast changes the search_path');
 
 $id = as_app(q{SELECT bgjob_enqueue('app.returns_broken', max_retries => 0)});
 $node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')");
 my $state = $node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $id");
-like($state, qr/^(failed|succeeded)$/, 'a result whose cast fails: a final state');
+like($state, qr/^(failed|succeeded)$/, 'a job whose result cannot be cast reaches a final state');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE what = 'before a broken cast'}), $state eq 'succeeded' ? 1 : 0,
-	'and the effects are there exactly if it has succeeded');
+	'it has effects if and only if it has succeeded');
 next_is_clean('one whose result has no JSON');
 
 $id = as_app(q{SELECT bgjob_enqueue('app.takes', '[5]')});
 ends($id, 'succeeded', 'an argument of a domain whose check is a function');
 my ($status, $out, $err) = $node->psql('postgres', q{\set VERBOSITY verbose
 	SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('app.takes', '[-5]')});
-like($err, qr/ERROR:  23514:/, 'a value that the domain refuses is refused at once');
+like($err, qr/ERROR:  23514:/, 'a value that the domain rejects fails the call');
 $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('app.takes', '[6]', run_as => 'app')});
 ends($id, 'succeeded', 'the same enqueued by a superuser with run_as');
 
@@ -117,19 +117,19 @@ for my $command ('RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION postg
 	next_is_clean('it');
 }
 is($node->safe_psql('postgres', q{SELECT string_agg(what, ', ') FROM seen WHERE what ~ '^at commit (SET (SESSION|ROLE)|UPDATE|DELETE|LOCK|CREATE)' AND what !~ ': 42501$'}),
-	'', 'what needs rights is refused with 42501');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE what LIKE 'at commit%'}), 11, 'all have been tried, once');
+	'', 'commands without privileges fail with 42501');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE what LIKE 'at commit%'}), 11, 'each command ran once');
 
 $id = as_app(q{SELECT bgjob_enqueue('app.later', '["raise"]', max_retries => 0)});
 ends($id, 'failed', 'a trigger at commit that raises an error fails the job');
-is($node->safe_psql('postgres', "SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = $id"), 'AP002', 'with its SQLSTATE');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM app.t WHERE command = 'raise'}), 0, 'without its effects');
-is($node->safe_psql('postgres', "SELECT coalesce(bgjob_result($id)::text, 'none')"), 'none', 'and without a result');
+is($node->safe_psql('postgres', "SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = $id"), 'AP002', 'the job has the SQLSTATE of the trigger');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM app.t WHERE command = 'raise'}), 0, 'the job has no effects');
+is($node->safe_psql('postgres', "SELECT coalesce(bgjob_result($id)::text, 'none')"), 'none', 'the job has no result');
 next_is_clean('it');
 
 is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT "session" || ' ' || "current", ', ') FROM seen WHERE what IN ('cast', 'before a broken cast') OR what LIKE 'at commit%'}),
 	'app app', 'casts and triggers ran as the role');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE "current" <> 'app' AND what <> 'check'}), 0, 'nothing ran as anybody else');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE "current" <> 'app' AND what <> 'check'}), 0, 'nothing ran as another role');
 
 # Transaction commands.
 for my $case ([ 'app.commits', 'NULL' ], map { [ 'app.executes', qq('["$_"]') ] } 'COMMIT', 'ROLLBACK', 'BEGIN', 'SAVEPOINT s', q(PREPARE TRANSACTION ''x''))
@@ -139,7 +139,7 @@ for my $case ([ 'app.commits', 'NULL' ], map { [ 'app.executes', qq('["$_"]') ] 
 	ends($id, 'failed', "a function that tries to end its transaction: $job $args");
 	next_is_clean('it');
 }
-is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE what IN ('commits', 'executes')}), 0, 'none has left effects');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE what IN ('commits', 'executes')}), 0, 'none of these jobs has effects');
 for my $command ('COMMIT', 'ROLLBACK', 'BEGIN', 'COMMIT AND CHAIN', 'SAVEPOINT s', q(PREPARE TRANSACTION 'bgjob_test'), 'SET ROLE postgres', 'RESET SESSION AUTHORIZATION')
 {
 	my ($refused, $new, $why) = $node->psql('postgres', "SET SESSION AUTHORIZATION app;

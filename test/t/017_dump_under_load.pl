@@ -1,5 +1,5 @@
-# Dumps taken while jobs run are consistent: a job has succeeded in them exactly if its effects are there.
-# pg_upgrade takes the jobs along.
+# Dumps taken while jobs run are consistent: a job has succeeded in a dump if and only if its effects are there.
+# pg_upgrade keeps the jobs.
 use strict;
 use warnings;
 use FindBin;
@@ -17,7 +17,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE source');
 $node->safe_psql('source', q{CREATE EXTENSION bgjob; CREATE TABLE effect (job bigint);
 	CREATE FUNCTION work() RETURNS void LANGUAGE sql AS $$INSERT INTO public.effect VALUES (public.bgjob_current_id())$$});
 $node->safe_psql('source', qq{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[$jobs]))});
-# Something is always running while the dumps are taken, however fast the machine is.
+# Jobs run during all of the dumps, however fast the machine is.
 $node->safe_psql('source', q{SELECT count(*) FROM bgjob_enqueue_many('pg_sleep', array_fill('[0.05]'::jsonb, ARRAY[400]), priority => -1)});
 
 # A custom dump, a parallel one and a plain one.
@@ -40,19 +40,19 @@ for my $db ('r1', 'r2')
 	my $done = $node->safe_psql($db, 'SELECT count(*) FROM effect');
 	my $new = $node->safe_psql($db, q{SELECT bgjob_enqueue('work')});
 	is($node->safe_psql($db, "SELECT bgjob_wait($new, '60 s')"), 'succeeded', 'a new job runs');
-	is($node->safe_psql($db, 'SELECT count(*) FROM effect'), $done + 1, 'and no restored one');
+	is($node->safe_psql($db, 'SELECT count(*) FROM effect'), $done + 1, 'no restored job runs');
 	$node->safe_psql($db, 'SELECT bgjob_adopt()');
 	wait_until($node, q{SELECT bool_and(state = 'succeeded') FROM bgjob.jobs WHERE job = 'work'}, 'adopted, they do', 120, $db);
-	is($node->safe_psql($db, 'SELECT count(*), count(DISTINCT job) FROM effect'), sprintf('%d|%d', $jobs + 1, $jobs + 1), 'each once');
+	is($node->safe_psql($db, 'SELECT count(*), count(DISTINCT job) FROM effect'), sprintf('%d|%d', $jobs + 1, $jobs + 1), 'each job has run once');
 }
 my $id = $node->safe_psql('r3', q{SELECT bgjob_enqueue('work')});
 is($node->safe_psql('r3', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'the schema alone has no jobs and performs new ones');
 wait_until($node, q{SELECT bool_and(state = 'succeeded') FROM bgjob.jobs}, 'the dumped database has done its work', 120, 'source');
-is($node->safe_psql('source', 'SELECT count(*), count(DISTINCT job) FROM effect'), "$jobs|$jobs", 'each once');
+is($node->safe_psql('source', 'SELECT count(*), count(DISTINCT job) FROM effect'), "$jobs|$jobs", 'each job has run once');
 
 # pg_upgrade, to a cluster of the same version.
 set_and_reload($node, 'bgjob.enabled' => 'off');
-wait_until($node, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'), 'nobody performs jobs');
+wait_until($node, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'), 'no scheduler is left');
 my $waiting = $node->safe_psql('source', q{SELECT bgjob_enqueue('work')});
 my $delayed = $node->safe_psql('source', q{SELECT bgjob_enqueue('work', delay => '1 s')});
 my $summary = 'SELECT id, state, job, args, queue, run_as, retries FROM bgjob.jobs ORDER BY id';
@@ -74,11 +74,11 @@ is($new->safe_psql('source', $summary), $before, 'the jobs are as they were: non
 set_and_reload($new, 'bgjob.enabled' => 'on');
 $id = $new->safe_psql('source', q{SELECT bgjob_enqueue('work')});
 cmp_ok($id, '>', $delayed, 'a new job gets a new id');
-is($new->safe_psql('source', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'and runs');
+is($new->safe_psql('source', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'the new job runs');
 note('without bgjob_adopt() the waiting one is ' . $new->safe_psql('source', "SELECT state FROM bgjob.jobs WHERE id = $waiting"));
 $new->safe_psql('source', 'SELECT bgjob_adopt()');
 wait_until($new, 'SELECT bool_and(state = \'succeeded\') FROM bgjob.jobs', 'the waiting ones run, adopted if need be', 60, 'source');
-is($new->safe_psql('source', 'SELECT count(*), count(DISTINCT job) FROM effect'), sprintf('%d|%d', $jobs + 3, $jobs + 3), 'each once');
+is($new->safe_psql('source', 'SELECT count(*), count(DISTINCT job) FROM effect'), sprintf('%d|%d', $jobs + 3, $jobs + 3), 'each job has run once');
 check_counters($new, 'source');
 $new->stop;
 done_testing();

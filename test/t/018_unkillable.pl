@@ -1,6 +1,6 @@
-# A job that traps its cancellation, and so does not end, is ended by force: when it is deleted or moved, by
-# its time limit, when its worker is terminated, its database dropped or the server stopped. What runs at its
-# commit (deferred triggers, held cursors) is part of it: it can be ended there, and fails by what fails there.
+# A job that traps cancels is ended by force if it is deleted, requeued or rescheduled, if it exceeds its time
+# limit, if its worker is terminated, its database dropped or the server stopped. Code at its commit (deferred
+# triggers, held cursors) is part of the job: the job can be ended there, and fails by an error there.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +10,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-# How long anything may take, in seconds. Once something has not ended, the rest need not wait as long.
+# The longest wait, in seconds. After one failure the other waits are shorter.
 my $patience = 60;
 my $node = bgjob_cluster('unkillable', 'bgjob.workers' => 16, 'bgjob.shutdown_timeout' => '1s');
 my $functions = q{
@@ -91,14 +91,14 @@ sub enqueue
 	return { id => $id, run => $run, job => $job };
 }
 
-# is_trapped JOB [, DATABASE]: it runs and is where it traps every cancellation.
+# is_trapped JOB [, DATABASE] waits until a job runs and traps every cancel.
 sub is_trapped
 {
 	my ($job, $db) = @_;
 	wait_until($node, "SELECT last_value > 1 FROM $job->{run}", "a job that traps cancellations runs: $job->{job}", 60, $db);
 }
 
-# comes_to JOB, CONDITION, WHAT waits for what bgjob.jobs shows.
+# comes_to JOB, CONDITION, WHAT waits for a condition on a row of bgjob.jobs.
 sub comes_to
 {
 	my ($job, $condition, $what) = @_;
@@ -109,7 +109,7 @@ sub comes_to
 	$patience = 5;
 }
 
-# answers SQL, ANSWER, WHAT: it does so, and does not wait for ever.
+# answers SQL, ANSWER, WHAT tests the answer of a query, with a deadline.
 sub answers
 {
 	my ($sql, $answer, $what) = @_;
@@ -134,10 +134,10 @@ sub history_is
 	my ($job, $history) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	is($node->safe_psql('postgres', "SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $job->{id}"),
-		$history, 'its history tells of it');
+		$history, 'its history shows the end');
 }
 
-# stops_fast WHAT: the server obeys a fast shutdown, and is started again.
+# stops_fast WHAT tests that a fast shutdown ends in time, and starts the server again.
 sub stops_fast
 {
 	my $what = shift;
@@ -148,7 +148,7 @@ sub stops_fast
 	$node->start;
 }
 
-# What can be asked of a job. All of them at once, as each takes a while.
+# All requests for a job, at the same time, as each takes a while.
 my @cases = (
 	map({ [ $_, '', 'SELECT bgjob_delete(%d)', q(state = 'deleted'), 'deleted', 0, 'enqueued processing deleted' ] }
 		qw(traps traps_in_c traps_after_commit traps_in_trigger traps_in_cursor)),
@@ -188,13 +188,13 @@ for my $i (0 .. $#cases)
 	history_is($jobs[$i], $history);
 }
 is($node->safe_psql('postgres', q(SELECT string_agg(DISTINCT concat_ws(' ', error ->> 'sqlstate', error ->> 'message'), ', ')
-	FROM bgjob.jobs WHERE timeout IS NOT NULL)), '57014 canceling job due to its timeout of 200 ms', 'the errors tell of the time limit');
+	FROM bgjob.jobs WHERE timeout IS NOT NULL)), '57014 canceling job due to its timeout of 200 ms', 'the errors name the time limit');
 wait_until($node, "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ANY ('$pids') AND pid IN (SELECT pid FROM bgjob.workers WHERE job_id IS NOT NULL)",
 	'none of the workers is still at them', $patience);
 my $next = $node->safe_psql('postgres', q(SELECT bgjob_enqueue('pg_sleep', '[0]')));
-is($node->safe_psql('postgres', "SELECT bgjob_wait($next, '${patience}s')"), 'succeeded', 'the next job is performed');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($next, '${patience}s')"), 'succeeded', 'the next job runs');
 
-# Whoever waits at commit without trapping anything ends as soon as it is cancelled.
+# A job that waits at commit and traps no cancel ends at once when canceled.
 for my $job ('trigger_at_commit', 'cursor_at_commit')
 {
 	my $deleted = { id => $node->safe_psql('postgres', "SELECT bgjob_enqueue('$job', '[\"SELECT pg_sleep(600)\"]')") };
@@ -205,27 +205,27 @@ for my $job ('trigger_at_commit', 'cursor_at_commit')
 	my $of_group = { id => $node->safe_psql('postgres', "SELECT bgjob_enqueue('$job', '[\"SELECT pg_sleep(600)\"]', queue => 'group')") };
 	wait_until($node, qq(SELECT count(*) = 1 FROM bgjob.workers w JOIN pg_stat_activity a USING (pid) WHERE wait_event = 'PgSleep'
 		AND job_id = $of_group->{id}), "a job of a group sleeps in its commit: $job");
-	answers("SELECT bgjob_delete($of_group->{id})", 't', 'its deletion is accepted, too');
-	comes_to($of_group, q(state = 'deleted'), 'and it is deleted');
+	answers("SELECT bgjob_delete($of_group->{id})", 't', 'the deletion of a job in a group is accepted');
+	comes_to($of_group, q(state = 'deleted'), 'the job of the group is deleted');
 	effects_are($of_group, 0, 'without effects');
 	my $limited = { id => $node->safe_psql('postgres',
 		"SELECT bgjob_enqueue('$job', '[\"SELECT pg_sleep(600)\"]', max_retries => 0, timeout => '200 ms')") };
-	comes_to($limited, q(state = 'failed' AND reason ~ 'timeout of 200 ms'), 'another one is ended by its time limit');
+	comes_to($limited, q(state = 'failed' AND reason ~ 'timeout of 200 ms'), 'another job is ended by its time limit');
 	effects_are($_, 0, 'without effects') for $deleted, $limited;
 }
 
-# What raises an error at commit is a failure of the job, and of nobody else.
+# An error at commit is a failure of that job only.
 for my $job ('trigger_at_commit', 'cursor_at_commit')
 {
 	my ($failed, $retried) = map { { id => $node->safe_psql('postgres', "SELECT bgjob_enqueue('$job', '[\"SELECT raises()\"]', max_retries => $_)") } } 0, 1;
-	comes_to($failed, q(state = 'failed' AND reason = 'too late' AND error ->> 'sqlstate' = 'AP002'), "$job raises an error: the job has failed by it");
+	comes_to($failed, q(state = 'failed' AND reason = 'too late' AND error ->> 'sqlstate' = 'AP002'), "$job raises an error: the job fails");
 	comes_to($retried, q(state = 'scheduled' AND reason = 'Retry attempt 1 of 1: too late'), 'one with a retry left is scheduled');
 	effects_are($_, 0, 'without effects') for $failed, $retried;
 	is($node->safe_psql('postgres', qq(SELECT count(*) FROM bgjob.workers WHERE pid IN (SELECT (data ->> 'worker_pid')::int
-		FROM bgjob.job_states WHERE job_id = $failed->{id} AND state = 'processing'))), 1, 'its worker goes on');
+		FROM bgjob.job_states WHERE job_id = $failed->{id} AND state = 'processing'))), 1, 'its worker continues');
 }
 
-# All jobs are to end. Whoever waits for the last one does not use up a processor meanwhile.
+# All jobs end. A process that waits for the last one must not use CPU time meanwhile.
 sub processor_time
 {
 	open(my $stat, '<', "/proc/$_[0]/stat") or return;
@@ -247,18 +247,18 @@ SKIP:
 		usleep(20_000);
 	}
 	ok(time < $end, 'bgjob.enabled = off ends such a job') or $patience = 5;
-	cmp_ok($used - $before, '<', 1, 'without a busy wait for it');
+	cmp_ok($used - $before, '<', 1, 'no process busy-waits for it');
 	set_and_reload($node, 'bgjob.enabled' => 'on');
-	comes_to($last, q(state = 'succeeded' AND retries = 0 AND interruptions = 1), 'it is performed again afterwards');
+	comes_to($last, q(state = 'succeeded' AND retries = 0 AND interruptions = 1), 'the job runs again afterwards');
 }
 
-# The database is needed.
+# DROP DATABASE.
 $node->safe_psql('postgres', 'CREATE DATABASE doomed');
 $node->safe_psql('doomed', "CREATE EXTENSION bgjob; $functions");
 is_trapped($_, 'doomed') for map { enqueue($_, '', 'doomed') } 'traps', 'traps_in_c', 'traps_after_commit', 'traps_in_trigger';
 answers(q(DROP DATABASE doomed; SELECT count(*) FROM pg_database WHERE datname = 'doomed'), 0, 'DROP DATABASE while such jobs run');
 
-# The server is stopped. Were one of the jobs above left, it would end now too.
+# The server is stopped; so would be a job that is left from above.
 if ($patience < 60)
 {
 	$node->stop('immediate');
@@ -269,10 +269,10 @@ for my $job ('traps', 'traps_in_c', 'traps_after_commit', 'traps_in_trigger', 't
 	my $left = enqueue($job, '');
 	is_trapped($left);
 	stops_fast("a fast stop while such a job runs: $job");
-	comes_to($left, q(state = 'succeeded' AND retries = 0 AND interruptions = 1), 'it is performed again after the start');
+	comes_to($left, q(state = 'succeeded' AND retries = 0 AND interruptions = 1), 'the job runs again after the start');
 	effects_are($left, 1, 'with the effects of one attempt');
 }
 check_counters($node);
-stops_fast('a fast stop when none is left');
+stops_fast('a fast stop when no such job is left');
 $node->stop('immediate');
 done_testing();

@@ -1,6 +1,5 @@
-# Deleting, requeueing and rescheduling come back whatever the job is at: in its commit and waiting for the
-# very session that asks, without a row in the queue (a restored database), or left behind by a worker that
-# has gone. And what has been promised holds.
+# Delete, requeue and reschedule return whatever the job does: while its commit waits for the calling session,
+# without a row in the queue (a restored database), or after its worker is lost. Accepted requests take effect.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# How long a command may take, in seconds; less when one has been seen to hang.
+# The longest time of a command, in seconds; shorter after one has hung.
 my $patience = 30;
 my $node = bgjob_cluster('races');
 
@@ -27,7 +26,7 @@ $node->safe_psql('postgres', q{
 	END $$;
 });
 
-# comes_back SESSION, SQL, WHAT: it answers 't', or the server has found a deadlock. Returns whether 't'.
+# comes_back SESSION, SQL, WHAT tests that the answer is 't' or a deadlock error. Returns whether it is 't'.
 sub comes_back
 {
 	my ($session, $sql, $what) = @_;
@@ -39,7 +38,7 @@ sub comes_back
 	return $out eq 't';
 }
 
-# A session asks for the end of a job that waits for this very session.
+# A session deletes, requeues or reschedules a job whose commit waits for that session.
 for my $ask ('bgjob_delete(%d)', 'bgjob_requeue(%d)', q(bgjob_reschedule(%d, delay => '1 hour')))
 {
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
@@ -49,30 +48,30 @@ for my $ask ('bgjob_delete(%d)', 'bgjob_requeue(%d)', q(bgjob_reschedule(%d, del
 	my $id = $node->safe_psql('postgres', q(SELECT bgjob_enqueue('add_child')));
 	wait_until($node, "SELECT count(*) = 1 FROM pg_stat_activity a JOIN bgjob.workers w USING (pid)
 		WHERE w.job_id = $id AND a.wait_event_type = 'Lock'", 'a job waits in its commit for the check of a foreign key');
-	my $accepted = comes_back($session, sprintf("SELECT $ask", $id), "$ask by who holds the lock comes back");
+	my $accepted = comes_back($session, sprintf("SELECT $ask", $id), "$ask by the session with the lock returns");
 	$session->query('COMMIT');
 	$session->quit;
 	my $state = $ask =~ /delete/ ? 'deleted' : $ask =~ /reschedule/ ? 'scheduled' : 'succeeded';
 	wait_until($node, "SELECT state = '$state' FROM bgjob.jobs WHERE id = $id", "the job is $state") if $accepted;
 	wait_until($node, "SELECT state = 'succeeded' AND 1 = (SELECT count(*) FROM effect WHERE job = $id)
 		OR state <> 'processing' AND 0 = (SELECT count(*) FROM effect WHERE job = $id) FROM bgjob.jobs WHERE id = $id",
-		'its effects are there if it has succeeded');
+		'the job has effects if it has succeeded');
 }
 
-# What has been promised is not overruled by the interruption that follows, however long the job takes to obey.
+# An accepted request takes effect even if the job is interrupted before it ends.
 my %promised = map { $_ => $node->safe_psql('postgres', q(SELECT bgjob_enqueue('crashme_busy', '[4000]'))) } 'deleted', 'scheduled', 'failed';
-wait_until($node, q(SELECT count(*) = 3 FROM bgjob.jobs WHERE job = 'crashme_busy' AND state = 'processing'), 'three jobs run that look at no interrupts');
+wait_until($node, q(SELECT count(*) = 3 FROM bgjob.jobs WHERE job = 'crashme_busy' AND state = 'processing'), 'three jobs run that check for no interrupts');
 is($node->safe_psql('postgres', "SELECT bgjob_delete($promised{deleted})"), 't', 'the deletion of one is accepted');
 is($node->safe_psql('postgres', "SELECT bgjob_reschedule($promised{scheduled}, delay => '1 hour')"), 't', 'another one is rescheduled');
 set_and_reload($node, 'bgjob.enabled' => 'off', 'bgjob.shutdown_timeout' => '100ms');
-wait_until($node, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^bgjob (worker|scheduler)'), 'bgjob.enabled = off interrupts all');
-is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $promised{deleted}"), 'deleted', 'what was deleted is deleted');
-is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $promised{scheduled}"), 'scheduled', 'what was rescheduled is scheduled');
-is($node->safe_psql('postgres', "SELECT state, interruptions FROM bgjob.jobs WHERE id = $promised{failed}"), 'enqueued|1', 'the third is in its queue again');
+wait_until($node, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^bgjob (worker|scheduler)'), 'bgjob.enabled = off interrupts all jobs');
+is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $promised{deleted}"), 'deleted', 'the deleted job is deleted');
+is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $promised{scheduled}"), 'scheduled', 'the rescheduled job is scheduled');
+is($node->safe_psql('postgres', "SELECT state, interruptions FROM bgjob.jobs WHERE id = $promised{failed}"), 'enqueued|1', 'the third job is in its queue again');
 $node->safe_psql('postgres', "SELECT bgjob_delete($promised{failed})");
 
-# A worker that is lost in the middle of a procedure leaves jobs behind that are stored as processing; and a
-# dump takes jobs along without what stands for them in the queue and in the schedule.
+# A worker lost during a procedure leaves jobs that are stored as processing. A dump has jobs without their
+# rows in the queue and in the schedule.
 my @commands = (
 	[ 'bgjob_delete(%d)', 'deleted' ],
 	[ 'bgjob_requeue(%d)', 'enqueued' ],
@@ -109,7 +108,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE origin; CREATE DATAB
 command_ok([ 'pg_dump', '-Fc', '-f', $file, '-d', $node->connstr('origin') ], 'pg_dump');
 command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('restored'), $file ], 'pg_restore');
 
-# control DATABASE: every command on a job in every state that nobody is at comes back and does what it says.
+# control DATABASE tests that each command on a waiting or ended job, in each state, returns and takes effect.
 sub control
 {
 	my $db = shift;
@@ -126,14 +125,14 @@ sub control
 			is($node->safe_psql($db, "SELECT state FROM bgjob.jobs WHERE id = $id"), $state, "$db: a job is $state");
 			$node->psql($db, "SET statement_timeout = '${patience}s'; SELECT " . sprintf($call, $id), stdout => \$out, stderr => \$err);
 			is($out, 't', "$call is accepted") or do { diag($err); $patience = 5 };
-			# A restored database performs what is enqueued in it, a copy does not.
+			# A restored database runs new jobs, a copy does not.
 			like($node->safe_psql($db, "SELECT state FROM bgjob.jobs WHERE id = $id"),
 				$db eq 'restored' && $becomes eq 'enqueued' ? qr/^(enqueued|processing|succeeded)$/ : qr/^$becomes$/, "the job is $becomes");
 		}
 	}
 }
 
-# The jobs that have run in the end, the procedures once before. Of each kind one has been requeued.
+# The jobs that have run in the end; the procedures also once before. One job of each kind was requeued.
 my $expected = join("\n", sort { $a <=> $b } values %processing, map { $_->{enqueued} } \%processing, \%enqueued, \%scheduled);
 
 sub has_performed
@@ -141,9 +140,9 @@ sub has_performed
 	my $db = shift;
 	wait_until($node, "SELECT count(*) = 6 FROM ran", "$db: what was requeued is performed", 60, $db);
 	wait_until($node, q(SELECT count(*) = 0 FROM bgjob.jobs WHERE state NOT IN ('succeeded', 'scheduled', 'deleted')), 'nothing else is left', 60, $db);
-	is($node->safe_psql($db, 'SELECT job FROM ran ORDER BY job'), $expected, 'and nothing else was performed');
+	is($node->safe_psql($db, 'SELECT job FROM ran ORDER BY job'), $expected, 'no other job has run');
 	is($node->safe_psql($db, 'SELECT state, count(*) FROM bgjob.jobs GROUP BY state ORDER BY state'), "deleted|3\nscheduled|3\nsucceeded|3",
-		'the others are as they were left');
+		'the other jobs are unchanged');
 }
 
 control('origin');

@@ -1,4 +1,4 @@
-# Whose jobs a member may see and control, and as whom he may have jobs run: as the server takes memberships, which version 16 made finer.
+# A member of a role may see and control its jobs, and run jobs as it, by the server's rules of membership (finer since version 16).
 use strict;
 use warnings;
 use FindBin;
@@ -26,18 +26,18 @@ my $run_as = q{SELECT bgjob_enqueue('nothing', run_as => 'boss') > 0};
 
 is(as('heir', $see), '1', 'a member sees');
 is(as('heir', $control), 't', 'controls');
-is(as('heir', $run_as), 't', 'and has jobs run as');
+is(as('heir', $run_as), 't', 'a member runs jobs as the role');
 is(as('stranger', $see), '0', 'a stranger does not see');
-is(as('stranger', $control), '42501', 'nor control');
-is(as('stranger', $run_as), '42501', 'nor have jobs run as');
+is(as('stranger', $control), '42501', 'nor does it control');
+is(as('stranger', $run_as), '42501', 'nor does a stranger run jobs as the role');
 is(as('proud', $see), '0', 'a member that does not inherit does not see');
-is(as('proud', $control), '42501', 'nor control');
-is(as('proud', $run_as), 't', 'but may have jobs run as, since he may become that role');
+is(as('proud', $control), '42501', 'nor does it control');
+is(as('proud', $run_as), 't', 'but it may run jobs as the role, since it may SET ROLE');
 if ($version >= 160000)
 {
 	$node->safe_psql('postgres', q{CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA bgjob TO reader; GRANT boss TO reader WITH SET FALSE, INHERIT TRUE});
-	is(as('reader', $see), '1', 'a member who inherits, but may not SET ROLE, sees');
-	is(as('reader', $run_as), '42501', 'and cannot have jobs run as');
+	is(as('reader', $see), '1', 'a member that inherits, but may not SET ROLE, sees');
+	is(as('reader', $run_as), '42501', 'but it cannot run jobs as the role');
 }
 check_counters($node);
 $node->stop;

@@ -1,6 +1,6 @@
 # check.sh: crashes expected
-# Groups of jobs in one transaction, whose worker or server is lost in their middle: every effect is there exactly once,
-# nobody is blamed for another's crash; a slow job in a group does not hold up the others.
+# Groups of jobs in one transaction whose worker or server is lost: each job takes effect exactly once, no job is
+# counted for another job's crash, and a slow job does not delay the rest of its group.
 use strict;
 use warnings;
 use FindBin;
@@ -39,14 +39,14 @@ $node->safe_psql('postgres', q{
 	SELECT bgjob_queue('g', group_size => 100);
 });
 
-# put N jobs of a kind into the queue, in one statement that may be repeated: it is one only if there was an answer.
+# put N, OPTIONS enqueues N jobs in one statement. ask() may repeat the statement.
 sub put
 {
 	my ($n, $options) = @_;
 	return ask($node, "SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[$n]), queue => 'g'" . ($options // '') . ")");
 }
 
-# exactly_once WHAT is three tests of everything that has been enqueued so far, but for jobs of another name.
+# exactly_once WHAT tests the effects, retries, results and history of all jobs enqueued so far that are named work or slow.
 sub exactly_once
 {
 	my ($what) = @_;
@@ -56,11 +56,11 @@ sub exactly_once
 	is(ask($node, q{SELECT count(*) FROM (SELECT job FROM effect GROUP BY job HAVING count(*) <> 2 OR count(DISTINCT step) <> 2) x}), '0',
 		"$what: every effect is there exactly once");
 	is(ask($node, q{SELECT count(*) FROM bgjob.jobs j WHERE job IN ('work', 'slow') AND NOT EXISTS (SELECT FROM effect e WHERE e.job = j.id)}), '0',
-		"$what: and none is missing");
+		"$what: no effect is missing");
 	is(ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE job IN ('work', 'slow') AND retries > 0}), '0', "$what: no retry was used");
 	is(ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work' AND result <> to_jsonb('done ' || id)}), '0', "$what: each has its own result");
 	is(ask($node, q{SELECT count(*) FROM bgjob.jobs j WHERE job = 'work' AND (SELECT count(*) FROM bgjob.job_states s WHERE s.job_id = j.id AND s.state = 'succeeded') <> 1}), '0',
-		"$what: and has succeeded once, says its history");
+		"$what: its history shows one success");
 }
 
 sub fresh
@@ -71,7 +71,7 @@ sub fresh
 	ask($node, q{SELECT bgjob_purge('deleted')});
 }
 
-# Workers are killed, and told to end, while they are in the middle of a group.
+# Workers are killed or terminated within a group.
 my $busy = q{SELECT pid FROM bgjob.workers WHERE job_id IS NOT NULL ORDER BY job_id LIMIT 1};
 for my $how ('KILL', 'TERM')
 {
@@ -80,7 +80,7 @@ for my $how ('KILL', 'TERM')
 	put(600);
 	for my $round (1 .. 20)
 	{
-		# They are quick: there may be none left when we look.
+		# The jobs are short: none may be left.
 		put(600) if ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'}) < 400;
 		my $pid = ask($node, $busy);
 		redo if $pid !~ /^\d+$/ && time < $until;
@@ -89,13 +89,13 @@ for my $how ('KILL', 'TERM')
 		until_gone($pid);
 		$hit++;
 	}
-	is($hit, 20, "SIG$how: twenty workers were hit while they performed a group");
+	is($hit, 20, "SIG$how: twenty workers were hit while they ran a group");
 	exactly_once("SIG$how");
 	cmp_ok(ask($node, q{SELECT count(DISTINCT xid) FROM effect}), '<', ask($node, q{SELECT count(*) FROM bgjob.jobs}), "SIG$how: there were groups");
 	fresh();
 }
 
-# In the middle for certain: the group is at a job that sleeps, and has performed ten others.
+# A sleeping job within a group, after ten others.
 for my $how ('KILL', 'TERM')
 {
 	my $id = ask($node, q{
@@ -113,7 +113,7 @@ for my $how ('KILL', 'TERM')
 # A poisonous job in the middle of a group of innocent ones.
 for my $poison ('crashme_abort', 'crashme_segv', 'late_crash', 'commit_crash', 'crashme_fatal')
 {
-	# One transaction, so that all is there before the first crash; which may end this very session.
+	# One transaction: all jobs exist before the first crash, which may end this session.
 	eval { $node->psql('postgres', qq{
 		BEGIN;
 		SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[20]), queue => 'g');
@@ -124,16 +124,16 @@ for my $poison ('crashme_abort', 'crashme_segv', 'late_crash', 'commit_crash', '
 	wait_until($node, qq{SELECT count(*) = 1 FROM bgjob.jobs WHERE job = '$poison' AND state = 'failed'}, "$poison: the job has failed", 180)
 		or diag(ask($node, q{SELECT job, state, reason, interruptions, count(*) FROM bgjob.jobs GROUP BY 1, 2, 3, 4}));
 	is(ask($node, qq{SELECT reason FROM bgjob.jobs WHERE job = '$poison'}),
-		$poison eq 'crashme_fatal' ? 'Ended its worker 3 times' : 'Crashed the server 3 times', "$poison: and says why");
+		$poison eq 'crashme_fatal' ? 'Ended its worker 3 times' : 'Crashed the server 3 times', "$poison: its reason is the crash");
 	is(ask($node, qq{SELECT retries FROM bgjob.jobs WHERE job = '$poison'}), '0', "$poison: no retry was used");
 	is(ask($node, qq{SELECT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id WHERE j.job = '$poison' AND s.state = 'processing'}), '3',
 		"$poison: it had three attempts");
-	is(ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work'}), '60', "$poison: its sixty neighbours are all there");
+	is(ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work'}), '60', "$poison: its sixty neighbors are all there");
 	exactly_once($poison);
 	fresh();
 }
 
-# Two poisonous ones in one group.
+# Two poisonous jobs in one group.
 eval { $node->psql('postgres', q{
 	BEGIN;
 	SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[5]), queue => 'g');
@@ -146,7 +146,7 @@ wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs WHERE job LIKE 'crashme%
 exactly_once('beside two poisonous jobs');
 fresh();
 
-# A slow job at the head of a group, and one in its middle.
+# A slow job at the head of a group, and one within a group.
 for my $before (0, 50)
 {
 	my $began = time;
@@ -164,7 +164,7 @@ for my $before (0, 50)
 	fresh();
 }
 
-# Shutdowns in the middle of groups. What runs gets two seconds; the slow job is cancelled then, and goes back.
+# Shutdowns within groups. Running jobs get two seconds; then the slow job is canceled and returns to its queue.
 for my $mode ('fast', 'immediate')
 {
 	put(2000);
@@ -178,7 +178,7 @@ for my $mode ('fast', 'immediate')
 	fresh();
 }
 
-# A paused queue stays so, through a lost worker and through a restart.
+# A queue stays paused after its worker is lost and after a restart.
 my $slow = ask($node, q{SELECT bgjob_enqueue('slow', '[3]', queue => 'g')});
 my $pid = pid_of($node, "SELECT worker_pid FROM bgjob.jobs WHERE id = $slow AND state = 'processing'");
 is(ask($node, q{SELECT bgjob_queue_pause('g')}), 't', 'the queue is paused while a job of it runs');
@@ -187,13 +187,13 @@ until_gone($pid);
 wait_until($node, qq{SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = $slow}, 'its worker is terminated: the job is in its queue again');
 $node->restart;
 my $marker = ask($node, q{SELECT bgjob_enqueue('work', priority => -100)});
-is(ask($node, "SELECT bgjob_wait($marker, '60 s')"), 'succeeded', 'after a restart another queue is performed');
+is(ask($node, "SELECT bgjob_wait($marker, '60 s')"), 'succeeded', 'after a restart a job of another queue runs');
 is(ask($node, "SELECT state, interruptions FROM bgjob.jobs WHERE id = $slow"), 'enqueued|1', 'the job of the paused queue is not started');
 is(ask($node, q{SELECT paused FROM bgjob.queues WHERE queue = 'g'}), 't', 'the queue is still paused');
 is(ask($node, q{SELECT bgjob_queue_resume('g')}), 't', 'it is resumed');
-is(ask($node, "SELECT bgjob_wait($slow, '60 s')"), 'succeeded', 'and its job succeeds');
+is(ask($node, "SELECT bgjob_wait($slow, '60 s')"), 'succeeded', 'the job of the resumed queue succeeds');
 
-# Many queues: rolled back they cost nothing, and there is an end to them that says so.
+# Many queues: a rolled-back configuration takes no room; beyond the limit there is an error.
 my ($status, $out, $err) = $node->psql('postgres', q{
 	DO $$ BEGIN FOR i IN 1 .. 1500 LOOP
 		BEGIN PERFORM bgjob_queue_pause('r' || i); RAISE EXCEPTION USING ERRCODE = 'P9999'; EXCEPTION WHEN SQLSTATE 'P9999' THEN NULL; END;
@@ -206,11 +206,11 @@ is($status, 0, 'queues whose configuration was rolled back take no room') or dia
 like($err, qr/53400/, 'the number of configured queues is limited');
 my $job = ask($node, q{SELECT bgjob_enqueue('work', queue => 'q1')});
 my $other = ask($node, q{SELECT bgjob_enqueue('work', queue => 'unconfigured')});
-is(ask($node, "SELECT bgjob_wait($other, '60 s')"), 'succeeded', 'with so many the jobs of other queues run');
-is(ask($node, "SELECT state FROM bgjob.jobs WHERE id = $job"), 'enqueued', 'and those of paused ones do not');
+is(ask($node, "SELECT bgjob_wait($other, '60 s')"), 'succeeded', 'at the limit, jobs of other queues run');
+is(ask($node, "SELECT state FROM bgjob.jobs WHERE id = $job"), 'enqueued', 'jobs of paused queues do not');
 ask($node, q{SELECT count(*) FROM (SELECT bgjob_queue_remove(queue) FROM bgjob.queues WHERE queue ~ '^q') x});
 is(ask($node, "SELECT bgjob_wait($job, '60 s')"), 'succeeded', 'until their configuration is removed');
-is(ask($node, q{SELECT count(*) FROM bgjob.queues WHERE queue ~ '^q'}), '0', 'after which none of them is there');
+is(ask($node, q{SELECT count(*) FROM bgjob.queues WHERE queue ~ '^q'}), '0', 'no configured queue is left');
 ($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_queue('and_again')});
 is($status, 0, 'and there is room again') or diag($err);
 check_counters($node);

@@ -1,4 +1,4 @@
-# Delayed jobs start when they are due, also while others write all the time, so that the scheduler looks for what nobody announced (every ten seconds).
+# Delayed jobs start when they are due, also while other sessions write all the time, so that the scheduler scans for unannounced changes every ten seconds.
 use strict;
 use warnings;
 use FindBin;
@@ -23,10 +23,10 @@ $node->safe_psql('postgres', q{
 });
 wait_until($node, q{SELECT count(*) = 48 FROM bgjob.jobs WHERE job = 'nothing' AND state = 'succeeded'}, 'all delayed jobs have run');
 my $due = q{SELECT (data->>'run_at')::timestamptz FROM bgjob.job_states s WHERE s.job_id = j.id AND s.state = 'scheduled'};
-is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.jobs j WHERE job = 'nothing' AND started_at < ($due)}), '0', 'none before its time');
-# A generous bound: what is to be seen is a look every ten seconds, not milliseconds on a busy machine.
+is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.jobs j WHERE job = 'nothing' AND started_at < ($due)}), '0', 'no job ran before its time');
+# A generous bound: the fault would be a wait for the scan every ten seconds.
 is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.jobs j WHERE job = 'nothing' AND started_at > ($due) + interval '4 s'}), '0',
-	'none waited for a slow look');
+	'no job waited for the slow scan');
 check_counters($node);
 $node->stop;
 done_testing();

@@ -1,4 +1,4 @@
-# The jobs of pg_cron are taken over: schedule, command, database, user, active flag and time zone.
+# bgjob_import_pg_cron() imports the jobs of pg_cron: schedule, command, database, user, active flag and time zone.
 use strict;
 use warnings;
 use FindBin;
@@ -32,11 +32,11 @@ $node->safe_psql('postgres', q{
 
 my @left = split /\n/, $node->safe_psql('postgres', 'SELECT bgjob_import_pg_cron() ORDER BY 1');
 is(scalar @left, 4, 'four could not be taken over') or diag(join "\n", @left);
-like($left[0], qr/^job \d+ \(there\): it is for database "elsewhere"$/, 'that of another database is named');
-like($left[1], qr/^job \d+ \(locked out\): role "nologin" is not permitted to log in$/, 'so is that of a role without LOGIN');
-like($left[2], qr/^job \d+ \(two\): /, 'and a command that is two');
+like($left[0], qr/^job \d+ \(there\): it is for database "elsewhere"$/, 'a job of another database is reported');
+like($left[1], qr/^job \d+ \(locked out\): role "nologin" is not permitted to log in$/, 'a job of a role without LOGIN is reported');
+like($left[2], qr/^job \d+ \(two\): /, 'a job with two commands is reported');
 like($left[3], qr{^job \d+ \(hourly\): its schedule "\*/60 \* \* \* \*" is refused: The step in "\*/60" is out of range, which is 1 to 59\. .*every hour is "0 \* \* \* \*"},
-	'and a step beyond the field, which pg_cron takes, with what to write instead');
+	'a step beyond the field is reported, with a correction');
 is($node->safe_psql('postgres', q{
 	SELECT name || '|' || owner || '|' || schedule || '|' || time_zone || '|' || job || '|' || active || '|' || (next_run_at IS NOT NULL)
 	FROM bgjob.recurring_jobs ORDER BY name COLLATE "C"}),
@@ -46,20 +46,20 @@ is($node->safe_psql('postgres', q{
 		q{often|postgres|*/5 * * * *|Europe/Berlin|INSERT INTO ran VALUES (current_user, 'often')|true|true},
 		q{paused|postgres|* * * * *|Europe/Berlin|SELECT 2|false|false},
 		q{pg_cron 3|postgres|0 0 1 * *|Europe/Berlin|SELECT 1|true|true}),
-	'the others are recurring jobs of the same users');
+	'the other jobs are recurring jobs of the same users');
 $node->safe_psql('postgres', q{SELECT bgjob_recurring_trigger('often'), bgjob_recurring_trigger('apps')});
-wait_until($node, q{SELECT count(*) >= 1 FROM ran WHERE who = 'postgres' AND what = 'often'}, 'they run');
-wait_until($node, q{SELECT count(*) >= 1 FROM ran WHERE who = 'app' AND what = 'apps'}, 'as their users');
-is($node->safe_psql('postgres', q{SELECT bool_and(run_as::text = 'app') FROM bgjob.jobs WHERE recurring_name = 'apps'}), 't', 'and belong to them');
+wait_until($node, q{SELECT count(*) >= 1 FROM ran WHERE who = 'postgres' AND what = 'often'}, 'the recurring jobs run');
+wait_until($node, q{SELECT count(*) >= 1 FROM ran WHERE who = 'app' AND what = 'apps'}, 'they run as their users');
+is($node->safe_psql('postgres', q{SELECT bool_and(run_as::text = 'app') FROM bgjob.jobs WHERE recurring_name = 'apps'}), 't', 'the jobs belong to their users');
 
-is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob_import_pg_cron()}), '4', 'taking over again');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.recurring_jobs}), '5', 'makes nothing double');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob_import_pg_cron()}), '4', 'a second import');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.recurring_jobs}), '5', 'adds no duplicates');
 
 my ($status, $out, $err) = $node->psql('postgres', 'SET ROLE app; SELECT bgjob_import_pg_cron()');
-is($status, 0, 'a user takes over what he sees of pg_cron');
+is($status, 0, 'a role imports the rows that pg_cron shows it');
 $node->safe_psql('elsewhere', 'CREATE EXTENSION bgjob');
 ($status, $out, $err) = $node->psql('elsewhere', 'SELECT bgjob_import_pg_cron()');
-like($err, qr/pg_cron is not installed in this database/, 'where there is no pg_cron, that is the error');
+like($err, qr/pg_cron is not installed in this database/, 'without pg_cron there is an error');
 check_counters($node);
 $node->stop;
 done_testing();

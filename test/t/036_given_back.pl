@@ -1,4 +1,4 @@
-# A job that a transaction has taken out of its queue, and given back by a rollback, starts at once: not when somebody looks the next time.
+# A job that a transaction has taken out of its queue starts at once after the rollback, not after the next scan.
 use strict;
 use warnings;
 use FindBin;
@@ -27,7 +27,7 @@ $node->safe_psql('postgres', q{
 		END LOOP;
 	END $$});
 
-# The one worker is held up; another session takes the job; the worker passes it by; the session rolls back.
+# The only worker is busy; another session locks the job; the worker skips it; the session rolls back.
 foreach my $case ([ 'ROLLBACK', 'SELECT bgjob_delete(%s)' ], [ 'ROLLBACK', q{SELECT bgjob_reschedule(%s, delay => '1 hour')} ], [ 'ROLLBACK TO s', 'SELECT bgjob_requeue(%s)' ])
 {
 	my ($end, $take) = @$case;

@@ -1,4 +1,4 @@
-# A traceparent in the parameters of a job stands before what the job causes in the server's log, and before nothing else.
+# A traceparent in a job's parameters precedes the log lines of that job, and no others.
 use strict;
 use warnings;
 use FindBin;

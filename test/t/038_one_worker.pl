@@ -1,5 +1,5 @@
-# A job is never shown at two workers. The slots of the workers are read one after the other, and meanwhile a job can go from one to
-# another: three running jobs are requeued again and again, while a session looks at the views.
+# The views never show a job at two workers. The slots of the workers are read one after the other, and a job may move meanwhile:
+# three running jobs are requeued again and again, while a session reads the views.
 use strict;
 use warnings;
 use FindBin;
@@ -42,9 +42,9 @@ command_ok([ 'timeout', 150, 'pgbench', '-n', '-c', 3, '-t', 4000, '-f', $script
 $node->safe_psql('postgres', 'INSERT INTO over DEFAULT VALUES');
 $watcher->finish;
 is($err, '', 'a session has watched');
-is($node->safe_psql('postgres', 'SELECT times > 500, working > 500, twice FROM looked'), 't|t|0', 'often, and has seen them at work, never one at two workers');
-is($node->safe_psql('postgres', q{SELECT count(*) > 1000, count(DISTINCT data->>'worker_pid') > 3 FROM bgjob.job_states WHERE state = 'processing'}), 't|t', 'they went from worker to worker');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs WHERE NOT bgjob_delete(id)'), '0', 'and can be deleted');
+is($node->safe_psql('postgres', 'SELECT times > 500, working > 500, twice FROM looked'), 't|t|0', 'it has often seen the jobs running, never one at two workers');
+is($node->safe_psql('postgres', q{SELECT count(*) > 1000, count(DISTINCT data->>'worker_pid') > 3 FROM bgjob.job_states WHERE state = 'processing'}), 't|t', 'the jobs moved from worker to worker');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs WHERE NOT bgjob_delete(id)'), '0', 'the jobs can be deleted');
 check_counters($node);
 $node->stop;
 done_testing();

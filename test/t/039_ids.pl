@@ -1,4 +1,4 @@
-# Ids that are drawn many at a time are each drawn once: beside sessions that draw one, across a crash, on a promoted standby, and up to the last.
+# Each id is drawn once, also if many are drawn at a time: beside sessions that draw one, after a crash, on a promoted standby, and up to the last id.
 use strict;
 use warnings;
 use FindBin;
@@ -20,7 +20,7 @@ value(q{
 	CREATE TABLE source (n int);
 	CREATE TRIGGER t AFTER INSERT ON source REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION bgjob_enqueue_trigger('takes_row')});
 
-# Singles, many and the trigger at the same time; some are rolled back.
+# bgjob_enqueue, bgjob_enqueue_many and the trigger at the same time; some transactions roll back.
 append_to_file("$tmp/single.sql", "INSERT INTO returned SELECT bgjob_enqueue('nothing'), true;\n");
 append_to_file("$tmp/many.sql", q{INSERT INTO returned SELECT id, false FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[1 + :client_id * 301])) id;
 BEGIN;
@@ -31,12 +31,12 @@ INSERT INTO source SELECT generate_series(1, 3);
 command_ok([ 'timeout', 150, 'pgbench', '-n', '-c', 6, '-j', 2, '-t', 120, '-f', "$tmp/single.sql\@6", '-f', "$tmp/many.sql", '-h', $node->host, '-p', $node->port, 'postgres' ],
 	'six sessions enqueue, one at a time and many');
 is(value('SELECT count(*) - count(DISTINCT id) FROM returned'), '0', 'no id was drawn twice');
-is(value('SELECT count(*) FROM returned WHERE id NOT IN (SELECT id FROM bgjob.jobs)'), '0', 'each is that of a job');
-is(value('SELECT count(*) > 1000, bool_or(single) FROM returned'), 't|t', 'they are many');
-is(value(q{SELECT count(*) = (SELECT count(*) FROM source) AND count(*) > 0 FROM bgjob.jobs WHERE job = 'takes_row'}), 't', 'so are those of the trigger, one for each row');
+is(value('SELECT count(*) FROM returned WHERE id NOT IN (SELECT id FROM bgjob.jobs)'), '0', 'each id is that of a job');
+is(value('SELECT count(*) > 1000, bool_or(single) FROM returned'), 't|t', 'there are many ids');
+is(value(q{SELECT count(*) = (SELECT count(*) FROM source) AND count(*) > 0 FROM bgjob.jobs WHERE job = 'takes_row'}), 't', 'the trigger has enqueued a job for each row');
 is(value('SELECT (SELECT max(id) FROM bgjob.jobs) <= last_value FROM bgjob_internal.job_id_seq'), 't', 'the sequence is beyond them');
 is(value(q{SELECT count(*) FROM (SELECT id, lag(id) OVER (ORDER BY o) AS before FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[1501])) WITH ORDINALITY AS x (id, o)) y WHERE id <> before + 1}),
-	'0', 'those of one call follow each other');
+	'0', 'the ids of one call are consecutive');
 
 # A crash, right after a checkpoint and right after a commit.
 foreach my $before ('CHECKPOINT', 'SELECT bgjob_enqueue($$nothing$$)')
@@ -45,8 +45,8 @@ foreach my $before ('CHECKPOINT', 'SELECT bgjob_enqueue($$nothing$$)')
 	my $last = value(q{SELECT max(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[700])) id});
 	$node->stop('immediate');
 	$node->start;
-	cmp_ok(value(q{SELECT bgjob_enqueue('nothing')}), '>', $last, 'after a crash ids go on behind the last one');
-	cmp_ok(value(q{SELECT min(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[3])) id}), '>', $last + 1, 'also those of many');
+	cmp_ok(value(q{SELECT bgjob_enqueue('nothing')}), '>', $last, 'after a crash ids continue after the last one');
+	cmp_ok(value(q{SELECT min(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[3])) id}), '>', $last + 1, 'also those of bgjob_enqueue_many');
 }
 
 # A standby.
@@ -58,7 +58,7 @@ my $last = value(q{SELECT max(id) FROM bgjob_enqueue_many('nothing', array_fill(
 $node->wait_for_catchup($standby, 'replay');
 $node->stop('immediate');
 $standby->promote;
-cmp_ok($standby->safe_psql('postgres', q{SELECT min(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[5])) id}), '>', $last, 'a promoted standby goes on behind the last one');
+cmp_ok($standby->safe_psql('postgres', q{SELECT min(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[5])) id}), '>', $last, 'on a promoted standby ids continue after the last one');
 $node = $standby;
 
 # The end.
@@ -66,11 +66,11 @@ value('SELECT setval($$bgjob_internal.job_id_seq$$, 9223372036854775807 - 10)');
 my $jobs = value('SELECT count(*) FROM bgjob.jobs');
 my ($status, $out, $err) = $node->psql('postgres', q{\set VERBOSITY sqlstate
 SELECT bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[11]))});
-like($err, qr/ERROR:  2200H/, 'where there are not so many left, that is an error');
+like($err, qr/ERROR:  2200H/, 'too few ids left: an error');
 is(value('SELECT count(*) FROM bgjob.jobs'), $jobs, 'and nothing was enqueued');
-value('SELECT setval($$bgjob_internal.job_id_seq$$, 9223372036854775807 - 10)'); # drawn one by one, they are used up by the attempt
-is(value(q{SELECT max(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[10])) id}), '9223372036854775807', 'what is left can be drawn');
-unlike(slurp_file($node->logfile), qr/bgjob does not know/, 'the private parts of this server are as bgjob knows them');
+value('SELECT setval($$bgjob_internal.job_id_seq$$, 9223372036854775807 - 10)'); # ids drawn one by one are used up by the failed attempt
+is(value(q{SELECT max(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[10])) id}), '9223372036854775807', 'the remaining ids can be drawn');
+unlike(slurp_file($node->logfile), qr/bgjob does not know/, 'bgjob knows the private parts of this server');
 check_counters($node);
 $node->stop;
 done_testing();

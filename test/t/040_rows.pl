@@ -1,4 +1,4 @@
-# Rows that come in bulk are stored up to the last column that is not what it is by default, and read the same whether a column is there or not.
+# Rows inserted in bulk are stored up to the last column without its default, and read the same with and without the other columns.
 use strict;
 use warnings;
 use FindBin;
