@@ -3,10 +3,11 @@
  * announce.c
  *	  Telling at once that jobs can be performed.
  *
- * What a transaction makes ready is told when it commits (base/change.c). What
- * becomes ready in another way is told by the functions here: the job of a worker
- * that was lost, jobs that a worker gives back, rows that a sweep finds. They wake
- * workers, and the scheduler where there are too few.
+ * Jobs that a transaction makes ready are announced when it commits
+ * (base/change.c). Jobs that become ready in another way are announced by the
+ * functions here: the job of a worker that was lost, jobs that a worker gives back,
+ * rows that a sweep finds. They wake workers, and the scheduler where there are too
+ * few.
  *
  * Any process. They do not throw. Locks: those of base/lanegroup.h.
  *
@@ -104,7 +105,7 @@ bgjob_announce_due(TimestampTz due)
 		bgjob_notify_scheduler(MyDatabaseId, 0);
 }
 
-/* bgjob_announce_unknown announces the end of a transaction that was prepared: nobody knows what it did. */
+/* bgjob_announce_unknown announces the end of a transaction that was prepared: what it did is not known. */
 void
 bgjob_announce_unknown(bool committed)
 {

@@ -299,7 +299,7 @@ apply(const Setting *setting, bool privileged)
 	error_context_stack = context.previous;
 }
 
-/* Takes an object of names and values apart. What is no text, or no object, somebody wrote by hand: it is left out. */
+/* Reads an object of names and values. A value that is no text was written by hand, and is left out. */
 static void
 read_object(Combination *combination, const Jsonb *object)
 {

@@ -5,13 +5,13 @@
  *
  * Any backend or worker that writes bgjob's tables notes here what it did:
  * rows that have become ready, jobs that will be due, states that were left
- * and entered, jobs that have ended. Nothing is told before the transaction
- * has committed, and what a rolled-back savepoint did is never told at all:
- * notes are kept per subtransaction. Only that something may come is: when the
- * commit begins, an idle worker is pre-woken. What a rollback makes ready again, the
- * jobs that were taken out of their queues, is told when it happens.
+ * and entered, jobs that have ended. Other processes are told after the commit
+ * only, and never of a savepoint that was rolled back: notes are kept per
+ * subtransaction. One thing happens earlier: when the commit begins, an idle worker
+ * is pre-woken. Jobs that a rollback puts back into their queues are announced
+ * when it happens.
  *
- * The callback runs after the rows are visible to others, so whoever is
+ * The callback runs after the rows are visible to others, so a process that is
  * woken finds them. It must not throw; it takes short locks (base/lanegroup.h,
  * base/registry.h) and sets latches. It is registered once per backend.
  *
@@ -22,11 +22,11 @@
  * ends itself is settled, too. A savepoint that is rolled back takes its notes
  * along; a group of jobs pays once, as it is one transaction.
  *
- * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since nobody knows
- * who will commit and when, and leaves a mark instead (base/prepared.c);
- * whoever ends a marked transaction has everything looked at anew
+ * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since any session may
+ * commit at any time, and leaves a mark instead (base/prepared.c). The session
+ * that ends a marked transaction has the whole queue scanned anew
  * (bgjob_announce_unknown). Without the library in shared_preload_libraries
- * there is nobody to tell, and only what is to be settled is noted.
+ * there is no process to tell, and only what is to be settled is noted.
  *
  *-------------------------------------------------------------------------
  */
@@ -66,7 +66,7 @@ typedef struct Notes
 	BgjobLaneNotes lanes;
 	TimestampTz taken_due; /* the first that was taken out of the schedule; DT_NOEND: none */
 	BgjobOver *over;       /* still to be settled */
-	BgjobOver *settled;    /* those who wait for the jobs are still to be told */
+	BgjobOver *settled;    /* sessions that wait for the jobs are still to be woken */
 	QueueNote *queues;
 	TimestampTz due; /* DT_NOEND: none */
 	int64 counts[BGJOB_NSTATES];
@@ -119,7 +119,7 @@ own_notes(void)
 	return notes;
 }
 
-/* The same; NULL where there is nobody to tell. */
+/* The same; NULL where there is no process to tell. */
 static Notes *
 current_notes(void)
 {
@@ -166,7 +166,7 @@ bgjob_change_count(BgjobState from, BgjobState to_state, bool from_retry, bool t
 	to->counted = true;
 }
 
-/* bgjob_change_recount notes that jobs have come or gone that nobody has counted. */
+/* bgjob_change_recount notes that jobs were added or removed without being counted. */
 void
 bgjob_change_recount(void)
 {
@@ -355,7 +355,7 @@ begin_filter_change(void)
 		}
 }
 
-/* Who finds the change no longer under way must find that there was one: the order matters. */
+/* A process that finds no change under way must find that there was one: the order matters. */
 static void
 end_filter_change(void)
 {

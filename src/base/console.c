@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * console.c
- *	  What running jobs tell: their progress, and the lines of their log.
+ *	  The output of running jobs: their progress, and the lines of their log.
  *
  * Both are to be seen at once by others, and the log is to be kept if the job
  * fails, although the job's transaction is open and may be rolled back. So
@@ -275,7 +275,7 @@ bgjob_console_log(int64 job, int first_seq, const char *level, const char *messa
 	console->cut = true;
 }
 
-/* bgjob_console_in_use tells whether a job of that slot has told anything. Cheap. */
+/* bgjob_console_in_use returns whether a job of that slot has any output. Cheap. */
 bool
 bgjob_console_in_use(int index)
 {

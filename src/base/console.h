@@ -26,7 +26,7 @@ typedef struct BgjobLogLine
 	const char *message;
 } BgjobLogLine;
 
-/* What a job has told so far, copied. */
+/* The output of a job so far, copied. */
 typedef struct BgjobTold
 {
 	bool has_progress;

@@ -4,7 +4,7 @@
  *	  The jobs that a worker has taken to perform in one transaction.
  *
  * A worker that performs a group (run/group.c) names the positions of its jobs
- * here when it takes them from a lane. All of them are in flight: nobody else is
+ * here when it takes them from a lane. All of them are in flight: no other worker is
  * given them. The worker begins one after the other (bgjob_group_items_next).
  *
  * A group that takes too long must not keep the jobs that it has not begun. The

@@ -7,9 +7,9 @@
  * in shared_preload_libraries, else by the first call of a bgjob function in
  * a session. Most steer the server's own processes, so they are read from the
  * configuration file (SIGHUP). bgjob.max_retries and bgjob.time_zone are
- * defaults of a session that enqueues, and anybody may set them;
- * bgjob.job_timeout and bgjob.capture_settings are an administrator's, who
- * may set them per role or database.
+ * defaults of a session that enqueues, and any role may set them;
+ * bgjob.job_timeout and bgjob.capture_settings are set by administrators, also
+ * per role or database.
  *
  * bgjob.databases, bgjob.queues and bgjob.time_zone are checked here, when they
  * are set, so that a typing error is refused at once instead of idling a server.

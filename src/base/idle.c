@@ -7,8 +7,8 @@
  * its exit, before its slot can be given to another process. While it waits for
  * work it is in the group's list, and "idle" in its slot says so. Whoever takes it
  * out of the list, to wake it or to have it leave, does so alone: each of two
- * wakers wakes another worker, and a worker that is told to leave while it is
- * idle takes no job before it leaves.
+ * wakers wakes another worker, and a worker that is retired while it is idle
+ * takes no job before it leaves.
  *
  * The list is last in, first out, so that workers with warm caches go on and those
  * that are not needed reach their time-out.

@@ -6,11 +6,11 @@
  *
  * A small file in the data directory (bgjob.inflight) is mapped into the
  * postmaster and so into every process. It has a cell for each slot of the
- * registry; a worker stores there what it is at, which costs nanoseconds,
- * and what it stored survives the death of every process. It does not
+ * registry; a worker stores its current job there, which costs nanoseconds,
+ * and survives the death of every process. It does not
  * survive the operating system, which no job causes.
  *
- * WHO DID IT. When a process dies of a signal, the postmaster has all others
+ * THE CULPRIT. When a process dies of a signal, the postmaster has all others
  * leave at once. A worker that dies by a fault of its own (SIGSEGV, SIGABRT,
  * SIGBUS, SIGILL; SIGFPE is an error to the server) marks its cell in the
  * handler of that signal and then dies of it as it would have. So does a
@@ -20,22 +20,22 @@
  * SIGKILL cannot be handled: if the
  * kernel's count of killings for want of memory has grown since the server
  * started and just one worker did not leave when told to (bystanders mark
- * their cells in the handler of SIGQUIT), it was that one. A worker that
- * somebody killed by hand is nobody's culprit: such a job may be killed any
- * number of times and still runs to its end.
+ * their cells in the handler of SIGQUIT), it was that one. A worker that was
+ * killed by hand is no culprit: its job may be killed any number of times and
+ * still runs to its end.
  *
- * WHOSE FILE. A copy of the data directory (a base backup, pg_rewind) has the
+ * COPIES. A copy of the data directory (a base backup, pg_rewind) has the
  * file of the server that it was taken from, which may never have crashed. So
- * the file says where it was written, by what a copy does not share: its own
- * inode and the system identifier. What a stranger's says is ignored. What the
- * kernel has counted is compared only within one run of the kernel.
+ * the file has its own inode and the system identifier, which a copy does not
+ * share. A file with others is ignored. The kernel's count is compared only within
+ * one run of the kernel.
  *
  * The postmaster reads the cells when it (re)initializes shared memory,
- * moves what was in flight to the second half of the file, the wrecks, and
- * clears the cells. The scheduler of the database accounts for its wrecks
- * before it starts a worker, and clears them when that has committed; a
- * crash in between has them accounted for twice, which may blame a culprit
- * one crash early, and nobody else.
+ * moves what was in flight to the second half of the file, the in-flight records,
+ * and clears the cells. The scheduler of a database accounts for its records
+ * before it starts a worker, and clears them when that has committed. After a
+ * crash in between they are accounted for twice, so a culprit may be blamed one
+ * crash early, and no other job.
  *
  * A file that cannot be made or has another layout is a warning, not an
  * error: everything works but the count of crashes.
@@ -74,7 +74,7 @@ typedef enum CellMark
 {
 	MARK_NONE,
 	MARK_CRASHED, /* by the handler of a fatal signal */
-	MARK_TOLD     /* by the handler of SIGQUIT: was told to leave */
+	MARK_TOLD     /* by the handler of SIGQUIT: the server goes down */
 } CellMark;
 
 typedef struct Cell
@@ -351,7 +351,7 @@ bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now)
 	my_cell->database = database; /* last: makes the cell valid */
 }
 
-/* bgjob_inflight_told notes that this worker leaves what it is at because the server goes down. */
+/* bgjob_inflight_told marks this worker's cell: it leaves because the server goes down. */
 void
 bgjob_inflight_told(void)
 {

@@ -25,7 +25,7 @@
  * have to read once more. Only if there is no room among the items is the mark
  * lowered. A scan that is under way keeps what is inserted meanwhile.
  *
- * A single row is not only announced but handed over, so that nobody has to
+ * A single row is not only announced but handed over, so that no worker has to
  * scan for it: it becomes the last item, and the mark goes beyond it. Only
  * where a scan would do the same: all that is ready is known (there is no
  * "more", and no scan under way), and the row is neither below the mark, where

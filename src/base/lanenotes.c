@@ -241,7 +241,7 @@ bgjob_lane_notes_prewake(BgjobLaneNotes *notes)
 	}
 }
 
-/* bgjob_lane_notes_commit announces what was inserted, all of it before anybody is woken, who would otherwise begin with what is not the first. */
+/* bgjob_lane_notes_commit announces what was inserted, all of it before any worker is woken: the first job may be in the last lane. */
 void
 bgjob_lane_notes_commit(const BgjobLaneNotes *notes)
 {

@@ -9,9 +9,9 @@
  * The scheduler asks for the demand, and sweeps the queue for what nobody has
  * announced (store/sweep.c).
  *
- * What is told finds its lane, or adds it, or, where the group has no room,
- * is noted in the overflow. Where there is no room for the group, the
- * scheduler of the database is told to go through the queue.
+ * An announcement finds its lane, or adds it, or, where the group has no room, is
+ * noted in the overflow. Where there is no room for the group, the scheduler of the
+ * database is notified to scan the queue.
  *
  * Any process. base/lanegroup.c has the order of locks; a scan holds the scan
  * lock of its lane, which is taken first. What is called after a commit does not
@@ -28,7 +28,7 @@
 #include "base/wake.h"
 #include "miscadmin.h"
 
-/* What is told to a lane. */
+/* What is announced to a lane. */
 typedef struct Tidings
 {
 	const BgjobLaneItem *item; /* NULL: nothing but that it is there */

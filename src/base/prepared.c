@@ -3,19 +3,19 @@
  * prepared.c
  *	  Prepared transactions that have changed jobs.
  *
- * What a transaction has to tell others when it commits (base/change.c) is
- * lost when it is prepared: another session ends it, maybe after a restart, or
- * on a standby that was promoted meanwhile. What is left of it is that it did
- * concern bgjob. The mark is a lock, since locks are what the server keeps with
- * a prepared transaction: one on a name made of its identifier, and one that
- * all marked ones of the database share. Nobody ever waits for either.
+ * The notes of a transaction (base/change.c) are lost when it is prepared:
+ * another session ends it, maybe after a restart, or on a standby that was
+ * promoted meanwhile. All that is kept is a mark that it changed jobs. The mark is
+ * a lock, since the server keeps the locks of a prepared transaction: one on a name
+ * made of its identifier, and one that all marked transactions of the database
+ * share. No process ever waits for either.
  *
- * Whoever ends a prepared transaction by a command looks for the first
- * (api/utility.c). The scheduler compares the second now and then, since a
- * subscription with two_phase ends transactions without a command.
+ * A session that ends a prepared transaction by a command checks for the first
+ * lock (api/utility.c). The scheduler compares the holders of the second now and
+ * then, since a subscription with two_phase ends transactions without a command.
  *
- * Two identifiers may have the same name: then a transaction that has nothing
- * to do with bgjob costs a look at what there is, and no more.
+ * Two identifiers may have the same name: then a transaction that did not change
+ * jobs costs one scan of the queue, and no more.
  *
  *-------------------------------------------------------------------------
  */

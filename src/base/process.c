@@ -44,7 +44,7 @@
 
 #define BGJOB_LIBRARY "bgjob"
 
-/* A process that somebody else has started and that has not attached then is given up, in milliseconds. */
+/* A process that another one has started is given up if it has not attached after so many milliseconds. */
 #define LONGEST_START 10000
 
 /* Travels with a process, in bgw_extra. */
@@ -88,7 +88,7 @@ bgjob_process_start(BgjobSlot *slot, const char *type, const char *function,
 	return started;
 }
 
-/* Ends the workers that have been told to end and wait for their scheduler, which leaves now. */
+/* Ends the workers that got SIGTERM and wait for their scheduler, which leaves now. */
 static void
 end_deserted(Oid database)
 {
@@ -117,7 +117,7 @@ detach(int code, Datum arg)
 	if (PostmasterIsAliveInternal())
 		bgjob_inflight_end();
 	else
-		bgjob_inflight_told(); /* what it was at is looked after by the next server */
+		bgjob_inflight_told(); /* the next server recovers its job */
 	bgjob_my_slot = NULL;
 	slot->pid = 0;
 	pg_memory_barrier();
@@ -190,7 +190,7 @@ bgjob_process_attach(Datum slot_index)
 static emit_log_hook_type next_log_hook = NULL;
 static bool connecting = false;
 
-/* Keeps out of the log that this process was told to end while it connected. An emit_log_hook; libraries may add theirs. */
+/* Keeps the message out of the log that this process was terminated while it connected. An emit_log_hook; libraries may add theirs. */
 static void
 end_quietly(ErrorData *error)
 {
@@ -203,8 +203,8 @@ end_quietly(ErrorData *error)
 /*
  * bgjob_process_connect connects to the slot's database, as the slot's role
  * (InvalidOid: the bootstrap superuser), and shows "name" in
- * pg_stat_activity. FATAL if that cannot be. A process that is told to end
- * meanwhile, as at a shutdown, has nothing to report: it ends without a word.
+ * pg_stat_activity. FATAL if that cannot be. A process that is terminated
+ * meanwhile, as at a shutdown, ends without a message.
  */
 void
 bgjob_process_connect(const char *name)
@@ -241,8 +241,8 @@ bgjob_process_wait(long timeout_ms, BgjobWait wait)
 }
 
 /*
- * bgjob_process_left tells whether the process of a slot has gone, or has
- * never come. "handle" is NULL if somebody else started it; then a process
+ * bgjob_process_left returns whether the process of a slot has left, or was
+ * never started. "handle" is NULL if another process started it; then a process
  * that has not attached within ten seconds is given up.
  */
 bool
@@ -284,9 +284,8 @@ bgjob_commit(void)
 }
 
 /*
- * bgjob_try does a step in transactions of bgjob's own. False where it would
- * have had to wait for somebody's lock: it is rolled back, to be tried again
- * later. Other errors are passed on. Not in a transaction.
+ * bgjob_try runs a step in transactions of bgjob's own. Returns false where it
+ * would have had to wait for a lock: it is rolled back, to be tried again later. Other errors are passed on. Not in a transaction.
  */
 bool
 bgjob_try(void (*step)(void *arg), void *arg)

@@ -3,15 +3,15 @@
  * queues.c
  *	  What has been configured of queues, in shared memory.
  *
- * bgjob_internal.queue_conf is the truth; this is what workers and schedulers look at,
+ * bgjob_internal.queue_conf is the truth; this is the copy that workers and schedulers read,
  * since they ask for every lane. Whoever changes a queue applies the change
  * here when he commits (base/change.c), so the next claim obeys it; the
  * scheduler applies the whole table at its start and when it cannot be sure
  * (COMMIT PREPARED). Two changes of one queue may be applied in the wrong
  * order: each has a version, and an older one does not replace a newer one.
  *
- * There is room for MAX_QUEUES configured queues in the cluster; who
- * configures one more is told so before anything is changed.
+ * There is room for MAX_QUEUES configured queues in the cluster; configuring one
+ * more is refused before anything is changed.
  *
  * Any process. One LWLock, held for the look-up of a hash table only; it may be
  * taken while the lock of a lane group is held, and nothing is taken under it.

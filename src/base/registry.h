@@ -11,18 +11,18 @@
  * LOCKING PROTOCOL
  *
  * registry->lock (LWLock) is taken exclusively to hand out or free a slot or
- * a database entry, and to change who may use a database; shared to look
- * through them where the answer must be consistent. It is held for
- * microseconds only: nobody sleeps, allocates or reads tables under it.
+ * a database entry, and to block a database; shared to read several of them where
+ * the answer must be consistent. It is held for microseconds only: no process
+ * sleeps, allocates or reads tables under it.
  *
  * LIFE OF A SLOT. Its creator hands it out as STARTING and starts a process
  * for it. From STARTING there are two ways, both under registry->lock held
  * exclusively, so one excludes the other: the process attaches (ATTACHED), or
- * whoever looks after the slot gives it up (LEFT), and the process finds that
- * when it comes and leaves. From ATTACHED only the process itself goes on, as
- * the last thing that it does with the slot (LEFT). Whoever looks after the
- * slot frees it only when it reads LEFT, and that is one field, read once: a
- * process that is just starting cannot be taken for one that has left.
+ * the creator gives it up (LEFT), and the process finds that when it starts and
+ * leaves. From ATTACHED only the process itself goes on to LEFT, as the last thing
+ * that it does with the slot. The creator frees the slot only when it reads LEFT,
+ * and that is one field, read once: a process that is just starting cannot be taken
+ * for one that has left.
  *
  * slot->mutex (spinlock) protects the fields below "under mutex": the job
  * that a worker is at and what others ask of it. The worker alone writes
@@ -40,8 +40,8 @@
  * is then done by the scheduler (process/recovery.c).
  *
  * ASKING FOR ONE WORKER BACK. An idle worker is told to leave ("retire") while it is
- * idle (base/idle.c); so it takes no job before it leaves. Of busy
- * workers nobody knows which ends its job first. The scheduler writes a role
+ * idle (base/idle.c); so it takes no job before it leaves. Which busy worker ends
+ * its job first is not known. The scheduler writes a role
  * and a number into its database's "leavers" and sets "asked" in the slots of
  * that role; a worker that is between two jobs and finds "asked" lowers the
  * number by one (compare and swap) and leaves. It sets "retire" before the swap
@@ -84,7 +84,7 @@ typedef enum BgjobProcessKind
 	BGJOB_WORKER
 } BgjobProcessKind;
 
-/* What somebody may ask of a worker about the job that it is at. */
+/* What another process may ask of a worker about its current job. */
 typedef enum BgjobRequest
 {
 	BGJOB_REQUEST_NONE,
@@ -178,7 +178,7 @@ typedef struct BgjobSlot
 	bool ready;  /* connected, serves */
 	bool retire; /* to leave after the job that it is at */
 	bool asked;  /* one of its role is to leave: see BgjobDatabase.leavers */
-	bool lent;   /* holds a slot that is kept for those who have none; short jobs may use it */
+	bool lent;   /* holds a slot of the reserve (base/slots.c); short jobs may use it */
 	bool term;   /* has received SIGTERM */
 	bool die;    /* SIGTERM is to end it at once, whatever it is at */
 
@@ -222,9 +222,9 @@ typedef enum BgjobDatabaseStatus
 } BgjobDatabaseStatus;
 
 /* What a scheduler is told; bits of BgjobDatabase.notices. */
-#define BGJOB_NOTICE_RESCAN    0x01  /* look for work that nobody announced */
+#define BGJOB_NOTICE_RESCAN    0x01  /* scan for jobs that were not announced */
 #define BGJOB_NOTICE_EXTENSION 0x02  /* see whether the extension is still there */
-#define BGJOB_NOTICE_REAP      0x04  /* a slot was left, look after its job */
+#define BGJOB_NOTICE_REAP      0x04  /* a worker has left: recover its job */
 #define BGJOB_NOTICE_QUEUES    0x10  /* what is configured of queues has changed */
 #define BGJOB_NOTICE_RECURRING 0x20  /* a recurring job was changed */
 #define BGJOB_NOTICE_ENDED     0x40  /* a job of a recurring one has ended */
@@ -265,7 +265,7 @@ typedef struct BgjobDatabase
 	pg_atomic_uint64 next_due;  /* when the next scheduled job is due, at the latest */
 	pg_atomic_uint64 low_due;   /* the earliest that has been announced since the last look */
 
-	int64 held_back; /* the scheduler's: so many jobs, as it has told the log last */
+	int64 held_back; /* the scheduler's: so many jobs, as last logged */
 
 	/* The removal of settings that no job uses: see store/unused.c. */
 	pg_atomic_uint64 settings_floor; /* a pass may remove rows below it; 0: there is none */
@@ -290,7 +290,7 @@ typedef struct BgjobRegistry
 	int group_tranche;
 	uint64 next_generation;
 	Latch *launcher;                    /* NULL: none is there */
-	bool rediscover;                    /* the launcher is to look at pg_database again */
+	bool rediscover;                    /* the launcher is to read pg_database again */
 	bool called;                        /* it is not to sleep before one more round */
 	pg_atomic_uint32 schedulers_wanted; /* so many databases wait for a scheduler */
 	pg_atomic_uint32 slot_wanted;       /* and there is no slot for one */

@@ -170,7 +170,7 @@ restore_identity(void)
 		elog(FATAL, "could not return to the role of the process");
 }
 
-/* What setseed() did is undone by a seed that nobody knows. */
+/* Undoes what setseed() did, by a random seed. */
 static void
 reseed_random(void)
 {

@@ -12,7 +12,7 @@
  *
  * WHAT A WORKER IS AT. The functions without a slot among their arguments are
  * the worker's own and act on bgjob_my_slot: it begins with a job (from then on
- * the job is in flight, and nobody else is given it), has claimed it (from then
+ * the job is in flight, and no other worker is given it), has claimed it (from then
  * on it takes requests), finishes it (the point of no return), ends. Others read
  * that with the functions that take a database and a job.
  *
@@ -170,7 +170,7 @@ bgjob_slot_give_up_start(BgjobSlot *slot)
 
 /*
  * bgjob_slot_begin notes that this worker is about to claim a job. From here
- * on the job is in flight: nobody else is given it. But it need not be this
+ * on the job is in flight: no other worker is given it. But it need not be this
  * worker's, nor even be there any more; so no request is accepted before
  * bgjob_slot_claimed, and the caller tries again.
  */

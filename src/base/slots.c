@@ -1,39 +1,39 @@
 /*-------------------------------------------------------------------------
  *
  * slots.c
- *	  Who may have another of the server's background workers.
+ *	  How many of the server's background workers a database or a role may have.
  *
  * max_worker_processes is for the whole server: the schedulers and workers of
  * all databases, parallel queries, logical replication, other extensions. A
- * job may never end, so what has been given away need not come back. Hence
- * nobody gets the last slots who has some already:
+ * job may never end, so a slot that was given away need not come back. Hence
+ * some slots are reserved. How many stay free depends on the need:
  *
  *	 a database without workers	may take any slot
  *	 a role without workers		leaves FOR_DATABASES: a scheduler and a worker
  *								for a database that has none
- *	 anybody else				leaves an eighth of all besides, at least one:
+ *	 any other need				leaves an eighth of all besides, at least one:
  *								for roles without workers, and for queries
  *
- * A server with very few slots (FEW) keeps none for other databases when a
+ * A server with very few slots (FEW) reserves none for other databases when a
  * role has none. A database that is served and has no worker needs only one.
  *
- * Schedulers have at most two thirds of what others leave, so that there are
- * workers, too; where there are more databases, they take turns
+ * Schedulers have at most two thirds of the slots that other software leaves, so
+ * that there are workers, too; where there are more databases, they take turns
  * (process/launcher.c).
  *
- * Who wants a slot and gets none says so in its database's entry
- * ("hungry"), with the number of workers that it has. Then idle workers leave
- * everywhere, nobody else who has as many gets another, and the database that
- * has the most gives one up (process/pool.c).
+ * A database that needs a slot and gets none says so in its entry ("hungry"),
+ * with the number of its workers. Then idle workers leave everywhere, no database
+ * with as many workers gets another one, and the database that has the most gives
+ * one up (process/pool.c).
  *
- * Jobs that end soon may borrow most of what is kept: such workers are given
- * back when somebody wants them, or the jobs become longer (process/pool.c).
+ * Workers with short jobs may borrow most of the reserve: they give it back when
+ * it is needed, or when their jobs become longer (process/pool.c).
  *
  * bgjob.max_workers limits the workers of all databases in the same way: its
- * last place is for who has none.
+ * last one is for a database or role that has none.
  *
- * Run by the scheduler, the launcher and who reads the views. The registry is read without its lock
- * here; bgjob_slot_create counts again under it.
+ * Run by the scheduler, the launcher and sessions that read the views. The registry
+ * is read without its lock here; bgjob_slot_create counts again under it.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,7 +53,7 @@
 /* A scheduler and a worker. */
 #define FOR_DATABASES 2
 
-/* With fewer slots than this nobody can be choosy. */
+/* With fewer slots than this none can be reserved for other databases. */
 #define FEW 8
 
 static bool

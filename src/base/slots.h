@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * slots.h
- *	  Who may have another of the server's background workers.
+ *	  How many of the server's background workers a database or a role may have.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,7 +10,7 @@
 
 #include "postgres.h"
 
-/* Whom a process is wanted for; who comes later here leaves more slots free. */
+/* What a process is needed for; a later value leaves more slots free. */
 typedef enum BgjobNeed
 {
 	BGJOB_NEED_DATABASE, /* a database that has none */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * text.c
- *	  Texts that are shown, cut where nobody reads on.
+ *	  Texts that are shown, cut to a readable length.
  *
  * What a job says (an error, a reason, its own command) may have a gigabyte.
  * Where that is stored to be shown, logged, or copied into shared memory, it is

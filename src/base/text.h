@@ -1,6 +1,6 @@
 /*
  * text.h
- *	  Texts that are shown, cut where nobody reads on.
+ *	  Texts that are shown, cut to a readable length.
  */
 #ifndef BGJOB_BASE_TEXT_H
 #define BGJOB_BASE_TEXT_H

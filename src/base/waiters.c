@@ -6,12 +6,12 @@
  * A session that calls bgjob_wait() sleeps on one of a fixed number of
  * condition variables in shared memory, chosen by the job's id; the
  * transaction that ends a job wakes those after it has committed
- * (base/change.c). Two jobs may share a variable, so a sleeper looks at the
- * job again after each wake-up. Without waiters, waking costs one look at a
+ * (base/change.c). Two jobs may share a variable, so a sleeper reads the
+ * job again after each wake-up. Without waiters, waking costs the read of a
  * counter.
  *
- * The order that makes it safe: prepare, then look at the job, then sleep. A
- * job that ends between the look and the sleep has woken the prepared
+ * The order that makes it safe: prepare, then read the job, then sleep. A
+ * job that ends between the two has woken the prepared
  * session already.
  *
  *-------------------------------------------------------------------------

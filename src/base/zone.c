@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * zone.c
- *	  The server's time zones, as rules/cron.h wants to be told about them.
+ *	  The server's time zones, in the form that rules/cron.h takes.
  *
  * The server keeps every zone that was ever asked for in memory, so a zone,
  * once found, stays valid for the life of the process. For that reason what the

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * zone.h
- *	  The server's time zones, as rules/cron.h wants to be told about them.
+ *	  The server's time zones, in the form that rules/cron.h takes.
  *
  *-------------------------------------------------------------------------
  */

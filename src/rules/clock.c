@@ -5,7 +5,7 @@
  *
  * The default reads the system's clock, in PostgreSQL's reckoning. A test
  * replaces the pointer before it starts a scheduler; nothing else writes it.
- * The steady clock is the system's monotonic one, which nobody can set.
+ * The steady clock is the system's monotonic one, which cannot be set.
  *
  * Pure: no SPI, no shared memory, no errors; linked by the unit tests
  * without a server.

@@ -115,7 +115,7 @@ bgjob_state_by_letter(char letter)
 	return BGJOB_NONE;
 }
 
-/* bgjob_state_is_final tells whether nothing happens any more without somebody acting. */
+/* bgjob_state_is_final returns whether a job stays in a state until a user acts. */
 bool
 bgjob_state_is_final(BgjobState state)
 {

@@ -45,9 +45,9 @@ typedef enum BgjobEvent
 	BGJOB_EV_FAIL,       /* it raised an error, no retry left */
 	BGJOB_EV_RETRY,      /* it raised an error, to be tried again later */
 	BGJOB_EV_INTERRUPT,  /* its worker was lost or shut down */
-	BGJOB_EV_DELETE,     /* somebody deleted it */
-	BGJOB_EV_REQUEUE,    /* somebody wants it to run now */
-	BGJOB_EV_RESCHEDULE, /* somebody wants it to run later */
+	BGJOB_EV_DELETE,     /* deleted by a user */
+	BGJOB_EV_REQUEUE,    /* a user wants it to run now */
+	BGJOB_EV_RESCHEDULE, /* a user wants it to run later */
 } BgjobEvent;
 
 #define BGJOB_NEVENTS (BGJOB_EV_RESCHEDULE + 1)
@@ -70,7 +70,7 @@ extern char bgjob_state_letter(BgjobState state);
 /* bgjob_state_by_letter is the reverse; BGJOB_NONE for an unknown letter. */
 extern BgjobState bgjob_state_by_letter(char letter);
 
-/* bgjob_state_is_final tells whether nothing happens any more without somebody acting. */
+/* bgjob_state_is_final returns whether a job stays in a state until a user acts. */
 extern bool bgjob_state_is_final(BgjobState state);
 
 #endif /* BGJOB_RULES_STATE_H */
