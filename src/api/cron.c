@@ -16,6 +16,7 @@
 #include "api/arguments.h"
 #include "api/cron.h"
 #include "api/rights.h"
+#include "base/guc.h"
 #include "base/zone.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -91,7 +92,7 @@ time_argument(FunctionCallInfo fcinfo, int number, const char *name)
 static void
 open_zone(FunctionCallInfo fcinfo, int number, BgjobTimeZone *zone)
 {
-	bgjob_time_zone_open(zone, bgjob_arg_text(fcinfo, number));
+	bgjob_time_zone_open(zone, bgjob_arg_text(fcinfo, number), bgjob_time_zone);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_cron_next_sql);

@@ -20,7 +20,6 @@
  */
 #include "postgres.h"
 
-#include "base/guc.h"
 #include "base/zone.h"
 
 /* The callback of a BgjobZone: see there. The last answer is kept, for most questions are near. */
@@ -85,12 +84,12 @@ bgjob_time_zone_exists(const char *name)
 
 /* bgjob_time_zone_open looks a time zone up; see zone.h. */
 void
-bgjob_time_zone_open(BgjobTimeZone *zone, const char *name)
+bgjob_time_zone_open(BgjobTimeZone *zone, const char *name, const char *setting)
 {
 	bool by_setting = name == NULL;
 
 	if (by_setting)
-		name = bgjob_time_zone;
+		name = setting;
 	zone->tz = pg_tzset(name);
 	if (zone->tz == NULL)
 		ereport(ERROR,

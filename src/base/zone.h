@@ -28,10 +28,10 @@ typedef struct BgjobTimeZone
 /*
  * bgjob_time_zone_open looks a time zone up, by a name that the setting
  * TimeZone would take: one of pg_timezone_names, in any case, or a POSIX
- * specification. NULL: the one that bgjob.time_zone names. 22023: there is
- * none, or it counts leap seconds. Nothing needs to be closed.
+ * specification. NULL: the one of "setting", which is the value of
+ * bgjob.time_zone. 22023: there is none, or it counts leap seconds. Nothing needs to be closed.
  */
-extern void bgjob_time_zone_open(BgjobTimeZone *zone, const char *name);
+extern void bgjob_time_zone_open(BgjobTimeZone *zone, const char *name, const char *setting);
 
 /*
  * bgjob_time_zone_exists tells whether there is a time zone that a recurring

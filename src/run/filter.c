@@ -23,7 +23,6 @@
 #include "base/slot.h"
 #include "catalog/pg_collation.h"
 #include "run/filter.h"
-#include "run/filtercall.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"

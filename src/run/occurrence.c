@@ -40,7 +40,8 @@ bgjob_occurrences_open(BgjobOccurrences *occurrences, const BgjobRecurring *row)
 	if (!bgjob_cron_parse(bgjob_recurring_text(row, BGJOB_R_SCHEDULE), match,
 						  bgjob_recurring_text(row, BGJOB_R_NAME), &occurrences->cron, &error))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message)));
-	bgjob_time_zone_open(&occurrences->zone, bgjob_recurring_text(row, BGJOB_R_TIME_ZONE));
+	bgjob_time_zone_open(&occurrences->zone, bgjob_recurring_text(row, BGJOB_R_TIME_ZONE),
+						 bgjob_time_zone);
 }
 
 /* bgjob_occurrences_next returns the first occurrence after a time; DT_NOEND: there is none. */

@@ -35,7 +35,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "rules/clock.h"
-#include "run/attempt.h"
 #include "run/authority.h"
 #include "run/command.h"
 #include "run/filtercall.h"

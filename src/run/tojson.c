@@ -38,7 +38,6 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
-#include "run/attempt.h"
 #include "run/identity.h"
 #include "run/tojson.h"
 #include "run/underway.h"
