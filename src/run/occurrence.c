@@ -21,6 +21,7 @@
  */
 #include "postgres.h"
 
+#include "base/guc.h"
 #include "rules/cron.h"
 #include "run/occurrence.h"
 #include "utils/timestamp.h"
