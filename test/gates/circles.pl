@@ -2,8 +2,8 @@
 #
 #   perl circles.pl TREE                   says TAP
 #
-# A file uses functions of others, and never, through however many, one that uses its own. For src/store src/README.md
-# has the order of the files. What counts is functions: the columns of a table are in a header that any file may include.
+# No file depends on itself, directly or through other files. For src/store, src/README.md has the order of the files. Only
+# calls of functions count: any file may include a header with the columns of a table.
 use strict;
 use warnings;
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Gate: cppcheck is quiet. What it may not say, and why, is in cppcheck.suppress beside this file.
+# Gate: cppcheck reports nothing. cppcheck.suppress lists the suppressed checks, with reasons.
 #
 #   bash cppcheck.sh TREE                  says TAP
 #
 # It runs without the server's headers: with them it takes minutes and finds faults in the server.
-# The few macros that it would stumble over are in cppcheck.h beside this file.
+# cppcheck.h defines the few macros that it needs.
 set -u
 cd "$1" || exit 1
 

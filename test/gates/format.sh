@@ -3,8 +3,8 @@
 #
 #   bash format.sh TREE                    says TAP
 #
-# Versions of clang-format differ in small things, so the result of one counts: 14, which is
-# Debian 12's. Where that one cannot be had, the gate is skipped and counted as such.
+# The output of clang-format differs between versions, so only version 14, that of Debian 12, counts.
+# Without that version the gate is skipped and counted as skipped.
 set -u
 cd "$1" || exit 1
 

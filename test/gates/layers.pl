@@ -10,7 +10,7 @@
 # src/client, src/client itself alone. None of them includes a header of the server, and no layer
 # includes theirs. Of PostgreSQL they may have libpq and what it includes.
 #
-# The last tests are of the gate: small trees, each with one violation, are refused, and one without is not.
+# The last tests are of the gate: it rejects small trees with one violation each, and accepts one without.
 use strict;
 use warnings;
 use File::Path qw(make_path);

@@ -1,4 +1,4 @@
-# Gate: what a process waits for has a name in pg_stat_activity.
+# Gate: each wait of a process has a name in pg_stat_activity.
 #
 #   perl names.pl TREE                     says TAP
 #

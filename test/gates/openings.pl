@@ -1,5 +1,5 @@
-# Gate: every C file opens with a comment of at least eight lines, which says what it is, which
-# process runs it and what always holds.
+# Gate: every C file opens with a comment of at least eight lines. The comment describes the file, the
+# processes that run it and its invariants.
 #
 #   perl openings.pl TREE                  says TAP
 use strict;

@@ -1,5 +1,5 @@
-# Gate: what is done under a spinlock is a few stores. No loop, no return, no other lock, and no call of a function: it could
-# throw, allocate, or take its time, while others spin.
+# Gate: code under a spinlock is a few stores. No loop, no return, no other lock, and no function call: it could raise an
+# error, allocate, or take long, while other processes spin.
 #
 #   perl spinlocks.pl TREE                 says TAP
 use strict;
@@ -11,7 +11,7 @@ chdir(shift // '.') or die $!;
 my %harmless = map { $_ => 1 } qw(if for while do sizeof Min Max Assert TimestampTzPlusMilliseconds pg_atomic_read_u32 pg_atomic_read_u64);
 my $lines = 24;
 
-# faults FILE, TEXT are the things that a file does under spinlocks and must not.
+# faults FILE, TEXT returns what a file does under spinlocks against the rule.
 sub faults
 {
 	my ($file, $text) = @_;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gate: gcc and clang have nothing to say, and the tree builds from scratch with each.
+# Gate: the tree builds from scratch with gcc and with clang, without warnings.
 #
 #   bash warnings.sh TREE                  says TAP; PG_CONFIG in the environment
 #

@@ -5,18 +5,18 @@
 --   * a job exists if and only if its transaction and its savepoint commit (promise 1);
 --   * arguments arrive as api.md says: positional, named, defaulted, whole (json), NULL, VARIADIC;
 --   * the function is found through the caller's search_path, an explicit signature chooses an overload;
---   * every wrong input is refused at once with its SQLSTATE, a detail and a hint, and leaves nothing
---     behind (promise 9); options of later issues are refused with 0A000.
+--   * each invalid input raises an error with its SQLSTATE, a detail and a hint, and enqueues nothing
+--     (promise 9); options of later versions raise 0A000.
 --
--- Runs in autocommit, in a fresh database, as the bootstrap superuser. Each refusal is tried in a
--- subtransaction that is always rolled back, so that a wrongly accepted job cannot disturb what follows.
+-- Runs in autocommit, in a fresh database, as the bootstrap superuser. Each invalid call
+-- runs in a subtransaction that is always rolled back, so that a wrongly accepted job cannot disturb later tests.
 
 \ir lib/session.sql
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
 
--- A role of this file's own, left over if an earlier run broke off.
+-- The role may be left from an earlier run that failed.
 SELECT 'DROP OWNED BY tap01_plain' FROM pg_roles WHERE rolname = 'tap01_plain' \gexec
 DROP ROLE IF EXISTS tap01_plain;
 CREATE ROLE tap01_plain LOGIN;
@@ -30,7 +30,7 @@ GRANT USAGE ON SCHEMA bgjob TO tap01_plain;
 
 CREATE TABLE tap_refusal (n serial, command text, sqlstate text, message text, detail text, hint text);
 
--- tap_refused runs a command that must be refused, and asserts the SQLSTATE.
+-- tap_refused runs a command that must fail, and asserts the SQLSTATE.
 CREATE FUNCTION tap_refused(command text, expected text, description text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -59,7 +59,7 @@ BEGIN
 		|| diag(format('wanted %s, got %s (%s) from: %s', expected, got, message, command));
 END $$;
 
--- Jobs with the result that they must have; tap_run_functions enqueues them, each in a transaction of its own.
+-- Jobs with their expected results; tap_run_functions enqueues each in its own transaction.
 CREATE TABLE tap_case (n serial, job text, args jsonb, expected jsonb, description text, id bigint, error text);
 
 CREATE PROCEDURE tap_run_functions() LANGUAGE plpgsql AS $$
@@ -204,7 +204,7 @@ SELECT set_eq('SELECT label FROM t_ran',
 	ARRAY['plain', 'next', 'in transaction', 'before savepoint', 'after savepoint', 'released', 'in handler'],
 	'exactly the committed jobs have run: nothing of a rolled back transaction, savepoint or exception block');
 
--- Two-phase commit wakes nobody: the slow poll finds the job.
+-- After COMMIT PREPARED a scan finds the job.
 SELECT current_setting('max_prepared_transactions')::int > 0 AS two_phase \gset
 \if :two_phase
 BEGIN;
@@ -396,7 +396,7 @@ SELECT throws_ok($$ SELECT bgjob_enqueue(NULL) $$, NULL, NULL, 'a NULL job is re
 SELECT throws_ok($$ SELECT bgjob_enqueue('bgjob_enqueue_trigger') $$, NULL, NULL, 'a trigger function is refused');
 SELECT throws_ok($$ SELECT bgjob_enqueue('t_nothing(') $$, NULL, NULL, 'a broken signature is refused');
 
--- No EXECUTE. pgTAP's own tables belong to the superuser, so the role only tries.
+-- No EXECUTE. pgTAP's tables belong to the superuser, so the role only calls, and the superuser asserts.
 CREATE FUNCTION tap_state_of(command text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE command;

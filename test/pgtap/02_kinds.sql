@@ -3,8 +3,8 @@
 -- What this file proves:
 --   * a job may be a function of any language (SQL, PL/pgSQL, internal, C) or a procedure, also one that
 --     commits or rolls back inside, or has INOUT parameters;
---   * kind 'sql' runs one command of any sort with parameters, also those that refuse a transaction block
---     (VACUUM, CREATE INDEX CONCURRENTLY); what cannot be parsed or is several commands is refused with 42601;
+--   * kind 'sql' runs any single command with parameters, also commands that cannot run in a transaction block
+--     (VACUUM, CREATE INDEX CONCURRENTLY); an unparsable command or several commands raise 42601;
 --   * results are kept as jsonb: void null, a scalar, an object of a composite, an array of a set;
 --   * bgjob_current_id is the job's id inside of a job and NULL outside.
 --
@@ -22,7 +22,7 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 
 \ir lib/wait.sql
 
--- Jobs with the result that they must have; tap_run_kinds enqueues each in a transaction of its own and waits.
+-- Jobs with their expected results; tap_run_kinds enqueues each in its own transaction and waits.
 CREATE TABLE tap_case (n serial, kind text, job text, args jsonb, expected jsonb, description text, id bigint, error text);
 
 CREATE PROCEDURE tap_run_kinds() LANGUAGE plpgsql AS $$
@@ -92,7 +92,7 @@ BEGIN
 	ROLLBACK;
 	INSERT INTO t_log (label, job_id) VALUES ('last', bgjob_current_id());
 END $$;
--- Commits once and fails then: what it has committed stays.
+-- Commits once, then fails: the committed part stays.
 CREATE PROCEDURE t_commit_and_fail() LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO t_log (label) VALUES ('kept by commit');
@@ -100,7 +100,7 @@ BEGIN
 	INSERT INTO t_log (label) VALUES ('lost by error');
 	RAISE EXCEPTION 'after the commit';
 END $$;
--- An overload by kind: 'sql' and 'function' must not be mixed up, so a function named like a command.
+-- A function named like a command: kinds 'sql' and 'function' must not be confused.
 CREATE FUNCTION "SELECT 1"() RETURNS text LANGUAGE sql AS $$ SELECT 'the function'::text $$;
 
 CREATE TABLE t_big (id int PRIMARY KEY, body text);
@@ -215,7 +215,7 @@ SELECT is(bgjob_wait(:vacuum, '20 s'), 'succeeded', 'VACUUM ANALYZE');
 SELECT is((SELECT reltuples::int FROM pg_class WHERE relname = 't_big'), 499, 'has counted the rows');
 
 SELECT bgjob_enqueue('CREATE INDEX CONCURRENTLY t_big_body ON t_big (body)', kind => 'sql', max_retries => 0) AS cic \gset
--- Not by bgjob_wait: the snapshot of a waiting statement is one that CREATE INDEX CONCURRENTLY has to wait for.
+-- Not by bgjob_wait: CREATE INDEX CONCURRENTLY would wait for the snapshot of the waiting statement.
 CALL tap_wait_until(format($$ SELECT state IN ('succeeded', 'failed') FROM bgjob.jobs WHERE id = %s $$, :cic));
 SELECT is((SELECT state FROM bgjob.jobs WHERE id = :cic), 'succeeded', 'CREATE INDEX CONCURRENTLY');
 SELECT is((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('t_big_body')), true, 'has made a valid index');
@@ -251,7 +251,7 @@ SELECT bgjob_wait(:sql_current, '20 s') AS sql_current_state \gset
 SELECT is(bgjob_result(:sql_current), jsonb_build_array(jsonb_build_object('me', :sql_current::bigint)),
 	'also in a command');
 
--- Rules may make several result sets of different shape out of one command.
+-- With rules, one command may return several result sets of different types.
 CREATE TABLE t_ruled (n int);
 CREATE RULE one AS ON INSERT TO t_ruled DO ALSO SELECT 1 AS n;
 CREATE RULE two AS ON INSERT TO t_ruled DO ALSO SELECT 'x'::text AS a, 2 AS n;
@@ -259,7 +259,7 @@ SELECT bgjob_enqueue('INSERT INTO t_ruled VALUES (7)', kind => 'sql', max_retrie
 SELECT is(bgjob_wait(:ruled, '20 s'), 'succeeded', 'a command that rules add to');
 SELECT is(bgjob_result(:ruled), '[{"n": 1}, {"a": "x", "n": 2}]', 'has the rows of all, each in its own shape');
 
--- Checking a command takes no locks that the session would keep.
+-- The check of a command leaves no locks in the session.
 BEGIN;
 SELECT bgjob_enqueue('SELECT body FROM t_big WHERE id = $1', '[1]', kind => 'sql') AS locked \gset
 SELECT is((SELECT count(*) FROM pg_locks WHERE relation = 't_big'::regclass AND pid = pg_backend_pid()), 0::bigint,

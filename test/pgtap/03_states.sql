@@ -4,10 +4,10 @@
 --   * the history (bgjob.job_states) has every transition with its reason and the data that api.md names;
 --   * a failed attempt with a retry left goes processing → failed → scheduled with the default back-off, one
 --     without ends as 'failed' with the whole error;
---   * bgjob_delete, bgjob_requeue, bgjob_reschedule and their from_state; a running job is cancelled;
+--   * bgjob_delete, bgjob_requeue, bgjob_reschedule and their from_state; a running job is canceled;
 --   * time-outs end an attempt with 57014;
 --   * bgjob_wait: the state, NULL on time-out, 55000 in the enqueuing transaction;
---   * bgjob_purge deletes what has finished, and finished jobs have an expiry.
+--   * bgjob_purge deletes finished jobs, and finished jobs have an expiry.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser.
 
@@ -23,12 +23,12 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 \ir lib/wait.sql
 \ir lib/states.sql
 
--- tap_keys is the names of the data of a job's last entry of one state, sorted.
+-- tap_keys returns the sorted keys of the data of a job's last history entry of a state.
 CREATE FUNCTION tap_keys(id bigint, wanted text) RETURNS text[] LANGUAGE sql AS $$
 	SELECT ARRAY(SELECT k FROM jsonb_object_keys(s.data) k ORDER BY k)
 	FROM bgjob.job_states s WHERE s.job_id = $1 AND s.state = wanted ORDER BY s.seq DESC LIMIT 1 $$;
 
--- tap_data is the data of a job's last entry of one state.
+-- tap_data returns the data of a job's last history entry of a state.
 CREATE FUNCTION tap_data(id bigint, wanted text) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT s.data FROM bgjob.job_states s WHERE s.job_id = $1 AND s.state = wanted ORDER BY s.seq DESC LIMIT 1 $$;
 
@@ -55,7 +55,7 @@ BEGIN
 		PERFORM pg_sleep(120);
 	END IF;
 END $$;
--- Goes on after every error that WHEN OTHERS catches; a cancel must come through all the same.
+-- Continues after every error that WHEN OTHERS traps; a cancel must end it anyway.
 CREATE FUNCTION t_stubborn() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	FOR i IN 1 .. 1200 LOOP
@@ -66,7 +66,7 @@ BEGIN
 		END;
 	END LOOP;
 END $$;
--- A deferred constraint that fails at commit, after the function has ended well.
+-- A deferred constraint that fails at commit, after the function has succeeded.
 CREATE TABLE t_parent (id int PRIMARY KEY);
 CREATE TABLE t_child (parent int REFERENCES t_parent DEFERRABLE INITIALLY DEFERRED);
 CREATE FUNCTION t_orphan() RETURNS text LANGUAGE sql AS $$ INSERT INTO t_child VALUES (99) RETURNING 'fine so far'::text $$;
@@ -160,7 +160,7 @@ SELECT is((SELECT expires_at FROM bgjob.jobs WHERE id = :retried), NULL::timesta
 SELECT is((tap_data(:retried, 'scheduled') ->> 'run_at')::timestamptz, (SELECT run_at FROM bgjob.jobs WHERE id = :retried),
 	'run_at of the history is that of the job');
 
--- Bring the retry forward: the second failure is followed by retry 2, with its longer back-off.
+-- Runs the retry early: the second failure is followed by retry 2, with its longer back-off.
 SELECT is(bgjob_reschedule(:retried, run_at => now()), true, 'a retry can be brought forward');
 CALL tap_wait_until(format($$ SELECT retries = 2 AND state = 'scheduled' FROM bgjob.jobs WHERE id = %s $$, :retried));
 SELECT is((SELECT reason FROM bgjob.jobs WHERE id = :retried), 'Retry attempt 2 of 3: first try', 'and the next one is attempt 2');
@@ -220,7 +220,7 @@ ROLLBACK;
 SELECT is(tap_states(:back), '{scheduled}'::text[], 'a delete that is rolled back has not happened');
 
 -- Running jobs.
-SELECT bgjob_enqueue('t_sleep', '["cancelled"]') AS running \gset
+SELECT bgjob_enqueue('t_sleep', '["canceled"]') AS running \gset
 CALL tap_state_is(:running, 'processing');
 SELECT is(tap_state(:running), 'processing', 'a running job is shown as processing');
 SELECT ok((SELECT server = 'default' AND started_at IS NOT NULL AND worker_pid IN (SELECT pid FROM pg_stat_activity)
@@ -228,16 +228,16 @@ SELECT ok((SELECT server = 'default' AND started_at IS NOT NULL AND worker_pid I
 SELECT is(bgjob_delete(:running, 'enqueued'), false, 'a running job is not in state enqueued');
 SELECT clock_timestamp() AS deleted_at \gset
 SELECT is(bgjob_delete(:running, 'processing'), true, 'a running job can be deleted');
-SELECT is(bgjob_wait(:running, '10 s'), 'deleted', 'it is cancelled and ends as deleted');
+SELECT is(bgjob_wait(:running, '10 s'), 'deleted', 'it is canceled and ends as deleted');
 SELECT cmp_ok(clock_timestamp() - :'deleted_at', '<', interval '5 s', 'within seconds');
 SELECT is(tap_states(:running), '{enqueued,processing,deleted}'::text[], 'its history: enqueued, processing, deleted');
-SELECT is((SELECT count(*) FROM t_effect WHERE label = 'cancelled'), 0::bigint, 'its effects are undone');
+SELECT is((SELECT count(*) FROM t_effect WHERE label = 'canceled'), 0::bigint, 'its effects are undone');
 SELECT is((SELECT retries FROM bgjob.jobs WHERE id = :running), 0, 'no retry was made of it');
 
 SELECT bgjob_enqueue('t_stubborn') AS stubborn \gset
 CALL tap_state_is(:stubborn, 'processing');
 SELECT bgjob_delete(:stubborn) AS stubborn_deleted \gset
-SELECT is(bgjob_wait(:stubborn, '10 s'), 'deleted', 'a job that goes on after errors is cancelled, too');
+SELECT is(bgjob_wait(:stubborn, '10 s'), 'deleted', 'a job that goes on after errors is canceled, too');
 
 ----------------------------------------------------------------------------------------------------
 -- bgjob_requeue
@@ -262,7 +262,7 @@ SELECT bgjob_enqueue('t_sleep', '["requeued"]') AS rerun \gset
 CALL tap_state_is(:rerun, 'processing');
 UPDATE t_switch SET sleeps = false;
 SELECT is(bgjob_requeue(:rerun), true, 'a running job can be requeued');
-SELECT is(bgjob_wait(:rerun, '20 s'), 'succeeded', 'it is cancelled and runs again');
+SELECT is(bgjob_wait(:rerun, '20 s'), 'succeeded', 'it is canceled and runs again');
 SELECT is((SELECT count(*) FROM t_effect WHERE label = 'requeued'), 1::bigint, 'with the effects of one run only');
 UPDATE t_switch SET sleeps = true;
 

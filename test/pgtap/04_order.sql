@@ -3,7 +3,7 @@
 -- What this file proves, with one worker, where order is exact (promise 8):
 --   * a higher priority goes first, at once, also before jobs that were enqueued long before;
 --   * within a priority it is first in, first out, in the order of the commits' ids;
---   * queues come in the order of bgjob.queues, before any priority; a queue that is not named is not taken;
+--   * queues are taken in the order of bgjob.queues, before any priority; other queues are not taken;
 --   * a delayed job starts when it is due: never before, and less than 500 ms later.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes bgjob.workers and
@@ -11,7 +11,7 @@
 
 \ir lib/session.sql
 
--- Set before the extension is there, so that the database's scheduler starts with it.
+-- Set before CREATE EXTENSION, so that the scheduler of the database starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
 ALTER SYSTEM RESET bgjob.queues;
 SELECT pg_reload_conf() AS reloaded \gset
@@ -31,7 +31,7 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 
 CREATE TABLE t_ran (n serial, label text, pid int DEFAULT pg_backend_pid(), at timestamptz DEFAULT clock_timestamp());
 CREATE FUNCTION t_run(label text) RETURNS void LANGUAGE sql AS $$ INSERT INTO t_ran (label) VALUES (label) $$;
--- Holds the one worker until this session lets go of the lock.
+-- Occupies the only worker until this session releases the lock.
 CREATE FUNCTION t_block() RETURNS void LANGUAGE sql AS $$ SELECT pg_advisory_xact_lock(4004) $$;
 -- Enqueues another job, of a higher priority or a better queue, which must be the next one.
 CREATE FUNCTION t_push(label text, queue text, priority int) RETURNS void LANGUAGE sql AS $$
@@ -75,7 +75,7 @@ CALL tap_idle();
 SELECT is(t_order(), '{first,second,third}'::text[], 'they run in the order of their commits');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- A failing job in between does not hold up or reorder the others.
+-- A failing job neither delays nor reorders the others.
 BEGIN;
 SELECT bgjob_enqueue('t_run', '["before"]') AS a \gset
 SELECT bgjob_enqueue('SELECT 1 / 0', kind => 'sql', max_retries => 0) AS b \gset
@@ -84,7 +84,7 @@ COMMIT;
 CALL tap_idle();
 SELECT is(t_order(), '{before,after}'::text[], 'a failing job does not disturb the order');
 SELECT is((SELECT bool_and(x.finished_at <= y.finished_at) FROM bgjob.jobs x JOIN bgjob.jobs y ON x.id < y.id
-		WHERE x.id IN (:a, :b, :c) AND y.id IN (:a, :b, :c)), true, 'and finishes between its neighbours');
+		WHERE x.id IN (:a, :b, :c) AND y.id IN (:a, :b, :c)), true, 'and finishes between its neighbors');
 TRUNCATE t_ran RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ SELECT is(t_order(), '{highest,high 1,high 2,normal 1,normal 2,low,lowest}'::tex
 	'higher priorities first, and first in, first out within one');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- The tenth of 100 jobs enqueues an urgent one: nothing claimed ahead may come before it.
+-- The tenth of 100 jobs enqueues an urgent one: no job claimed ahead may run before it.
 BEGIN;
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array(i) FROM generate_series(1, 9) i)) \gset
 SELECT bgjob_enqueue('t_push', '["10", "default", 1]') AS x \gset
@@ -180,7 +180,7 @@ SELECT is_empty($$ SELECT r.label, r.at - j.run_at FROM bgjob.jobs j JOIN t_ran 
 SELECT is((SELECT state FROM bgjob.jobs WHERE id = :hour), 'scheduled', 'the job of the next hour still waits');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- Many that are due at the same time.
+-- Many jobs due at the same time.
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array(i) FROM generate_series(1, 200) i), delay => '700 ms') \gset
 CALL tap_wait_until('SELECT count(*) = 200 FROM t_ran');
 SELECT is((SELECT count(*) FROM t_ran WHERE label = n::text), 200::bigint, '200 jobs due at one time run in the order of their ids');

@@ -5,8 +5,8 @@
 --     it or the columns named, and a json-only function gets it whole;
 --   * options (queue, delay, priority, max_retries) reach the job;
 --   * a statement trigger with a transition table enqueues one job per row;
---   * wrong options, functions and columns are refused with their SQLSTATE, and the statement with them;
---   * jobs come and go with the transaction of the statement that fired.
+--   * invalid options, functions and columns raise their SQLSTATE and fail the statement;
+--   * jobs belong to the transaction of the statement that fired the trigger.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser.
 
@@ -112,7 +112,7 @@ SELECT is((SELECT array_agg(doc ORDER BY doc) FROM t_got), '{1,4}'::jsonb[], 'WH
 TRUNCATE t_got;
 DROP TABLE t_odd;
 
--- Names with blanks, commas and quotes; beside them a column that the beginning of such a name would take.
+-- Names with blanks, commas and quotes, and a column whose name is the beginning of such a name.
 CREATE TABLE t_blanks ("user" int, "user id" int, "a,b" int, "say ""x""" int);
 CREATE TRIGGER t AFTER INSERT ON t_blanks FOR EACH ROW
 	EXECUTE FUNCTION bgjob_enqueue_trigger('t_whole', 'columns= user id , "a,b","user","say ""x""" ');
@@ -189,13 +189,13 @@ TRUNCATE t_got;
 DROP TRIGGER del ON t_bulk;
 
 ----------------------------------------------------------------------------------------------------
--- Wrong use: the statement that fires is refused, its row as well
+-- Wrong use: the statement fails and stores no row
 ----------------------------------------------------------------------------------------------------
 
 SELECT count(*) AS jobs FROM bgjob.jobs \gset
 CREATE TABLE t_wrong (id int, body text);
 
--- tap_wrong makes a trigger with these arguments and asserts how an INSERT is refused.
+-- tap_wrong creates a trigger with these arguments and asserts the error of an INSERT.
 CREATE FUNCTION tap_wrong(arguments text, expected text, description text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	got text := 'no error';

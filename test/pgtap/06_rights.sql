@@ -1,13 +1,13 @@
 -- 06_rights.sql
 --
 -- What this file proves (design.md section 4, promise 5):
---   * GRANT USAGE ON SCHEMA bgjob is the one grant that a role needs; without it there is nothing;
---   * a job runs in a session whose session_user and current_user are its role, and that cannot become anybody
---     more powerful: not by RESET ROLE, SET ROLE, SET SESSION AUTHORIZATION, nor in a deferred constraint
---     trigger at commit, nor through functions that it puts in the way of the bookkeeping;
+--   * GRANT USAGE ON SCHEMA bgjob is the only grant that a role needs; without it a role can do nothing;
+--   * a job runs in a session whose session_user and current_user are its role, and gains no privileges: not by
+--     RESET ROLE, SET ROLE, SET SESSION AUTHORIZATION, in a deferred constraint trigger at commit, nor through
+--     functions that the bookkeeping might call;
 --   * run_as needs membership and a role that may log in;
---   * a role sees and controls the jobs of the roles that it is a member of, pg_monitor sees all, and nobody
---     can look through the views by a leaky function;
+--   * a role sees and controls the jobs of the roles that it is a member of, pg_monitor sees all, and a leaky
+--     function reveals no hidden rows of the views;
 --   * PUBLIC has no rights on tables; EXECUTE is checked again at run time; a SECURITY DEFINER function
 --     enqueues as its owner.
 --
@@ -21,7 +21,7 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 
 SELECT current_user AS superuser \gset
 
--- Left over if an earlier run broke off; roles are of the whole cluster.
+-- Roles belong to the cluster and may be left from an earlier run that failed.
 SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap06_' \gexec
 SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap06_' \gexec
 CREATE ROLE tap06_app LOGIN;
@@ -51,7 +51,7 @@ GRANT INSERT, SELECT ON t_log TO PUBLIC;
 CREATE FUNCTION t_who() RETURNS text LANGUAGE sql AS
 	$$ SELECT format('%s/%s/%s', session_user, current_user, current_setting('is_superuser')) $$;
 
--- Tries every way up that a session has, and tells who it is after each.
+-- Tries every way of a session to change its role, and reports the role after each.
 CREATE FUNCTION t_escalate(superuser text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
 	command text;
@@ -69,7 +69,7 @@ BEGIN
 	RETURN answers;
 END $$;
 
--- A deferred constraint trigger of the role's own: it runs at the commit of the job.
+-- A deferred constraint trigger of the role: it runs at the commit of the job.
 CREATE TABLE t_deferred (id int);
 ALTER TABLE t_deferred OWNER TO tap06_app;
 CREATE FUNCTION t_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -90,7 +90,7 @@ CREATE CONSTRAINT TRIGGER t AFTER INSERT ON t_deferred DEFERRABLE INITIALLY DEFE
 	FOR EACH ROW EXECUTE FUNCTION t_at_commit();
 CREATE FUNCTION t_insert_deferred() RETURNS void LANGUAGE sql AS $$ INSERT INTO t_deferred VALUES (1) $$;
 
--- Functions and an operator that the bookkeeping would call, if it looked them up through the path of the job.
+-- Functions and an operator that the bookkeeping would call if it used the job's search_path.
 CREATE SCHEMA tap06_evil AUTHORIZATION tap06_app;
 CREATE TABLE tap06_evil.caught (what text, who text);
 GRANT INSERT, SELECT ON tap06_evil.caught TO PUBLIC;
@@ -123,7 +123,7 @@ CREATE TRIGGER t AFTER INSERT ON t_triggered FOR EACH ROW EXECUTE FUNCTION bgjob
 SELECT plan(78);
 
 ----------------------------------------------------------------------------------------------------
--- The one grant
+-- The only grant
 ----------------------------------------------------------------------------------------------------
 
 SET ROLE tap06_app;
@@ -197,7 +197,7 @@ SELECT is_empty($$
 		AND NOT coalesce(array_to_string(p.proconfig, ' ') ~ 'search_path=', false) $$,
 	'every SECURITY DEFINER function in SQL or PL/pgSQL pins its search_path');
 
--- Schema bgjob has the views alone; what stands behind them cannot even be named.
+-- Schema bgjob has only the views; the objects behind them cannot be named.
 SELECT is_empty($$
 	SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d
 	LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
@@ -217,7 +217,7 @@ SELECT is((SELECT count(*) > 30 FROM pg_depend WHERE refclassid = 'pg_namespace'
 RESET ROLE;
 
 ----------------------------------------------------------------------------------------------------
--- No way up
+-- No privilege escalation
 ----------------------------------------------------------------------------------------------------
 
 SET ROLE tap06_app;
@@ -317,14 +317,14 @@ SELECT is(bgjob_wait(:revoked, '20 s'), 'failed', 'EXECUTE revoked after the enq
 SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :revoked), '42501', 'with 42501');
 
 ----------------------------------------------------------------------------------------------------
--- Who sees and controls what
+-- Which roles see and control which jobs
 ----------------------------------------------------------------------------------------------------
 
 SET ROLE tap06_app;
 SELECT bgjob_enqueue('t_by_id', '[4711]', delay => '1 hour', tags => '{secret}') AS secret \gset
 RESET ROLE;
 
--- Raises an error on any row that it sees of another role; cheap, so that a planner would call it first.
+-- Raises an error on any row of another role; cheap, so that the planner would call it first.
 CREATE FUNCTION t_leak(args jsonb) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$
 BEGIN
 	IF args @> '[4711]' THEN

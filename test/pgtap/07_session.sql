@@ -3,16 +3,16 @@
 -- What this file proves (promise 5 and "Settings of the caller"):
 --   * TimeZone, DateStyle, IntervalStyle, search_path and every custom setting of the enqueuing session are in
 --     force in the job; other settings are not;
---   * nothing of one job's session is found by the next job of the same process: settings, role, temporary
+--   * no session state of a job is visible to the next job of the same process: settings, role, temporary
 --     tables, prepared statements, advisory locks, LISTEN, cursors WITH HOLD, currval, transaction defaults,
---     be the first one a function, a command, a procedure that commits, or a job that fails.
+--     whether the first job is a function, a command, a procedure that commits, or a job that fails.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It sets bgjob.workers to 1 with ALTER
 -- SYSTEM, so that one process runs everything, and resets it at its end: do not run it beside other files.
 
 \ir lib/session.sql
 
--- Set before the extension is there, so that the database's scheduler starts with it.
+-- Set before CREATE EXTENSION, so that the scheduler of the database starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
 SELECT pg_reload_conf() AS reloaded \gset
 
@@ -44,7 +44,7 @@ CREATE FUNCTION t_settings() RETURNS jsonb LANGUAGE sql AS $$
 CREATE FUNCTION t_plain_text() RETURNS text LANGUAGE sql AS
 	$$ SELECT format('%s|%s', '2024-02-03 12:00:00+00'::timestamptz, interval '1 day 2 hours') $$;
 
--- Leaves everything behind that a session can keep.
+-- Leaves all state behind that a session can have.
 CREATE FUNCTION t_dirty(fails boolean = false) RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
 	SET work_mem = '77MB';
@@ -84,7 +84,7 @@ BEGIN
 	SET ROLE tap07_plain;
 END $$;
 
--- Tells everything that is left of it, as one object; an untouched session gives t_clean.
+-- Returns all state that is left, as one object; a clean session returns t_clean.
 CREATE FUNCTION t_found() RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
 	value text;
@@ -118,8 +118,8 @@ CREATE FUNCTION t_write(label text) RETURNS text LANGUAGE sql AS $$ INSERT INTO 
 CREATE TABLE t_clean AS SELECT '{"role": true, "settings": [], "search_path": "\"$user\", public", "timezone": false, "secret": "",
 	"temporary objects": 0, "prepared": 0, "cursors": 0, "advisory locks": 0, "listening": 0, "currval": "undefined"}'::jsonb AS doc;
 
--- t_after runs one job, then t_found, a write and the process's number, all in one transaction, so that the one
--- worker takes them in this order; returns their ids.
+-- t_after enqueues a job, then t_found, a write and the process id, all in one transaction, so that the only worker
+-- runs them in this order. Returns their ids.
 CREATE FUNCTION t_after(job text, args jsonb, kind text) RETURNS bigint[] LANGUAGE sql AS $$
 	SELECT ARRAY[bgjob_enqueue(job, args, kind => kind, max_retries => 0),
 		bgjob_enqueue('public.t_found', max_retries => 0),
@@ -174,7 +174,7 @@ SELECT bgjob_wait(:locally, '20 s') AS locally_state \gset
 SELECT is(format('%s %s', bgjob_result(:locally) ->> 'TimeZone', bgjob_result(:locally) ->> 'app.tenant'), 'Asia/Kolkata local',
 	'settings of SET LOCAL are captured, too');
 
--- A library comes whose settings have been set: one of them is no longer for everybody, and what it does not know is removed.
+-- A library is loaded whose settings are set already: one is superuser-only, and unknown ones are removed.
 SET auto_explain.no_such_thing = 'x';
 SET auto_explain.log_format = 'json';
 SELECT bgjob_enqueue('t_settings') AS before_load \gset
@@ -197,7 +197,7 @@ SELECT is(bgjob_result(:plain) ->> 'TimeZone', current_setting('TimeZone'), 'the
 SELECT is(bgjob_result(:plain) ->> 'search_path', current_setting('search_path'), 'and its own search_path');
 SELECT is(coalesce(bgjob_result(:plain) ->> 'app.tenant', ''), '', 'and nothing of the custom setting');
 
--- Retried and requeued jobs keep theirs.
+-- Retried and requeued jobs keep their settings.
 SELECT bgjob_requeue(:captured) AS requeued \gset
 SELECT bgjob_wait(:captured, '20 s') AS captured_again \gset
 SELECT is(format('%s %s', bgjob_result(:captured) ->> 'TimeZone', bgjob_result(:captured) ->> 'app.tenant'),

@@ -4,8 +4,8 @@
 --   * the views jobs, job_states, queues, servers, workers and stats have the columns of api.md, in that order,
 --     with types that a client can rely on;
 --   * their counts are right while jobs wait, run, are scheduled, have failed, succeeded or been deleted;
---   * stats.succeeded and stats.deleted count all there ever were, also what has been purged;
---   * bgjob.enabled = off starts no more jobs, on goes on, both by a reload;
+--   * stats.succeeded and stats.deleted count all jobs ever, also purged ones;
+--   * bgjob.enabled = off starts no more jobs, on resumes, both by a reload;
 --   * pg_stat_activity shows the process that runs a job.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes bgjob.workers and
@@ -13,7 +13,7 @@
 
 \ir lib/session.sql
 
--- Set before the extension is there, so that the database's scheduler starts with it.
+-- Set before CREATE EXTENSION, so that the scheduler of the database starts with it.
 ALTER SYSTEM SET bgjob.workers = 3;
 ALTER SYSTEM RESET bgjob.enabled;
 SELECT pg_reload_conf() AS reloaded \gset
@@ -27,7 +27,7 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 
 \ir lib/wait.sql
 
--- tap_wait_disabled waits until a new job is no longer started; the jobs that it tried with are deleted.
+-- tap_wait_disabled waits until a new job no longer starts, and deletes its trial jobs.
 CREATE PROCEDURE tap_wait_disabled() LANGUAGE plpgsql AS $$
 DECLARE
 	stop timestamptz := clock_timestamp() + interval '20 s';
@@ -72,7 +72,7 @@ CALL tap_columns('stats', ARRAY['servers integer|bigint', 'workers integer|bigin
 -- What the jobs of this file call
 ----------------------------------------------------------------------------------------------------
 
--- Runs until this session lets go of the lock.
+-- Runs until this session releases the lock.
 CREATE FUNCTION t_block() RETURNS int LANGUAGE sql AS $$ SELECT pg_backend_pid() FROM pg_advisory_xact_lock(8008) $$;
 
 SELECT plan(47);
@@ -109,7 +109,7 @@ SELECT ok((SELECT heartbeat_at >= started_at AND started_at <= clock_timestamp()
 -- While jobs run: two running, one scheduled, one failed, one succeeded
 ----------------------------------------------------------------------------------------------------
 
--- stats are taken relative to what the file itself has done so far: nothing.
+-- The file has enqueued no job so far, so the stats start at zero.
 SELECT is((SELECT format('%s %s %s %s %s %s %s %s', enqueued, scheduled, awaiting, processing, succeeded, failed, deleted, recurring) FROM bgjob.stats),
 	'0 0 0 0 0 0 0 0', 'at first all counts are zero');
 SELECT is((SELECT count(*) FROM bgjob.jobs), 0::bigint, 'and there is no job');
@@ -149,7 +149,7 @@ CALL tap_wait_until($$ SELECT processing = 0 AND succeeded = 3 FROM bgjob.stats 
 SELECT is((SELECT format('%s %s', processing, succeeded) FROM bgjob.stats), '0 3', 'and stats know it');
 
 ----------------------------------------------------------------------------------------------------
--- What has ever been: purging does not lower the counts
+-- Totals: purging does not lower the counts
 ----------------------------------------------------------------------------------------------------
 
 SELECT bgjob_purge('succeeded') + bgjob_purge('deleted') AS purged \gset
@@ -162,7 +162,7 @@ CALL tap_wait_until($$ SELECT failed = 1 AND enqueued = 0 AND processing = 0 FRO
 SELECT is((SELECT failed FROM bgjob.stats), 1::bigint, 'failed counts the jobs that are failed now, not the failures');
 
 ----------------------------------------------------------------------------------------------------
--- bgjob.enabled, and jobs that wait
+-- bgjob.enabled, and waiting jobs
 ----------------------------------------------------------------------------------------------------
 
 ALTER SYSTEM SET bgjob.enabled = off;

@@ -1,21 +1,21 @@
 -- 09_queues.sql
 --
 -- What this file proves (doc/manual.md, "bgjob_queue"):
---   * who may configure queues, and with what; what is null stays as it was;
---   * bgjob.queues shows what is configured, also of queues without jobs, and the defaults of all others;
---   * jobs of a paused queue are not started, whatever way they got there, and can be controlled; others are
---     not held up by them; resumed, they run in order;
---   * a pause is in force once it has committed, for jobs that are enqueued right after it, too, and a pause
---     or resume that is rolled back never was;
---   * bgjob_queue_remove brings the defaults back; the retention of a queue;
---   * the configuration goes with the extension.
+--   * which roles may configure queues, and the valid values; a null argument changes nothing;
+--   * bgjob.queues shows configured queues, also without jobs, and the defaults of all others;
+--   * jobs of a paused queue do not start, however they were enqueued, and can be controlled; they delay no other
+--     jobs; after a resume they run in order;
+--   * a pause takes effect at its commit, also for jobs enqueued right after it; a pause or resume that is rolled
+--     back has no effect;
+--   * bgjob_queue_remove restores the defaults; the retention of a queue;
+--   * DROP EXTENSION removes the configuration.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes bgjob.workers with ALTER
 -- SYSTEM and resets it at its end: do not run it beside other files. It drops and creates the extension.
 
 \ir lib/session.sql
 
--- Set before the extension is there, so that the database's scheduler starts with it.
+-- Set before CREATE EXTENSION, so that the scheduler of the database starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
 SELECT pg_reload_conf() AS reloaded \gset
 
@@ -47,13 +47,13 @@ CREATE FUNCTION t_run(label text) RETURNS text LANGUAGE sql AS $$ INSERT INTO t_
 CREATE FUNCTION t_bad(label text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '%', label; END $$;
 CREATE FUNCTION t_slow(label text) RETURNS void LANGUAGE plpgsql AS
 	$$ BEGIN PERFORM pg_sleep(0.005); INSERT INTO t_ran (label) VALUES (label); END $$;
--- Goes on when this session lets go of the lock.
+-- Waits until this session releases the lock.
 CREATE FUNCTION t_block(label text) RETURNS void LANGUAGE sql AS $$
 	SELECT pg_advisory_xact_lock(9009);
 	INSERT INTO t_ran (label) VALUES (label) $$;
 CREATE FUNCTION t_order() RETURNS text[] LANGUAGE sql AS $$ SELECT array_agg(label ORDER BY n) FROM t_ran $$;
 
--- With one worker: a job that is enqueued last and with the lowest priority has ended, so whatever could be started has been.
+-- With one worker: when the last job with the lowest priority has ended, all jobs that may start have started.
 CREATE PROCEDURE tap_pass() LANGUAGE plpgsql AS $$
 DECLARE
 	marker bigint := bgjob_enqueue('SELECT 1', kind => 'sql', queue => 'marker', priority => -32768);
@@ -113,7 +113,7 @@ SELECT is(tap_try($$SELECT paused FROM bgjob.queues WHERE queue = 'default'$$, '
 SELECT is(tap_queue('mail'), 'not shown', 'and none of these calls has configured anything');
 
 ----------------------------------------------------------------------------------------------------
--- What is configured, and what bgjob.queues shows
+-- Configurations, as bgjob.queues shows them
 ----------------------------------------------------------------------------------------------------
 
 SELECT is(tap_queue('default'), 'f/1', 'the queue default has the defaults: not paused, groups of 1');
@@ -197,7 +197,7 @@ SELECT is((SELECT array_agg(DISTINCT state ORDER BY state) FROM bgjob.jobs WHERE
 SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'p%'), 0::bigint, 'nor had any effect');
 SELECT is(bgjob_wait(:p1, '100 ms'), NULL, 'bgjob_wait does not take a paused job for one that has ended');
 
--- A session that waits for a paused job is woken when it has run.
+-- A session that waits for a job of a paused queue is woken when the job ends.
 SELECT is(bgjob_queue_resume('p'), true, 'queue p is resumed');
 SELECT is(bgjob_wait(:p1, '60 s'), 'succeeded', 'its first job runs');
 CALL tap_wait_until($$ SELECT count(*) = 19 FROM t_ran WHERE label LIKE 'p%' $$);
@@ -209,7 +209,7 @@ SELECT is(tap_state(:p3), 'deleted', 'the one deleted is deleted');
 SELECT is(tap_queue('p'), 'f/1', 'the queue is not paused');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- A job that runs when its queue is paused goes on; the next one is not started.
+-- A job that runs when its queue is paused continues; the next job does not start.
 SELECT pg_advisory_lock(9009) AS locked \gset
 BEGIN;
 SELECT bgjob_enqueue('t_block', '["running"]', queue => 'p') AS running \gset
@@ -223,7 +223,7 @@ SELECT is(bgjob_wait(:running, '60 s'), 'succeeded', 'and succeeds');
 CALL tap_pass();
 SELECT is(tap_states(:next), '{enqueued}'::text[], 'the one behind it is not started');
 
--- A failed job that is requeued into a paused queue, a retry that becomes due there.
+-- A failed job requeued in a paused queue, and a retry that becomes due there.
 SELECT is(bgjob_queue_resume('p'), true, 'queue p is resumed');
 SELECT is(bgjob_wait(:next, '60 s'), 'succeeded', 'the one behind it runs');
 SELECT bgjob_enqueue('t_bad', '["bad"]', queue => 'p', max_retries => 0) AS bad \gset
@@ -242,7 +242,7 @@ SELECT is(bgjob_wait(:bad, '60 s'), 'failed', 'the other one runs when the queue
 SELECT is(tap_states(:bad), '{enqueued,processing,failed,enqueued,processing,failed}'::text[], 'once');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- A queue that is paused in the middle of many jobs, one by one and in groups.
+-- A queue that is paused while many of its jobs run, singly and in groups.
 CREATE TABLE t_middle (n serial, size int, before bigint, started_after bigint, left_over bigint, at timestamptz);
 CREATE PROCEDURE t_pause_in_middle(size int) LANGUAGE plpgsql AS $$
 DECLARE
@@ -254,7 +254,7 @@ BEGIN
 	COMMIT;
 	PERFORM bgjob_enqueue_many('t_slow', ARRAY(SELECT jsonb_build_array(name || '/' || i) FROM generate_series(1, 1000) i), queue => name);
 	COMMIT;
-	-- The sequence tells without a commit.
+	-- The sequence is visible without a commit.
 	CALL tap_wait_until(format('SELECT last_value >= %s FROM t_ran_n_seq', began + 20));
 	PERFORM bgjob_queue_pause(name);
 	COMMIT;
@@ -273,7 +273,7 @@ CALL t_pause_in_middle(1);
 CALL t_pause_in_middle(100);
 SELECT ok(before >= 20 AND left_over > 0 AND before + left_over = 1000,
 	format('groups of %s: a queue can be paused in the middle of its jobs (%s had run, %s had not)', size, before, left_over)) FROM t_middle ORDER BY n;
--- One may be on its way when the pause commits.
+-- One job may be starting when the pause commits.
 SELECT cmp_ok(started_after, '<=', 1::bigint, format('groups of %s: no job is started after the pause', size)) FROM t_middle ORDER BY n;
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'middle' || size AND state = 'succeeded'), 1000::bigint,
 	format('groups of %s: resumed, all of them run', size)) FROM t_middle ORDER BY n;
@@ -341,7 +341,7 @@ COMMIT;
 SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'a resume counts whose pause in a savepoint was rolled back');
 SELECT is(bgjob_queue_remove('tx'), true, 'queue tx is removed');
 
--- Nobody else sees a pause before it commits: the job of another session would run.
+-- No other session sees a pause before it commits: another session's job would run.
 BEGIN;
 SELECT bgjob_queue_pause('prepared') AS paused \gset
 SELECT tap_try($$SELECT 1$$) AS x \gset
@@ -361,7 +361,7 @@ TRUNCATE t_ran RESTART IDENTITY;
 -- A pause and, right after it, a job
 ----------------------------------------------------------------------------------------------------
 
--- Fifty queues, with one worker that has nothing to do.
+-- Fifty queues, with one idle worker.
 DO $$
 BEGIN
 	FOR i IN 1 .. 50 LOOP
@@ -375,7 +375,7 @@ CALL tap_pass();
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue LIKE 'idle%' AND state = 'enqueued'), 50::bigint,
 	'fifty times: a job that is enqueued right after a pause is not started');
 
--- Fifty more, while four workers have much to do.
+-- Fifty more, with four busy workers.
 ALTER SYSTEM SET bgjob.workers = 4;
 SELECT pg_reload_conf() AS reloaded \gset
 CALL tap_wait_setting('bgjob.workers', '4');
@@ -394,7 +394,7 @@ SELECT is((SELECT count(DISTINCT label) FROM t_ran WHERE label LIKE 'load%'), 20
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue LIKE 'busy%' AND state = 'enqueued'), 50::bigint,
 	'fifty times: a job that is enqueued right after a pause is not started, under load');
 
--- Again and again the same queue.
+-- The same queue, repeatedly.
 CREATE TABLE t_again (n int, ran bigint);
 DO $$
 DECLARE
@@ -490,7 +490,7 @@ CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE queue = '
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'short' AND state <> 'failed'), 0::bigint, 'jobs that ran in groups vanish in the same way');
 
 ----------------------------------------------------------------------------------------------------
--- With the extension goes the configuration
+-- DROP EXTENSION removes the configuration
 ----------------------------------------------------------------------------------------------------
 
 SELECT bgjob_queue('kept', group_size => 9, paused => true, retention => '1 s');

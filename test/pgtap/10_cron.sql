@@ -3,10 +3,10 @@
 -- What this file proves:
 --   * bgjob_cron_next, bgjob_cron_occurrences and bgjob_cron_describe have the signatures and defaults of api.md;
 --   * the server's own time zones are used, with gaps and repetitions of an hour, half an hour and a day, at midnight too;
---   * what is not valid is refused with 22023, by field, with a detail and a hint;
---   * schedules without an end, and those that never match, are answered at once.
+--   * invalid input raises 22023 that names the field, with a detail and a hint;
+--   * schedules without an end, and those that never match, return at once.
 --
--- Nothing runs here: no job is put in. How schedules are read in detail is tested in test/unit/cron.c.
+-- No job is enqueued here. test/unit/cron.c tests parsing in detail.
 
 \ir lib/session.sql
 SET TimeZone = 'UTC';
@@ -19,18 +19,18 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 -- Helpers
 ----------------------------------------------------------------------------------------------------
 
--- times() shows occurrences as the clock of UTC does.
+-- times() returns occurrences in UTC.
 CREATE FUNCTION times(schedule text, since timestamptz, until timestamptz, zone text, day_match text = 'any') RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(to_char(t AT TIME ZONE 'UTC', 'MM-DD HH24:MI') || CASE WHEN extract(second FROM t) > 0 THEN to_char(t, ':SS') ELSE '' END, ', ' ORDER BY t)
 	FROM bgjob_cron_occurrences(schedule, since, until, zone, day_match) t
 $$;
 
--- local_times() shows them as the clock of the zone does.
+-- local_times() returns occurrences in the local time of the zone.
 CREATE FUNCTION local_times(schedule text, since timestamptz, until timestamptz, zone text) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(to_char(t AT TIME ZONE zone, 'MM-DD HH24:MI'), ', ' ORDER BY t) FROM bgjob_cron_occurrences(schedule, since, until, zone) t
 $$;
 
--- error_of() returns what a command raises: state, message, detail, hint.
+-- error_of() returns the error of a command: SQLSTATE, message, and whether it has detail and hint.
 CREATE FUNCTION error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	state text; message text; detail text; hint text;

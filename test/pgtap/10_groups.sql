@@ -1,10 +1,10 @@
 -- 10_groups.sql
 --
 -- What this file proves (doc/manual.md, "Groups"):
---   * in a queue with a group_size several jobs are performed in one transaction; each has its effects exactly once
---     or not at all, its own result, error, history and settings, and they keep their order;
---   * a job that fails, also at the commit, exceeds its time limit or is deleted while it runs takes no other with it;
---   * nothing of one job's session is found by the next one of its group;
+--   * in a queue with a group_size several jobs run in one transaction; each takes effect exactly once or not at all,
+--     has its own result, error, history and settings, and keeps its order;
+--   * a job that fails, also at commit, exceeds its time limit or is deleted while it runs affects no other job;
+--   * no session state of a job is visible to the next job of its group;
 --   * procedures, commands that may not be in a transaction and jobs under repeatable read work in such a queue:
 --     every job ends as it does in a queue without groups;
 --   * jobs that control, enqueue and wait for others; locks, and deadlocks that only groups can have.
@@ -14,7 +14,7 @@
 
 \ir lib/session.sql
 
--- Set before the extension is there, so that the database's scheduler starts with it.
+-- Set before CREATE EXTENSION, so that the scheduler of the database starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
 SELECT pg_reload_conf() AS reloaded \gset
 
@@ -46,7 +46,7 @@ CREATE FUNCTION tap_count(queue text) RETURNS text LANGUAGE sql AS $$
 -- What the jobs of this file call
 ----------------------------------------------------------------------------------------------------
 
--- xid is that of the whole transaction, not of the job's part of it: jobs with the same one were in one group.
+-- xid is the top-level transaction id: jobs with the same xid ran in one group.
 CREATE TABLE t_ran (n serial, label text, job bigint DEFAULT bgjob_current_id(), xid text DEFAULT pg_current_xact_id()::text,
 	began timestamptz DEFAULT now(), at timestamptz DEFAULT clock_timestamp());
 CREATE INDEX t_ran_label ON t_ran (label);
@@ -61,7 +61,7 @@ BEGIN
 	INSERT INTO t_ran (label) VALUES (label);
 	RAISE EXCEPTION 'broken: %', label USING ERRCODE = 'P1234', DETAIL = 'detail of ' || label, HINT = 'hint of ' || label;
 END $$;
--- Goes on when this session lets go of the lock.
+-- Waits until this session releases the lock.
 CREATE FUNCTION t_block(label text) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO t_ran (label) VALUES (label);
 	SELECT pg_advisory_lock_shared(1010); SELECT pg_advisory_unlock_shared(1010) $$;
@@ -74,7 +74,7 @@ END $$;
 CREATE FUNCTION t_order() RETURNS text[] LANGUAGE sql AS $$ SELECT array_agg(label ORDER BY n) FROM t_ran $$;
 CREATE FUNCTION t_labels(prefix text, lo int, hi int) RETURNS jsonb[] LANGUAGE sql AS
 	$$ SELECT ARRAY(SELECT jsonb_build_array(prefix || i) FROM generate_series(lo, hi) i) $$;
--- How often each label of a prefix is there: '1' if each is there once.
+-- Returns how often each label with a prefix exists: '1' if each exists once.
 CREATE FUNCTION t_times(prefix text, OUT labels bigint, OUT often text) LANGUAGE sql AS $$
 	SELECT count(*), string_agg(DISTINCT n::text, ',') FROM (SELECT count(*) AS n FROM t_ran WHERE label LIKE prefix || '%' GROUP BY label) x $$;
 
@@ -137,7 +137,7 @@ SELECT is((SELECT count(DISTINCT xid) FROM t_ran), 100::bigint, 'with group_size
 SELECT bgjob_queue('g', group_size => 100);
 TRUNCATE t_ran RESTART IDENTITY;
 
--- Several in one statement that differ in priority, and one that another session enqueues while a group is going.
+-- Several jobs in one statement with different priorities, and one that another session enqueues while a group runs.
 CREATE FUNCTION t_push(label text, queue text) RETURNS text LANGUAGE sql AS $$
 	INSERT INTO t_ran (label) VALUES (label);
 	SELECT tap_elsewhere(format('SELECT bgjob_enqueue(%L, %L, queue => %L, priority => 5)', 't_run', jsonb_build_array('pushed'), queue)) $$;
@@ -194,14 +194,14 @@ SELECT is((SELECT count(*) FROM t_some WHERE sort = 'retried' AND bgjob_delete(i
 DROP TABLE t_some;
 TRUNCATE t_ran RESTART IDENTITY;
 
--- All of a group fail.
+-- All jobs of a group fail.
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_bad', t_labels('all', 1, 150), queue => 'g', max_retries => 0) \gset
 CALL tap_idle();
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE job ~ 't_bad' AND args ->> 0 LIKE 'all%' AND state = 'failed' AND error ->> 'message' = 'broken: ' || (args ->> 0)),
 	150::bigint, 'groups in which every job fails: each has its own error');
 
 ----------------------------------------------------------------------------------------------------
--- What comes at the commit
+-- Errors at commit
 ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE t_parent (id int PRIMARY KEY);
@@ -252,7 +252,7 @@ SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'late%commit' AND job IS 
 	0::bigint, 'in a deferred trigger bgjob_current_id() is the job that caused it');
 DROP TABLE t_ids;
 
--- Each job must stand by itself: the one behind it cannot heal it.
+-- Each job is checked by itself: the next job cannot satisfy its deferred constraint.
 BEGIN;
 SELECT bgjob_enqueue('t_adopt', '["healed?", 7]', queue => 'g', max_retries => 0) AS child \gset
 SELECT bgjob_enqueue('INSERT INTO t_parent VALUES (7)', kind => 'sql', queue => 'g', max_retries => 0) AS parent \gset
@@ -260,7 +260,7 @@ COMMIT;
 CALL tap_idle();
 SELECT is(ARRAY[tap_state(:child), tap_state(:parent)], '{failed,succeeded}'::text[],
 	'a violation of a deferred constraint is not healed by the next job of the group');
--- What a job has deferred does not stand in the way of the next.
+-- Deferred work of a job does not affect the next.
 BEGIN;
 SELECT bgjob_enqueue('t_adopt', '["child", 1]', queue => 'g', max_retries => 0) AS a \gset
 SELECT bgjob_enqueue('ALTER TABLE t_child ADD COLUMN note text', kind => 'sql', queue => 'g', max_retries => 0) AS b \gset
@@ -283,7 +283,7 @@ SELECT lo_create(10101) AS lo \gset
 SELECT setseed(0.25) AS seeded \gset
 SELECT random() AS seeded \gset
 
--- What t_dirty can leave behind, each under a name.
+-- The kinds of state that t_dirty can leave behind, each with a name.
 CREATE FUNCTION t_dirty(what text, fails boolean = false) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	fd int;
@@ -347,7 +347,7 @@ BEGIN
 	RETURN what;
 END $$;
 
--- Tells everything that is left of it, as one object without what is not; an untouched session gives {}.
+-- Returns all state that is left, as one object; a clean session returns {}.
 CREATE FUNCTION t_found(seeded float8) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
 	answer jsonb := '{}';
@@ -406,7 +406,7 @@ INSERT INTO t_leaks (what, fails) SELECT w, f FROM (VALUES (false), (true)) AS v
 	'temporary table', 'temporary table ON COMMIT DROP', 'temporary table that hides another', 'temporary function', 'cursor', 'cursor WITH HOLD', 'refcursor',
 	'advisory locks', 'currval', 'setseed', 'SET seed', 'SET CONSTRAINTS', 'large object', 'FOUND and notices', 'application_name']) w;
 
--- The check itself sees what is left in one and the same job.
+-- The check itself detects state left in the same job.
 CREATE TABLE t_seen AS SELECT what, bgjob_enqueue('SELECT public.t_dirty($1), public.t_found($2) AS found', jsonb_build_array(what, :seeded), kind => 'sql',
 	queue => 'single', max_retries => 0) AS id FROM t_leaks WHERE NOT fails AND what NOT IN ('setseed', 'SET seed', 'FOUND and notices');
 CALL tap_idle();
@@ -416,7 +416,7 @@ SELECT is_empty($$ SELECT what, state, result, error FROM t_seen JOIN bgjob.jobs
 
 TRUNCATE t_ran RESTART IDENTITY;
 
--- Each kind in a transaction of its own, so that the one worker takes these four one after the other.
+-- Each kind in its own transaction, so that the only worker runs the four one after the other.
 DO $$
 DECLARE
 	l t_leaks;
@@ -498,7 +498,7 @@ SELECT is_empty($$ SELECT expected, state, result, error FROM t_expected JOIN bg
 SELECT is((SELECT count(DISTINCT label) FROM t_ran GROUP BY xid ORDER BY 1 DESC LIMIT 1), 1::bigint, 'no transaction is shared by two roles');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- A later job sees what an earlier one did, and what others have committed meanwhile.
+-- A later job sees the effects of an earlier one, and changes that other sessions have committed meanwhile.
 CREATE TABLE t_seen_by (label text, rows bigint);
 CREATE FUNCTION t_see(label text) RETURNS bigint LANGUAGE sql AS $$
 	INSERT INTO t_ran (label) VALUES (label);
@@ -568,13 +568,13 @@ INSERT INTO t_case (kind, job, args) VALUES
 	('sql', 'LOAD ''plpgsql''', NULL), ('sql', 'COMMENT ON TABLE t_busy IS ''busy''', NULL), ('sql', 'VALUES (1), (2)', NULL), ('sql', 'TABLE t_view LIMIT 1', NULL),
 	('sql', 'CREATE TEMPORARY TABLE t_tmp (x int) ON COMMIT DROP', NULL), ('sql', 'SELECT * FROM t_nowhere', NULL), ('sql', 'SELECT pg_cancel_backend(pg_backend_pid())', NULL),
 	('sql', 'SELECT set_config(''statement_timeout'', ''50ms'', false), pg_sleep(0.1)', NULL), ('sql', 'SELECT pg_sleep(0.2)', NULL);
--- tap_cases puts each case into a queue, in order; behind each comes a plain job.
+-- tap_cases enqueues each case, in order, each followed by a plain job.
 CREATE PROCEDURE tap_cases(q text) LANGUAGE plpgsql AS $$
 DECLARE
 	c t_case;
 	new bigint;
 BEGIN
-	-- Paused meanwhile, so that groups can be as large as they get.
+	-- Paused meanwhile, so that groups reach their full size.
 	PERFORM bgjob_queue_pause(q);
 	FOR c IN SELECT * FROM t_case ORDER BY n LOOP
 		new := NULL;
@@ -658,8 +658,8 @@ SELECT is((SELECT count(*) FROM bgjob.jobs p JOIN bgjob.jobs c ON c.id = p.resul
 	'the id that they got is that of their job');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- Something that happens to the other jobs of a group while it is going, by a session elsewhere or by a job of it. In the
--- query %1$s is the job before, %2$s the one after it, %3$s itself.
+-- Another session, or a job of the group, acts on the group's jobs while the group runs. In the query %1$s is the job
+-- before, %2$s the job after, %3$s the job itself.
 CREATE FUNCTION t_control(label text, query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	me bigint := bgjob_current_id();
@@ -718,7 +718,7 @@ SELECT is(t_outcome('requeued inside', :'x'), 'succeeded, succeeded (t), succeed
 SELECT t_controlled('itself', 'SELECT bgjob_delete(bgjob_current_id())', 't_control_inside') AS x \gset
 CALL tap_idle();
 SELECT is((SELECT array_agg(state ORDER BY state) FROM bgjob.jobs WHERE id = ANY (:'x'::bigint[])), '{deleted,succeeded,succeeded}', 'a job of a group deletes itself, and no other');
--- The one before has ended, but its group has not: by itself it would have succeeded, and run once more.
+-- The job before has ended, but not its group: outside of a group it would have succeeded, and run once more.
 SELECT t_controlled('again', 'SELECT bgjob_requeue(%1$s)', 't_control_inside') AS x \gset
 CALL tap_idle();
 SELECT matches(t_outcome('again', :'x'), '^succeeded, (succeeded \(t\), succeeded; before control (after before|before after)|succeeded \(f\), succeeded; before control after|failed \([0-9A-Z]{5}\), succeeded; before after)$',
@@ -733,7 +733,7 @@ TRUNCATE t_ran RESTART IDENTITY;
 -- Time limits, and jobs that are deleted while they run
 ----------------------------------------------------------------------------------------------------
 
--- With 'what' at its place among twenty others.
+-- With 'what' at a position among twenty others.
 CREATE FUNCTION t_among(what text, place int, OUT sleeper bigint, OUT others bigint[], seconds float8 = 600, timeout interval = NULL) LANGUAGE plpgsql AS $$
 BEGIN
 	others := ARRAY(SELECT bgjob_enqueue_many('t_run', t_labels(what || ' before ', 1, place), queue => 'g', max_retries => 0));
@@ -780,7 +780,7 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT is(ended, (CASE split_part(what, ' ', 1) WHEN 'delete' THEN 'deleted {enqueued,processing,deleted}' WHEN 'reschedule' THEN 'scheduled {enqueued,processing,scheduled}'
-	ELSE 'failed 57014 {enqueued,processing,failed}' END) || ', 20 succeeded; (20,1)', what || ': that job alone, and its neighbours succeed once') FROM t_ends ORDER BY n;
+	ELSE 'failed 57014 {enqueued,processing,failed}' END) || ', 20 succeeded; (20,1)', what || ': that job alone, and its neighbors succeed once') FROM t_ends ORDER BY n;
 SELECT is_empty($$ SELECT * FROM t_ends WHERE said <> 'true' $$, 'bgjob_delete and bgjob_reschedule answer true for them');
 TRUNCATE t_ran RESTART IDENTITY;
 
@@ -804,11 +804,11 @@ CALL tap_wait_until($$ SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'adv
 SELECT is(bgjob_requeue(:blocked), true, 'a running job of a group can be requeued');
 SELECT pg_advisory_unlock(1010) AS unlocked \gset
 CALL tap_idle();
-SELECT is(t_times('requeue')::text, '(21,1)', 'it and its neighbours end with their effects once');
+SELECT is(t_times('requeue')::text, '(21,1)', 'it and its neighbors end with their effects once');
 SELECT is((SELECT label FROM t_ran ORDER BY n DESC LIMIT 1), 'requeue itself', 'it went to the end of the line');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- Jobs that wait, or have ended, in a group whose next job takes long.
+-- Jobs that wait, or have ended, in a group with a slow job.
 SELECT pg_advisory_lock(1010) AS locked \gset
 BEGIN;
 SELECT bgjob_enqueue('t_run', '["long ended"]', queue => 'g') AS ended \gset
@@ -848,7 +848,7 @@ CREATE FUNCTION t_update(label text, id int) RETURNS text LANGUAGE sql AS $$
 CREATE FUNCTION t_connection() RETURNS text LANGUAGE sql AS $$ SELECT format('dbname=%s host=%s port=%s user=%s', current_database(),
 	split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), session_user) $$;
 
--- A row that somebody else has locked.
+-- A row that another session has locked.
 SELECT dblink_connect('holder', t_connection()) AS x \gset
 SELECT dblink_exec('holder', 'BEGIN') AS x, dblink_exec('holder', 'UPDATE t_row_lock SET x = x + 100 WHERE id = 3') AS y \gset
 SELECT count(*) AS n FROM generate_series(1, 20) i, LATERAL bgjob_enqueue('t_update', jsonb_build_array('lock' || i, i), queue => 'g', max_retries => 0) \gset
@@ -862,7 +862,7 @@ SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 ~ '^lock\d+$' AND st
 SELECT is((SELECT format('%s %s', sum(x), max(x)) FROM t_row_lock), '120 101', 'upon what it has committed, each once');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- Given up by lock_timeout: that job alone.
+-- lock_timeout fails only that job.
 CREATE FUNCTION t_impatient(label text, id int) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	SET LOCAL lock_timeout = '100ms';
@@ -874,7 +874,7 @@ CALL tap_idle();
 SELECT dblink_exec('holder', 'ROLLBACK') AS x \gset
 SELECT is((SELECT string_agg(args ->> 0, ' ' ORDER BY id) FROM bgjob.jobs WHERE args ->> 0 ~ '^impatient' AND state = 'failed' AND error ->> 'sqlstate' = '55P03'),
 	'impatient3 impatient4', 'jobs that give up waiting for a lock fail');
-SELECT is(t_times('impatient')::text, '(18,1)', 'and their neighbours succeed once');
+SELECT is(t_times('impatient')::text, '(18,1)', 'and their neighbors succeed once');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- pg_advisory_xact_lock() is held to the end of the group, and no longer.
@@ -918,7 +918,7 @@ SELECT is(t_times('w')::text, '(4000,1)', 'four workers do four thousand jobs in
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 ~ '^w\d' AND state = 'succeeded'), 4000::bigint, 'all succeed');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- One that takes long holds up nobody, before or behind it, nor does one that waits for a lock.
+-- A slow job, or one that waits for a lock, delays no other job of its group.
 SELECT pg_advisory_lock(1010) AS locked \gset
 BEGIN;
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', t_labels('c', 1, 50), queue => 'g') \gset
@@ -933,7 +933,7 @@ CALL tap_idle();
 SELECT is(t_times('c')::text, '(201,1)', 'in the end each has run once');
 TRUNCATE t_ran RESTART IDENTITY;
 
--- Each of these jobs takes one lock, so alone they can have no deadlock. Groups hold their locks, and can.
+-- Each of these jobs takes one lock, so single jobs cannot deadlock. Groups keep their locks, so they can.
 CREATE FUNCTION t_update_slowly(label text, id int) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	UPDATE t_row_lock SET x = x + 1 WHERE t_row_lock.id = $2;

@@ -1,11 +1,11 @@
 -- 11_recurring.sql
 --
 -- What this file proves about recurring jobs:
---   * what is wrong about schedule, zone, options or job is an error of the call, and leaves nothing;
---   * names are unique for each owner; who may remove whose; what the view shows;
---   * pausing, resuming, triggering and bounds do what they say to next_run_at;
---   * every occurrence makes exactly one job, with the options and settings of the call;
---   * overlap and jitter; a function or a right that is gone is shown, holds up no other, and may come back.
+--   * an invalid schedule, zone, option or job is an error of the call, which stores nothing;
+--   * names are unique for each owner; which roles may remove which; the columns of the view;
+--   * pause, resume, trigger and bounds set next_run_at as documented;
+--   * each occurrence enqueues exactly one job, with the options and settings of the call;
+--   * overlap and jitter; a missing function or right is shown, delays no other recurring job, and may come back.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. Roles are named tap11_*.
 
@@ -14,7 +14,7 @@
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS bgjob;
 
--- Left over if an earlier run broke off; roles are of the whole cluster.
+-- Roles belong to the cluster and may be left from an earlier run that failed.
 SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap11_' \gexec
 SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap11_' \gexec
 CREATE ROLE tap11_app LOGIN;
@@ -56,7 +56,7 @@ END $$;
 CREATE FUNCTION t_settings() RETURNS jsonb LANGUAGE sql AS
 	$$ SELECT jsonb_build_array(current_setting('DateStyle'), current_setting('TimeZone'), current_setting('tap11.own', true), session_user) $$;
 
--- The jobs of recurring ones, with what the schedule meant.
+-- The jobs of recurring jobs, with the occurrence of each.
 CREATE VIEW t_jobs AS
 	SELECT *, (parameters->>'scheduled_for')::timestamptz AS scheduled_for FROM bgjob.jobs WHERE recurring_name IS NOT NULL;
 
@@ -288,7 +288,7 @@ SELECT count(tap_try_message(format('SELECT bgjob_recurring_remove(%L)', name)))
 SELECT count(*) AS n FROM t_jobs j, bgjob_delete(j.id) WHERE recurring_name = 'jitter' AND state = 'scheduled' \gset
 
 ----------------------------------------------------------------------------------------------------
--- What goes away
+-- Missing functions and rights
 ----------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION t_gone() RETURNS int LANGUAGE sql AS 'SELECT 1';

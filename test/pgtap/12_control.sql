@@ -1,12 +1,12 @@
 -- 12_control.sql
 --
 -- What this file proves about the functions for use inside a job (api.md, "Inside a job"):
---   * outside of a job all but bgjob_current_id() are refused with 55000, and wrong arguments inside leave nothing;
---   * bgjob_progress and bgjob_log are seen at once by other sessions while the job's transaction is open, whatever becomes of it
---     later, by those who may see the job, and go with the job; a log is in order, goes on over attempts, and is bounded;
+--   * outside of a job all but bgjob_current_id() raise 55000; invalid arguments inside of a job change nothing;
+--   * sessions that may see the job see bgjob_progress and bgjob_log at once, whether its transaction commits or not; both are
+--     removed with the job; a log is in order, continues over attempts, and is bounded;
 --   * bgjob_set_parameter is part of the job's transaction;
 --   * bgjob_cancel_requested is true when the job is to end;
---   * bgjob_snooze and bgjob_discard end the attempt, its effects rolled back, no retry used, also where the job traps errors;
+--   * bgjob_snooze and bgjob_discard end the attempt, roll it back and use no retry, also if the job traps errors;
 --   * all of this in groups, in procedures that commit, in commands, and under other isolation levels and settings of roles.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser; needs dblink for sessions beside this one.
@@ -14,7 +14,7 @@
 
 \ir lib/session.sql
 
--- Set before the extension is there, so that the database's scheduler starts with it.
+-- Set before CREATE EXTENSION, so that the scheduler of the database starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
 SELECT pg_reload_conf() AS reloaded \gset
 
@@ -52,7 +52,7 @@ CREATE FUNCTION tap_progress(id bigint) RETURNS text LANGUAGE sql AS
 CREATE FUNCTION tap_log(id bigint) RETURNS text[] LANGUAGE sql AS
 	$$ SELECT array_agg(l.message ORDER BY l.seq) FROM bgjob.job_logs l WHERE l.job_id = $1 $$;
 
--- tap_traces is how many rows of the extension's own tables have a text in them.
+-- tap_traces returns the number of rows in the extension's tables that contain a text.
 CREATE FUNCTION tap_traces(marker text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	place regclass;
@@ -70,7 +70,7 @@ END $$;
 -- What the jobs of this file call
 ----------------------------------------------------------------------------------------------------
 
--- xid is that of the whole transaction: jobs with the same one were in one group.
+-- xid is the top-level transaction id: jobs with the same xid ran in one group.
 CREATE TABLE t_effect (n serial, label text, job bigint DEFAULT bgjob_current_id(), xid text DEFAULT pg_current_xact_id()::text);
 GRANT INSERT, SELECT ON t_effect TO PUBLIC;
 GRANT USAGE ON SEQUENCE t_effect_n_seq TO PUBLIC;
@@ -78,14 +78,14 @@ CREATE FUNCTION t_effects(prefix text) RETURNS text[] LANGUAGE sql AS
 	$$ SELECT array_agg(label ORDER BY n) FROM t_effect WHERE starts_with(label, prefix) $$;
 CREATE FUNCTION t_run(label text) RETURNS text LANGUAGE sql AS $$ INSERT INTO public.t_effect (label) VALUES (label) RETURNING label $$;
 CREATE FUNCTION t_bad(label text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken: %', label USING ERRCODE = 'P1234'; END $$;
--- Goes on when the session of the tests lets go of the lock.
+-- Waits until the session of the tests releases the lock.
 CREATE FUNCTION t_hold() RETURNS void LANGUAGE plpgsql AS
 	$$ BEGIN PERFORM pg_advisory_lock_shared(1212); PERFORM pg_advisory_unlock_shared(1212); END $$;
--- How many times a job has been tried: nextval() is not rolled back.
+-- The number of attempts of a job: nextval() is not rolled back.
 CREATE SEQUENCE t_tries;
 GRANT USAGE, UPDATE ON SEQUENCE t_tries TO PUBLIC;
 
--- Tries wrong calls, and tells what each gave.
+-- Runs invalid calls, and returns the error of each.
 CREATE FUNCTION t_errors(queries text[]) RETURNS text[] LANGUAGE sql AS $$ SELECT array_agg(public.tap_error(q) ORDER BY i) FROM unnest(queries) WITH ORDINALITY u(q, i) $$;
 
 SELECT * FROM no_plan();
@@ -165,7 +165,7 @@ SELECT bgjob_enqueue('t_errors', $$[["SELECT bgjob_snooze('170000000 years')"]]$
 SELECT is(bgjob_wait(:far, '60 s'), 'succeeded', 'a delay that leads out of the calendar is an error, too');
 SELECT matches(bgjob_result(:far) ->> 0, '^22', 'of class 22');
 
--- Not trapped, a wrong call fails the job like any error.
+-- Without a trap, an invalid call fails the job like any error.
 SELECT bgjob_enqueue('SELECT bgjob_progress(200)', kind => 'sql', max_retries => 0) AS j \gset
 SELECT is(bgjob_wait(:j, '60 s'), 'failed', 'a wrong call that is not trapped fails the job');
 SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :j), '22023', 'with its SQLSTATE');
@@ -192,7 +192,7 @@ SELECT bgjob_enqueue('t_progress', '[42.5, "about hälf", 99, "nearly"]', delay 
 SELECT is(tap_progress(:p), '/', 'a new job has no progress');
 SELECT bgjob_requeue(:p) AS x \gset
 CALL tap_held(1212);
--- No waiting from here: what the job had set before it came to the lock has to be there.
+-- No waiting from here: the job has set its progress before it waits for the lock.
 SELECT is(tap_progress(:p), '42.5/about hälf', 'progress and message are seen by another session while the job runs');
 SELECT is(tap_state(:p), 'processing', 'it is processing');
 SELECT is(t_effects('progress'), NULL, 'its transaction is open');
@@ -239,7 +239,7 @@ SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'and does no harm');
 SELECT matches(tap_progress(:p), '^50/x€€€€€€€€€€', 'also after the end');
 
--- What others have seen is not taken back with a subtransaction.
+-- The rollback of a subtransaction does not take back progress.
 CREATE FUNCTION t_sub_progress() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM bgjob_progress(10, 'before');
@@ -258,7 +258,7 @@ SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'the job succeeds');
 SELECT is(tap_progress(:p), '60/inside', 'also after its end');
 
--- The next job of the same worker begins without.
+-- The next job of the same worker begins without progress.
 SELECT bgjob_enqueue('t_run', '["no progress"]') AS p \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'another job runs in the same worker');
 SELECT is(tap_progress(:p), '/', 'and has no progress');
@@ -356,7 +356,7 @@ SELECT is(bgjob_wait(:l, '60 s'), 'failed', 'a job exceeds its timeout');
 SELECT is(tap_log(:l), '{before the time-out}'::text[], 'its log is kept');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 
--- An error that comes at the commit.
+-- An error at commit.
 CREATE TABLE t_parent (id int PRIMARY KEY);
 CREATE TABLE t_child (parent int REFERENCES t_parent DEFERRABLE INITIALLY DEFERRED);
 CREATE FUNCTION t_orphan() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM bgjob_log('fine so far'); INSERT INTO t_child VALUES (99); END $$;
@@ -400,7 +400,7 @@ SELECT is(bgjob_wait(:l, '60 s'), 'succeeded', 'the job succeeds');
 SELECT is(tap_log(:l), ARRAY(SELECT 'line ' || i FROM generate_series(1, 10000) i), 'all of them are kept, in order');
 SELECT is((SELECT count(DISTINCT seq) FROM bgjob.job_logs WHERE job_id = :l), 10000::bigint, 'each has a seq of its own');
 
--- Too much: the log is cut, the job is not.
+-- Too many lines: the log is cut, the job continues.
 CREATE FUNCTION t_flood(lines int, size int, fails int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	try bigint := nextval('public.t_tries');
@@ -445,7 +445,7 @@ SELECT is(bgjob_wait(:l, '60 s'), 'succeeded', 'another job runs in the same wor
 SELECT is(tap_log(:l), NULL, 'and has no log');
 
 ----------------------------------------------------------------------------------------------------
--- Who sees logs and progress
+-- Which roles see logs and progress
 ----------------------------------------------------------------------------------------------------
 
 SELECT pg_advisory_lock(1212) AS locked \gset
@@ -473,7 +473,7 @@ SELECT is(t_sees('tap12_monitor', :s), 'secret marker 4711,more', 'and one of pg
 SELECT is(t_sees('tap12_other', :s), 'NULL', 'another role does not');
 SELECT is(tap_try('SELECT count(*) FROM bgjob.job_logs', 'tap12_other'), '0', 'nor a line of anybody');
 
--- A function that tells what it is shown, and costs next to nothing, whatever the planner prefers; while a job runs and has told something, too.
+-- A leaky function that reports its arguments, at almost no cost, so that the planner calls it first; also while a job runs that has logged.
 CREATE TABLE t_leaked (what text, message text);
 GRANT INSERT ON t_leaked TO PUBLIC;
 CREATE FUNCTION t_leak(what text, message text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS
@@ -499,14 +499,14 @@ SELECT is(bgjob_wait(:s3, '60 s'), 'succeeded', 'there was a job that ran and ha
 SELECT is(sees, '0', format('another role sees no row of bgjob.%s (%s)', view, method)) FROM t_look ORDER BY n;
 SELECT is((SELECT left(string_agg(message, ','), 100) FROM t_leaked WHERE what = view || ' ' || method), NULL, format('bgjob.%s shows nothing of others to a leaky function (%s)', view, method))
 FROM t_look ORDER BY n;
--- What stands behind the views is private, and cannot be written to.
+-- The objects behind the views are private and cannot be written to.
 SELECT is((SELECT string_agg(relname, ',') FROM pg_class c WHERE relnamespace IN ('bgjob'::regnamespace, 'bgjob_internal'::regnamespace) AND relkind IN ('r', 'v', 'p', 'm')
 		AND (has_table_privilege('tap12_other', oid, 'INSERT') OR has_table_privilege('tap12_other', oid, 'UPDATE') OR has_table_privilege('tap12_other', oid, 'DELETE')
 			OR relkind <> 'v' AND has_table_privilege('tap12_other', oid, 'SELECT'))), NULL, 'a role may read views, and nothing else');
 SELECT matches(tap_try('INSERT INTO bgjob.job_logs (job_id, seq, at, level, message) VALUES (1, 1, now(), ''info'', ''x'')', 'tap12_plain'), '^ERROR (42501|55000)$',
 	'bgjob.job_logs cannot be written to');
 
--- In a function with the rights of its owner the lines are still the job's.
+-- In a SECURITY DEFINER function the lines still belong to the job.
 CREATE FUNCTION t_definer() RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
 	$$ BEGIN PERFORM bgjob_log('as ' || current_user); PERFORM bgjob_progress(5, current_user); PERFORM bgjob_set_parameter('who', to_jsonb(session_user)); RETURN 'done'; END $$;
 SET ROLE tap12_plain;
@@ -517,7 +517,7 @@ SELECT is(t_sees('tap12_plain', :d), 'as ' || current_user, 'its line is in the 
 SELECT is(tap_progress(:d), '5/' || current_user, 'its progress, too');
 SELECT is((SELECT parameters ->> 'who' FROM bgjob.jobs WHERE id = :d), 'tap12_plain', 'and its parameter');
 
--- Under settings of roles that stand in the way.
+-- With settings of roles that could interfere.
 CREATE FUNCTION t_role() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM public.bgjob_progress(77, 'seven');
@@ -570,7 +570,7 @@ SELECT is(tap_log(:stays), '{marker of a job that stays}'::text[], 'rolled back,
 SELECT is(bgjob_purge('succeeded') > 0 AND bgjob_purge('deleted') > 0, true, 'all finished jobs are purged');
 SELECT is((SELECT count(*) FROM bgjob.job_logs), 0::bigint, 'there is no line any more');
 SELECT is(tap_traces('marker of a job that stays') + tap_traces('secret marker 4711'), 0::bigint, 'not in any table either');
--- So it does when the retention is over.
+-- The log is removed also by retention.
 SELECT bgjob_queue('short', retention => '0');
 SELECT bgjob_enqueue('t_log', '[["marker of a short life"]]', queue => 'short') AS short \gset
 CALL tap_wait_until(format('SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE id = %s)', :short), 120);
@@ -687,7 +687,7 @@ SELECT is(tap_progress(:p), '61/in a group', 'progress of a job in such a queue 
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'it succeeds');
 
--- A job that writes too much takes nothing from its neighbours.
+-- A job that logs too much takes no room from other jobs of its group.
 SELECT setval('t_tries', 1, false) AS x \gset
 SELECT bgjob_queue_pause('g') AS x \gset
 SELECT bgjob_enqueue('t_member', '[1]', queue => 'g') AS a, bgjob_enqueue('t_flood', '[5000, 1000, 0]', queue => 'g') AS f, bgjob_enqueue('t_member', '[2]', queue => 'g') AS b \gset
@@ -695,7 +695,7 @@ SELECT bgjob_queue_resume('g') AS x \gset
 CALL tap_idle();
 SELECT is(ARRAY[tap_state(:a), tap_state(:f), tap_state(:b)], '{succeeded,succeeded,succeeded}'::text[], 'one job in a group writes 5 MB to its log');
 SELECT matches((SELECT message FROM bgjob.job_logs WHERE job_id = :f ORDER BY seq DESC LIMIT 1), '(?i)\mcut\M|truncated|left out', 'its log is cut');
-SELECT is(tap_log(:a) || tap_log(:b), '{1 begins,1 ends,2 begins,2 ends}'::text[], 'those of its neighbours are whole');
+SELECT is(tap_log(:a) || tap_log(:b), '{1 begins,1 ends,2 begins,2 ends}'::text[], 'those of its neighbors are whole');
 TRUNCATE t_effect RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
@@ -703,7 +703,7 @@ TRUNCATE t_effect RESTART IDENTITY;
 ----------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION t_parameters(id bigint) RETURNS jsonb LANGUAGE sql AS $$ SELECT coalesce(parameters, '{}') FROM bgjob.jobs j WHERE j.id = $1 $$;
--- Sets the first, after the hold the second, and says what it reads of all in between.
+-- Sets the first parameter, after the lock the second, and returns its reads in between.
 CREATE FUNCTION t_set(name text, value jsonb, error boolean = false) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
 	before jsonb := public.bgjob_parameter(name);
@@ -858,7 +858,7 @@ SELECT is(t_parameters(:p), '{"a": 5}'::jsonb, 'which is kept');
 SELECT bgjob_enqueue('SELECT bgjob_cancel_requested()', kind => 'sql') AS c \gset
 SELECT is(bgjob_wait(:c, '60 s'), 'succeeded', 'bgjob_cancel_requested');
 SELECT is(bgjob_result(:c) #>> '{0,bgjob_cancel_requested}', 'false', 'is false where nobody has asked');
--- Notices the interruption, says what it finds, and obeys.
+-- Traps the cancel, reports bgjob_cancel_requested(), and ends.
 CREATE FUNCTION t_aware(obeys boolean = true) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO t_effect (label) VALUES ('aware');
@@ -898,7 +898,7 @@ SELECT is((tap_log(:c))[3:], '{before: false}'::text[], 'and then it is false ag
 SELECT is(t_effects('aware'), '{aware}'::text[], 'the second run has had its effect');
 TRUNCATE t_effect RESTART IDENTITY;
 
--- A shutdown, of bgjob alone.
+-- A shutdown of bgjob only.
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_aware') AS c \gset
 CALL tap_held(1212);
@@ -928,7 +928,7 @@ SELECT is(bgjob_delete(:c), true, 'a job of a group is deleted while it runs');
 SELECT is(bgjob_wait(:c, '60 s'), 'deleted', 'and ends as deleted');
 CALL tap_idle();
 SELECT is(tap_log(:c), '{before: false,interrupted: true}'::text[], 'it knew');
-SELECT is(ARRAY[tap_state(:a), tap_state(:b)], '{succeeded,succeeded}'::text[], 'its neighbours succeed');
+SELECT is(ARRAY[tap_state(:a), tap_state(:b)], '{succeeded,succeeded}'::text[], 'its neighbors succeed');
 SELECT is(bgjob_result(:b) #>> '{0,r}', 'false', 'and the one after it was not asked to end');
 SELECT is(t_effects('aware'), '{aware a}'::text[], 'it has had no effect');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
@@ -938,8 +938,8 @@ TRUNCATE t_effect RESTART IDENTITY;
 -- bgjob_snooze
 ----------------------------------------------------------------------------------------------------
 
--- Its first try is put off, or ended for good, in the middle of its effects; the second one succeeds. What stands in the way is
--- how it traps errors.
+-- Its first attempt snoozes or discards after some effects; the second one succeeds. The variants trap errors in different
+-- ways.
 CREATE FUNCTION t_leave(how text, label text, trap text = 'nothing', times int = 1) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	try bigint := nextval('public.t_tries');
@@ -1013,7 +1013,7 @@ SELECT is(t_parameters(id), '{"try": 2}'::jsonb, t_name(t) || 'and its parameter
 SELECT is(tap_log(id), '{try 1,try 2}'::text[], t_name(t) || 'the log has both') FROM t_trap t ORDER BY n;
 SELECT is((tap_states(id))[cardinality(tap_states(id)) - 1:], '{processing,succeeded}'::text[], t_name(t) || 'the history ends with processing, succeeded') FROM t_trap t ORDER BY n;
 
--- Parameters and progress of the attempt that was put off.
+-- Parameters and progress of the snoozed attempt.
 SELECT setval('t_tries', 1, false) AS x \gset
 SELECT bgjob_enqueue('t_leave', $$["bgjob_snooze(delay => '1 hour')", "snooze"]$$, parameters => '{"try": 0}') AS s \gset
 CALL tap_state_is(:s, 'scheduled');
@@ -1027,7 +1027,7 @@ SELECT is(bgjob_wait(:s, '200 ms'), NULL, 'bgjob_wait does not take it for the e
 SELECT is(bgjob_delete(:s, 'scheduled'), true, 'it can be deleted like any scheduled job');
 SELECT is(tap_state(:s), 'deleted', 'and is');
 
--- It runs again by itself; as often as it likes.
+-- It runs again by itself, any number of times.
 SELECT setval('t_tries', 1, false) AS x \gset
 SELECT bgjob_enqueue('t_leave', $$["bgjob_snooze('100 ms')", "soon"]$$, max_retries => 0) AS s \gset
 SELECT is(bgjob_wait(:s, '60 s'), 'succeeded', 'a job that is put off for a tenth of a second runs again by itself');
@@ -1045,7 +1045,7 @@ SELECT bgjob_enqueue('t_leave', $$["bgjob_snooze('0')", "zero g", "all", 30]$$, 
 SELECT is(bgjob_wait(:s, '60 s'), 'succeeded', 'so does one in a queue with groups that traps it');
 SELECT is(t_effects('zero g'), '{zero g try 31}'::text[], 'and has had its effect once');
 
--- What it had used of its retries stays used.
+-- Used retries stay used.
 CREATE FUNCTION t_fail_snooze_succeed() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	try bigint := nextval('t_tries');
@@ -1064,7 +1064,7 @@ SELECT is((SELECT format('%s %s of %s', state, retries, max_retries) FROM bgjob.
 SELECT bgjob_reschedule(:s, delay => '0') AS x \gset
 SELECT is(bgjob_wait(:s, '60 s'), 'failed', 'and fails for good with the next error');
 
--- Among others of a group.
+-- In a group.
 CREATE FUNCTION t_odd(i int) RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO t_effect (label) VALUES ('odd ' || i);
@@ -1093,7 +1093,7 @@ SELECT is((SELECT count(*) FROM t_odds JOIN bgjob.jobs USING (id) WHERE retries 
 SELECT is((SELECT array_agg(DISTINCT j.reason) FROM t_odds JOIN bgjob.jobs j USING (id) WHERE j.state = 'deleted'), '{of a group}'::text[], 'each with the reason that it gave');
 SELECT count(bgjob_delete(id)) AS n FROM t_odds WHERE i % 10 IN (1, 2) \gset
 
--- Procedures: what was committed before stays.
+-- Procedures: the committed part stays.
 CREATE PROCEDURE t_proc_leave(how text, trap boolean) LANGUAGE plpgsql AS $$
 DECLARE
 	try bigint := nextval('t_tries');
@@ -1155,7 +1155,7 @@ SELECT setval('t_tries', 1, false) AS x \gset
 CALL tap_wait_until(format($$ SELECT state NOT IN ('enqueued', 'processing') FROM bgjob.jobs WHERE id = %s $$, :s));
 SELECT matches(tap_state(:s), '^(scheduled|succeeded)$', 'a job of a plain role may put itself off');
 
--- What it leaves of its session: nothing.
+-- A snoozed job leaves no session state.
 CREATE FUNCTION t_litter() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	SET application_name = 'litter';
@@ -1212,7 +1212,7 @@ RESET ROLE;
 SELECT is(bgjob_wait(:d, '60 s'), 'deleted', 'a job of a plain role may discard itself');
 
 ----------------------------------------------------------------------------------------------------
--- With several workers nothing is mixed up
+-- Several workers: progress and logs belong to their jobs
 ----------------------------------------------------------------------------------------------------
 
 ALTER SYSTEM SET bgjob.workers = 4;

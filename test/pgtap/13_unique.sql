@@ -1,19 +1,19 @@
 -- 13_unique.sql
 --
 -- What this file proves (api.md, "Jobs"):
---   * unique_key: of one role and key at most one job is unfinished; what on_duplicate 'skip', 'error', 'replace' and 'reschedule' do to
---     it while it waits and while it runs; when the key is free again; transactions, savepoints, many jobs in a statement,
---     recurring jobs and triggers;
---   * bgjob_configure and bgjob_unconfigure: by whom, what, for which jobs, and what has precedence over what;
---     retry_delays, retry_on, no_retry_on, on_exhausted, retention, and keys with places for arguments;
---   * wrong values are refused with SQLSTATE, message, detail and hint, and leave nothing.
+--   * unique_key: at most one unfinished job per role and key; the effect of on_duplicate 'skip', 'error', 'replace' and 'reschedule'
+--     while that job waits and runs; when the key is free again; transactions, savepoints, many jobs in a statement, recurring jobs
+--     and triggers;
+--   * bgjob_configure and bgjob_unconfigure: rights, values, affected jobs, and precedence; retry_delays, retry_on, no_retry_on,
+--     on_exhausted, retention, and keys with placeholders for arguments;
+--   * invalid values raise errors with SQLSTATE, message, detail and hint, and store nothing.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes settings with ALTER SYSTEM and resets them at
 -- its end: do not run it beside other files. It drops and creates the extension.
 
 \ir lib/session.sql
 
--- Set before the extension is there, so that the database's scheduler starts with it.
+-- Set before CREATE EXTENSION, so that the scheduler of the database starts with it.
 ALTER SYSTEM SET bgjob.workers = 1;
 SELECT pg_reload_conf() AS reloaded \gset
 
@@ -34,7 +34,7 @@ GRANT USAGE ON SCHEMA bgjob TO tap13_a, tap13_b;
 \ir lib/states.sql
 \ir lib/errors.sql
 
--- Nothing waits and nothing runs, but for what is scheduled or in the paused queue.
+-- No job waits or runs, except for scheduled jobs and those of the paused queue.
 CREATE PROCEDURE tap_idle_but_paused(deadline float8 = 60) LANGUAGE plpgsql AS $$
 BEGIN
 	CALL tap_wait_until('SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN (''enqueued'', ''processing'') AND queue <> ''paused'')', deadline);
@@ -42,7 +42,7 @@ END $$;
 
 -- The arguments of many jobs, each with one text.
 CREATE FUNCTION tap_args(VARIADIC labels text[]) RETURNS jsonb[] LANGUAGE sql AS $$ SELECT ARRAY(SELECT jsonb_build_array(l) FROM unnest(labels) l) $$;
--- What can be told apart of a job.
+-- The columns that tell jobs apart.
 CREATE FUNCTION tap_job(id bigint) RETURNS text LANGUAGE sql AS
 	$$ SELECT format('%s %s %s %s %s %s', j.state, j.job, j.args, j.queue, j.priority, j.max_retries) FROM bgjob.jobs j WHERE j.id = $1 $$;
 -- How many unfinished jobs have a key.
@@ -61,7 +61,7 @@ CREATE FUNCTION t_other(label text, n int = 0) RETURNS text LANGUAGE sql AS $$ I
 CREATE FUNCTION t_bad(code text = 'P1234') RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = code; END $$;
 CREATE FUNCTION t_sleep() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(120); END $$;
 CREATE PROCEDURE t_proc(label text) LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t_effect (label) VALUES (label); COMMIT; END $$;
--- Goes on when this session lets go of the lock.
+-- Waits until this session releases the lock.
 CREATE FUNCTION t_block(label text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO t_effect (label) VALUES (label);
@@ -76,7 +76,7 @@ CALL tap_wait_setting('bgjob.workers', '1');
 CALL tap_wait_until('SELECT count(*) = 1 FROM bgjob.workers');
 SELECT is((SELECT count(*) FROM bgjob.workers), 1::bigint, 'there is one worker');
 SELECT bgjob_queue_pause('paused') AS paused \gset
--- Whoever finds a job of its key running must not wait for its end: it would wait for this very session.
+-- A call that finds a running job with its key must not wait for the job, which waits for this session.
 SET statement_timeout = '30 s';
 
 ----------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ SELECT isnt(bgjob_enqueue('t_run', '["Skip"]', unique_key => 'Skip', delay => '1
 SELECT isnt(bgjob_enqueue('t_run', '["skip "]', unique_key => 'skip ', delay => '1 hour'), :a::bigint, 'so is one with a blank at its end');
 SELECT isnt(bgjob_enqueue('t_run', '["no key"]', delay => '1 hour'), bgjob_enqueue('t_run', '["no key"]', delay => '1 hour'), 'jobs without a key are not compared');
 SELECT isnt(bgjob_enqueue('t_run', '["null"]', unique_key => NULL, delay => '1 hour'), bgjob_enqueue('t_run', '["null"]', unique_key => NULL, delay => '1 hour'), 'null is no key');
--- Wrong calls are errors, also where they would be skipped.
+-- Invalid calls raise errors, also if they would be skipped.
 SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '[1, 2, 3]', unique_key => 'skip')$$), '22023', 'wrong arguments are refused, also where the job would be skipped');
 SELECT is(tap_try($$SELECT bgjob_enqueue('t_missing', unique_key => 'skip')$$), 'ERROR 42883', 'so is an unknown function');
 
@@ -154,7 +154,7 @@ TRUNCATE t_effect RESTART IDENTITY;
 
 -- A job that is deleted while it runs, and ends.
 SELECT pg_advisory_lock(1313) AS locked \gset
-SELECT bgjob_enqueue('t_block', '["cancelled"]', unique_key => 'running') AS a \gset
+SELECT bgjob_enqueue('t_block', '["canceled"]', unique_key => 'running') AS a \gset
 CALL tap_held(1313);
 SELECT bgjob_delete(:a) AS x \gset
 SELECT is(bgjob_wait(:a, '60 s'), 'deleted', 'a running job is deleted');
@@ -210,7 +210,7 @@ CALL tap_idle_but_paused();
 SELECT is(t_effects(), '{proc a,proc b,after it}'::text[], 'each has run once');
 TRUNCATE t_effect RESTART IDENTITY;
 
--- What a job enqueues goes with its effects: the key is free when it has failed, also for the next one of its group.
+-- A job's enqueued jobs are rolled back with it: if it fails, the key is free, also for the next job of its group.
 CREATE FUNCTION t_enqueues(label text, fails boolean) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM bgjob_enqueue('t_run', jsonb_build_array(label), unique_key => 'by a job', on_duplicate => 'error', queue => 'paused');
@@ -297,7 +297,7 @@ SELECT is(t_effects(), '{fifth}'::text[], 'what was replaced has not run');
 SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'it was one job all the time');
 TRUNCATE t_effect RESTART IDENTITY;
 
--- The settings are those of the call that counts.
+-- The settings are those of the replacing call.
 SET timezone = 'Asia/Kathmandu';
 SELECT bgjob_enqueue('pg_catalog.current_setting(text)', '["TimeZone"]', unique_key => 'replace', delay => '1 hour') AS a \gset
 SET timezone = 'Asia/Tokyo';
@@ -306,7 +306,7 @@ RESET timezone;
 SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'a job is replaced under other settings');
 SELECT is(bgjob_result(:a), '"Asia/Tokyo"', 'and runs under those');
 
--- Enqueued: its place in the queue is that of the new options; put off, it waits.
+-- Enqueued: its position in the queue follows the new options; with a delay it is scheduled.
 SELECT bgjob_enqueue('t_run', '["first"]', unique_key => 'replace', queue => 'paused') AS a \gset
 SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'replace', on_duplicate => 'replace', queue => 'paused', delay => '1 hour'), :a::bigint, 'an enqueued job is replaced by one with a delay');
 SELECT is(tap_state(:a), 'scheduled', 'and is scheduled');
@@ -327,7 +327,7 @@ CALL tap_idle_but_paused();
 SELECT is(t_effects(), '{high,middle}'::text[], 'and it goes first');
 TRUNCATE t_effect RESTART IDENTITY;
 
--- Running: left alone.
+-- Running: not replaced.
 SELECT pg_advisory_lock(1313) AS locked \gset
 SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'replace') AS a \gset
 CALL tap_held(1313);
@@ -345,7 +345,7 @@ CALL tap_state_is(:a, 'scheduled');
 SELECT is(bgjob_enqueue('t_run', '["mended"]', unique_key => 'replace', on_duplicate => 'replace'), :a::bigint, 'a job that waits for its retry is replaced');
 SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and succeeds');
 SELECT is(t_effects(), '{runs,mended}'::text[], 'as what replaced it');
--- What is wrong replaces nothing.
+-- An invalid call replaces nothing.
 SELECT bgjob_enqueue('t_run', '["good"]', unique_key => 'replace', delay => '1 hour') AS a \gset
 SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '[1, 2, 3]', unique_key => 'replace', on_duplicate => 'replace')$$), '22023', 'wrong arguments are refused');
 SELECT is(tap_error($$SELECT bgjob_enqueue('t_run', '["x"]', queue => 'No Queue', unique_key => 'replace', on_duplicate => 'replace')$$), '22023', 'and wrong options');
@@ -446,7 +446,7 @@ SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'taken'), :a::bigin
 SELECT pg_advisory_unlock(1313) AS unlocked \gset
 SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'and runs again');
 SELECT is(t_effects(), '{runs}'::text[], 'with one effect');
--- Two that have ended, in one statement: one of them gets it.
+-- Two ended jobs in one statement: one of them gets the key.
 SELECT is((SELECT count(*) FILTER (WHERE requeued) FROM (SELECT bgjob_requeue(id) AS requeued FROM bgjob.jobs WHERE unique_key = 'taken' OFFSET 0) r), 1::bigint, 'only one of several can be requeued');
 SELECT count(bgjob_wait(id, '60 s')) AS x FROM bgjob.jobs WHERE unique_key = 'taken' \gset
 SELECT is(tap_unfinished('taken'), 0::bigint, 'and runs');
@@ -632,7 +632,7 @@ SELECT bgjob_queue_pause('paused') AS x \gset
 TRUNCATE t_effect RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
--- What is refused
+-- Invalid values
 ----------------------------------------------------------------------------------------------------
 
 SELECT count(*) AS jobs FROM bgjob.jobs \gset
@@ -661,7 +661,7 @@ SELECT count(bgjob_delete(id)) AS n FROM bgjob.jobs WHERE state = 'scheduled' \g
 RESET statement_timeout;
 
 ----------------------------------------------------------------------------------------------------
--- bgjob_configure: who, and what is refused
+-- bgjob_configure: rights and invalid values
 ----------------------------------------------------------------------------------------------------
 
 SELECT is(tap_try(call, 'tap13_a'), 'ERROR 42501', call || ' is not for everybody')
@@ -670,7 +670,7 @@ SET ROLE tap13_a;
 SELECT tap_error($$SELECT bgjob_configure('t_run', queue => 'mine')$$) AS denied \gset
 RESET ROLE;
 SELECT is(:'denied'::text, '42501', 'which is said with message, detail and hint');
--- But for the owner of the function.
+-- Only the owner of the function.
 CREATE SCHEMA tap13_own AUTHORIZATION tap13_a;
 CREATE FUNCTION tap13_own.f() RETURNS void LANGUAGE sql AS '';
 ALTER FUNCTION tap13_own.f() OWNER TO tap13_a;
@@ -736,7 +736,7 @@ SELECT is(tap_job(:a), 'scheduled t_run ["x"] default 0 10', 'also not for jobs'
 SELECT bgjob_delete(:a) AS x \gset
 
 ----------------------------------------------------------------------------------------------------
--- What is configured, and precedence
+-- Configurations and their precedence
 ----------------------------------------------------------------------------------------------------
 
 SELECT bgjob_enqueue('t_run', '["before"]', delay => '1 hour') AS before \gset
@@ -772,7 +772,7 @@ INSERT INTO t_label VALUES ('by a trigger');
 SELECT is((SELECT tap_all(id) FROM bgjob.jobs WHERE args = '{"label": "by a trigger"}'), 'mail 7 3 00:05:00 {a,b} {"p": 1} ', 'and those of triggers');
 DROP TABLE t_label;
 
--- Before it is committed it holds for nobody else, and rolled back for nobody.
+-- Not visible to others before commit, and to no session after a rollback.
 BEGIN;
 SELECT bgjob_configure('t_run', queue => 'rolled');
 SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS b \gset
@@ -814,7 +814,7 @@ SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'a procedure is configured and ru
 SELECT is((SELECT queue FROM bgjob.jobs WHERE id = :a), 'procs', 'in its queue');
 SELECT bgjob_unconfigure('t_proc') AS x \gset
 
--- The setting comes last.
+-- The setting has the lowest precedence.
 SET bgjob.max_retries = 4;
 SELECT bgjob_enqueue('t_run', '["x"]', delay => '1 hour') AS a \gset
 SELECT bgjob_configure('t_run', max_retries => 2);
@@ -823,7 +823,7 @@ SELECT is((SELECT array_agg(max_retries ORDER BY id) FROM bgjob.jobs WHERE id IN
 RESET bgjob.max_retries;
 SELECT bgjob_unconfigure('t_run') AS x \gset
 
--- A time limit that is configured ends a job.
+-- A configured time limit ends a job.
 SELECT bgjob_configure('t_sleep', timeout => '200 ms', max_retries => 0);
 SELECT bgjob_enqueue('t_sleep') AS a \gset
 SELECT is(bgjob_wait(:a, '60 s'), 'failed', 'a time limit that is configured is in force');
@@ -831,7 +831,7 @@ SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :a), '57014', 
 SELECT bgjob_unconfigure('t_sleep') AS x \gset
 
 ----------------------------------------------------------------------------------------------------
--- Keys with places for arguments
+-- Keys with placeholders for arguments
 ----------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tap_key(id bigint) RETURNS text LANGUAGE sql AS $$ SELECT unique_key FROM bgjob.jobs j WHERE j.id = $1 $$;
@@ -859,7 +859,7 @@ SELECT is(tap_key(bgjob_enqueue('t_pair', '{"b": "x", "a": 1}', delay => '1 hour
 SELECT is(tap_key(bgjob_enqueue('t_pair', '[2, null]', delay => '1 hour')), '{2}:null', 'an argument that is null');
 SELECT is(tap_key(bgjob_enqueue('t_pair', '[3]', delay => '1 hour')), '{3}:null', 'or left out');
 SELECT is((SELECT unique_key FROM bgjob.functions WHERE job ~ 't_pair'), '{{{1}}}:{2}', 'bgjob.functions shows what is configured');
--- A place whose argument has gone must not make one job of different ones.
+-- A placeholder whose argument no longer exists must not give different jobs the same key.
 CREATE FUNCTION t_renamed(old int) RETURNS void LANGUAGE sql AS '';
 SELECT bgjob_configure('t_renamed', unique_key => 'renamed:{old}');
 DROP FUNCTION t_renamed(int);
@@ -933,7 +933,7 @@ SELECT is(tap_rounded(:after), '{100}'::int[], 'one that was enqueued while it w
 SELECT bgjob_enqueue('t_bad', max_retries => 1) AS a \gset
 CALL tap_delays(:a);
 SELECT ok((SELECT count(*) = 1 AND bool_and(seconds BETWEEN 14 AND 45) FROM t_delay WHERE id = :a), 'one that is enqueued then has the default one');
--- Short ones come by themselves.
+-- Short delays run without help.
 SELECT bgjob_configure('t_bad', max_retries => 3, retry_delays => '{0,50 ms}');
 SELECT bgjob_enqueue('t_bad') AS a, bgjob_enqueue('t_bad', queue => 'g') AS b \gset
 SELECT is(ARRAY[bgjob_wait(:a, '60 s'), bgjob_wait(:b, '60 s')], '{failed,failed}'::text[], 'retries without a delay and with a short one come by themselves');
@@ -941,7 +941,7 @@ SELECT is((SELECT array_agg(retries) FROM bgjob.jobs WHERE id IN (:a, :b)), '{3,
 SELECT is((SELECT count(*) FROM bgjob.job_states WHERE job_id = :a AND state = 'failed'), 4::bigint, 'the history has four failures');
 SELECT bgjob_unconfigure('t_bad') AS x \gset
 
--- What is retried: configuration, error, number of retries.
+-- Retried errors: configuration, error, number of retries.
 CREATE TABLE t_policy (n serial, retry_on text[], no_retry_on text[], code text, retries int, id bigint, ended text);
 INSERT INTO t_policy (retry_on, no_retry_on, code, retries) VALUES
 	(NULL, NULL, 'P1234', 2),
@@ -1027,7 +1027,7 @@ SELECT is((SELECT count(*) FROM t_effect WHERE label = 'gone'), 1::bigint, 'afte
 SELECT bgjob_unconfigure('t_run') AS x, bgjob_queue_remove('kept') AS y \gset
 
 ----------------------------------------------------------------------------------------------------
--- With the extension goes the configuration
+-- DROP EXTENSION removes the configuration
 ----------------------------------------------------------------------------------------------------
 
 SELECT bgjob_configure('t_run', queue => 'conf', unique_key => 'kept');

@@ -1,16 +1,16 @@
 -- 14_filters.sql
 --
 -- What this file proves (doc/manual.md, "bgjob_filter"):
---   * who may add filters, with what functions, and the errors for everything else;
+--   * which roles may add filters, with which functions, and the errors for all others;
 --   * each of the seven events is called, in the right transaction, with the right context, in order;
---   * patterns mean the function's signature, the name that the caller gave, or the command;
---   * creating changes or cancels jobs, singly and in bulk; what it changes is checked as the caller's would be;
---   * performing cancels; electing chooses another state, and nothing that the state machine does not have;
---   * filters run as their owner with a pinned search_path, and nothing of that stays behind, also after an error;
---   * an error of a filter fails the statement, or the attempt; but never the recording of a failure;
---   * what a filter enqueues calls no filter; it cannot change the very job that it is called for;
---   * procedures and groups of jobs have the same;
---   * changes are seen by the transaction that makes them, and not after its rollback.
+--   * patterns match the function's signature, the name that the caller gave, or the command;
+--   * creating changes or cancels jobs, singly and in bulk; its changes are checked like the caller's options;
+--   * performing cancels; electing chooses another state, but only one that the state machine allows;
+--   * filters run as their owner with a pinned search_path, and leave no session state, also after an error;
+--   * an error of a filter fails the statement or the attempt, but never the recording of a failure;
+--   * a job that a filter enqueues calls no filter; a filter cannot change the job that it is called for;
+--   * procedures and groups of jobs call filters likewise;
+--   * the changing transaction sees changes of filters; after a rollback they are gone.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes bgjob.workers with ALTER
 -- SYSTEM and resets it at its end: do not run it beside other files. It drops and creates the extension.
@@ -43,7 +43,7 @@ CREATE FUNCTION tap_remove_all() RETURNS bigint LANGUAGE sql AS
 	$$ SELECT count(bgjob_filter_remove(name)) FROM bgjob.filters $$;
 
 ----------------------------------------------------------------------------------------------------
--- What the jobs of this file call, and the filters
+-- Functions of the jobs, and filters
 ----------------------------------------------------------------------------------------------------
 
 CREATE SCHEMA app;
@@ -57,7 +57,7 @@ CREATE FUNCTION app.bad(label text) RETURNS void LANGUAGE plpgsql AS
 CREATE PROCEDURE app.proc(label text) LANGUAGE plpgsql AS
 	$$ BEGIN INSERT INTO app.ran (label) VALUES (label); COMMIT; END $$;
 
--- What filters have seen. Nobody but their owner has rights to it.
+-- The calls of filters. Only their owner has rights on the table.
 CREATE SCHEMA audit;
 CREATE TABLE audit.seen (n serial, filter text, event text, job bigint, context jsonb, who name, session name, path text, pid int, xid text);
 CREATE FUNCTION audit.see(filter text, context jsonb) RETURNS void LANGUAGE sql AS $$
@@ -69,7 +69,7 @@ CREATE FUNCTION audit.note_b(context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 CREATE FUNCTION audit.note_c(context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN PERFORM audit.see('c', context); RETURN NULL; END $$;
 CREATE FUNCTION audit.fails(context jsonb) RETURNS jsonb LANGUAGE plpgsql AS
 	$$ BEGIN PERFORM audit.see('fails', context); RAISE EXCEPTION 'filter says no' USING ERRCODE = 'P1999'; END $$;
--- Answers what the test has put there.
+-- Returns the answer that the test has stored.
 CREATE TABLE audit.answer (event text PRIMARY KEY, answer jsonb, when_state text);
 CREATE FUNCTION audit.answers(context jsonb) RETURNS jsonb LANGUAGE sql STABLE AS $$
 	SELECT a.answer FROM audit.answer a
@@ -143,7 +143,7 @@ BEGIN READ ONLY;
 SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$), 'ERROR 25006', 'in a read-only transaction nothing can be changed');
 ROLLBACK;
 
--- An administrator who is no superuser: a member of the extension's owner.
+-- An administrator that is no superuser: a member of the extension's owner.
 CREATE ROLE tap14_owner;
 SELECT nspowner::regrole AS former FROM pg_namespace WHERE nspname = 'bgjob' \gset
 ALTER SCHEMA bgjob OWNER TO tap14_owner;
@@ -209,7 +209,7 @@ SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a job that the pattern does not
 SELECT is_empty('SELECT * FROM audit.seen', 'and calls no filter');
 
 ----------------------------------------------------------------------------------------------------
--- A job that fails and is tried again
+-- A job that fails and is retried
 ----------------------------------------------------------------------------------------------------
 
 SELECT tap_remove_all() AS x \gset
@@ -419,7 +419,7 @@ SELECT tap_remove_all() AS x \gset
 
 SELECT bgjob_filter('answers', 'electing', 'audit.answers'), bgjob_filter('note', 'applied', 'audit.note') \g /dev/null
 TRUNCATE audit.seen, app.ran;
--- elect(state, answer) puts a job in whose candidate "state" gets that answer.
+-- elect(state, answer) enqueues a job whose candidate "state" gets that answer.
 CREATE PROCEDURE tap_elect(state text, answer jsonb, job text, INOUT id bigint, options text = '') LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM tap_answer('electing', answer, state);
@@ -464,7 +464,7 @@ SELECT tap_answer('electing', '{"state": "scheduled", "run_at": "2100-01-01", "r
 SELECT is(bgjob_delete(:id), true, 'bgjob_delete');
 SELECT is((SELECT state || ' ' || reason || ' ' || run_at::date FROM bgjob.jobs WHERE id = :id), 'scheduled keep it 2100-01-01', 'makes of a job what a filter chooses');
 DELETE FROM audit.answer WHERE event = 'electing';
--- What comes due.
+-- Due jobs.
 SELECT tap_answer('electing', '{"state": "deleted", "reason": "too late"}', 'enqueued');
 SELECT bgjob_filter('answers', 'electing', 'audit.answers', 'app.other%') \g /dev/null
 SELECT bgjob_filter_remove('answers') AS x \gset
@@ -550,7 +550,7 @@ SELECT is_empty('SELECT * FROM app.ran', 'all effects of these jobs are rolled b
 CALL tap_raise('performed', 'app.bad', NULL) \gset
 SELECT is((SELECT state || ' ' || (error ->> 'sqlstate') FROM bgjob.jobs WHERE id = :id), 'failed P1414', 'performed raises after a failure: the job fails with its own error');
 
--- One that has gone.
+-- A dropped function.
 CREATE FUNCTION audit.short_lived(context jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
 SELECT bgjob_filter('short', 'creating', 'audit.short_lived') \g /dev/null
 SELECT isnt(bgjob_enqueue('app.run', '["x"]'), NULL, 'a filter is called');
@@ -568,7 +568,7 @@ SELECT tap_remove_all() AS x \gset
 -- As its owner
 ----------------------------------------------------------------------------------------------------
 
--- The caller has neither EXECUTE nor USAGE; names of his own bend nothing; SET of the function's own holds.
+-- The caller has neither EXECUTE nor USAGE; its own names have no effect; the function's SET clause applies.
 CREATE TABLE audit.path (at serial, path text, work_mem text, who name);
 CREATE FUNCTION audit.own_path(context jsonb) RETURNS jsonb LANGUAGE sql SET search_path = audit, pg_catalog AS
 	$$ INSERT INTO path (path, work_mem, who) VALUES (current_setting('search_path'), current_setting('work_mem'), current_user) RETURNING NULL::jsonb $$;
@@ -620,7 +620,7 @@ SELECT bgjob_enqueue('app.run', '["x"]') AS id \gset
 SELECT is(tap_state(:id), 'deleted', 'but one that is created it can');
 SELECT tap_remove_all() AS x \gset
 
--- What a job may do to itself, its filters may, where its row is not being written.
+-- Filters may change the job as the job itself may, unless its row is being written.
 CREATE FUNCTION audit.marks(context jsonb) RETURNS jsonb LANGUAGE sql SET search_path = public AS
 	$$ SELECT bgjob_set_parameter('marked', context -> 'event'); SELECT NULL::jsonb $$;
 CREATE FUNCTION audit.snoozes(context jsonb) RETURNS jsonb LANGUAGE sql SET search_path = public AS
@@ -634,7 +634,7 @@ SELECT is(bgjob_wait(:id, '60 s') || tap_mark(:id), 'succeededperforming', 'perf
 SELECT tap_marked('performed', 'app.run') AS id \gset
 SELECT is(bgjob_wait(:id, '60 s') || tap_mark(:id), 'succeededperformed', 'so can performed');
 
--- A worker may be at the job before the server has told it of a change in the same commit.
+-- A worker may run the job before it receives the invalidation of the same commit.
 CREATE PROCEDURE tap_mark_often(times int, INOUT wrong int) LANGUAGE plpgsql AS $$
 DECLARE
 	event text;
@@ -728,7 +728,7 @@ SELECT tap_answer('creating', '{"cancel": "on holiday"}');
 SELECT is(bgjob_recurring_trigger('often'), NULL, 'or it cancels it');
 SELECT is((SELECT error FROM bgjob.recurring_jobs WHERE name = 'often'), 'A filter did not want the job: on holiday', 'which the recurring job shows');
 SELECT bgjob_recurring_remove('often') AS x \gset
--- By itself: an error makes a failed job, and the recurring one goes on.
+-- From the scheduler: an error makes a failed job, and the recurring job continues.
 SELECT bgjob_filter('answers', 'creating', 'audit.fails', 'app.other%') \g /dev/null
 SELECT bgjob_recurring('failing', '1 second', 'app.other', '["recurring"]'), bgjob_recurring('going', '1 second', 'app.run', '["recurring"]') \g /dev/null
 CALL tap_wait_until($$ SELECT count(*) >= 2 FROM bgjob.jobs WHERE recurring_name = 'failing' AND state = 'failed' $$);

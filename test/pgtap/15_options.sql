@@ -1,8 +1,8 @@
 -- 15_options.sql
 --
 -- What this file proves (api.md, "Jobs"): the options of jobs are parameters of all functions that take them, with the names, types,
--- order and defaults of api.md; an option has the same effect wherever it is given; and start_within: a job that was not started by then
--- is deleted, from whatever side it has the option, and no other is.
+-- order and defaults of api.md; an option has the same effect wherever it is given. start_within: a job that has not started in time
+-- is deleted, wherever the option was given; no other job is.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It drops and creates the extension.
 
@@ -53,12 +53,12 @@ SELECT is(tap_parameters('bgjob_recurring'),
 	'bgjob_recurring has these');
 
 ----------------------------------------------------------------------------------------------------
--- The same option, from each side
+-- The same option, given in each way
 ----------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION t_any(who text) RETURNS text LANGUAGE sql AS 'SELECT who';
 CREATE FUNCTION t_configured(who text) RETURNS text LANGUAGE sql AS 'SELECT who';
--- The options of a job, as far as bgjob.jobs has them.
+-- The options of a job that bgjob.jobs shows.
 CREATE FUNCTION tap_options(id bigint) RETURNS text LANGUAGE sql AS
 	$$ SELECT format('%s %s %s %s %s %s', queue, priority, max_retries, timeout, tags, parameters - 'scheduled_for') FROM bgjob.jobs j WHERE j.id = $1 $$;
 \set options 'queue => \'q\', priority => -7, max_retries => 3, timeout => \'90 s\', tags => \'{a,b c}\', parameters => \'{"k": [1]}\''
@@ -90,7 +90,7 @@ SELECT is(tap_options(:first), :shown, 'with its options');
 -- start_within
 ----------------------------------------------------------------------------------------------------
 
--- The jobs of a paused queue expire while nobody claims them; those that do not have the option, or more time, do not.
+-- Jobs of a paused queue expire while no worker claims them; jobs without the option, or with more time, do not.
 CREATE TABLE t_done (who text);
 CREATE FUNCTION t_do(who text) RETURNS text LANGUAGE sql AS 'INSERT INTO public.t_done VALUES (who) RETURNING who';
 CREATE FUNCTION t_do_configured(who text) RETURNS text LANGUAGE sql AS 'INSERT INTO public.t_done VALUES (who) RETURNING who';
@@ -105,11 +105,11 @@ BEGIN
 END $$;
 CREATE TABLE t_job (who text PRIMARY KEY, id bigint);
 CREATE TABLE t_other (who text);
--- What became of a job: its state, reason and history.
+-- The state, reason and history of a job.
 CREATE FUNCTION tap_became(whose text) RETURNS text LANGUAGE sql AS $$
 	SELECT format('%s (%s) %s', j.state, j.reason, tap_states(j.id)) FROM t_job t JOIN bgjob.jobs j USING (id) WHERE t.who = whose $$;
 
--- Makes a job older by two days, as if the server had been down: what is due is noticed only now.
+-- Moves a job's times back by two days, as if the server had been down: it is noticed as due only now.
 CREATE PROCEDURE tap_long_ago(id bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	home regnamespace := (SELECT relnamespace FROM pg_class WHERE relname = 'schedule' AND relkind = 'r' AND relnamespace::regnamespace::text ~ '^bgjob');
@@ -163,7 +163,7 @@ SELECT is(tap_became('due long ago'), 'deleted (Expired) {scheduled,enqueued,del
 SELECT is(tap_became(who), 'succeeded () {enqueued,processing,succeeded}', who) FROM unnest('{in time,as configured otherwise,without}'::text[]) who;
 SELECT is(ARRAY(SELECT who FROM t_done ORDER BY who COLLATE "C"), '{as configured otherwise,in time,without}'::text[], 'none that expired was performed');
 
--- In a group, too.
+-- In a group.
 SELECT bgjob_queue('late', group_size => 10, paused => true) AS grouped \gset
 TRUNCATE t_done, t_job;
 INSERT INTO t_job SELECT 'expired ' || n, bgjob_enqueue('t_do', '["no"]', queue => 'late', start_within => '1 ms') FROM generate_series(1, 5) n;
@@ -175,7 +175,7 @@ SELECT is((SELECT array_agg(DISTINCT split_part(who, ' ', 1) || ' ' || tap_becam
 	'{"expired deleted (Expired) {enqueued,deleted}","good succeeded () {enqueued,processing,succeeded}"}', 'jobs of a group that have expired are deleted');
 SELECT is((SELECT array_agg(who) FROM t_done), array_fill('yes'::text, '{5}'), 'the others are performed');
 
--- The first start is limited: not what has been started, and a job that is requeued counts anew.
+-- Only the first start is limited, not later attempts; a requeued job starts the time again.
 SELECT bgjob_queue('late', group_size => 1, paused => true) AS paused \gset
 TRUNCATE t_job;
 INSERT INTO t_job VALUES

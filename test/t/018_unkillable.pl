@@ -16,7 +16,7 @@ my $node = bgjob_cluster('unkillable', 'bgjob.workers' => 16, 'bgjob.shutdown_ti
 my $functions = q{
 	CREATE EXTENSION crashme;
 	CREATE TABLE effect (job bigint);
-	-- The first call never ends by being cancelled; a later one returns. The sequence tells how far it is.
+	-- The first call never ends by being canceled; a later one returns. The sequence tells how far it is.
 	CREATE FUNCTION trap(run regclass) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
 		IF nextval(run) > 1 THEN
@@ -38,7 +38,7 @@ my $functions = q{
 		INSERT INTO effect VALUES (bgjob_current_id());
 		PERFORM trap(run);
 	END $$;
-	-- A function in C may swallow everything, however often it is cancelled.
+	-- A function in C may swallow everything, however often it is canceled.
 	CREATE FUNCTION traps_in_c(run regclass) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
 		INSERT INTO effect VALUES (bgjob_current_id());

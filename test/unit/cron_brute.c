@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * cron_brute.c
- *	  Random schedules, compared with an oracle that is as simple as can be.
+ *	  Random schedules, compared with a simple oracle.
  *
- * It goes through every minute (or second) and asks, for each element of a
- * schedule by itself, whether it means this one. It shares no code with what
- * it tests, nor the idea of masks, nor the way to days and weekdays. Some of
- * the zones are wilder than any that there has been.
+ * The oracle goes through every minute (or second) and checks for each element
+ * of a schedule whether it matches. It shares no code with the tested files, and
+ * neither their masks nor their computation of days and weekdays. Some of the
+ * zones are wilder than any real one.
  *
  *-------------------------------------------------------------------------
  */

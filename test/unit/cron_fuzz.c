@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * cron_fuzz.c
- *	  Random and damaged schedules: they are read or refused, and all goes well.
+ *	  Random and damaged schedules: each is parsed or rejected, without a crash.
  *
  * The sanitizers of the Makefile turn a read beyond the end, an overflow or a
- * shift too far into a failure. What was read must be within its bounds, have
- * a next time after the one given (or never) without undue effort, and a
+ * shift too far into a failure. A parsed schedule must be within its bounds,
+ * have a next time after the given one (or never) in limited time, and a
  * description that fits. The numbers are the same in every run.
  *
  *-------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * cron_time.h
- *	  What the tests of schedules share: dates and zones, in the simplest way.
+ *	  Dates and time zones for the tests of schedules, in the simplest way.
  *
- * Nothing here is taken from what is tested. A zone is a table of changes.
+ * Shares no code with the tested files. A zone is a table of changes.
  *
  *-------------------------------------------------------------------------
  */

@@ -11,15 +11,15 @@
  * Around it is a model of the rest: rows that become visible when their
  * transaction commits, processes that announce them, workers that take, scan,
  * claim, and commit or give back, a scheduler that sweeps and tidies up. A process
- * goes on one step at a time, and a step is what happens within one hold of the
- * locks, or one look at the rows. Where it would have to wait for a lock it has no
+ * runs one step at a time. A step is the code within one acquisition of the locks,
+ * or one scan of the rows. A process that would have to wait for a lock has no
  * step.
  *
- * All orders of steps are tried, each state once. From each state on everything
- * is then run to its end: no row may be left, and none performed twice.
+ * All orders of steps are tried, each state once. From each state all processes
+ * then run to their end: no row may be left, and none may run twice.
  *
- * That the model can fail is shown by making a process do its steps in a wrong
- * order: then rows must be left.
+ * A test of the model runs the steps of a process in a wrong order: then rows must
+ * be left.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,8 +3,8 @@
  * state.c
  *	  Unit tests of rules/state: names, letters and the transition table.
  *
- * The table is not repeated here: what is tested are the rules that it has to
- * obey, each over all states and events.
+ * Does not repeat the table. Tests the rules that the table must obey, each over
+ * all states and events.
  *
  *-------------------------------------------------------------------------
  */

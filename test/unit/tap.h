@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * tap.h
- *	  The little that a unit test needs to say TAP.
+ *	  The functions with which a unit test prints TAP.
  *
  * A test program calls is_true() and is_number() and ends with
  * "return tap_end();", which prints the plan.

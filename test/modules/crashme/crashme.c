@@ -69,7 +69,7 @@ crashme_stack(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(crashme_fatal);
 
-/* crashme_fatal() ends its own process, but not the server. */
+/* crashme_fatal() ends its process, but not the server. */
 Datum
 crashme_fatal(PG_FUNCTION_ARGS)
 {
@@ -89,7 +89,7 @@ crashme_exit(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(crashme_busy);
 
-/* crashme_busy(ms) takes so long, whoever cancels it: it never looks at interrupts. */
+/* crashme_busy(ms) runs for that time and never checks for interrupts. */
 Datum
 crashme_busy(PG_FUNCTION_ARGS)
 {
@@ -102,7 +102,7 @@ crashme_busy(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(crashme_trap);
 
-/* crashme_trap() waits for ever, and swallows every error that tells it to stop. */
+/* crashme_trap() waits for ever, and traps every error that would end it. */
 Datum
 crashme_trap(PG_FUNCTION_ARGS)
 {
@@ -129,7 +129,7 @@ crashme_trap(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(crashme_sigfpe);
 
-/* crashme_sigfpe() gets the signal that the server makes an error of: 22P01. */
+/* crashme_sigfpe() raises SIGFPE, which the server turns into error 22P01. */
 Datum
 crashme_sigfpe(PG_FUNCTION_ARGS)
 {
@@ -160,7 +160,7 @@ panic(XactEvent event, void *arg)
 
 PG_FUNCTION_INFO_V1(crashme_panic);
 
-/* crashme_panic(at_commit) has the server give up: when the transaction commits, or at once, as if by itself. */
+/* crashme_panic(at_commit) causes a PANIC when the transaction commits, or at once. */
 Datum
 crashme_panic(PG_FUNCTION_ARGS)
 {

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * hookme.c
- *	  Hooks of bgjob in C, as another extension has them.
+ *	  Hooks of bgjob in C, as in another extension.
  *
- * An example, and what the tests use: the hooks say in the server's log what
- * they are called for, and answer where the name of the job's queue asks for
- * it. To be named in shared_preload_libraries, before or after bgjob. Each hook
- * calls the one that was there before it, so that several libraries get along.
+ * An example, also used by the tests. The hooks log their calls, and answer if the
+ * name of the job's queue requests it. To be listed in shared_preload_libraries,
+ * before or after bgjob. Each hook calls the previous one, so that several
+ * libraries can be loaded.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,7 +42,7 @@ answer(const char *json)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 
-/* What the hook before this one says, where there is one. */
+/* Returns the answer of the previous hook, if there is one. */
 static Jsonb *
 ask_former(BgjobHook hook, const BgjobHookJob *job)
 {

@@ -3,8 +3,8 @@
  * locknames.c
  *	  The names of the LWLock tranches that libraries have made, for the tests.
  *
- * What pg_stat_activity would show as wait_event where a process waits for a
- * lock of theirs. Installed by the test suite into its private copy of the
+ * pg_stat_activity shows these names as wait_event of a process that waits for
+ * such a lock. Installed by the test suite into its private copy of the
  * server only.
  *
  *-------------------------------------------------------------------------

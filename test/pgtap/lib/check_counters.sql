@@ -1,7 +1,7 @@
 -- check_counters.sql
 --
 -- One assertion, the last of a file: bgjob's numbers and side tables agree with bgjob_internal.job (counters.sql says which).
--- What is still going on has 20 seconds to settle.
+-- Running work has 20 seconds to end.
 --
 -- Included at the end of every file, before finish(). Needs wait.sql.
 

@@ -1,13 +1,13 @@
 -- counters.sql
 --
--- Where bgjob's own numbers and tables disagree with bgjob_internal.job, which is the truth: the columns of bgjob.stats, those of
+-- Compares bgjob's counts and tables with bgjob_internal.job, the reference: the columns of bgjob.stats, those of
 -- bgjob.queues, the side tables (queue, schedule, failure, claim, unique_key) and the history.
 --
 -- Included by check_counters.sql, and read by check_counters() of test/t/lib/BgjobTest.pm. For a superuser.
 
--- tap_differences is a line for each disagreement. What changes between two looks looks like one: callers ask again for a while.
+-- tap_differences returns a line for each difference. A change between two reads shows as one, so callers retry for a while.
 CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE sql VOLATILE SET search_path = pg_catalog AS $$
-	-- bgjob.stats. "processing" is what workers are at, so it is compared with what bgjob.jobs shows of the same.
+	-- bgjob.stats. "processing" counts running jobs, so it is compared with bgjob.jobs.
 	WITH truth AS (
 		SELECT count(*) FILTER (WHERE state IN ('e', 'p')) AS unfinished,
 			count(*) FILTER (WHERE state = 'p') AS claimed,
@@ -45,7 +45,7 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 		FROM bgjob_internal.job WHERE state IN ('e', 'p', 's', 'f') GROUP BY 1) t USING (queue)
 	WHERE q.told IS DISTINCT FROM t.actual
 	UNION ALL
-	-- The place of a job is where its state says, and it is in no other.
+	-- A job has a row in the side table of its state, and in no other.
 	SELECT format('job %s is in state %s, in queue: %s, in schedule: %s, in failure: %s, in claim: %s', id, j.state, q.places, s.places, f.places, c.places)
 	FROM (SELECT * FROM bgjob_internal.job WHERE state NOT IN ('k', 'd')) j
 	FULL JOIN (SELECT coalesce(job, pos) AS id, count(*) AS places, min(pos) AS pos, min(queue::text) AS queue, min(priority) AS priority, min(role::oid) AS role
@@ -62,7 +62,7 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	SELECT format('claim of job %s by process %s, which is not at it', c.job, c.pid)
 	FROM bgjob_internal.claim c LEFT JOIN bgjob_internal.worker_slots() w ON w.job = c.job AND w.pid = c.pid WHERE w.job IS NULL
 	UNION ALL
-	-- A worker is at a job that is there.
+	-- Each running job exists.
 	SELECT format('worker %s is at job %s, which is in state %s', w.pid, w.job, j.state)
 	FROM bgjob_internal.worker_slots() w LEFT JOIN bgjob_internal.job j ON j.id = w.job WHERE w.job IS NOT NULL AND coalesce(j.state NOT IN ('e', 'p'), true)
 	UNION ALL
@@ -71,7 +71,7 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 		WHERE unique_key IS NOT NULL AND state IN ('e', 's', 'a', 'p')) j USING (owner, key)
 	WHERE u.job IS DISTINCT FROM j.id
 	UNION ALL
-	-- History: what the row says that is in it, is in it, in order.
+	-- The history has the entries that the job's row counts, in order.
 	SELECT format('job %s has %s entries of history, numbered to %s, should be %s', job, s.entries, s.last, j.states)
 	FROM (SELECT id AS job, states FROM bgjob_internal.job WHERE states IS NOT NULL) j
 	FULL JOIN (SELECT job, count(*) AS entries, min(seq) AS first, max(seq) AS last FROM bgjob_internal.state GROUP BY 1) s USING (job)
@@ -86,7 +86,7 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	WHERE (state IN ('k', 'f', 'd')) IS DISTINCT FROM (finished_at IS NOT NULL) OR state = 'k' AND started_at IS NULL
 		OR state = 's' AND run_at IS NULL OR retries < 0
 	UNION ALL
-	-- What many jobs have in common is there.
+	-- Shared settings of jobs exist.
 	SELECT format('job %s names settings %s, which are not there', j.id, n.setting)
 	FROM bgjob_internal.job j, LATERAL (VALUES (call_id), (settings_id), (policy_id)) n (setting)
 	WHERE n.setting IS NOT NULL AND NOT EXISTS (SELECT FROM bgjob_internal.settings s WHERE s.id = n.setting)

@@ -1,13 +1,13 @@
 -- elsewhere.sql
 --
--- Queries in a session beside this one. Makes the extension dblink, which it needs.
+-- Queries in another session. Creates the extension dblink, which it needs.
 --
 -- Included by 10_groups and 12_control.
 
 CREATE EXTENSION dblink;
 
--- tap_elsewhere runs a query in a session of its own, which commits at once, and returns its value, or 'ERROR …'.
--- It gives up after five seconds: what the session waits for may be the caller.
+-- tap_elsewhere runs a query in another session, which commits at once, and returns its value, or 'ERROR …'.
+-- The query fails after five seconds, since it may wait for the caller.
 CREATE FUNCTION tap_elsewhere(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	name text := format('elsewhere %s', pg_backend_pid());

@@ -1,11 +1,11 @@
 -- errors.sql
 --
--- What a query answers, or how it is refused, as a value to compare. The query runs in a subtransaction, which an
+-- Returns the answer of a query, or its error, as a value to compare. The query runs in a subtransaction, which an
 -- error rolls back; without an error it has its effects.
 --
 -- Included by 06_rights, 09_queues, 12_control, 13_unique, 14_filters and 15_options.
 
--- tap_try runs a query, as a role if one is given and else as the current one, and returns its one value as text,
+-- tap_try runs a query, as the given role or else the current one, and returns its one value as text,
 -- 'NULL', or 'ERROR ' and the SQLSTATE. (Never a NULL: \gset would unset the variable.)
 CREATE FUNCTION tap_try(query text, role text = NULL) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -23,7 +23,7 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN 'ERROR ' || SQLSTATE;
 END $$;
 
--- tap_lacks tells what an error of a query lacks of message, detail and hint; empty: nothing.
+-- tap_lacks returns which of message, detail and hint the error of a query lacks; empty: none.
 CREATE FUNCTION tap_lacks(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	m text; d text; h text;
@@ -35,8 +35,8 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN concat_ws(' and ', CASE WHEN m = '' THEN 'a message' END, CASE WHEN d = '' THEN 'a detail' END, CASE WHEN h = '' THEN 'a hint' END);
 END $$;
 
--- tap_error returns the SQLSTATE of a query's error, and what that lacks: a message of lower case, a detail and a
--- hint that are sentences.
+-- tap_error returns the SQLSTATE of a query's error, and its faults of style: a message must begin in lower case, detail
+-- and hint must be sentences.
 CREATE FUNCTION tap_error(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	m text; d text; h text;

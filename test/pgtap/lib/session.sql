@@ -1,6 +1,6 @@
 -- session.sql
 --
--- How psql and the session of every test file are: nothing is said but TAP. Each file includes it first.
+-- Settings of psql and the session: only TAP is printed. Each test file includes it first.
 
 \set QUIET 1
 \pset format unaligned

@@ -4,10 +4,10 @@
 --
 -- Included by 03_states, 09_queues, 10_groups, 12_control, 13_unique, 14_filters and 15_options.
 
--- tap_state is the state that a job is in; NULL if there is no such job.
+-- tap_state returns the state of a job, NULL if there is no such job.
 CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS
 	$$ SELECT j.state FROM bgjob.jobs j WHERE j.id = $1 $$;
 
--- tap_states is the history of a job, first to last.
+-- tap_states returns the states in the history of a job, first to last.
 CREATE FUNCTION tap_states(id bigint) RETURNS text[] LANGUAGE sql AS
 	$$ SELECT array_agg(s.state ORDER BY s.seq) FROM bgjob.job_states s WHERE s.job_id = $1 $$;

@@ -1,8 +1,8 @@
 -- wait.sql
 --
--- Waiting for a condition, with a deadline in seconds. A procedure here only waits: when its deadline has passed it
--- goes on, and the assertion behind it fails. All are procedures because they commit between looks, so that neither
--- a snapshot nor statistics of an earlier look are seen again; so they cannot be called within a transaction.
+-- Waits for a condition, with a deadline in seconds. After the deadline a procedure returns, and the next assertion
+-- fails. All are procedures: they commit between checks, so that each check has a new snapshot and new statistics. So
+-- they cannot be called within a transaction.
 --
 -- Included by every file whose jobs run, which is all but 10_cron.
 
@@ -20,8 +20,8 @@ BEGIN
 	END LOOP;
 END $$;
 
--- tap_wait_setting waits until jobs run under a setting: a session sees a reload only between its own commands,
--- so the worker is asked.
+-- tap_wait_setting waits until jobs run with a setting. A session sees a reload only between its own commands, so a job
+-- reads the setting.
 CREATE PROCEDURE tap_wait_setting(name text, wanted text, deadline float8 = 60) LANGUAGE plpgsql AS $$
 DECLARE
 	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
@@ -36,7 +36,7 @@ BEGIN
 	END LOOP;
 END $$;
 
--- tap_idle waits until nothing waits and nothing runs, but for what is scheduled.
+-- tap_idle waits until no job waits or runs, except for scheduled jobs.
 CREATE PROCEDURE tap_idle(deadline float8 = 60) LANGUAGE plpgsql AS $$
 BEGIN
 	CALL tap_wait_until('SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN (''enqueued'', ''processing''))', deadline);
@@ -48,7 +48,7 @@ BEGIN
 	CALL tap_wait_until(format('SELECT state = %L FROM bgjob.jobs WHERE id = %s', wanted, id), deadline);
 END $$;
 
--- tap_held waits until one job has come to an advisory lock, and stays there since this session has it.
+-- tap_held waits until a job waits for an advisory lock that this session holds.
 CREATE PROCEDURE tap_held(lock int, deadline float8 = 60) LANGUAGE plpgsql AS $$
 BEGIN
 	CALL tap_wait_until(format('SELECT count(*) = 1 FROM pg_locks WHERE locktype = ''advisory'' AND objid = %s AND NOT granted', lock), deadline);

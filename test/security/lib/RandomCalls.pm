@@ -1,5 +1,5 @@
-# Random calls of the extension's functions and reads of its views: values, valid and hostile, places to call from, and
-# settings. It makes scripts for psql, and talks to no server itself; 40_random_caller.pl runs them.
+# Random calls of the extension's functions and reads of its views: valid and hostile values, contexts of the calls, and
+# settings. Makes scripts for psql, without a connection; 40_random_caller.pl runs them.
 #
 # Functions, places and settings come from decks that are dealt to the end and shuffled again, so that each comes up
 # as often as the others whatever the seed. In most calls every value is valid, in the others about every second one.

@@ -1,5 +1,5 @@
-# What the TAP tests share: a cluster with bgjob, waiting for a condition instead of sleeping, and questions
-# to a server that may be down for the moment. Nothing here waits for ever; the deadlines are in seconds.
+# Functions shared by the TAP tests: they create a cluster with bgjob, wait for a condition instead of sleeping,
+# and query a server that may be down for a moment. Each wait has a deadline in seconds.
 #
 #   use FindBin;
 #   use lib "$FindBin::RealBin/lib";

@@ -1,4 +1,4 @@
-# A server whose clock a test sets (fakeclock.c). CLOCK_MONOTONIC, which is time itself, goes on.
+# A server whose clock a test sets (fakeclock.c). CLOCK_MONOTONIC is not changed.
 #
 #   use FakeClock;
 #   my $node = clock_cluster('name', 86400, 'bgjob.workers' => 2);

@@ -3,11 +3,11 @@
  * fakeclock.c
  *	  A clock that a test can set while the server runs.
  *
- * Loaded by LD_PRELOAD into the processes of a test's server: the time of day
- * is later than it is by the seconds in the file that BGJOB_CLOCK_OFFSET
- * names, a binary double. Time itself (CLOCK_MONOTONIC) goes on. The file is
- * mapped, so every process sees a change at once, also those that were forked
- * out of a signal handler, as the server's background workers may be.
+ * Loaded by LD_PRELOAD into the processes of a test's server. Adds to the time
+ * of day the seconds in the file that BGJOB_CLOCK_OFFSET names, a binary double.
+ * CLOCK_MONOTONIC is not changed. The file is mapped, so every process sees a
+ * change at once, also one that was forked in a signal handler, as the server's
+ * background workers may be.
  *
  *-------------------------------------------------------------------------
  */
