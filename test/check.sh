@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs every test. On a fresh Debian machine (12 or newer) it first installs what is missing; so it
-# needs root or sudo there, and later nothing of the kind.
+# Runs every test. On a fresh Debian machine (12 or newer) it first installs missing packages; for that
+# it needs root or sudo.
 #
 #   bash test/check.sh                     everything
 #   bash test/check.sh gates pgtap         some groups: unit gates regress isolation pgtap tap security plain
 #   bash test/check.sh t/004 sql/enqueue   single files, by the beginning of their names
 #
-# The source is copied to a folder of its own and built there, the tests use a private copy of the
-# server (test/lib/common.sh says how) with private clusters, so neither this folder nor anything of
-# the machine's PostgreSQL changes. Root's part ends with the packages: the rest runs as "postgres".
+# The source is copied to another folder and built there. The tests use a private copy of the server
+# (test/lib/common.sh) with private clusters, so neither this folder nor the machine's PostgreSQL
+# changes. Root only installs packages; the rest runs as "postgres".
 #
 # PG_CONFIG chooses another server, TMPDIR another place, BGJOB_KEEP=1 keeps the folder with all the
 # logs, BGJOB_TEST_TIMEOUT is the limit for one file in seconds (600).

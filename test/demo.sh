@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows bgjob at work on the text files of this machine, in a private throw-away PostgreSQL cluster.
-# On a fresh Debian machine (12 or newer) it first installs what is missing; so it needs root or sudo
-# there, and later nothing of the kind.
+# On a fresh Debian machine (12 or newer) it first installs missing packages; for that it needs root or
+# sudo.
 #
 #   bash test/demo.sh                      builds, starts the cluster, runs the demonstration; the cluster stays
 #   bash test/demo.sh stop                 ends the cluster and removes its folder

@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use BgjobTest;
 
-# One worker for each kind of queue, so that all jobs but the first meet a warm one.
+# One worker for each kind of queue, so that all jobs but the first run in a warm worker.
 my $node = bgjob_cluster('large', 'bgjob.workers' => 1, 'bgjob.retention' => '1h');
 $node->safe_psql('postgres', q{
 	-- does not compress, so it is stored out of line

@@ -16,8 +16,8 @@ $node->safe_psql('postgres', q{
 
 my $number = 0;
 
-# after_rewriting WHAT, SQL… has jobs wait at the end of a table that then becomes shorter, gives the commands, and sees that
-# these jobs and a new one are performed, each once.
+# after_rewriting WHAT, SQL… enqueues jobs at the end of a table, runs commands that shorten the table, and tests that these
+# jobs and a new one run, each once.
 sub after_rewriting
 {
 	my ($what, $queue, @sql) = @_;
@@ -69,7 +69,7 @@ for my $table (@tables)
 	for my $sql ("VACUUM FULL bgjob_internal.$table", "REINDEX TABLE bgjob_internal.$table", $index ne '' ? "REINDEX INDEX CONCURRENTLY $index" : (), $index ne '' ? "CLUSTER bgjob_internal.$table USING " . ($index =~ s/.*\.//r) : ())
 	{
 		my ($status, $o, $e) = $node->psql('postgres', "SET lock_timeout = '20s'; $sql");
-		# The server itself may find that REINDEX CONCURRENTLY and somebody else wait for each other.
+		# REINDEX CONCURRENTLY and another session may deadlock.
 		is($status, 0, "$sql, under load") or diag($e);
 	}
 }
@@ -81,7 +81,7 @@ check_counters($node);
 
 # ---- rows without their jobs ----
 
-# The jobs' table is emptied while there are rows of them everywhere: these go, and what comes later is performed.
+# The table of jobs is truncated while other tables have rows of them: these are removed, and later jobs run.
 $node->safe_psql('postgres', q{
 	SELECT bgjob_queue('default', paused => true);
 	SELECT bgjob_enqueue('act', '[1]', unique_key => 'waits') FROM generate_series(1, 20);
@@ -96,7 +96,7 @@ wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.schedule)}, 'a
 is($node->safe_psql('postgres', q{SELECT bgjob_enqueue('act', '[2000002]', unique_key => 'waits') > 0}), 't', 'its key is free');
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000002}, 'and the next job with it is performed', 30);
 
-# The queue is emptied: bgjob_adopt() puts the jobs back.
+# The queue is truncated: bgjob_adopt() inserts the jobs again.
 $node->safe_psql('postgres', q{
 	SELECT bgjob_queue('default', paused => true);
 	SELECT bgjob_enqueue('act', '[2000003]');
@@ -107,7 +107,7 @@ wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000004}, 'TRUNCAT
 $node->safe_psql('postgres', 'SELECT bgjob_adopt()');
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000003}, 'and the old one after bgjob_adopt()', 30);
 
-# What is stored once and remembered by number: emptied while sessions and workers remember it.
+# Rows that are stored once and cached by id: truncated while sessions and workers cache them.
 $node->safe_psql('postgres', q{
 	SELECT bgjob_enqueue('act', '[2000005]');
 	SELECT bgjob_wait(max(id), '20 s') FROM bgjob.jobs;

@@ -10,11 +10,11 @@ use BgjobTest;
 
 my $node = bgjob_cluster('trust', log_statement => 'none');
 
-# ---- a schema that somebody has forged, in a database without the extension ----
+# ---- a forged schema, in a database without the extension ----
 
 $node->safe_psql('postgres', 'CREATE ROLE attacker LOGIN');
 $node->safe_psql('postgres', 'CREATE DATABASE owned OWNER attacker');
-# The genuine tables, written by the attacker: what pg_dump says of them.
+# The attacker creates the tables as pg_dump prints them.
 my $ddl = $node->safe_psql('postgres', q{
 	SELECT 'CREATE TABLE bgjob_internal.' || relname || ' (' || string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod)
 			|| CASE WHEN attcollation = 950 THEN ' COLLATE "C"' ELSE '' END || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
@@ -30,7 +30,7 @@ $node->safe_psql('owned', qq{
 	INSERT INTO bgjob_internal.queue (lane, pos, role, job_tid) VALUES (hashtextextended('default', 0), 1, 10::oid::regrole, '(0,1)');
 	INSERT INTO bgjob_internal.installation SELECT oid FROM pg_database WHERE datname = current_database()},
 	connstr => $node->connstr('owned') . ' user=attacker');
-# Each start looks into all databases; so does a new name of one.
+# Each start of the server checks all databases; so does a rename.
 $node->restart;
 $node->safe_psql('postgres', 'ALTER DATABASE owned RENAME TO forged');
 $node->safe_psql('postgres', 'CREATE DATABASE real');
@@ -71,7 +71,7 @@ for my $change (
 	my $offset = -s $node->logfile;
 
 	$node->safe_psql('real', $do);
-	# Whatever the processes are at, they come to know of it.
+	# The processes notice the change in any state.
 	$node->psql('real', q{SELECT bgjob_enqueue('SELECT 1/0', kind => 'sql', max_retries => 0)});
 	$node->psql('real', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = current_database()});
 	wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'real' AND backend_type LIKE 'bgjob%'}, "$what: nothing is served");
@@ -84,7 +84,7 @@ for my $change (
 	is($node->safe_psql('real', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql') AS id \gset}
 			. "\n" . q{SELECT bgjob_wait(:id, '30 s')}), 'succeeded', "$what: and undone, it is served again");
 }
-unlike(slurp_file($node->logfile), qr/] WARNING:  called/, 'nothing that somebody wrote was called by the processes of bgjob');
+unlike(slurp_file($node->logfile), qr/] WARNING:  called/, 'the processes of bgjob have called no function of a role');
 
 my ($status, $out, $err) = $node->psql('real', 'CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE TRIGGER t AFTER INSERT ON bgjob_internal.job FOR EACH ROW EXECUTE FUNCTION t()');
@@ -126,7 +126,7 @@ $node->safe_psql('postgres', q{
 	CREATE TEMP TABLE t (a int);
 	DO $$ BEGIN FOR i IN 1 .. 200 LOOP ALTER TABLE t RENAME a TO b; ALTER TABLE t RENAME b TO a; END LOOP; END $$});
 ok($node->safe_psql('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}) eq 't', 'renaming columns starts no schedulers');
-is($node->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'lord'}), 'f', 'nobody has become a superuser');
+is($node->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'lord'}), 'f', 'no role has become a superuser');
 
 check_counters($node);
 $node->stop;

@@ -42,7 +42,7 @@ sub each_way
 	is($err, '', "all edits of $call");
 }
 
-# lives WHAT: a job of another role still runs.
+# lives WHAT tests that a job of another role still runs.
 sub lives
 {
 	my ($what) = @_;
@@ -107,7 +107,7 @@ $node->safe_psql('postgres', 'DELETE FROM bgjob_internal.function_conf');
 my ($id) = $node->safe_psql('postgres', q{SELECT count(bgjob_enqueue('fine')) FROM generate_series(1, 3000)});
 wait_until($node, q{SELECT count(*) >= 3000 FROM bgjob.jobs WHERE state = 'succeeded'}, 'a group is never larger than there is room for');
 
-# What a DBA does with them: in one way or the other each is done with.
+# Commands of a DBA on these jobs: each job can be removed.
 foreach my $call ('bgjob_requeue(id)', "bgjob_reschedule(id, now() + '1 hour')", 'bgjob_delete(id)')
 {
 	my @ids = split /\n/, $node->safe_psql('postgres', 'SELECT id FROM edited');
@@ -140,7 +140,7 @@ lives('edited recurring jobs');
 
 my $log = slurp_file($node->logfile);
 unlike($log, qr/PANIC|TRAP|terminated by signal (6|11)|was terminated by signal/, 'nothing has crashed');
-# Each failed attempt is an error; what is repeated without end would be many more.
+# Each failed attempt logs one error; an endless repetition would log many more.
 my %errors;
 $errors{$1}++ while $log =~ /(?:ERROR|FATAL|WARNING):  (?!division by zero)([^\n]*)/g;
 my ($most) = sort { $errors{$b} <=> $errors{$a} } keys %errors;

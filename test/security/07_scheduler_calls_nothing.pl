@@ -115,7 +115,7 @@ is(wait_for($id), 'failed', 'so does a procedure, whose claim was committed');
 is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $id"), 'enqueued processing enqueued processing enqueued processing failed', 'with the same history');
 is(value('SELECT count(*) FROM bgjob_internal.claim'), '0', 'no claim is left');
 
-# ---- something else happens first
+# ---- another change comes first
 
 clear();
 value(q{SELECT filters('audit.note', 'applied', 'unapplied'); SELECT bgjob_queue('held', paused => true)});
@@ -134,7 +134,7 @@ is(value(q{SELECT count(*) FROM bgjob_internal.job WHERE pending IS NOT NULL}), 
 value(qq{SELECT bgjob_queue_resume('held')});
 is(wait_for($job{bgjob_requeue}), 'succeeded', 'the requeued one runs');
 
-# The filters go meanwhile; and a crash of the server.
+# The filters are removed meanwhile; and a crash of the server.
 value(q{SELECT bgjob_queue_pause('held')});
 my $first = as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')});
 wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $first", 'one more is due in the paused queue');
@@ -154,9 +154,9 @@ value(q{SELECT bgjob_queue_resume('held')});
 is(wait_for($first), 'succeeded', 'runs');
 is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $first"), 'scheduled enqueued processing succeeded', 'with its history');
 
-# ---- who wants to do harm
+# ---- hostile filters and rows
 
-# A filter that ends each worker: it is not called for ever.
+# A filter that ends each worker is not called for ever.
 value(q{SELECT bgjob_queue_pause('held')});
 $first = as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')});
 value(q{SELECT filters('audit.crash', 'electing'); SELECT bgjob_queue_resume('held')});
@@ -164,7 +164,7 @@ is(wait_for($first), 'failed', 'a job whose filter ends its workers fails');
 like(value("SELECT reason FROM bgjob.jobs WHERE id = $first"), qr/^Ended its worker \d times$/, 'for that reason');
 clear();
 
-# One that sleeps is in the way of its own jobs.
+# A filter that sleeps delays only its own jobs.
 value(q{SELECT bgjob_filter('s', 'electing', 'audit.sleep', jobs => 'plain_2')});
 value(q{SELECT bgjob_filter_remove('s')});
 as_app(q{SELECT count(bgjob_enqueue('plain_2', '["x"]', delay => '300 ms')) FROM generate_series(1, 20)});

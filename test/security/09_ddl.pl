@@ -13,7 +13,7 @@ my $node = bgjob_cluster('ddl', 'bgjob.shutdown_timeout' => '15s', log_statement
 my $sleeper = q{SELECT bgjob_enqueue('SELECT pg_sleep(600)', kind => 'sql')};
 my $runs = q{SELECT processing = 1 FROM bgjob.stats};
 
-# quickly SQL, WHAT, DATABASE gives a command that must not wait for what runs.
+# quickly SQL, WHAT, DATABASE tests that a command does not wait for running jobs.
 sub quickly
 {
 	my ($sql, $what, $db) = @_;
@@ -24,7 +24,7 @@ sub quickly
 	cmp_ok(time - $began, '<', 12, "$what: without waiting for what runs");
 }
 
-# ---- databases that come and go ----
+# ---- databases that are created and dropped ----
 
 for my $round (1 .. 4)
 {
@@ -43,7 +43,7 @@ for my $round (1 .. 4)
 	quickly('DROP DATABASE x', "DROP DATABASE ($round)");
 	$node->safe_psql('postgres', "DROP ROLE r$round");
 }
-wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, 'nobody looks for what is gone');
+wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, 'no process accesses the dropped database');
 
 # Sessions that drop the same database at the same time: all but one say that it does not exist, and none hangs.
 $node->safe_psql('postgres', 'CREATE DATABASE w');
@@ -64,7 +64,7 @@ $node->safe_psql('postgres', q{
 $node->safe_psql('postgres', q{REVOKE ALL ON SCHEMA bgjob FROM gone; DROP ROLE gone; SELECT bgjob_queue_resume('later')});
 wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'failed'}, 'its jobs fail');
 
-# ---- the extension goes ----
+# ---- DROP EXTENSION ----
 
 my @ways = (
 	[ 'DROP EXTENSION',             'CREATE EXTENSION bgjob',             'DROP EXTENSION bgjob' ],

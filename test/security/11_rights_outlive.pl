@@ -129,7 +129,7 @@ $node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
 wait_until($node, q{SELECT last_state = 'succeeded' FROM bgjob.recurring_jobs WHERE name = 'barred'}, 'and the recurring job goes on when it is back');
 as('app', q{SELECT bgjob_recurring_remove('barred')});
 
-# ---- functions that are something else by now ----
+# ---- functions that were replaced ----
 
 my %becomes = (
 	window => ['42809', q{CREATE FUNCTION app.f() RETURNS bigint LANGUAGE internal WINDOW AS 'window_row_number'}],
@@ -157,7 +157,7 @@ for my $queue (qw(held groups))
 		is(sqlstate('app', q{SELECT bgjob_recurring_trigger('f')}), $result, '... bgjob_recurring_trigger') if $result =~ /^\d/;
 	}
 }
-# The scheduler asks, too.
+# The scheduler checks, too.
 $node->safe_psql('postgres', qq{DROP FUNCTION app.f(); CREATE FUNCTION app.f() RETURNS int LANGUAGE sql AS 'SELECT 1'});
 as('app', q{SELECT bgjob_recurring('f', '@every_second', 'app.f')});
 wait_until($node, q{SELECT last_state = 'succeeded' FROM bgjob.recurring_jobs WHERE name = 'f' AND owner = 'app'::regrole}, 'a recurring job');

@@ -48,7 +48,7 @@ for my $name (@names)
 }
 is(reply('other', $administration{bgjob_queue}), '42501', 'nor does that concern others');
 
-# ---- a filter of one who was granted it ----
+# ---- a filter of a role with EXECUTE ----
 
 is(reply('ops', q{SELECT bgjob_filter('mine', 'creating', 'admins')}), '42501', 'a function of another role is not made a filter');
 is(reply('ops', q{SELECT bgjob_filter('f', 'creating', 'ops.filter')}), '', 'one of his own is');
@@ -61,7 +61,7 @@ is(args_of('app', $call), '[7]', 'for those of a role that he is a member of');
 $node->safe_psql('postgres', 'REVOKE app FROM ops');
 is(args_of('app', $call), '[1]', 'as long as he is that');
 
-# Who has added one that does not end holds up his own due jobs, and nobody else's.
+# An endless filter delays only the due jobs of the role that added it.
 $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION ops; CREATE FUNCTION ops.hang(c jsonb) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT CASE WHEN c ->> 'from' = 'scheduled' THEN to_jsonb(pg_sleep(60)::text) END$$; SELECT bgjob_filter('hang', 'electing', 'ops.hang')});
 my @due = map { reply('ops', q{SELECT bgjob_enqueue('app.f', delay => '100 ms')}) } 1 .. 20;

@@ -13,7 +13,7 @@ $node->safe_psql('postgres', 'CREATE ROLE app LOGIN; CREATE ROLE other LOGIN; CR
 	GRANT USAGE ON SCHEMA bgjob TO app, other, third;
 	CREATE FUNCTION noop() RETURNS void LANGUAGE sql AS $$SELECT$$');
 
-# as ROLE, SQL: the answer to it.
+# as ROLE, SQL returns the answer of a query.
 sub as
 {
 	my ($role, $sql) = @_;
@@ -21,7 +21,7 @@ sub as
 	return (split /\n/, $node->safe_psql('postgres', "SET SESSION AUTHORIZATION $role; $sql"))[-1];
 }
 
-# is_served ROLE, WHAT: a job of the role starts within two seconds.
+# is_served ROLE, WHAT tests that a job of the role starts within two seconds.
 sub is_served
 {
 	my ($role, $what) = @_;
@@ -46,7 +46,7 @@ sub sleep_with
 	wait_until($node, "SELECT count(*) >= $running FROM bgjob.workers WHERE role = '$role'::regrole AND state = 'busy'", $what);
 }
 
-# One long job among many short ones: whichever worker ends its job first makes room.
+# One long job among many short ones: the worker that ends its job first exits.
 sleep_with('app', 1, 1, 'a role sleeps');
 as('app', q{SELECT count(*) FROM bgjob_enqueue_many('noop', array_fill('[]'::jsonb, ARRAY[100000]))});
 is_served('other', 'a job beside a long one and 100,000 short ones');
@@ -77,7 +77,7 @@ wait_until($node, 'SELECT count(*) = 0 FROM bgjob.workers', 'and none, if there 
 set_and_reload($node, 'bgjob.workers' => 1);
 clear();
 
-# The server's default number of slots: a role alone does not get the last ones.
+# The default number of slots: a single role does not get the last ones.
 set_and_reload($node, 'bgjob.workers' => 10);
 $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
 $node->restart;
@@ -86,7 +86,7 @@ is_served('other', 'a role beside them');
 is_served('third', 'and a third one');
 clear();
 
-# Short jobs may use what is kept; it is given back when they turn into long ones and somebody wants it.
+# Short jobs may use the reserve; it is freed when long jobs follow and another role needs a worker.
 as('app', q{SELECT count(*) FROM bgjob_enqueue_many('pg_sleep', array_fill('[0.01]'::jsonb, ARRAY[3000]))});
 wait_until($node, q{SELECT count(*) = 5 FROM bgjob.workers WHERE role = 'app'::regrole}, 'short jobs use all slots');
 as('app', q{SELECT count(bgjob_enqueue('SELECT pg_sleep(100000)', kind => 'sql', priority => 1)) FROM generate_series(1, 50)});

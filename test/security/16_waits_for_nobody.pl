@@ -53,14 +53,14 @@ wait_until($node, "SELECT interruptions = 1 FROM bgjob.jobs WHERE id = $id",
 	'it is when the transaction has ended', 30);
 $node->safe_psql('postgres', "SELECT bgjob_delete($id)");
 
-# Each table locked by an administrator, what the others need not: nothing stands still for longer than the lock.
+# Each table locked by an administrator: work without that table continues, the rest resumes after the lock.
 $node->safe_psql('postgres', q{SELECT bgjob_recurring('beat', '@every_second', 'noop')});
 for my $table (qw(recurring state failure claim unique_key log settings total queue_conf function_conf filter installation schedule queue job))
 {
 	my $locker = $node->background_psql('postgres', on_error_stop => 1);
 
 	$locker->query_safe("BEGIN; LOCK TABLE bgjob_internal.$table IN ACCESS EXCLUSIVE MODE");
-	# The scheduler sleeps or works, but it does not wait for the lock.
+	# The scheduler sleeps or works, but never waits for the lock.
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM generate_series(1, 5) i, pg_sleep(0.12), LATERAL (SELECT i,
 		count(*) FILTER (WHERE wait_event_type = 'Lock') n FROM pg_stat_get_activity(NULL) WHERE backend_type = 'bgjob scheduler') s WHERE n > 0}),
 		0, "bgjob_internal.$table locked: the scheduler does not wait");
@@ -70,7 +70,7 @@ for my $table (qw(recurring state failure claim unique_key log settings total qu
 due_is_on_time('after the locks');
 wait_until($node, q{SELECT max(finished_at) > now() - interval '3 s' FROM bgjob.jobs WHERE recurring_name = 'beat'}, 'and the recurring job is');
 
-# What is locked besides is no obstacle: a thousand recurring jobs in one transaction, the oldest due first.
+# Other locked rows are skipped: a thousand recurring jobs in one transaction, the oldest due first.
 as('app', q{SELECT count(bgjob_recurring('m' || i, '@every_second', 'noop')) FROM generate_series(1, 300) i});
 $session = $node->background_psql('postgres', on_error_stop => 1);
 $session->query_safe(q{BEGIN; SELECT count(*) FROM (SELECT 1 FROM bgjob_internal.recurring WHERE name LIKE 'm%' FOR UPDATE) s});
@@ -80,7 +80,7 @@ $session->query_safe('ROLLBACK');
 $session->quit;
 as('app', q{SELECT count(bgjob_recurring_remove('m' || i)) FROM generate_series(1, 300) i});
 
-# Due jobs that a transaction has in its hands are passed over, however many, and looked at again.
+# Due jobs locked by a transaction are skipped, however many, and retried.
 as('app', q{SELECT count(*) FROM bgjob_enqueue_many('noop', array_fill('[]'::jsonb, ARRAY[20000]), run_at => clock_timestamp() + '4 s', queue => 'held')});
 $session = $node->background_psql('postgres', on_error_stop => 1);
 $session->query_safe(q{BEGIN; SELECT count(*) FROM (SELECT 1 FROM bgjob_internal.schedule WHERE queue = 'held' FOR UPDATE) s});

@@ -20,7 +20,7 @@ sub as
 	return (split /\n/, $node->safe_psql('postgres', "SET SESSION AUTHORIZATION $role; $sql"))[-1];
 }
 
-# late_by ID, WHAT, SECONDS: how long after it was due a job started.
+# late_by ID, WHAT, SECONDS tests how late a due job started.
 sub is_on_time
 {
 	my ($id, $due, $what, $seconds) = @_;
@@ -29,7 +29,7 @@ sub is_on_time
 	cmp_ok($node->safe_psql('postgres', "SELECT extract(epoch FROM started_at - ($due)) FROM bgjob.jobs WHERE id = $id"), '<', $seconds, 'in time');
 }
 
-# Many jobs due at once, and nobody there to perform them.
+# Many jobs due at once, without a worker.
 my $due = $node->safe_psql('postgres', q{SELECT clock_timestamp() + '6 s'});
 as('app', qq{SELECT count(*) FROM bgjob_enqueue_many('noop', array_fill('[]'::jsonb, ARRAY[150000]), run_at => '$due')});
 my $sleeper = as('other', q{SELECT bgjob_enqueue('SELECT pg_sleep(1000)', kind => 'sql')});
@@ -63,7 +63,7 @@ $id = as('other', q{SELECT bgjob_enqueue('noop')});
 is_on_time($id, 'created_at', 'a job for which a worker must be started', 3);
 as('app', q{SELECT count(bgjob_recurring_remove('m' || i)) FROM generate_series(1, 2000) i});
 
-# What is due while nobody serves is missed all the same.
+# Occurrences without a scheduler count as missed.
 as('other', q{SELECT bgjob_recurring('skipped', '@every_second', 'noop', misfire => 'skip')});
 wait_until($node, q{SELECT count(*) > 0 FROM bgjob.jobs WHERE recurring_name = 'skipped'}, 'a job every second');
 set_and_reload($node, 'bgjob.enabled' => 'off');

@@ -11,7 +11,7 @@ use Test::More;
 my $node = bgjob_cluster('databases', max_worker_processes => 8, 'bgjob.workers' => 10, fsync => 'off');
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA bgjob TO app');
 
-# A job in a database is performed, and starts within so many seconds.
+# Tests that a job in a database succeeds, and starts within the given seconds.
 sub is_served
 {
 	my ($db, $what, $seconds) = @_;
@@ -28,7 +28,7 @@ sub workers_of
 	return "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'bgjob worker' AND datname = '$db'";
 }
 
-# Jobs that never end, and a database that gets the extension only then.
+# Jobs that never end; then another database gets the extension.
 $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app;
 	SELECT count(bgjob_enqueue('SELECT pg_sleep(100000)', kind => 'sql')) FROM generate_series(1, 50)});
 wait_until($node, q{SELECT count(*) > 0 FROM bgjob.workers WHERE state = 'busy'}, 'one database sleeps');
@@ -55,7 +55,7 @@ for my $db ('three', 'four', 'five', 'six')
 }
 is_served($_, "database $_ of six, with six slots", 12) for 'three', 'four', 'five', 'six', 'two', 'postgres';
 
-# What is due, recurring or comes by the way is done where the scheduler rests, too.
+# Due and recurring jobs, and unannounced ones, run also in databases whose scheduler rests.
 $node->safe_psql('three', q{SELECT bgjob_recurring('beat', '*/2 * * * * *', 'SELECT 1', kind => 'sql', misfire => 'skip')});
 my $due = $node->safe_psql('four', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '3 s')});
 wait_until($node, q{SELECT count(*) >= 3 FROM bgjob.jobs WHERE recurring_name = 'beat' AND state = 'succeeded'}, 'a recurring job', 60, 'three');

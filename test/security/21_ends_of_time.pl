@@ -22,7 +22,7 @@ sub sqlstate
 	return $err =~ /ERROR:\s+(\w{5})/ ? $1 : $out;
 }
 
-# What cannot be is refused at once, each interval with the same error.
+# Out-of-range values fail at once, with the same error for each interval.
 for my $interval ('300000 years', '178000000 years', '2147483647 days', '2562047788 hours', '2000000000 months -1 day', '-1 day', '-178000000 years')
 {
 	my @refused = (
@@ -44,7 +44,7 @@ for my $after ('294276-12-31 23:59:59.999999', 'infinity', '-infinity', '4713-01
 		for '* * * * *', '@yearly', '31536000 seconds', '0 0 29 2 *';
 }
 
-# The longest that is allowed works everywhere.
+# The longest interval works everywhere.
 my $long = '90000 years';
 $node->safe_psql('postgres', qq{SELECT bgjob_configure('noop', retention => '$long', timeout => '$long', retry_delays => ARRAY['$long', '1 s']::interval[]);
 	SELECT bgjob_configure('boom', retry_delays => ARRAY['$long']::interval[]);
@@ -58,14 +58,14 @@ my $snooze = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT bgjob_s
 is($node->safe_psql('postgres', "SELECT bgjob_wait($snooze, '20 s')"), 'failed', 'a job cannot snooze beyond the end of time');
 is($node->safe_psql('postgres', "SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = $snooze"), '22023', '... but gets an error');
 
-# A job that snoozes for no time does not fill its history.
+# A job that snoozes for '0' does not fill its history.
 my $restless = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT bgjob_snooze(''0'')', kind => 'sql')});
 wait_until($node, "SELECT count(*) > 1 FROM bgjob.job_states WHERE job_id = $restless", 'a job that snoozes for no time snoozes', 20);
 is($node->safe_psql('postgres', "SELECT bool_and((data ->> 'run_at')::timestamptz >= at + '0.9 s') FROM bgjob.job_states WHERE job_id = $restless AND state = 'scheduled'"), 't',
 	'... but for a second');
 wait_until($node, "SELECT bgjob_delete($restless)", 'and it is deleted', 20);
 
-# What is there already, by an older version or a restore, stops nothing.
+# Values stored by an older version or a restore stop nothing.
 my $scheduler = pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'});
 my $old = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($old, '20 s')"), 'succeeded', 'a job before its row is tampered with');

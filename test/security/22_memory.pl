@@ -17,7 +17,7 @@ sub peak
 	return slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+)/m ? $1 : die "no such process: $pid";
 }
 
-# Performs a job, and waits for its end; its id.
+# Runs a job, waits for its end, and returns its id.
 sub run
 {
 	my ($call, $state) = @_;
@@ -64,7 +64,7 @@ is($node->safe_psql('postgres', "SELECT length(result -> 0 ->> 'a') || ' ' || (r
 my $none = run(q{'SELECT 1 AS a WHERE false', kind => 'sql'});
 is($node->safe_psql('postgres', "SELECT result FROM bgjob.jobs WHERE id = $none"), '[]', 'no rows are an empty array');
 
-# A character that jsonb does not hold does not make a job fail whose work is done.
+# A result with a character that jsonb cannot store does not fail the job.
 $node->safe_psql('postgres', q{CREATE FUNCTION nul(t text) RETURNS json LANGUAGE sql AS 'SELECT t::json'; CREATE FUNCTION nuls() RETURNS SETOF json LANGUAGE sql AS $$SELECT '"\u0000"'::json$$;
 	CREATE FUNCTION nul_array() RETURNS json[] LANGUAGE sql AS $$SELECT ARRAY['"\u0000"', '1']::json[]$$;
 	CREATE FUNCTION nul_row(OUT i integer, OUT j json) LANGUAGE sql AS $$SELECT 1, '{"k": "\u0000"}'::json$$; CREATE DOMAIN nulj AS json});
@@ -81,7 +81,7 @@ for my $case ([q{'nul', jsonb_build_array('{"a": "x\u0000y\\\\u0000", "b": "\u00
 	is($node->safe_psql('postgres', "SELECT count(*), min(level) FROM bgjob.job_logs WHERE job_id = $id AND message LIKE '%U+0000%'"), '1|warning', '... which its log says');
 }
 
-# What a job says.
+# Log lines of a job.
 run(q{'noise', '[30000]'});
 run(q{'trapped', '[30000]'});
 is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT worker_pid::text, ',') FROM bgjob.jobs WHERE worker_pid IS NOT NULL"), $pid, 'one worker has performed them all');

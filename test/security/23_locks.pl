@@ -60,7 +60,7 @@ $a->query_safe('COMMIT');
 is($node->safe_psql('postgres', q{SELECT string_agg(name || schedule, ',') FROM bgjob.recurring_jobs WHERE owner = 'a'::regrole}), 'twice@yearly',
 	'one transaction adds, updates, removes and adds one name');
 
-# ---- maintenance while somebody waits ----
+# ---- maintenance while a session waits for a job ----
 
 my $far = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION a; SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour')});
 $b->query_safe("BEGIN");
@@ -76,7 +76,7 @@ $node->safe_psql('postgres', "SELECT bgjob_requeue($far)");
 wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $far", 'the job runs', 20);
 $b->query_safe('COMMIT');
 
-# What only reads locks nothing that would keep an index from being made; functions keep no lock at all.
+# Reads take no lock that blocks CREATE INDEX; functions keep no lock.
 $b->query_safe('BEGIN');
 my $locks = q{SELECT string_agg(c.relname || ' ' || l.mode, ', ') FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity USING (pid)
 	WHERE usename = 'postgres' AND application_name = 'reader' AND c.relnamespace = 'bgjob_internal'::regnamespace AND c.relkind IN ('r', 'i')};

@@ -26,7 +26,7 @@ for my $zone ('A00001+1', 'CET-1CEST', '<+05>-5', 'Mars/Phobos', '', ':UTC', 'ES
 	is(reply(qq{SELECT bgjob_recurring('z', '\@daily', 'SELECT 1', kind => 'sql', time_zone => '$zone')}), '22023', "a recurring job cannot have the time zone '$zone'");
 	is(reply(qq{SET bgjob.time_zone = '$zone'}), '22023', '... nor bgjob.time_zone');
 }
-# Newer Debian releases have the old names in a package of its own.
+# Newer Debian releases have the old names in a separate package.
 my @old = grep { $node->safe_psql('postgres', "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = '$_')") eq 't' } 'EST5EDT';
 for my $zone ('Europe/Berlin', 'eUrope/bErLiN', 'UTC', 'utc', 'GMT', @old, 'America/Argentina/Buenos_Aires')
 {
@@ -38,7 +38,7 @@ my ($status, $out, $err) = $node->psql('postgres', q{ALTER SYSTEM SET bgjob.time
 like($err, qr/invalid value for parameter "bgjob.time_zone": "Mars\/Phobos"/, 'ALTER SYSTEM refuses a zone that does not exist');
 is(reply(q{SELECT bgjob_cron_next('0 9 * * *', '2024-07-01', 'CET-1CEST') = '2024-07-01 07:00+00'}), 't', 'in the own session a specification has a meaning, as with SET TimeZone');
 
-# A worker that has grown by what its jobs leave behind makes room for another.
+# A worker whose memory has grown by leftovers of jobs is replaced.
 my $grow = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue($q$DO $d$BEGIN
 	FOR i IN 1..12000 LOOP PERFORM set_config('TimeZone', 'AAA' || chr(65 + i / 676) || chr(65 + i / 26 % 26) || chr(65 + i % 26) || '+1', false); END LOOP; END$d$$q$, kind => 'sql')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($grow, '60 s')"), 'succeeded', 'a job fills its worker with zones');
@@ -47,7 +47,7 @@ $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT count(bgjob
 wait_until($node, "SELECT NOT EXISTS (SELECT FROM bgjob.workers WHERE pid = $pid)", 'it leaves before it has performed many more', 30);
 wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state <> 'succeeded')}, '... and others perform them', 30);
 
-# ---- numbers of stored settings ----
+# ---- ids of stored settings ----
 
 $node->safe_psql('postgres', q{SELECT setval('bgjob_internal.settings_id_seq', 2147483647)});
 my $call = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SET search_path = public, something_new;

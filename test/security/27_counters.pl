@@ -12,7 +12,7 @@ use Test::More;
 my $node = bgjob_cluster('counters', 'bgjob.workers' => 2);
 sub value { return $node->safe_psql('postgres', $_[0]) }
 
-# Retries that wait. Nobody reads bgjob.stats before the first restart.
+# Waiting retries. bgjob.stats is not read before the first restart.
 value(q{SELECT count(bgjob_enqueue('SELECT 1/0', kind => 'sql', max_retries => 1)) FROM generate_series(1, 5)});
 wait_until($node, q{SELECT count(*) = 5 FROM bgjob.jobs WHERE state = 'scheduled' AND retries = 1}, 'five jobs wait for a retry');
 is(value('SELECT retries FROM bgjob.stats'), '5', 'bgjob.stats tells them, although it was not read before');
@@ -41,15 +41,15 @@ is(value('SELECT enqueued, scheduled, processing, deleted FROM bgjob.stats'), '0
 is(value('SELECT count(*) FROM bgjob.jobs WHERE tags = \'{undone}\''), '0', 'what was rolled back is not there');
 check_counters($node);
 
-# Committed without a look at bgjob.stats in between: then it is counted once.
+# Committed without a read of bgjob.stats in between: the jobs are counted once.
 prepare('unseen', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql')});
 $node->restart;
 value(q{SELECT * FROM bgjob.stats; COMMIT PREPARED 'unseen'});
 wait_until($node, q{SELECT enqueued + processing = 0 FROM bgjob.stats}, 'a job of a prepared transaction runs', 5);
 is(value('SELECT processing FROM bgjob.stats'), '0', 'and none is left over');
 
-# Given back: a job that a prepared transaction had taken out of its queue runs when that is rolled back, although its
-# worker passed it by meanwhile.
+# A job that a prepared transaction had taken out of its queue runs after ROLLBACK PREPARED, although a worker skipped
+# it meanwhile.
 value('CREATE EXTENSION dblink');
 my $busy = join ';', map { qq{SELECT bgjob_enqueue('SELECT pg_sleep(60)', kind => 'sql', tags => '{busy}')} } 1, 2;
 value($busy);
@@ -63,7 +63,7 @@ is(value(q{SELECT state FROM bgjob.jobs WHERE tags = '{taken}'}), 'enqueued', 'i
 value(q{ROLLBACK PREPARED 'takes'});
 wait_until($node, q{SELECT state = 'succeeded' FROM bgjob.jobs WHERE tags = '{taken}'}, 'ROLLBACK PREPARED gives it back at once', 5);
 
-# Whoever waits for a job that a prepared transaction ends is woken by the commit.
+# A session that waits for a job that a prepared transaction ends is woken by COMMIT PREPARED.
 value(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour', tags => '{awaited}')});
 prepare('ends', q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{awaited}'});
 my ($in, $out, $err) = ('', '', '');
@@ -75,7 +75,7 @@ $waiter->finish;
 is($out, "deleted\n", 'COMMIT PREPARED wakes it') or diag($err);
 check_counters($node);
 
-# Counted while others commit, from two sessions at a time and with doubts in between.
+# Jobs are counted while other sessions commit, from two sessions at a time.
 my $load = "$PostgreSQL::Test::Utils::tmp_check/load.sql";
 append_to_file($load, q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql');});
 my $doubt = "$PostgreSQL::Test::Utils::tmp_check/doubt.sql";

@@ -27,7 +27,7 @@ sub enqueue
 	return sql("SELECT bgjob_enqueue(\$\$$command\$\$, kind => 'sql'" . ($more // '') . ')');
 }
 
-# The pid of the worker that waits.
+# Returns the pid of the waiting worker.
 sub waiting
 {
 	my ($what) = @_;
@@ -53,13 +53,13 @@ is(waiting('so does the next one'), $pid, '... of the same worker');
 sql("SELECT pg_cancel_backend($pid)");
 becomes($next, 'succeeded', 'and it is ended in the same way');
 
-# What is recorded of a failure waits, too.
+# The commit of a failure waits, too.
 $id  = enqueue('SELECT 1/0', ', max_retries => 0');
 $pid = waiting('the record of a failure waits');
 sql("SELECT pg_cancel_backend($pid)");
 becomes($id, 'failed', 'its wait is ended');
 
-# pg_terminate_backend ends the worker at once; what has committed stays.
+# pg_terminate_backend ends the worker at once; committed jobs stay.
 $id  = enqueue('INSERT INTO done VALUES (3)');
 $pid = waiting('a job waits');
 my $begin = time;
@@ -68,7 +68,7 @@ until_gone($pid);
 cmp_ok(time - $begin, '<', 2.5, 'pg_terminate_backend() ends the worker at once');
 becomes($id, 'succeeded', 'its job has succeeded');
 
-# The scheduler: what is due is moved, and a wait of its own is never seen.
+# The scheduler moves due jobs, and never waits for the standby.
 $id = enqueue('INSERT INTO done VALUES (4)', q{, delay => '0.5 s'});
 waiting('a due job is moved and performed');
 is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND wait_event IS DISTINCT FROM 'SyncRep'}), 1, 'the scheduler waits for no standby');

@@ -20,7 +20,7 @@ sub loud
 		split /^/, slurp_file($node->logfile);
 }
 
-# Databases and roles, as fast as commands go.
+# Databases and roles, in a fast loop.
 for my $round (1 .. 6)
 {
 	$node->safe_psql('postgres', "CREATE ROLE r$round LOGIN");
@@ -33,7 +33,7 @@ for my $round (1 .. 6)
 	$node->safe_psql('postgres', "DROP DATABASE $_") for 'b', 'c';
 	$node->safe_psql('postgres', "DROP ROLE r$round");
 }
-# c is a copy, which the log says; that the database with the jobs is dropped is no news.
+# The log reports that c is a copy; the drop of the database with the jobs is not logged.
 is(loud(), '', 'databases and roles that come and go');
 
 # Schedulers that take turns.

@@ -49,7 +49,7 @@ is(value(q{SELECT string_agg(coalesce(tags[1], recurring_name) || ' ' || retries
 like(log_from($from), qr/clock was set back by about 345(?:60000|59\d\d\d) s\n.*DETAIL:  The next occurrences of 45[3-6] recurring jobs were computed anew, and the times of 3 waiting jobs/, 'one line of the log says by how much, and how many');
 
 #
-# It was set right while the server was down, or the server could not see it.
+# The clock was corrected while the server was down, or unnoticed by the server.
 #
 my $ahead = q{UPDATE bgjob_internal.recurring SET next_at = next_at + interval '1 year' WHERE name IN ('daily', 'hours', 'over') OR name LIKE 'many %'};
 value($ahead);
@@ -62,7 +62,7 @@ value($ahead);
 value(q{SELECT bgjob_recurring(name, schedule, 'nothing') FROM bgjob.recurring_jobs WHERE name = 'daily' OR name LIKE 'many %'});
 is(value(q{SELECT bool_and(next_run_at = bgjob_cron_next('@daily')) FROM bgjob.recurring_jobs WHERE name = 'daily' OR name LIKE 'many %'}), 't', 'the same call does so, too');
 
-# Somebody has one of them while it is to be set right.
+# A session locks one of the rows to be corrected.
 value($ahead);
 $from = -s $node->logfile;
 my $holder = $node->background_psql('postgres', on_error_stop => 0);
@@ -70,13 +70,13 @@ $holder->query(q{BEGIN; UPDATE bgjob_internal.recurring SET tags = NULL WHERE na
 set_clock(60);
 wait_until($node, qq{SELECT count(*) >= 1 FROM regexp_matches(substr(pg_read_file('}.$node->logfile.qq{'), $from), 'clock was set forward by about (59|60|61) s')}, 'the clock is set forward');
 set_clock(0);
-wait_until($node, q{SELECT bool_and(next_run_at = bgjob_cron_next('@daily')) FROM bgjob.recurring_jobs WHERE name LIKE 'many %' AND name <> 'many 7'}, 'a row that is locked is in the way of no other');
+wait_until($node, q{SELECT bool_and(next_run_at = bgjob_cron_next('@daily')) FROM bgjob.recurring_jobs WHERE name LIKE 'many %' AND name <> 'many 7'}, 'a locked row delays no other');
 $holder->query('COMMIT');
 $holder->quit;
 wait_until($node, $right, 'and is set right later');
 
 #
-# What has run too early.
+# Occurrences that ran too early.
 #
 value(q{CREATE TABLE soon AS SELECT date_trunc('second', now() + interval '50 s') AS at;
 	SELECT bgjob_recurring('at a time', to_char(at AT TIME ZONE 'UTC', 'SS MI HH24') || ' * * *', 'nothing') FROM soon});
@@ -92,7 +92,7 @@ for my $case ([ 60, 0, 'an hour of the day that came a minute too early' ], [ 86
 }
 
 #
-# How long somebody waits does not depend on the clock.
+# The duration of a wait does not depend on the clock.
 #
 value(q{SELECT count(bgjob_recurring_remove(name)) FROM bgjob.recurring_jobs});
 set_clock($year);
@@ -101,7 +101,7 @@ $waits->query(q{SELECT bgjob_enqueue('nothing', run_at => clock_timestamp() + in
 my $done = value(q{SELECT bgjob_enqueue('nothing')});
 wait_until($node, qq{SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $done}, 'a worker is there, and will wait for work');
 $waits->query_until(qr/waiting/, "\\echo waiting\nSELECT coalesce(bgjob_wait(id, '4 s'), 'in vain') FROM bgjob.jobs WHERE tags = '{late}';\n");
-wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%in vain%' AND pid <> pg_backend_pid() AND wait_event_type IS NOT NULL}, 'somebody waits for a job');
+wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%in vain%' AND pid <> pg_backend_pid() AND wait_event_type IS NOT NULL}, 'a session waits for a job');
 set_clock(0);
 wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob worker'}, 'the worker leaves when it has waited long enough', 30);
 like($waits->query('SELECT 1'), qr/in vain/, 'so does the wait end');

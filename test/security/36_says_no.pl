@@ -53,7 +53,7 @@ is(value(qq{SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p,
 		AND e.extname = 'bgjob' AND p.proname LIKE 'bgjob\\_%' AND p.proname !~ '$reading' AND p.proname <> ALL (string_to_array('$called', ','))}),
 	'', 'that were all');
 
-# Two failed jobs of one key: one runs again, the other says why not, and the statement goes on.
+# Two failed jobs of one key: one runs again, a notice reports the other, and the statement continues.
 value(q{SELECT bgjob_enqueue('bad', unique_key => 'k', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'failed'}, 'a job has failed');
 value(q{SELECT bgjob_enqueue('bad', unique_key => 'k', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs WHERE state = 'failed'}, 'and another one of its key');
 value(q{SELECT bgjob_enqueue('bad', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE state = 'failed'}, 'and one without');
@@ -64,7 +64,7 @@ like($notice, qr/NOTICE:  job \d+ cannot run again because another job has its u
 is(value(q{SELECT string_agg(state, ' ' ORDER BY id) FROM bgjob.jobs WHERE recurring_name IS NULL}), 'enqueued failed enqueued', 'the others are requeued');
 is(value(q{SELECT bgjob_reschedule(id, delay => '1 h') FROM bgjob.jobs WHERE state = 'failed'}), 'f', 'rescheduling likewise');
 
-# What comes too late for a job that runs is said.
+# A notice reports a change that comes too late for a running job.
 value(q{SELECT bgjob_queue_resume('default'), bgjob_enqueue('SELECT pg_sleep(60)', kind => 'sql', unique_key => 'runs')});
 wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'processing'}, 'a job runs');
 like(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs', on_duplicate => 'replace')}), qr/NOTICE:  job \d+ is running and was not replaced\n.*DETAIL:  The new arguments and options were dropped/,
@@ -73,7 +73,7 @@ like(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'run
 is(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs')}), '', 'skip says nothing');
 value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE unique_key = 'runs'});
 
-# A name that is none.
+# Unknown names.
 for my $case ([ q{bgjob_enqueue('SELECT 1')}, q{kind => 'sql'} ], [ q{bgjob_enqueue('VACUUM person')}, q{kind => 'sql'} ], [ q{bgjob_recurring('x', '*/5 * * * *', 'SELECT 1')}, q{kind => 'sql'} ],
 	[ q{bgjob_enqueue('SELECT nothing(1)')}, q{kind => 'sql'} ], [ q{bgjob_enqueue('send_mail(13)')}, q{types of its arguments, not their values} ], [ q{bgjob_enqueue('nothing', queue => 'Mail')}, q{lower-case letters} ])
 {

@@ -8,7 +8,7 @@ use Test::More;
 use BgjobTest;
 use Time::HiRes qw(time usleep);
 
-# What is kept for a second is looked for every second.
+# The removal runs every second.
 my $node = bgjob_cluster('settings_rows', 'bgjob.workers' => 4, 'bgjob.retention' => '1s', fsync => 'off');
 $node->safe_psql('postgres', q{
 	CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA bgjob TO app; GRANT CREATE ON SCHEMA public TO app;
@@ -31,7 +31,7 @@ sub app { my ($sql) = @_; return (split /\n/, $node->safe_psql('postgres', "SET 
 sub session { my $session = $node->background_psql('postgres', on_error_stop => 1); $session->query_safe('SET SESSION AUTHORIZATION app'); return $session }
 sub path_of { my ($id) = @_; return $node->safe_psql('postgres', "SELECT settings ->> 'search_path' FROM bgjob.jobs WHERE id = $id") }
 
-# ends_well ID, WHAT: a job finds the settings that it was enqueued with.
+# ends_well ID, WHAT tests that a job runs with its captured settings.
 sub ends_well
 {
 	my ($id, $what) = @_;
@@ -40,7 +40,7 @@ sub ends_well
 	  or diag($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $id"));
 }
 
-# ---- what refers to rows, over the removal of thousands of others ----
+# ---- referenced rows, while thousands of others are removed ----
 
 my $ahead = app(q{SELECT put('ahead', '1 hour')});
 my $failed = app(q{SELECT put('ahead', '1 hour')});
@@ -72,7 +72,7 @@ ends_well($triggered, 'a recurring job has its own');
 is($node->safe_psql('postgres', "SELECT policy_id IS NOT NULL AND EXISTS (SELECT FROM bgjob_internal.settings s WHERE s.id = j.policy_id) FROM bgjob_internal.job j WHERE j.id = $triggered"), 't', '... and its policy');
 is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $endless"), 'processing', 'a job that never ends has not kept anything from being removed');
 
-# ---- who remembers a row ----
+# ---- sessions that cache a row ----
 
 $idle = session();
 $idle->query_safe(q{SELECT put('idle')});
@@ -128,7 +128,7 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state = 
 cmp_ok($node->safe_psql('postgres', q{SELECT succeeded FROM bgjob.stats}) - $before, '>', 300, '... hundreds of them, at least');
 wait_until($node, "SELECT ($rows) < 30", 'and what they had is removed');
 
-# ---- a row that is missing all the same ----
+# ---- a missing row ----
 
 my $lost = app(q{SELECT put('lost', '1 hour')});
 my $nameless = app(q{SELECT bgjob_enqueue('has_path', '["x"]', delay => '1 hour', max_retries => 0)});
@@ -140,7 +140,7 @@ is($node->safe_psql('postgres', "SELECT bgjob_wait($nameless, '60 s')"), 'failed
 is($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $nameless"), 'what the job calls is missing', '... likewise');
 $node->safe_psql('postgres', "SELECT bgjob_delete($endless), bgjob_purge('failed')");
 
-# ---- what is configured of functions ----
+# ---- configurations of functions ----
 
 app(q{DO $$BEGIN FOR i IN 1..120 LOOP
 	EXECUTE format('CREATE FUNCTION conf%s() RETURNS void LANGUAGE sql AS %L', i, 'SELECT');
@@ -156,7 +156,7 @@ is($node->safe_psql('postgres', q{SELECT count(DISTINCT parameters ->> 'p') FROM
 
 app(q{DO $$BEGIN FOR i IN 2..119 LOOP EXECUTE format('DROP FUNCTION conf%s', i); END LOOP; END$$; ALTER FUNCTION conf1() RENAME TO renamed;
 	SELECT bgjob_configure('renamed', priority => 3)});
-wait_until($node, q{SELECT string_agg(job, ' ' ORDER BY job) = 'public.conf120() public.renamed()' FROM bgjob.functions}, 'what was configured of functions that have gone is removed, and nothing else', 30);
+wait_until($node, q{SELECT string_agg(job, ' ' ORDER BY job) = 'public.conf120() public.renamed()' FROM bgjob.functions}, 'the configuration of functions that no longer exist is removed, and no other', 30);
 is($node->safe_psql('postgres', q{SELECT priority FROM bgjob.functions WHERE job = 'public.renamed()'}), '3', '... nothing');
 
 # A retention that is configured counts for the jobs that come, however long others are kept.

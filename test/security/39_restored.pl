@@ -49,7 +49,7 @@ $since = size();
 $node->restart;
 tells($since, 'so it does at the next start', 'database "restored" holds back 4 jobs and 2 recurring jobs of bgjob');
 
-# Its own jobs are not among them, while they wait, run and end.
+# The database's own jobs are not counted as held back, while they wait, run and end.
 my $own = $node->safe_psql('restored', q{SELECT bgjob_enqueue('work', '[7]')});
 is($node->safe_psql('restored', "SELECT bgjob_wait($own, '30 s')"), 'succeeded', 'a new job is performed');
 $own = $node->safe_psql('restored', q{SELECT bgjob_enqueue('SELECT pg_sleep(60)', kind => 'sql') FROM generate_series(1, 4)});
@@ -68,7 +68,7 @@ wait_until($node, q{SELECT count(*) > 0 FROM bgjob.jobs WHERE recurring_name = '
 is(told_since($since), '', 'and has nothing to tell');
 
 #
-# What a publisher has is held back, too.
+# A publisher's jobs are held back, too.
 #
 $node->safe_psql('postgres', 'CREATE DATABASE subscriber');
 $node->safe_psql('subscriber', 'CREATE EXTENSION bgjob; CREATE FUNCTION work(n int) RETURNS int LANGUAGE sql AS $$SELECT n$$');

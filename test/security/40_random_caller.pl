@@ -1,12 +1,12 @@
 # A random caller of every SQL function of the extension and reader of its views: odd, huge, null and hostile values among
 # valid ones; in transactions, savepoints, prepared transactions, exception blocks, cursors, triggers, filters and jobs; by
 # four sessions at once, of two ordinary roles, one with grants and an administrator; with every setting that they may
-# change set to anything. Whatever they call, the server lives, no call takes long, nothing is an internal error, nobody
-# gains a right, and bgjob goes on with tables that are as they should be.
+# change set to anything. Whatever they call, the server survives, no call takes long, no error is internal, no role
+# gains a right, and bgjob continues with consistent tables.
 #
-# First each function is called once so that it succeeds and once so that it is refused: a new function without such calls
+# First each function is called once with success and once with an error: a new function without such calls
 # fails this test. BGJOB_FUZZ_CALLS and BGJOB_FUZZ_SEED say how many random calls follow and which
-# (security/lib/RandomCalls.pm). What they meet depends also on what the others do meanwhile, what is asserted does not.
+# (security/lib/RandomCalls.pm). Their results also depend on the other sessions; the assertions do not.
 # The scripts of a round that failed are kept.
 use strict;
 use warnings;
@@ -113,7 +113,7 @@ my @views = map { { name => $_, short => $_, view => 1 } } split /\n/, value(q{S
 cmp_ok(scalar @functions, '>', 40, 'the functions are found');
 cmp_ok(scalar @views, '>', 8, 'and the views');
 
-# What no call may have changed: attributes of roles, memberships, rights, owners.
+# State that no call may change: attributes of roles, memberships, rights, owners.
 my $rights = q{SELECT md5(string_agg(x, ' ' ORDER BY x)) FROM (
 	SELECT format('%s %s %s %s %s %s %s', rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolcanlogin) FROM pg_roles
 	UNION ALL SELECT m::text FROM pg_auth_members m

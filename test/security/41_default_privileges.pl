@@ -21,7 +21,7 @@ value('generous', join ';', map { ("ALTER DEFAULT PRIVILEGES GRANT ALL ON $_ TO 
 value('strict', 'ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC');
 value($_, 'CREATE EXTENSION bgjob') for qw(generous strict);
 
-# Every right to anything of the extension, as a line.
+# Each right on an object of the extension, as a line.
 my $rights = q{SELECT string_agg(line, E'\n' ORDER BY line) FROM (
 	SELECT format('%s: %s %s', o.name, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, a.privilege_type || CASE WHEN a.is_grantable THEN '*' ELSE '' END) AS line
 	FROM (SELECT oid::regclass::text AS name, coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl, relowner AS owner
@@ -34,7 +34,7 @@ my $expected = value('postgres', $rights);
 
 cmp_ok(scalar(split /\n/, $expected), '>', 40, 'there are rights');
 unlike($expected, qr/: (?!PUBLIC|pg_database_owner|pg_monitor)/, 'they are of PUBLIC and predefined roles');
-unlike($expected, qr/^bgjob(?:_internal)?\.(?!jobs|job_states|job_logs|queues|functions|servers|workers|stats|recurring_jobs|filters|\w+\()\w+: /m, 'nobody has a right to the tables');
+unlike($expected, qr/^bgjob(?:_internal)?\.(?!jobs|job_states|job_logs|queues|functions|servers|workers|stats|recurring_jobs|filters|\w+\()\w+: /m, 'no role has a right on the tables');
 unlike($expected, qr/^bgjob_internal: /m, 'nor to their schema');
 is(value($_, $rights), $expected, "they are the same with $_ default privileges") for qw(generous strict);
 

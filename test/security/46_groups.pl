@@ -26,7 +26,7 @@ sql(q{
 
 my $holder = $node->background_psql('postgres', on_error_stop => 1);
 
-# hold: the only worker is at a job that does not end before release.
+# hold: the only worker runs a job that does not end before release.
 sub hold
 {
 	$holder->query_safe('SELECT pg_advisory_lock(7)');
@@ -36,11 +36,11 @@ sub hold
 
 sub release { $holder->query_safe('SELECT pg_advisory_unlock(7)') }
 
-# ---- a place that lies below those that a group has begun with ----
+# ---- a position below the first positions of a group ----
 
-# The session has drawn its place between the fifth and the sixth, and commits when they all are in the lane. The
-# group pops those, searches the queue for more, and finds it behind them. It ends early, at a job that is slow.
-# Nobody looks for what has been left behind: the scheduler is stopped.
+# The session has drawn its position between the fifth and the sixth job, and commits when these are in the lane. The
+# group pops them, scans the queue for more, and finds the session's job last. It ends early, at a slow job. The
+# scheduler is stopped, so it cannot find the rest.
 my $first = sql(q{SELECT bgjob_enqueue('work', '["first"]', queue => 'g')});
 is(sql("SELECT bgjob_wait($first, '20 s')"), 'succeeded', 'the queue is known');
 wait_until($node, q{SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'bgjob worker'}, 'and known to be empty');
@@ -55,7 +55,7 @@ my $scheduler = pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_t
 kill 'STOP', $scheduler or die;
 END { kill 'CONT', $scheduler if $scheduler }
 release();
-wait_until($node, q{SELECT count(*) = 41 FROM done}, 'what is left of a group is found, also what lies below the place where it ended', 20);
+wait_until($node, q{SELECT count(*) = 41 FROM done}, 'the rest of a group is found, also below the position where the group ended', 20);
 is(sql(q{SELECT string_agg(what, ' ' ORDER BY n) FROM done}), join(' ', 1 .. 10, 'late', 11 .. 40), 'in the order of the places');
 cmp_ok(sql(q{SELECT count(DISTINCT xid) FROM done}), '<', 10, 'by groups');
 kill 'CONT', $scheduler;
@@ -63,7 +63,7 @@ $late->quit;
 
 # ---- jobs with many subtransactions ----
 
-# 64 are what a process keeps at hand (PGPROC_MAX_CACHED_SUBXIDS). Each job is one itself.
+# A process caches 64 subtransactions (PGPROC_MAX_CACHED_SUBXIDS). Each job is one of them.
 for my $case ([ 20, 60, 3 ], [ 31, 30, 2 ], [ 40, 20, 1 ], [ 100, 10, 1 ], [ 0, 300, 64 ])
 {
 	my ($n, $jobs, $most) = @$case;

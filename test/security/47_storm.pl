@@ -45,7 +45,7 @@ sql(q{
 	END $$;
 	SELECT bgjob_queue('g', group_size => 20)});
 
-# processes: those that the server has, and those that the slots say.
+# processes returns the number of processes by the server, and by the slots.
 my $processes = q{(SELECT array_agg(pid ORDER BY pid) FROM pg_stat_activity WHERE backend_type = 'bgjob worker')};
 my $slots = q{(SELECT array_agg(pid ORDER BY pid) FROM bgjob.workers)};
 
@@ -74,14 +74,14 @@ fill('before');
 my $room = room();
 set_and_reload($node, 'bgjob.workers' => 8, 'bgjob.worker_idle_timeout' => '10min');
 
-# For some seconds all workers are terminated, those that are just starting, too, while there is always work.
+# For some seconds all workers, also starting ones, are terminated while there is always work.
 my ($in, $out, $err) = ('', '', '');
 my $storm = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SET client_min_messages = error', '-c', 'CALL storm()' ], \$in, \$out, \$err, IPC::Run::timeout(120));
 for my $workers (1, 8, 2, 16, 0, 5, 8, 1, 12)
 {
 	set_and_reload($node, 'bgjob.workers' => $workers);
 	sql(q{SELECT pg_sleep(0.3)});
-	# Who comes after a scheduler finds its workers, and those that are just starting.
+	# A new scheduler takes over the workers of the previous one, also starting ones.
 	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}) if $workers == 5;
 }
 $storm->finish;

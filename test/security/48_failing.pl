@@ -15,7 +15,7 @@ sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]) }
 sql('CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA bgjob TO app; CREATE DATABASE other');
 sql('CREATE EXTENSION bgjob', 'other');
 
-# take RELATION, give RELATION: its file is moved away, and back. Processes that have it open go on until they close it.
+# take RELATION, give RELATION move its file away, and back. Processes that have the file open continue until they close it.
 my %away;
 sub take
 {
@@ -28,10 +28,10 @@ sub take
 
 sub give { my ($relation) = @_; rename("$away{$relation}.away", $away{$relation}) or die }
 
-# said FROM, PATTERN: how often the log has that since it had the length FROM.
+# said FROM, PATTERN returns how often the log after position FROM matches.
 sub said { my ($from, $pattern) = @_; my $n = () = substr(slurp_file($node->logfile), $from) =~ /$pattern/g; return $n }
 
-# until_said FROM, PATTERN, WHAT is a test.
+# until_said FROM, PATTERN, WHAT tests that the log matches in time.
 sub until_said
 {
 	my ($from, $pattern, $what) = @_;
@@ -87,7 +87,7 @@ give('bgjob_internal.queue');
 is_served('postgres', 'it works again when what it failed of has gone');
 is(sql("SELECT state || interruptions FROM bgjob.jobs WHERE id = $long"), 'processing0', 'and the worker has gone on all the time');
 
-# While it fails the database is taken from it: nobody else looks after the worker.
+# While the scheduler fails, its database is no longer served: no other process manages the worker.
 my $scheduler = pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres'});
 sql(q{SELECT bgjob_enqueue('SELECT 3', kind => 'sql', delay => '1 s')});
 take('bgjob_internal.queue');

@@ -4,9 +4,9 @@
  *	  The lanes (src/base) in all interleavings of a few processes.
  *
  * The code of the lanes is compiled in as it is, with room for two lanes a group
- * and two items a lane, so that everything overflows soon. Its locks, its hash
- * table and its memory are replaced by what stands here: all that is shared lies
- * in one struct, World, which is copied to go back to an earlier state.
+ * and two items a lane, so that lanes overflow early. Stubs replace its locks,
+ * its hash table and its memory. All shared memory is in one struct, World, which
+ * is copied to return to an earlier state.
  *
  * Around it is a model of the rest: rows that become visible when their
  * transaction commits, processes that announce them, workers that take, scan,

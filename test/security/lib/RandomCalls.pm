@@ -1,8 +1,8 @@
 # Random calls of the extension's functions and reads of its views: valid and hostile values, contexts of the calls, and
 # settings. Makes scripts for psql, without a connection; 40_random_caller.pl runs them.
 #
-# Functions, places and settings come from decks that are dealt to the end and shuffled again, so that each comes up
-# as often as the others whatever the seed. In most calls every value is valid, in the others about every second one.
+# Functions, contexts and settings are dealt from shuffled decks, so that each comes up equally often with any seed. In
+# most calls all values are valid, in the others about half of them.
 package RandomCalls;
 use strict;
 use warnings;
@@ -15,10 +15,10 @@ my ($session, %deck, $number);
 
 sub one_of { return $_[ rand @_ ] }
 
-# quoted TEXT is a literal that means the same whatever standard_conforming_strings is.
+# quoted TEXT returns a literal that does not depend on standard_conforming_strings.
 sub quoted { my ($s) = @_; $s =~ s/\\/\\\\/g; $s =~ s/'/''/g; return "E'$s'" }
 
-# deal NAME, THINGS… is the next card of a deck.
+# deal NAME, THINGS… returns the next card of a deck.
 sub deal
 {
 	my ($name, @things) = @_;
@@ -140,7 +140,7 @@ my %valid = (
 	'bgjob_recurring_pause.name' => [qw(r1 r2 r3)],
 	'bgjob_recurring_resume.name' => [qw(r1 r2 r3)]);
 
-# What none of these roles can give yet, or what excludes another; a valid call leaves it out.
+# Arguments that no role can give yet, or that exclude another; a valid call omits them.
 my %never = map { $_ => 1 } qw(sequence_key limits after after_batch batch condition max_running);
 
 sub valid_value
@@ -151,7 +151,7 @@ sub valid_value
 	return (ref $pool eq 'ARRAY' ? quoted(one_of(@$pool)) : $pool->()) . "::$arg->{type}";
 }
 
-# the arguments of a call that is to succeed, if the role may call it.
+# Returns the arguments of a call that succeeds if the role may call the function.
 sub valid_arguments
 {
 	my ($function) = @_;

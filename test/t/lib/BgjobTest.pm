@@ -16,9 +16,9 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(bgjob_cluster wait_until becomes_true set_and_reload ask pid_of until_gone start_again check_counters);
 
-# bgjob_cluster NAME, SETTING => VALUE… starts a cluster that preloads bgjob and has it in database
-# postgres. A setting given replaces the one of the same name here. "allows_streaming => 1" is none of them: it
-# makes a primary, which standbys can follow.
+# bgjob_cluster NAME, SETTING => VALUE… starts a cluster that preloads bgjob, with the extension in database
+# postgres. The given settings replace the defaults here. "allows_streaming => 1" is no setting: it makes a
+# primary that standbys can follow.
 sub bgjob_cluster
 {
 	my ($name, %conf) = @_;
@@ -37,8 +37,8 @@ sub bgjob_cluster
 	return $node;
 }
 
-# becomes_true NODE, SQL, SECONDS, DATABASE polls until the query returns 't'. An error counts as "not
-# yet": the server may be in recovery. Returns whether it did, and the last answer.
+# becomes_true NODE, SQL, SECONDS, DATABASE polls until the query returns 't'. After an error it retries, since
+# the server may be in recovery. Returns whether the query returned 't', and the last answer.
 sub becomes_true
 {
 	my ($node, $sql, $seconds, $db) = @_;
@@ -58,7 +58,7 @@ sub becomes_true
 	}
 }
 
-# wait_until NODE, SQL, WHAT [, SECONDS [, DATABASE]] is a test of that name.
+# wait_until NODE, SQL, WHAT [, SECONDS [, DATABASE]] tests that the query returns 't' in time.
 sub wait_until
 {
 	my ($node, $sql, $what, $seconds, $db) = @_;
@@ -78,8 +78,8 @@ sub set_and_reload
 	$node->reload;
 }
 
-# ask NODE, SQL is the answer to a query that is tried until the server gives one, for two minutes. The server may
-# be lost before it has answered, so a query that changes something may do so twice.
+# ask NODE, SQL repeats a query until the server answers it, for two minutes, and returns the answer. If the server
+# is lost before it has answered, a query may take effect twice.
 sub ask
 {
 	my ($node, $query) = @_;
@@ -95,7 +95,7 @@ sub ask
 	die "no answer: $query";
 }
 
-# pid_of NODE, SQL is the pid of some process; waits until the query gives one.
+# pid_of NODE, SQL waits until the query returns a pid, and returns it.
 sub pid_of
 {
 	my ($node, $query) = @_;
@@ -110,7 +110,7 @@ sub pid_of
 	die "no process: $query";
 }
 
-# until_gone PID waits until there is no such process any more, at most a minute.
+# until_gone PID waits until the process has exited, at most a minute.
 sub until_gone
 {
 	my ($pid) = @_;
@@ -119,8 +119,8 @@ sub until_gone
 	usleep(2_000) while kill(0, $pid) && time < $until;
 }
 
-# start_again NODE starts a server that was ended by force, as soon as it can be: what is left of the old one may
-# hold its shared memory for a moment.
+# start_again NODE starts a server that was killed, and retries while processes of the old one hold its shared
+# memory.
 sub start_again
 {
 	my ($node) = @_;
@@ -133,9 +133,9 @@ sub start_again
 	}
 }
 
-# check_counters NODE [, DATABASE] is a test: bgjob's numbers and side tables agree with bgjob_internal.job there, once what is
-# still going on has settled (test/pgtap/lib/counters.sql says which). Every file ends with it, for each database that
-# has jobs. The server must be up and no standby.
+# check_counters NODE [, DATABASE] tests that bgjob's counts and side tables agree with bgjob_internal.job after running
+# work has ended (test/pgtap/lib/counters.sql). Every file ends with it, for each database with jobs. The server must be
+# a running primary.
 sub check_counters
 {
 	my ($node, $db) = @_;

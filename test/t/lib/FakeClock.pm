@@ -15,7 +15,7 @@ our @EXPORT = qw(clock_cluster set_clock with_clock);
 
 my $folder;
 
-# set_clock SECONDS makes the clock so much later than it is.
+# set_clock SECONDS sets the clock ahead of the real time by that many seconds.
 sub set_clock
 {
 	my ($seconds) = @_;
@@ -24,7 +24,7 @@ sub set_clock
 	close $file or die $!;
 }
 
-# with_clock CODE runs what starts a server, such as $node->restart.
+# with_clock CODE runs code that starts a server, such as $node->restart.
 sub with_clock
 {
 	my ($code) = @_;
@@ -32,7 +32,7 @@ sub with_clock
 	return $code->();
 }
 
-# clock_cluster NAME, SECONDS, SETTING => VALUE… is bgjob_cluster with a clock that is so much later than it is.
+# clock_cluster NAME, SECONDS, SETTING => VALUE… is bgjob_cluster with a clock ahead by that many seconds.
 sub clock_cluster
 {
 	my ($name, $seconds, @conf) = @_;
