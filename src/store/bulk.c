@@ -30,7 +30,7 @@ struct BgjobBulk
 	ItemPointerData tids[BGJOB_BULK_ROWS];
 };
 
-/* Whether a column reads as something else than null where a row ends before it. */
+/* Returns whether a column does not read as null in a row that ends before it. */
 static bool
 has_default(TupleDesc desc, int column)
 {
@@ -38,7 +38,7 @@ has_default(TupleDesc desc, int column)
 		   desc->constr->missing[column - 1].am_present;
 }
 
-/* The last such column; 0: there is none. */
+/* Returns the last such column; 0: there is none. */
 static int
 find_last_default(TupleDesc desc)
 {
@@ -49,7 +49,7 @@ find_last_default(TupleDesc desc)
 	return column;
 }
 
-/* Whether a column reads the same where a row ends before it. */
+/* Returns whether a column reads the same in a row that ends before it. */
 static bool
 may_be_left_out(TupleDesc desc, int column, Datum value, bool isnull)
 {
@@ -61,7 +61,7 @@ may_be_left_out(TupleDesc desc, int column, Datum value, bool isnull)
 									 attribute->attbyval, attribute->attlen);
 }
 
-/* How many columns a row is stored with: see form_row. */
+/* Returns the number of columns to store of a row: see form_row. */
 static int
 columns_to_store(const BgjobBulk *bulk, const Datum *values, const bool *nulls)
 {
@@ -71,7 +71,7 @@ columns_to_store(const BgjobBulk *bulk, const Datum *values, const bool *nulls)
 #ifndef BGJOB_FAST_ROWS
 	return n;
 #endif
-	while (n > 1 && n > bulk->last_default && nulls[n - 1]) /* most of them, and quickly */
+	while (n > 1 && n > bulk->last_default && nulls[n - 1]) /* most columns end here */
 		n--;
 	if (n == bulk->last_default)
 		while (n > 1 && may_be_left_out(desc, n, values[n - 1], nulls[n - 1]))
@@ -79,7 +79,7 @@ columns_to_store(const BgjobBulk *bulk, const Datum *values, const bool *nulls)
 	return n;
 }
 
-/* A descriptor of the first columns of a table. */
+/* Returns a descriptor of the first n columns of a table. */
 static TupleDesc
 describe_columns(TupleDesc table, int n)
 {
@@ -91,11 +91,10 @@ describe_columns(TupleDesc table, int n)
 }
 
 /*
- * Forms a row without the columns at its end that need not be stored, as the
- * server stores rows from before a column was added. That makes a new job
- * cheaper, most of whose columns are for what will become of it. (After a
- * VACUUM FULL the server has forgotten what such columns are to be read as;
- * then those with a default are stored.)
+ * Forms a row without the columns at its end that need not be stored, like a
+ * row from before a column was added. A new job is cheaper so: most of its
+ * columns are filled later. (VACUUM FULL drops the values that the server
+ * reads for missing columns; then columns with a default are stored.)
  */
 static HeapTuple
 form_row(BgjobBulk *bulk, const Datum *values, const bool *nulls)
@@ -107,14 +106,14 @@ form_row(BgjobBulk *bulk, const Datum *values, const bool *nulls)
 							   unconstify(bool *, nulls));
 	if (bulk->stored == NULL || bulk->stored->natts < n)
 		bulk->stored = describe_columns(RelationGetDescr(bulk->rel->rel), n);
-	/* which does not change them */
+	/* The call does not change the arrays. */
 	return heap_form_tuple(bulk->stored, unconstify(Datum *, values),
 						   unconstify(bool *, nulls));
 }
 
 /*
- * bgjob_bulk_begin prepares for inserting many rows into a table: fewer WAL
- * records, and each page is locked once. They are there when they are flushed.
+ * bgjob_bulk_begin begins to insert many rows into a table, with fewer WAL
+ * records and one lock per page. Rows are inserted when they are flushed.
  */
 BgjobBulk *
 bgjob_bulk_begin(BgjobRel *rel)
@@ -127,7 +126,7 @@ bgjob_bulk_begin(BgjobRel *rel)
 	return bulk;
 }
 
-/* bgjob_bulk_add takes a row along, copied. True: there is no room for another, flush them. */
+/* bgjob_bulk_add buffers a copy of a row. True: the buffer is full, and the caller must flush it. */
 bool
 bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls)
 {
@@ -141,7 +140,7 @@ bgjob_bulk_add(BgjobBulk *bulk, const Datum *values, const bool *nulls)
 	return ++bulk->n == BGJOB_BULK_ROWS;
 }
 
-/* bgjob_bulk_flush inserts the rows; returns where, in their order, and their number. */
+/* bgjob_bulk_flush inserts the buffered rows; returns their tids, in their order, and their number. */
 const ItemPointerData *
 bgjob_bulk_flush(BgjobBulk *bulk, int *n)
 {
@@ -153,7 +152,7 @@ bgjob_bulk_flush(BgjobBulk *bulk, int *n)
 	if (*n == 0)
 		return bulk->tids;
 	snapshot = bgjob_rel_begin_write(rel, false);
-	/* With no ring of buffers of their own: others are about to read these rows. */
+	/* No bulk-insert ring of buffers: workers are about to read these rows. */
 	table_multi_insert(rel->rel, bulk->slots, *n, GetCurrentCommandId(true), 0, NULL);
 	bgjob_rel_end_write(snapshot);
 	for (int i = 0; i < *n; i++)
@@ -167,7 +166,7 @@ bgjob_bulk_flush(BgjobBulk *bulk, int *n)
 	return bulk->tids;
 }
 
-/* bgjob_bulk_end ends it; the rows must have been flushed. */
+/* bgjob_bulk_end ends a bulk insertion; the rows must have been flushed. */
 void
 bgjob_bulk_end(BgjobBulk *bulk)
 {

@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * call.c
- *	  What jobs call: names and functions, each stored once.
+ *	  The calls of jobs: names and functions, each stored once.
  *
  * Millions of jobs call the same few functions. The row of a job has a number
- * instead of the name that the caller gave and of the signature of the
- * function that it means; bgjob_internal.settings has, beside the captured settings,
+ * instead of the name that the caller gave and of the function's signature;
+ * bgjob_internal.settings has, beside the captured settings,
  *
  *	 {"job": "send_mail", "func": "app.send_mail(integer)"}
  *
- * Commands are not stored here, as each may be another one.
+ * Commands are not stored here, since each may be different.
  *
- * A backend remembers what it stored and read last. What it stored is forgotten
- * with what store/settings.c forgets; numbers that were read are good as long
- * as the tables are the same.
+ * A backend caches the calls that it stored and read last. It drops the stored
+ * ones whenever store/settings.c drops its cache; the read ones stay valid as
+ * long as the tables are the same.
  *
  * Any process, inside a transaction.
  *
@@ -26,7 +26,7 @@
 #include "store/settings.h"
 #include "utils/memutils.h"
 
-/* So many calls are remembered each way. */
+/* Number of calls cached each way. */
 #define REMEMBERED 64
 
 /* Calls; the strings are one allocation in TopMemoryContext, which begins with job. */
@@ -41,7 +41,7 @@ static Call stored[REMEMBERED];
 static Call read_last[REMEMBERED];
 static int next_stored = 0;
 static int next_read = 0;
-static uint64 stored_since = 0;  /* what bgjob_settings_forgotten() was then */
+static uint64 stored_since = 0;  /* bgjob_settings_forgotten() at that time */
 static Oid read_of = InvalidOid; /* the table of the jobs that they are from */
 
 static void
@@ -55,7 +55,7 @@ forget(Call *all)
 	}
 }
 
-/* Remembers one, in place of the oldest. */
+/* Caches a call, and evicts the oldest. */
 static const Call *
 remember(Call *all, int *next, int64 id, const char *job, const char *func)
 {
@@ -72,7 +72,7 @@ remember(Call *all, int *next, int64 id, const char *job, const char *func)
 	return one;
 }
 
-/* bgjob_call_store returns the number of a call, storing it if it is new. */
+/* bgjob_call_store returns the number of a call, and stores a new one. */
 int64
 bgjob_call_store(const char *job, const char *func)
 {
@@ -95,7 +95,7 @@ bgjob_call_store(const char *job, const char *func)
 	return id;
 }
 
-/* A string out of a stored call; empty where somebody has tampered with it. */
+/* Returns a string of a stored call; an empty one if the stored value was tampered with. */
 static char *
 member(const Jsonb *call, const char *key)
 {
@@ -110,9 +110,9 @@ member(const Jsonb *call, const char *key)
 }
 
 /*
- * bgjob_call_read returns what the job and func of a call are, by its number,
- * in the current memory context. jobs: the OID of the table that the number is
- * from, which is another one when the extension was made anew.
+ * bgjob_call_read returns job and func of the call with a number, in the
+ * current memory context. jobs: the OID of the table that the number is from;
+ * it changes when the extension is created anew.
  */
 void
 bgjob_call_read(Oid jobs, int64 id, const char **job, const char **func)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * call.h
- *	  What jobs call: names and functions, each stored once.
+ *	  The calls of jobs: names and functions, each stored once.
  *
  *-------------------------------------------------------------------------
  */

@@ -4,14 +4,12 @@
  *	  Claiming jobs.
  *
  * The claim is the deletion of the job's row in bgjob_internal.queue, in the transaction
- * that performs the job (never waiting: a worker that meets a row that another
- * transaction is at goes on to the next). If that transaction ends badly, the row
- * is there again.
+ * that performs the job. A worker never waits: it skips a row that another
+ * transaction has locked. If the worker's transaction aborts, the row is there again.
  *
- * What to claim comes from the lanes (base/taker.h); base/lane.c says why no job is
- * stranded and none claimed twice. A ctid that was remembered is checked against
- * the row's key before it is trusted, since after a vacuum another row may have
- * taken its place.
+ * The lanes name the jobs to claim (base/taker.h); base/lane.c says why no job is
+ * stranded and none claimed twice. A remembered ctid is checked against the row's
+ * key before it is trusted, since after a vacuum it may point to another row.
  *
  * By workers. Inside a transaction.
  *
@@ -34,9 +32,9 @@
 #include "utils/snapmgr.h"
 
 /*
- * Reads an item's row of the queue, if it is still that: *tid is where the job
- * was when the row was written. With no snapshot but the present: whoever
- * deletes the row has the last word.
+ * Reads an item's row of the queue, if the ctid still points to it. *tid is the
+ * tid of the job when the row was written. No snapshot is taken: the deletion
+ * of the row decides the claim.
  */
 static bool
 claim_read_row(BgjobRel *rel, const BgjobLaneItem *item, const BgjobLaneKey *key,
@@ -59,10 +57,10 @@ claim_read_row(BgjobRel *rel, const BgjobLaneItem *item, const BgjobLaneKey *key
 	return found;
 }
 
-/* What this worker has taken. In a group, the index of an item is its index in the slot's group. */
+/* The items that this worker has taken. In a group, an item has the same index as in the slot's group. */
 static BgjobLaneItem taken[BGJOB_GROUP_MAX + BGJOB_LANE_AHEAD];
 static BgjobTaking taking;
-static bool is_popped = false; /* a single one, of which nothing is known yet */
+static bool is_popped = false; /* a single item, not claimed yet */
 
 static BgjobTaker *taker = NULL;
 
@@ -77,7 +75,7 @@ name_in_group(const BgjobLaneItem *items, int n)
 	bgjob_group_items_add(positions, n);
 }
 
-/* Names what is being taken in this worker's slot. */
+/* Names the items being taken in this worker's slot. */
 static void
 name_in_slot(const BgjobLaneItem *items, const BgjobTaking *now)
 {
@@ -90,7 +88,7 @@ name_in_slot(const BgjobLaneItem *items, const BgjobTaking *now)
 	name_in_group(items, now->n);
 }
 
-/* bgjob_claim_init prepares a worker; once. */
+/* bgjob_claim_init prepares a worker; called once. */
 void
 bgjob_claim_init(void)
 {
@@ -100,7 +98,7 @@ bgjob_claim_init(void)
 	taker = bgjob_taker_create(&own, 1, &bgjob_queues, name_in_slot);
 }
 
-/* bgjob_claim_has_work tells whether there may be something for this worker. */
+/* bgjob_claim_has_work returns whether there may be a job for this worker. */
 bool
 bgjob_claim_has_work(void)
 {
@@ -110,14 +108,14 @@ bgjob_claim_has_work(void)
 typedef enum Claimed
 {
 	CLAIMED,
-	NOT_CLAIMED, /* somebody else was faster */
-	DOES_NOT_FIT /* it cannot be in this group */
+	NOT_CLAIMED, /* another transaction was faster */
+	DOES_NOT_FIT /* the job cannot be in this group */
 } Claimed;
 
 /*
- * Claims the job of one item: reads it, and deletes its row from the queue. The
- * row of the job is found where it was when it was enqueued, as a rule; by its
- * key, where VACUUM FULL has moved it or it has been through a retry.
+ * Claims the job of one item: reads the job, and deletes its row from the queue.
+ * The job is found by the tid that it had when it was enqueued; by its id, if
+ * VACUUM FULL has moved it or a retry has updated it.
  */
 static Claimed
 claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *job,
@@ -144,13 +142,13 @@ claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *j
 		bgjob_queue_take(key->group.role, key->queue, key->priority, item->pos, NULL) !=
 			BGJOB_TAKEN)
 		return NOT_CLAIMED;
-	/* A row that stands for nothing (somebody wrote it by hand) goes unperformed. */
+	/* A queue row that was written by hand, and matches no enqueued job, is not performed. */
 	return job->state == BGJOB_ENQUEUED && job->pos == item->pos ? CLAIMED : NOT_CLAIMED;
 }
 
 /*
- * Claims the next job of what has been taken; false if there is none. Its slot
- * names the job and interrupts are held, if it is true.
+ * Claims the next job of the taken items; false if there is none. If true, the
+ * worker's slot names the job, and interrupts are held.
  */
 static bool
 claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
@@ -189,8 +187,8 @@ claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 
 /*
  * bgjob_claim_next claims the next job of the group that this worker has
- * begun, if there is one, it fits in, and nothing has come that goes before
- * it; otherwise as bgjob_claim.
+ * begun. False if there is none, if the job does not fit, or if a job that
+ * goes first has arrived. Otherwise as bgjob_claim.
  */
 bool
 bgjob_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
@@ -205,11 +203,11 @@ bgjob_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 /*
  * bgjob_claim claims the next job for this worker: its row is deleted
  * from the queue by the running transaction, this worker's slot names it, and
- * *job holds its row of bgjob_internal.job. Interrupts are held then, since from the
- * moment that the slot names the job they may be meant for it: the caller
- * resumes them when it is ready to answer for the job. False if there is
- * nothing to do. *group: there may be more to perform in the same transaction
- * (bgjob_claim_next), and the caller must end the slot's group.
+ * *job holds its row of bgjob_internal.job. Interrupts are held then: as soon as
+ * the slot names the job, an interrupt may be meant for the job. The caller
+ * resumes them when it can handle that. False if there is no job. *group: more
+ * jobs may be performed in the same transaction (bgjob_claim_next), and the
+ * caller must end the slot's group.
  */
 bool
 bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
@@ -237,7 +235,7 @@ bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 				bgjob_lane_bring_in(rel, &taking.key.group);
 			continue;
 		}
-		if (taking.more) /* one wakes the next, as long as there is work */
+		if (taking.more) /* each worker wakes the next, as long as there is work */
 			(void) bgjob_wake_worker(taking.key.group.database, taking.key.group.role);
 		*group = taking.group_size > 1;
 		if (*group)
@@ -263,7 +261,7 @@ bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 	return claimed;
 }
 
-/* bgjob_claim_give_back has others find the job again that this worker had taken when its claim failed. */
+/* bgjob_claim_give_back announces the job that this worker had taken again, after its claim failed. */
 void
 bgjob_claim_give_back(void)
 {

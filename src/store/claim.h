@@ -12,7 +12,7 @@
 
 #include "store/jobrow.h"
 
-/* Whether a job may be performed in one transaction with others. */
+/* Returns whether a job may be performed in one transaction with others. */
 typedef bool (*BgjobFits)(const BgjobJob *job);
 
 extern void bgjob_claim_init(void);

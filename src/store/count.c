@@ -1,25 +1,25 @@
 /*-------------------------------------------------------------------------
  *
  * count.c
- *	  How many jobs are in each state.
+ *	  The number of jobs in each state.
  *
  * bgjob.stats is cheap at any size, and no row is written for it. Every
  * transaction adds its moves between states to shared memory when it has
- * committed (base/change.c). What was there before, the base, is counted from
- * the tables by the first who asks, and anew after each doubt: a start of the
- * server, rows that came or went by SQL, a prepared transaction that was
- * committed. The number of jobs is base + moves.
+ * committed (base/change.c). The base, the jobs from before, is counted from
+ * the tables by the first session that asks, and anew after each doubt: a start
+ * of the server, rows inserted or deleted by SQL, a commit of a prepared
+ * transaction. The number of jobs is base + moves.
  *
  * THE MOMENT. The base is what the snapshot shows, less the moves at that
- * moment, so it must be one moment: the moves of exactly the transactions
- * that the snapshot shows. A transaction adds its moves a little after it can
- * be seen, and names itself in bgjob_registry->movers from before until after
- * that. So the moves are read first, then the snapshot is taken, and if then
- * somebody has added moves meanwhile, or is named and can be seen, all is
- * done again. Whoever finds no such moment counts for itself alone.
+ * moment. Both must cover exactly the same transactions. A transaction adds its
+ * moves a little after it becomes visible, and names itself in
+ * bgjob_registry->movers from before until after that. So the session reads the
+ * moves, and then takes the snapshot. If moves were added meanwhile, or the
+ * snapshot shows a named transaction, the session tries again. A session that
+ * finds no such moment counts for itself alone.
  *
  * Runs in the session that asks. No locks are held while counting; several
- * may count at a time, and find the same.
+ * sessions may count at a time, with the same result.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,11 +34,11 @@
 #include "store/relation.h"
 #include "utils/snapmgr.h"
 
-/* How often to look for a moment at which nobody is adding moves, and how long to wait between, in microseconds. */
+/* Number of attempts to find a moment at which no transaction adds moves, and the pause between, in microseconds. */
 #define MOMENT_TRIES 1000
 #define MOMENT_PAUSE 50
 
-/* Adds up the jobs by state; [BGJOB_NONE] are the retries among the scheduled ones. */
+/* Adds the jobs of the table to the counts; [BGJOB_NONE] is for the retries among the scheduled ones. */
 static void
 add_jobs(BgjobRel *rel, Snapshot snapshot, int64 *counts)
 {
@@ -80,7 +80,7 @@ add_removed(Snapshot snapshot, int64 *counts)
 	bgjob_rel_close(rel);
 }
 
-/* Whether a snapshot shows a transaction, or, where that is not known, might. */
+/* Returns whether a snapshot shows a transaction, or may show it. */
 static bool
 may_show(Snapshot snapshot, TransactionId xid)
 {
@@ -91,7 +91,7 @@ may_show(Snapshot snapshot, TransactionId xid)
 #endif
 }
 
-/* Whether a transaction that a snapshot shows has still to add its moves. */
+/* Returns whether a transaction that a snapshot shows has not added its moves yet. */
 static bool
 has_mover(Snapshot snapshot)
 {
@@ -106,8 +106,8 @@ has_mover(Snapshot snapshot)
 }
 
 /*
- * Takes a snapshot, and the moves of just the transactions that it shows.
- * *exact: whether that was possible.
+ * Takes a snapshot, and the moves of exactly the transactions that it shows.
+ * *exact: whether such a moment was found.
  */
 static Snapshot
 take_moment(BgjobRel *rel, BgjobDatabase *entry, int64 *moves, bool *exact)
@@ -132,7 +132,7 @@ take_moment(BgjobRel *rel, BgjobDatabase *entry, int64 *moves, bool *exact)
 	}
 }
 
-/* Makes what has been counted the base of all, unless there has been a doubt since. */
+/* Publishes the counts as the shared base, unless a doubt has arisen since. */
 static void
 set_base(BgjobDatabase *entry, uint32 doubts, const int64 *counts, const int64 *moves)
 {
@@ -147,8 +147,8 @@ set_base(BgjobDatabase *entry, uint32 doubts, const int64 *counts, const int64 *
 }
 
 /*
- * Counts from the tables, for all if there is an entry; not within a
- * transaction that has changes of its own, whose moves are still to come.
+ * Counts from the tables, and publishes the base if there is an entry; not in a
+ * transaction with changes of its own, whose moves are not added yet.
  */
 static void
 count_tables(BgjobDatabase *entry, int64 *counts)
@@ -171,7 +171,7 @@ count_tables(BgjobDatabase *entry, int64 *counts)
 		set_base(entry, doubts, counts, moves);
 }
 
-/* Reads the counts from shared memory; false if they are not known there. */
+/* Reads the counts from shared memory; false if there is no base. */
 static bool
 read_counts(BgjobDatabase *entry, int64 *counts)
 {
@@ -186,9 +186,9 @@ read_counts(BgjobDatabase *entry, int64 *counts)
 }
 
 /*
- * bgjob_count_jobs gives the number of jobs in each state, [BGJOB_NONE] being
- * that of the retries among the scheduled ones; "counts" must be zero. "entry"
- * is the database's, NULL if it has none.
+ * bgjob_count_jobs counts the jobs in each state; [BGJOB_NONE] is that
+ * of the retries among the scheduled ones. "counts" must be zero. "entry" is
+ * the database's, NULL if it has none.
  */
 void
 bgjob_count_jobs(BgjobDatabase *entry, int64 *counts)

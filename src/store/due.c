@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * due.c
- *	  Jobs that come due, and those whose times a clock has got wrong.
+ *	  Jobs that become due, and jobs whose times come from a wrong clock.
  *
- * The scheduler goes along the schedule (store/schedule.c) and enqueues what
- * is due. After the clock has been set back it goes along all of it once, and
- * corrects the times that were computed as a span from a wrong now.
+ * The scheduler scans the schedule (store/schedule.c) and enqueues the jobs that
+ * are due. After the clock has been set back, it scans the whole schedule once,
+ * and corrects the times that were computed as an interval from a wrong now.
  *
  * By the scheduler, inside a transaction.
  *
@@ -21,7 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* bgjob_internal.job, while bgjob_due_enqueue is running. */
+/* bgjob_internal.job, open while bgjob_due_enqueue is running. */
 static BgjobRel *due_jobs;
 
 /* Moves one job, whose row in the schedule has been deleted, into the queue. */
@@ -37,7 +37,7 @@ enqueue_one(int64 id, TimestampTz now)
 	bgjob_job_save(due_jobs, &job);
 }
 
-/* bgjob_due_enqueue enqueues jobs that are due; arguments and answer as of bgjob_schedule_go_along. */
+/* bgjob_due_enqueue enqueues jobs that are due; arguments and result as of bgjob_schedule_go_along. */
 TimestampTz
 bgjob_due_enqueue(TimestampTz now, int max, TimestampTz *blocked_from)
 {
@@ -52,9 +52,9 @@ bgjob_due_enqueue(TimestampTz now, int max, TimestampTz *blocked_from)
 /* ---- a clock that was ahead ---- */
 
 /*
- * Tells whether a job got its time, by a clock that was ahead, as a span from
- * then on: one that waits for a retry, has snoozed, or is a recurring one's,
- * which may be a random while late. A time that somebody has asked for stays.
+ * Returns whether a job's time was computed as an interval from a clock that was
+ * ahead: the job waits for a retry, has snoozed, or belongs to a recurring job,
+ * which may add a random delay. A time that a caller asked for stays.
  */
 static bool
 is_ahead(const BgjobJob *job, TimestampTz now)
@@ -73,7 +73,7 @@ is_ahead(const BgjobJob *job, TimestampTz now)
 		   strncmp(reason, BGJOB_SNOOZE_REASON, strlen(BGJOB_SNOOZE_REASON)) == 0;
 }
 
-/* Has a job that is ahead wait for as long as it was to, from now on. False: it is not, or somebody has it. */
+/* Reschedules a job that is ahead: its interval counts from now. False: it is not ahead, or another process has it. */
 static bool
 correct(BgjobRel *jobs, int64 id, TimestampTz now)
 {
@@ -91,10 +91,10 @@ correct(BgjobRel *jobs, int64 id, TimestampTz now)
 }
 
 /*
- * bgjob_due_correct looks at the jobs behind a place of the schedule, at most
- * "max", for those whose time was computed by a clock that was ahead, sets that
- * right and adds their number to *number. *after becomes the last place that it has looked
- * at. False: there are more behind that.
+ * bgjob_due_correct reads the jobs behind *after in the schedule, at most "max".
+ * It corrects the times that were computed by a clock that was ahead, and adds
+ * the number of corrected jobs to *number. *after becomes the last job that was
+ * read. False: there are more jobs behind it.
  */
 bool
 bgjob_due_correct(BgjobScheduled *after, TimestampTz now, int max, int64 *number)

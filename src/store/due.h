@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * due.h
- *	  Jobs that come due, and those whose times a clock has got wrong.
+ *	  Jobs that become due, and jobs whose times come from a wrong clock.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,12 +3,11 @@
  * filter.c
  *	  The table of filters.
  *
- * bgjob_internal.filter has a row for each filter. Every backend keeps a copy of it
- * (run/filter.c), so whatever changes a row has the server tell all of them
- * that the table is not what it was: a relcache invalidation, which reaches
- * this session at once, others when the transaction commits, and is repeated
- * here if it is rolled back. What SQL does to the table, as a restore, does the
- * same by a trigger (api/filters.c).
+ * bgjob_internal.filter has a row for each filter. Every backend keeps a copy of
+ * the table (run/filter.c). So each change of a row sends a relcache
+ * invalidation of the table. It reaches this session at once, and the others
+ * when the transaction commits; a rollback repeats it here. A change by SQL, as
+ * in a restore, sends it by a trigger (api/filters.c).
  *
  * Any process, inside a transaction. A row is locked by its update, as any
  * row is; two sessions that add a filter of one name at the same time meet at
@@ -71,7 +70,7 @@ bgjob_filter_event_by_name(const char *name, BgjobFilterEvent *event)
 	return false;
 }
 
-/* The filter in a slot, copied; NULL if nobody knows its event: the row was written by hand. */
+/* Returns a copy of the filter in a slot; NULL if its event is unknown: the row was written by hand. */
 static BgjobFilter *
 copy_filter(TupleTableSlot *slot)
 {
@@ -122,7 +121,7 @@ find_and_lock(BgjobRel *rel, const char *name)
 	return bgjob_rel_find_locked(rel, "filter_pkey", name);
 }
 
-/* The change is seen by this transaction at once, and tells every backend. */
+/* Makes a change visible to this transaction, and invalidates the copies of all backends. */
 static void
 end_change(BgjobRel *rel)
 {

@@ -12,7 +12,7 @@
 
 #include "nodes/pg_list.h"
 
-/* What filters are called at. The order is that of the hooks in include/bgjob.h. */
+/* The events that filters are called at, in the order of the hooks in include/bgjob.h. */
 typedef enum BgjobFilterEvent
 {
 	BGJOB_CREATING,
@@ -35,7 +35,7 @@ typedef struct BgjobFilter
 	const char *jobs; /* a pattern for LIKE */
 	int ordering;
 	Oid owner;       /* of the function, when the filter was added */
-	bool everywhere; /* an administrator has added it: it is for the jobs of all roles */
+	bool everywhere; /* added by an administrator: applies to the jobs of all roles */
 } BgjobFilter;
 
 extern const char *bgjob_filter_event_name(BgjobFilterEvent event);

@@ -1,19 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * functionconf.c
- *	  What has been configured of functions, by their owners or administrators.
+ *	  The configuration of functions, by their owners or administrators.
  *
- * bgjob_internal.function_conf has a row for each function of which anything has been
- * configured, by its signature. Every enqueue asks, so each backend remembers
- * the rows of the functions that it asked for last, and of which there is none.
- * It is not all rows: the owner of a function configures it, so there may be
- * very many, and large ones. A change sends an invalidation of the table's entry
- * in the relation cache when it commits, as changes of the table itself would,
- * and every backend that receives it forgets all; where nothing is configured,
- * asking costs a comparison.
+ * bgjob_internal.function_conf has a row for each configured function, by its
+ * signature. Every enqueue needs it, so each backend caches the rows of the
+ * functions that it read last, and also that a function has none. It does not
+ * cache all rows: the owner of a function configures it, so there may be very
+ * many rows, and large ones. A change sends a relcache invalidation of the table
+ * when it commits, and every backend that receives it empties its cache. Where
+ * nothing is configured, a look-up costs a comparison.
  *
  * Any process, inside a transaction. Two sessions that configure the same
- * function at the same time wait for each other at its row, or at the index.
+ * function at the same time wait for each other at its row or at the index.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,19 +37,19 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* So many functions are remembered. */
+/* Number of functions cached. */
 #define REMEMBERED 64
 
-/* What is configured of a function. */
+/* A cached configuration of a function. */
 typedef struct Known
 {
 	uint32 hash;           /* of the signature; 0: none */
-	MemoryContext context; /* of what follows */
+	MemoryContext context; /* of func and conf */
 	const char *func;
-	const BgjobFunctionConf *conf; /* NULL: nothing is */
+	const BgjobFunctionConf *conf; /* NULL: the function has none */
 } Known;
 
-/* What was asked for last; valid if nothing has been invalidated since it was read. */
+/* The cache; valid if the table has not been invalidated since. */
 static struct
 {
 	bool valid;
@@ -71,7 +70,7 @@ invalidate(Datum arg, Oid relation)
 	}
 }
 
-/* A column as a value that outlives the slot, which is read up to it; the column is not null. */
+/* Returns a copy of a column, which is not null and has been read, that outlives the slot. */
 static Datum
 copy(TupleTableSlot *slot, BgjobFunctionColumn column)
 {
@@ -133,7 +132,7 @@ read_conf(const char *func)
 	return conf;
 }
 
-/* Forgets one. Somebody may be using it until the transaction ends. */
+/* Removes an entry from the cache. A caller may use its memory until the transaction ends. */
 static void
 forget(Known *known)
 {
@@ -142,7 +141,7 @@ forget(Known *known)
 	known->hash = 0;
 }
 
-/* Forgets what may have changed, and finds out whether anything is configured at all. */
+/* Empties the cache after an invalidation, and checks whether any function is configured. */
 static void
 refresh(void)
 {
@@ -169,7 +168,7 @@ refresh(void)
 	cache.valid = cache.invalidations == before;
 }
 
-/* Reads what is configured of a function, and remembers it in place of the oldest. */
+/* Reads the configuration of a function into the cache, and evicts the oldest entry. */
 static const BgjobFunctionConf *
 remember(const char *func, uint32 hash)
 {
@@ -186,7 +185,7 @@ remember(const char *func, uint32 hash)
 	return known.conf;
 }
 
-/* bgjob_functionconf_find returns what is configured of a function, NULL: nothing. It is good for this transaction. */
+/* bgjob_functionconf_find returns the configuration of a function, valid in this transaction; NULL: there is none. */
 const BgjobFunctionConf *
 bgjob_functionconf_find(const char *func)
 {
@@ -203,7 +202,7 @@ bgjob_functionconf_find(const char *func)
 }
 
 /*
- * bgjob_functionconf_shortest gives the shortest retention that is configured
+ * bgjob_functionconf_shortest returns the shortest retention that is configured
  * of any function, as intervals are ordered; false if none is.
  */
 bool
@@ -228,7 +227,7 @@ bgjob_functionconf_shortest(Interval *retention)
 }
 
 /*
- * bgjob_functionconf_list gives the signatures that follow "after" in the order
+ * bgjob_functionconf_list reads the signatures that follow "after" in the order
  * of the index (NULL: the first ones), at most "max"; returns their number.
  */
 int
@@ -255,7 +254,7 @@ bgjob_functionconf_list(const char *after, const char **signatures, int max)
 	return n;
 }
 
-/* bgjob_functionconf_drop removes what is configured of a function, unless somebody is changing that; never waits. */
+/* bgjob_functionconf_drop removes the configuration of a function, unless another transaction is changing it; never waits. */
 void
 bgjob_functionconf_drop(const char *func)
 {
@@ -302,7 +301,7 @@ insert_row(BgjobRel *rel, const BgjobFunctionConf *conf)
 	bgjob_rel_insert(rel, values, nulls);
 }
 
-/* bgjob_functionconf_set configures a function, in place of what has been configured of it. */
+/* bgjob_functionconf_set replaces the configuration of a function. */
 void
 bgjob_functionconf_set(const BgjobFunctionConf *conf)
 {
@@ -311,13 +310,14 @@ bgjob_functionconf_set(const BgjobFunctionConf *conf)
 	(void) delete_row(rel, conf->func);
 	insert_row(rel, conf);
 	CacheInvalidateRelcache(rel->rel);
-	if (conf->options.given[BGJOB_O_RETENTION]) /* jobs may expire earlier than was known */
+	if (conf->options
+			.given[BGJOB_O_RETENTION]) /* jobs may expire earlier than retention expects */
 		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_FUNCTIONS);
 	bgjob_rel_close(rel);
 	CommandCounterIncrement();
 }
 
-/* bgjob_functionconf_remove removes what is configured of a function. False: nothing was. */
+/* bgjob_functionconf_remove removes the configuration of a function. False: there is none. */
 bool
 bgjob_functionconf_remove(const char *func)
 {

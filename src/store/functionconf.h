@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * functionconf.h
- *	  What administrators have configured of functions.
+ *	  The configuration of functions, by their owners or administrators.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +35,7 @@ typedef enum BgjobFunctionColumn
 
 #define BGJOB_F_COUNT (BGJOB_F_END - 1)
 
-/* What is configured of a function: defaults for the jobs that call it. */
+/* The configuration of a function: defaults for the jobs that call it. */
 typedef struct BgjobFunctionConf
 {
 	const char *func;

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * history.c
- *	  Entries of a job's history that its row no longer tells.
+ *	  Entries of a job's history that its row no longer holds.
  *
  * bgjob_internal.state is append-only: an entry is written ("archived") when the
  * row of the job is about to stand for something else (the opening of store/job.c
  * says which entries a row stands for), and removed only together with the job.
- * The view bgjob.job_states adds what the row itself tells; the "data" of an
- * entry is made in the same shape here and there.
+ * The view bgjob.job_states adds the entries that the row itself stands for. The
+ * "data" of an entry has the same shape in both.
  *
  * Any process, inside a transaction.
  *
@@ -26,7 +26,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-/* Entries that a job may have in bgjob_internal.state. */
+/* Maximal number of entries of a job in bgjob_internal.state. */
 #define HISTORY_MAX 1000
 
 /* Writes one entry. */
@@ -56,9 +56,9 @@ bgjob_history_delete(int64 job)
 	(void) bgjob_rel_delete_of(BGJOB_TABLE_STATE, "state_pkey", job);
 }
 
-/* ---- what an entry says ---- */
+/* ---- the contents of an entry ---- */
 
-/* Milliseconds with three decimals, from microseconds. */
+/* Converts microseconds to milliseconds with three decimals. */
 static Numeric
 milliseconds(int64 microseconds)
 {
@@ -76,7 +76,7 @@ enqueued_data(const char *queue)
 	return bgjob_json_end(&state);
 }
 
-/* bgjob_history_time is a point in time as the data of an entry, in UTC: {"name": …}. */
+/* bgjob_history_time returns a point in time as the data of an entry, in UTC: {"name": …}. */
 Jsonb *
 bgjob_history_time(const char *name, TimestampTz run_at)
 {
@@ -125,7 +125,7 @@ succeeded_data(TimestampTz entered_at, TimestampTz started_at, TimestampTz finis
 	return bgjob_json_end(&state);
 }
 
-/* bgjob_history_message returns the message out of an error, as it is stored with a job. */
+/* bgjob_history_message returns the message of an error that is stored with a job. */
 char *
 bgjob_history_message(const Jsonb *error)
 {
@@ -141,7 +141,7 @@ bgjob_history_message(const Jsonb *error)
 
 /* ---- the entries that a row stands for ---- */
 
-/* Writes an entry of the history, if there is room for it: what a job does for ever fills no disk. */
+/* Writes an entry of the history, up to HISTORY_MAX: a job that is retried for ever must not fill the disk. */
 static void
 archive_entry(BgjobJob *job, BgjobState state, TimestampTz at, const char *reason,
 			  const Jsonb *data)
@@ -154,7 +154,7 @@ archive_entry(BgjobJob *job, BgjobState state, TimestampTz at, const char *reaso
 	bgjob_job_set(job, BGJOB_C_STATES, Int32GetDatum(seq));
 }
 
-/* bgjob_history_waiting_since returns since when a job waits, or has waited; DT_NOBEGIN: its row does not say so. */
+/* bgjob_history_waiting_since returns the time from which a job waits, or waited; DT_NOBEGIN: its row does not have it. */
 TimestampTz
 bgjob_history_waiting_since(const BgjobJob *job)
 {
@@ -217,7 +217,7 @@ archive_end(BgjobJob *job, const Jsonb *succeeded_data)
 				  bgjob_job_text(job, BGJOB_C_REASON), data);
 }
 
-/* bgjob_history_archive moves all that a row stands for to bgjob_internal.state. */
+/* bgjob_history_archive moves all entries that a row stands for to bgjob_internal.state. */
 void
 bgjob_history_archive(BgjobJob *job)
 {
@@ -235,8 +235,8 @@ bgjob_history_archive(BgjobJob *job)
 }
 
 /*
- * bgjob_history_archive_failure moves what a row stands for to bgjob_internal.state, and
- * behind it the failure of an attempt that will be tried again.
+ * bgjob_history_archive_failure moves the entries that a row stands for to
+ * bgjob_internal.state, followed by the failure of an attempt that will be retried.
  */
 void
 bgjob_history_archive_failure(BgjobJob *job, TimestampTz at, const char *message,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * history.h
- *	  Entries of a job's history that its row no longer tells.
+ *	  Entries of a job's history that its row no longer holds.
  *
  *-------------------------------------------------------------------------
  */

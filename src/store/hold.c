@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * hold.c
- *	  Taking hold of a job that no worker is at.
+ *	  Locking a job that no worker has.
  *
- * Who wants to change a job must hold what stands for it (store/job.h): its row
- * in its place where that is the lock (store/place.c), or else its own row. Taking hold
- * never waits for a waiting job, since a worker may be about to take it as
- * well; who was too late waits for the other (bgjob_hold_wait), holding
- * nothing, and looks at the job again.
+ * A transaction that changes a job must lock it (store/job.h): by deleting the row
+ * in the job's place where that row is the lock (store/place.c), else by locking
+ * the job's own row. Locking a waiting job never blocks, since a worker may be
+ * about to take the job as well. A caller that is too late waits for the holder
+ * (bgjob_hold_wait), without any lock on the job, and then reads the job again.
  *
  * Any process, inside a transaction.
  *
@@ -26,14 +26,14 @@
 #include "utils/timestamp.h"
 
 /*
- * bgjob_hold_take takes hold of a job that has just been read and that no
- * worker is at, for the running transaction. False: somebody was faster, look
- * again; *holder is who, where that is a transaction. 55000: a filter of that
- * very job wants it.
+ * bgjob_hold_take locks a job that has just been read, and that no worker has,
+ * for the running transaction. False: another process was faster, and the caller
+ * reads the job again; *holder is the other transaction, if there is one. 55000:
+ * the caller is a filter of that very job.
  *
- * A waiting job need not be in its place: not in a restored database before
- * bgjob_adopt(), nor in a replica. If it is missing there when its own row is
- * locked, that row is all there is.
+ * A waiting job may be missing from its place: in a restored database before
+ * bgjob_adopt(), and in a replica. If it is still missing when its own row is
+ * locked, the job's own row is the lock.
  */
 bool
 bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
@@ -48,9 +48,8 @@ bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
 }
 
 /*
- * bgjob_hold_try does the same for one of bgjob's own processes, which waits for
- * nobody. False also if a job is not in a place where it should be: it is left
- * to whoever puts it there.
+ * bgjob_hold_try does the same for bgjob's own processes, and never waits. False
+ * also if a job is missing from its place: bgjob_adopt() will put it there.
  */
 bool
 bgjob_hold_try(BgjobRel *jobs, BgjobJob *job)
@@ -61,10 +60,10 @@ bgjob_hold_try(BgjobRel *jobs, BgjobJob *job)
 }
 
 /*
- * bgjob_hold_wait waits for who has a job: another session that is changing
- * it, or a worker that is past the point of no return. Their transactions are
- * waited for as for any row, so that a deadlock is noticed; where there is
- * none to wait for (a worker before that point, the scheduler), a moment.
+ * bgjob_hold_wait waits for the holder of a job: a session that is changing the
+ * job, or a worker past the point of no return. It waits for the holder's
+ * transaction as for any row lock, so a deadlock is detected. If no transaction
+ * is known (a worker before that point, the scheduler), it waits a moment.
  */
 void
 bgjob_hold_wait(int64 id, TransactionId holder)
