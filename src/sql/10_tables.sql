@@ -5,39 +5,39 @@
 -- complain if the script is sourced in psql, rather than by CREATE EXTENSION
 \echo Use "CREATE EXTENSION bgjob" to load this file. \quit
 
--- Nothing below is looked up in a schema that others may have put something into.
+-- Pins search_path: no name below is looked up in a schema in which others may create objects.
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
 CREATE SCHEMA bgjob;                    -- the views
-CREATE SCHEMA bgjob_internal;           -- all else but the functions to call
+CREATE SCHEMA bgjob_internal;           -- everything else, except the public functions
 REVOKE ALL ON SCHEMA bgjob_internal FROM PUBLIC;
 
 CREATE SEQUENCE bgjob_internal.job_id_seq;
 CREATE SEQUENCE bgjob_internal.settings_id_seq;
 
--- The two tables that every job has a row in. Rows that come in bulk are stored up to the last column that is not what it
--- is by default (src/store/relation.c): what is left out are nulls, and columns that were added with a default, which the
--- server then reads there. So the few that nearly all new jobs need come first, and all others are added.
+-- The two tables in which every job has a row. A row inserted in bulk ends with its last column that differs from the default
+-- (src/store/relation.c). For the columns left out the server reads null, or the default with which the column was added.
+-- So the few columns that nearly all new jobs need come first; ALTER TABLE adds all others.
 
--- What to do, and where it stands. The row carries the history of the current attempt in its times; earlier entries are in state.
+-- Jobs: what to run, and the state. The row carries the history of the current attempt in its times; earlier entries are in state.
 -- The order of the columns is that of the enum in src/store/job.h; those of options are from src/store/optionlist.h (expand.awk).
 CREATE TABLE bgjob_internal.job (
     id bigint NOT NULL,
     created_at timestamptz NOT NULL,
     call_id bigint,                     -- of bgjob_internal.settings: what to call; null: job says it
     settings_id bigint,                 -- likewise: the captured settings
-    policy_id bigint,                   -- likewise: what was configured of the function; null: nothing
+    policy_id bigint,                   -- likewise: the policy configured for the function; null: none
     run_as regrole NOT NULL,
     args jsonb,
     CONSTRAINT job_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1); -- room for what a job becomes on the page of what it was
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1); -- keeps room for the updates of a job on its own page (HOT)
 ALTER TABLE bgjob_internal.job
     ADD queue text COLLATE "C" NOT NULL DEFAULT 'default',
     ADD state "char" NOT NULL DEFAULT 'e', -- enqueued
     ADD kind "char" NOT NULL DEFAULT 'f',  -- a function
     ADD priority smallint NOT NULL DEFAULT 0,
     ADD max_retries integer NOT NULL DEFAULT 10,
-    ADD retries integer,                -- here and in the next ones of its kind: null is 0, and takes no room
+    ADD retries integer,                -- null: 0, which takes no room; likewise the counts below
     ADD interruptions integer,
     ADD crashes integer,
     ADD states integer,                 -- entries in bgjob_internal.state
@@ -45,15 +45,15 @@ ALTER TABLE bgjob_internal.job
     ADD worker_pid integer,
     ADD started_at timestamptz,
     ADD finished_at timestamptz,
-    ADD pos bigint,                     -- its place in the queue, from the same sequence as id; null: it is the id
-    ADD entered_at timestamptz,         -- since when it waits (enqueued, scheduled, awaiting); null: since created_at, or, where states is not null, that is in state
+    ADD pos bigint,                     -- its position in the queue, from the same sequence as id; null: equal to id
+    ADD entered_at timestamptz,         -- when the job began to wait (enqueued, scheduled, awaiting); null: at created_at, or, if states is not null, as in state
     ADD run_at timestamptz,
     ADD batch_id bigint,
     ADD timeout interval,
     ADD retention interval,
     ADD job text,                       -- a command
-    ADD entry_reason text,              -- why it waits
-    ADD reason text,                    -- why it is in the state that it is in
+    ADD entry_reason text,              -- why the job waits
+    ADD reason text,                    -- why the job is in its present state
     ADD error jsonb,
     ADD result jsonb,
     ADD custom_settings jsonb,
@@ -64,26 +64,26 @@ ALTER TABLE bgjob_internal.job
     ADD after bigint[],
     ADD tags text[],
     ADD parameters jsonb,
-    ADD progress numeric,               -- as the last attempt told
+    ADD progress numeric,               -- as reported by the last attempt
     ADD progress_message text,
-    ADD enqueued_by regrole,            -- by whose right it runs as another; null: by its own
+    ADD enqueued_by regrole,            -- the role that enqueued it, if it runs as another role; else null
     ADD @column@ @type@,
-    ADD pending jsonb;                  -- an event that a worker has to settle before it performs the job; null: none
+    ADD pending jsonb;                  -- an event that a worker settles before it runs the job; null: none
 
--- What can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
+-- Jobs that can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
 CREATE TABLE bgjob_internal.queue (
-    lane bigint NOT NULL,               -- a hash of queue and priority, which the index would compare at twice the cost
+    lane bigint NOT NULL,               -- a hash of queue and priority: comparing both in the index would cost twice as much
     pos bigint NOT NULL,
     role regrole NOT NULL,
-    job_tid tid NOT NULL,               -- where its row was then: a hint
+    job_tid tid NOT NULL,               -- where the row of the job was when it was enqueued: a hint
     CONSTRAINT queue_pkey PRIMARY KEY (role, lane, pos)
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE bgjob_internal.queue
-    ADD job bigint,                     -- null: it is pos
+    ADD job bigint,                     -- null: equal to pos
     ADD queue text COLLATE "C" NOT NULL DEFAULT 'default',
     ADD priority smallint NOT NULL DEFAULT 0;
 
--- What will be able to run at a known time.
+-- Jobs that can run from a known time on.
 CREATE TABLE bgjob_internal.schedule (
     at timestamptz NOT NULL,
     job bigint NOT NULL,
@@ -92,18 +92,18 @@ CREATE TABLE bgjob_internal.schedule (
     CONSTRAINT schedule_pkey PRIMARY KEY (role, at, job)
 );
 
--- What has failed and waits for somebody to act.
+-- Failed jobs, which wait for a user to act.
 CREATE TABLE bgjob_internal.failure (
     job bigint NOT NULL,
     queue text COLLATE "C" NOT NULL,
     CONSTRAINT failure_pkey PRIMARY KEY (job)
 );
 
--- Jobs whose claim had to be committed before they could be performed, and the process that has them.
+-- Jobs whose claim was committed before they ran, and the process that runs them.
 CREATE TABLE bgjob_internal.claim (
     job bigint NOT NULL,
     pid integer NOT NULL,
-    started_at timestamptz NOT NULL,    -- of the process: a pid alone may be given to another
+    started_at timestamptz NOT NULL,    -- start of the process: a pid alone may be reused
     CONSTRAINT claim_pkey PRIMARY KEY (job)
 );
 
@@ -115,7 +115,7 @@ CREATE TABLE bgjob_internal.unique_key (
     CONSTRAINT unique_key_pkey PRIMARY KEY (owner, key)
 );
 
--- History: the transitions that the row of the job does not tell itself. Append-only.
+-- History: the transitions that the row of the job does not carry. Append-only.
 CREATE TABLE bgjob_internal.state (
     job bigint NOT NULL,
     seq integer NOT NULL,
@@ -126,7 +126,7 @@ CREATE TABLE bgjob_internal.state (
     CONSTRAINT state_pkey PRIMARY KEY (job, seq)
 );
 
--- What jobs have logged (bgjob_log). Append-only.
+-- Lines logged by jobs (bgjob_log). Append-only.
 CREATE TABLE bgjob_internal.log (
     job bigint NOT NULL,
     seq integer NOT NULL,
@@ -136,8 +136,8 @@ CREATE TABLE bgjob_internal.log (
     CONSTRAINT log_pkey PRIMARY KEY (job, seq)
 );
 
--- What many jobs have in common: what they call, captured settings, the policies of functions. Each is stored once
--- (by and large: two sessions may store the same one at the same time), and removed when nothing refers to it any more.
+-- Values that many jobs share: calls, captured settings, policies of functions. Each is stored once (or more than once, if
+-- sessions store it at the same time), and removed when no row refers to it any more.
 CREATE TABLE bgjob_internal.settings (
     id bigint NOT NULL,
     hash bigint NOT NULL,
@@ -146,13 +146,13 @@ CREATE TABLE bgjob_internal.settings (
 );
 CREATE INDEX settings_hash_idx ON bgjob_internal.settings (hash);
 
--- Finished jobs that have been removed, for the totals. Only ever inserted; the scheduler adds the rows up when there are many.
+-- Counts of finished jobs that were removed, for the totals. Rows are only inserted; the scheduler adds them up when there are many.
 CREATE TABLE bgjob_internal.total (
     state "char" NOT NULL,
     jobs bigint NOT NULL
 );
 
--- What administrators have configured of queues. One that is not here has the defaults.
+-- Queues that administrators have configured. A queue without a row has the defaults.
 CREATE TABLE bgjob_internal.queue_conf (
     queue text COLLATE "C" NOT NULL,
     version bigint NOT NULL,            -- grows with every change, of any queue
@@ -162,14 +162,14 @@ CREATE TABLE bgjob_internal.queue_conf (
     CONSTRAINT queue_conf_pkey PRIMARY KEY (queue)
 );
 
--- What has been configured of functions, by their owners or administrators: defaults for the jobs that call them.
+-- Functions configured by their owners or by administrators: defaults for the jobs that call them.
 CREATE TABLE bgjob_internal.function_conf (
     func text COLLATE "C" NOT NULL,     -- schema.name(types)
     queue text COLLATE "C",
     priority smallint,
     max_retries integer,
     timeout interval,
-    unique_key text,                    -- with places for arguments
+    unique_key text,                    -- with placeholders for arguments
     on_duplicate "char" NOT NULL,       -- s(kip), r(eplace), d: reschedule, e(rror)
     tags text[],
     parameters jsonb,
@@ -186,8 +186,8 @@ CREATE TABLE bgjob_internal.installation (
 );
 INSERT INTO bgjob_internal.installation SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
 
--- A dump takes jobs, history and settings along, but not what can run now: restored jobs stay put until bgjob_adopt().
--- Jobs of roles that have been dropped stay behind: their number may be another role's where the dump is restored.
+-- A dump contains jobs, history and settings, but not the queue: restored jobs do not run until bgjob_adopt().
+-- It omits jobs of dropped roles: the OID may belong to another role where the dump is restored.
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.job_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.settings_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.job', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = run_as) AND (enqueued_by IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = enqueued_by))');

@@ -1,4 +1,4 @@
--- Recurring jobs: when they run, what happened last, and the job that is put in each time. The order of the columns is that of the
+-- Recurring jobs: the schedule, the last occurrence, and the job that each occurrence enqueues. The order of the columns is that of the
 -- enum in src/store/recurring.h.
 CREATE TABLE bgjob_internal.recurring (
     id bigint NOT NULL,
@@ -14,13 +14,13 @@ CREATE TABLE bgjob_internal.recurring (
     starts_at timestamptz,
     ends_at timestamptz,
     active boolean NOT NULL,
-    next_at timestamptz,                -- the first occurrence that has not been dealt with; null: there is none
-    last_at timestamptz,                -- the last one for which a job was put in
-    last_run_at timestamptz,            -- when that was
+    next_at timestamptz,                -- the first occurrence that was not handled yet; null: none
+    last_at timestamptz,                -- the last occurrence for which a job was enqueued
+    last_run_at timestamptz,            -- when that job was enqueued
     last_job bigint,
     queued timestamptz[],               -- occurrences whose job waits for the end of the previous one
-    error text,                         -- why the last one came to nothing
-    lost boolean NOT NULL,              -- its schedule could not be followed: next_at is when to try again
+    error text,                         -- why the last occurrence enqueued no job
+    lost boolean NOT NULL,              -- the schedule could not be evaluated: next_at is the time of the next try
     run_as regrole NOT NULL,
     settings_id bigint,
     policy_id bigint,
@@ -31,7 +31,7 @@ CREATE TABLE bgjob_internal.recurring (
     retention interval,
     queue text COLLATE "C" NOT NULL,
     job text NOT NULL,
-    func text,                          -- the function that it means: schema.name(types)
+    func text,                          -- the function to call: schema.name(types)
     args jsonb,
     custom_settings jsonb,
     unique_key text,

@@ -16,24 +16,24 @@ COMMENT ON FUNCTION @extschema@.bgjob_recurring_remove IS 'removes a recurring j
 
 CREATE FUNCTION @extschema@.bgjob_recurring_trigger(name text)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.bgjob_recurring_trigger IS 'puts the job of a recurring one in now; its schedule does not move';
+COMMENT ON FUNCTION @extschema@.bgjob_recurring_trigger IS 'enqueues the job of a recurring job now; its schedule stays as it is';
 
 CREATE FUNCTION @extschema@.bgjob_recurring_pause(name text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.bgjob_recurring_pause IS 'has a recurring job put in nothing more; false if it was paused already';
+COMMENT ON FUNCTION @extschema@.bgjob_recurring_pause IS 'pauses a recurring job; false if it was paused already';
 
 CREATE FUNCTION @extschema@.bgjob_recurring_resume(name text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.bgjob_recurring_resume IS 'has a paused recurring job go on; false if it was not paused';
+COMMENT ON FUNCTION @extschema@.bgjob_recurring_resume IS 'resumes a recurring job; false if it was not paused';
 
 CREATE FUNCTION @extschema@.bgjob_import_pg_cron()
     RETURNS SETOF text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.bgjob_import_pg_cron IS 'takes over the jobs of pg_cron as recurring jobs; returns those that it could not, and why';
+COMMENT ON FUNCTION @extschema@.bgjob_import_pg_cron IS 'takes over the jobs of pg_cron as recurring jobs; returns those that were not taken over, and why';
 
--- Rows that SQL puts into bgjob_internal.recurring (a restore, that is: bgjob itself writes below SQL) do nothing until bgjob_adopt().
+-- Only a restore inserts rows into bgjob_internal.recurring through SQL (bgjob itself writes below it). They wait for bgjob_adopt().
 CREATE FUNCTION bgjob_internal.restored_recurring()
     RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.next_at := 'infinity'; NEW.queued := NULL; RETURN NEW; END$$;
-COMMENT ON FUNCTION bgjob_internal.restored_recurring IS 'trigger function: a restored recurring job waits to be adopted';
+COMMENT ON FUNCTION bgjob_internal.restored_recurring IS 'trigger function: makes a restored recurring job wait for bgjob_adopt()';
 REVOKE ALL ON FUNCTION bgjob_internal.restored_recurring() FROM PUBLIC;
 CREATE TRIGGER restored BEFORE INSERT ON bgjob_internal.recurring FOR EACH ROW EXECUTE FUNCTION bgjob_internal.restored_recurring();
 ALTER TABLE bgjob_internal.recurring ENABLE ALWAYS TRIGGER restored;

@@ -1,13 +1,13 @@
--- A logical subscriber of all tables must not run the publisher's jobs again, and what the publisher has must never come in the way of
--- what is the subscriber's own: one row that cannot be applied would stop the whole subscription. So of what is applied here
---   * what can run, and what is configured, is not stored;
---   * jobs, their history and recurring jobs are stored and do nothing, so that bgjob_adopt() can take them over; but only until
---     this database has jobs of its own, by which their numbers would be taken. Until then the sequences stay ahead of them.
--- bgjob itself writes below SQL, where there are no triggers.
+-- A logical subscriber of all tables must not run the publisher's jobs again. Rows of the publisher must never collide with rows
+-- of the subscriber: one row that cannot be applied stops the whole subscription. So of the rows that are applied here
+--   * the queue, the schedule, claims, totals and configuration are not stored;
+--   * jobs, their history and recurring jobs are stored, but do not run before bgjob_adopt(). They are stored only until this
+--     database has jobs of its own, since both could have the same ids. Until then the sequences stay ahead of the stored ids.
+-- bgjob itself writes below SQL, where no triggers fire.
 
 CREATE FUNCTION bgjob_internal.ignore_row()
     RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
-COMMENT ON FUNCTION bgjob_internal.ignore_row IS 'trigger function: the row stays as it is';
+COMMENT ON FUNCTION bgjob_internal.ignore_row IS 'trigger function: ignores the row of a publisher';
 REVOKE ALL ON FUNCTION bgjob_internal.ignore_row() FROM PUBLIC;
 
 CREATE FUNCTION bgjob_internal.applied_row()
@@ -35,7 +35,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END$$;
-COMMENT ON FUNCTION bgjob_internal.applied_row IS 'trigger function: what a publisher tells of its jobs is stored only where there are no others';
+COMMENT ON FUNCTION bgjob_internal.applied_row IS 'trigger function: stores rows of the jobs of a publisher only if this database has no jobs of its own';
 REVOKE ALL ON FUNCTION bgjob_internal.applied_row() FROM PUBLIC;
 
 DO $$

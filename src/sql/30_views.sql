@@ -53,7 +53,7 @@ LEFT JOIN bgjob_internal.settings f ON f.id = j.call_id
 LEFT JOIN bgjob_internal.settings s ON s.id = j.settings_id
 LEFT JOIN bgjob_internal.queue_conf c ON c.queue = j.queue
 WHERE bgjob_internal.may_see(j.run_as);
-COMMENT ON VIEW bgjob.jobs IS 'jobs, and where they stand';
+COMMENT ON VIEW bgjob.jobs IS 'jobs and their states';
 
 CREATE VIEW bgjob.job_states WITH (security_barrier) AS
 SELECT h.job_id, h.seq, h.state, h.reason, h.at, h.data
@@ -61,12 +61,12 @@ FROM (SELECT j.*, coalesce(j.entered_at, CASE WHEN j.states IS NULL THEN j.creat
              least(coalesce(j.states, 0), 2147483600) AS archived FROM bgjob_internal.job j) j
 LEFT JOIN bgjob_internal.worker_slots() w ON w.job = j.id AND j.state = 'e'
 CROSS JOIN LATERAL (
-    -- what the row no longer tells
+    -- the transitions that the row of the job no longer carries
     SELECT s.job AS job_id, s.seq, bgjob_internal.state_name(s.state) AS state, s.reason, s.at,
            coalesce(s.data, CASE WHEN s.state IN ('a', 'd') THEN '{}'::jsonb END) AS data
     FROM bgjob_internal.state s WHERE s.job = j.id
     UNION ALL
-    -- since when it waited
+    -- the beginning of the wait
     SELECT j.id, j.archived + 1,
            CASE WHEN j.state IN ('s', 'a') THEN bgjob_internal.state_name(j.state) ELSE 'enqueued' END,
            j.entry_reason, j.since,
@@ -74,13 +74,13 @@ CROSS JOIN LATERAL (
                         ELSE jsonb_build_object('queue', j.queue) END
     WHERE j.since IS NOT NULL
     UNION ALL
-    -- the attempt
+    -- the beginning of the attempt
     SELECT j.id, j.archived + (j.since IS NOT NULL)::integer + 1, 'processing', NULL,
            coalesce(w.job_started_at, j.started_at),
            jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0)::bigint + 1)
     WHERE coalesce(w.job_started_at, j.started_at) IS NOT NULL
     UNION ALL
-    -- and its end
+    -- the end of the attempt
     SELECT j.id, j.archived + (j.since IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
            bgjob_internal.state_name(j.state), j.reason, j.finished_at,
            CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob_internal.milliseconds(j.started_at, j.finished_at),
@@ -104,7 +104,7 @@ FROM (
     WHERE w.seq > coalesce(j.logs, 0)
 ) l
 WHERE bgjob_internal.may_see(l.run_as);
-COMMENT ON VIEW bgjob.job_logs IS 'what jobs have logged, by bgjob_log()';
+COMMENT ON VIEW bgjob.job_logs IS 'lines logged by jobs, with bgjob_log()';
 
 CREATE VIEW bgjob.queues WITH (security_barrier) AS
 WITH ready AS (
@@ -142,7 +142,7 @@ SELECT n.queue,
 FROM names n
 LEFT JOIN ready USING (queue) LEFT JOIN claimed USING (queue) LEFT JOIN scheduled USING (queue)
 LEFT JOIN failed USING (queue) LEFT JOIN oldest USING (queue) LEFT JOIN bgjob_internal.queue_conf c ON c.queue = n.queue;
-COMMENT ON VIEW bgjob.queues IS 'queues that have jobs or have been configured, and how many jobs are in them';
+COMMENT ON VIEW bgjob.queues IS 'queues that have jobs or are configured, and the number of their jobs';
 
 CREATE VIEW bgjob.functions WITH (security_barrier) AS
 SELECT c.func::text AS job,
@@ -164,7 +164,7 @@ SELECT c.func::text AS job,
        c.@column@,
        c.retention
 FROM bgjob_internal.function_conf c;
-COMMENT ON VIEW bgjob.functions IS 'what has been configured of functions, by bgjob_configure()';
+COMMENT ON VIEW bgjob.functions IS 'functions configured by bgjob_configure()';
 
 CREATE VIEW bgjob.servers WITH (security_barrier) AS
 SELECT 'default'::text AS name,
@@ -190,7 +190,7 @@ SELECT w.pid,
        w.memory_bytes
 FROM bgjob_internal.worker_slots() w
 WHERE bgjob_internal.may_see(w.role);
-COMMENT ON VIEW bgjob.workers IS 'the processes that perform jobs in this database';
+COMMENT ON VIEW bgjob.workers IS 'the processes that run jobs in this database';
 
 CREATE VIEW bgjob.stats WITH (security_barrier) AS
 SELECT bgjob_internal.server_count()::bigint AS servers,
@@ -198,6 +198,6 @@ SELECT bgjob_internal.server_count()::bigint AS servers,
        c.enqueued, c.scheduled, c.awaiting, c.processing, c.succeeded, c.failed, c.deleted, c.retries,
        (SELECT count(*) FROM bgjob_internal.recurring) AS recurring
 FROM bgjob_internal.counts() c;
-COMMENT ON VIEW bgjob.stats IS 'how much there is of everything; succeeded and deleted count all there ever were';
+COMMENT ON VIEW bgjob.stats IS 'the number of jobs in each state, and other totals; succeeded and deleted include removed jobs';
 
 GRANT SELECT ON bgjob.jobs, bgjob.job_states, bgjob.job_logs, bgjob.queues, bgjob.functions, bgjob.servers, bgjob.workers, bgjob.stats TO PUBLIC;

@@ -18,5 +18,5 @@ SELECT r.name,
        r.created_at
 FROM bgjob_internal.recurring r
 WHERE bgjob_internal.may_see(r.owner);
-COMMENT ON VIEW bgjob.recurring_jobs IS 'recurring jobs, when they run next, and what became of the last';
+COMMENT ON VIEW bgjob.recurring_jobs IS 'recurring jobs, their next run, and the state of their last job';
 GRANT SELECT ON bgjob.recurring_jobs TO PUBLIC;

@@ -26,7 +26,7 @@ BEGIN
         FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
         WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
           AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'bgjob')
-          -- nobody calls what is for the extension's own triggers and script
+          -- functions for the extension's own triggers and script, which no role calls
           AND (p.pronamespace <> 'bgjob_internal'::regnamespace OR p.prorettype <> 'trigger'::regtype AND p.proname <> 'installed')
         UNION ALL
         SELECT format('GRANT SELECT ON %s TO PUBLIC', oid::regclass)
@@ -36,8 +36,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- Who may administer: EXECUTE is the right, as with the server's own functions. The extension's owner has it as theirs. A
--- database's owner administers its queues. Filters and adopting are granted to nobody: the manual says why.
+-- The right to administer is EXECUTE, as with the server's own functions. The extension's owner has it as their owner. The
+-- database's owner administers its queues. Filters and adopting are granted to no role: the manual says why.
 REVOKE EXECUTE ON FUNCTION @extschema@.bgjob_queue, @extschema@.bgjob_queue_pause, @extschema@.bgjob_queue_resume,
     @extschema@.bgjob_queue_remove, @extschema@.bgjob_filter, @extschema@.bgjob_filter_remove, @extschema@.bgjob_adopt FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.bgjob_queue, @extschema@.bgjob_queue_pause, @extschema@.bgjob_queue_resume,
