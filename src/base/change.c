@@ -243,7 +243,7 @@ bgjob_change_queue(const char *queue, const BgjobQueueConf *conf)
 	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_QUEUES);
 }
 
-/* bgjob_change_notice notes something that the scheduler of a database is to be told. */
+/* bgjob_change_notice adds a notice for the scheduler of a database. */
 void
 bgjob_change_notice(Oid database, uint32 scheduler_notices)
 {
@@ -325,8 +325,8 @@ tell(const Notes *committed)
 }
 
 /*
- * Jobs that a transaction, or subtransaction, had taken out of their queues are
- * there again, and some worker may have passed them by meanwhile. Does not throw.
+ * Announces jobs that an aborted transaction, or subtransaction, had taken out of
+ * their queues: workers may have scanned past them meanwhile. Does not throw.
  */
 static void
 tell_of_given_back(const Notes *aborted)
@@ -367,8 +367,8 @@ end_filter_change(void)
 }
 
 /*
- * Says that this process is about to commit a transaction that moves jobs:
- * whoever counts knows by it that the moves of what can be seen are still to
+ * Announces that this process is about to commit a transaction that moves jobs:
+ * a process that counts knows by it that the moves of visible rows are still to
  * come. The server's own locks order that before the commit can be seen.
  */
 static void
@@ -382,7 +382,7 @@ begin_moves(void)
 		}
 }
 
-/* The moves have been added, or never will be. */
+/* Withdraws that: the moves were added, or never will be. */
 static void
 end_moves(void)
 {
@@ -392,7 +392,7 @@ end_moves(void)
 	bgjob_database_moving(InvalidTransactionId);
 }
 
-/* Has what is over settled, and what that adds. All subtransactions have ended. */
+/* Settles the jobs and attempts that are over, and those that settling adds. All subtransactions have ended. */
 static void
 settle(void)
 {
@@ -411,7 +411,7 @@ settle(void)
 	}
 }
 
-/* Forgets the notes of a transaction that has ended, and tells others of them. */
+/* Announces the notes of a transaction that has ended, and drops them. */
 static void
 end_notes(void (*tell_others)(const Notes *))
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * change.h
- *	  What the running transaction has changed, told to others when it commits.
+ *	  Notes of what the running transaction changes, announced when it commits.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,8 +16,8 @@
 #include "rules/state.h"
 
 /*
- * That a job has ended, or an attempt after which it goes on. What settling has
- * to know of the job is here, so that it need not read the row again.
+ * A job that has ended, or an attempt after which the job goes on. Holds all that
+ * settling needs, so that the row of the job is not read again.
  */
 typedef struct BgjobOver
 {

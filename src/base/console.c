@@ -282,7 +282,7 @@ bgjob_console_in_use(int index)
 	return control->consoles[index].job != 0;
 }
 
-/* bgjob_console_clear forgets what a job of that slot has told; by its worker, or when that has gone. */
+/* bgjob_console_clear clears the job output of a slot; called by its worker, or after the worker has gone. */
 void
 bgjob_console_clear(int index)
 {
@@ -340,7 +340,7 @@ copy_lines(const Console *console, BgjobTold *told, char *buffer)
 }
 
 /*
- * bgjob_console_read copies what a job has told, into the current memory
+ * bgjob_console_read copies the output of a job into the current memory
  * context. False if that slot has nothing of the job.
  */
 bool

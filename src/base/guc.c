@@ -99,7 +99,7 @@ check_time_zone(char **newval, void **extra, GucSource source)
 void
 bgjob_define_settings(void)
 {
-	DefineCustomBoolVariable("bgjob.enabled", "Performs jobs.",
+	DefineCustomBoolVariable("bgjob.enabled", "Runs jobs.",
 							 "Off lets running jobs end and starts no more.", &bgjob_enabled,
 							 true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("bgjob.databases", "Databases that may have workers.",
@@ -120,15 +120,15 @@ bgjob_define_settings(void)
 							"Time after which a worker without a job leaves.", NULL,
 							&bgjob_worker_idle_timeout, 60, 1, INT_MAX / 1000, PGC_SIGHUP,
 							GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable(
-		"bgjob.max_retries", "Retries of a failed job that does not say itself how many.", NULL,
-		&bgjob_max_retries, 10, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("bgjob.max_retries", "Default number of retries of a failed job.",
+							NULL, &bgjob_max_retries, 10, 0, INT_MAX, PGC_USERSET, 0, NULL,
+							NULL, NULL);
 	DefineCustomIntVariable("bgjob.job_timeout", "Time that one attempt at a job may take.",
 							"0 means no limit. A job's own timeout has precedence.",
 							&bgjob_job_timeout, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable("bgjob.shutdown_timeout", "Time that running jobs get at shutdown.",
-							"Then they are cancelled and go back to the head of their queue.",
+							"Then they are canceled and go back to the head of their queue.",
 							&bgjob_shutdown_timeout, 15000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("bgjob.max_crashes",
@@ -152,7 +152,7 @@ bgjob_define_settings(void)
 							   "TimeZone, DateStyle, IntervalStyle, search_path, lc_messages, "
 							   "lc_monetary, lc_numeric, lc_time",
 							   PGC_SUSET, GUC_LIST_INPUT, check_setting_list, NULL, NULL);
-	/* Not for users: it tells parallel workers whose job they work for. */
+	/* Not for users: passes the cell of the worker's job on to parallel workers. */
 	DefineCustomIntVariable("bgjob.inflight_cell", "Cell of this worker in bgjob.inflight.",
 							NULL, &bgjob_inflight_cell, -1, -1, INT_MAX, PGC_SUSET,
 							GUC_NO_SHOW_ALL | GUC_NO_RESET_ALL | GUC_NOT_IN_SAMPLE |

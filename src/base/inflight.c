@@ -19,8 +19,8 @@
  * server itself, in a commit, is a SIGABRT too, and no fault of the job.
  * SIGKILL cannot be handled: if the
  * kernel's count of killings for want of memory has grown since the server
- * started and just one worker did not leave when told to (bystanders mark
- * their cells in the handler of SIGQUIT), it was that one. A worker that was
+ * started and exactly one worker did not mark its cell (bystanders do in the
+ * handler of SIGQUIT), that worker is the culprit. A worker that was
  * killed by hand is no culprit: its job may be killed any number of times and
  * still runs to its end.
  *
@@ -67,7 +67,7 @@
 #define INFLIGHT_FILE  "bgjob.inflight"
 #define INFLIGHT_MAGIC 0x626a6633 /* "bjf3" */
 
-/* The wrecks of several crashes may have to wait for a scheduler. */
+/* The in-flight records of several crashes may have to wait for a scheduler. */
 #define WRECKS_PER_SLOT 4
 
 typedef enum CellMark
@@ -91,11 +91,11 @@ typedef struct InflightFile
 {
 	uint32 magic;
 	uint32 nslots;
-	uint64 place;    /* where it was written: by which system, to which inode */
-	uint64 host;     /* the machine's name */
+	uint64 place;    /* a hash of the system identifier and the file's inode */
+	uint64 host;     /* a hash of the machine's name */
 	uint64 boot;     /* the run of the kernel that oom_kills is of */
 	int64 oom_kills; /* by the kernel, when the server started */
-	Cell cells[FLEXIBLE_ARRAY_MEMBER]; /* nslots, then the wrecks */
+	Cell cells[FLEXIBLE_ARRAY_MEMBER]; /* nslots, then the in-flight records */
 } InflightFile;
 
 static InflightFile *file = NULL; /* mapped, NULL if there is none */
@@ -110,13 +110,13 @@ file_size(int nslots)
 }
 
 static int
-count_wreck_cells(void)
+count_records(void)
 {
 	return file->nslots * WRECKS_PER_SLOT;
 }
 
 static Cell *
-wreck_cell(int entry)
+record_cell(int entry)
 {
 	return &file->cells[file->nslots + entry];
 }
@@ -150,29 +150,29 @@ map_file(void)
 	return true;
 }
 
-/* Keeps what was in flight in a free wreck cell; if there is none, it is forgotten. */
+/* Copies a cell to a free in-flight record; drops it if no record is free. */
 static void
-keep_wreck(const Cell *cell, bool culprit)
+keep_record(const Cell *cell, bool culprit)
 {
-	for (int i = 0; i < count_wreck_cells(); i++)
+	for (int i = 0; i < count_records(); i++)
 	{
-		Cell *wreck = wreck_cell(i);
+		Cell *record = record_cell(i);
 
-		if (wreck->database != InvalidOid)
+		if (record->database != InvalidOid)
 			continue;
-		wreck->job = cell->job;
-		wreck->pos = cell->pos;
-		wreck->started_at = cell->started_at;
-		wreck->pid = cell->pid;
-		wreck->mark = culprit ? MARK_CRASHED : MARK_TOLD;
-		wreck->database = cell->database;
+		record->job = cell->job;
+		record->pos = cell->pos;
+		record->started_at = cell->started_at;
+		record->pid = cell->pid;
+		record->mark = culprit ? MARK_CRASHED : MARK_TOLD;
+		record->database = cell->database;
 		return;
 	}
 }
 
-/* Moves what was in flight to the wrecks, judging each. */
+/* Moves the cells in use to the in-flight records, with a verdict on each. */
 static void
-collect_wrecks(bool out_of_memory)
+collect_records(bool out_of_memory)
 {
 	int unmarked = 0;
 
@@ -185,14 +185,14 @@ collect_wrecks(bool out_of_memory)
 		Cell *cell = &file->cells[i];
 
 		if (cell->database != InvalidOid)
-			keep_wreck(cell, cell->mark == MARK_CRASHED ||
-								 (cell->mark == MARK_NONE && out_of_memory && unmarked == 1));
+			keep_record(cell, cell->mark == MARK_CRASHED ||
+								  (cell->mark == MARK_NONE && out_of_memory && unmarked == 1));
 		cell->database = InvalidOid;
 		cell->mark = MARK_NONE;
 	}
 }
 
-/* A number that stands for this file of this system; a copy has another one. */
+/* Returns a number that identifies this file of this system; a copy has another number. */
 static uint64
 this_place(void)
 {
@@ -201,22 +201,21 @@ this_place(void)
 	return hash_bytes_extended((const unsigned char *) parts, sizeof(parts), 0);
 }
 
-/* Says so when the server is started from another one's data, whose jobs may be performed there, too. */
+/* Logs that the server was started from a copy of another server's data: both may run the jobs. */
 static void
-tell_of_copy(void)
+log_copy(void)
 {
 	if (file->place == this_place() && file->host == bgjob_host_name())
 		return;
-	ereport(LOG,
-			(errmsg("the data directory has been copied, or comes from another machine"),
-			 errdetail("Its background jobs are performed here, unless this is a standby."),
-			 errhint("If the server that it comes from goes on performing them, set "
-					 "bgjob.enabled to off here.")));
+	ereport(LOG, (errmsg("the data directory has been copied, or comes from another machine"),
+				  errdetail("Its background jobs run here, unless this is a standby."),
+				  errhint("If the original server still runs them, set "
+						  "bgjob.enabled to off here.")));
 }
 
 /*
- * bgjob_inflight_startup maps the file and takes stock of what was in flight
- * when the server went down; by the postmaster, from shmem_startup_hook, at
+ * bgjob_inflight_startup maps the file and collects what was in flight
+ * when the server went down. The postmaster calls it, from shmem_startup_hook, at
  * its start and after each crash.
  */
 void
@@ -231,10 +230,10 @@ bgjob_inflight_startup(void)
 	oom_kills = bgjob_host_oom_kills();
 	boot = bgjob_host_boot(file_status.st_dev);
 	if (file->magic == INFLIGHT_MAGIC)
-		tell_of_copy();
+		log_copy();
 	if (file->magic == INFLIGHT_MAGIC && file->nslots == max_worker_processes &&
 		file->place == this_place())
-		collect_wrecks(boot == file->boot && oom_kills > file->oom_kills);
+		collect_records(boot == file->boot && oom_kills > file->oom_kills);
 	else
 	{
 		memset(file, 0, file_size(max_worker_processes));
@@ -248,8 +247,8 @@ bgjob_inflight_startup(void)
 }
 
 /*
- * Whether the server gives up, by a PANIC, over what it does for itself: it
- * commits, or its bookkeeping is at work. Jobs never run in a critical section.
+ * Returns whether this is a PANIC of the server itself, in a commit or in
+ * bgjob's bookkeeping. Jobs never run in a critical section.
  */
 static bool
 server_panics(int number)
@@ -259,7 +258,7 @@ server_panics(int number)
 			(bgjob_my_slot != NULL && bgjob_my_slot->phase != BGJOB_PHASE_PERFORMING));
 }
 
-/* A fatal signal: say that it was this worker, unless it is the server's own fault, and die of it. */
+/* Handles a fatal signal: marks this worker as the culprit, unless the server panics, and dies of the signal. */
 static void
 crashing(SIGNAL_ARGS)
 {
@@ -269,7 +268,7 @@ crashing(SIGNAL_ARGS)
 	raise(postgres_signal_arg);
 }
 
-/* Some other process has crashed: say that this one was told, and leave as PostgreSQL does. */
+/* Handles SIGQUIT (another process has crashed): marks this worker as a bystander, and exits as PostgreSQL does. */
 static void
 told_to_quit(SIGNAL_ARGS)
 {
@@ -277,7 +276,7 @@ told_to_quit(SIGNAL_ARGS)
 	_exit(2);
 }
 
-/* Has the cell marked should this process crash. */
+/* Installs the handlers that mark the cell if this process crashes. */
 static void
 watch(Cell *cell)
 {
@@ -294,8 +293,8 @@ watch(Cell *cell)
 }
 
 /*
- * bgjob_inflight_attach gives this worker the cell of its slot, and has it
- * marked should the worker crash.
+ * bgjob_inflight_attach gives this worker the cell of its slot, which is
+ * marked if the worker crashes.
  */
 void
 bgjob_inflight_attach(int slot)
@@ -313,8 +312,8 @@ bgjob_inflight_attach(int slot)
 }
 
 /*
- * bgjob_inflight_tell_parallel has this worker's parallel workers know its
- * cell. Called once, when the worker is connected.
+ * bgjob_inflight_tell_parallel passes this worker's cell on to its parallel
+ * workers. Called once, when the worker is connected.
  */
 void
 bgjob_inflight_tell_parallel(int slot)
@@ -337,7 +336,7 @@ bgjob_inflight_assign(int cell, void *extra)
 		watch(&file->cells[cell]);
 }
 
-/* bgjob_inflight_begin notes what this worker is about to perform. */
+/* bgjob_inflight_begin stores the job that this worker is about to run. */
 void
 bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now)
 {
@@ -359,7 +358,7 @@ bgjob_inflight_told(void)
 		my_cell->mark = MARK_TOLD;
 }
 
-/* bgjob_inflight_end notes that this worker is at nothing any more. */
+/* bgjob_inflight_end clears the job of this worker. */
 void
 bgjob_inflight_end(void)
 {
@@ -376,9 +375,9 @@ bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max)
 {
 	int n = 0;
 
-	for (int i = 0; file != NULL && i < count_wreck_cells() && n < max; i++)
+	for (int i = 0; file != NULL && i < count_records() && n < max; i++)
 	{
-		Cell *cell = wreck_cell(i);
+		Cell *cell = record_cell(i);
 
 		if (cell->database != database)
 			continue;
@@ -393,19 +392,19 @@ bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max)
 	return n;
 }
 
-/* bgjob_inflight_forget forgets the wrecks of a database that is no longer there. */
+/* bgjob_inflight_forget clears the in-flight records of a database that was dropped. */
 void
 bgjob_inflight_forget(Oid database)
 {
-	for (int i = 0; file != NULL && i < count_wreck_cells(); i++)
-		if (wreck_cell(i)->database == database)
-			wreck_cell(i)->database = InvalidOid;
+	for (int i = 0; file != NULL && i < count_records(); i++)
+		if (record_cell(i)->database == database)
+			record_cell(i)->database = InvalidOid;
 }
 
-/* bgjob_inflight_settled forgets wrecks that have been accounted for, durably. */
+/* bgjob_inflight_settled clears in-flight records whose accounting was committed. */
 void
 bgjob_inflight_settled(const BgjobWreck *wrecks, int nwrecks)
 {
 	for (int i = 0; i < nwrecks; i++)
-		wreck_cell(wrecks[i].entry)->database = InvalidOid;
+		record_cell(wrecks[i].entry)->database = InvalidOid;
 }

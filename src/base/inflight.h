@@ -13,10 +13,10 @@
 
 #include "datatype/timestamp.h"
 
-/* How a job that was in flight at a crash stands to it. */
+/* The verdict on a job that was in flight at a crash. */
 typedef enum BgjobVerdict
 {
-	BGJOB_BYSTANDER, /* its worker was ended because some other process crashed */
+	BGJOB_BYSTANDER, /* its worker was ended because another process crashed */
 	BGJOB_CULPRIT    /* its worker was the one that crashed */
 } BgjobVerdict;
 

@@ -327,7 +327,7 @@ bgjob_lane_sweep_set(BgjobLane *lane, int64 from, int64 to)
 	LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 	if (to == PG_INT64_MAX)
 		lane->sweep = to;
-	else if (lane->sweep <= from) /* it has not been told to begin anew */
+	else if (lane->sweep <= from) /* the sweep was not restarted */
 		lane->sweep = Min(lane->sweep, to);
 	LWLockRelease(&lane->mutex);
 }

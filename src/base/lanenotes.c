@@ -47,7 +47,7 @@ enter_lane(BgjobLaneNotes *notes, BgjobReadyNote *note)
 	lane->note = note;
 }
 
-/* Makes a table of the lanes, so that finding one among many does not cost looking at all. */
+/* Builds a hash table of the lanes, so that finding one of many does not scan them all. */
 static void
 index_lanes(BgjobLaneNotes *notes)
 {

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * queues.c
- *	  What has been configured of queues, in shared memory.
+ *	  The configuration of queues, in shared memory.
  *
  * bgjob_internal.queue_conf is the truth; this is the copy that workers and schedulers read,
- * since they ask for every lane. Whoever changes a queue applies the change
- * here when he commits (base/change.c), so the next claim obeys it; the
- * scheduler applies the whole table at its start and when it cannot be sure
- * (COMMIT PREPARED). Two changes of one queue may be applied in the wrong
+ * since they read it for every lane. A session that changes a queue applies the
+ * change here when it commits (base/change.c), so the next claim obeys it. The
+ * scheduler applies the whole table at its start and when changes may be
+ * missing (COMMIT PREPARED). Two changes of one queue may be applied in the wrong
  * order: each has a version, and an older one does not replace a newer one.
  *
  * There is room for MAX_QUEUES configured queues in the cluster; configuring one

@@ -119,7 +119,7 @@ typedef enum BgjobPhase
 	BGJOB_PHASE_FINISHING   /* records what became of it */
 } BgjobPhase;
 
-/* A job gets so long to end after it was cancelled, in milliseconds; then its worker is ended. */
+/* Milliseconds that a job has to end after it was canceled; then its worker is ended. */
 #define BGJOB_FORCE_AFTER 3000
 
 /*
@@ -221,7 +221,7 @@ typedef enum BgjobDatabaseStatus
 	BGJOB_DATABASE_ABSENT   /* looked: no extension there, to be forgotten */
 } BgjobDatabaseStatus;
 
-/* What a scheduler is told; bits of BgjobDatabase.notices. */
+/* Notices for a scheduler; bits of BgjobDatabase.notices. */
 #define BGJOB_NOTICE_RESCAN    0x01  /* scan for jobs that were not announced */
 #define BGJOB_NOTICE_EXTENSION 0x02  /* see whether the extension is still there */
 #define BGJOB_NOTICE_REAP      0x04  /* a worker has left: recover its job */

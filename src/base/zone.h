@@ -18,7 +18,7 @@ typedef struct BgjobTimeZone
 {
 	BgjobZone zone; /* for bgjob_cron_next() */
 
-	/* Private: the zone, and what was last told: the offset from "from" up to "to". */
+	/* Private: the zone, and the last answer: the offset from "from" up to "to". */
 	pg_tz *tz;
 	int64 from;
 	int64 to;

@@ -31,9 +31,9 @@
  *
  * A hook may do what a filter in SQL may (doc/manual.md, bgjob_filter), and
  * answers as one does: NULL, or a jsonb object. It is called before the SQL
- * filters of the same event, in the same transaction, inside it an error has
- * the same consequences. It is called as the current user, which in a session
- * is whoever enqueues or changes the job, in a worker the job's role, and in
+ * filters of the same event, in the same transaction, and an error has the same
+ * consequences. It is called as the current user, which in a session
+ * is the role that enqueues or changes the job, in a worker the job's role, and in
  * the scheduler the bootstrap superuser: never run code of others there. Neither
  * hooks nor filters are called for what a hook enqueues or changes.
  *
@@ -64,7 +64,7 @@ typedef struct BgjobHookJob
 	const Jsonb *args; /* NULL: none */
 	const char *queue;
 	int priority;
-	const char *state;  /* that it is in, or is to get; unapplied: that it leaves */
+	const char *state;  /* its present or next state; unapplied: the state it leaves */
 	const char *from;   /* electing, applied: the state before; NULL: it is new */
 	const char *to;     /* unapplied: the state after */
 	const char *reason; /* electing, applied: why */
@@ -96,7 +96,7 @@ typedef struct BgjobHooks
 	BgjobHook unapplied;
 } BgjobHooks;
 
-/* bgjob_hooks returns the one structure of this process; who comes first makes it. */
+/* bgjob_hooks returns the one structure of this process; the first caller creates it. */
 static inline BgjobHooks *
 bgjob_hooks(void)
 {

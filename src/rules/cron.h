@@ -20,19 +20,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A schedule's text may have so many characters. */
+/* Maximum length of the text of a schedule, in characters. */
 #define BGJOB_CRON_TEXT_MAX 500
 
-/* An interval may be a year of 365 days, in seconds. */
+/* Maximum interval, in seconds: a year of 365 days. */
 #define BGJOB_CRON_INTERVAL_MAX INT64_C(31536000)
 
-/* bgjob_cron_describe needs no more room than this, the terminating zero included. */
+/* Size of the buffer for bgjob_cron_describe, with the terminating zero. */
 #define BGJOB_CRON_DESCRIPTION_SIZE 2048
 
 /* What bgjob_cron_next returns when there is no further occurrence. */
 #define BGJOB_CRON_NEVER INT64_MAX
 
-/* A zone is never further than this from UTC, in seconds: what a POSIX zone may say at most. */
+/* Maximum offset of a zone from UTC, in seconds: that of a POSIX zone. */
 #define BGJOB_ZONE_OFFSET_MAX INT64_C(604800)
 
 /*

@@ -27,7 +27,7 @@
 #define ALL_MONTHS   ((UINT64_C(1) << 13) - 2)
 #define ALL_WEEKDAYS ((UINT64_C(1) << 7) - 1)
 
-/* So many times of the day are told one by one. */
+/* Maximum number of times of day that are listed one by one. */
 #define TIMES_MAX 6
 
 static const char *const months[] = {"",        "January",  "February", "March",  "April",
@@ -83,7 +83,7 @@ next_value(uint64_t mask, int from)
 	return mask != 0 ? __builtin_ctzll(mask) : -1;
 }
 
-/* Looks for a run that wraps: the field has "size" values from "min" on. */
+/* Finds a run that wraps: the field has "size" values from "min" on. */
 static void
 find_wrapping_run(uint64_t mask, int min, int size, Shape *shape)
 {

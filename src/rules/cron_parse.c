@@ -40,10 +40,10 @@ typedef enum FieldId
 
 #define NFIELDS (WEEKDAY + 1)
 
-/* Longer numbers are read as this one, which is out of every range. */
+/* Replaces longer numbers; it is out of every range. */
 #define NUMBER_MAX 999999999
 
-/* What an error quotes at most. */
+/* Maximum length of a quotation in an error. */
 #define QUOTE_MAX 40
 
 static const char month_names[] = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC";
@@ -99,7 +99,7 @@ typedef struct Reader
 static bool refuse(BgjobCronError *error, const char *field, const char *hint,
 				   const char *message, ...) __attribute__((format(printf, 4, 5)));
 
-/* Says why a schedule is refused; false, for the caller to return. */
+/* Writes why a schedule is refused; returns false, for the caller to return. */
 static bool
 refuse(BgjobCronError *error, const char *field, const char *hint, const char *message, ...)
 {
@@ -113,7 +113,7 @@ refuse(BgjobCronError *error, const char *field, const char *hint, const char *m
 	return false;
 }
 
-/* For "%.*s": as much of the element as an error quotes. */
+/* Returns, for "%.*s", how much of the element an error quotes. */
 static int
 quoted(const Reader *reader)
 {
@@ -122,7 +122,7 @@ quoted(const Reader *reader)
 	return length < QUOTE_MAX ? (int) length : QUOTE_MAX;
 }
 
-/* The element is not understood. */
+/* Refuses an element that is not understood. */
 static bool
 not_understood(const Reader *reader)
 {
@@ -142,7 +142,7 @@ upper(char c)
 	return c >= 'a' && c <= 'z' ? (char) (c - 'a' + 'A') : c;
 }
 
-/* Whether a text is a word, in any case; the word is given in upper case. */
+/* Returns whether a text is a word, in any case; the word is given in upper case. */
 static bool
 is_word(const char *text, size_t length, const char *word)
 {
@@ -152,14 +152,14 @@ is_word(const char *text, size_t length, const char *word)
 	return word[length] == '\0';
 }
 
-/* The next character, in upper case; zero at the end of the element. */
+/* Returns the next character, in upper case; zero at the end of the element. */
 static char
 peek(const Reader *reader)
 {
 	return reader->next < reader->end ? upper(*reader->next) : '\0';
 }
 
-/* Steps over a character, if it is the next one. */
+/* Skips a character, if it is the next one. */
 static bool
 take(Reader *reader, char c)
 {
@@ -235,7 +235,7 @@ read_step(Reader *reader, int *step)
 	return reader->next == reader->end || not_understood(reader);
 }
 
-/* The mask of a field. */
+/* Returns the mask of a field. */
 static uint64_t *
 mask_of(const Reader *reader)
 {
@@ -263,7 +263,7 @@ add_range(Reader *reader, int from, int to, int step)
 		*mask_of(reader) |= UINT64_C(1) << (field->min + (value - field->min) % field->size);
 }
 
-/* A number that the name, and which field it is, decide: 64-bit FNV-1a, its bits then mixed. */
+/* Returns a hash of the name and the field: 64-bit FNV-1a, its bits then mixed. */
 static uint64_t
 hash(const Reader *reader)
 {
@@ -496,7 +496,7 @@ split(const char *text, Words *words)
 	}
 }
 
-/* Whether a field begins with "*" or "?", and so restricts nothing in the eyes of Vixie's cron. */
+/* Returns whether a field begins with "*" or "?", and so restricts nothing in the eyes of Vixie's cron. */
 static bool
 begins_with_star(const char *field)
 {
@@ -594,7 +594,7 @@ read_interval(const Words *words, BgjobCron *cron, BgjobCronError *error)
 				  words->text[1]);
 }
 
-/* Refuses what is too long, and all but printable ASCII. */
+/* Refuses a text that is too long or not printable ASCII. */
 static bool
 check_characters(const char *text, BgjobCronError *error)
 {
