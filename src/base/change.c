@@ -214,8 +214,8 @@ bgjob_change_ended(int64 job, BgjobState state, bool recurring)
 
 /*
  * bgjob_change_attempt_over notes that an attempt is over, and that the job goes
- * on: it is tried again, was interrupted, has snoozed, or somebody has requeued or
- * rescheduled it meanwhile.
+ * on: it is tried again, was interrupted, has snoozed, or was requeued or
+ * rescheduled meanwhile.
  */
 void
 bgjob_change_attempt_over(int64 job, BgjobState state)

@@ -204,7 +204,7 @@ add_chunk(Console *console, Size size)
 	return true;
 }
 
-/* Whether the last chunk has room. Only the console's worker changes that. */
+/* Returns whether the last chunk has room. Only the console's worker changes that. */
 static bool
 has_room(const Console *console, Size size)
 {

@@ -20,7 +20,7 @@
  * touched. Where there is no room for another group, the scheduler finds
  * its jobs later (store/discover.c).
  *
- * A group stays while somebody has pinned it: a worker its own, any other
+ * A group stays while it is pinned: a worker its own, any other
  * process the one that it has used last. The scheduler drops what is empty when
  * more than half of the memory is in use (bgjob_lane_groups_tidy).
  *
@@ -135,7 +135,7 @@ pool_put(BgjobLane *lane)
 	SpinLockRelease(&control->mutex);
 }
 
-/* Whether more than half of the lanes that are not reserved are in use. */
+/* Returns whether more than half of the lanes that are not reserved are in use. */
 static bool
 is_scarce(void)
 {
@@ -312,7 +312,7 @@ bgjob_lane_is_taken(const BgjobLaneKey *key)
 	return level_of(key) != INT_MAX;
 }
 
-/* Whether lane a goes before lane b, of these levels; of equal ones that of which less was taken. */
+/* Returns whether lane a goes before lane b, of these levels; of equal ones that of which less was taken. */
 static bool
 goes_before(const BgjobLane *a, int level_a, const BgjobLane *b, int level_b)
 {
@@ -402,7 +402,7 @@ bgjob_lane_add(BgjobLaneGroup *group, const BgjobLaneKey *key)
 	return lane;
 }
 
-/* Drops the lanes of a group that nobody scans: those that are empty, or all. Returns whether none is left. */
+/* Drops the lanes of a group that are not being scanned: those that are empty, or all. Returns whether none is left. */
 static bool
 drop_lanes(BgjobLaneGroup *group, bool all)
 {
@@ -425,7 +425,7 @@ drop_lanes(BgjobLaneGroup *group, bool all)
 	return group->lanes == NULL;
 }
 
-/* Removes a group that nobody uses and that has nothing. The groups lock is held, exclusively. */
+/* Removes a group if it is not pinned, has no lanes and an empty overflow. The caller holds the groups lock exclusively. */
 static void
 remove_unused(BgjobLaneGroup *group)
 {

@@ -67,7 +67,7 @@ bgjob_overflow_note(BgjobLaneGroup *group, int64 number, int64 count)
 	overflow->backlog += count;
 }
 
-/* Whether the lanes that were put behind come next. */
+/* Returns whether the lanes that were put behind come next. */
 static bool
 is_turn_of_behind(const BgjobLaneGroup *group, int64 lowest)
 {

@@ -6,7 +6,7 @@
  * The parts (registry, lanes, waiters, the in-flight file) know their own
  * sizes and contents; this file puts them into the server's start. Where the
  * library is not in shared_preload_libraries none of it exists, and
- * bgjob_registry stays NULL: that is how everybody else can tell.
+ * bgjob_registry stays NULL: other code tests for that.
  *
  *-------------------------------------------------------------------------
  */

@@ -84,7 +84,7 @@ count_others(void)
 	return n;
 }
 
-/* Whether some database is served and has no worker. */
+/* Returns whether some database is served and has no worker. */
 static bool
 has_waiting_scheduler(void)
 {

@@ -195,7 +195,7 @@ find_first(const Share *share, Offer *offer)
 }
 
 /*
- * Whether lanes of the overflow should be brought in first. Where there is something
+ * Returns whether lanes of the overflow should be brought in first. Where there is something
  * to take, only once before it is taken: so taking goes on in any case.
  */
 static bool
@@ -229,7 +229,7 @@ make_offer(const BgjobTaker *taker, Share *share, bool overflow, Offer *offer)
 	LWLockRelease(&group->lock);
 }
 
-/* Whether one offer goes before another one. */
+/* Returns whether one offer goes before another one. */
 static bool
 goes_before(const Offer *a, const Offer *b)
 {

@@ -98,7 +98,7 @@ bgjob_waiters_leave(void)
 	waiting_in = NULL;
 }
 
-/* bgjob_waiters_wake wakes whoever waits for a job. Must not throw. */
+/* bgjob_waiters_wake wakes the sessions that wait for a job. Must not throw. */
 void
 bgjob_waiters_wake(int64 job)
 {
@@ -109,7 +109,7 @@ bgjob_waiters_wake(int64 job)
 		ConditionVariableBroadcast(&bucket->ended);
 }
 
-/* bgjob_waiters_wake_all wakes whoever waits for any job. Must not throw. */
+/* bgjob_waiters_wake_all wakes all sessions that wait for a job. Must not throw. */
 void
 bgjob_waiters_wake_all(void)
 {

@@ -69,7 +69,7 @@ bgjob_prewake_worker(Oid database, Oid role)
 		bgjob_wake_slot(slot);
 }
 
-/* bgjob_retire_if_idle has a worker leave at once if it is idle; returns whether it was. */
+/* bgjob_retire_if_idle makes a worker leave at once if it is idle; returns whether it was idle. */
 bool
 bgjob_retire_if_idle(BgjobSlot *slot)
 {

@@ -289,7 +289,7 @@ add_minutes_of_seconds(Text *text, const BgjobCron *cron)
 		add(text, " of every hour");
 }
 
-/* Whether the times are few, and no rule tells them better than a list. */
+/* Returns whether the times are few, and no rule tells them better than a list. */
 static bool
 is_list_of_times(const BgjobCron *cron)
 {

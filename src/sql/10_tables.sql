@@ -1,4 +1,4 @@
--- bgjob's tables, in a schema of their own that nobody may use: the views in schema bgjob are the contract, and the tables may
+-- bgjob's tables, in a schema of their own on which no role has USAGE: the views in schema bgjob are the contract, and the tables may
 -- change between versions.
 -- Only src/store (in C) and the views (in SQL) name them.
 

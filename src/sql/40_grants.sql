@@ -1,5 +1,5 @@
 -- What the owner's default privileges (ALTER DEFAULT PRIVILEGES) have given away or taken of what the script has made is undone: the
--- tables are private, EXECUTE is the right to administer, and whoever has USAGE on the schema can use bgjob. Only what is below counts.
+-- tables are private, EXECUTE is the right to administer, and a role with USAGE on the schema can use bgjob. Only what is below counts.
 DO $$
 DECLARE
     object text;
