@@ -176,7 +176,7 @@ SELECT is_empty($$
 	'PUBLIC has no right on schema bgjob, nor on bgjob_internal');
 SELECT is_empty($$
 	SELECT a.grantee::regrole, a.privilege_type FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'bgjob_internal' AND a.grantee <> nspowner $$,
-	'nobody but its owner has a right on schema bgjob_internal');
+	'only its owner has a right on schema bgjob_internal');
 SELECT is_empty($$
 	SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
 	WHERE c.relnamespace = 'bgjob_internal'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND a.grantee = 0 $$,
@@ -238,7 +238,7 @@ SELECT is(bgjob_result(:esc) ->> 'SET SESSION AUTHORIZATION superuser fails', '4
 SELECT is(bgjob_wait(:deferred, '20 s'), 'succeeded', 'a job with a deferred constraint trigger succeeds');
 SELECT results_eq('SELECT label, su, cu, super FROM t_log ORDER BY label',
 	$$ VALUES ('at commit', 'tap06_app', 'tap06_app', 'off'), ('at commit, after a try', 'tap06_app', 'tap06_app', 'off') $$,
-	'the trigger ran at commit, as the role, and could not become anybody else');
+	'the trigger ran at commit, as the role, and could not become another role');
 
 SELECT is(bgjob_wait(:hostile, '20 s'), 'succeeded', 'a job that leaves a hostile search_path behind succeeds');
 SELECT is(bgjob_wait(:sql_auth, '20 s'), 'failed', 'SET SESSION AUTHORIZATION as a command fails');
@@ -260,7 +260,7 @@ RESET search_path;
 RESET ROLE;
 SELECT is(bgjob_wait(:evil_path, '20 s'), 'succeeded', 'a job with a hostile search_path captured succeeds');
 SELECT is_empty($$ SELECT DISTINCT what, who FROM tap06_evil.caught $$,
-	'no function or operator of the role was called by the bookkeeping, as anybody');
+	'the bookkeeping called no function or operator of the role');
 
 ----------------------------------------------------------------------------------------------------
 -- run_as
@@ -287,7 +287,7 @@ SELECT bgjob_wait(:boss_id, '20 s') AS boss_state \gset
 SELECT is(bgjob_result(:boss_id), '"tap06_app/tap06_app/off"', 'a member may run a job as the role');
 SELECT bgjob_enqueue('t_who', run_as => 'tap06_other') AS super_id \gset
 SELECT bgjob_wait(:super_id, '20 s') AS super_state \gset
-SELECT is(bgjob_result(:super_id), '"tap06_other/tap06_other/off"', 'a superuser may run a job as anybody');
+SELECT is(bgjob_result(:super_id), '"tap06_other/tap06_other/off"', 'a superuser may run a job as any role');
 
 SET ROLE tap06_nologin;
 SELECT tap_try($$ SELECT bgjob_enqueue('t_who') $$) AS nologin_self \gset

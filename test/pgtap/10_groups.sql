@@ -185,7 +185,7 @@ SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', sort, retries, tap_state
 	'each has its own history and retries');
 SELECT is((SELECT count(*) FROM t_some WHERE sort = 'retried' AND reason = 'Retry attempt 1 of 3: broken: ' || (args ->> 0)), 24::bigint,
 	'and its own reason');
-SELECT is((SELECT count(*) FROM t_some WHERE interruptions > 0), 0::bigint, 'nobody was interrupted');
+SELECT is((SELECT count(*) FROM t_some WHERE interruptions > 0), 0::bigint, 'no job was interrupted');
 SELECT cmp_ok((SELECT count(DISTINCT xid) FROM t_ran), '<', 234::bigint, 'there were groups in spite of the failures');
 SELECT is((SELECT count(*) FROM t_some WHERE sort = 'retried' AND bgjob_reschedule(id, delay => '0')), 24::bigint, 'the retries are brought forward');
 CALL tap_wait_until(format($$ SELECT count(*) = 24 FROM bgjob.jobs WHERE id > %s AND state = 'scheduled' AND retries = 2 $$, :last_before));
@@ -610,7 +610,7 @@ SELECT is((SELECT array_agg(replace(label, 'in g', '') ORDER BY n) FROM t_effect
 SELECT is((SELECT count(DISTINCT label) FROM t_effects WHERE label LIKE 'behind % in g'), (SELECT count(*) FROM t_case), 'the plain jobs between them succeed');
 SELECT is((SELECT string_agg(format('%s: %s', id, state), ', ') FROM bgjob.jobs WHERE args ->> 0 LIKE 'behind % in g' AND (state <> 'succeeded' OR retries + interruptions > 0)), NULL,
 	'at their first attempt');
-SELECT is((SELECT string_agg(format('%s: %s', job, interruptions), ', ') FROM t_case JOIN bgjob.jobs j USING (job) WHERE j.id IN (single, g) AND interruptions > 0), NULL, 'nobody was interrupted');
+SELECT is((SELECT string_agg(format('%s: %s', job, interruptions), ', ') FROM t_case JOIN bgjob.jobs j USING (job) WHERE j.id IN (single, g) AND interruptions > 0), NULL, 'no job was interrupted');
 DROP INDEX IF EXISTS t_busy_x;
 TRUNCATE t_ran RESTART IDENTITY;
 

@@ -462,7 +462,7 @@ SELECT is(t_sees('tap12_monitor', :s), 'secret marker 4711', 'and one of pg_moni
 SELECT is(t_sees(NULL, :s), 'secret marker 4711', 'and a superuser');
 SELECT is(t_sees('tap12_other', :s), 'NULL', 'another role does not');
 SELECT is(t_sees('tap12_nobody', :s), 'ERROR 42501', 'and one without USAGE may not even look');
-SELECT is(tap_try('SELECT count(*) FROM bgjob.job_logs', 'tap12_other'), '0', 'another role sees no line of anybody');
+SELECT is(tap_try('SELECT count(*) FROM bgjob.job_logs', 'tap12_other'), '0', 'another role sees no log lines');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:s, '60 s'), 'succeeded', 'the job of a plain role succeeds');
 SELECT is(bgjob_wait(:s2, '60 s'), 'succeeded', 'so does its command');
@@ -471,7 +471,7 @@ SELECT is(t_sees('tap12_plain', :s), 'secret marker 4711,more', 'after its end: 
 SELECT is(t_sees('tap12_boss', :s), 'secret marker 4711,more', 'so does a member');
 SELECT is(t_sees('tap12_monitor', :s), 'secret marker 4711,more', 'and one of pg_monitor');
 SELECT is(t_sees('tap12_other', :s), 'NULL', 'another role does not');
-SELECT is(tap_try('SELECT count(*) FROM bgjob.job_logs', 'tap12_other'), '0', 'nor a line of anybody');
+SELECT is(tap_try('SELECT count(*) FROM bgjob.job_logs', 'tap12_other'), '0', 'another role still sees no log lines');
 
 -- A leaky function that reports its arguments, at almost no cost, so that the planner calls it first; also while a job runs that has logged.
 CREATE TABLE t_leaked (what text, message text);
@@ -718,7 +718,7 @@ END $$;
 SELECT pg_advisory_lock(1212) AS locked \gset
 SELECT bgjob_enqueue('t_set', '["b", {"x": [1, "ä"]}]', parameters => '{"a": 1, "b": 2}') AS p \gset
 CALL tap_held(1212);
-SELECT is(t_parameters(:p), '{"a": 1, "b": 2}'::jsonb, 'a parameter that is set is part of the job''s transaction: nobody sees it before');
+SELECT is(t_parameters(:p), '{"a": 1, "b": 2}'::jsonb, 'a parameter that is set is part of the job''s transaction: no session sees it before');
 SELECT pg_advisory_unlock(1212) AS unlocked \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'the job succeeds');
 SELECT is(bgjob_result(:p), '{"before": 2, "after": {"x": [1, "ä"]}, "a": 1, "none": null}'::jsonb, 'the job read what it was given, what it had set, and null for what is not there');
@@ -857,7 +857,7 @@ SELECT is(t_parameters(:p), '{"a": 5}'::jsonb, 'which is kept');
 
 SELECT bgjob_enqueue('SELECT bgjob_cancel_requested()', kind => 'sql') AS c \gset
 SELECT is(bgjob_wait(:c, '60 s'), 'succeeded', 'bgjob_cancel_requested');
-SELECT is(bgjob_result(:c) #>> '{0,bgjob_cancel_requested}', 'false', 'is false where nobody has asked');
+SELECT is(bgjob_result(:c) #>> '{0,bgjob_cancel_requested}', 'false', 'is false without a request');
 -- Traps the cancel, reports bgjob_cancel_requested(), and ends.
 CREATE FUNCTION t_aware(obeys boolean = true) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

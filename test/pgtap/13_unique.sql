@@ -142,7 +142,7 @@ TRUNCATE t_effect RESTART IDENTITY;
 SELECT pg_advisory_lock(1313) AS locked \gset
 SELECT bgjob_enqueue('t_block', '["runs"]', unique_key => 'running') AS a \gset
 CALL tap_held(1313);
-SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'running'), :a::bigint, 'a running job has its key, and nobody waits for its end');
+SELECT is(bgjob_enqueue('t_run', '["second"]', unique_key => 'running'), :a::bigint, 'a running job has its key, and the call does not wait for its end');
 SELECT is(bgjob_enqueue('t_run', '["third"]', unique_key => 'running', delay => '1 hour'), :a::bigint, 'nor with a delay');
 SELECT pg_advisory_unlock(1313) AS unlocked \gset
 SELECT is(bgjob_wait(:a, '60 s'), 'succeeded', 'it goes on and succeeds');

@@ -138,7 +138,7 @@ SELECT is(bgjob_filter_remove('x'), false, 'the second time there is none');
 SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$, 'tap14_app'), 'ERROR 42501', 'bgjob_filter is not for everybody');
 SELECT is(tap_try($$SELECT bgjob_filter_remove('x')$$, 'tap14_app'), 'ERROR 42501', 'nor is bgjob_filter_remove');
 SELECT is(tap_try('SELECT count(*) FROM bgjob.filters', 'tap14_app'), '0', 'everybody may look at bgjob.filters');
-SELECT is(tap_try('SELECT count(*) FROM bgjob_internal.filter', 'tap14_app'), 'ERROR 42501', 'and nobody at the table behind it');
+SELECT is(tap_try('SELECT count(*) FROM bgjob_internal.filter', 'tap14_app'), 'ERROR 42501', 'no role may read the table behind it');
 BEGIN READ ONLY;
 SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$), 'ERROR 25006', 'in a read-only transaction nothing can be changed');
 ROLLBACK;

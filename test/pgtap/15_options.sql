@@ -153,7 +153,7 @@ SELECT format('CALL tap_long_ago(%s)', id) FROM t_job WHERE who = 'due long ago'
 
 CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_job JOIN bgjob.jobs USING (id) WHERE state = 'scheduled' $$);
 SELECT pg_sleep(0.01) AS slept \gset
-SELECT is((SELECT count(*) FROM t_job JOIN bgjob.jobs USING (id) WHERE queue = 'late' AND state = 'deleted'), 0::bigint, 'nothing is deleted while nobody claims it');
+SELECT is((SELECT count(*) FROM t_job JOIN bgjob.jobs USING (id) WHERE queue = 'late' AND state = 'deleted'), 0::bigint, 'no job is deleted while no worker claims it');
 SELECT bgjob_queue_resume('late') AS resumed \gset
 CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_job JOIN bgjob.jobs USING (id) WHERE queue = 'late' AND state IN ('enqueued', 'processing') $$);
 SELECT is(tap_became(who), 'deleted (Expired) {enqueued,deleted}', who) FROM unnest('{one,command,procedure,configured,many 1,many 2,recurring,trigger,filter}'::text[]) who;

@@ -86,13 +86,13 @@ is(reply('other', q{SELECT bgjob_enqueue('app.f') > 0; SELECT queue FROM bgjob.f
 is(reply('other', q{SELECT bgjob_configure('app.f', queue => 'other')}), '42501', 'another role does not');
 is(reply('other', q{SELECT bgjob_unconfigure('app.f')}), '42501', 'nor undo it');
 is(reply('other', q{SELECT bgjob_unconfigure('app.f(integer)')}), '42501', 'by the signature, too');
-is(reply('app', q{SELECT bgjob_configure('nothing', queue => 'mail')}), '42501', 'and he no other function');
+is(reply('app', q{SELECT bgjob_configure('nothing', queue => 'mail')}), '42501', 'the owner configures no other function');
 is(reply('app', q{SELECT bgjob_unconfigure('app.f')}), 't', 'the owner does');
 $node->safe_psql('postgres', q{GRANT EXECUTE ON FUNCTION bgjob_configure, bgjob_unconfigure TO other; CREATE FUNCTION gone() RETURNS int LANGUAGE sql AS 'SELECT 1'});
-is(reply('other', q{SELECT bgjob_configure('app.f', queue => 'other'), bgjob_configure('gone', queue => 'other')}), '|', 'who was granted EXECUTE by name configures any');
+is(reply('other', q{SELECT bgjob_configure('app.f', queue => 'other'), bgjob_configure('gone', queue => 'other')}), '|', 'a role with EXECUTE granted by name configures any function');
 $node->safe_psql('postgres', 'DROP FUNCTION gone()');
-is(reply('app', q{SELECT bgjob_unconfigure('public.gone()')}), '42883', 'what is configured of a function that has gone is nobody\'s to remove');
-is(reply('other', q{SELECT bgjob_unconfigure('public.gone()')}), 't', 'but for those');
+is(reply('app', q{SELECT bgjob_unconfigure('public.gone()')}), '42883', 'a role without that grant cannot remove the configuration of a missing function');
+is(reply('other', q{SELECT bgjob_unconfigure('public.gone()')}), 't', 'a role with EXECUTE granted by name can');
 
 # ---- the owner of the database ----
 

@@ -1,7 +1,7 @@
-# Schedules by two other ways: Python's croniter, and a look at every minute in SQL.
+# Compares schedules with two other implementations: Python's croniter, and a test of each minute in SQL.
 #
-# What croniter is asked, and where it differs, is said in lib/cron_oracle.py. The SQL way shares
-# nothing with the library but the server's time zones.
+# lib/cron_oracle.py describes the queries to croniter, and its differences. The SQL shares only the
+# server's time zones with the library.
 use strict;
 use warnings;
 use FindBin;
@@ -35,7 +35,7 @@ SKIP:
 		FROM compared WHERE times IS DISTINCT FROM ours ORDER BY 1, 2, 4 LIMIT 20}), '', 'they are the same');
 }
 
-# Every minute of some years, with what the clock of the zone shows.
+# Every minute of some years, with the local time of the zone.
 $node->safe_psql('postgres', q{
 	CREATE FUNCTION minutes(zone text, since timestamptz, until timestamptz) RETURNS TABLE (t timestamptz, shown timestamp) LANGUAGE sql AS $$
 		SELECT t, t AT TIME ZONE zone FROM generate_series(since, until, '1 minute') t $$;
@@ -49,7 +49,7 @@ $node->safe_psql('postgres', q{
 
 my %field = map { $_ => "extract($_ FROM shown)" } qw(minute hour day month isodow);
 
-# schedule => what it says of a date "shown"
+# schedule => its condition on a local time "shown"
 my %meaning = (
 	'*/15 9-17 * * MON-FRI' => "$field{minute} % 15 = 0 AND $field{hour} BETWEEN 9 AND 17 AND $field{isodow} < 6",
 	'*/7 * * * *'           => "$field{minute} % 7 = 0",
@@ -80,7 +80,7 @@ for my $place (
 	for my $schedule (sort keys %meaning)
 	{
 		my $interval = join(' ', (split / /, $schedule)[ 0, 1 ]) =~ m{[*/-]};
-		# What the clock shows for the first time, or passes in a gap; an interval happens at every showing.
+		# A local time occurs when the clock shows it first, or skips it in a gap; an interval at each showing.
 		my $passes = "SELECT DISTINCT (SELECT m.t FROM minute m WHERE m.shown >= n.shown
 				AND m.t BETWEEN ((n.shown - interval '2 days') AT TIME ZONE '$zone') AND ((n.shown + interval '2 days') AT TIME ZONE '$zone') ORDER BY m.t LIMIT 1) AS t";
 		my $expected = $interval ? "SELECT t FROM minute WHERE $meaning{$schedule} UNION $passes FROM missing n(shown) WHERE $meaning{$schedule}"

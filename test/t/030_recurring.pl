@@ -1,5 +1,5 @@
 # check.sh: crashes expected
-# Recurring jobs over stops, crashes, dumps and DROP DATABASE: one job for each occurrence, and what was missed as misfire says.
+# Recurring jobs over stops, crashes, dumps and DROP DATABASE: one job for each occurrence, and missed ones by misfire.
 use strict;
 use warnings;
 use FindBin;
@@ -24,7 +24,7 @@ sub scheduler
 	return pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres' AND pid <> } . ($not // 0));
 }
 
-# goes_on NAME, HOW_MANY waits until so many more jobs of a recurring one have succeeded.
+# goes_on NAME, HOW_MANY waits until that many more jobs of a recurring job have succeeded.
 sub goes_on
 {
 	my ($name, $many, $what, $db) = @_;
@@ -150,7 +150,7 @@ my $last = value(q{SELECT coalesce(max(id), 0) FROM bgjob.jobs}, 'restored');
 value(q{SELECT bgjob_recurring('new', '@every_second', 'nothing')}, 'restored');
 goes_on('new', 4, 'a new one runs in the restored database', 'restored');
 is(value("SELECT count(*) FROM bgjob.jobs WHERE recurring_name LIKE 'dumped%' AND id > $last AND state IN ('processing', 'succeeded')", 'restored'), '0', 'the restored ones do not, before bgjob_adopt()');
-is(value(q{SELECT DISTINCT error FROM bgjob.recurring_jobs WHERE name LIKE 'dumped%'}, 'restored'), 'Not adopted: run bgjob_adopt()', 'which bgjob.recurring_jobs says');
+is(value(q{SELECT DISTINCT error FROM bgjob.recurring_jobs WHERE name LIKE 'dumped%'}, 'restored'), 'Not adopted: run bgjob_adopt()', 'bgjob.recurring_jobs shows the reason');
 value('SELECT bgjob_adopt()', 'restored');
 goes_on('dumped', 3, 'after it they run', 'restored');
 is(value("SELECT DISTINCT queue, tags, parameters->>'k' FROM bgjob.jobs WHERE recurring_name = 'dumped' AND id > $last", 'restored'), 'mail|{a}|1',
@@ -158,7 +158,7 @@ is(value("SELECT DISTINCT queue, tags, parameters->>'k' FROM bgjob.jobs WHERE re
 is(value("SELECT count(*) FROM bgjob.jobs WHERE recurring_name = 'dumped asleep'", 'restored'), '0', 'but for a paused one');
 is(value(q{SELECT next_run_at = bgjob_cron_next('@yearly') FROM bgjob.recurring_jobs WHERE name = 'dumped yearly'}, 'restored'), 't',
 	'and the yearly one has its next run');
-goes_on('dumped', 2, 'they go on where they came from too');
+goes_on('dumped', 2, 'they also continue in the dumped database');
 
 #
 # DROP DATABASE

@@ -1,7 +1,7 @@
-# Sixteen sessions enqueue jobs of a few unique keys as fast as they can, in all modes, some of them in transactions that are rolled
-# back, and some delete what they find, while workers perform the jobs. At no time are there two unfinished jobs of one key:
-# every job tries to get a lock of its key, and a session looks at bgjob.jobs again and again. And none is lost: whatever id a call has
-# returned is a job that has ended, with one effect if it has succeeded.
+# Sixteen sessions enqueue jobs of a few unique keys as fast as they can, in all modes, some in transactions that roll back, and some
+# delete jobs, while workers run them. A key never has two unfinished jobs: each job tries to lock its key, and a session reads
+# bgjob.jobs again and again. No job is lost: each id that a call has returned is that of a job that has ended, with one effect if it
+# has succeeded.
 #
 # BGJOB_RACE is how many calls each session makes (400).
 use strict;
@@ -130,8 +130,8 @@ sub race
 	is(value(q{SELECT count(*) FROM bgjob.jobs j WHERE job = 'work' AND (SELECT count(*) FROM effect e WHERE e.job = j.id AND e.key = j.unique_key) <> (state = 'succeeded')::int}), '0',
 		"$keys keys: each job that succeeded has had one effect, the deleted ones none");
 	is(value(q{SELECT count(*) FROM bgjob.jobs WHERE state = 'deleted' AND id NOT IN (SELECT id FROM deleted WHERE answer)}), '0',
-		"$keys keys: nobody else was deleted");
-	# What was skipped is not done before it was asked for: by the clock of the job, which is set a little before its commit.
+		"$keys keys: no other job was deleted");
+	# A skipped call returns no job that had ended long before; a job's end time is set a little before its commit.
 	is(value(q{SELECT count(*) FROM call c JOIN bgjob.jobs j USING (id) WHERE j.finished_at < c.began - interval '2 s'}), '0',
 		"$keys keys: no call has returned a job that had ended long before");
 	is(value(q{SELECT count(*) FROM call c WHERE mode = 'error' AND made = 'id' AND EXISTS (SELECT FROM call d WHERE d.id = c.id AND d.mode = 'error' AND d.ctid <> c.ctid)}), '0',

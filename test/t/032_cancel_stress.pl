@@ -1,7 +1,7 @@
-# Very many tiny jobs on several workers, while sessions delete and requeue some of them, waiting ones by their ids and running ones as
-# bgjob.workers shows them, so that many an order comes just when its job has ended and the worker is at the next one. Each job writes its
-# own id in its transaction. In the end every job that was deleted has had no effect, every other one has succeeded with exactly one, and
-# nobody was hit who was not meant. Then a crowd waits in bgjob_wait, for one job and for many.
+# Very many tiny jobs on several workers, while sessions delete and requeue some of them: waiting jobs by id, running jobs as
+# bgjob.workers shows them. Many requests come just when the job has ended and its worker runs the next one. Each job writes its id in
+# its transaction. In the end each deleted job has had no effect, each other job has succeeded with exactly one effect, and no
+# request has affected another job. Then many sessions wait in bgjob_wait(), for one job and for many.
 #
 # BGJOB_STRESS is the number of jobs (20000; a million takes some minutes), BGJOB_WAITERS that of waiting sessions (100).
 use strict;
@@ -97,7 +97,7 @@ sub stress
 	$_->{run}->finish for @annoying;
 	is(join('', map { $_->{err} } @annoying), '', "queue $queue: the annoying sessions have had no error");
 
-	# What has become of all of them, in tables of our own: the views are not made for a million questions.
+	# The outcome of all jobs, copied to tables: the views are slow for a million queries.
 	value(qq{
 		DROP TABLE IF EXISTS j, h, e, accepted;
 		CREATE TABLE j AS SELECT id, state, retries, interruptions, reason, error FROM bgjob.jobs WHERE $mine;
@@ -113,12 +113,12 @@ sub stress
 	is(value(q{SELECT count(*) FROM accepted JOIN j USING (id) WHERE what = 'delete' AND j.state <> 'deleted'}), '0',
 		"queue $queue: every job whose deletion was accepted has ended as deleted");
 	is(value(q{SELECT count(*) FROM j WHERE state = 'deleted' AND id NOT IN (SELECT id FROM accepted WHERE what = 'delete')}), '0', "queue $queue: and no other one");
-	is(value(q{SELECT count(*) FROM j JOIN e USING (id) WHERE state = 'deleted'}), '0', "queue $queue: what was deleted has had no effect");
+	is(value(q{SELECT count(*) FROM j JOIN e USING (id) WHERE state = 'deleted'}), '0', "queue $queue: no deleted job has had an effect");
 	is(value(q{SELECT count(*) FROM j LEFT JOIN e USING (id) WHERE state = 'succeeded' AND n IS DISTINCT FROM 1}), '0', "queue $queue: all others have had exactly one");
-	is(value('SELECT count(*) FROM e LEFT JOIN j USING (id) WHERE n > 1 OR j.id IS NULL'), '0', "queue $queue: nobody has had two");
+	is(value('SELECT count(*) FROM e LEFT JOIN j USING (id) WHERE n > 1 OR j.id IS NULL'), '0', "queue $queue: no job has had two");
 	is(value(q{SELECT count(*) FROM j LEFT JOIN h USING (id) WHERE id NOT IN (SELECT id FROM accepted) AND h.states IS DISTINCT FROM '{enqueued,processing,succeeded}'::text[]}), '0',
-		"queue $queue: who was not meant has a history of one attempt");
-	# It must have been a test.
+		"queue $queue: other jobs have a history of one attempt");
+	# Enough requests must have been accepted, and come too late.
 	for my $what ('delete', 'requeue')
 	{
 		for my $state ('enqueued', 'processing')
@@ -135,7 +135,7 @@ sub stress
 stress('default');
 stress('g');
 
-# A crowd waits. Its jobs are in a queue that is paused until all of them wait.
+# Many sessions wait for jobs of a queue that is paused until all of them wait.
 $node->safe_psql('postgres', q{
 	CREATE TABLE target (slot int PRIMARY KEY, id bigint, wanted text);
 	CREATE TABLE woke (slot int, state text, at timestamptz);
@@ -159,7 +159,7 @@ sub crowd
 		\$in, \$out, \$err, IPC::Run::timeout(300));
 	wait_until($node, qq{SELECT count(*) = $waiters FROM pg_stat_activity WHERE query LIKE '%bgjob_wait(id, ''120 s'')%' AND state = 'active' AND wait_event IS NOT NULL AND pid <> pg_backend_pid()},
 		"$what: $waiters sessions wait", 90);
-	is(value('SELECT count(*) FROM woke'), '0', "$what: nobody is awake");
+	is(value('SELECT count(*) FROM woke'), '0', "$what: no session is awake");
 	my $gone = value(qq{SELECT clock_timestamp()});
 	value($go);
 	wait_until($node, qq{SELECT count(*) = 0 FROM target JOIN bgjob.jobs USING (id) WHERE state NOT IN ('succeeded', 'failed', 'deleted')}, "$what: the jobs end", 60);
@@ -188,7 +188,7 @@ crowd('many jobs of all kinds, in groups', qq{INSERT INTO target SELECT i, CASE 
 crowd('many jobs, of which some are deleted', "INSERT INTO target SELECT i, bgjob_enqueue('fine', queue => 'crowd'), CASE i % 2 WHEN 0 THEN 'deleted' ELSE 'succeeded' END FROM $slots",
 	q{SELECT count(bgjob_delete(id)) FROM target WHERE wanted = 'deleted'; } . $resume);
 
-# Each enqueues and waits at once, again and again: the end comes while the waiting begins.
+# Each session enqueues and waits at once, repeatedly: jobs end while the waits begin.
 value($resume);
 my $quick = "$PostgreSQL::Test::Utils::tmp_check/quick.sql";
 append_to_file($quick, q{SELECT bgjob_enqueue('fine', priority => :client_id % 3) AS id \gset

@@ -1,5 +1,5 @@
-# Filters where more than one session has a part: changes are seen by others, the scheduler and workers come to no harm by
-# filters that raise errors, hang or leave things behind, dumps take them along; and hooks in C, from a library of its own.
+# Filters with several sessions: other sessions see changes of filters; filters that raise errors, hang or leave state behind do
+# not harm the scheduler or workers; dumps contain filters. Also hooks in C, from another library.
 use strict;
 use warnings;
 use FindBin;
@@ -91,12 +91,12 @@ is( value(qq{
 	SELECT bgjob_filter_remove('note');
 	}), "t\n1\nt\n2\nt", 'also when the change is committed by COMMIT PREPARED');
 
-# ---- what the scheduler leaves to workers, since it calls no filters
+# ---- events that the scheduler leaves to workers, since it calls no filters
 
 my $scheduler = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres'};
 my $pid = value($scheduler);
 
-# All of them are due at the same time. The harmless ones are before, between and after.
+# All jobs are due at the same time, with harmless ones before, between and after.
 my @kinds = qw(raise hang loop defer temp hold role create lock others itself gone);
 sub due
 {
@@ -126,7 +126,7 @@ is(value(q{SELECT string_agg(DISTINCT who, ',') FROM audit.seen}), 'auditor', 't
 is(value("SELECT count(*) FROM audit.seen WHERE pid = $pid"), '0', 'none of them in the scheduler');
 is(value($scheduler), $pid, 'which is the same process as before');
 
-# By way of its key a filter would change the very job, too.
+# A filter might change its own job through its unique_key.
 my $unique = value(q{SELECT bgjob_enqueue('plain', '["unique"]', unique_key => 'k', delay => '200 ms')});
 is(value("SELECT bgjob_wait($unique, '60 s')"), 'succeeded', 'a filter that replaces its own job');
 is(value("SELECT args, state, result FROM bgjob.jobs WHERE id = $unique"), '["unique"]|succeeded|"unique"', 'does nothing to it, which a worker has');
@@ -141,7 +141,7 @@ is(value(q{SELECT string_agg(state || ' ' || (error ->> 'sqlstate') || ' ' || (e
 is(value(q{SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 = 'harmless' AND state = 'succeeded'}), '13', 'and no other');
 is(value($scheduler), $pid, 'the scheduler is the same process');
 
-# A shutdown waits for a filter no longer than for a job, and does not hold it against the job.
+# A shutdown waits for a filter no longer than for a job, and counts no retry or crash for the job.
 $node->append_conf('postgresql.conf', 'bgjob.shutdown_timeout = 1s');
 $node->reload;
 due('hang');
@@ -152,7 +152,7 @@ $node->restart;
 cmp_ok(time - $began, '<', 4, 'a restart does not wait for it');
 wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE args ->> 0 = 'hang' AND state = 'succeeded'}, 'and the job is performed after it');
 
-# A role without rights cannot be reached from the job's side: lost workers, whose jobs the scheduler returns.
+# Lost workers, whose jobs the scheduler returns.
 value(q{
 	TRUNCATE audit.seen;
 	CREATE FUNCTION audit.lost(c jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -172,7 +172,7 @@ is(value('SELECT count(*) FROM bgjob_internal.queue'), '0', 'and nothing is left
 $lost = value(q{SELECT bgjob_enqueue('crashme_exit', '[1]', queue => 'raise')});
 is(value("SELECT bgjob_wait($lost, '60 s')"), 'failed', 'it fails where a filter raises');
 is(value("SELECT reason || (SELECT count(*) FROM bgjob_internal.queue) FROM bgjob.jobs WHERE id = $lost"), 'no0', 'with the error of that');
-# In a paused queue no worker takes it.
+# In a paused queue, no worker takes the job.
 value(q{CREATE FUNCTION exit_when_paused() RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
 		WHILE NOT (SELECT paused FROM bgjob.queues WHERE queue = 'held') LOOP PERFORM pg_sleep(0.02); END LOOP;

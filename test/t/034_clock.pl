@@ -1,5 +1,5 @@
-# The clock is set while the server runs (test/t/lib/fakeclock.c): what it went over counts as missed, and what was computed
-# while it was ahead is computed anew.
+# The clock is set while the server runs (test/t/lib/fakeclock.c): skipped occurrences count as missed, and times
+# computed while the clock was ahead are recomputed.
 use strict;
 use warnings;
 use FindBin;
@@ -20,7 +20,7 @@ value(q{SELECT bgjob_enqueue('nothing', delay => '30 minutes', tags => '{delayed
 wait_until($node, q{SELECT count(*) >= 3 FROM runs WHERE name = 'second'}, 'the cluster runs under the false clock');
 is(value(q{SELECT count(*) FROM runs WHERE name <> 'second' AND at > now()}), 0, 'what is every ten minutes is not due');
 
-# Forward by 65 minutes: each has missed six or seven.
+# Forward by 65 minutes: each recurring job has missed six or seven occurrences.
 my $before = value('SELECT clock_timestamp()');
 my $start  = value(q{SELECT to_timestamp(ceil(extract(epoch FROM clock_timestamp()) / 600) * 600)});
 set_clock(65 * 60);
@@ -38,7 +38,7 @@ is(value(qq{SELECT count(*) FROM runs WHERE name = 'second' AND at BETWEEN '$bef
 wait_until($node, q{SELECT state = 'succeeded' FROM bgjob.jobs WHERE tags = '{delayed}'}, 'a delayed job that the clock went over runs');
 like(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/clock was set forward by about 3(?:89|90)\d s/, 'the log says that the clock was set');
 
-# Back by 30 minutes: all goes on by the time that it is now.
+# Back by 30 minutes: all recurring jobs follow the new time.
 is(value('SELECT count(*) FROM (SELECT name, at FROM runs GROUP BY 1, 2 HAVING count(*) > 1) x'), 0, 'no occurrence has run twice');
 my $last = value(q{SELECT max(id) FROM runs WHERE name = 'second'});
 set_clock(35 * 60);

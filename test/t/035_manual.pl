@@ -1,5 +1,5 @@
-# The examples and queries of the manual run as they stand, one after the other, and so do the jobs that they enqueue.
-# Each row of its tables of errors is raised as manual_errors.txt says.
+# The examples and queries of the manual run unchanged, one after the other, and so do the jobs that they enqueue.
+# Each row of its tables of errors is raised by the calls in manual_errors.txt.
 use strict;
 use warnings;
 use FindBin;
@@ -18,7 +18,7 @@ foreach my $file ('manual.md', 'cron.md')
 	my ($out, $err) = ('', '');
 
 	cmp_ok(scalar @examples, '>', 0, "$file has examples");
-	# One session, as a reader would type them: each statement by itself.
+	# One session, as a reader would type the examples, statement by statement.
 	$node->psql('postgres', join("\n", map { "\\echo example\n$_" } @examples), stdout => \$out, stderr => \$err, on_error_stop => 0, timeout => 120);
 	is($err =~ s/^psql:.*NOTICE.*\n//mgr, '', "$file: no example fails");
 	is(() = $out =~ /^example$/mg, scalar @examples, "$file: all were run");
@@ -27,12 +27,12 @@ wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('e
 is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', job, state, error ->> 'message'), ', ') FROM bgjob.jobs WHERE state NOT IN ('succeeded', 'scheduled', 'deleted')}),
 	'', 'and none fails');
 
-# What the manual says of its examples.
+# The results of the examples, by the manual.
 is($node->safe_psql('postgres', q{SELECT state, progress, parameters FROM bgjob.jobs WHERE job = 'send_all'}), 'succeeded|100|{"sent": 101}' =~ s/101/$node->safe_psql('postgres', 'SELECT count(*) FROM letter')/er,
 	'the job that sends all letters tells its progress and sets a parameter');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE unique_key = 'report' AND args = '["weekly"]'}), 1, 'the report was replaced');
 
-# Every function of the extension that users call is in the manual.
+# The manual has every public function of the extension.
 my $manual = PostgreSQL::Test::Utils::slurp_file("$doc/manual.md") . PostgreSQL::Test::Utils::slurp_file("$doc/cron.md");
 foreach my $name (split /\n/, $node->safe_psql('postgres', q{SELECT DISTINCT proname FROM pg_proc WHERE proname ~ '^bgjob_' ORDER BY 1}))
 {

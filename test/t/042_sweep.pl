@@ -1,5 +1,5 @@
-# No mark goes back. A snapshot is held, so the queue keeps a row of every job that was there. Whatever makes a job ready again, nobody
-# goes over all of them for it; what nobody has announced is found all the same.
+# No low-water mark goes back. A held snapshot keeps the dead rows of all earlier jobs in the queue. Whatever makes a job ready again, no
+# worker scans all of them for it. Unannounced jobs are found, too.
 use strict;
 use warnings;
 use FindBin;
@@ -25,13 +25,13 @@ sub all_idle
 }
 sub done { return sql(q{WITH d AS (DELETE FROM done RETURNING *) SELECT string_agg(what, ' ' ORDER BY n) FROM d}) }
 
-# read is how many entries of the queue's index have been read, dead ones too.
+# read returns the number of entries of the queue's index that were read, dead ones included.
 sub entries_read { return sql(q{SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob_internal.queue_pkey'::regclass}) }
 
 my $snapshot = $node->background_psql('postgres');
 $snapshot->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 sql("SELECT count(*) FROM bgjob_enqueue_many('nothing', ARRAY(SELECT jsonb_build_array(i) FROM generate_series(1, $dead) i))");
-all_idle('many jobs have been performed');
+all_idle('many jobs have run');
 sql(q{SELECT bgjob_queue('default', group_size => 1)});
 my $before = entries_read();
 wait_until($node, "SELECT txid_current() > 0 AND idx_tup_read > $before + $dead FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob_internal.queue_pkey'::regclass", 'the scheduler goes over the rows that are left of them', 60);
@@ -40,7 +40,7 @@ sub stop_scheduler { kill 'STOP', $scheduler or die }
 sub let_go { kill 'CONT', $scheduler }
 END { let_go() if $scheduler }
 
-# cheap NAME, CODE: hardly any of the dead rows is read meanwhile.
+# cheap NAME, CODE tests that CODE causes hardly any read of dead rows.
 sub cheap
 {
 	my ($name, $code) = @_;
@@ -53,10 +53,10 @@ sub cheap
 stop_scheduler();
 cheap('a job', sub {
 	sql(q{SELECT bgjob_enqueue('work', '["one"]')});
-	all_idle('after that sweep, a job has been performed');
+	all_idle('after that sweep, a job has run');
 	is(done(), 'one', 'that one') });
 
-# Jobs that a transaction has taken are passed by, and ready again when it is rolled back: some, and more than are remembered singly.
+# Jobs locked by a transaction are skipped, and ready again after its rollback: a few, and more than are remembered singly.
 my $holder = $node->background_psql('postgres');
 my $taker = $node->background_psql('postgres');
 for my $case ([ 1, 'ROLLBACK' ], [ 5, 'ROLLBACK TO s; COMMIT' ], [ 40, 'ROLLBACK' ])
@@ -70,26 +70,26 @@ for my $case ([ 1, 'ROLLBACK' ], [ 5, 'ROLLBACK TO s; COMMIT' ], [ 40, 'ROLLBACK
 		$taker->query_safe("BEGIN; SAVEPOINT s; SELECT count(bgjob_delete(id)) FROM bgjob.jobs WHERE job = 'work' AND state = 'enqueued' AND args ->> 0 <> '" . ($n + 1) . "'");
 		$holder->query_safe('SELECT pg_advisory_unlock(7)');
 		wait_until($node, q{SELECT count(*) = 1 FROM done}, "the worker passes by $n that a transaction has taken");
-		is(done(), $n + 1, 'and performs the one behind them');
+		is(done(), $n + 1, 'and runs the job behind them');
 		$taker->query_safe($end);
 		all_idle("after $end the others have been performed");
 		is(done(), join(' ', 1 .. $n), 'in their order, each once') });
 }
 
-# A worker that is lost gives its job back. (The scheduler sees to it, and may sweep meanwhile.)
+# The job of a lost worker is ready again. (The scheduler returns it, and may sweep meanwhile.)
 $holder->query_safe('SELECT pg_advisory_lock(7)');
 sql(q{SELECT bgjob_enqueue('wait_for', '[7]')});
 my $worker = pid_of($node, q{SELECT pid FROM bgjob.workers WHERE state = 'busy'});
 let_go();
 $holder->query_safe("SELECT pg_terminate_backend($worker)");
 $holder->query_safe('SELECT pg_advisory_unlock(7)');
-all_idle('the job of a worker that was terminated has been performed');
+all_idle('the job of a terminated worker has run');
 
-# What nobody has announced: transactions that were prepared, and rows that were written by hand.
+# Unannounced jobs: of prepared transactions, and rows written by hand.
 $holder->query_safe('SELECT pg_advisory_lock(7)');
 $taker->query_safe(q{BEGIN; SELECT count(bgjob_enqueue('work', jsonb_build_array('early ' || i))) FROM generate_series(1, 3) i; PREPARE TRANSACTION 'early'});
 sql(q{SELECT count(bgjob_enqueue('work', '["soon"]')) FROM generate_series(1, 3)});
-all_idle('jobs behind those of a prepared transaction have been performed');
+all_idle('jobs behind those of a prepared transaction have run');
 is(done(), 'soon soon soon', 'but not the others');
 sql(q{COMMIT PREPARED 'early'});
 all_idle('when it has committed, they have been');
@@ -98,15 +98,15 @@ $taker->query_safe(q{BEGIN; SELECT count(bgjob_enqueue('work', jsonb_build_array
 sql(q{SELECT bgjob_enqueue('work', '["soon"]')});
 all_idle('one behind many');
 sql(q{COMMIT PREPARED 'many'});
-all_idle('and many of a prepared transaction');
+all_idle('so have many jobs of a prepared transaction');
 is(done(), join(' ', 'soon', 1 .. 500), 'in their order');
 sql(q{SELECT bgjob_queue('default', paused => true);
 	SELECT count(bgjob_enqueue('work', jsonb_build_array('by hand ' || i))) FROM generate_series(1, 40) i;
 	CREATE TABLE kept AS SELECT * FROM bgjob_internal.queue; DELETE FROM bgjob_internal.queue;
 	SELECT bgjob_queue_resume('default'); SELECT bgjob_enqueue('work', '["last"]')});
-wait_until($node, q{SELECT count(*) = 1 FROM done}, 'a job has been performed while others have no row in the queue');
+wait_until($node, q{SELECT count(*) = 1 FROM done}, 'a job has run while others have no row in the queue');
 sql('INSERT INTO bgjob_internal.queue SELECT * FROM kept');
-all_idle('when somebody puts these rows back, they have been performed');
+all_idle('the others have run after their rows were inserted again');
 is(done(), join(' ', 'last', map { "by hand $_" } 1 .. 40), 'in their order');
 $snapshot->quit;
 $_->quit for $holder, $taker;

@@ -1,4 +1,4 @@
-# A role with more lanes (queue and priority) than its group may have: all of its jobs are performed, each once, and higher
+# A role with more lanes (queue and priority) than its group may have: all of its jobs run, each once, and higher
 # priorities first.
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ sql(q{
 
 my $holder = $node->background_psql('postgres');
 
-# performs TEXT LANES CODE has CODE enqueue that many jobs while the worker is at something, and has them performed.
+# performs TEXT LANES CODE tests that the jobs that CODE enqueues while the worker is busy run.
 sub performs
 {
 	my ($what, $lanes, $enqueue) = @_;
@@ -43,7 +43,7 @@ is(in_order(), 0, 'higher priorities first');
 
 performs('more lanes than a transaction notes', 3000, sub { sql('SELECT enqueue_lanes(3000, 10)') });
 
-# Lanes of low priority have all the room when a better one comes.
+# Lanes of low priority fill the group when a lane of higher priority comes.
 performs('one transaction after the other', 1000, sub {
 	sql('SELECT enqueue_lanes(900, 10)');
 	sql(q{SELECT count(bgjob_enqueue('work', jsonb_build_array('r' || i, 100 + i), queue => 'r' || i, priority => 100 + i)) FROM generate_series(1, 99) i});
@@ -51,15 +51,15 @@ performs('one transaction after the other', 1000, sub {
 });
 is(sql('SELECT queue FROM done ORDER BY n LIMIT 1'), 'first', 'the queue that comes first in the list goes before all');
 is(sql(q{SELECT string_agg(priority::text, ' ' ORDER BY n) FROM (SELECT * FROM done WHERE queue <> 'first' ORDER BY n LIMIT 99) d}),
-	join(' ', reverse 101 .. 199), 'then what is of a higher priority than the lanes that were there, in order');
+	join(' ', reverse 101 .. 199), 'then jobs of a higher priority than the present lanes, in order');
 
-# What a rollback gives back, of lanes that have no room.
+# Jobs that a rollback makes ready again, of lanes without room.
 performs('rolled back', 1000, sub {
 	sql('SELECT enqueue_lanes(1000, 1)');
 	sql(q{BEGIN; SELECT count(bgjob_delete(id)) FROM bgjob.jobs WHERE state = 'enqueued'; ROLLBACK});
 });
 
-# Lanes of a queue that is paused, or not taken, stand in the way of none.
+# Lanes of a queue that is paused, or not taken, delay no other lane.
 sql(q{SELECT bgjob_queue_pause('q' || i) FROM generate_series(1, 300) i});
 sql('TRUNCATE done; SELECT enqueue_lanes(600, 1)');
 wait_until($node, 'SELECT count(*) = 300 FROM done', 'with 300 queues paused, the jobs of the others are performed', 60);

@@ -1,5 +1,5 @@
-# What is over is settled once for a transaction, just before its commit or its PREPARE: all that has ended in it, and nothing of a
-# savepoint that was rolled back. The server says so at DEBUG2. A group of jobs is one transaction, and settles once.
+# Ends of jobs are settled once for a transaction, just before its commit or PREPARE: all jobs that ended in it, and none of a
+# savepoint that was rolled back. The server logs it at DEBUG2. A group of jobs is one transaction, and settles once.
 use strict;
 use warnings;
 use FindBin;
@@ -15,13 +15,13 @@ sql(q{
 	SELECT bgjob_queue('held'), bgjob_queue_pause('held'), bgjob_queue('group', group_size => 20);
 	CREATE FUNCTION work(i int) RETURNS int LANGUAGE sql AS 'SELECT 10 / i'});
 
-# settled TEXT: what was settled, in the order of the transactions: jobs that ended/attempts after which jobs go on.
+# settled TEXT tests what was settled, in the order of the transactions: ended jobs/ended attempts of jobs that run again.
 sub settled
 {
 	return join ' ', map { join '/', $_ =~ /bgjob: jobs that have ended: (\d+), attempts after which jobs go on: (\d+)/ } grep /jobs that have ended:/, split /\n/, $_[0];
 }
 
-# session SQL: the same of a session; $a to $d are jobs that wait.
+# session SQL runs SQL in a session; $a to $d are waiting jobs.
 sub session
 {
 	my ($commands) = @_;
@@ -43,11 +43,11 @@ is(session('BEGIN; SAVEPOINT s; SELECT bgjob_delete($a); SAVEPOINT t; SELECT bgj
 is(session('BEGIN; SELECT bgjob_delete($a); PREPARE TRANSACTION \'p\'; COMMIT PREPARED \'p\''), '1/0', 'a prepared transaction settles when it is prepared');
 is(session('SELECT bgjob_requeue($a)'), '', 'nothing is over that only waits');
 
-# A group of jobs, one of which is to be tried again.
+# A group of jobs, one of which is retried.
 my $from = -s $node->logfile;
 sql(q{SELECT count(*) FROM bgjob_enqueue_many('work', ARRAY(SELECT jsonb_build_array(i) FROM generate_series(0, 9) i), queue => 'group', max_retries => 1)});
 wait_until($node, q{SELECT count(*) FILTER (WHERE state = 'succeeded') = 9 AND count(*) FILTER (WHERE state = 'scheduled') = 1 FROM bgjob.jobs WHERE queue = 'group'},
-	'a group of jobs has been performed');
+	'a group of jobs has run');
 is(settled(slurp_file($node->logfile, $from)), '9/1', 'and was settled once: nine jobs, and an attempt');
 
 check_counters($node);
