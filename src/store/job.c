@@ -4,12 +4,12 @@
  *	  A job's state: the one function that changes it, and writing the row.
  *
  * THE ROW TELLS THE CURRENT ATTEMPT. A job that is enqueued, performed and
- * succeeds is inserted once and updated once, and no history is written at
- * all: since when it waited, when it was started and by whom, when it ended
- * and how are columns of the row, from which the view bgjob.job_states makes
- * the entries. Only when a job goes on from there (a retry, a requeue, a due
- * time) are these entries moved to bgjob_internal.state ("archived") before the row
- * takes new ones. bgjob_internal.job.states counts the archived ones.
+ * succeeds is inserted once and updated once, and no history is written. The
+ * times of its waiting, start and end, its worker and its outcome are columns of
+ * the row, from which the view bgjob.job_states makes the entries. Only when a
+ * job goes on (a retry, a requeue, a due time), its entries are moved to
+ * bgjob_internal.state ("archived") before the row takes new ones.
+ * bgjob_internal.job.states counts the archived entries.
  *
  * The entries that a row stands for, in this order:
  *	 waiting    if entered_at is set, or nothing has been archived yet (then
@@ -18,8 +18,8 @@
  *	 processing if started_at is set
  *	 the end    if the state is succeeded, failed or deleted
  *
- * Runs in any process, inside a transaction. It names no column by a string
- * and calls nothing that a job could have replaced.
+ * Runs in any process, inside a transaction. It names no column by a string,
+ * and calls no function that a job could have replaced.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +40,7 @@ BgjobJobFilters bgjob_job_filters = {NULL, NULL};
 
 /* ---- leaving and entering states ---- */
 
-/* Takes a job out of its place. Where the row there is the lock, whoever has the job has deleted it. */
+/* Removes a job from its place. Where the row there is the lock, taking the job has deleted it. */
 static void
 job_leave(const BgjobJob *job)
 {
@@ -72,7 +72,7 @@ job_enter_enqueued(BgjobJob *job, const BgjobCircumstances *what, bool keep_plac
 	}
 }
 
-/* A job is due. It can run from its run_at on, however late that was noticed: its start_within counts from there. */
+/* Enters a due job. It can run from its run_at on, even if the scheduler is late: start_within counts from there. */
 static void
 job_enter_due(BgjobJob *job, const BgjobCircumstances *what)
 {
@@ -92,7 +92,7 @@ job_enter_scheduled(BgjobJob *job, const BgjobCircumstances *what)
 	bgjob_job_set_time(job, BGJOB_C_RUN_AT, what->run_at);
 }
 
-/* Notes who performed the attempt that ends now, where the row does not say so yet. */
+/* Notes worker and start of the attempt that ends now, unless the row has them already. */
 static void
 job_note_attempt(BgjobJob *job, const BgjobCircumstances *what)
 {
@@ -127,7 +127,7 @@ add_to(BgjobJob *job, BgjobColumn column)
 	bgjob_job_set(job, column, Int32GetDatum(DatumGetInt32(bgjob_job_datum(job, column)) + 1));
 }
 
-/* A failed attempt that will be tried again: processing, failed, scheduled. */
+/* Applies a failed attempt that will be retried: processing, failed, scheduled. */
 static void
 apply_retry(BgjobJob *job, const BgjobCircumstances *what)
 {
@@ -144,7 +144,7 @@ apply_retry(BgjobJob *job, const BgjobCircumstances *what)
 	job_enter_scheduled(job, &scheduled);
 }
 
-/* Makes a job do what another one says: all but its id, its owner, its key and what it has gone through. */
+/* Copies the contents of another job: all but its id, owner, key and history. */
 static void
 take_over(BgjobJob *job, const BgjobJob *contents)
 {
@@ -175,7 +175,7 @@ set_retries(BgjobJob *job, int retries)
 	bgjob_job_set(job, BGJOB_C_RETRIES, Int32GetDatum(retries));
 }
 
-/* What running again means for a job that had ended, or is to do something else. */
+/* Resets a job that runs again after its end, or with other contents. */
 static void
 start_anew(BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
 {
@@ -188,11 +188,11 @@ start_anew(BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
 }
 
 /*
- * bgjob_job_apply has an event happen to a job: "what" are the circumstances.
- * The history is written, the row is changed in memory only, and the job is
- * in no place (store/place.h) until bgjob_job_save. What may happen is in rules/state.c; anything else
- * is an internal error (XX000). Filters are asked before and told after it; they
- * may have another event happen.
+ * bgjob_job_apply applies an event to a job, under the circumstances "what". It
+ * writes the history and changes the row in memory only; the job is in no place
+ * (store/place.h) until bgjob_job_save. rules/state.c has the transitions; any
+ * other is an internal error (XX000). Filters are called before and after the
+ * event; they may replace it by another.
  */
 void
 bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
@@ -201,19 +201,19 @@ bgjob_job_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 		bgjob_job_apply_unfiltered(job, event, what);
 }
 
-/* The state that an event leads to; BGJOB_NONE: it cannot happen. */
+/* Returns the state that an event leads to; BGJOB_NONE: the event cannot happen. */
 static BgjobState
 job_state_after(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 {
 	BgjobState to = bgjob_transition(job->state, event);
 
-	/* An attempt in one transaction is claimed and ended at once. */
+	/* An attempt in one transaction goes from enqueued to its end in one step. */
 	if (to == BGJOB_NONE && job->state == BGJOB_ENQUEUED && what->started_at != 0)
 		to = bgjob_transition(BGJOB_PROCESSING, event);
 	return to;
 }
 
-/* bgjob_job_can tells whether an event can happen to a job. */
+/* bgjob_job_can returns whether an event can happen to a job. */
 bool
 bgjob_job_can(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 {
@@ -234,7 +234,7 @@ job_count_crash(BgjobJob *job)
 	add_to(job, BGJOB_C_CRASHES);
 }
 
-/* Notes that a job, or an attempt at it, is over, for store/settle.c. */
+/* Notes the end of a job or of an attempt, for store/settle.c. */
 static void
 job_note_over(const BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
 {
@@ -248,7 +248,7 @@ job_note_over(const BgjobJob *job, BgjobState from, const BgjobCircumstances *wh
 		bgjob_change_attempt_over(job->id, job->state);
 }
 
-/* bgjob_job_apply_unfiltered does the same, and no filter learns of it. */
+/* bgjob_job_apply_unfiltered does the same without calling filters. */
 void
 bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 {
@@ -284,7 +284,7 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 		case BGJOB_EV_SUCCEED:
 		case BGJOB_EV_FAIL:
 		case BGJOB_EV_DELETE:
-			/* From these two the row can tell the whole attempt itself. */
+			/* From these two states on, the row itself holds the whole attempt. */
 			if (from != BGJOB_ENQUEUED && from != BGJOB_PROCESSING)
 				bgjob_history_archive(job);
 			job_enter_end(job, to, what);
@@ -315,9 +315,9 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 }
 
 /*
- * bgjob_job_put_off leaves an event to a worker ("pending" says which): the job
- * is enqueued until one has settled it, though its history does not say so. The
- * caller has taken it from where it was, unless what->in_queue.
+ * bgjob_job_put_off leaves an event, described by "pending", to a worker. The job
+ * is enqueued until a worker has applied the event; its history does not show
+ * that. The caller has locked the job, unless what->in_queue.
  */
 void
 bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances *what)
@@ -346,7 +346,7 @@ bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances 
 	job->to_place = true;
 }
 
-/* bgjob_job_resume gives a job that was put off, and whose row in the queue the caller has, the state that it had. */
+/* bgjob_job_resume restores the state of a job that was put off; the caller has taken its row in the queue. */
 void
 bgjob_job_resume(BgjobJob *job, BgjobState state)
 {
@@ -356,7 +356,7 @@ bgjob_job_resume(BgjobJob *job, BgjobState state)
 	job_set_state(job, state);
 }
 
-/* bgjob_job_remove removes a job that has come to nothing before it was created: it has its row and maybe a key, no history. */
+/* bgjob_job_remove removes a job whose creation was put off and then refused: it may have a key, but no history. */
 void
 bgjob_job_remove(BgjobRel *rel, BgjobJob *job)
 {
@@ -367,8 +367,8 @@ bgjob_job_remove(BgjobRel *rel, BgjobJob *job)
 
 /*
  * bgjob_job_save writes a job's row: inserts a new one, updates one that was
- * read. What it has in its place comes after that, since the queue says where
- * the row is.
+ * read. The row in its place is inserted after that, since the queue stores the
+ * tid of the job's row.
  */
 void
 bgjob_job_save(BgjobRel *rel, BgjobJob *job)

@@ -3,17 +3,17 @@
  * job.h
  *	  A job: its row, and the one function that changes its state.
  *
- * bgjob_job_apply() is the only place where a job's state changes. It asks
+ * bgjob_job_apply() is the only function that changes a job's state. It reads
  * the table of transitions (rules/state.h), keeps the history in step, and
- * notes what others are to be told at commit. bgjob_job_save() then writes the
- * row, and puts the job into the place that its new state says (store/place.h).
+ * notes the announcements to make at commit. bgjob_job_save() then writes the
+ * row, and puts the job into the place of its new state (store/place.h).
  *
- * Who may apply what: the row in the queue or in the schedule is the lock.
- * Whoever has deleted it in the running transaction (store/hold.h, or a
- * worker's claim) may change an enqueued or scheduled job; any other one may
- * be changed by who has locked its row (bgjob_job_lock); one that is stored as
- * processing by the worker that has it, or by the scheduler when that worker
- * is gone.
+ * Locking: for an enqueued or scheduled job, the row in the queue or in the
+ * schedule is the lock. The transaction that has deleted that row (store/hold.h,
+ * or a worker's claim) may change the job. A job that is stored as processing
+ * may be changed by its worker, or by the scheduler when that worker is gone. Any
+ * other job may be changed by the transaction that has locked its row
+ * (bgjob_job_lock).
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +27,7 @@
 #include "store/jobrow.h"
 #include "utils/jsonb.h"
 
-/* What becomes of a new job when another one with its unique_key has not finished; the letters are stored. */
+/* The action for a new job when another job with its unique_key has not finished; the letters are stored. */
 typedef enum BgjobDuplicate
 {
 	BGJOB_DUPLICATE_SKIP = 's',
@@ -36,34 +36,36 @@ typedef enum BgjobDuplicate
 	BGJOB_DUPLICATE_ERROR = 'e'
 } BgjobDuplicate;
 
-/* How the reasons begin of what waits for a retry, and of what has snoozed. */
+/* Prefixes of the reasons of jobs that wait for a retry, and of jobs that have snoozed. */
 #define BGJOB_RETRY_REASON  "Retry attempt "
 #define BGJOB_SNOOZE_REASON "Snoozed for "
 
-/* The circumstances of an event; what does not apply is zero. */
+/* The circumstances of an event; a field that does not apply is zero. */
 typedef struct BgjobCircumstances
 {
-	TimestampTz at;         /* when it happened */
+	TimestampTz at;         /* time of the event */
 	const char *reason;     /* NULL: none */
-	TimestampTz run_at;     /* SCHEDULE, RESCHEDULE, RETRY: when it is to run */
-	TimestampTz started_at; /* what ends an attempt that is stored as enqueued: its start */
+	TimestampTz run_at;     /* SCHEDULE, RESCHEDULE, RETRY: time to run at */
+	TimestampTz started_at; /* end of an attempt that is stored as enqueued: its start */
 	int worker_pid;         /* likewise: its worker; 0: not known */
 	const Jsonb *error;     /* FAIL, RETRY */
 	const Jsonb *result;    /* SUCCEED */
-	const struct BgjobJob *contents; /* REQUEUE, RESCHEDULE: it is to do this instead */
+	const struct BgjobJob
+		*contents; /* REQUEUE, RESCHEDULE: the new contents; NULL: unchanged */
 	bool in_queue; /* INTERRUPT: the row is in the queue, as the claim was never committed */
 	bool crashed;  /* INTERRUPT, FAIL: the attempt crashed the server */
-	bool certain;  /* filters may change, but not fail it: it is a failure that is recorded */
-	bool guarded;  /* an error of a filter fails the job, not the caller */
-	bool elected;  /* filters have been asked already whether this is what is to happen */
+	bool
+		certain; /* the event records a failure: filters may change it, but an error of theirs does not fail it */
+	bool guarded;                /* an error of a filter fails the job, not the caller */
+	bool elected;                /* filters have already been asked about this event */
 	BgjobDuplicate on_duplicate; /* of a new job with a unique_key */
-	bool wait;                   /* likewise: for others who are putting in one */
+	bool wait; /* likewise: wait for transactions that enter or leave the key */
 } BgjobCircumstances;
 
 /*
- * What a higher layer does around what happens to jobs: the filters
- * (run/statefilters.c, api/creationfilters.c), which are set when the library is loaded.
- * Each answers whether it has done the whole, or has nothing to do with it.
+ * Hooks of higher layers around the events of jobs: the filters
+ * (run/statefilters.c, api/creationfilters.c), set when the library is loaded.
+ * Each returns true if it has handled the event completely.
  */
 typedef struct BgjobJobFilters
 {

@@ -3,12 +3,12 @@
  * jobrow.c
  *	  The row of a job: reading, decoding and locking it.
  *
- * What often matters of a row is decoded into fields of BgjobJob; the other
- * columns are read and set by their numbers. Nothing here changes what is
- * stored: bgjob_job_save (store/job.c) writes the row.
+ * The often used columns of a row are decoded into fields of BgjobJob; the others
+ * are read and set by their numbers. Nothing here changes the stored row:
+ * bgjob_job_save (store/job.c) writes it.
  *
- * Runs in any process, inside a transaction. It names no column by a string
- * and calls nothing that a job could have replaced.
+ * Runs in any process, inside a transaction. It names no column by a string,
+ * and calls no function that a job could have replaced.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,7 +26,7 @@
 
 int64 bgjob_job_reserved = 0;
 
-/* bgjob_job_check_reserved raises 55000 where a filter wants to change the job that it is called for. */
+/* bgjob_job_check_reserved raises 55000 if a filter tries to change the job that it is called for. */
 void
 bgjob_job_check_reserved(int64 id)
 {
@@ -72,7 +72,7 @@ bgjob_job_text(const BgjobJob *job, BgjobColumn column)
 										  : TextDatumGetCString(bgjob_job_datum(job, column));
 }
 
-/* bgjob_job_set_call sets the columns of a job's row that say what it calls from its job and func. */
+/* bgjob_job_set_call sets the columns of a job's row for its call, from its job and func. */
 void
 bgjob_job_set_call(BgjobJob *job)
 {
@@ -86,8 +86,8 @@ bgjob_job_set_call(BgjobJob *job)
 }
 
 /*
- * Sees to it that a row which was written by hand says something to call, as
- * those who perform, list and describe jobs expect: a name of nothing.
+ * Sets an empty name for a missing job or func. A row that was written by hand
+ * may lack them, and code that performs, lists and describes jobs expects both.
  */
 static void
 job_complete_call(BgjobJob *job)
@@ -98,7 +98,7 @@ job_complete_call(BgjobJob *job)
 		job->job = "";
 }
 
-/* Takes the row out of rel->slot and decodes the often used columns. A null number is 0 there. */
+/* Copies the row from rel->slot and decodes the often used columns; a null number as 0. */
 static void
 job_decode(BgjobRel *rel, BgjobJob *job)
 {
@@ -127,7 +127,7 @@ job_decode(BgjobRel *rel, BgjobJob *job)
 		job_complete_call(job);
 }
 
-/* bgjob_job_load takes a job out of rel->slot, which holds its row. */
+/* bgjob_job_load reads a job from rel->slot, which holds its row. */
 void
 bgjob_job_load(BgjobRel *rel, BgjobJob *job)
 {
@@ -135,7 +135,7 @@ bgjob_job_load(BgjobRel *rel, BgjobJob *job)
 	ExecClearTuple(rel->slot);
 }
 
-/* bgjob_job_read reads a job as it is at this moment. False if there is none of that id. */
+/* bgjob_job_read reads a job as it is at this moment. False if there is no job with that id. */
 bool
 bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job)
 {
@@ -156,7 +156,7 @@ bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job)
 
 /*
  * bgjob_job_read_at reads the job that is at a tid as it is at this moment.
- * False if it is not there, because it has been updated for example.
+ * False if the job is not there, for example because it has been updated.
  */
 bool
 bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job)
@@ -186,9 +186,9 @@ job_lock_row(BgjobRel *rel, BgjobJob *job, LockWaitPolicy policy)
 }
 
 /*
- * bgjob_job_lock locks the row of a job that has just been read, waiting for
- * others who change it. False if it has been changed or removed meanwhile:
- * the caller reads again.
+ * bgjob_job_lock locks the row of a job that has just been read, and waits for
+ * other transactions that change it. False if the row has been changed or
+ * removed meanwhile: the caller reads it again.
  */
 bool
 bgjob_job_lock(BgjobRel *rel, BgjobJob *job)
@@ -196,14 +196,14 @@ bgjob_job_lock(BgjobRel *rel, BgjobJob *job)
 	return job_lock_row(rel, job, LockWaitBlock) == TM_Ok;
 }
 
-/* bgjob_job_try_lock does the same without waiting: false also if somebody has the row now. */
+/* bgjob_job_try_lock does the same without waiting: false also if another transaction has locked the row. */
 bool
 bgjob_job_try_lock(BgjobRel *rel, BgjobJob *job)
 {
 	return job_lock_row(rel, job, LockWaitSkip) == TM_Ok;
 }
 
-/* bgjob_job_inserted_by_me tells whether the running transaction has itself inserted a job. */
+/* bgjob_job_inserted_by_me returns whether the running transaction has inserted a job. */
 bool
 bgjob_job_inserted_by_me(BgjobRel *rel, int64 id)
 {

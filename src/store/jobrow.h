@@ -17,7 +17,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-/* Columns of bgjob_internal.job, in their order (sql/10_tables.sql says why it is this one). */
+/* Columns of bgjob_internal.job, in their order (sql/10_tables.sql explains it). */
 typedef enum BgjobColumn
 {
 	BGJOB_C_ID = 1,
@@ -69,7 +69,7 @@ typedef enum BgjobColumn
 
 #define BGJOB_NCOLUMNS BGJOB_C_PENDING
 
-/* What kind of work a job is; the letters are what bgjob_internal.job stores. */
+/* The kinds of jobs; bgjob_internal.job stores the letters. */
 typedef enum BgjobKind
 {
 	BGJOB_KIND_FUNCTION = 'f',
@@ -79,12 +79,12 @@ typedef enum BgjobKind
 
 typedef struct BgjobJob
 {
-	/* the row: values[column - 1]; what is not null lives in the context of reading */
+	/* the row: values[column - 1], in the memory context of reading */
 	Datum values[BGJOB_NCOLUMNS];
 	bool nulls[BGJOB_NCOLUMNS];
-	const BgjobExternal *external; /* what of it is stored out of line; NULL: nothing */
+	const BgjobExternal *external; /* its values that are stored out of line; NULL: none */
 	ItemPointerData tid;           /* invalid: not yet inserted */
-	bool to_place;                 /* bgjob_job_save is to put it where its state says */
+	bool to_place;                 /* bgjob_job_save puts the job into the place of its state */
 
 	/* decoded, kept in step by bgjob_job_apply */
 	int64 id;
@@ -98,10 +98,10 @@ typedef struct BgjobJob
 	int crashes;
 	const char *queue;
 	const char *job;
-	const char *func; /* NULL but for functions */
+	const char *func; /* NULL unless a function */
 } BgjobJob;
 
-/* The job whose row is about to be written, while filters are called for it: nobody may write it meanwhile. 0: none */
+/* The job for which filters are being called before its row is written: no other code may write it meanwhile. 0: none */
 extern int64 bgjob_job_reserved;
 
 extern void bgjob_job_check_reserved(int64 id);
@@ -119,7 +119,7 @@ extern void bgjob_job_set_text(BgjobJob *job, BgjobColumn column, const char *te
 extern void bgjob_job_set_jsonb(BgjobJob *job, BgjobColumn column, const Jsonb *value);
 extern void bgjob_job_set_call(BgjobJob *job);
 
-/* bgjob_job_datum returns a column; the caller has seen that it is not null. */
+/* bgjob_job_datum returns a column, which must not be null. */
 static inline Datum
 bgjob_job_datum(const BgjobJob *job, BgjobColumn column)
 {
@@ -132,7 +132,7 @@ bgjob_job_is_null(const BgjobJob *job, BgjobColumn column)
 	return job->nulls[column - 1];
 }
 
-/* bgjob_job_is_pending tells whether an event of the job was left to a worker (run/pending.c). */
+/* bgjob_job_is_pending returns whether an event of the job was left to a worker (run/pending.c). */
 static inline bool
 bgjob_job_is_pending(const BgjobJob *job)
 {

@@ -3,14 +3,14 @@
  * lanescan.c
  *	  Scans of the queue: along a lane, and from lane to lane.
  *
- * A scan along a lane fills it with what is ready (bgjob_lane_refill). It reads
- * at most BGJOB_SCAN_AT_MOST index entries at a time, since it holds a lock during
- * which interrupts wait; it kills index entries of dead rows on its way and prunes
- * pages, as any index scan does. The sweep (store/sweep.c) uses the same scan,
+ * A scan along a lane fills it with jobs that are ready (bgjob_lane_refill). It
+ * reads at most BGJOB_SCAN_AT_MOST index entries at a time, since it holds a lock
+ * during which interrupts wait. It kills index entries of dead rows and prunes
+ * pages, as any index scan does. The sweep (store/sweep.c) uses the same scan
  * without a lock.
  *
- * A walk goes from lane to lane along the index, one descent for each, without
- * regard to visibility, so the dead rows within a lane cost it nothing. It finds
+ * A walk goes from lane to lane along the index, with one descent for each lane.
+ * It ignores visibility, so the dead rows within a lane cost nothing. It finds
  * the lanes that a group had no room for (base/overflow.c); the scheduler's
  * discovery uses the same steps.
  *
@@ -34,11 +34,11 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
-/* So many lanes a walk steps over, and so many are brought in, at a time. */
+/* Maximal number of lanes that a walk visits, and that are brought in, at a time. */
 #define WALK_AT_MOST     500
 #define BRING_IN_AT_MOST 8
 
-/* So many rows of a lane are read to see whether it has any that is ready. */
+/* Maximal number of rows read to find out whether a lane has one that is ready. */
 #define PEEK_AT_MOST 64
 
 /* ---- along a lane ---- */
@@ -65,9 +65,9 @@ is_in_flight(int64 pos, const int64 *positions, int n)
 /*
  * bgjob_lanescan_begin begins a scan along a lane; the strategy, and its function,
  * say how the positions compare with "pos". The order of the two first steps
- * matters: the snapshot is older than the list of what is in flight, so a row that
- * is visible and not in that list may be stale (its deletion committed in between),
- * but never in somebody's hands.
+ * matters: the snapshot is older than the list of jobs in flight. So a row that is
+ * visible and not in that list may be stale (its deletion committed in between),
+ * but no worker has it.
  */
 void
 bgjob_lanescan_begin(BgjobLaneScan *scan, BgjobRel *rel, Relation index, Oid role, int64 lane,
@@ -87,7 +87,7 @@ bgjob_lanescan_begin(BgjobLaneScan *scan, BgjobRel *rel, Relation index, Oid rol
 	scan->visited = 0;
 }
 
-/* bgjob_lanescan_next goes on to the next row, whether it is ready or not; false if that was all. */
+/* bgjob_lanescan_next goes on to the next row, ready or not; false at the end. */
 bool
 bgjob_lanescan_next(BgjobLaneScan *scan, ScanDirection direction)
 {
@@ -101,7 +101,7 @@ bgjob_lanescan_next(BgjobLaneScan *scan, ScanDirection direction)
 	return true;
 }
 
-/* Whether the row is ready, and no worker is at it; it is in the slot of the table then. */
+/* Returns whether the row is ready and no worker has it; if so, the row is in the slot of the table. */
 static bool
 is_ready(BgjobLaneScan *scan)
 {
@@ -110,7 +110,7 @@ is_ready(BgjobLaneScan *scan)
 		   !is_in_flight(scan->pos, scan->in_flight, scan->nin_flight);
 }
 
-/* bgjob_lanescan_item gives the row as an item, if it is of this lane and ready, and no worker is at it. */
+/* bgjob_lanescan_item returns the row as an item; false if it is of another lane, not ready, or a worker has it. */
 bool
 bgjob_lanescan_item(BgjobLaneScan *scan, const BgjobLaneKey *key, BgjobLaneItem *item)
 {
@@ -134,7 +134,7 @@ bgjob_lanescan_end(BgjobLaneScan *scan)
 	pfree(scan->in_flight);
 }
 
-/* Scans along a lane from a position and collects what is ready, at most "max" items. */
+/* Scans along a lane from a position and collects at most "max" items that are ready. */
 static int
 collect(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start,
 		BgjobLaneItem *items, int max, int64 *next, bool *more)
@@ -158,10 +158,10 @@ collect(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 start,
 }
 
 /*
- * bgjob_lane_refill fills a lane that has nothing at hand from the queue. The
- * first "wanted" of what is found are for the caller: they go into "items", which
- * must have room for BGJOB_LANE_AHEAD more, and "name" is called with them before
- * anybody else can scan. Returns how many they are.
+ * bgjob_lane_refill fills an empty lane from the queue. The first "wanted" items
+ * are the caller's: they go into "items", which must have room for
+ * BGJOB_LANE_AHEAD more, and "name" is called with them before another process
+ * can scan. Returns their number.
  */
 int
 bgjob_lane_refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, int wanted,
@@ -199,7 +199,7 @@ bgjob_lane_refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items, 
 
 /* ---- from lane to lane ---- */
 
-/* Reads the lane of the first row, dead or alive, that fits the keys; false if there is none. */
+/* Reads the lane of the first row, dead or alive, that matches the keys; false if there is none. */
 static bool
 first_any(BgjobRel *rel, ScanKey keys, int nkeys, BgjobLanePlace *place)
 {
@@ -216,7 +216,7 @@ first_any(BgjobRel *rel, ScanKey keys, int nkeys, BgjobLanePlace *place)
 	return found;
 }
 
-/* bgjob_lanes_from finds the first lane of a role from a number on that the index has any entry of. */
+/* bgjob_lanes_from finds the first lane of a role, from a number on, that has an index entry. */
 bool
 bgjob_lanes_from(BgjobRel *rel, Oid role, int64 number, BgjobLanePlace *place)
 {
@@ -228,7 +228,7 @@ bgjob_lanes_from(BgjobRel *rel, Oid role, int64 number, BgjobLanePlace *place)
 	return first_any(rel, keys, 2, place);
 }
 
-/* bgjob_lanes_next goes on to the next lane that the index has any entry of; from one without a role to the first. */
+/* bgjob_lanes_next goes on to the next lane that has an index entry; from a place without a role to the first lane. */
 bool
 bgjob_lanes_next(BgjobRel *rel, BgjobLanePlace *place)
 {
@@ -242,12 +242,12 @@ bgjob_lanes_next(BgjobRel *rel, BgjobLanePlace *place)
 	return first_any(rel, &key, 1, place);
 }
 
-/* What the first rows of a lane tell. */
+/* The result of reading the first rows of a lane. */
 typedef enum Peek
 {
 	PEEK_NOTHING, /* none is ready */
 	PEEK_READY,   /* one is: *key is its lane */
-	PEEK_UNKNOWN  /* there are more of them than were read */
+	PEEK_UNKNOWN  /* none of the rows read is, and there are more */
 } Peek;
 
 static Peek
@@ -283,7 +283,7 @@ is_in_group(BgjobLaneGroup *group, int64 number)
 	return in;
 }
 
-/* Walks along the index from a lane and collects the numbers of lanes with jobs that are not in the group. */
+/* Walks along the index from a lane and collects the numbers of lanes that have jobs and are not in the group. */
 static int
 walk(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int64 start, BgjobLaneItem *items,
 	 int64 *next, bool *more)
@@ -336,8 +336,8 @@ refill_overflow(BgjobRel *rel, Relation index, BgjobLaneGroup *group)
 }
 
 /*
- * Brings in the lane of a number, if it has jobs that may be taken; what may not
- * is found again when that changes, by the scheduler. False if there is no room.
+ * Brings in the lane of a number, if it has jobs that may be taken. The scheduler
+ * finds other jobs again when they may be taken. False if there is no room.
  */
 static bool
 bring_in(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int64 number)
@@ -359,8 +359,8 @@ bring_in(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int64 number)
 }
 
 /*
- * bgjob_lane_bring_in brings some lanes of a group in that it had no room for, as
- * BGJOB_TAKE_LANES has asked for.
+ * bgjob_lane_bring_in brings in some lanes that a group had no room for, when
+ * BGJOB_TAKE_LANES asks for it.
  */
 void
 bgjob_lane_bring_in(BgjobRel *rel, const BgjobLaneGroupKey *key)

@@ -14,10 +14,10 @@
 #include "base/lanegroup.h"
 #include "store/relation.h"
 
-/* So many index entries one scan reads. */
+/* Maximal number of index entries that one scan reads. */
 #define BGJOB_SCAN_AT_MOST 5000
 
-/* A scan along a lane: of all rows, dead ones too, since their positions are in the index. */
+/* A scan along a lane; it visits dead rows too, whose positions are in the index. */
 typedef struct BgjobLaneScan
 {
 	BgjobRel *rel;
@@ -25,14 +25,14 @@ typedef struct BgjobLaneScan
 	int64 *in_flight;
 	int nin_flight;
 	IndexScanDesc scan;
-	int64 pos;   /* of the row that has been reached */
-	int visited; /* rows */
+	int64 pos;   /* of the current row */
+	int visited; /* number of rows */
 } BgjobLaneScan;
 
 /*
- * Where a lane is in the index. The number is the one of its first row: what
- * would follow from queue and priority is another one where somebody wrote the
- * row by hand, and would lead back to the same row, or past others.
+ * Where a lane is in the index. "number" is that of its first row, not the one
+ * computed from queue and priority. If the row was written by hand, the two may
+ * differ, and the computed number would lead back to the same row or past others.
  */
 typedef struct BgjobLanePlace
 {

@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * log.c
- *	  What jobs have told: their log, and their last progress.
+ *	  Job output: the log of jobs, and their last progress.
  *
- * While an attempt lasts this is in shared memory (base/console.h); whoever
- * records what became of the attempt moves it to bgjob_internal.log and to the row of
- * the job in the same transaction, so it is kept whatever became of it. The
- * lines of a job are numbered through all its attempts; bgjob_internal.job.logs is the
- * last number, and none where a job has logged nothing.
+ * During an attempt the output is in shared memory (base/console.h). The process
+ * that records the outcome of the attempt moves the output to bgjob_internal.log
+ * and to the row of the job in the same transaction, so it is kept for every
+ * outcome. The lines of a job are numbered through all its attempts;
+ * bgjob_internal.job.logs is the last number, null if the job has logged nothing.
  *
- * Workers, and the scheduler for those that were lost; inside a transaction.
+ * Workers, and the scheduler for lost workers; inside a transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +23,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
-/* From so many lines on they are inserted in bulk. */
+/* Number of lines from which on they are inserted in bulk. */
 #define MANY_LINES 20
 
 static void
@@ -56,9 +56,9 @@ insert_lines(BgjobRel *rel, int64 job, int seq, const BgjobTold *told)
 }
 
 /*
- * bgjob_log_store takes what a job has told out of the console of a slot: the
- * lines are written, the progress and the number of lines are set in the job,
- * which the caller saves. The console is cleared when the attempt is over.
+ * bgjob_log_store stores a job's output from the console of a slot: it inserts
+ * the lines, and sets progress and number of lines in the job, which the caller
+ * saves. The console is cleared when the attempt is over.
  */
 void
 bgjob_log_store(BgjobJob *job, int slot)
@@ -86,7 +86,7 @@ bgjob_log_store(BgjobJob *job, int slot)
 	}
 }
 
-/* bgjob_log_delete removes the lines of a job. */
+/* bgjob_log_delete deletes the lines of a job. */
 void
 bgjob_log_delete(int64 job)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * log.h
- *	  What jobs have told: their log, and their last progress.
+ *	  Job output: the log of jobs, and their last progress.
  *
  *-------------------------------------------------------------------------
  */

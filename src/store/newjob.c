@@ -3,9 +3,9 @@
  * newjob.c
  *	  Jobs that are created: their keys, and their first state.
  *
- * Where another job that has not finished has the unique_key of a new one, that
- * other one is changed, or the new one refused, or nothing done, as the new one
- * says (on_duplicate).
+ * If another unfinished job has the unique_key of a new job, on_duplicate of the
+ * new job decides: the other job is changed, the new one is refused, or nothing
+ * is done.
  *
  * Any process, inside a transaction.
  *
@@ -22,7 +22,7 @@
 #include "store/newjob.h"
 #include "store/unique.h"
 
-/* Whether what is created or changed is to run later, rather than now. */
+/* Returns whether a job that is created or changed is to run later. */
 static bool
 is_later(const BgjobCircumstances *what)
 {
@@ -39,7 +39,7 @@ bgjob_job_first_event(const BgjobCircumstances *what)
 	return is_later(what) ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE;
 }
 
-/* Tells the session that what it wants of a job comes too late. */
+/* Notifies the session that its change of a running job comes too late. */
 static void
 note_running(int64 job, bool replace)
 {
@@ -54,8 +54,8 @@ note_running(int64 job, bool replace)
 }
 
 /*
- * Has the other job get the contents, or the time, of the new one. One that is
- * being performed is left alone. False: it has come to its end.
+ * Replaces the contents, or the time, of the other job by those of the new job. A
+ * running job is left unchanged. False: the other job has ended.
  */
 static bool
 change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircumstances *what)
@@ -72,9 +72,9 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
 		TransactionId holder = InvalidTransactionId;
 		BgjobPhase phase;
 		BgjobJob row;
-		bool taken; /* by a worker, which may still find that it cannot have it */
+		bool taken; /* by a worker, which may still fail to claim it */
 
-		CommandCounterIncrement(); /* it may be one of this transaction's */
+		CommandCounterIncrement(); /* the job may be one of this transaction's */
 		if (!bgjob_job_read(jobs, other, &row) || bgjob_state_is_final(row.state))
 			return false;
 		taken = bgjob_slot_phase(MyDatabaseId, other, &phase);
@@ -97,11 +97,10 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
 }
 
 /*
- * Enters a new job for its key, or does with the other that has the key what
- * what->on_duplicate says. Returns the job that the key is of now: the new one,
- * which the caller inserts then, or the other. what->wait: for other
- * transactions; the scheduler does not, and leaves the other alone if it would
- * have to.
+ * Enters a new job for its key, or applies what->on_duplicate to the other job
+ * that has the key. Returns the job that has the key now: the new job, which the
+ * caller then inserts, or the other job. what->wait: wait for other transactions;
+ * the scheduler never waits, and leaves the other job unchanged instead.
  */
 static int64
 enter_key(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what)
@@ -122,7 +121,8 @@ enter_key(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what)
 
 /*
  * bgjob_job_enter enters a new job for its unique_key, if it has one. False:
- * another one has it, which job->id is then of. 23505 if an error was asked for.
+ * another job has the key, and job->id is set to its id. 23505 if on_duplicate
+ * asks for an error.
  */
 bool
 bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
@@ -136,9 +136,9 @@ bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
 
 /*
  * bgjob_job_put_in inserts a new job, which is to run at what->run_at if that is
- * later than what->at, else now. False if a filter did not want it: what->reason
- * says why. If another has its unique_key, job->id becomes the other's. Errors:
- * as bgjob_job_enter, and those of filters.
+ * later than what->at, else now. False if a filter refused it; what->reason is
+ * the reason. If another job has its unique_key, job->id becomes the other's.
+ * Errors: as bgjob_job_enter, and those of filters.
  */
 bool
 bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
@@ -154,7 +154,7 @@ bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
 	return true;
 }
 
-/* bgjob_job_fail_new makes a job that is not yet there a failed one, which nobody performs before somebody acts. */
+/* bgjob_job_fail_new creates a job as failed: it runs only after a user requeues it. */
 void
 bgjob_job_fail_new(BgjobJob *job, const BgjobCircumstances *what)
 {

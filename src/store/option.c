@@ -3,12 +3,12 @@
  * option.c
  *	  The options of jobs: one table of them, and sets of their values.
  *
- * An option is one line of store/optionlist.h. All that is done to every
- * option alike is a loop over the table here: reading the arguments of the SQL
- * functions and the answers of filters (api), merging what a call says with
- * what is configured of the function, writing and reading the columns, and
- * copying from a recurring job to the jobs that it puts in. Code elsewhere
- * names an option only where it means something: where it is in force.
+ * An option is one line of store/optionlist.h. Work that is the same for every
+ * option is a loop over the table here: reading the arguments of the SQL
+ * functions and the results of filters (api), merging a call's options with the
+ * function's configuration, writing and reading the columns, and copying from a
+ * recurring job to the jobs that it enqueues. Code elsewhere names an option only
+ * to put it into effect.
  *
  * Pure but for the memory that it allocates; any process.
  *
@@ -22,7 +22,7 @@
 #include "store/recurring.h"
 #include "utils/builtins.h"
 
-/* The words of the list. */
+/* The keywords of the list. */
 #define ENQUEUE               BGJOB_IN_ENQUEUE
 #define CONFIGURE             BGJOB_IN_CONFIGURE
 #define RECURRING             BGJOB_IN_RECURRING
@@ -48,7 +48,7 @@ const BgjobOptionInfo bgjob_options[BGJOB_NOPTIONS] = {
 #include "store/optionlist.h"
 };
 
-/* bgjob_option_by_name returns the option of that name that can be given at a place; BGJOB_NOPTIONS: there is none. */
+/* bgjob_option_by_name returns the option of a name, if "place" (BGJOB_IN_…) accepts it, else BGJOB_NOPTIONS. */
 BgjobOption
 bgjob_option_by_name(const char *name, int place)
 {
@@ -67,7 +67,7 @@ bgjob_option_text(const BgjobOptionSet *set, BgjobOption option)
 	return set->given[option] ? TextDatumGetCString(set->values[option]) : NULL;
 }
 
-/* bgjob_options_merge adds the options of another set that are not given in a set. */
+/* bgjob_options_merge adds the defaults for options that a set does not give. */
 void
 bgjob_options_merge(BgjobOptionSet *set, const BgjobOptionSet *defaults)
 {
@@ -76,7 +76,7 @@ bgjob_options_merge(BgjobOptionSet *set, const BgjobOptionSet *defaults)
 			bgjob_option_set(set, (BgjobOption) option, defaults->values[option]);
 }
 
-/* Decodes the columns of a job that are decoded (store/job.h) and options. */
+/* Decodes the options of a job that BgjobJob has as fields (store/jobrow.h). */
 static void
 decode(BgjobJob *job)
 {
@@ -85,7 +85,7 @@ decode(BgjobJob *job)
 	job->max_retries = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_MAX_RETRIES));
 }
 
-/* bgjob_options_to_job gives a job the options that are given and that it stores; then it must have all that are decoded. */
+/* bgjob_options_to_job sets the given options in a job's columns; then the job must have all that are decoded. */
 void
 bgjob_options_to_job(const BgjobOptionSet *set, BgjobJob *job)
 {
@@ -95,7 +95,7 @@ bgjob_options_to_job(const BgjobOptionSet *set, BgjobJob *job)
 	decode(job);
 }
 
-/* bgjob_options_take_over gives a job all options of another, but for the key. */
+/* bgjob_options_take_over copies all options of another job but the key. */
 void
 bgjob_options_take_over(BgjobJob *job, const BgjobJob *from)
 {

@@ -25,30 +25,29 @@ typedef enum BgjobOption
 #define BGJOB_IN_ENQUEUE   0x1
 #define BGJOB_IN_CONFIGURE 0x2
 #define BGJOB_IN_RECURRING 0x4
-#define BGJOB_IN_CREATING  0x8 /* the answer of a filter */
+#define BGJOB_IN_CREATING  0x8 /* the result of a filter */
 
 typedef struct BgjobOptionInfo
 {
 	const char *name;
-	Oid type;       /* of the parameter */
-	int places;     /* BGJOB_IN_… */
-	AttrNumber job; /* its column in bgjob_internal.job, and so on; 0: it has none there */
+	Oid type;             /* of the parameter */
+	int places;           /* BGJOB_IN_… */
+	AttrNumber job;       /* its column in bgjob_internal.job; 0: none; likewise: */
 	AttrNumber recurring; /* in bgjob_internal.recurring */
 	AttrNumber function;  /* in bgjob_internal.function_conf */
-	bool told;            /* to filters, by its name */
+	bool told;            /* passed to filters, by its name */
 } BgjobOptionInfo;
 
 extern const BgjobOptionInfo bgjob_options[BGJOB_NOPTIONS];
 
 /*
- * Values of options. They are of the types of the parameters as they come from
- * a caller, and as the columns store them once they have been checked
- * (bgjob_options_check).
+ * Values of options. They have the types of the parameters until they have been
+ * checked (bgjob_options_check), and then those of the columns.
  */
 typedef struct BgjobOptionSet
 {
 	Datum values[BGJOB_NOPTIONS];
-	bool given[BGJOB_NOPTIONS]; /* else the caller has said nothing of it */
+	bool given[BGJOB_NOPTIONS]; /* whether the caller gives the option */
 } BgjobOptionSet;
 
 static inline void

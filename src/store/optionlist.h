@@ -3,8 +3,8 @@
  * optionlist.h
  *	  The options of jobs, one line for each.
  *
- * Included wherever something is needed for each option, with the macros
- * defined to yield just that, as the server does with its rmgrlist.h: the
+ * Included wherever code is generated for each option, with the macros defined
+ * to yield that code, as the server does with its rmgrlist.h: the
  * enum and the table (store/option.h), the checks (api/options.c), columns.
  * src/sql/expand.awk reads the same lines to write the parameters of the SQL
  * functions, and the columns, into the install script.
@@ -14,8 +14,8 @@
  *
  * name, type: of the parameter of the SQL functions; text_array is text[].
  *
- * check: raises an error unless a value is allowed, and returns the value as it
- * is stored (api/options.c); NULL: all values are allowed, and stored as they are.
+ * check: raises an error unless a value is allowed, and returns the value to
+ * store (api/options.c); NULL: all values are allowed, and stored unchanged.
  *
  * places: the functions that have the parameter, in the order of these lines
  * (ENQUEUE: bgjob_enqueue, bgjob_enqueue_many and bgjob_enqueue_trigger), and
@@ -25,7 +25,7 @@
  * and bgjob_internal.function_conf; NOT_IN_JOB, if the first does not have it; NOWHERE.
  * The columns of a BGJOB_OPTION are written by hand in src/sql. A
  * BGJOB_OPTION_COLUMN gets one in each of the three tables, and is shown by
- * bgjob.functions; filters are told of it.
+ * bgjob.functions; it is passed to filters.
  *
  *-------------------------------------------------------------------------
  */

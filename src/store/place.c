@@ -3,16 +3,15 @@
  * place.c
  *	  Where a job stands besides its own row.
  *
- * The one table of the places is below, and bgjob_place_of() is the one
- * decision which of them is a job's. Nobody else asks what state has what
- * table: bgjob_job_apply() has a job leave its place, bgjob_job_save() puts it
- * into the new one, store/hold.c takes it out for whoever wants to change it,
- * and store/restore.c compares.
+ * The table of the places is below, and bgjob_place_of() alone decides which of
+ * them is a job's. No other code maps states to tables: bgjob_job_apply() removes
+ * a job from its place, bgjob_job_save() puts it into the new one, store/hold.c
+ * takes it out to lock it, and store/restore.c compares.
  *
- * There are two kinds of places. In the queue and in the schedule the row is
- * the lock: whoever deletes it has the job, so changing the state finds
- * nothing to leave. In the others the lock is the job's own row, and the row
- * there is deleted when the state changes.
+ * There are two kinds of places. In the queue and in the schedule the row is the
+ * lock: the transaction that deletes it has the job, and a change of state finds
+ * no row to delete. In the others the lock is the job's own row, and the row in
+ * the place is deleted when the state changes.
  *
  * src/README.md says step by step how to add a place.
  *
@@ -51,7 +50,7 @@ put_scheduled(const BgjobJob *job)
 						  job->queue);
 }
 
-/* New jobs that are to run at the same time. */
+/* Inserts new jobs that are to run at the same time. */
 static void
 put_many_scheduled(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 				   const ItemPointerData *tids, int n)
@@ -79,14 +78,14 @@ has_scheduled(const BgjobJob *job)
 	return bgjob_schedule_has(job->run_as, bgjob_job_time(job, BGJOB_C_RUN_AT), job->id);
 }
 
-/* A claim is that of the worker which puts it there. */
+/* Inserts the claim of the current worker. */
 static void
 put_claimed(const BgjobJob *job)
 {
 	bgjob_claim_insert(job->id, MyProcPid, bgjob_my_slot->started_at);
 }
 
-/* A claim is not taken from a process that lives; one that is left behind stands for nothing. */
+/* Returns BGJOB_BUSY if a live process has claimed a job; a claim that a dead process left is void. */
 static BgjobTaken
 take_claimed(const BgjobJob *job, TransactionId *holder)
 {
@@ -115,13 +114,13 @@ has_failed(const BgjobJob *job)
 
 static const struct
 {
-	bool is_lock; /* whoever deletes the row there has the job */
+	bool is_lock; /* the transaction that deletes the row there has the job */
 	void (*put)(const BgjobJob *job);
-	/* many new jobs that are alike but for their ids; NULL: a new one is never there */
+	/* many new jobs that differ only in their ids; NULL: a new job is never there */
 	void (*put_many)(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 					 const ItemPointerData *tids, int n);
 	BgjobTaken (*take)(const BgjobJob *job,
-					   TransactionId *holder); /* NULL: nobody can have it */
+					   TransactionId *holder); /* NULL: no process can have it */
 	bool (*has)(const BgjobJob *job);          /* NULL: always */
 	void (*leave)(int64 job);                  /* NULL: taking the job has deleted the row */
 } places[BGJOB_NPLACES] = {
@@ -142,7 +141,7 @@ static const BgjobPlace place_of_state[BGJOB_NSTATES] = {
 	[BGJOB_FAILED] = BGJOB_PLACE_FAILURE,
 };
 
-/* bgjob_place_of_state returns the place of jobs in a state, as far as the state alone tells. */
+/* bgjob_place_of_state returns the place of jobs in a state, as far as the state alone decides. */
 BgjobPlace
 bgjob_place_of_state(BgjobState state)
 {
@@ -150,10 +149,10 @@ bgjob_place_of_state(BgjobState state)
 }
 
 /*
- * bgjob_place_of returns the place of a job, from its row alone. That is where
- * admission is decided: an enqueued job that may not run yet (a limit, a
- * sequence_key, a paused queue) says so in a column of its row, which is to be
- * read here, and stands at that gate instead of in the queue.
+ * bgjob_place_of returns the place of a job, from its row alone. Admission is to
+ * be decided here: an enqueued job that may not run yet (a limit, a sequence_key,
+ * a paused queue) has a column of its row for that, to be read here, and stands
+ * at that gate instead of in the queue.
  */
 BgjobPlace
 bgjob_place_of(const BgjobJob *job)
@@ -161,7 +160,7 @@ bgjob_place_of(const BgjobJob *job)
 	return bgjob_place_of_state(job->state);
 }
 
-/* bgjob_place_is_lock tells whether whoever deletes a job's row in a place has the job. */
+/* bgjob_place_is_lock returns whether a job's row in a place is its lock. */
 bool
 bgjob_place_is_lock(BgjobPlace place)
 {
@@ -179,8 +178,8 @@ bgjob_place_put(const BgjobJob *job)
 }
 
 /*
- * bgjob_place_put_many does the same for n new jobs that are alike but for
- * their ids, which follow each other from "first" on; "bulk" is of the queue.
+ * bgjob_place_put_many does the same for n new jobs that differ only in their
+ * ids, which are consecutive from "first" on; "bulk" is of the queue.
  */
 void
 bgjob_place_put_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
@@ -192,9 +191,9 @@ bgjob_place_put_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 
 /*
  * bgjob_place_take takes a job out of its place, if the row there is the lock;
- * never waits. Where the answer is BGJOB_BUSY, *holder (which may be NULL) is
- * the transaction that has it, if known. What is taken is announced again if
- * the transaction is rolled back.
+ * never waits. If the result is BGJOB_BUSY, *holder (which may be NULL) is the
+ * transaction that has the job, if known. A taken job is announced again if the
+ * transaction is rolled back.
  */
 BgjobTaken
 bgjob_place_take(const BgjobJob *job, TransactionId *holder)
@@ -204,7 +203,7 @@ bgjob_place_take(const BgjobJob *job, TransactionId *holder)
 	return places[place].take == NULL ? BGJOB_NOT_THERE : places[place].take(job, holder);
 }
 
-/* bgjob_place_has tells whether a job is in its place. */
+/* bgjob_place_has returns whether a job is in its place. */
 bool
 bgjob_place_has(const BgjobJob *job)
 {
@@ -213,7 +212,7 @@ bgjob_place_has(const BgjobJob *job)
 	return places[place].has == NULL || places[place].has(job);
 }
 
-/* bgjob_place_leave deletes the row of a job whose state changes from a place where it is no lock. */
+/* bgjob_place_leave deletes a job's row in a place where the row is not the lock, when its state changes. */
 void
 bgjob_place_leave(BgjobPlace place, int64 job)
 {

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * queue.c
- *	  What can run now.
+ *	  The queue: jobs that can run now.
  *
  * bgjob_internal.queue has a row for each job that can run now and none for any other
  * (scheduled, awaiting, finished). A row is inserted and deleted, never
- * updated, so its ctid stands for it as long as it is there.
+ * updated, so its ctid identifies it as long as it exists.
  *
- * Whoever inserts rows notes them for the lanes (base/change.c), which lead the
- * workers to them (store/claim.c).
+ * Each insertion is noted for the lanes (base/change.c), which lead the workers
+ * to the rows (store/claim.c).
  *
  * Any process. Inside a transaction.
  *
@@ -25,7 +25,7 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
-/* The row of a job. */
+/* Fills the columns of a job's row. */
 static void
 queue_fill_row(const BgjobJob *job, Datum *values, bool *nulls)
 {
@@ -40,7 +40,7 @@ queue_fill_row(const BgjobJob *job, Datum *values, bool *nulls)
 	values[BGJOB_Q_QUEUE - 1] = CStringGetTextDatum(job->queue);
 }
 
-/* bgjob_queue_insert puts a job, whose row has been written, into the queue. */
+/* bgjob_queue_insert inserts a job, whose row has been written, into the queue. */
 void
 bgjob_queue_insert(const BgjobJob *job)
 {
@@ -56,7 +56,7 @@ bgjob_queue_insert(const BgjobJob *job)
 	bgjob_change_ready(job->run_as, job->queue, job->priority, &item, 1);
 }
 
-/* bgjob_queue_insert_many does the same for n new jobs that are alike but for their ids, which follow each other. */
+/* bgjob_queue_insert_many does the same for n new jobs that differ only in their consecutive ids. */
 void
 bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 						const ItemPointerData *tids, int n)
@@ -83,9 +83,9 @@ bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 }
 
 /*
- * bgjob_queue_take takes a job out of the queue if nobody else is at it;
- * never waits. The job is the caller's until the transaction ends. Where the
- * answer is BGJOB_BUSY, *holder (which may be NULL) is who has it, if known.
+ * bgjob_queue_take takes a job out of the queue unless another transaction has
+ * it; never waits. The job is the caller's until the transaction ends. If the
+ * result is BGJOB_BUSY, *holder (which may be NULL) is that transaction, if known.
  */
 BgjobTaken
 bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, TransactionId *holder)
@@ -107,7 +107,7 @@ bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, Transacti
 	return taken;
 }
 
-/* bgjob_queue_jobs_of_role returns jobs of a role that are in the queue, at most max; their number. */
+/* bgjob_queue_jobs_of_role reads at most max jobs of a role in the queue; returns their number. */
 int
 bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max)
 {
@@ -145,7 +145,7 @@ has_row(BgjobRel *rel, Snapshot snapshot, Oid role, const char *queue, int prior
 	return found;
 }
 
-/* bgjob_queue_has tells whether the queue has a row at a place, as a query sees it. */
+/* bgjob_queue_has returns whether the queue has a row at a position, as a query sees it. */
 bool
 bgjob_queue_has(Oid role, const char *queue, int priority, int64 pos)
 {
@@ -156,7 +156,7 @@ bgjob_queue_has(Oid role, const char *queue, int priority, int64 pos)
 	return found;
 }
 
-/* bgjob_queue_holds tells whether a job that waits has its row in the queue at this moment. */
+/* bgjob_queue_holds returns whether a waiting job has its row in the queue at this moment. */
 bool
 bgjob_queue_holds(const BgjobJob *job)
 {

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * queueconf.c
- *	  What administrators have configured of queues.
+ *	  The configuration of queues by administrators.
  *
- * bgjob_internal.queue_conf has a row for each queue of which anything has been
- * configured; all others have the defaults. A change draws a new version while
- * it holds the row, so versions grow in the order of the commits, and tells
- * shared memory when it commits (base/queues.h, base/change.c).
+ * bgjob_internal.queue_conf has a row for each configured queue; all others have
+ * the defaults. A change draws a new version while it has locked the row, so
+ * versions grow in the order of the commits, and updates shared memory when it
+ * commits (base/queues.h, base/change.c).
  *
  * Any process, inside a transaction. A row is locked by its update, as any
  * row is; two sessions that configure the same new queue at the same time
@@ -49,7 +49,7 @@ read_row(TupleTableSlot *slot, BgjobQueueRow *row)
 	row->version = DatumGetInt64(slot->tts_values[C_VERSION]);
 	row->has_paused = true;
 	row->paused = DatumGetBool(slot->tts_values[C_PAUSED]);
-	/* Workers have room for no more, whoever wrote the row. */
+	/* Workers have no room for more, even if the row was written by hand. */
 	row->group_size =
 		Min(Max(DatumGetInt32(slot->tts_values[C_GROUP_SIZE]), 1), BGJOB_GROUP_MAX);
 	row->retention = NULL;
@@ -58,7 +58,7 @@ read_row(TupleTableSlot *slot, BgjobQueueRow *row)
 			datumCopy(slot->tts_values[C_RETENTION], false, sizeof(Interval)));
 }
 
-/* Reads the row of a queue and locks it; rel->tid says where it is. False: there is none. */
+/* Reads the row of a queue and locks it; rel->tid is its tid. False: there is none. */
 static bool
 find_and_lock(BgjobRel *rel, const char *queue, BgjobQueueRow *row)
 {
@@ -70,7 +70,7 @@ find_and_lock(BgjobRel *rel, const char *queue, BgjobQueueRow *row)
 	return found;
 }
 
-/* bgjob_queueconf_get reads what is configured of a queue; false if nothing is. */
+/* bgjob_queueconf_get reads the configuration of a queue; false if there is none. */
 bool
 bgjob_queueconf_get(const char *queue, BgjobQueueRow *row)
 {
@@ -100,7 +100,7 @@ conf_of(const BgjobQueueRow *row)
 	return conf;
 }
 
-/* bgjob_queueconf_change configures a queue: sets what the change has, and keeps the rest. */
+/* bgjob_queueconf_change configures a queue: sets the fields that the change gives, and keeps the rest. */
 void
 bgjob_queueconf_change(const char *queue, const BgjobQueueRow *change)
 {
@@ -136,7 +136,7 @@ bgjob_queueconf_change(const char *queue, const BgjobQueueRow *change)
 	bgjob_change_queue(queue, &conf);
 }
 
-/* bgjob_queueconf_remove goes back to the defaults. False if nothing was configured. */
+/* bgjob_queueconf_remove resets a queue to the defaults. False if it had no configuration. */
 bool
 bgjob_queueconf_remove(const char *queue)
 {
@@ -156,7 +156,7 @@ bgjob_queueconf_remove(const char *queue)
 	return found;
 }
 
-/* bgjob_queueconf_visit calls a function for each configured queue; what it gets is read, not kept. */
+/* bgjob_queueconf_visit calls a function for each configured queue; the row is valid during the call only. */
 void
 bgjob_queueconf_visit(BgjobQueueVisitor visitor, void *arg)
 {
@@ -185,7 +185,7 @@ tell_shared_memory(const char *queue, const BgjobQueueRow *row, void *arg)
 	bgjob_queues_set(MyDatabaseId, queue, &conf);
 }
 
-/* bgjob_queueconf_load tells shared memory of all configured queues; by the scheduler. */
+/* bgjob_queueconf_load copies the configuration of all queues to shared memory; by the scheduler. */
 void
 bgjob_queueconf_load(void)
 {

@@ -12,7 +12,7 @@
 
 #include "datatype/timestamp.h"
 
-/* A row of bgjob_internal.queue_conf; or a change of one, where what is not set stays. */
+/* A row of bgjob_internal.queue_conf, or a change of one: fields that are not set stay. */
 typedef struct BgjobQueueRow
 {
 	int64 version;

@@ -4,8 +4,8 @@
  *	  The rows of bgjob_internal.queue and of its index.
  *
  * A row has the lane of its job twice: as queue and priority, and as the number
- * that stands for both in the index (bgjob_lane_number). Its position is the id
- * of its job, as a rule, and then that is not stored twice.
+ * that stands for both in the index (bgjob_lane_number). The position is usually
+ * the id of the job; then the id is not stored as well.
  *
  * For the files of this folder that read or write bgjob_internal.queue. No locks, no state.
  *
@@ -20,7 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
-/* bgjob_queue_keys makes keys for the index: role and lane are equal, and the position compares as said. */
+/* bgjob_queue_keys makes keys for the index: equal role and lane, and the given comparison of the position. */
 void
 bgjob_queue_keys(ScanKey keys, Oid role, int64 lane, StrategyNumber strategy,
 				 RegProcedure compare, int64 pos)
@@ -30,7 +30,7 @@ bgjob_queue_keys(ScanKey keys, Oid role, int64 lane, StrategyNumber strategy,
 	bgjob_key(&keys[2], BGJOB_QI_POS, strategy, compare, Int64GetDatum(pos));
 }
 
-/* bgjob_queue_row_lane tells what lane the row in a slot belongs to, by its queue and priority. */
+/* bgjob_queue_row_lane returns the lane of the row in a slot, by its queue and priority. */
 void
 bgjob_queue_row_lane(TupleTableSlot *slot, BgjobLaneKey *key)
 {
@@ -40,7 +40,7 @@ bgjob_queue_row_lane(TupleTableSlot *slot, BgjobLaneKey *key)
 				   DatumGetInt16(slot->tts_values[BGJOB_Q_PRIORITY - 1]));
 }
 
-/* bgjob_queue_row_is_of tells whether the row in a slot, which has the role of a lane, belongs to it. */
+/* bgjob_queue_row_is_of returns whether the row in a slot, which has the role of a lane, belongs to it. */
 bool
 bgjob_queue_row_is_of(TupleTableSlot *slot, const BgjobLaneKey *key)
 {
