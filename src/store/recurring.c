@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * recurring.c
- *	  Recurring jobs: their rows, and the jobs that they put in.
+ *	  Recurring jobs: their rows, and the jobs that they enqueue.
  *
- * bgjob_internal.recurring has a row for each, with the next occurrence that has not
- * been dealt with (next_at). Who deals with one locks the row, puts a job in
- * and sets next_at, in one transaction: so there is one job for each
- * occurrence, whatever crashes. The scheduler finds what is due along the
- * index on next_at; rows that are not due cost nothing.
+ * bgjob_internal.recurring has a row for each recurring job, with its next
+ * occurrence (next_at). One transaction locks the row, enqueues the job of the
+ * occurrence and sets next_at, so there is one job for each occurrence even after
+ * a crash. The scheduler finds due rows along the index on next_at; rows that are
+ * not due cost nothing.
  *
  * Any process, inside a transaction.
  *
@@ -86,7 +86,7 @@ bgjob_recurring_set_text(BgjobRecurring *row, BgjobRecurringColumn column, const
 		bgjob_recurring_set(row, column, CStringGetTextDatum(text));
 }
 
-/* Takes a row out of rel->slot. */
+/* Copies a row from rel->slot. */
 static void
 load(BgjobRel *rel, BgjobRecurring *row)
 {
@@ -171,7 +171,7 @@ bgjob_recurring_count_restored(void)
 
 /*
  * bgjob_recurring_lock locks a row that has just been read. False if it has
- * been changed meanwhile; or, without "wait", if somebody has it now.
+ * been changed meanwhile; or, without "wait", if another transaction has locked it.
  */
 bool
 bgjob_recurring_lock(BgjobRel *rel, BgjobRecurring *row, bool wait)
@@ -373,7 +373,7 @@ with_occurrence(const BgjobRecurring *row, TimestampTz occurrence)
 											  JsonbPGetDatum(scheduled)));
 }
 
-/* Shows that a filter did not want the job of an occurrence. */
+/* Records that a filter refused the job of an occurrence. */
 static void
 note_refusal(BgjobRecurring *row, const char *reason)
 {
@@ -383,8 +383,8 @@ note_refusal(BgjobRecurring *row, const char *reason)
 }
 
 /*
- * bgjob_recurring_refused shows that a filter, which a worker has called later,
- * did not want the job that a recurring job had put in.
+ * bgjob_recurring_refused records that a filter, called later by a worker, refused
+ * the job that a recurring job had enqueued.
  */
 void
 bgjob_recurring_refused(const BgjobJob *job, const char *reason)
@@ -419,7 +419,7 @@ copy_column(BgjobJob *job, BgjobColumn to, const BgjobRecurring *row, BgjobRecur
 		bgjob_job_set(job, to, bgjob_recurring_datum(row, from));
 }
 
-/* The options of the jobs that a recurring one puts in. */
+/* Reads the options of the jobs that a recurring job enqueues. */
 static void
 read_options(const BgjobRecurring *row, BgjobOptionSet *options)
 {
@@ -434,7 +434,7 @@ read_options(const BgjobRecurring *row, BgjobOptionSet *options)
 }
 
 /*
- * bgjob_recurring_put_in puts the job of an occurrence in: it is scheduled if
+ * bgjob_recurring_put_in enqueues the job of an occurrence; it is scheduled if
  * run_at is later than now. The row is changed in memory only. Returns the
  * id; that of another, if that one has its unique_key; 0 if a filter did not want
  * it. wait: for sessions that are about to put in one with the same key; 23505
@@ -453,7 +453,7 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	int64 id;
 
 	if (!wait && on_duplicate == BGJOB_DUPLICATE_ERROR)
-		what.on_duplicate = BGJOB_DUPLICATE_SKIP; /* there is nobody to raise an error for */
+		what.on_duplicate = BGJOB_DUPLICATE_SKIP; /* no caller could handle an error */
 
 	memset(&job, 0, sizeof(job));
 	memset(job.nulls, true, sizeof(job.nulls));

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * recurring.h
- *	  Recurring jobs: their rows, and the jobs that they put in.
+ *	  Recurring jobs: their rows, and the jobs that they enqueue.
  *
  *-------------------------------------------------------------------------
  */
@@ -62,7 +62,7 @@ typedef enum BgjobRecurringColumn
 
 #define BGJOB_R_COUNT (BGJOB_R_END - 1)
 
-/* What becomes of occurrences that were missed while nobody was there; the letters are stored. */
+/* The action for occurrences that were missed while no scheduler ran; the letters are stored. */
 typedef enum BgjobMisfire
 {
 	BGJOB_MISFIRE_ONCE = 'o',
@@ -70,7 +70,7 @@ typedef enum BgjobMisfire
 	BGJOB_MISFIRE_SKIP = 's'
 } BgjobMisfire;
 
-/* What becomes of an occurrence while the previous job has not ended; the letters are stored. */
+/* The action for an occurrence while the previous job has not ended; the letters are stored. */
 typedef enum BgjobOverlap
 {
 	BGJOB_OVERLAP_ALLOW = 'a',

@@ -6,8 +6,8 @@
  * The storage layer reads and writes bgjob's tables below SQL: no parsing,
  * no plans, no rights to raise and drop, and nothing that is looked up along
  * a search_path, so it works the same whatever a job has done to its session
- * (settings, role, read-only transactions). Who may do what has been decided
- * before: at enqueue, by the control functions, by the claim.
+ * (settings, role, read-only transactions). Privileges have
+ * been checked before: at enqueue, by the control functions, by the claim.
  *
  * Indexes and constraints are maintained by the executor's own functions for
  * simple changes (those that logical replication applies rows with), so an
@@ -219,7 +219,7 @@ is_locked_by_several(BgjobRel *rel, ItemPointer tid)
 }
 
 /*
- * bgjob_rel_delete deletes a row unless somebody else has locked, changed or
+ * bgjob_rel_delete deletes a row unless another transaction has locked, changed or
  * deleted it; never waits. Returns whether it did; if not, *holder (which may
  * be NULL) is the transaction that has the row, where one can be named.
  */
@@ -279,13 +279,13 @@ bgjob_rel_find_locked(BgjobRel *rel, const char *index, const char *text)
 		UnregisterSnapshot(snapshot);
 		if (result == TM_Ok)
 			return found;
-		CHECK_FOR_INTERRUPTS(); /* somebody has changed it meanwhile: read it again */
+		CHECK_FOR_INTERRUPTS(); /* another transaction has changed it: read it again */
 	}
 }
 
 /*
  * bgjob_rel_delete_of deletes the rows of a table that an index has for a job;
- * never waits. False: somebody else was changing one of them.
+ * never waits. False: another transaction was changing one of them.
  */
 bool
 bgjob_rel_delete_of(BgjobTable table, const char *index, int64 job)
@@ -310,7 +310,7 @@ bgjob_rel_delete_of(BgjobTable table, const char *index, int64 job)
  * Whether a table has a block. VACUUM FULL, CLUSTER and TRUNCATE leave tids
  * behind that point beyond its end, which the server takes for a damaged disk.
  * The number of blocks that the storage manager remembers is a lower bound:
- * nobody can make the table shorter while this process has a lock on it.
+ * no process can make the table shorter while this process has a lock on it.
  */
 static bool
 has_block(Relation rel, BlockNumber block)
@@ -421,7 +421,7 @@ bgjob_scan_snapshot(Snapshot snapshot)
 	return IsolationIsSerializable() && IsMVCCSnapshot(snapshot) ? SnapshotAny : snapshot;
 }
 
-/* bgjob_scan_sees tells whether the row that a scan has put into rel->slot is visible to "snapshot". */
+/* bgjob_scan_sees returns whether the row that a scan has read into rel->slot is visible to "snapshot". */
 bool
 bgjob_scan_sees(BgjobRel *rel, IndexScanDesc scan, Snapshot snapshot)
 {

@@ -3,10 +3,10 @@
  * restore.c
  *	  Jobs of a restored or copied database, which are not in their places.
  *
- * A dump has the rows of bgjob_internal.job alone: what says that a job can run, is to
- * run later, is claimed or has failed is not part of it, so that nothing that
- * is restored runs by itself. bgjob_adopt() puts all of it there again. Until
- * then the scheduler counts what is held back, and warns.
+ * A dump has the rows of bgjob_internal.job alone. The rows of its places (queue,
+ * schedule, claims, failures) are not part of it, so that no restored job runs by
+ * itself. bgjob_adopt() inserts them again. Until then the scheduler counts the
+ * jobs that are held back, and warns.
  *
  * Any process, inside a transaction.
  *
@@ -25,7 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* Whether the job whose row is in a slot has a place. */
+/* Returns whether the job whose row is in a slot has a place. */
 static bool
 has_place(TupleTableSlot *slot)
 {
@@ -36,10 +36,10 @@ has_place(TupleTableSlot *slot)
 }
 
 /*
- * Puts one job to where its state says that it belongs, if it is not there.
- * Jobs that others are at are in their places, or become so; only what is
- * missing in both looks, the second with the row locked, is put there. Returns
- * whether something will be performed that would not have been.
+ * Puts a job into the place of its state, if it is missing there. A job that
+ * another process has is in its place, or will be; so only a job that is missing
+ * at both checks, the second with its row locked, is put there. Returns whether
+ * the job is unfinished, and so can be performed again.
  */
 static bool
 rebuild_one(BgjobRel *jobs, int64 id)
@@ -62,8 +62,9 @@ rebuild_one(BgjobRel *jobs, int64 id)
 }
 
 /*
- * Whether a job would be performed if it were where its state says. What is
- * missing in both looks is: in between a worker may have performed it.
+ * Returns whether a job would be performed if it were in the place of its state.
+ * It must be missing at both checks: a worker may perform it between the reading
+ * and the check of its place.
  */
 static bool
 is_held_back(BgjobRel *jobs, int64 id)
@@ -78,9 +79,9 @@ is_held_back(BgjobRel *jobs, int64 id)
 }
 
 /*
- * bgjob_restore_count_held_back counts jobs that bgjob_restore_rebuild would put
- * into place: among "max" that follow the id *after, which is moved on. Returns
- * their number; *all: these were the last.
+ * bgjob_restore_count_held_back counts the jobs that bgjob_restore_rebuild would
+ * put into their places, among "max" jobs after the id *after, which is advanced.
+ * Returns their number; *all: no jobs follow.
  */
 int64
 bgjob_restore_count_held_back(int64 *after, int max, bool *all)
@@ -121,9 +122,9 @@ bgjob_restore_count_held_back(int64 *after, int max, bool *all)
 }
 
 /*
- * bgjob_restore_rebuild puts every job that is not in its place there: after a
- * restore. Returns their number. Ids
- * that are drawn afterwards are higher than all that are there.
+ * bgjob_restore_rebuild puts every job that is missing from its place there,
+ * after a restore. Returns their number. Ids that are drawn afterwards are higher
+ * than all existing ones.
  */
 int64
 bgjob_restore_rebuild(void)

@@ -16,8 +16,9 @@
  * is nothing to remove ever more rarely. Ranges live in the scheduler's memory:
  * a new scheduler visits everything once, some thousand rows at a time.
  *
- * A row that somebody is changing is left for the next time; nothing here
- * waits. What is removed is added to bgjob_internal.total in the same transaction.
+ * A row that another transaction is changing is left for the next time; nothing
+ * here waits. Removed jobs are counted in bgjob_internal.total in the same
+ * transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,14 +50,14 @@
 /* No job is older, in days: more than this the arithmetic of the sweep need not count. */
 #define OLDEST_JOB 100000
 
-/* Ids that are remembered together. */
+/* Number of ids in a range. */
 #define RANGE_SIZE 16384
 
 /* A range is revisited not more, and not less, often than this, in seconds; but for long retentions. */
 #define SHORTEST_PAUSE 1
 #define LONGEST_PAUSE  3600
 
-/* How often to look for jobs where there were none, in seconds. */
+/* Pause before scanning for jobs again where there were none, in seconds. */
 #define IDLE_PAUSE 10
 
 /* Removed jobs, by state. */
@@ -84,7 +85,7 @@ count_removed(const Removed *removed)
 	return n;
 }
 
-/* What the sweep and the purge need to know of a row. */
+/* The columns of a row that the sweep and the purge need. */
 typedef struct Finished
 {
 	int64 id;
@@ -200,7 +201,7 @@ read_finished(TupleTableSlot *slot, Finished *row)
 											  : DatumGetIntervalP(values[BGJOB_C_RETENTION]);
 }
 
-/* Removes a job; false if somebody is changing it. */
+/* Removes a job; false if another transaction is changing it. */
 static bool
 remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed)
 {
@@ -217,7 +218,7 @@ remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed
 	return true;
 }
 
-/* When a finished job expires; DT_NOEND: never. */
+/* Returns the time when a finished job expires; DT_NOEND: never. */
 static TimestampTz
 expiry(const Finished *row)
 {
@@ -249,7 +250,7 @@ youngest_expiry(void)
 
 /* ---- the sweep ---- */
 
-/* The range that an id is in. */
+/* Returns the number of the range that an id is in. */
 static int64
 range_of(int64 id)
 {
@@ -289,7 +290,7 @@ due_range(BgjobSweep *sweep, TimestampTz now)
 	return due;
 }
 
-/* When something has to be done next. */
+/* Returns the time of the next visit. */
 static TimestampTz
 next_visit(const BgjobSweep *sweep)
 {
@@ -403,7 +404,7 @@ advance(BgjobRel *rel, Snapshot snapshot, BgjobSweep *sweep, TimestampTz now, in
 	bgjob_scan_end(scan);
 }
 
-/* bgjob_retention_restart has everything visited again, since what expires when has changed. */
+/* bgjob_retention_restart makes the sweep visit all jobs again, since the times of expiry have changed. */
 void
 bgjob_retention_restart(BgjobSweep *sweep)
 {
@@ -420,8 +421,8 @@ bgjob_retention_advance(BgjobSweep *sweep)
 }
 
 /*
- * bgjob_retention_sweep removes what has expired at "now", as far as it is one
- * transaction's work. Returns when to call it again: not later than "now" if
+ * bgjob_retention_sweep removes jobs that have expired at "now", as many as one
+ * transaction may. Returns when to call it again: not later than "now" if
  * there is more to do at once; DT_NOEND: not before something changes.
  */
 TimestampTz

@@ -13,7 +13,7 @@
 #include "datatype/timestamp.h"
 #include "rules/state.h"
 
-/* What a sweep remembers of some thousand ids. */
+/* The notes of a sweep about a range of ids. */
 typedef struct BgjobRange
 {
 	int64 number;

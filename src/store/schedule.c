@@ -5,18 +5,18 @@
  *
  * bgjob_internal.schedule has a row for each job in state scheduled, for each role in
  * the order of their times; the row is the lock, as in the queue. The scheduler
- * moves what is due into the queue and gives each a new place there: jobs that
- * become due are the newest in the line.
+ * moves due jobs into the queue, each at a new position: jobs that become due are
+ * the newest in their lane.
  *
  * Each role has a line of its own, and all roles whose jobs are due have the
- * same share of what is moved at a time: a million due jobs of one role delay
- * no other's.
+ * same share of the jobs moved at a time: a million due jobs of one role do not
+ * delay those of another.
  *
  * The scheduler starts each scan of a line where the last one ended ("after"),
- * so that the dead rows of what has long run cost nothing; jobs that are
- * announced earlier than that lower it (base/change.c), and now and then it
- * scans from the beginning. Between the lines that it knows, which it passes
- * over, it searches for those of further roles.
+ * so that the dead rows of earlier jobs cost nothing. Jobs that are announced
+ * with an earlier time lower "after" (base/change.c), and now and then the
+ * scheduler scans from the beginning. Between the lines that it knows, it
+ * searches for lines of further roles.
  *
  * Any process, inside a transaction; the lines are the scheduler's.
  *
@@ -36,10 +36,10 @@
 
 #define SCHEDULE_INDEX "schedule_pkey"
 
-/* So many rows are looked at for each that may be moved: others may have them in their hands. */
+/* Number of rows visited for each that may be moved: other transactions may have locked some. */
 #define VISITS 5
 
-/* Each role is given so many of the jobs that are moved at a time, if there are very many roles. */
+/* Smallest share of a role in the jobs moved at a time, if there are very many roles. */
 #define SMALLEST_SHARE 10
 
 /* Columns of bgjob_internal.schedule. */
@@ -63,7 +63,7 @@ enum
 typedef struct Line
 {
 	Oid role;
-	TimestampTz after_at; /* all up to this one have been visited, but for what is announced */
+	TimestampTz after_at; /* all jobs up to this one have been visited, except announced ones */
 	int64 after_job;
 	TimestampTz next; /* nothing is due before */
 } Line;
@@ -71,11 +71,12 @@ typedef struct Line
 static Line *lines = NULL; /* in the order of their roles */
 static int nlines = 0;
 static int lines_room = 0;
-static bool more_lines = true;       /* some may not be known yet */
-static bool unfinished = false;      /* the last call threw: what it did has been undone */
+static bool more_lines = true; /* some may not be known yet */
+static bool unfinished =
+	false; /* the last call raised an error, and its changes were rolled back */
 static Oid served_last = InvalidOid; /* the role whose turn was the last one */
 
-/* bgjob_schedule_insert enters a job that is to run at a time. */
+/* bgjob_schedule_insert inserts a job that is to run at a time. */
 void
 bgjob_schedule_insert(Oid role, TimestampTz at, int64 job, const char *queue)
 {
@@ -99,7 +100,7 @@ job_keys(ScanKey keys, Oid role, TimestampTz at, StrategyNumber strategy, RegPro
 	bgjob_key(&keys[2], I_JOB, strategy, proc, Int64GetDatum(job));
 }
 
-/* Looks up the row of a job, and deletes it if so told. */
+/* Finds the row of a job, and deletes it if "take". */
 static BgjobTaken
 schedule_look_up(Oid role, TimestampTz at, int64 job, bool take, TransactionId *holder)
 {
@@ -122,9 +123,9 @@ schedule_look_up(Oid role, TimestampTz at, int64 job, bool take, TransactionId *
 }
 
 /*
- * bgjob_schedule_take takes a job of a role out of the schedule if nobody else is at
- * it; never waits. The job is the caller's until the transaction ends. *holder
- * as in bgjob_queue_take.
+ * bgjob_schedule_take takes a job of a role out of the schedule, unless another
+ * transaction has it; never waits. The job is the caller's until the transaction
+ * ends. *holder as in bgjob_queue_take.
  */
 BgjobTaken
 bgjob_schedule_take(Oid role, TimestampTz at, int64 job, TransactionId *holder)
@@ -132,14 +133,14 @@ bgjob_schedule_take(Oid role, TimestampTz at, int64 job, TransactionId *holder)
 	return schedule_look_up(role, at, job, true, holder);
 }
 
-/* bgjob_schedule_has tells whether a job is in the schedule. */
+/* bgjob_schedule_has returns whether a job is in the schedule. */
 bool
 bgjob_schedule_has(Oid role, TimestampTz at, int64 job)
 {
 	return schedule_look_up(role, at, job, false, NULL) == BGJOB_TAKEN;
 }
 
-/* A look at what is due. */
+/* A scan for due jobs. */
 typedef struct Look
 {
 	BgjobScheduleDue due;
@@ -151,14 +152,14 @@ typedef struct Look
 	int moved;
 } Look;
 
-/* Takes a job out of the schedule if it is still there, and nobody has it, and has it moved on. */
+/* Takes a job out of the schedule, if it is still there and no other transaction has it, and calls look->due. */
 static void
 visit(Look *look, TimestampTz at, int64 id, ItemPointer tid)
 {
 	MemoryContext old;
 
 	if (!bgjob_rel_fetch(look->rel, tid, SnapshotSelf))
-		return; /* a hook that was called for a job before it has taken it out */
+		return; /* a hook, called for an earlier job, has taken this one out */
 	if (!bgjob_rel_delete(look->rel, tid, NULL))
 	{
 		look->blocked_from = Min(look->blocked_from, at);
@@ -172,9 +173,9 @@ visit(Look *look, TimestampTz at, int64 id, ItemPointer tid)
 }
 
 /*
- * Goes along a line as the keys say, as long as jobs are due, at most "moves" are
- * to be moved and *visits to be visited, which is lowered. False if it stopped
- * before the end: line->next is the time of the job that is behind.
+ * Scans a line by the keys while jobs are due. It moves at most "moves" jobs and
+ * visits at most *visits, which is lowered. False if it stopped before the end:
+ * line->next is the time of the next job.
  */
 static bool
 go_along(Look *look, Line *line, ScanKey keys, int nkeys, int moves, int *visits)
@@ -264,7 +265,7 @@ insert_line(int i, Oid role)
 	nlines++;
 }
 
-/* Finds the lines that are not known, between and behind those that are. */
+/* Finds unknown lines, between and behind the known ones. */
 static void
 find_lines(Look *look)
 {
@@ -287,7 +288,7 @@ find_lines(Look *look)
 	}
 }
 
-/* Serves the lines where something is due, in turn; as many jobs of each. */
+/* Serves the lines that have due jobs in turn, with the same share for each. */
 static void
 serve_lines(Look *look, int max)
 {
@@ -312,7 +313,7 @@ serve_lines(Look *look, int max)
 	}
 }
 
-/* bgjob_schedule_look_anew has bgjob_schedule_go_along begin with everything anew. */
+/* bgjob_schedule_look_anew makes bgjob_schedule_go_along scan everything from the beginning. */
 void
 bgjob_schedule_look_anew(void)
 {
@@ -320,7 +321,7 @@ bgjob_schedule_look_anew(void)
 	more_lines = true;
 }
 
-/* bgjob_schedule_look_from has it look at what is scheduled from "at" on, of any role. */
+/* bgjob_schedule_look_from makes it scan the jobs that are scheduled from "at" on, of all roles. */
 void
 bgjob_schedule_look_from(TimestampTz at)
 {
@@ -339,12 +340,11 @@ bgjob_schedule_look_from(TimestampTz at)
 }
 
 /*
- * bgjob_schedule_go_along takes jobs that are due at "now" and have not been
- * visited yet out of the schedule, about "max" of them, and calls "due" for
- * each. Returns when the next one is
- * due (DT_NOEND: there is none; not later than now: there are more).
- * *blocked_from is lowered to the time of those that are in somebody else's
- * hands, which are passed over.
+ * bgjob_schedule_go_along takes about "max" jobs that are due at "now", and have
+ * not been visited yet, out of the schedule, and calls "due" for each. Returns the
+ * time when the next job is due (DT_NOEND: there is none; not later than now:
+ * there are more). Jobs that another transaction has are skipped, and
+ * *blocked_from is lowered to their time.
  */
 TimestampTz
 bgjob_schedule_go_along(TimestampTz now, int max, TimestampTz *blocked_from,
@@ -374,7 +374,7 @@ bgjob_schedule_go_along(TimestampTz now, int max, TimestampTz *blocked_from,
 	return next;
 }
 
-/* Collects the places that the keys say, as long as there is room; their new number. */
+/* Collects the entries that match the keys, up to "max"; returns their new number. */
 static int
 collect(BgjobRel *rel, Snapshot snapshot, ScanKey keys, int nkeys, BgjobScheduled *places,
 		int n, int max)
@@ -394,7 +394,7 @@ collect(BgjobRel *rel, Snapshot snapshot, ScanKey keys, int nkeys, BgjobSchedule
 	return n;
 }
 
-/* bgjob_schedule_behind returns the jobs behind a place of the schedule, at most "max"; their number. */
+/* bgjob_schedule_behind reads at most "max" jobs behind an entry of the schedule; returns their number. */
 int
 bgjob_schedule_behind(const BgjobScheduled *after, BgjobScheduled *places, int max)
 {

@@ -19,7 +19,7 @@ extern BgjobTaken
 bgjob_schedule_take(Oid role, TimestampTz at, int64 job, TransactionId *holder);
 extern bool bgjob_schedule_has(Oid role, TimestampTz at, int64 job);
 
-/* A place in the schedule, in whose order it is. */
+/* An entry of the schedule; the fields are in its order. */
 typedef struct BgjobScheduled
 {
 	Oid role;
@@ -27,7 +27,7 @@ typedef struct BgjobScheduled
 	int64 job;
 } BgjobScheduled;
 
-/* What is to become of a job that was due at "now", and whose row in the schedule has been deleted. */
+/* Called for a job that was due at "now", and whose row in the schedule has been deleted. */
 typedef void (*BgjobScheduleDue)(int64 job, TimestampTz now);
 
 extern void bgjob_schedule_look_anew(void);

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * sequence.c
- *	  Numbers: of jobs and places in the queue, and of captured settings.
+ *	  Numbers: of jobs and positions in the queue, and of captured settings.
  *
- * A job's id and its place are from one sequence, so that a job that comes back
+ * A job's id and its position are from one sequence, so that a job that comes back
  * goes behind those that were there. Many jobs at a time draw many numbers at a
  * time: the server has no function for that, and a call of nextval() for each
  * is a tenth of what an insertion in bulk costs. So bgjob_next_ids() does to
@@ -38,14 +38,14 @@
 #define IDS      "job_id_seq"
 #define SETTINGS "settings_id_seq"
 
-/* bgjob_next_id draws from the sequence of ids and places. */
+/* bgjob_next_id draws from the sequence of ids and positions. */
 int64
 bgjob_next_id(void)
 {
 	return nextval_internal(bgjob_sequence_lock(IDS), false);
 }
 
-/* bgjob_next_settings_id draws from the sequence of what jobs have in common. */
+/* bgjob_next_settings_id draws from the sequence of settings. */
 int64
 bgjob_next_settings_id(void)
 {
@@ -107,7 +107,7 @@ draw_one_by_one(int n, int *drawn)
 
 #ifdef BGJOB_FAST_SEQUENCE
 
-/* What the server writes at the end of the page of a sequence (sequence.c there). */
+/* The magic number at the end of the page of a sequence (the server's sequence.c). */
 #define SEQUENCE_MAGIC 0x1717
 
 /* Whether a sequence is one page with one row of three columns, marked as the server marks it. */
@@ -209,7 +209,7 @@ draw_at_a_time(int n)
 
 /*
  * bgjob_next_ids draws numbers that follow each other from the sequence of ids
- * and places: n, at least one, or, where they are drawn one by one, maybe fewer.
+ * and positions: n, at least one, or, where they are drawn one by one, maybe fewer.
  * Returns the first; *drawn is their number. 2200H: there are not so many.
  */
 int64

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * sequence.h
- *	  Numbers: of jobs and places in the queue, and of captured settings.
+ *	  Numbers: of jobs and positions in the queue, and of captured settings.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * settings.c
- *	  What many jobs have in common, each combination stored once.
+ *	  Settings that many jobs share, each combination stored once.
  *
  * Jobs of one application carry the same few settings, so bgjob_internal.job has a
  * number and bgjob_internal.settings the content; likewise the policies of functions
@@ -15,10 +15,10 @@
  * same (DROP and CREATE EXTENSION), and when a pass begins that removes rows.
  *
  * Rows are never changed. Those that nothing refers to any more are removed by
- * the scheduler (store/unused.c). So whoever is given a number here must be seen
- * there until its transaction has ended, and with it the reference that it
- * makes is visible or gone: it first locks the table (RowExclusiveLock, kept to
- * the end of the transaction), and only then looks at what it remembers.
+ * the scheduler (store/unused.c). A session that gets a number here must be known to
+ * the scheduler until its transaction, and so its reference, is committed or
+ * rolled back. So it first locks the table (RowExclusiveLock, kept to the end of
+ * the transaction), and only then reads its cache.
  *
  * Any process, inside a transaction.
  *
@@ -77,7 +77,7 @@ forget_stored(void)
 	forgotten++;
 }
 
-/* Remembers one, in place of the oldest. */
+/* Caches a combination, and evicts the oldest. */
 static const Jsonb *
 remember(Remembered *all, int *next, const Jsonb *settings, int64 id)
 {
@@ -111,7 +111,7 @@ at_subabort(SubXactEvent event, SubTransactionId my, SubTransactionId parent, vo
 	locked = false; /* it may have been this one that has locked it */
 }
 
-/* Forgets what is of a table that has gone. */
+/* Empties the caches if the table has been replaced. */
 static void
 check_table(void)
 {
@@ -125,7 +125,7 @@ check_table(void)
 	locked = false;
 }
 
-/* Locks the table, so that no pass removes what this transaction is about to refer to. */
+/* Locks the table, so that no pass removes rows that this transaction is about to refer to. */
 static void
 lock_table(void)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * settings.h
- *	  What many jobs have in common, each combination stored once.
+ *	  Settings that many jobs share, each combination stored once.
  *
  *-------------------------------------------------------------------------
  */

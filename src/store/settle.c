@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * settle.c
- *	  What follows, in the same transaction, from jobs and attempts that are over.
+ *	  Effects, in the same transaction, of jobs and attempts that have ended.
  *
  * bgjob_job_apply() notes each job that has ended, and each attempt after which
- * a job goes on, in whatever process (base/change.c). Just before the transaction
- * commits or is prepared, all of it is settled here at once: what depends on
- * other jobs' ends (the next occurrence of a recurring job, which may wait for
- * the last one) is done for the set, once for a transaction and so once for a
- * group of jobs. An error here is one of the commit.
+ * a job goes on, in any process (base/change.c). Just before the transaction
+ * commits or is prepared, all of them are settled here at once. Work that depends
+ * on the end of other jobs (the next occurrence of a recurring job, which may
+ * wait for the last one) is done once for the set, and so once for a group of
+ * jobs. An error here fails the commit.
  *
- * What concerns the job alone (its place, its key, its history) is done when it
- * ends, in store/job.c, since the rest of the transaction has to find it so.
+ * Changes of the job alone (its place, its key, its history) are made when it
+ * ends, in store/job.c, since the rest of the transaction must see them.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,7 +44,7 @@ settle(const BgjobOver *over)
 									 ended, attempts)));
 }
 
-/* bgjob_settle_install has transactions settled; once, when the library is loaded. */
+/* bgjob_settle_install installs the hook for that; called once, when the library is loaded. */
 void
 bgjob_settle_install(void)
 {

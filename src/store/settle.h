@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * settle.h
- *	  What follows, in the same transaction, from jobs and attempts that are over.
+ *	  Effects, in the same transaction, of jobs and attempts that have ended.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * sweep.c
- *	  Finding what is in the queue and has not been announced.
+ *	  Finding jobs in the queue that have not been announced.
  *
- * A row that was written by hand, or by a transaction that had been prepared, and
- * all that there is after a start, nobody has announced. The scheduler discovers
- * the lanes that the queue has rows of, and sweeps each lane from its end
- * (base/lane.c). It takes small steps, with pauses between them
+ * Rows that were written by hand or by a prepared transaction, and all rows after
+ * a start of the server, have not been announced. The scheduler discovers the
+ * lanes that have rows in the queue, and sweeps each lane from its end
+ * (base/lane.c). It takes small steps with pauses between them
  * (process/scheduler.c), so that neither 200,000 lanes nor millions of dead rows
- * keep it from anything else.
+ * delay its other work.
  *
  * By the scheduler. Inside a transaction.
  *
@@ -26,15 +26,15 @@
 #include "store/sweep.h"
 #include "utils/fmgroids.h"
 
-/* Lanes that the scheduler sees to in one step. */
+/* Number of lanes that the scheduler visits in one step. */
 #define LANES_AT_A_TIME 100
 
-/* How far the scheduler has come; without a role: everything has been discovered. */
+/* The last lane that the scheduler has discovered; without a role: discovery is complete. */
 static BgjobLanePlace discovered;
 static bool discovering = false;
 static bool missed = false; /* a lane whose group had no room */
 
-/* bgjob_discover_anew has bgjob_discover begin at the first lane. */
+/* bgjob_discover_anew makes bgjob_discover begin at the first lane. */
 void
 bgjob_discover_anew(void)
 {
@@ -43,14 +43,14 @@ bgjob_discover_anew(void)
 	missed = false;
 }
 
-/* bgjob_discover_is_done tells whether bgjob_discover has come to the last lane. */
+/* bgjob_discover_is_done returns whether bgjob_discover has reached the last lane. */
 bool
 bgjob_discover_is_done(void)
 {
 	return !discovering;
 }
 
-/* bgjob_discover_has_missed tells whether there are lanes whose group had no room: it has to be done anew. */
+/* bgjob_discover_has_missed returns whether a group had no room for a lane: discovery must be repeated. */
 bool
 bgjob_discover_has_missed(void)
 {
@@ -58,10 +58,9 @@ bgjob_discover_has_missed(void)
 }
 
 /*
- * bgjob_discover makes sure that there is a lane for all that is in the
- * queue, whoever inserted it, or that the overflow of its group knows the lane. It
- * goes on where it stopped the last time, LANES_AT_A_TIME further; returns true if
- * that was the end.
+ * bgjob_discover makes sure that each row of the queue has a lane in shared
+ * memory, or that the overflow of its group knows the lane. It goes on where it
+ * stopped the last time, by LANES_AT_A_TIME; returns true at the end.
  */
 bool
 bgjob_discover(void)
@@ -82,9 +81,10 @@ bgjob_discover(void)
 }
 
 /*
- * Goes back along a lane from below a position, at most BGJOB_SCAN_AT_MOST rows. Counts
- * what is ready, and keeps the lowest of it, at most "max", in the order of their
- * positions. *reached is the last position that was read, PG_INT64_MIN at the end.
+ * Scans a lane backwards from below a position, at most BGJOB_SCAN_AT_MOST rows.
+ * Counts the jobs that are ready, and keeps the lowest of them, at most "max", in
+ * the order of their positions. *reached is the last position that was read,
+ * PG_INT64_MIN at the end.
  */
 static int
 sweep_lane(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 below,
@@ -114,8 +114,8 @@ sweep_lane(BgjobRel *rel, Relation index, const BgjobLaneKey *key, int64 below,
 }
 
 /*
- * bgjob_sweep takes a step of looking for what is in the queue and has not
- * been announced (base/lane.c). By the scheduler. False: everything has been looked at.
+ * bgjob_sweep takes a step of the sweep for jobs in the queue that have not been
+ * announced (base/lane.c). By the scheduler. False: all lanes have been swept.
  */
 bool
 bgjob_sweep(void)

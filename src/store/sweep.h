@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * sweep.h
- *	  Finding what is in the queue and has not been announced.
+ *	  Finding jobs in the queue that have not been announced.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * taken.h
- *	  What comes of an attempt to take a job out of its place.
+ *	  The result of an attempt to take a job out of its place.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,7 +11,7 @@
 typedef enum BgjobTaken
 {
 	BGJOB_TAKEN,     /* its row is deleted by this transaction: the job is the caller's */
-	BGJOB_NOT_THERE, /* no row there stands for it */
+	BGJOB_NOT_THERE, /* the place has no row for it */
 	BGJOB_BUSY       /* another process has it */
 } BgjobTaken;
 

@@ -1,22 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * unique.c
- *	  One job at a time for a key.
+ *	  Unique keys: one job at a time for a key.
  *
  * bgjob_internal.unique_key has a row for each job with a key that has not finished;
  * its primary key (owner, key) is the guarantee. The row is inserted with the
- * job and deleted by whoever ends it, in the same transaction.
+ * job, and deleted in the transaction that ends the job.
  *
- * Who enters looks first, with a snapshot that sees what other transactions
- * have not committed yet. A row that somebody is inserting is waited for: it
- * may be rolled back. One that somebody is deleting is still there: its job
- * has not ended until that is committed. If there is none, the row is
- * inserted. A lock on the key, held from the look to the insertion and not
- * while waiting, keeps two sessions from doing that at the same time, so the
- * index never has to refuse one of them.
+ * A transaction that enters a key first scans for its row, with a snapshot that
+ * sees uncommitted rows of other transactions. If another transaction is
+ * inserting the row, it waits, since that may be rolled back. If another
+ * transaction is deleting the row, the key is taken: the job has not ended until
+ * that is committed. If there is no row, it inserts one. A lock on the key, held
+ * from the scan to the insertion but not while waiting, keeps two sessions from
+ * doing that at the same time, so the index never has to refuse one of them.
  *
- * Whoever ends a job does not wait for an outsider's lock on the key's row: the
- * row is left behind then, and whoever meets it next removes it (unique_is_left_behind).
+ * A transaction that ends a job does not wait for a foreign lock on the key's
+ * row: it leaves the row behind, and the next transaction that finds the row
+ * removes it (unique_is_left_behind).
  *
  * Any process, inside a transaction. Deadlocks between transactions that enter
  * keys in different orders are noticed as for any unique index.
@@ -60,8 +61,9 @@ typedef struct KeyRow
 {
 	int64 job; /* 0: there is none */
 	ItemPointerData tid;
-	TransactionId inserter; /* another transaction that is inserting it, or has locked it */
-	bool settled;           /* committed, and nobody is deleting it */
+	TransactionId
+		inserter; /* another transaction that is inserting the row, or has locked it */
+	bool settled; /* committed, and no transaction is deleting it */
 } KeyRow;
 
 /* Finds the row of a key, also if it is not committed yet. */
@@ -104,8 +106,8 @@ unique_insert(BgjobRel *rel, Oid owner, const char *key, int64 job)
 }
 
 /*
- * Whether a key's row has outlived its job. Where the row is settled, its job's
- * row was committed with it, so what is not there has been removed.
+ * Returns whether a key's row has outlived its job. If the row is settled, its
+ * job's row was committed with it, so a job that is missing has been removed.
  */
 static bool
 unique_is_left_behind(const KeyRow *row)
@@ -122,7 +124,7 @@ unique_is_left_behind(const KeyRow *row)
 	return ended;
 }
 
-/* Enters a job, unless another has the key: returns that one, 0 if it is entered. */
+/* Enters a job for a key. Returns the other job that has the key; 0: the job is entered. */
 static int64
 unique_enter(Oid owner, const char *key, int64 job, bool wait)
 {
@@ -163,8 +165,8 @@ bgjob_unique_refuse(const BgjobJob *job, int64 other)
 
 /*
  * bgjob_unique_enter enters a new job, which has a key. Returns another job
- * that has the key; 0: there is none, and the caller inserts the job. wait: for
- * other transactions that are entering or leaving the key.
+ * that has the key; 0: there is none, and the caller inserts the job. wait: wait
+ * for other transactions that are entering or leaving the key.
  */
 int64
 bgjob_unique_enter(const BgjobJob *job, bool wait)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * unused.c
- *	  Removing settings that nothing refers to any more.
+ *	  Removing settings that no job refers to any more.
  *
  * bgjob_internal.settings has a row for each combination of settings, each call and each
  * policy that any job was ever enqueued with (store/settings.c). A role that
@@ -36,8 +36,8 @@
  * Numbers are never given out twice, so what a worker remembers by its number
  * stays right. A pass is kept in memory only. If the scheduler ends, the next
  * one begins anew; the floor that it finds does no harm and is taken away. If
- * the server ends, all who remembered numbers have ended too, but for prepared
- * transactions, which have their locks again (step 3).
+ * the server ends, all processes that remembered numbers have ended too, but for
+ * prepared transactions, which have their locks again (step 3).
  *
  * No pass begins in a database where no number has been drawn: its jobs are
  * another's, which it follows as a logical replica, or are just being restored.
@@ -71,14 +71,14 @@
 /* Candidates of one pass. */
 #define MOST 262144
 
-/* Seconds between two looks at whether a pass is worth while; as long as jobs are kept, within this. */
+/* Seconds between two checks whether a pass is worth while: as long as jobs are kept, within these limits. */
 #define SHORTEST_PAUSE 1
 #define LONGEST_PAUSE  3600
 
 /* So many pauses follow, at most, on passes that have removed next to nothing. */
 #define MOST_PAUSES 24
 
-/* Microseconds between two steps of a pass, and between two looks at those who are waited for. */
+/* Microseconds between two steps of a pass, and between two checks of the transactions that it waits for. */
 #define STEP_PAUSE  10000
 #define WAIT_PAUSE  1000000
 #define WAIT_LONGER 10000000
@@ -118,7 +118,7 @@ static int pauses = 1;  /* that follow on it */
 static TimestampTz rest_until = 0;
 static uint64 completed = 0; /* transactions of the server, when nothing was new any more */
 
-/* The time between two looks, in microseconds. */
+/* Returns the time between two checks, in microseconds. */
 static int64
 pause_between(void)
 {
@@ -189,7 +189,7 @@ read_candidates(int64 from, int64 to)
 		pass.used = MemoryContextAllocZero(pass.context, pass.n * sizeof(bool));
 }
 
-/* ---- who may still refer to them ---- */
+/* ---- transactions that may still refer to them ---- */
 
 /* Whether a transaction is that of one of bgjob's own processes. */
 static bool
@@ -224,7 +224,7 @@ note_holders(BgjobTable table, bool all)
 	pfree(found);
 }
 
-/* Has numbers up to the last candidate no longer given out, and notes who has been given one. */
+/* Stops giving out numbers up to the last candidate, and notes the transactions that may have got one. */
 static void
 publish_floor(BgjobDatabase *entry)
 {
@@ -257,7 +257,7 @@ begin_pass(BgjobDatabase *entry, TimestampTz now)
 	if (last == 0 || seen == 0 || is_in_vain(now, last))
 		return now + pause_between();
 	if (seen == last)
-		completed = written; /* there will be nothing new before somebody writes */
+		completed = written; /* no new rows before a transaction writes */
 	forget_pass();
 	read_candidates(resume_at, seen);
 	if (pass.n < FEW && resume_at == 0)
@@ -324,7 +324,7 @@ mark_column(TupleTableSlot *slot, int column)
 		mark_used(DatumGetInt64(slot->tts_values[column - 1]));
 }
 
-/* Marks what some rows of a table refer to, from the cursor on; columns: 0 at their end. True: these were the last. */
+/* Marks the candidates that some rows of a table refer to, from the cursor on; columns: 0 at their end. True: these were the last. */
 static bool
 read_references(BgjobTable table, const char *index, const int *columns, int max)
 {
@@ -427,14 +427,14 @@ end_pass(BgjobDatabase *entry, TimestampTz now)
 	return more ? now : now + pause_between();
 }
 
-/* bgjob_unused_is_due tells whether it is time for bgjob_unused_step; if not, *wake is when. */
+/* bgjob_unused_is_due returns whether it is time for bgjob_unused_step; if not, *wake is when. */
 bool
 bgjob_unused_is_due(const BgjobDatabase *entry, TimestampTz now, TimestampTz *wake)
 {
 	*wake = DT_NOEND;
 	if (pass.stage != STAGE_NONE)
 		*wake = pass.next_step;
-	else if (completed != bgjob_completed_transactions()) /* else nobody has written anything */
+	else if (completed != bgjob_completed_transactions()) /* else no transaction has written */
 		*wake = resume_at != 0 || entry->settings_looked > now
 					? now
 					: entry->settings_looked + pause_between();
