@@ -4,7 +4,7 @@
  *	  Notices that the clock was set, and sets right what was computed by it.
  *
  * Run by the scheduler. In each round the clock and the steady clock, which
- * nobody can set, are compared with those of the round before: if one has gone
+ * cannot be set, are compared with those of the round before: if one has gone
  * further than the other by more than CLOCK_STEP, the clock was set. Both are
  * kept in shared memory, so a scheduler that takes another one's place notices
  * what happened in between.
@@ -14,9 +14,9 @@
  * BACK. The clock was ahead. Next occurrences that were computed then are
  * computed anew, and log and memory say by how much it was; see
  * run/occurrence.c. Jobs that wait for a retry, or have snoozed, wait for as long
- * as they were to, from now on. Times that somebody has asked for (run_at) stay.
+ * as they were to, from now on. Times that a user has asked for (run_at) stay.
  *
- * WHEN THE SERVER STARTS nobody knows what the clock did meanwhile. If the last
+ * WHEN THE SERVER STARTS what the clock did meanwhile is not known. If the last
  * checkpoint lies in the future, it has gone back by at least that much. In any
  * case the recurring jobs are looked through once.
  *
@@ -38,13 +38,13 @@
 /* The clock may go so much further than time, or less far, before it counts as set, in seconds. */
 #define CLOCK_STEP 5
 
-/* Waiting jobs that are looked at in a round. */
+/* Waiting jobs that are read in a round. */
 #define MANY 500
 
 static BgjobDatabase *entry; /* this database's */
 static int64 recurring;      /* the number of recurring jobs that have been set right */
 static int64 waiting;        /* likewise, of waiting jobs */
-static BgjobScheduled after; /* the waiting jobs have been looked at up to here */
+static BgjobScheduled after; /* the waiting jobs have been read up to here */
 static bool all_waiting;     /* they all have */
 
 /* Returns how far the last checkpoint, as the server found it at its start, lies in the future. */
@@ -91,7 +91,7 @@ bgjob_clockset_begin(BgjobDatabase *database)
 		begin_setting_right();
 }
 
-/* bgjob_clockset_watch tells whether the clock was set since the last call. */
+/* bgjob_clockset_watch returns whether the clock was set since the last call. */
 bool
 bgjob_clockset_watch(TimestampTz now)
 {

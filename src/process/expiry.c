@@ -64,7 +64,7 @@ bgjob_expiry_end(void)
 	bgjob_unused_reset(entry);
 }
 
-/* bgjob_expiry_serve removes what has expired, a batch at a time; not while nobody writes and nothing is known to expire. */
+/* bgjob_expiry_serve removes what has expired, a batch at a time; not while no transaction writes and nothing is known to expire. */
 TimestampTz
 bgjob_expiry_serve(TimestampTz now)
 {

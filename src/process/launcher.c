@@ -4,13 +4,13 @@
  *	  Keeps a scheduler in each database that has bgjob.
  *
  * One per cluster, the only static background worker of bgjob; connected to
- * no database, so it stands in nobody's way. At its start it looks through
- * pg_database and starts a scheduler in every database that
- * bgjob.databases allows, a few at a time: one that finds no extension
- * says so and leaves. From then on it is told: CREATE EXTENSION wants a
- * database at commit (base/change.c), commands on databases have it look
- * again (api/utility.c), and the server wakes it when a scheduler stops. It
- * sleeps without limit otherwise.
+ * no database, so it is in the way of no command. At its start it reads
+ * pg_database and starts a scheduler in every database that bgjob.databases
+ * allows, a few at a time; a scheduler that finds no extension notes that and
+ * leaves. From then on it is notified: by CREATE EXTENSION at commit
+ * (base/change.c), by commands on databases, after which it reads pg_database again
+ * (api/utility.c), and by the server when a scheduler stops. Otherwise it sleeps
+ * without limit.
  *
  * There may be more databases than slots. Then they take turns: those that wait
  * for a scheduler are counted in the registry, schedulers that have nothing to
@@ -60,7 +60,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* It waits for nobody's lock longer than this; then so long a pause follows, in milliseconds. */
+/* The longest wait for a lock, and the pause that follows, in milliseconds. */
 #define LOCK_TIMEOUT "100ms"
 #define LOCK_PAUSE   250
 
@@ -176,8 +176,8 @@ typedef struct Presence
 
 /*
  * A database that has been dropped, or is not allowed any more, is forgotten.
- * Read from the catalog: who has dropped it unblocks it as soon as that can be
- * seen, and tells the caches only then.
+ * Read from the catalog: the session that dropped it unblocks it as soon as that
+ * can be seen, and invalidates the caches only then.
  */
 static void
 look_whether_there(void *arg)
@@ -230,8 +230,8 @@ free_slots(Oid database)
 }
 
 /*
- * Forgets a database that is not to be served any more, as soon as nobody is
- * there and no command holds it; else it is looked at again in a second.
+ * Forgets a database that is not to be served any more, as soon as no process of
+ * bgjob is there and no command holds it; else it is tried again in a second.
  */
 static void
 forget(BgjobDatabase *entry, TimestampTz now)
@@ -375,8 +375,8 @@ call_for_slots(int wanted)
 }
 
 /*
- * Looks after every database: notes who has gone, starts who is wanted.
- * Returns how long to sleep, in milliseconds; -1: until somebody calls.
+ * Reaps schedulers that have left, and starts those that are wanted, in every
+ * database. Returns how long to sleep, in milliseconds; -1: until notified.
  */
 static long
 look_after_databases(void)
@@ -478,7 +478,7 @@ bgjob_launcher_main(Datum arg)
 		sleep = look_after_databases();
 		if (bgjob_registry->rediscover)
 			sleep = LOCK_PAUSE;
-		if (bgjob_registry->called) /* by somebody, while it waited for something else */
+		if (bgjob_registry->called) /* while it waited for something else */
 			continue;
 		if (bgjob_process_wait(
 				sleep,

@@ -13,7 +13,7 @@
  * one begins as long after it as finished jobs are kept, an hour at most.
  *
  * The scheduler's alone. What it has noted is in its memory. It looks the
- * functions up in the catalogs and calls none; it waits for nobody.
+ * functions up in the catalogs and calls none; it waits for no lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -126,7 +126,7 @@ next_pass(TimestampTz now)
 	return passed_at > now ? now : passed_at + pause * USECS_PER_SEC;
 }
 
-/* When the next step is to be done; DT_NOEND: not before somebody has written something. */
+/* When the next step is to be done; DT_NOEND: not before some transaction has written. */
 static TimestampTz
 next_step(TimestampTz now)
 {

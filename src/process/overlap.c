@@ -37,7 +37,7 @@
 /* Occurrences that may wait for the end of the job before them. */
 #define MOST_QUEUED 1000
 
-/* Whether the last job that it has put in has not ended. */
+/* Returns whether the last job of a recurring one has not ended. */
 static bool
 is_going(BgjobRel *jobs, const BgjobRecurring *row)
 {
@@ -69,7 +69,7 @@ cancel_last(BgjobRel *jobs, const BgjobRecurring *row)
 	bgjob_job_save(jobs, &job);
 }
 
-/* Why its job cannot be put in, NULL if it can. Throws nothing that the look-up does not. */
+/* Returns why its job cannot be enqueued, NULL if it can. Throws nothing that the look-up does not. */
 static const char *
 why_not(const BgjobRecurring *row)
 {

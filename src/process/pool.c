@@ -80,7 +80,7 @@ typedef struct RoleDemand
 	Oid role;
 	int64 ready;
 	int workers;   /* but for those that are to leave */
-	int available; /* of these, those that will look for work by themselves */
+	int available; /* of these, those that will take jobs by themselves */
 } RoleDemand;
 
 typedef struct Balance
@@ -325,7 +325,7 @@ fail_orphans(Oid role)
 	return all;
 }
 
-/* Starts workers where there is work, as far as there may be more. Returns who gets none; NULL: nobody. */
+/* Starts workers where there are jobs, as far as there may be more. Returns the role that gets none; NULL: there is none. */
 static RoleDemand *
 start_workers(Balance *balance)
 {
@@ -426,8 +426,8 @@ must_share(Balance *balance, const RoleDemand *needy, const RoleDemand *rich)
 }
 
 /*
- * Looks after borrowed slots: a worker that idles in one leaves. Returns how
- * many must be given back, since jobs have become longer, or somebody wants one.
+ * Retires workers that idle in borrowed slots. Returns how many more slots must be
+ * given back, since jobs have become longer, or a slot is wanted.
  */
 static int
 count_due_loans(Balance *balance, bool wanted)
@@ -492,7 +492,7 @@ must_give(Balance *balance, const RoleDemand *rich)
 	return tenure <= balance->now;
 }
 
-/* Whether somebody has wanted a slot for a while; *wake is lowered to when that will be so. */
+/* Returns whether a slot has been wanted for a while; *wake is lowered to when that will be so. */
 static bool
 has_waited(Balance *balance, const RoleDemand *needy)
 {
@@ -539,7 +539,7 @@ give_up(Balance *balance, const RoleDemand *needy)
 	ask_to_leave(balance, rich->role, Max(n, 0));
 }
 
-/* Whether somebody here could have a worker if there were a slot for it. */
+/* Returns whether a role of this database could have a worker if there were a slot for it. */
 static bool
 wants_slot(const Balance *balance, const RoleDemand *needy)
 {
@@ -587,7 +587,7 @@ bgjob_pool_yield(bool yield)
 	yielding = yield;
 }
 
-/* bgjob_pool_is_empty tells whether there is no worker; *has_work, whether there is something to do for one. */
+/* bgjob_pool_is_empty returns whether there is no worker; *has_work, whether there are jobs for one. */
 bool
 bgjob_pool_is_empty(bool *has_work)
 {

@@ -4,20 +4,19 @@
  *	  Jobs that lost their worker.
  *
  * Run by the scheduler. A job in one transaction is in the queue again the
- * moment its worker has gone; all there is to do is to say so in its history
- * and to let others look for it. A job whose claim was committed is put back
- * into its place in the queue. Neither uses up a retry.
+ * moment its worker has gone; what remains is to note that in its history and to
+ * announce it. A job whose claim was committed is inserted into the queue again,
+ * at its old position. Neither uses up a retry.
  *
- * After a crash of the server the in-flight file tells who was at what
- * (base/inflight.h). A job whose worker caused the crash has that counted,
- * and fails when it has done so bgjob.max_crashes times; the jobs that ran
- * beside it are only noted as interrupted. That is done before any worker is
+ * After a crash of the server the in-flight file has the jobs that workers were
+ * performing (base/inflight.h). A crash is counted for the job whose worker caused
+ * it; the job fails when it has done so bgjob.max_crashes times. The jobs that ran
+ * beside it are only noted as interrupted. All that is done before any worker is
  * started, so a poisonous job cannot run once more in between.
  *
- * Nothing here waits for a row that somebody is changing, since that session
- * may never end its transaction. Such a job is looked at again later: what is
- * to be done with it is kept in this process ("put_off"), or stays in the
- * in-flight file, or in bgjob_internal.claim.
+ * Nothing here waits for a row that another transaction is changing, since that
+ * transaction may never end. Such a job is recovered later: it is kept in this
+ * process ("put_off"), or stays in the in-flight file, or in bgjob_internal.claim.
  *
  *-------------------------------------------------------------------------
  */
@@ -52,7 +51,7 @@
 
 #define MANY 1000
 
-/* Copies of slots whose jobs somebody was changing when they were to be looked after. */
+/* Copies of slots whose jobs could not be recovered, since another transaction was changing them. */
 static List *put_off = NIL;
 
 static Jsonb *
@@ -82,7 +81,7 @@ note_interruption(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid
 	bgjob_job_save(jobs, job);
 }
 
-/* Fails a job that is in the queue, or stored as processing. False if somebody else is at it. */
+/* Fails a job that is in the queue, or stored as processing. False if another transaction is changing it. */
 static bool
 fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char *reason,
 		 const Jsonb *error, bool crashed)
@@ -129,7 +128,7 @@ blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char
 	return false;
 }
 
-/* Accounts for a job that was in flight; false if somebody is changing it now. */
+/* Accounts for a job that was in flight; false if another transaction is changing it. */
 static bool
 account_for(BgjobRel *jobs, const BgjobWreck *wreck)
 {
@@ -137,7 +136,7 @@ account_for(BgjobRel *jobs, const BgjobWreck *wreck)
 
 	if (!bgjob_job_read(jobs, wreck->job, &job) || job.pos != wreck->pos ||
 		(job.state != BGJOB_ENQUEUED && job.state != BGJOB_PROCESSING))
-		return true; /* it had come to its end, or somebody has changed it */
+		return true; /* it had ended, or was changed since */
 	if (!bgjob_job_try_lock(jobs, &job))
 		return false;
 	if (wreck->verdict == BGJOB_CULPRIT)
@@ -150,7 +149,7 @@ account_for(BgjobRel *jobs, const BgjobWreck *wreck)
 
 /*
  * bgjob_recover_wrecks accounts for the jobs that were in flight when the server
- * crashed. False if some could not be looked at now.
+ * crashed. False if some could not be recovered now.
  */
 bool
 bgjob_recover_wrecks(void)
@@ -182,7 +181,7 @@ bgjob_recover_wrecks(void)
 
 /*
  * bgjob_recover_claims returns the jobs with committed claims whose process has
- * gone. False if some could not be looked at now.
+ * gone. False if some could not be recovered now.
  */
 bool
 bgjob_recover_claims(void)
@@ -244,10 +243,10 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 }
 
 /*
- * Looks after the job that a worker was at when it left, as its slot tells.
+ * Recovers the job that a worker was at when it left, as its slot says.
  * "console" is the slot whose console has the job's output, -1: it is lost.
- * *place is where the job is to be announced; no role: nowhere. False if
- * somebody is changing the job now.
+ * *place is where the job is to be announced; no role: nowhere. Returns false if
+ * another transaction is changing the job.
  */
 static bool
 recover_job(const BgjobSlot *slot, int console, BgjobGroupRest *place)
@@ -306,7 +305,7 @@ put_off_job(const BgjobSlot *slot)
 	MemoryContextSwitchTo(old);
 }
 
-/* Looks after a job again that could not be looked after. False: nor can it now. */
+/* Recovers a job that could not be recovered before. False: nor can it now. */
 static bool
 recover_again(const BgjobSlot *slot)
 {
@@ -314,7 +313,7 @@ recover_again(const BgjobSlot *slot)
 
 	if (bgjob_slot_is_at(MyDatabaseId, slot->job, NULL))
 	{
-		/* Another worker is at it: what had been promised to somebody is asked of that one. */
+		/* Another worker is at it: a request that was accepted is passed on to that one. */
 		if (slot->request == BGJOB_REQUEST_NONE || slot->request == BGJOB_REQUEST_INTERRUPT)
 			return true;
 		return bgjob_slot_request(MyDatabaseId, slot->job, slot->request,
@@ -327,7 +326,7 @@ recover_again(const BgjobSlot *slot)
 	return true;
 }
 
-/* bgjob_recover_put_off looks again after the jobs that somebody was changing. False if there still are some. */
+/* bgjob_recover_put_off recovers jobs that could not be recovered before. Returns false if some still cannot. */
 bool
 bgjob_recover_put_off(void)
 {
@@ -343,11 +342,11 @@ bgjob_recover_put_off(void)
 }
 
 /*
- * bgjob_recover_lost looks after the job that a worker was at when it left;
- * its slot still names the job, so nobody else is at it. A worker that was
- * told to leave is nobody's fault; one that left by itself was made to by the
- * job, unless the postmaster has died: then this process leaves, too, and the
- * next server looks after it. Frees nothing.
+ * bgjob_recover_lost recovers the job that a worker was at when it left; its slot
+ * still names the job, so no other worker is at it. Where the worker was told to
+ * leave, that is not held against the job. A worker that left by itself was made to
+ * by the job, unless the postmaster has died: then this process leaves, too, and
+ * the next server recovers the job. Frees nothing.
  */
 void
 bgjob_recover_lost(BgjobSlot *slot)
@@ -373,8 +372,8 @@ bgjob_recover_lost(BgjobSlot *slot)
 
 /*
  * bgjob_fail_jobs_of_role fails what is in the queue for a role that has been
- * dropped, as far as it is one transaction's work; what somebody else is at
- * stays for the next time. False if there may be more to do at once.
+ * dropped, as far as it is one transaction's work; a job that another transaction is
+ * changing stays for the next time. False if there may be more to do at once.
  */
 bool
 bgjob_fail_jobs_of_role(Oid role)

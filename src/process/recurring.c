@@ -1,32 +1,32 @@
 /*-------------------------------------------------------------------------
  *
  * recurring.c
- *	  Puts in the jobs of recurring jobs when it is their time.
+ *	  Enqueues the jobs of recurring jobs when they are due.
  *
- * Run by the scheduler, which sleeps until the next occurrence of any. What is
- * due is dealt with in transactions of many: for each the row is locked, its
- * occurrences up to now are looked at, jobs are put in for those that are to
- * run, and the row gets its next occurrence. If that fails as a whole, each is
- * dealt with by itself, and the one that cannot be shows its error and is tried
- * again at its next time; it disturbs no other.
+ * Run by the scheduler, which sleeps until the next occurrence of any. Rows that
+ * are due are processed in transactions of many: each row is locked, a job is
+ * enqueued for each of its occurrences up to now that is to run, and the row gets
+ * its next occurrence. If the transaction fails, each row is processed by itself. A
+ * row that fails shows its error and is tried again at its next time; it disturbs
+ * no other.
  *
- * A round deals with a bounded number of rows and occurrences. A row that
- * somebody has locked is passed over and announces itself later, so nobody's
- * rows are in the way of those behind them. What is on time ("late") goes
- * before what is missed ("missed"), and a row with one occurrence to make up for
- * before those with many: so years of the latter delay nothing.
+ * A round processes a bounded number of rows and occurrences. A row that another
+ * transaction has locked is passed over and announces itself later, so it is not
+ * in the way of those behind it. Occurrences that are on time ("late") go before
+ * those that were missed ("missed"), and a row with one missed occurrence before
+ * those with many: so years of missed occurrences delay nothing.
  *
- * MISSED OR LATE. An occurrence is missed if it lies before this scheduler
- * began to serve: then nobody was there. It is missed too if the clock was set
- * forward over it (process/clockset.c). What is only late, because the machine is
- * busy, is put in like any other.
+ * MISSED OR LATE. An occurrence is missed if it lies before the moment that this
+ * scheduler began to serve, or if the clock was set forward over it
+ * (process/clockset.c). An occurrence that is only late, because the machine is
+ * busy, is enqueued like any other.
  *
  * AHEAD. After a clock that was ahead has been set right, and when the server
- * starts, all rows are looked through, a bounded number in a round, for those
- * whose next occurrence lies later than it should (run/occurrence.c). Only these
+ * starts, all rows are scanned, a bounded number in a round, for those whose next
+ * occurrence lies later than it should (run/occurrence.c). Only these
  * are locked and changed.
  *
- * Of missed occurrences "once" puts in one job, for the last of them; "all" one
+ * For missed occurrences "once" enqueues one job, for the last of them; "all" one
  * for each, up to MOST_MISSED; "skip" none.
  *
  *-------------------------------------------------------------------------
@@ -59,19 +59,19 @@
 /* Or when it has taken so long, in microseconds. */
 #define LONG_ENOUGH 300000
 
-/* Occurrences that one recurring job may put in at a time. */
+/* Occurrences of one recurring job that are enqueued at a time. */
 #define MOST_MISSED 1000
 
-/* What cannot be dealt with at all is looked at again so much later, in seconds. */
+/* A row that cannot be processed at all is tried again so much later, in seconds. */
 #define PAUSE_AFTER_ERROR 60
 #define PAUSE_AFTER_LOCK  1
 
 static TimestampTz up_since; /* what lies before is missed */
 static bool look_at_queued;
-static int64 queued_after; /* those that wait have been looked at up to this number */
+static int64 queued_after; /* rows that wait have been processed up to this number */
 static bool look_at_reboot;
 static int64 reboot_after;   /* likewise those that run at a start */
-static TimestampTz again_at; /* everything is looked at again then: something was locked */
+static TimestampTz again_at; /* everything is scanned again then: something was locked */
 
 /* How far the rows have been dealt with, in the order of their next occurrences. */
 typedef struct Cursor
@@ -88,11 +88,11 @@ static Cursor late;       /* and later ones */
 static int occurrences;
 static int64 began_at;
 
-/* The rows are being looked through for those that are ahead. */
+/* The rows are being scanned for those that are ahead. */
 static bool correcting;
 static int64 set_back;      /* by how much the clock has gone back; 0: unknown */
-static int64 correct_after; /* up to this number they have been looked at */
-static bool passed_over;    /* somebody had one of them */
+static int64 correct_after; /* they have been scanned up to this number */
+static bool passed_over;    /* one of them was locked */
 static TimestampTz correct_at;
 
 /* bgjob_recurring_look_anew says that anything may have changed. */
@@ -122,7 +122,7 @@ bgjob_recurring_clock_set(TimestampTz now, bool forward)
 }
 
 /*
- * bgjob_recurring_correct begins to look for rows whose next occurrence was
+ * bgjob_recurring_correct begins a scan for rows whose next occurrence was
  * computed when the clock was ahead; by "by" microseconds, 0: that is unknown.
  */
 void
@@ -146,7 +146,7 @@ run_occurrence(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, Time
 }
 
 /*
- * The last occurrence before a time, of which "first" is one: it is looked for
+ * The last occurrence before a time, of which "first" is one: it is searched for
  * in ever longer spans before that time, since schedules only know the next.
  */
 static TimestampTz
@@ -206,7 +206,7 @@ deal_with(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 		run_occurrence(jobs, row, next, now);
 		next = bgjob_occurrences_next(&occurrences, next);
 	}
-	if (next <= now) /* more than anybody wants */
+	if (next <= now) /* too many */
 		next = bgjob_occurrences_next(&occurrences, now);
 	bgjob_recurring_set_time(row, BGJOB_R_NEXT_AT, next <= end ? next : DT_NOEND);
 	return true;
@@ -286,7 +286,7 @@ is_enough(void)
 	return occurrences >= ENOUGH || bgjob_steady_now() - began_at > LONG_ENOUGH;
 }
 
-/* Deals with one. What somebody is changing now announces itself. */
+/* Processes one row. One that another transaction is changing announces itself later. */
 static void
 deal_with_one(BgjobRel *rel, BgjobRel *jobs, int64 id, const Deal *deal, TimestampTz now)
 {
@@ -336,7 +336,7 @@ deal_with_many(const int64 *ids, int n, const Deal *deal, TimestampTz now)
 	return dealt;
 }
 
-/* Notes why one could not be dealt with, and when it is to be looked at again. */
+/* Notes why a row could not be processed, and when it is tried again. */
 static void
 note_error(int64 id, const char *message, TimestampTz now)
 {
@@ -508,7 +508,7 @@ bgjob_recurring_serve_correction(TimestampTz now, int64 *number)
 }
 
 /*
- * bgjob_recurring_serve puts in what is due at "now", as much as is one round's
+ * bgjob_recurring_serve enqueues what is due at "now", as much as is one round's
  * work. Returns when the next is; not later than "now" if there is more to do at
  * once.
  */

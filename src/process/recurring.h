@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * recurring.h
- *	  Puts in the jobs of recurring jobs when it is their time.
+ *	  Enqueues the jobs of recurring jobs when they are due.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,26 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * scheduler.c
- *	  Looks after one database: due jobs, workers, lost jobs, retention.
+ *	  Serves one database: due jobs, workers, lost jobs, retention.
  *
  * One per database that has the extension, connected as the bootstrap
  * superuser; it runs no code but bgjob's own, and hooks of libraries: what has
  * filters is left to workers (run/pending.c). It performs no jobs: it moves
  * what is due into the queue, starts workers where there is work, returns the
  * jobs of workers that were lost and removes what has expired, and sleeps
- * until the next of these has to be done or somebody wakes it.
+ * until the next of these has to be done or another process wakes it.
  *
  * Each step of a round does a bounded amount of work (so many rows), whatever
  * there is; if there is more, the next round follows at once. So nothing that
- * one role has put in keeps another's jobs waiting for long.
+ * one role has enqueued keeps another's jobs waiting for long.
  *
- * It never waits for anybody's lock: tables are locked only if that can be done
- * at once, rows that somebody has are passed over, and whatever else would have
+ * It never waits for a lock: tables are locked only if that can be done at once,
+ * rows that other transactions have locked are passed over, and whatever else would have
  * to wait ends after LOCK_TIMEOUT. The step is broken off then and tried again
  * after LOCK_PAUSE; the others go on.
  *
  * Where other databases wait for a scheduler, one that has nothing to do rests:
- * it gives its slot up, and is started again when somebody calls, when
+ * it gives its slot up, and is started again when it is notified, when
  * something is due, or after LONGEST_REST. One that has had its turn (TURN) does
  * so too, when its workers have ended their jobs.
  *
@@ -94,7 +94,7 @@ static TimestampTz began_at;      /* this process, to serve */
 static TimestampTz serving_since; /* the first of those that only had a rest between them */
 static bool unwanted = false;     /* bgjob.databases no longer names this database */
 static char
-	database[NAMEDATALEN]; /* its name; nobody can rename it while this process is there */
+	database[NAMEDATALEN]; /* its name; it cannot be renamed while this process is there */
 
 /* Whether this process is to see its workers off and leave. */
 static bool
@@ -121,7 +121,7 @@ has_extension(void)
 		here = bgjob_installed_here();
 	if (genuine == BGJOB_NOT_GENUINE)
 		ereport(LOG, (errmsg("extension \"bgjob\" of database \"%s\" is not served", database),
-					  errdetail("Not as this library knows it is %s", why),
+					  errdetail("It is not as this library expects it: %s", why),
 					  errhint("Run ALTER EXTENSION bgjob UPDATE, or undo what was changed "
 							  "by hand and run SELECT bgjob_adopt().")));
 	if (genuine == BGJOB_GENUINE && !here)
@@ -167,7 +167,7 @@ look_for_extension(void *arg)
  * there is more to do at once, DT_NOEND when told.
  */
 
-/* Has everything looked at that is in the queue and in the schedule. */
+/* Has the queue and the schedule scanned anew. */
 static void
 rescan(void)
 {
@@ -179,35 +179,35 @@ rescan(void)
 	bgjob_recurring_look_anew();
 }
 
-/* What others have told, and what of it could not be seen to yet. */
-static uint32 told = 0;
+/* Notices that have been received and not been served yet. */
+static uint32 notices = 0;
 
-/* Serves what others have told. */
+/* Serves the notices of other processes. */
 static TimestampTz
 serve_notices(TimestampTz now)
 {
-	told |= pg_atomic_exchange_u32(&entry->notices, 0);
-	if (told & BGJOB_NOTICE_EXTENSION)
+	notices |= pg_atomic_exchange_u32(&entry->notices, 0);
+	if (notices & BGJOB_NOTICE_EXTENSION)
 		gone = !has_extension();
 	if (gone)
 		return now;
-	if (told & BGJOB_NOTICE_RESCAN)
+	if (notices & BGJOB_NOTICE_RESCAN)
 		rescan();
-	if (told & BGJOB_NOTICE_RECURRING)
+	if (notices & BGJOB_NOTICE_RECURRING)
 		bgjob_recurring_look_anew();
-	if (told & BGJOB_NOTICE_ENDED)
+	if (notices & BGJOB_NOTICE_ENDED)
 		bgjob_recurring_look_at_queued();
-	if (told & BGJOB_NOTICE_QUEUES)
+	if (notices & BGJOB_NOTICE_QUEUES)
 		bgjob_expiry_anew();
-	if (told & BGJOB_NOTICE_FUNCTIONS)
+	if (notices & BGJOB_NOTICE_FUNCTIONS)
 		bgjob_expiry_advance();
-	if (told & BGJOB_NOTICE_RESTORED) /* more of a restore may follow */
+	if (notices & BGJOB_NOTICE_RESTORED) /* more of a restore may follow */
 		bgjob_heldback_count_anew(now + USECS_PER_SEC);
-	told = 0;
+	notices = 0;
 	return DT_NOEND;
 }
 
-/* Looks after jobs that lost their worker while somebody was changing them. */
+/* Recovers jobs that lost their worker while another transaction was changing them. */
 static TimestampTz
 recover_put_off(TimestampTz now)
 {
@@ -246,7 +246,7 @@ run_step(void *arg)
 	step->wake = step->run(step->now);
 }
 
-/* The clock has been set: what was to be done at a time by the old one is looked at now. */
+/* The clock has been set: steps that wait for a time by the old one are done now. */
 static void
 forget_times(TimestampTz now)
 {
@@ -287,7 +287,7 @@ wait_for_no_standby(void)
 		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_SESSION);
 }
 
-/* Sleeps until something has to be done, or somebody calls. */
+/* Sleeps until something has to be done, or this process is notified. */
 static void
 sleep_until(TimestampTz wake)
 {
@@ -315,7 +315,7 @@ sleep_until(TimestampTz wake)
 	}
 }
 
-/* Tells apart a shutdown, which this process is told of too, from a worker terminated by hand. */
+/* Distinguishes a shutdown, of which this process gets a signal too, from a worker that was terminated by hand. */
 static void
 look_after_terminated(void)
 {
@@ -368,7 +368,8 @@ begin_service(void *arg)
 	began_at = bgjob_now();
 	if (serving_since == 0)
 		serving_since = entry->serving_since != 0 ? entry->serving_since : began_at;
-	entry->serving_since = 0; /* but for a rest, what is due while nobody serves is missed */
+	entry->serving_since =
+		0; /* but for a rest, what is due while no scheduler serves is missed */
 	bgjob_recurring_begin(serving_since);
 	bgjob_clockset_begin(entry);
 	rescan();
@@ -389,7 +390,7 @@ do_when_possible(void (*step)(void *arg))
 	return false;
 }
 
-/* Sees the workers off. */
+/* Has all workers leave. */
 static void
 end_service(void)
 {
@@ -408,9 +409,9 @@ end_service(void)
 }
 
 /*
- * Gives this process's slot up until "until", unless somebody calls at this
- * very moment: who calls later finds the database resting, and has the launcher
- * start a scheduler.
+ * Gives this process's slot up until "until", unless a notice comes at this very
+ * moment. A process that notifies later finds the database resting, and has the
+ * launcher start a scheduler.
  */
 static void
 rest(TimestampTz until)
@@ -475,7 +476,7 @@ do_round(void)
 		sleep_until(wake);
 }
 
-/* Forgets an error that came of being told to leave. */
+/* Forgets an error that the request to leave has caused. */
 static void
 recover(void)
 {
@@ -489,7 +490,7 @@ recover(void)
 /*
  * Ends this process because of an error. The launcher starts another one, later
  * and later if each fails at once (see there); one that fails of the same as the
- * one before does not tell the log again.
+ * one before is not logged again.
  */
 static void
 leave_failed(MemoryContext context)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scheduler.h
- *	  Looks after one database: due jobs, workers, lost jobs, retention.
+ *	  Serves one database: due jobs, workers, lost jobs, retention.
  *
  *-------------------------------------------------------------------------
  */

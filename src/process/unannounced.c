@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * unannounced.c
- *	  Finding what nobody has announced.
+ *	  Finding jobs that were not announced.
  *
  * Rows that came by COMMIT PREPARED after a restart, by hand, or by replication
- * nobody has announced. The scheduler discovers the lanes that the queue has rows
+ * were not announced. The scheduler discovers the lanes that the queue has rows
  * of, and sweeps them (store/sweep.c), at its start, when it is told to
  * (BGJOB_NOTICE_RESCAN), and once in BGJOB_SLOW_POLL, if some transaction has
  * written since the last time. So an idle server has no transactions at all.
@@ -50,7 +50,7 @@ static TimestampTz next_search;
 static TimestampTz sweep_at = DT_NOEND; /* the next step; DT_NOEND: no sweep is under way */
 static bool sweep_wanted = false;       /* another one is to begin */
 
-/* bgjob_unannounced_discover discovers lanes that nobody has announced: some of them, then a pause. */
+/* bgjob_unannounced_discover discovers lanes that were not announced: some of them, then a pause. */
 TimestampTz
 bgjob_unannounced_discover(TimestampTz now)
 {
@@ -153,8 +153,8 @@ recover_from_crash(void)
 }
 
 /*
- * bgjob_unannounced_poll has everything scanned anew, if anybody has written since the
- * last time; once in BGJOB_SLOW_POLL.
+ * bgjob_unannounced_poll has everything scanned anew, if any transaction has written
+ * since the last time; once in BGJOB_SLOW_POLL.
  */
 TimestampTz
 bgjob_unannounced_poll(TimestampTz now)

@@ -9,9 +9,9 @@
  * says so, or after many jobs (what an interpreter such as PL/Perl keeps
  * cannot be reset).
  *
- * SIGNALS. SIGUSR2 says that somebody has asked for something about the job
- * that this worker is at (base/request.c); the handler looks for the request
- * itself, so a signal that comes late hits nobody. SIGINT (pg_cancel_backend)
+ * SIGNALS. SIGUSR2 says that there may be a request about the job that this
+ * worker is at (base/request.c); the handler looks for the request
+ * itself, so a signal that comes late does nothing. SIGINT (pg_cancel_backend)
  * cancels the job that is running, if one is, or the wait of its commit for a
  * synchronous standby. SIGTERM comes at shutdown and
  * from pg_terminate_backend; the worker cannot tell which, so it only says
@@ -96,7 +96,7 @@ waits_for_standby(void)
 	return MyProc != NULL && MyProc->syncRepState == SYNC_REP_WAITING;
 }
 
-/* SIGINT: somebody cancels what is running, or ends the wait for a standby, as in any backend. */
+/* SIGINT: cancels what is running, or ends the wait for a standby, as in any backend. */
 static void
 on_cancel(SIGNAL_ARGS)
 {
@@ -172,8 +172,8 @@ others_want_slot(void)
 /*
  * Waits for work. Returns false if there was none for
  * bgjob.worker_idle_timeout, or there is none and another database wants the slot.
- * The order matters: idle first, then one more look; who enqueues makes the
- * work visible first and then looks for idle workers.
+ * The order matters: the worker is idle first, then it checks once more; a session
+ * that enqueues announces the job first and then wakes an idle worker.
  */
 static bool
 wait_for_work(void)

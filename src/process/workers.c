@@ -81,7 +81,7 @@ bgjob_by_clock(int64 steady, TimestampTz now)
 	return steady == DT_NOEND ? DT_NOEND : now + (steady - bgjob_steady_now());
 }
 
-/* Looks after the job of a worker that has left, and frees its slot. */
+/* Recovers the job of a worker that has left, and frees its slot. */
 static void
 reap(void *left)
 {
@@ -172,7 +172,7 @@ bgjob_workers_take_back(void)
 
 /*
  * bgjob_workers_end_terminated ends the workers that got SIGTERM while the
- * server is not shutting down: somebody has terminated them by hand.
+ * server is not shutting down: they were terminated by hand.
  */
 void
 bgjob_workers_end_terminated(void)
@@ -283,7 +283,7 @@ stop_waiting_for_standbys(void)
 
 /*
  * bgjob_workers_drain has all workers leave: running jobs get "grace_ms" at most
- * (none where somebody needs the database to itself), then
+ * (none where a command needs the database to itself), then
  * they are interrupted and go back to the head of their queue, and what does
  * not end then is ended by force. Returns when the last worker has gone.
  */
