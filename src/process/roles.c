@@ -89,7 +89,7 @@ bgjob_role_failed_start(Oid role)
 	if (state->failures == 0)
 		ereport(WARNING,
 				(errmsg("could not start a worker for role with OID %u", role),
-				 errdetail("Its jobs wait; the message of the worker stands before this one."),
+				 errdetail("Its jobs wait. The worker's own message is the one before this."),
 				 errhint("The role must have LOGIN, and CONNECT on the database.")));
 	pause_role(state);
 }
@@ -102,9 +102,9 @@ bgjob_role_failed_claims(const BgjobSlot *slot)
 
 	if (state->failures == 0)
 		ereport(LOG, (errmsg("a worker for role with OID %u cannot take jobs", slot->role),
-					  errdetail("The message of the worker stands before this one. Others are "
-								"started, later and later; the same failure is not logged "
-								"any more.")));
+					  errdetail(
+						  "The worker's own message is the one before this. Others are started "
+						  "at growing intervals; the same failure is not logged again.")));
 	state->failure = slot->failure;
 	pause_role(state);
 }

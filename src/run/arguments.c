@@ -179,7 +179,7 @@ names_fit(const BgjobFunction *function, const Jsonb *args)
 	return known == JB_ROOT_COUNT(args);
 }
 
-/* bgjob_arguments_fit tells whether JSON fits a function by number and names; the types are not looked at. */
+/* bgjob_arguments_fit returns whether JSON fits a function by number and names; types are not checked. */
 bool
 bgjob_arguments_fit(const BgjobFunction *function, const Jsonb *args)
 {
@@ -264,7 +264,7 @@ prepare_types(void)
 	registered = true;
 	if (types_context != NULL)
 	{
-		/* Somebody further up may be using it: it goes with the transaction. */
+		/* A caller further up may be using it: it goes with the transaction. */
 		MemoryContextSetParent(types_context, TopTransactionContext);
 		types_context = NULL;
 	}
@@ -291,7 +291,7 @@ find_type(Oid type)
 	made.structured = type_is_rowtype(made.base) || OidIsValid(get_element_type(made.base));
 	prepare_types(); /* the look-ups may have received invalidations */
 	fmgr_info_cxt(input, &made.input, types_context);
-	entry = hash_search(types, &type, HASH_ENTER, NULL); /* what can fail has been done */
+	entry = hash_search(types, &type, HASH_ENTER, NULL); /* nothing after this can fail */
 	*entry = made;
 	return entry;
 }

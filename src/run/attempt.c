@@ -12,10 +12,10 @@
  *
  * so that a function's effects and its success are one commit. On an error
  * that transaction is aborted (the row is in the queue again, but the slot
- * still names the job, so nobody else is given it), and a second transaction
- * takes it out of the queue once more and records what is to become of it:
- * what somebody has asked for meanwhile (delete, requeue, interrupt), else a
- * retry or the failure.
+ * still names the job, so no other worker is given it), and a second transaction
+ * takes it out of the queue once more and records how the job goes on: as a request
+ * says that was accepted meanwhile (delete, requeue, interrupt), else with a retry
+ * or the failure.
  *
  * A job with an event that the scheduler has left to a worker is not performed:
  * the event is settled (pending.c), and the job goes on from there.
@@ -72,9 +72,9 @@ bgjob_attempt_init(void)
 }
 
 /*
- * bgjob_attempt_end ends the running attempt in a way that the job itself
- * wants: never returns. What the job has done is rolled back, and "event"
- * happens to it with its reason (copied). The error is one that WHEN OTHERS
+ * bgjob_attempt_end ends the running attempt as the job itself wants; it never
+ * returns. The job's effects are rolled back, and "event" is applied to it with its
+ * reason (copied). The error is one that WHEN OTHERS
  * does not catch; a job that catches it all the same does not escape.
  */
 void
@@ -143,7 +143,7 @@ is_known_failure(int sqlerrcode)
 /*
  * Recovers from an error as PostgresMain does, and returns it, copied. The
  * error is in the server's log, as any statement's would be; not so where the
- * job was ended because somebody asked for that.
+ * job was ended on request.
  */
 static ErrorData *
 recover(void)
@@ -315,7 +315,7 @@ claim_and_perform(void)
 		settle(jobs);
 		bgjob_rel_close(jobs);
 	}
-	/* In a snapshot older than itself a job would miss what others have done. */
+	/* With a snapshot older than itself a job would not see others' changes. */
 	else if (claimed && may_group && bgjob_group_fits(&bgjob_underway.job) &&
 			 !IsolationUsesXactSnapshot())
 	{
@@ -365,9 +365,9 @@ bgjob_attempt_next(void)
 	}
 	PG_END_TRY();
 
-	if (error != NULL && performed) /* before anybody can see that it has ended */
+	if (error != NULL && performed) /* before its end can be seen */
 		bgjob_session_clean();
-	/* A group that has failed is performed again singly; but what somebody has asked of a job is done. */
+	/* A group that has failed is performed again singly; but a request that was accepted is honored. */
 	if (bgjob_underway.claimed && error != NULL)
 	{
 		if ((!bgjob_group.begun && !bgjob_underway.settling) ||

@@ -92,7 +92,7 @@ bgjob_attemptfilters_succeeded(const BgjobJob *job, const Jsonb *result)
 	bgjob_filter_call(BGJOB_PERFORMED, job, &told, NULL, NULL);
 }
 
-/* What is told after a failure; an action for bgjob_filter_guard. */
+/* Calls the filters after a failure; an action for bgjob_filter_guard. */
 typedef struct Failed
 {
 	const BgjobJob *job;

@@ -37,7 +37,7 @@
 
 /* ---- roles ---- */
 
-/* The owner of schema bgjob, who is the owner of the extension. */
+/* Returns the owner of schema bgjob, which is the owner of the extension. */
 static Oid
 extension_owner(void)
 {

@@ -5,7 +5,7 @@
  *
  * {"sqlstate", "message", "detail", "hint", "context"}; what an error does
  * not have is null, so that every failure has the same keys. Texts are cut at
- * a length that nobody reads beyond: a job must not fill its history with a
+ * a readable length: a job must not fill its history with a
  * megabyte of context at each attempt.
  *
  * Runs in workers and in the scheduler.

@@ -8,7 +8,7 @@
  * by every session from its commit on, by the one that makes it at once, and
  * the same goes for its rollback and for DROP and CREATE EXTENSION. As long as
  * there is no filter, all that is left is the test of a static variable, and
- * of the hooks of other libraries (include/bgjob.h), which nobody announces.
+ * of the hooks of other libraries (include/bgjob.h), which are not announced.
  *
  * A list that has been given out stays valid while filters are called: they
  * are not asked for while one runs (run/filtercall.c), so nothing is read anew.
@@ -33,7 +33,7 @@ int bgjob_filter_events = BGJOB_FILTERS_STALE;
 const BgjobHooks *bgjob_filter_hooks = NULL;
 int bgjob_filters_running = 0;
 
-static MemoryContext context = NULL; /* of what has been read */
+static MemoryContext context = NULL; /* of the filters */
 static List *filters[BGJOB_NFILTER_EVENTS];
 static Oid table = InvalidOid; /* InvalidOid: not known, or being read */
 
@@ -102,7 +102,7 @@ sort_filters(List *all)
 	bgjob_filter_events |= events;
 }
 
-/* Reads the filters, unless what was read is still true. */
+/* Reads the filters, unless they have not changed since. */
 static void
 refresh(void)
 {
@@ -202,7 +202,7 @@ bgjob_filter_hook(BgjobFilterEvent event)
 	return NULL;
 }
 
-/* bgjob_filter_is_written tells whether a function that somebody has written in SQL is to be called for a job. */
+/* bgjob_filter_is_written returns whether a function that was configured with bgjob_filter() is to be called for a job. */
 bool
 bgjob_filter_is_written(const BgjobJob *job, int events)
 {

@@ -59,7 +59,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
-/* So many seconds may a filter take where nobody could cancel it. */
+/* So many seconds a filter may take in a process that cannot be canceled by users. */
 #define FILTER_LIMIT 5
 
 static bool guarded = false; /* see above */
@@ -84,7 +84,7 @@ on_limit(void)
 	SetLatch(MyLatch);
 }
 
-/* Whether there is nobody who could cancel this process: bgjob's own, but for workers that perform a job. */
+/* Returns whether users cannot cancel this process: bgjob's own, but for workers that perform a job. */
 static bool
 is_limited(void)
 {
@@ -110,7 +110,7 @@ start_limit(void)
 		1000);
 }
 
-/* Ends the limit; whether it was reached. A cancel that came of it must hit nobody else. */
+/* Ends the limit, and returns whether it was reached. A cancel that it caused must hit nothing else. */
 static bool
 stop_limit(void)
 {
@@ -123,9 +123,9 @@ stop_limit(void)
 /* ---- one call ---- */
 
 /*
- * The function of a filter and its owner; 42883 if it has gone, 42501 if it has
- * become that of another role, who may not have written it for this. It is not looked
- * up as a caller would, who may lack rights to its schema: the catalogs are asked.
+ * Returns the function of a filter and its owner. Raises 42883 if it was dropped,
+ * 42501 if it belongs to another role now, which may not have written it for this. It
+ * is read from the catalogs, since the caller may lack rights to its schema.
  */
 static Oid
 find_function(const BgjobFilter *filter, Oid *owner)
@@ -177,7 +177,7 @@ call_function(Oid func, Jsonb *context)
 	InitFunctionCallInfoData(*fcinfo, &info, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = JsonbPGetDatum(context);
 	fcinfo->args[0].isnull = false;
-	CommandCounterIncrement(); /* it sees what the filter before has done, and what it is called for */
+	CommandCounterIncrement(); /* it sees the changes of the filter before, and those that it is called for */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	result = FunctionCallInvoke(fcinfo);
 	PopActiveSnapshot();
@@ -205,7 +205,7 @@ call_filter(const BgjobFilter *filter, const BgjobHookJob *told)
 	return answer;
 }
 
-/* What is called, for messages. */
+/* The filter that is called, for messages. */
 typedef struct Called
 {
 	const char *name;
@@ -221,7 +221,7 @@ add_context(void *arg)
 			   called->told->event, called->told->id, called->told->job);
 }
 
-/* Gives the answer to who asked, and returns his; 22023 if it is neither nothing nor an object. */
+/* Passes a filter's answer to the caller's function, and returns its result. Raises 22023 if it is neither null nor an object. */
 static bool
 take_answer(const char *name, Jsonb *said, BgjobHookJob *told, BgjobFilterAnswer answer,
 			void *arg)
@@ -236,8 +236,8 @@ take_answer(const char *name, Jsonb *said, BgjobHookJob *told, BgjobFilterAnswer
 	if (!JB_ROOT_IS_OBJECT(said))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("filter \"%s\" must return null or a JSON object", name),
-						errdetail("The object says what is to be different."),
-						errhint("Return null if nothing is.")));
+						errdetail("The object has the changes to the job."),
+						errhint("Return null for no change.")));
 	return answer(name, said, told, arg);
 }
 
@@ -277,7 +277,7 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterA
 					 errmsg("canceling filter \"%s\" after %d s", called.name, FILTER_LIMIT),
 					 errdetail("In bgjob's own processes no filter may take longer, but "
 							   "where a job is performed."),
-					 errhint("Have the filter enqueue a job for what takes long.")));
+					 errhint("Have the filter enqueue a job for long work.")));
 		}
 		PG_RE_THROW();
 	}
@@ -314,7 +314,7 @@ bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *tol
 	bgjob_job_reserved = 0;
 }
 
-/* Whether somebody has asked for something else of the job that this worker is at. */
+/* Returns whether this worker has accepted a request about its job. */
 static bool
 is_asked(void)
 {

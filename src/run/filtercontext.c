@@ -36,7 +36,7 @@ kind_name(BgjobKind kind)
 		case BGJOB_KIND_EXTERNAL:
 			return "external";
 	}
-	return "unknown"; /* somebody wrote it by hand */
+	return "unknown"; /* written by hand */
 }
 
 /* The options of a job that are told by their names; NULL: it has none. */
@@ -60,7 +60,7 @@ told_options(const BgjobJob *job)
 	return state == NULL ? NULL : bgjob_json_end(&state);
 }
 
-/* bgjob_filter_describe fills in what is told at every event; the rest is the caller's to add. */
+/* bgjob_filter_describe fills in the description of the job for every event; the caller adds the rest. */
 void
 bgjob_filter_describe(BgjobHookJob *told, const BgjobJob *job, BgjobState state)
 {

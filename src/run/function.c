@@ -86,7 +86,7 @@ prepare_cache(void)
 		return;
 	if (cache_context != NULL)
 	{
-		/* Somebody further up may be using it: it goes with the transaction. */
+		/* A caller further up may be using it: it goes with the transaction. */
 		MemoryContextSetParent(cache_context, TopTransactionContext);
 		cache_context = NULL;
 	}
@@ -272,7 +272,7 @@ add_signature_hint(void *name)
 		return;
 	errcode(ERRCODE_UNDEFINED_FUNCTION);
 	if (code != ERRCODE_UNDEFINED_FUNCTION)
-		errdetail("The function looked for is %s.", (const char *) name);
+		errdetail("The function is %s.", (const char *) name);
 	else
 		errdetail("No function of that name is visible along the search_path.");
 	errhint("Check its name, or qualify it with its schema.");
@@ -444,7 +444,7 @@ bgjob_function_by_name(const char *name, Oid role)
 /*
  * bgjob_function_resolve returns the function that a name means, which may be
  * qualified and may have the types of its arguments; "args" choose where a
- * name alone is not unique. "role" is who will call it. Errors: 42883 there
+ * name alone is not unique. "role" will call it. Errors: 42883 there
  * is none; 42725 several fit; 22023 none fits, or it cannot be a job; 42809
  * an aggregate or window function; 42501 the role may not execute it.
  */

@@ -110,7 +110,7 @@ has_many_writers(int most)
 	return writers() + Max(most, 1) > PGPROC_MAX_CACHED_SUBXIDS;
 }
 
-/* Undoes what the job has done, and returns its error. */
+/* Rolls the job's effects back, and returns its error. */
 static ErrorData *
 recover_subtransaction(ResourceOwner owner)
 {
@@ -209,7 +209,7 @@ perform_in_group(BgjobRel *jobs)
 
 		bgjob_perform_settle(jobs, request, error, &what);
 		if (request != BGJOB_REQUEST_NONE)
-			bgjob_group.is_over = true; /* somebody counts on it: commit it */
+			bgjob_group.is_over = true; /* the request was accepted: commit it */
 	}
 	AtEOXact_GUC(false, settings);
 	if (!bgjob_session_clean_between())
@@ -249,7 +249,7 @@ bgjob_group_perform(BgjobRel *jobs)
 	disable_timeout(group_timeout, false);
 }
 
-/* bgjob_group_end gives back what has been taken, but not performed; all of it, if the group has failed. */
+/* bgjob_group_end gives back the jobs that were taken and not performed, or all of them if the group has failed. */
 void
 bgjob_group_end(bool failed)
 {

@@ -13,8 +13,8 @@
  * changes are those of a nest level, and go with it. Neither the role nor the
  * session authorization can be changed within.
  *
- * The other settings stay the caller's. Who may have code run as a role could
- * be that role, so nobody gains by them; and arguments are to be converted
+ * The other settings stay the caller's. A caller that may have code run as a role
+ * could be that role, so it gains nothing by them; and arguments are to be converted
  * under the settings that the job will have, search_path among them.
  *
  * After an error, identity and settings are taken back by the abort of the
@@ -54,7 +54,7 @@ bgjob_identity_assume(BgjobIdentity *before, Oid role, bool restricted)
 	SetUserIdAndSecContext(role, security);
 }
 
-/* bgjob_identity_resume goes back to what was before; settings that were changed meanwhile, too. */
+/* bgjob_identity_resume restores identity and settings as they were before. */
 void
 bgjob_identity_resume(const BgjobIdentity *before)
 {

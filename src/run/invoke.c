@@ -53,7 +53,7 @@ constant(Oid type, const BgjobValue *value)
 							  value->isnull, byval);
 }
 
-/* The input arguments as expressions: what was given, else the default. */
+/* Returns the input arguments as expressions: the value that was given, else the default. */
 static List *
 input_expressions(const BgjobFunction *function, const BgjobValue *values)
 {

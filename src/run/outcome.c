@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * outcome.c
- *	  What becomes of a job after an attempt that did not succeed.
+ *	  The event that follows an attempt that did not succeed.
  *
  * Decided by the worker; or by the scheduler, where the worker had to be
- * ended by force before it could. What somebody has asked for (deletion,
- * requeueing, rescheduling, interruption) comes first, then what the job has
- * said itself (bgjob_snooze, bgjob_discard): the error may only be how the
- * job ended because of that. Else the job is tried again after a while, or
- * fails if it has no retries left.
+ * ended by force before it could. A request that was accepted (deletion,
+ * requeueing, rescheduling, interruption) comes first, then the job's own wish
+ * (bgjob_snooze, bgjob_discard): the error may only be how the job ended because of
+ * that. Else the job is tried again after a while, or fails if it has no retries
+ * left.
  *
  * Nothing is written here; the caller applies the event (store/job.h).
  *
@@ -53,9 +53,9 @@ bgjob_outcome_interruption(BgjobInterruption why)
 }
 
 /*
- * bgjob_outcome_requested gives what has been asked of a worker as an event,
- * with its reason; what->run_at is the caller's, and so is the reason of an
- * interruption. False if nothing has been.
+ * bgjob_outcome_requested returns the event of a request, with its reason;
+ * what->run_at is the caller's, and so is the reason of an interruption. False if
+ * there is no request.
  */
 bool
 bgjob_outcome_requested(BgjobRequest request, BgjobEvent *event, BgjobCircumstances *what)
@@ -83,7 +83,7 @@ bgjob_outcome_requested(BgjobRequest request, BgjobEvent *event, BgjobCircumstan
 	return false;
 }
 
-/* bgjob_outcome_of_ending gives what the job has said itself as an event. False if it has said nothing. */
+/* bgjob_outcome_of_ending returns the event of the job's own wish. False if it has none. */
 bool
 bgjob_outcome_of_ending(const BgjobEnding *ending, BgjobEvent *event, BgjobCircumstances *what)
 {
@@ -109,7 +109,7 @@ bgjob_outcome_is_group_deadlock(const BgjobJob *job, const ErrorData *error)
 		   bgjob_queues_get(MyDatabaseId, job->queue).group_size > 1;
 }
 
-/* What was configured of the job's function when it was enqueued, NULL: nothing. */
+/* Returns the configuration of the job's function when the job was enqueued; NULL: none. */
 static const Jsonb *
 policy_of(const BgjobJob *job)
 {

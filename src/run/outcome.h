@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * outcome.h
- *	  What becomes of a job after an attempt that did not succeed.
+ *	  The event that follows an attempt that did not succeed.
  *
  *-------------------------------------------------------------------------
  */

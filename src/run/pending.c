@@ -12,8 +12,7 @@
  * that claims such a job does not perform it: it settles the event, with the
  * filters, in one transaction, and the job goes on from there.
  *
- * Whatever else happens to the job meanwhile (somebody deletes it, say) takes
- * the place of the pending event. Filters are told then that the job leaves the
+ * Any other event meanwhile (the job is deleted, say) replaces the pending one. Filters are told then that the job leaves the
  * state that they last knew it in.
  *
  * A filter that ends its worker each time it is called must not be called for
@@ -178,7 +177,7 @@ bgjob_pending_leave(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *w
 		from = bgjob_pending_from(job);
 	else if (from == BGJOB_ENQUEUED && what->started_at != 0)
 		from = BGJOB_PROCESSING;
-	/* What was interrupted while it was settled is settled again. */
+	/* A job that was interrupted while it was settled is settled again. */
 	if (bgjob_job_is_pending(job) && event == BGJOB_EV_INTERRUPT)
 		pending = bgjob_job_jsonb(job, BGJOB_C_PENDING);
 	else
@@ -223,9 +222,9 @@ state_again(BgjobEvent event, BgjobState from)
 }
 
 /*
- * bgjob_pending_settle has the pending event of a job happen, which this worker
- * has claimed, with all filters: guarded (run/filtercall.c), so that what they
- * do wrong fails the one job. Writes the job's row. An event that cannot happen
+ * bgjob_pending_settle applies the pending event of a job that this worker has
+ * claimed, with all filters: guarded (run/filtercall.c), so that an error of theirs
+ * fails the one job. Writes the job's row. An event that cannot happen
  * (a row that was written by hand) leaves the job in its queue, without it.
  */
 void

@@ -3,11 +3,10 @@
  * perform.c
  *	  The parts of an attempt at a job.
  *
- * What a worker does with a job that it has claimed, step by step: says what
- * it is at, applies the settings, starts the clocks, runs the job between its
- * filters, fires what the job has deferred, and records what became of it. Who
- * puts these together into a transaction is attempt.c, for a job by itself, and
- * group.c, for several.
+ * The steps of a worker with a job that it has claimed: shows the job in
+ * pg_stat_activity, applies the settings, starts the clocks, runs the job between
+ * its filters, fires deferred triggers, and records the outcome. attempt.c puts these
+ * together into a transaction for a job by itself, group.c for several.
  *
  * The job runs as the role that the worker is connected as, and so does all
  * of this: the bookkeeping below SQL needs no rights (store/relation.c), and
@@ -73,7 +72,7 @@ on_job_timeout(void)
 	SetLatch(MyLatch);
 }
 
-/* Notes who this process is, for messages: their context is made where catalogs cannot be read. */
+/* Notes the names of role and database, for messages: their context is made where catalogs cannot be read. */
 static void
 note_names(void)
 {
@@ -355,10 +354,10 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 }
 
 /*
- * bgjob_perform_complete does what is left to do of the job when its statement has ended, and what
- * would else run at commit, when nobody could interrupt it or take its failure
- * for the job's: deferred triggers, and cursors that are held beyond the commit.
- * The server does it in the same way and finds nothing left.
+ * bgjob_perform_complete runs, when the job's statement has ended, what would else
+ * run at commit, where it could not be interrupted, nor its failure be the job's:
+ * deferred triggers, and cursors that are held beyond the commit. The server does
+ * that in the same way, and finds nothing left.
  */
 void
 bgjob_perform_complete(void)
@@ -378,8 +377,8 @@ bgjob_perform_log_duration(void)
 }
 
 /*
- * bgjob_perform_forget_told clears the console, since what was told is in the
- * tables or has nothing to say any more, and ends the trace.
+ * bgjob_perform_forget_told clears the console, since the job's output is in the
+ * tables by now or is of no use any more, and ends the trace.
  */
 void
 bgjob_perform_forget_told(void)
@@ -404,8 +403,8 @@ bgjob_perform_begin(void)
 }
 
 /*
- * bgjob_perform_check_request has what others, or the job itself, have asked
- * for end the attempt (57014), although the job went on. The point of no return.
+ * bgjob_perform_check_request ends the attempt (57014) if there is a request, or a
+ * wish of the job itself, although the job went on. The point of no return.
  */
 void
 bgjob_perform_check_request(void)
@@ -428,9 +427,9 @@ bgjob_perform_check_pending(void)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling job on request")));
 }
 
-/* ---- what became of it ---- */
+/* ---- the outcome ---- */
 
-/* bgjob_perform_give_up returns what has been asked for, after which nothing more can be; *what: what there is to say. */
+/* bgjob_perform_give_up returns the request, after which no other is accepted; *what gets its circumstances. */
 BgjobRequest
 bgjob_perform_give_up(BgjobCircumstances *what)
 {
@@ -447,7 +446,7 @@ bgjob_perform_give_up(BgjobCircumstances *what)
 	return request;
 }
 
-/* bgjob_perform_settle has happen what was asked for, else what the job wanted, else what follows from the error. */
+/* bgjob_perform_settle applies the event of the request, else that of the job's own wish, else the one that follows from the error. */
 void
 bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error,
 					 BgjobCircumstances *what)

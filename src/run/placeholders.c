@@ -21,7 +21,7 @@
 #include "run/placeholders.h"
 #include "utils/builtins.h"
 
-/* What the next piece of a text is. */
+/* The kind of the next piece of a text. */
 typedef struct Piece
 {
 	bool is_place;

@@ -12,8 +12,8 @@
  *	 {"retry_delays": [seconds, …], "retry_on": ["40", …], "no_retry_on": […],
  *	  "on_exhausted": "delete"}
  *
- * What is not there has the default. It is made by the session that
- * configures, and read by workers, and the scheduler, when a job has failed.
+ * A member that is not there has the default. The policy is made by the session
+ * that configures, and read by workers and the scheduler when a job has failed.
  *
  *-------------------------------------------------------------------------
  */
@@ -76,7 +76,7 @@ push_delays(JsonbParseState **state, ArrayType *delays)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("retry_delays must not be empty"),
 						errdetail("They say how long to wait before each retry."),
-						errhint("Leave it out for the default back-off.")));
+						errhint("The default back-off is used without it.")));
 	bgjob_json_string(state, WJB_KEY, "retry_delays");
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < n; i++)
@@ -141,7 +141,7 @@ bgjob_policy_make(ArrayType *delays, ArrayType *retry_on, ArrayType *no_retry_on
 
 /* ---- reading; policy is NULL where there is none ---- */
 
-/* The member of that name; false if there is none, or the policy is no object: somebody wrote it by hand. */
+/* The member of that name; false if there is none, or the policy is no object: it was written by hand. */
 static bool
 find_member(const Jsonb *policy, const char *name, JsonbValue *value)
 {

@@ -56,7 +56,7 @@ state_before(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *wh
 	return job->state;
 }
 
-/* Why the job gets its state: what the caller says, or its error. */
+/* Returns why the job gets its state: the caller's reason, or its error. */
 static const char *
 reason_of(const BgjobCircumstances *what)
 {
@@ -169,7 +169,7 @@ error_of_choice(const char *filter, const char *reason)
 	return bgjob_failure_json(&error);
 }
 
-/* Takes the answer of one filter; the next one is asked about what it has chosen. */
+/* Takes the answer of one filter; the next one is asked about the state that it has chosen. */
 static bool
 elect(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
 {
@@ -253,9 +253,9 @@ tell_applied(const BgjobJob *job, BgjobState from, BgjobState to)
 /* ---- the transition ---- */
 
 /*
- * Another event happens than was meant to: an interrupted job, which is in its
- * queue and would have stayed there, has to be taken out. False if somebody
- * else has it.
+ * A filter has chosen another event: an interrupted job, which is in its queue and
+ * would have stayed there, has to be taken out. False if another transaction has
+ * it.
  */
 static bool
 take_out(const BgjobJob *job, BgjobCircumstances *what)

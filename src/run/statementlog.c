@@ -3,8 +3,8 @@
  * statementlog.c
  *	  Jobs in the server's log, as log_statement and log_min_duration_statement want them.
  *
- * The server logs what its clients send. A job is sent by nobody, so its worker
- * does that: the command of a job of kind 'sql' as any client's statement, and
+ * The server logs what its clients send. No client sends a job, so its worker logs
+ * it: the command of a job of kind 'sql' as any client's statement, and
  * the call of a function or procedure, which is a SELECT or CALL, as "job 17:
  * public.f(integer)". All settings on the subject mean what they mean there:
  * log_statement, log_min_duration_statement, log_min_duration_sample,

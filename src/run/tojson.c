@@ -264,7 +264,7 @@ replace_null_characters(char *json)
 			memcpy(c, instead, 6);
 			note_replacement();
 		}
-		c += 2; /* what is escaped begins nothing */
+		c += 2; /* an escaped character begins nothing */
 	}
 }
 

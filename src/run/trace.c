@@ -3,7 +3,7 @@
  * trace.c
  *	  The trace that a job belongs to.
  *
- * Who enqueues a job may pass on the trace that it is part of, as the job's
+ * A session that enqueues a job may pass on the trace that it is part of, as the job's
  * parameter "traceparent" (W3C Trace Context, level 1, section 3.2). While the
  * job runs it is the session's application_name, for pg_stat_activity, and
  * stands behind "bgjob worker" where log_line_prefix has %b (and in the logs
