@@ -109,7 +109,7 @@ find(BgjobRel *rel, const char *index, ScanKey keys, int nkeys, BgjobRecurring *
 	return found;
 }
 
-/* bgjob_recurring_find reads the one of an owner's that has a name; false if there is none. */
+/* bgjob_recurring_find reads the recurring job of an owner and a name; false if there is none. */
 bool
 bgjob_recurring_find(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row)
 {
@@ -220,8 +220,8 @@ exists(BgjobRel *rel, Oid owner, Datum name, TransactionId *inserter)
 /*
  * bgjob_recurring_insert inserts a new row. False: there is one of its owner
  * and name already, inserted by a transaction that has ended meanwhile. The
- * name is locked for no longer than that takes: names that a transaction has
- * added keep nobody from adding others, and it may add any number of them.
+ * name is locked for the insertion only, so a transaction may add any number of
+ * names, and keeps no other session from adding some.
  */
 bool
 bgjob_recurring_insert(BgjobRel *rel, BgjobRecurring *row)
@@ -253,9 +253,9 @@ bgjob_recurring_delete(BgjobRel *rel, BgjobRecurring *row)
 }
 
 /*
- * bgjob_recurring_due gives those whose next occurrence is not later than
- * "until", at most "max", in the order of these and from the one behind "after"
- * on; their number. *next is the time of the one after them, DT_NOEND if there
+ * bgjob_recurring_due reads the recurring jobs whose next occurrence is not later
+ * than "until", at most "max", in the order of these occurrences, from the one behind
+ * "after" on. Returns their number. *next is the time of the one after them, DT_NOEND if there
  * is none.
  */
 int
@@ -437,7 +437,7 @@ read_options(const BgjobRecurring *row, BgjobOptionSet *options)
  * bgjob_recurring_put_in enqueues the job of an occurrence; it is scheduled if
  * run_at is later than now. The row is changed in memory only. Returns the
  * id; that of another, if that one has its unique_key; 0 if a filter did not want
- * it. wait: for sessions that are about to put in one with the same key; 23505
+ * it. wait: for sessions that are enqueueing a job with the same key; raises 23505
  * then, as bgjob_enqueue().
  */
 int64

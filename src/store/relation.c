@@ -190,9 +190,9 @@ replace_row(BgjobRel *rel, const ItemPointerData *tid, const Datum *values, cons
 }
 
 /*
- * bgjob_rel_update replaces a row that nobody else may be changing; that is
- * so for the holder of a job's row in the queue or in the schedule, and for
- * who has locked the row. An error otherwise.
+ * bgjob_rel_update replaces a row that no other transaction can be changing: the
+ * caller holds the job's row in the queue or in the schedule, or has locked the row
+ * itself. Raises an error otherwise.
  */
 void
 bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,

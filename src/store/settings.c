@@ -180,7 +180,7 @@ same(const Jsonb *a, const Jsonb *b)
 }
 
 /*
- * Looks for a stored row of the same content that may be used; 0 if there is
+ * Finds a stored row of the same content that may be used; returns 0 if there is
  * none. Not with an MVCC snapshot: rows are never changed, and a serializable
  * transaction must not conflict with others about them.
  */

@@ -50,8 +50,9 @@ static void
 delete_by_job(BgjobTable table, const char *index, int64 job)
 {
 	if (!bgjob_rel_delete_of(table, index, job))
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("job " INT64_FORMAT " is being changed by somebody else", job)));
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("job " INT64_FORMAT " is being changed by another transaction", job)));
 }
 
 /* bgjob_failure_insert enters a job among the failed ones. */
@@ -201,8 +202,8 @@ count_totals(BgjobRel *rel, Snapshot snapshot, int64 enough)
 
 /*
  * bgjob_total_add_up makes one row of bgjob_internal.total for each state out of many;
- * by the scheduler, now and then. Whoever removes jobs only ever adds rows,
- * so nobody waits for anybody.
+ * by the scheduler, now and then. A transaction that removes jobs only adds rows, so
+ * none waits for another.
  */
 void
 bgjob_total_add_up(void)

@@ -3,13 +3,13 @@
  * trust.c
  *	  Whether bgjob's relations are those of the extension.
  *
- * A schema's name can be anybody's: whoever may create one in a database without
- * the extension could put tables into a "bgjob_internal" of their own, and have
- * jobs performed as any role by them. So nothing of a database is served, read or believed unless
+ * A schema's name proves nothing: a role that may create schemas in a database
+ * without the extension could make a "bgjob_internal" of its own, with tables whose
+ * jobs run as any role. So nothing of a database is served, read or believed unless
  * extension "bgjob" is installed there and this very relation is a member of it
  * (pg_depend), an ordinary relation of the extension's owner, with the columns
- * that this library reads and writes. That owner is a superuser: who owns the
- * tables can write jobs for any role.
+ * that this library reads and writes. That owner is a superuser: the owner of
+ * the tables can write jobs for any role.
  *
  * Indexes are no members by themselves; their tables are. They must have the
  * keys that the library scans with, and evaluate nothing.
@@ -247,7 +247,7 @@ has_own_triggers_only(Relation rel)
 	return true;
 }
 
-/* Why somebody's code would be called for a table's rows; NULL: none would be. */
+/* Returns why other code would be called for a table's rows; NULL: none would be. */
 static const char *
 has_foreign_code(Oid relation)
 {

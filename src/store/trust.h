@@ -10,7 +10,7 @@
 
 #include "postgres.h"
 
-/* What users see is in one schema, the tables in the other: nobody has USAGE on that. */
+/* The views are in one schema, the tables in the other, on which no role has USAGE. */
 #define BGJOB_VIEWS_SCHEMA  "bgjob"
 #define BGJOB_TABLES_SCHEMA "bgjob_internal"
 

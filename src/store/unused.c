@@ -13,18 +13,18 @@
  * tables, in steps of so many rows. What makes it safe is that no reference to
  * the rows in question can appear meanwhile:
  *
- *	1. CANDIDATES. The rows that were there at the last look already, at most
+ *	1. CANDIDATES. The rows that were there at the last scan already, at most
  *	   MOST of them, in the order of their numbers.
  *	2. The highest of their numbers is published as the FLOOR of the database,
  *	   and then settings_passes is raised. From here on sessions give out no
  *	   number below the floor: they forget what they remember, pass these rows
  *	   over and store the same anew.
  *	3. A session that was given a number before has locked bgjob_internal.settings until
- *	   its transaction ends, and did so before it looked at settings_passes. So
+ *	   its transaction ends, and did so before it read settings_passes. So
  *	   the sessions that may still make references are those that have that lock
  *	   after step 2, prepared transactions among them. The pass notes them and
  *	   goes on when all have ended. (It also waits for those that have a lock on
- *	   bgjob_internal.job, except the workers, who all have one: a restore may have loaded
+ *	   bgjob_internal.job, except the workers, which all have one: a restore may have loaded
  *	   the settings, and still be loading the jobs.)
  *	4. REFERENCES. All are visible now, and only the scheduler, which is this
  *	   process, copies numbers: from a recurring job to a new job, whose id is
