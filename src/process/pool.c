@@ -12,8 +12,8 @@
  * idles for a role without jobs leaves at once, else the role with the most
  * workers loses one. Nobody knows which job ends first, so any worker of that role
  * leaves that has ended its job (base/registry.h). A role that has had no worker
- * for PATIENCE gets one beyond bgjob.workers, one only; so no role waits for jobs
- * that do not end. Where there is no slot for that either, roles take turns.
+ * for EXTRA_AFTER gets one beyond bgjob.workers, one only; so no role waits for jobs
+ * that do not end. Where there is no slot for that, roles take turns (PATIENCE).
  *
  * Workers whose jobs have all been short may borrow slots that are kept for roles
  * and databases that have none. They give them back when jobs become longer, or
@@ -50,6 +50,7 @@
 
 /* In microseconds. */
 #define PATIENCE     300000 /* a role without a worker waits so long for one of another role */
+#define EXTRA_AFTER  50000  /* and so long for one beyond bgjob.workers */
 #define TENURE       500000 /* a role's only worker stays so long at least */
 #define SHORT_JOB    200000 /* no job of a worker in a borrowed slot may last longer */
 #define LOAN_RECHECK 200000 /* borrowed slots are checked so often */
@@ -282,9 +283,9 @@ start_for(Balance *balance, const RoleDemand *needy)
 								   : start_another(balance, needy);
 	if (needy->workers > 0)
 		return false;
-	if (wanting_for(needy, balance->now) >= PATIENCE)
+	if (wanting_for(needy, balance->now) >= EXTRA_AFTER)
 		return bgjob_worker_start(needy->role, BGJOB_NEED_ROLE);
-	balance->wake = Min(balance->wake, balance->now + PATIENCE);
+	balance->wake = Min(balance->wake, balance->now + EXTRA_AFTER);
 	return false;
 }
 
