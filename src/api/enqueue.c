@@ -20,7 +20,6 @@
 #include "api/rights.h"
 #include "base/captured.h"
 #include "base/guc.h"
-#include "base/lane.h"
 #include "base/text.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"

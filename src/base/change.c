@@ -39,7 +39,6 @@
 #include "base/lanes.h"
 #include "base/prepared.h"
 #include "base/registry.h"
-#include "base/slot.h"
 #include "base/waiters.h"
 #include "base/wake.h"
 #include "miscadmin.h"

@@ -18,7 +18,7 @@
  * after a commit, where nothing may throw: not the allocation of dynamic shared
  * memory, nor the mapping of a segment of it. What is never used is never
  * touched. Where there is no room for another group, the scheduler finds
- * its jobs later (store/discover.c).
+ * its jobs later (store/sweep.c).
  *
  * A group stays while it is pinned: a worker its own, any other
  * process the one that it has used last. The scheduler drops what is empty when

@@ -5,7 +5,7 @@
  *
  * A transaction that inserted jobs into the queue announces them after its
  * commit (base/change.c). A worker that has come to the end of what is known of
- * a lane scans the queue (store/claim.c) between bgjob_lane_scan_begin and _end.
+ * a lane scans the queue (store/lanescan.c) between bgjob_lane_scan_begin and _end.
  * The scheduler asks for the demand, and sweeps the queue for what nobody has
  * announced (store/sweep.c).
  *
@@ -24,7 +24,6 @@
 #include "base/lanes.h"
 #include "base/overflow.h"
 #include "base/registry.h"
-#include "base/slot.h"
 #include "base/wake.h"
 #include "miscadmin.h"
 
@@ -239,7 +238,6 @@ bgjob_lane_scan_abort(BgjobLane *lane)
 
 typedef struct Survey
 {
-	Oid database;
 	BgjobDemand *demands;
 	int max;
 	int n;
@@ -289,8 +287,7 @@ add_unknown(BgjobLaneGroup *group, void *arg)
 	Survey *survey = arg;
 	int64 pos;
 
-	if (group->key.kind != BGJOB_LANE_INTERNAL ||
-		bgjob_count_workers(survey->database, group->key.role) > 0)
+	if (group->key.kind != BGJOB_LANE_INTERNAL || group->nworkers > 0)
 		return;
 	LWLockAcquire(&group->lock, LW_SHARED);
 	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
@@ -317,7 +314,7 @@ int
 bgjob_lanes_unknown(Oid database, BgjobLaneKey *keys, int max)
 {
 	static uint32 turn = 0;
-	Survey survey = {.database = database, .keys = keys, .max = max, .turn = &turn};
+	Survey survey = {.keys = keys, .max = max, .turn = &turn};
 
 	bgjob_lane_groups_visit(database, add_unknown, &survey);
 	return Min(survey.n, max);

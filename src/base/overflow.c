@@ -9,7 +9,7 @@
  * index must be walked to find more. So nothing is stranded here for the same
  * reason as there. Since higher priorities have lower numbers, they come first.
  *
- * A worker brings a lane in (store/claim.c) when there is room, when it is of a
+ * A worker brings a lane in (store/lanescan.c) when there is room, when it is of a
  * higher priority than what the worker would take next, or when that lane has
  * had its turn: BGJOB_LANE_TURN jobs. A lane that has to give way, or that gets
  * jobs while others of its priority wait, goes behind these: "behind" is the
@@ -141,9 +141,21 @@ bgjob_overflow_pop(BgjobLaneGroup *group, int64 *number)
 }
 
 /*
- * bgjob_overflow_bring_in adds the lane of a number that was popped, or whose
- * rows have been seen. False if there is no room now: it is noted again. Takes the lock
- * of the group. Does not throw.
+ * bgjob_overflow_put_back notes a number again that was popped, and whose lane has
+ * not been brought in. Takes the lock of the group. Does not throw.
+ */
+void
+bgjob_overflow_put_back(BgjobLaneGroup *group, int64 number)
+{
+	LWLockAcquire(&group->lock, LW_EXCLUSIVE);
+	bgjob_overflow_note(group, number, 1);
+	LWLockRelease(&group->lock);
+}
+
+/*
+ * bgjob_overflow_bring_in adds the lane of a number that was popped. Returns false if
+ * there is no room now: the number is to be put back. Takes the lock of the group.
+ * Does not throw.
  */
 bool
 bgjob_overflow_bring_in(BgjobLaneGroup *group, const BgjobLaneKey *key)
@@ -152,8 +164,6 @@ bgjob_overflow_bring_in(BgjobLaneGroup *group, const BgjobLaneKey *key)
 
 	LWLockAcquire(&group->lock, LW_EXCLUSIVE);
 	there = bgjob_lane_find(group, key) != NULL || bgjob_lane_add(group, key) != NULL;
-	if (!there)
-		bgjob_overflow_note(group, key->number, 1);
 	LWLockRelease(&group->lock);
 	return there;
 }

@@ -17,6 +17,7 @@ extern void bgjob_overflow_note(BgjobLaneGroup *group, int64 number, int64 count
 extern bool
 bgjob_overflow_may_come_in(BgjobLaneGroup *group, const BgjobLane *first, bool named);
 extern bool bgjob_overflow_pop(BgjobLaneGroup *group, int64 *number);
+extern void bgjob_overflow_put_back(BgjobLaneGroup *group, int64 number);
 extern bool bgjob_overflow_bring_in(BgjobLaneGroup *group, const BgjobLaneKey *key);
 
 #endif /* BGJOB_BASE_OVERFLOW_H */

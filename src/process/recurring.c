@@ -34,9 +34,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "base/change.h"
 #include "base/process.h"
-#include "base/registry.h"
 #include "base/text.h"
 #include "miscadmin.h"
 #include "pgstat.h"

@@ -18,7 +18,6 @@
 
 #include "base/announce.h"
 #include "base/compat.h"
-#include "base/database.h"
 #include "base/lanes.h"
 #include "base/prepared.h"
 #include "base/process.h"
@@ -28,7 +27,6 @@
 #include "process/recovery.h"
 #include "process/unannounced.h"
 #include "rules/clock.h"
-#include "store/retention.h"
 #include "store/sidetables.h"
 #include "store/sweep.h"
 #include "utils/timestamp.h"

@@ -359,6 +359,38 @@ bring_in(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int64 number)
 }
 
 /*
+ * Pops the number of the next lane, and brings that in; false if none is known, or
+ * there is no room. Meanwhile only this process knows of the lane: interrupts wait,
+ * and an error puts the number back.
+ */
+static bool
+bring_next_in(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int *popped)
+{
+	int64 number;
+	volatile bool in = false;
+
+	HOLD_INTERRUPTS();
+	if (bgjob_overflow_pop(group, &number))
+	{
+		(*popped)++;
+		PG_TRY();
+		{
+			in = bring_in(rel, index, group, number);
+		}
+		PG_CATCH();
+		{
+			bgjob_overflow_put_back(group, number);
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+		if (!in)
+			bgjob_overflow_put_back(group, number);
+	}
+	RESUME_INTERRUPTS();
+	return in;
+}
+
+/*
  * bgjob_lane_bring_in brings in some lanes that a group had no room for, when
  * BGJOB_TAKE_LANES asks for it.
  */
@@ -367,15 +399,10 @@ bgjob_lane_bring_in(BgjobRel *rel, const BgjobLaneGroupKey *key)
 {
 	Relation index = index_open(bgjob_relation_oid(BGJOB_QUEUE_INDEX), AccessShareLock);
 	BgjobLaneGroup *group = bgjob_lane_group(key);
-	int64 number;
 	int n = 0;
 
-	while (group != NULL && n < BRING_IN_AT_MOST && bgjob_overflow_pop(group, &number))
-	{
-		n++;
-		if (!bring_in(rel, index, group, number))
-			break;
-	}
+	while (group != NULL && n < BRING_IN_AT_MOST && bring_next_in(rel, index, group, &n))
+		;
 	if (group != NULL && n == 0)
 		refill_overflow(rel, index, group);
 	index_close(index, AccessShareLock);

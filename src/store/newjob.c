@@ -15,7 +15,6 @@
 
 #include "access/xact.h"
 #include "base/registry.h"
-#include "base/request.h"
 #include "base/slot.h"
 #include "miscadmin.h"
 #include "store/hold.h"

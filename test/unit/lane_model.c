@@ -69,7 +69,8 @@ typedef enum Flaw
 	ANNOUNCES_EARLY,  /* before its rows can be seen */
 	SNAPSHOT_EARLY,   /* before the scan begins */
 	GIVES_BACK_EARLY, /* announces while its slot still names the job */
-	FORGETS_LATE      /* gives back without announcing */
+	FORGETS_LATE,     /* gives back without announcing */
+	LOSES_POPPED      /* fails with the number of a lane that it has popped */
 } Flaw;
 
 typedef struct Row
@@ -98,6 +99,7 @@ typedef struct Process
 	int ntaken;
 	int64 number;
 	int gives_back; /* so many more jobs */
+	int errors;     /* while it brings a lane in, so many more */
 } Process;
 
 /* All that there is. */
@@ -301,12 +303,6 @@ bgjob_queues_get(Oid database, const char *queue)
 
 uint64
 bgjob_queues_generation(void)
-{
-	return 1;
-}
-
-int
-bgjob_count_workers(Oid database, Oid role)
 {
 	return 1;
 }
@@ -669,8 +665,15 @@ step_of_worker(Process *self)
 			break;
 		case PEEK:
 			see();
-			if (peeks(self->number, &key))
-				bgjob_overflow_bring_in(bgjob_lane_group(&own), &key);
+			if (self->errors > 0)
+			{
+				self->errors--;
+				if (flaw != LOSES_POPPED)
+					bgjob_overflow_put_back(bgjob_lane_group(&own), self->number);
+			}
+			else if (peeks(self->number, &key) &&
+					 !bgjob_overflow_bring_in(bgjob_lane_group(&own), &key))
+				bgjob_overflow_put_back(bgjob_lane_group(&own), self->number);
 			self->step = TAKE;
 			break;
 		case WALK:
@@ -933,6 +936,7 @@ add(Role role, int first, int last)
 		bgjob_lane_group_key(&key, MyDatabaseId, 1);
 		process->taker = bgjob_taker_create(&key, 1, &bgjob_queues, name_taken);
 		process->gives_back = first;
+		process->errors = last;
 	}
 	return process;
 }
@@ -1022,6 +1026,13 @@ main(void)
 	add(WORKER, 1, 0);
 	check("the same, and lanes are dropped");
 
+	begin(NO_FLAW, four);
+	add(ENQUEUER, 0, 0);
+	add(ENQUEUER, 1, 1);
+	add(ENQUEUER, 2, 2);
+	add(WORKER, 0, 1);
+	check("the same, and a worker fails while it brings a lane in");
+
 	begin(ANNOUNCES_EARLY, one);
 	add(ENQUEUER, 0, 0);
 	add(WORKER, 0, 0);
@@ -1044,6 +1055,13 @@ main(void)
 	add(REVOKER, 0, 0);
 	add(WORKER, 0, 0);
 	check_noticed("a rollback that nobody announces");
+
+	begin(LOSES_POPPED, four);
+	add(ENQUEUER, 0, 0);
+	add(ENQUEUER, 1, 1);
+	add(ENQUEUER, 2, 2);
+	add(WORKER, 0, 1);
+	check_noticed("a lane that is lost with an error of the worker that popped it");
 
 	free(visited);
 	return tap_end();
