@@ -36,7 +36,7 @@
 #include "run/attempt.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
-#include "store/hold.h"
+#include "store/acquire.h"
 #include "store/job.h"
 #include "store/restore.h"
 #include "store/retention.h"
@@ -150,7 +150,7 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 		return outcome;
 	if (!is_wanted(job.state, change))
 		return OUTCOME_REFUSED;
-	if (!bgjob_hold_take(jobs, &job, holder))
+	if (!bgjob_job_acquire(jobs, &job, holder))
 		return OUTCOME_AGAIN;
 	if (!regain_key(&job, change))
 		return OUTCOME_REFUSED;
@@ -177,7 +177,7 @@ change_job(int64 id, const Change *change)
 	old = MemoryContextSwitchTo(per_attempt);
 	while ((outcome = try_change(jobs, id, change, &holder)) == OUTCOME_AGAIN)
 	{
-		bgjob_hold_wait(id, holder);
+		bgjob_job_wait_for_holder(id, holder);
 		holder = InvalidTransactionId;
 		MemoryContextReset(per_attempt);
 	}

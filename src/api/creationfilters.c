@@ -3,7 +3,7 @@
  * creationfilters.c
  *	  Calls the filters around the creation of a job.
  *
- * store/job.c calls put_in for every new job that may have filters, whether SQL
+ * store/job.c calls insert_job for every new job that may have filters, whether SQL
  * or a recurring job enqueues it. "creating" is called before anything is written; changes
  * by its filters are checked like the caller's own options. "created" is called
  * after the row has been inserted, in the same transaction.
@@ -158,21 +158,21 @@ change_args(BgjobJob *job, Jsonb *args)
 
 /* Describes the job for filters, with the changes of earlier filters. */
 static void
-describe(const Creation *creation, BgjobHookJob *told)
+describe(const Creation *creation, BgjobHookJob *hook_job)
 {
 	const BgjobCircumstances *what = creation->what;
 	bool later = what->run_at > what->at;
 
-	bgjob_filter_describe(told, creation->job, later ? BGJOB_SCHEDULED : BGJOB_ENQUEUED);
-	told->event = bgjob_filter_event_name(BGJOB_CREATING);
-	told->id = 0;
-	told->has_run_at = later;
-	told->run_at = what->run_at;
+	bgjob_filter_describe(hook_job, creation->job, later ? BGJOB_SCHEDULED : BGJOB_ENQUEUED);
+	hook_job->event = bgjob_filter_event_name(BGJOB_CREATING);
+	hook_job->id = 0;
+	hook_job->has_run_at = later;
+	hook_job->run_at = what->run_at;
 }
 
 /* Applies the answer of one filter of "creating". Returns false if it cancels the job. */
 static bool
-take_answer(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
+take_answer(const char *filter, Jsonb *answer, BgjobHookJob *hook_job, void *arg)
 {
 	Creation *creation = arg;
 	JsonbValue values[MOST_KEYS];
@@ -188,20 +188,20 @@ take_answer(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
 	bgjob_options_change(&set, creation->job, creation->what);
 	if (values[K_ARGS].type != jbvNull)
 		change_args(creation->job, JsonbValueToJsonb(&values[K_ARGS]));
-	describe(creation, told);
+	describe(creation, hook_job);
 	return true;
 }
 
 static void
 tell_created(const BgjobJob *job)
 {
-	BgjobHookJob told;
+	BgjobHookJob hook_job;
 
 	if (!bgjob_filter_concerns(job, BGJOB_FILTER(BGJOB_CREATED)))
 		return;
 	CommandCounterIncrement(); /* lets filters see the job */
-	bgjob_filter_describe(&told, job, job->state);
-	bgjob_filter_call(BGJOB_CREATED, job, &told, NULL, NULL);
+	bgjob_filter_describe(&hook_job, job, job->state);
+	bgjob_filter_call(BGJOB_CREATED, job, &hook_job, NULL, NULL);
 }
 
 /* Inserts a job unless a filter cancels it. An action for bgjob_filter_guard(). */
@@ -211,12 +211,12 @@ create(void *arg)
 	Creation *creation = arg;
 	BgjobJob *job = creation->job;
 	BgjobCircumstances *what = creation->what;
-	BgjobHookJob told;
+	BgjobHookJob hook_job;
 	BgjobRel *rel;
 	bool is_new;
 
-	describe(creation, &told);
-	bgjob_filter_call(BGJOB_CREATING, job, &told, take_answer, creation);
+	describe(creation, &hook_job);
+	bgjob_filter_call(BGJOB_CREATING, job, &hook_job, take_answer, creation);
 	if (creation->canceled != NULL)
 		return;
 	/* Opened here: its indexes must not stay open beyond the guard's subtransaction. */
@@ -267,7 +267,7 @@ leave_to_worker(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
 
 /* Inserts a job through its filters. Returns false if it has none. */
 static bool
-put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what, bool *is_in)
+insert_job(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what, bool *is_in)
 {
 	Creation creation = {.job = job, .what = what};
 
@@ -296,5 +296,5 @@ bgjob_filters_install(void)
 	bgjob_filter_init();
 	make_keys();
 	bgjob_job_filters.apply = bgjob_statefilters_apply;
-	bgjob_job_filters.put_in = put_in;
+	bgjob_job_filters.insert = insert_job;
 }

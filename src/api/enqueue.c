@@ -327,7 +327,7 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 							   .wait = true};
 
 	begin_job(&job, bgjob_next_id(), args, what.at);
-	if (bgjob_job_put_in(template->jobs, &job, &what))
+	if (bgjob_job_insert(template->jobs, &job, &what))
 		return job.id;
 	ereport(NOTICE, (errmsg("job \"%s\" was not enqueued: %s",
 							bgjob_text_cut(job.job, BGJOB_TITLE_MAX), what.reason)));

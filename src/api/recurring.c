@@ -579,7 +579,7 @@ bgjob_recurring_trigger(PG_FUNCTION_ARGS)
 	}
 	check_rights(&row);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	id = bgjob_recurring_put_in(jobs, &row, now, now, now, true);
+	id = bgjob_recurring_enqueue(jobs, &row, now, now, now, true);
 	bgjob_rel_close(jobs);
 	save(rel, &row);
 	bgjob_rel_close(rel);

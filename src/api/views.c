@@ -157,7 +157,7 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		const BgjobSlot *slot = &workers[i].slot;
-		BgjobTold told;
+		BgjobOutput output;
 		Datum values[10];
 		bool nulls[10] = {false};
 
@@ -174,13 +174,14 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 		values[6] = BoolGetDatum(slot->retire || slot->term);
 		values[7] = Int64GetDatum(private_memory(slot->pid));
 		nulls[8] = nulls[9] = true;
-		if (slot->job != 0 && bgjob_console_read_progress(workers[i].index, slot->job, &told) &&
-			told.has_progress)
+		if (slot->job != 0 &&
+			bgjob_console_read_progress(workers[i].index, slot->job, &output) &&
+			output.has_progress)
 		{
-			values[8] = DirectFunctionCall1(float8_numeric, Float8GetDatum(told.percent));
-			values[9] = CStringGetTextDatum(told.message);
+			values[8] = DirectFunctionCall1(float8_numeric, Float8GetDatum(output.percent));
+			values[9] = CStringGetTextDatum(output.message);
 			nulls[8] = false;
-			nulls[9] = told.message[0] == '\0';
+			nulls[9] = output.message[0] == '\0';
 		}
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
@@ -189,15 +190,15 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 
 /* Returns the log lines of one job as rows. */
 static void
-put_lines(ReturnSetInfo *result, int64 job, const BgjobTold *told)
+put_lines(ReturnSetInfo *result, int64 job, const BgjobOutput *output)
 {
-	for (int i = 0; i < told->nlines; i++)
+	for (int i = 0; i < output->nlines; i++)
 	{
 		bool nulls[5] = {false};
-		Datum values[5] = {Int64GetDatum(job), Int32GetDatum(told->first_seq + i),
-						   TimestampTzGetDatum(told->lines[i].at),
-						   CStringGetTextDatum(told->lines[i].level),
-						   CStringGetTextDatum(told->lines[i].message)};
+		Datum values[5] = {Int64GetDatum(job), Int32GetDatum(output->first_seq + i),
+						   TimestampTzGetDatum(output->lines[i].at),
+						   CStringGetTextDatum(output->lines[i].level),
+						   CStringGetTextDatum(output->lines[i].message)};
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
@@ -220,11 +221,11 @@ bgjob_worker_logs(PG_FUNCTION_ARGS)
 	{
 		const BgjobSlot *slot = &workers[i].slot;
 		int index = workers[i].index;
-		BgjobTold told;
+		BgjobOutput output;
 
 		if (slot->job != 0 && bgjob_console_in_use(index) && bgjob_may_see(slot->role) &&
-			bgjob_console_read(index, slot->job, &told))
-			put_lines(result, slot->job, &told);
+			bgjob_console_read(index, slot->job, &output))
+			put_lines(result, slot->job, &output);
 	}
 	return (Datum) 0;
 }

@@ -303,19 +303,19 @@ bgjob_console_clear(int index)
 }
 
 static void
-copy_progress(const Console *console, BgjobTold *told)
+copy_progress(const Console *console, BgjobOutput *output)
 {
-	memset(told, 0, sizeof(*told));
-	told->has_progress = console->has_progress;
-	told->percent = console->percent;
-	told->first_seq = console->first_seq;
+	memset(output, 0, sizeof(*output));
+	output->has_progress = console->has_progress;
+	output->percent = console->percent;
+	output->first_seq = console->first_seq;
 	if (console->has_progress)
-		strlcpy(told->message, console->message, sizeof(told->message));
+		strlcpy(output->message, console->message, sizeof(output->message));
 }
 
 /* Copies the lines; the lock is held, and there is room for them. */
 static void
-copy_lines(const Console *console, BgjobTold *told, char *buffer)
+copy_lines(const Console *console, BgjobOutput *output, char *buffer)
 {
 	dsa_pointer next = console->first;
 
@@ -329,7 +329,7 @@ copy_lines(const Console *console, BgjobTold *told, char *buffer)
 			LineHead head;
 
 			memcpy(&head, buffer + at, sizeof(head));
-			told->lines[told->nlines++] =
+			output->lines[output->nlines++] =
 				(BgjobLogLine){head.at, buffer + at + sizeof(head),
 							   buffer + at + sizeof(head) + head.level_size};
 			at += head.length;
@@ -344,7 +344,7 @@ copy_lines(const Console *console, BgjobTold *told, char *buffer)
  * context. False if that slot has nothing of the job.
  */
 bool
-bgjob_console_read(int index, int64 job, BgjobTold *told)
+bgjob_console_read(int index, int64 job, BgjobOutput *output)
 {
 	Console *console = &control->consoles[index];
 	char *buffer = NULL;
@@ -362,15 +362,15 @@ bgjob_console_read(int index, int64 job, BgjobTold *told)
 		lines = console->nlines;
 		LWLockRelease(&console->lock); /* nothing is allocated with the lock held */
 		buffer = palloc(Max(room, 1));
-		told->lines = palloc(Max(lines, 1) * sizeof(BgjobLogLine));
+		output->lines = palloc(Max(lines, 1) * sizeof(BgjobLogLine));
 	}
 	if (found)
 	{
-		BgjobLogLine *to = lines > 0 ? told->lines : NULL; /* else nothing was allocated */
+		BgjobLogLine *to = lines > 0 ? output->lines : NULL; /* else nothing was allocated */
 
-		copy_progress(console, told);
-		told->lines = to;
-		copy_lines(console, told, buffer);
+		copy_progress(console, output);
+		output->lines = to;
+		copy_lines(console, output, buffer);
 	}
 	LWLockRelease(&console->lock);
 	return found;
@@ -378,7 +378,7 @@ bgjob_console_read(int index, int64 job, BgjobTold *told)
 
 /* bgjob_console_read_progress does the same without the lines. */
 bool
-bgjob_console_read_progress(int index, int64 job, BgjobTold *told)
+bgjob_console_read_progress(int index, int64 job, BgjobOutput *output)
 {
 	Console *console = &control->consoles[index];
 	bool found;
@@ -388,7 +388,7 @@ bgjob_console_read_progress(int index, int64 job, BgjobTold *told)
 	LWLockAcquire(&console->lock, LW_SHARED);
 	found = console->job == job;
 	if (found)
-		copy_progress(console, told);
+		copy_progress(console, output);
 	LWLockRelease(&console->lock);
 	return found;
 }

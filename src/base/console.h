@@ -27,7 +27,7 @@ typedef struct BgjobLogLine
 } BgjobLogLine;
 
 /* The output of a job so far, copied. */
-typedef struct BgjobTold
+typedef struct BgjobOutput
 {
 	bool has_progress;
 	double percent;
@@ -35,7 +35,7 @@ typedef struct BgjobTold
 	int first_seq; /* number of the first line in the job's log */
 	int nlines;
 	BgjobLogLine *lines;
-} BgjobTold;
+} BgjobOutput;
 
 extern Size bgjob_console_size(void);
 extern void bgjob_console_startup(void);
@@ -43,7 +43,7 @@ extern void bgjob_console_progress(int64 job, double percent, const char *messag
 extern void bgjob_console_log(int64 job, int first_seq, const char *level, const char *message);
 extern bool bgjob_console_in_use(int index);
 extern void bgjob_console_clear(int index);
-extern bool bgjob_console_read(int index, int64 job, BgjobTold *told);
-extern bool bgjob_console_read_progress(int index, int64 job, BgjobTold *told);
+extern bool bgjob_console_read(int index, int64 job, BgjobOutput *output);
+extern bool bgjob_console_read_progress(int index, int64 job, BgjobOutput *output);
 
 #endif /* BGJOB_BASE_CONSOLE_H */

@@ -68,13 +68,13 @@
 #define INFLIGHT_MAGIC 0x626a6633 /* "bjf3" */
 
 /* The in-flight records of several crashes may have to wait for a scheduler. */
-#define WRECKS_PER_SLOT 4
+#define RECORDS_PER_SLOT 4
 
 typedef enum CellMark
 {
 	MARK_NONE,
-	MARK_CRASHED, /* by the handler of a fatal signal */
-	MARK_TOLD     /* by the handler of SIGQUIT: the server goes down */
+	MARK_CRASHED,  /* by the handler of a fatal signal */
+	MARK_BYSTANDER /* by the handler of SIGQUIT: the server goes down */
 } CellMark;
 
 typedef struct Cell
@@ -106,13 +106,13 @@ static char signal_stack[16384]; /* a stack overflow leaves no other */
 static Size
 file_size(int nslots)
 {
-	return offsetof(InflightFile, cells) + (1 + WRECKS_PER_SLOT) * nslots * sizeof(Cell);
+	return offsetof(InflightFile, cells) + (1 + RECORDS_PER_SLOT) * nslots * sizeof(Cell);
 }
 
 static int
 count_records(void)
 {
-	return file->nslots * WRECKS_PER_SLOT;
+	return file->nslots * RECORDS_PER_SLOT;
 }
 
 static Cell *
@@ -164,7 +164,7 @@ keep_record(const Cell *cell, bool culprit)
 		record->pos = cell->pos;
 		record->started_at = cell->started_at;
 		record->pid = cell->pid;
-		record->mark = culprit ? MARK_CRASHED : MARK_TOLD;
+		record->mark = culprit ? MARK_CRASHED : MARK_BYSTANDER;
 		record->database = cell->database;
 		return;
 	}
@@ -263,16 +263,16 @@ static void
 crashing(SIGNAL_ARGS)
 {
 	if (my_cell != NULL)
-		my_cell->mark = server_panics(postgres_signal_arg) ? MARK_TOLD : MARK_CRASHED;
+		my_cell->mark = server_panics(postgres_signal_arg) ? MARK_BYSTANDER : MARK_CRASHED;
 	signal(postgres_signal_arg, SIG_DFL);
 	raise(postgres_signal_arg);
 }
 
 /* Handles SIGQUIT (another process has crashed): marks this worker as a bystander, and exits as PostgreSQL does. */
 static void
-told_to_quit(SIGNAL_ARGS)
+quitting(SIGNAL_ARGS)
 {
-	bgjob_inflight_told();
+	bgjob_inflight_mark_bystander();
 	_exit(2);
 }
 
@@ -308,7 +308,7 @@ bgjob_inflight_attach(int slot)
 	cell->mark = MARK_NONE;
 	cell->pid = MyProcPid;
 	watch(cell);
-	pqsignal(SIGQUIT, told_to_quit);
+	pqsignal(SIGQUIT, quitting);
 }
 
 /*
@@ -350,12 +350,12 @@ bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now)
 	my_cell->database = database; /* last: makes the cell valid */
 }
 
-/* bgjob_inflight_told marks this worker's cell: it leaves because the server goes down. */
+/* bgjob_inflight_mark_bystander marks this worker's cell: it leaves because the server goes down. */
 void
-bgjob_inflight_told(void)
+bgjob_inflight_mark_bystander(void)
 {
 	if (my_cell != NULL && my_cell->mark == MARK_NONE)
-		my_cell->mark = MARK_TOLD;
+		my_cell->mark = MARK_BYSTANDER;
 }
 
 /* bgjob_inflight_end clears the job of this worker. */
@@ -367,11 +367,11 @@ bgjob_inflight_end(void)
 }
 
 /*
- * bgjob_inflight_wrecks returns the jobs of a database that were in flight
+ * bgjob_inflight_records returns the jobs of a database that were in flight
  * at a crash and have not been accounted for; their number, at most max.
  */
 int
-bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max)
+bgjob_inflight_records(Oid database, BgjobInflightRecord *records, int max)
 {
 	int n = 0;
 
@@ -381,12 +381,12 @@ bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max)
 
 		if (cell->database != database)
 			continue;
-		wrecks[n].job = cell->job;
-		wrecks[n].pos = cell->pos;
-		wrecks[n].started_at = cell->started_at;
-		wrecks[n].pid = cell->pid;
-		wrecks[n].verdict = cell->mark == MARK_CRASHED ? BGJOB_CULPRIT : BGJOB_BYSTANDER;
-		wrecks[n].entry = i;
+		records[n].job = cell->job;
+		records[n].pos = cell->pos;
+		records[n].started_at = cell->started_at;
+		records[n].pid = cell->pid;
+		records[n].verdict = cell->mark == MARK_CRASHED ? BGJOB_CULPRIT : BGJOB_BYSTANDER;
+		records[n].entry = i;
 		n++;
 	}
 	return n;
@@ -403,8 +403,8 @@ bgjob_inflight_forget(Oid database)
 
 /* bgjob_inflight_settled clears in-flight records whose accounting was committed. */
 void
-bgjob_inflight_settled(const BgjobWreck *wrecks, int nwrecks)
+bgjob_inflight_settled(const BgjobInflightRecord *records, int nrecords)
 {
-	for (int i = 0; i < nwrecks; i++)
-		record_cell(wrecks[i].entry)->database = InvalidOid;
+	for (int i = 0; i < nrecords; i++)
+		record_cell(records[i].entry)->database = InvalidOid;
 }

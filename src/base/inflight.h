@@ -20,7 +20,7 @@ typedef enum BgjobVerdict
 	BGJOB_CULPRIT    /* its worker was the one that crashed */
 } BgjobVerdict;
 
-typedef struct BgjobWreck
+typedef struct BgjobInflightRecord
 {
 	int64 job;
 	int64 pos;
@@ -28,7 +28,7 @@ typedef struct BgjobWreck
 	int pid; /* of its worker */
 	BgjobVerdict verdict;
 	int entry; /* for bgjob_inflight_settled */
-} BgjobWreck;
+} BgjobInflightRecord;
 
 extern void bgjob_inflight_startup(void);
 extern void bgjob_inflight_attach(int slot);
@@ -36,9 +36,9 @@ extern void bgjob_inflight_tell_parallel(int slot);
 extern void bgjob_inflight_assign(int cell, void *extra);
 extern void bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now);
 extern void bgjob_inflight_end(void);
-extern void bgjob_inflight_told(void);
-extern int bgjob_inflight_wrecks(Oid database, BgjobWreck *wrecks, int max);
+extern void bgjob_inflight_mark_bystander(void);
+extern int bgjob_inflight_records(Oid database, BgjobInflightRecord *records, int max);
 extern void bgjob_inflight_forget(Oid database);
-extern void bgjob_inflight_settled(const BgjobWreck *wrecks, int nwrecks);
+extern void bgjob_inflight_settled(const BgjobInflightRecord *records, int nrecords);
 
 #endif /* BGJOB_BASE_INFLIGHT_H */

@@ -100,29 +100,29 @@ bgjob_lane_init(BgjobLane *lane, const BgjobLaneKey *key)
 	lane->head = lane->nitems = 0;
 }
 
-/* bgjob_lane_is_empty tells whether nothing is to be had from a lane, as far as an instant's look can tell. */
+/* bgjob_lane_is_empty tells whether nothing is to be had from a lane, as far as an instant's check can tell. */
 bool
 bgjob_lane_is_empty(const BgjobLane *lane)
 {
 	return lane->head == lane->nitems && !lane->more;
 }
 
-/* bgjob_lane_look tells what a lane has at hand. */
-BgjobLaneLook
-bgjob_lane_look(BgjobLane *lane, int64 *pos)
+/* bgjob_lane_peek tells what a lane has at hand. */
+BgjobLanePeek
+bgjob_lane_peek(BgjobLane *lane, int64 *pos)
 {
-	BgjobLaneLook look = BGJOB_LANE_EMPTY;
+	BgjobLanePeek peek = BGJOB_LANE_EMPTY;
 
 	LWLockAcquire(&lane->mutex, LW_SHARED);
 	if (lane->head < lane->nitems)
 	{
-		look = BGJOB_LANE_HAS;
+		peek = BGJOB_LANE_HAS;
 		*pos = lane->items[lane->head].pos;
 	}
 	else if (lane->more)
-		look = BGJOB_LANE_UNKNOWN;
+		peek = BGJOB_LANE_UNKNOWN;
 	LWLockRelease(&lane->mutex);
-	return look;
+	return peek;
 }
 
 /* bgjob_lane_ready estimates how many jobs are ready; 0: there is none. */

@@ -88,18 +88,18 @@ typedef struct BgjobLane
 } BgjobLane;
 
 /* What a lane has at hand. */
-typedef enum BgjobLaneLook
+typedef enum BgjobLanePeek
 {
 	BGJOB_LANE_EMPTY,
 	BGJOB_LANE_UNKNOWN, /* the queue must be scanned */
 	BGJOB_LANE_HAS      /* *pos is the position of the first */
-} BgjobLaneLook;
+} BgjobLanePeek;
 
 extern int64 bgjob_lane_number(const char *queue, int priority);
 extern int bgjob_lane_number_priority(int64 number);
 extern void bgjob_lane_init(BgjobLane *lane, const BgjobLaneKey *key);
 extern bool bgjob_lane_is_empty(const BgjobLane *lane);
-extern BgjobLaneLook bgjob_lane_look(BgjobLane *lane, int64 *pos);
+extern BgjobLanePeek bgjob_lane_peek(BgjobLane *lane, int64 *pos);
 extern int64 bgjob_lane_ready(BgjobLane *lane);
 extern void
 bgjob_lane_note(BgjobLane *lane, const BgjobLaneItem *first, int64 count, int singly);

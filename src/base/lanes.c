@@ -292,7 +292,7 @@ add_unknown(BgjobLaneGroup *group, void *arg)
 	LWLockAcquire(&group->lock, LW_SHARED);
 	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
 	{
-		if (bgjob_lane_look(lane, &pos) != BGJOB_LANE_UNKNOWN ||
+		if (bgjob_lane_peek(lane, &pos) != BGJOB_LANE_UNKNOWN ||
 			!bgjob_lane_is_taken(&lane->key))
 			continue;
 		/* The first ones fill the room, later ones replace them in turn. */

@@ -40,7 +40,7 @@ lowest_number(BgjobLaneGroup *group)
 {
 	int64 number = PG_INT64_MAX;
 
-	if (bgjob_lane_look(&group->overflow, &number) == BGJOB_LANE_UNKNOWN)
+	if (bgjob_lane_peek(&group->overflow, &number) == BGJOB_LANE_UNKNOWN)
 		number = group->overflow.mark;
 	return number;
 }

@@ -117,7 +117,7 @@ detach(int code, Datum arg)
 	if (PostmasterIsAliveInternal())
 		bgjob_inflight_end();
 	else
-		bgjob_inflight_told(); /* the next server recovers its job */
+		bgjob_inflight_mark_bystander(); /* the next server recovers its job */
 	bgjob_my_slot = NULL;
 	slot->pid = 0;
 	pg_memory_barrier();

@@ -270,7 +270,7 @@ typedef struct BgjobDatabase
 	/* The removal of settings that no job uses: see store/unused.c. */
 	pg_atomic_uint64 settings_floor; /* a pass may remove rows below it; 0: there is none */
 	int64 settings_seen;             /* the scheduler's: rows up to this one are old */
-	TimestampTz settings_looked;     /* likewise: since then */
+	TimestampTz settings_checked;    /* likewise: since then */
 
 	/*
 	 * How many jobs are in each state, the retries among the scheduled ones in

@@ -172,20 +172,20 @@ find_first(const Share *share, Offer *offer)
 	for (int i = 0; i < share->nlanes; i++)
 	{
 		const OwnLane *own = &share->lanes[i];
-		BgjobLaneLook look;
+		BgjobLanePeek peek;
 		int64 pos = 0;
 
 		if (offer->take == BGJOB_TAKE_ITEMS && !is_same_class(own, &offer->own))
 			return;
-		look = bgjob_lane_look(own->lane, &pos);
-		if (look == BGJOB_LANE_UNKNOWN)
+		peek = bgjob_lane_peek(own->lane, &pos);
+		if (peek == BGJOB_LANE_UNKNOWN)
 		{
 			/* It may have what is older than the first of any other of its class. */
 			offer->take = BGJOB_TAKE_SCAN;
 			offer->own = *own;
 			return;
 		}
-		if (look == BGJOB_LANE_HAS && (offer->take == BGJOB_TAKE_NONE || pos < offer->pos))
+		if (peek == BGJOB_LANE_HAS && (offer->take == BGJOB_TAKE_NONE || pos < offer->pos))
 		{
 			offer->take = BGJOB_TAKE_ITEMS;
 			offer->own = *own;

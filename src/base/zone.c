@@ -24,7 +24,7 @@
 
 /* The callback of a BgjobZone: see there. The last answer is kept, for most questions are near. */
 static int32_t
-told_by_server(void *data, int64_t second, int64_t *change)
+server_offset(void *data, int64_t second, int64_t *change)
 {
 	BgjobTimeZone *zone = data;
 	pg_time_t when = second;
@@ -104,6 +104,6 @@ bgjob_time_zone_open(BgjobTimeZone *zone, const char *name, const char *setting)
 						errdetail("PostgreSQL does not support leap seconds."),
 						errhint("The names are in the view pg_timezone_names.")));
 	zone->from = zone->to = 0;
-	zone->zone.told_by = told_by_server;
+	zone->zone.offset_at = server_offset;
 	zone->zone.data = zone;
 }

@@ -37,11 +37,11 @@ bgjob_duejobs_begin(void)
 	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 }
 
-/* bgjob_duejobs_look_anew has the schedule read from its beginning. */
+/* bgjob_duejobs_rescan has the schedule read from its beginning. */
 void
-bgjob_duejobs_look_anew(void)
+bgjob_duejobs_rescan(void)
 {
-	bgjob_schedule_look_anew();
+	bgjob_schedule_rescan();
 	next_due = DT_NOBEGIN;
 }
 
@@ -65,7 +65,7 @@ bgjob_duejobs_serve(TimestampTz now)
 		blocked_from = blocked_until = DT_NOEND;
 	}
 	if (low != DT_NOEND)
-		bgjob_schedule_look_from(low);
+		bgjob_schedule_rescan_from(low);
 	next_due = Min(next_due, low);
 	if (next_due <= now)
 	{

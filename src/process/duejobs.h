@@ -13,7 +13,7 @@
 #include "datatype/timestamp.h"
 
 extern void bgjob_duejobs_begin(void);
-extern void bgjob_duejobs_look_anew(void);
+extern void bgjob_duejobs_rescan(void);
 extern void bgjob_duejobs_clock_set(TimestampTz now);
 extern TimestampTz bgjob_duejobs_serve(TimestampTz now);
 

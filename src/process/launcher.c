@@ -90,7 +90,7 @@ on_exit_of_launcher(int code, Datum arg)
 
 /* Wants every database that may have bgjob; those that find no room wait. */
 static void
-look_for_databases(void *arg)
+find_databases(void *arg)
 {
 	Relation rel;
 	TableScanDesc scan;
@@ -136,7 +136,7 @@ pause_after(int failures)
 
 /* Draws the conclusions from a scheduler that has gone. */
 static void
-take_leave(BgjobDatabase *entry, BgjobSlot *slot)
+reap_scheduler(BgjobDatabase *entry, BgjobSlot *slot)
 {
 	bool served = slot->ready && entry->ready;
 	int64 lived = bgjob_steady_now() - slot->created_at;
@@ -180,7 +180,7 @@ typedef struct Presence
  * can be seen, and invalidates the caches only then.
  */
 static void
-look_whether_there(void *arg)
+check_presence(void *arg)
 {
 	Presence *presence = arg;
 	Relation rel;
@@ -315,7 +315,7 @@ reap_schedulers(void)
 
 		if (entry->in_use && entry->scheduler >= 0 &&
 			bgjob_process_left(&bgjob_registry->slots[entry->scheduler], handles[i]))
-			take_leave(entry, &bgjob_registry->slots[entry->scheduler]);
+			reap_scheduler(entry, &bgjob_registry->slots[entry->scheduler]);
 	}
 }
 
@@ -379,7 +379,7 @@ call_for_slots(int wanted)
  * database. Returns how long to sleep, in milliseconds; -1: until notified.
  */
 static long
-look_after_databases(void)
+serve_databases(void)
 {
 	int64 now = bgjob_steady_now();
 	int64 wake = DT_NOEND;
@@ -398,7 +398,7 @@ look_after_databases(void)
 			wanted = 0;
 			break;
 		}
-		if (!bgjob_try(look_whether_there, &presence))
+		if (!bgjob_try(check_presence, &presence))
 		{
 			wake = Min(wake, now + LOCK_PAUSE * 1000);
 			break;
@@ -472,10 +472,10 @@ bgjob_launcher_main(Datum arg)
 		if (bgjob_registry->rediscover)
 		{
 			bgjob_registry->rediscover = false;
-			bgjob_registry->rediscover = !bgjob_try(look_for_databases, NULL);
+			bgjob_registry->rediscover = !bgjob_try(find_databases, NULL);
 		}
 		admit_waiting();
-		sleep = look_after_databases();
+		sleep = serve_databases();
 		if (bgjob_registry->rediscover)
 			sleep = LOCK_PAUSE;
 		if (bgjob_registry->called) /* while it waited for something else */

@@ -27,7 +27,7 @@
 #include "rules/clock.h"
 #include "run/authority.h"
 #include "run/function.h"
-#include "store/hold.h"
+#include "store/acquire.h"
 #include "store/recurring.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -63,7 +63,7 @@ cancel_last(BgjobRel *jobs, const BgjobRecurring *row)
 			BGJOB_REQUEST_NOT_RUNNING ||
 		!bgjob_job_read(jobs, id, &job))
 		return; /* it ends, one way or the other */
-	if (bgjob_state_is_final(job.state) || !bgjob_hold_try(jobs, &job))
+	if (bgjob_state_is_final(job.state) || !bgjob_job_try_acquire(jobs, &job))
 		return;
 	bgjob_job_apply(&job, BGJOB_EV_DELETE, &what);
 	bgjob_job_save(jobs, &job);
@@ -71,7 +71,7 @@ cancel_last(BgjobRel *jobs, const BgjobRecurring *row)
 
 /* Returns why its job cannot be enqueued, NULL if it can. Throws nothing that the look-up does not. */
 static const char *
-why_not(const BgjobRecurring *row)
+refusal_reason(const BgjobRecurring *row)
 {
 	Oid role = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
 	Oid owner = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_OWNER));
@@ -83,11 +83,11 @@ why_not(const BgjobRecurring *row)
 		return "The role that is to run the job is not permitted to log in";
 	if (!bgjob_role_may_connect(role))
 		return "The role that is to run the job may not connect to this database";
-	reason = bgjob_authority_why_not(owner, role);
+	reason = bgjob_authority_denial_reason(owner, role);
 	if (reason != NULL)
 		return reason;
 	if (!bgjob_recurring_is_null(row, BGJOB_R_FUNC))
-		return bgjob_function_why_not(bgjob_recurring_text(row, BGJOB_R_FUNC), role);
+		return bgjob_function_unusable_reason(bgjob_recurring_text(row, BGJOB_R_FUNC), role);
 	return NULL;
 }
 
@@ -155,13 +155,13 @@ add_queued(BgjobRecurring *row, TimestampTz occurrence)
 }
 
 static void
-put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, TimestampTz now)
+enqueue_occurrence(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, TimestampTz now)
 {
-	const char *reason = why_not(row);
+	const char *reason = refusal_reason(row);
 
 	if (reason == NULL)
-		(void) bgjob_recurring_put_in(jobs, row, occurrence, jittered(row, occurrence), now,
-									  false);
+		(void) bgjob_recurring_enqueue(jobs, row, occurrence, jittered(row, occurrence), now,
+									   false);
 	else
 		bgjob_recurring_set_text(row, BGJOB_R_ERROR, reason);
 }
@@ -182,13 +182,13 @@ bgjob_overlap_run(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, T
 				add_queued(row, occurrence);
 				return;
 			case BGJOB_OVERLAP_CANCEL:
-				if (why_not(row) == NULL)
+				if (refusal_reason(row) == NULL)
 					cancel_last(jobs, row);
 				break;
 			case BGJOB_OVERLAP_ALLOW:
 				break;
 		}
-	put_in(jobs, row, occurrence, now);
+	enqueue_occurrence(jobs, row, occurrence, now);
 }
 
 /* Puts in the first of those that wait for the last job, if that has ended. */
@@ -200,7 +200,7 @@ bgjob_overlap_run_queued(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 
 	if (n == 0 || is_going(jobs, row))
 		return false;
-	put_in(jobs, row, DatumGetTimestampTz(queued[0]), now);
+	enqueue_occurrence(jobs, row, DatumGetTimestampTz(queued[0]), now);
 	write_queued(row, queued + 1, n - 1);
 	return true;
 }

@@ -188,9 +188,9 @@ comes_before(const RoleDemand *a, const RoleDemand *b)
  * none. One whose workers have failed has only one, until that serves.
  */
 static RoleDemand *
-find_neediest(Balance *balance)
+next_demand(Balance *balance)
 {
-	RoleDemand *needy = NULL;
+	RoleDemand *best = NULL;
 
 	for (int i = 0; i < balance->nroles; i++)
 	{
@@ -200,10 +200,10 @@ find_neediest(Balance *balance)
 			continue;
 		if (demand->workers > 0 && bgjob_role_is_failing(demand->role))
 			balance->wake = Min(balance->wake, balance->now + RETRY);
-		else if (needy == NULL || comes_before(demand, needy))
-			needy = demand;
+		else if (best == NULL || comes_before(demand, best))
+			best = demand;
 	}
-	return needy;
+	return best;
 }
 
 /* How long a role has had work and no worker. */
@@ -267,7 +267,7 @@ start_another(Balance *balance, const RoleDemand *demand)
 
 /* Starts a worker for a role if it may have one. */
 static bool
-start_for(Balance *balance, const RoleDemand *needy)
+start_for(Balance *balance, const RoleDemand *next)
 {
 	if (bgjob_workers == 0 || yielding)
 		return false;
@@ -277,14 +277,14 @@ start_for(Balance *balance, const RoleDemand *needy)
 		return false;
 	}
 	if (balance->workers == 0)
-		return bgjob_worker_start(needy->role, BGJOB_NEED_DATABASE);
+		return bgjob_worker_start(next->role, BGJOB_NEED_DATABASE);
 	if (balance->workers < bgjob_workers)
-		return needy->workers == 0 ? bgjob_worker_start(needy->role, BGJOB_NEED_ROLE)
-								   : start_another(balance, needy);
-	if (needy->workers > 0)
+		return next->workers == 0 ? bgjob_worker_start(next->role, BGJOB_NEED_ROLE)
+								  : start_another(balance, next);
+	if (next->workers > 0)
 		return false;
-	if (wanting_for(needy, balance->now) >= EXTRA_AFTER)
-		return bgjob_worker_start(needy->role, BGJOB_NEED_ROLE);
+	if (wanting_for(next, balance->now) >= EXTRA_AFTER)
+		return bgjob_worker_start(next->role, BGJOB_NEED_ROLE);
 	balance->wake = Min(balance->wake, balance->now + EXTRA_AFTER);
 	return false;
 }
@@ -330,24 +330,24 @@ fail_orphans(Oid role)
 static RoleDemand *
 start_workers(Balance *balance)
 {
-	RoleDemand *needy;
+	RoleDemand *next;
 
-	while ((needy = find_neediest(balance)) != NULL)
+	while ((next = next_demand(balance)) != NULL)
 	{
-		if (needy->workers == 0 && !bgjob_role_exists(needy->role))
+		if (next->workers == 0 && !bgjob_role_exists(next->role))
 		{
-			if (!fail_orphans(needy->role))
+			if (!fail_orphans(next->role))
 				balance->wake = balance->now;
-			needy->ready = 0;
+			next->ready = 0;
 			continue;
 		}
-		if (!start_for(balance, needy))
-			return needy;
-		bgjob_role_state(needy->role)->last_start = balance->now;
-		bgjob_role_state(needy->role)->wanting_since = 0;
+		if (!start_for(balance, next))
+			return next;
+		bgjob_role_state(next->role)->last_start = balance->now;
+		bgjob_role_state(next->role)->wanting_since = 0;
 		balance->workers++;
-		needy->workers++;
-		needy->available++;
+		next->workers++;
+		next->available++;
 	}
 	return NULL;
 }
@@ -409,16 +409,16 @@ ask_to_leave(Balance *balance, Oid role, int n)
 
 /* Whether the richest role is to lose a worker to one that has work. */
 static bool
-must_share(Balance *balance, const RoleDemand *needy, const RoleDemand *rich)
+must_share(Balance *balance, const RoleDemand *next, const RoleDemand *rich)
 {
 	int share = Max(1, balance->workers / Max(1, balance->nhungry));
 	int64 tenure;
 
-	if (needy == NULL || needy == rich || needy->workers >= share)
+	if (next == NULL || next == rich || next->workers >= share)
 		return false;
-	if (rich->workers > needy->workers + 1)
+	if (rich->workers > next->workers + 1)
 		return true;
-	if (needy->workers > 0 || wanting_for(needy, balance->now) < PATIENCE)
+	if (next->workers > 0 || wanting_for(next, balance->now) < PATIENCE)
 		return false;
 	tenure = bgjob_role_state(rich->role)->last_start + TENURE; /* at worst they take turns */
 	if (tenure > balance->now)
@@ -495,13 +495,13 @@ must_give(Balance *balance, const RoleDemand *rich)
 
 /* Returns whether a slot has been wanted for a while; *wake is lowered to when that will be so. */
 static bool
-has_waited(Balance *balance, const RoleDemand *needy)
+has_waited(Balance *balance, const RoleDemand *next)
 {
 	if (balance->poorest != 0)
 		wanted_since = 0;
 	else if (wanted_since == 0)
 		wanted_since = balance->now;
-	if (needy != NULL && needy->workers == 0 && wanting_for(needy, balance->now) >= PATIENCE)
+	if (next != NULL && next->workers == 0 && wanting_for(next, balance->now) >= PATIENCE)
 		return true;
 	if (wanted_since != 0 && balance->now - wanted_since >= PATIENCE)
 		return true;
@@ -511,18 +511,18 @@ has_waited(Balance *balance, const RoleDemand *needy)
 
 /* Has workers leave that are too many, or in the way of a role that has fewer than its share. */
 static void
-give_up(Balance *balance, const RoleDemand *needy)
+give_up(Balance *balance, const RoleDemand *next)
 {
-	bool wanted = (needy != NULL && needy->workers == 0) || balance->poorest == 0;
+	bool wanted = (next != NULL && next->workers == 0) || balance->poorest == 0;
 	int n = count_due_loans(balance, wanted);
 	RoleDemand *rich;
 
-	if (wanted && n > 0 && balance->leaving == 0 && has_waited(balance, needy))
+	if (wanted && n > 0 && balance->leaving == 0 && has_waited(balance, next))
 		call_loan_in();
 	while ((balance->workers > bgjob_workers || balance->poorest >= 0 || yielding) &&
 		   retire_idle(balance))
 		;
-	if (needy != NULL && balance->leaving == 0)
+	if (next != NULL && balance->leaving == 0)
 		(void) retire_idle(balance);
 	rich = find_richest(balance);
 	if (rich == NULL)
@@ -533,7 +533,7 @@ give_up(Balance *balance, const RoleDemand *needy)
 	n = Max(n, balance->workers - bgjob_workers);
 	if (bgjob_workers > 0)
 		n = Min(n, rich->workers - 1); /* beyond bgjob.workers each role keeps one */
-	if (balance->leaving == 0 && (must_share(balance, needy, rich) || must_give(balance, rich)))
+	if (balance->leaving == 0 && (must_share(balance, next, rich) || must_give(balance, rich)))
 		n = Max(n, 1);
 	if (yielding)
 		n = rich->workers;
@@ -542,10 +542,10 @@ give_up(Balance *balance, const RoleDemand *needy)
 
 /* Returns whether a role of this database could have a worker if there were a slot for it. */
 static bool
-wants_slot(const Balance *balance, const RoleDemand *needy)
+wants_slot(const Balance *balance, const RoleDemand *next)
 {
-	return needy != NULL && !yielding && bgjob_workers > 0 &&
-		   (balance->workers < bgjob_workers || needy->workers == 0);
+	return next != NULL && !yielding && bgjob_workers > 0 &&
+		   (balance->workers < bgjob_workers || next->workers == 0);
 }
 
 /*
@@ -557,26 +557,26 @@ TimestampTz
 bgjob_pool_balance(TimestampTz now)
 {
 	Balance balance;
-	RoleDemand *needy;
+	RoleDemand *next;
 
 	begin_balance(&balance);
-	needy = start_workers(&balance);
+	next = start_workers(&balance);
 	for (int i = 0; i < balance.nroles; i++)
 		if (balance.roles[i].ready > 0 && balance.roles[i].available > 0)
 			(void) bgjob_wake_worker(MyDatabaseId, balance.roles[i].role);
-	if (needy != NULL && balance.nroles > 1) /* shares may have to be put right */
+	if (next != NULL && balance.nroles > 1) /* shares may have to be put right */
 		balance.wake = Min(balance.wake, balance.now + TENURE);
-	if (needy != NULL && balance.workers < bgjob_workers)
+	if (next != NULL && balance.workers < bgjob_workers)
 	{
 		warn_of_slots(&balance);
 		balance.wake =
-			Min(balance.wake, balance.now + (needy->workers == 0 ? PATIENCE : USECS_PER_SEC));
+			Min(balance.wake, balance.now + (next->workers == 0 ? PATIENCE : USECS_PER_SEC));
 	}
 	else
 		denied_since = 0;
-	bgjob_slots_want(MyDatabaseId, wants_slot(&balance, needy) ? balance.workers : -1);
-	give_up(&balance, needy);
-	pg_atomic_write_u32(&entry->saturated, needy != NULL ? 1 : 0);
+	bgjob_slots_want(MyDatabaseId, wants_slot(&balance, next) ? balance.workers : -1);
+	give_up(&balance, next);
+	pg_atomic_write_u32(&entry->saturated, next != NULL ? 1 : 0);
 	pfree(balance.roles);
 	return bgjob_by_clock(balance.wake, now);
 }

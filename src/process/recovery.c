@@ -40,7 +40,7 @@
 #include "run/outcome.h"
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
-#include "store/hold.h"
+#include "store/acquire.h"
 #include "store/job.h"
 #include "store/log.h"
 #include "store/queue.h"
@@ -93,7 +93,7 @@ fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const c
 							   .error = error,
 							   .crashed = crashed};
 
-	if (!bgjob_hold_try(jobs, job))
+	if (!bgjob_job_try_acquire(jobs, job))
 		return false;
 	bgjob_job_apply(job, BGJOB_EV_FAIL, &what);
 	bgjob_job_save(jobs, job);
@@ -130,32 +130,32 @@ blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char
 
 /* Accounts for a job that was in flight; false if another transaction is changing it. */
 static bool
-account_for(BgjobRel *jobs, const BgjobWreck *wreck)
+account_for(BgjobRel *jobs, const BgjobInflightRecord *record)
 {
 	BgjobJob job;
 
-	if (!bgjob_job_read(jobs, wreck->job, &job) || job.pos != wreck->pos ||
+	if (!bgjob_job_read(jobs, record->job, &job) || job.pos != record->pos ||
 		(job.state != BGJOB_ENQUEUED && job.state != BGJOB_PROCESSING))
 		return true; /* it had ended, or was changed since */
 	if (!bgjob_job_try_lock(jobs, &job))
 		return false;
-	if (wreck->verdict == BGJOB_CULPRIT)
-		(void) blame(jobs, &job, wreck->started_at, wreck->pid, "Crashed the server");
+	if (record->verdict == BGJOB_CULPRIT)
+		(void) blame(jobs, &job, record->started_at, record->pid, "Crashed the server");
 	else
-		note_interruption(jobs, &job, wreck->started_at, wreck->pid,
+		note_interruption(jobs, &job, record->started_at, record->pid,
 						  "Interrupted by a crash of the server", false);
 	return true;
 }
 
 /*
- * bgjob_recover_wrecks accounts for the jobs that were in flight when the server
+ * bgjob_recover_inflight accounts for the jobs that were in flight when the server
  * crashed. False if some could not be recovered now.
  */
 bool
-bgjob_recover_wrecks(void)
+bgjob_recover_inflight(void)
 {
-	BgjobWreck *wrecks = palloc(MANY * sizeof(BgjobWreck));
-	int n = bgjob_inflight_wrecks(MyDatabaseId, wrecks, MANY);
+	BgjobInflightRecord *records = palloc(MANY * sizeof(BgjobInflightRecord));
+	int n = bgjob_inflight_records(MyDatabaseId, records, MANY);
 	int settled = 0;
 
 	if (n > 0)
@@ -166,16 +166,16 @@ bgjob_recover_wrecks(void)
 		jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 		for (int i = 0; i < n; i++)
 		{
-			if (account_for(jobs, &wrecks[i]))
-				wrecks[settled++] = wrecks[i];
+			if (account_for(jobs, &records[i]))
+				records[settled++] = records[i];
 			CommandCounterIncrement();
 		}
 		bgjob_rel_close(jobs);
 		ForceSyncCommit();
 		bgjob_commit();
-		bgjob_inflight_settled(wrecks, settled);
+		bgjob_inflight_settled(records, settled);
 	}
-	pfree(wrecks);
+	pfree(records);
 	return settled == n;
 }
 
@@ -235,7 +235,7 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 		bgjob_outcome_timed_out(bgjob_time_limit(job), &error);
 		event = bgjob_outcome_of_error(job, &error, &what);
 	}
-	if (!bgjob_hold_try(jobs, job))
+	if (!bgjob_job_try_acquire(jobs, job))
 		return false;
 	bgjob_job_apply(job, event, &what);
 	bgjob_job_save(jobs, job);

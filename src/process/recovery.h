@@ -12,7 +12,7 @@
 
 #include "base/registry.h"
 
-extern bool bgjob_recover_wrecks(void);
+extern bool bgjob_recover_inflight(void);
 extern bool bgjob_recover_claims(void);
 extern void bgjob_recover_lost(BgjobSlot *slot);
 extern bool bgjob_recover_put_off(void);

@@ -65,9 +65,9 @@
 #define PAUSE_AFTER_LOCK  1
 
 static TimestampTz up_since; /* what lies before is missed */
-static bool look_at_queued;
+static bool scan_queued;
 static int64 queued_after; /* rows that wait have been processed up to this number */
-static bool look_at_reboot;
+static bool scan_reboot;
 static int64 reboot_after;   /* likewise those that run at a start */
 static TimestampTz again_at; /* everything is scanned again then: something was locked */
 
@@ -93,21 +93,21 @@ static int64 correct_after; /* they have been scanned up to this number */
 static bool passed_over;    /* one of them was locked */
 static TimestampTz correct_at;
 
-/* bgjob_recurring_look_anew says that anything may have changed. */
+/* bgjob_recurring_rescan says that anything may have changed. */
 void
-bgjob_recurring_look_anew(void)
+bgjob_recurring_rescan(void)
 {
 	missed = missed_all = (Cursor){{DT_NOBEGIN, 0}, DT_NOBEGIN};
 	late = (Cursor){{up_since - 1, PG_INT64_MAX}, DT_NOBEGIN};
 	again_at = DT_NOEND;
-	bgjob_recurring_look_at_queued();
+	bgjob_recurring_rescan_queued();
 }
 
-/* bgjob_recurring_look_at_queued says that a job has ended which others may wait for. */
+/* bgjob_recurring_rescan_queued says that a job has ended which others may wait for. */
 void
-bgjob_recurring_look_at_queued(void)
+bgjob_recurring_rescan_queued(void)
 {
-	look_at_queued = true;
+	scan_queued = true;
 	queued_after = 0;
 }
 
@@ -116,7 +116,7 @@ void
 bgjob_recurring_clock_set(TimestampTz now, bool forward)
 {
 	up_since = forward ? now : Min(up_since, now);
-	bgjob_recurring_look_anew();
+	bgjob_recurring_rescan();
 }
 
 /*
@@ -417,9 +417,9 @@ void
 bgjob_recurring_begin(TimestampTz since)
 {
 	up_since = since;
-	look_at_reboot = true;
+	scan_reboot = true;
 	reboot_after = 0;
-	bgjob_recurring_look_anew();
+	bgjob_recurring_rescan();
 }
 
 /* Reads the numbers of some rows, greater than "after", in their order. */
@@ -492,7 +492,7 @@ bgjob_recurring_serve_correction(TimestampTz now, int64 *number)
 		return correcting ? correct_at : DT_NOEND;
 	more = serve_some(bgjob_recurring_ids, &correct_after, &correction, now);
 	if (changed > 0)
-		bgjob_recurring_look_anew();
+		bgjob_recurring_rescan();
 	*number += changed;
 	if (more)
 		return now;
@@ -514,19 +514,18 @@ TimestampTz
 bgjob_recurring_serve(TimestampTz now)
 {
 	if (again_at <= now)
-		bgjob_recurring_look_anew();
-	if (look_at_reboot) /* what runs at a start of the server */
-		look_at_reboot = serve_some(read_at_reboot, &reboot_after, &reboot_deal, up_since);
-	if (look_at_queued) /* what waited for other jobs to end */
-		look_at_queued = serve_some(bgjob_recurring_queued, &queued_after, &queued_deal, now);
+		bgjob_recurring_rescan();
+	if (scan_reboot) /* what runs at a start of the server */
+		scan_reboot = serve_some(read_at_reboot, &reboot_after, &reboot_deal, up_since);
+	if (scan_queued) /* what waited for other jobs to end */
+		scan_queued = serve_some(bgjob_recurring_queued, &queued_after, &queued_deal, now);
 	if (late.next <= now)
 		serve_due(&late, now, &due_deal, now);
 	if (missed.next < up_since)
 		serve_due(&missed, up_since - 1, &once_missed_deal, now);
 	else if (missed_all.next < up_since)
 		serve_due(&missed_all, up_since - 1, &due_deal, now);
-	if (look_at_reboot || look_at_queued || missed.next < up_since ||
-		missed_all.next < up_since)
+	if (scan_reboot || scan_queued || missed.next < up_since || missed_all.next < up_since)
 		return now;
 	return Min(late.next, again_at);
 }

@@ -16,8 +16,8 @@ extern void bgjob_recurring_begin(TimestampTz since);
 extern void bgjob_recurring_clock_set(TimestampTz now, bool forward);
 extern void bgjob_recurring_correct(int64 by);
 extern TimestampTz bgjob_recurring_serve_correction(TimestampTz now, int64 *number);
-extern void bgjob_recurring_look_anew(void);
-extern void bgjob_recurring_look_at_queued(void);
+extern void bgjob_recurring_rescan(void);
+extern void bgjob_recurring_rescan_queued(void);
 extern TimestampTz bgjob_recurring_serve(TimestampTz now);
 
 #endif /* BGJOB_PROCESS_RECURRING_H */

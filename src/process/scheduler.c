@@ -155,7 +155,7 @@ try_here(void (*step)(void *arg), void *arg)
 }
 
 static void
-look_for_extension(void *arg)
+find_extension(void *arg)
 {
 	gone = !has_extension();
 }
@@ -175,8 +175,8 @@ rescan(void)
 	bgjob_queueconf_load();
 	bgjob_commit();
 	bgjob_unannounced_rescan();
-	bgjob_duejobs_look_anew();
-	bgjob_recurring_look_anew();
+	bgjob_duejobs_rescan();
+	bgjob_recurring_rescan();
 }
 
 /* Notices that have been received and not been served yet. */
@@ -194,9 +194,9 @@ serve_notices(TimestampTz now)
 	if (notices & BGJOB_NOTICE_RESCAN)
 		rescan();
 	if (notices & BGJOB_NOTICE_RECURRING)
-		bgjob_recurring_look_anew();
+		bgjob_recurring_rescan();
 	if (notices & BGJOB_NOTICE_ENDED)
-		bgjob_recurring_look_at_queued();
+		bgjob_recurring_rescan_queued();
 	if (notices & BGJOB_NOTICE_QUEUES)
 		bgjob_expiry_anew();
 	if (notices & BGJOB_NOTICE_FUNCTIONS)
@@ -230,7 +230,7 @@ static Step steps[] = {{serve_notices},
 					   {bgjob_recurring_serve},
 					   {bgjob_unannounced_discover},
 					   {bgjob_unannounced_sweep},
-					   {bgjob_unannounced_scan_for_absent},
+					   {bgjob_unannounced_scan_unknown},
 					   {bgjob_pool_balance},
 					   {bgjob_expiry_serve},
 					   {bgjob_expiry_serve_unused},
@@ -317,7 +317,7 @@ sleep_until(TimestampTz wake)
 
 /* Distinguishes a shutdown, of which this process gets a signal too, from a worker that was terminated by hand. */
 static void
-look_after_terminated(void)
+check_terminated(void)
 {
 	for (int i = 0; i < bgjob_registry->nslots; i++)
 	{
@@ -460,7 +460,7 @@ do_round(void)
 
 	if (bgjob_clockset_watch(now))
 		forget_times(now);
-	look_after_terminated();
+	check_terminated();
 	bgjob_workers_take_back();
 	for (int i = 0; i < lengthof(steps) && !must_leave(); i++)
 	{
@@ -585,7 +585,7 @@ bgjob_scheduler_main(Datum arg)
 	wait_for_no_standby();
 	bgjob_rel_nowait = true;
 	bgjob_pool_init();
-	if (!do_when_possible(look_for_extension))
+	if (!do_when_possible(find_extension))
 		proc_exit(0);
 	if (gone)
 		end_service(); /* what a scheduler that failed has left behind */

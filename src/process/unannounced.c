@@ -104,11 +104,11 @@ bgjob_unannounced_sweep(TimestampTz now)
 }
 
 /*
- * bgjob_unannounced_scan_for_absent scans the queue for roles that have no worker,
+ * bgjob_unannounced_scan_unknown scans the queue for roles that have no worker,
  * so that none is started just to find that there is nothing.
  */
 TimestampTz
-bgjob_unannounced_scan_for_absent(TimestampTz now)
+bgjob_unannounced_scan_unknown(TimestampTz now)
 {
 	BgjobLaneKey any;
 	bool all;
@@ -116,14 +116,14 @@ bgjob_unannounced_scan_for_absent(TimestampTz now)
 	if (bgjob_lanes_unknown(MyDatabaseId, &any, 1) == 0)
 		return DT_NOEND;
 	bgjob_begin();
-	all = bgjob_look_for_absent(MyDatabaseId);
+	all = bgjob_scan_unknown_lanes(MyDatabaseId);
 	bgjob_commit();
 	return all ? DT_NOEND : now;
 }
 
 /* A prepared transaction with jobs may have ended without a command, and without being announced. */
 static void
-look_at_prepared(void)
+check_prepared(void)
 {
 	uint32 before = prepared;
 
@@ -145,7 +145,7 @@ add_up_totals(void)
 static bool
 recover_from_crash(void)
 {
-	bool settled = bgjob_recover_wrecks();
+	bool settled = bgjob_recover_inflight();
 
 	return bgjob_recover_claims() && settled;
 }
@@ -165,7 +165,7 @@ bgjob_unannounced_poll(TimestampTz now)
 		unsettled = !recover_from_crash();
 	if (bgjob_completed_transactions() == polled_at)
 		return next_poll;
-	look_at_prepared();
+	check_prepared();
 	add_up_totals();
 	bgjob_notify_scheduler(MyDatabaseId, BGJOB_NOTICE_RESCAN); /* the next round, at once */
 	return now;

@@ -20,7 +20,7 @@ extern void bgjob_unannounced_rescan(void);
 extern void bgjob_unannounced_clock_set(TimestampTz now);
 extern TimestampTz bgjob_unannounced_discover(TimestampTz now);
 extern TimestampTz bgjob_unannounced_sweep(TimestampTz now);
-extern TimestampTz bgjob_unannounced_scan_for_absent(TimestampTz now);
+extern TimestampTz bgjob_unannounced_scan_unknown(TimestampTz now);
 extern TimestampTz bgjob_unannounced_poll(TimestampTz now);
 
 #endif /* BGJOB_PROCESS_UNANNOUNCED_H */

@@ -64,8 +64,8 @@
  * ever, such as time zones and the types of rows, is a job's to fill. Looked at
  * after every so many jobs.
  */
-#define MOST_MEMORY   (256 * 1024 * 1024)
-#define JOBS_PER_LOOK 256
+#define MOST_MEMORY    (256 * 1024 * 1024)
+#define JOBS_PER_CHECK 256
 
 static bool grown = false; /* to that */
 
@@ -207,7 +207,7 @@ perform_all(void)
 
 	while (!must_leave() && bgjob_attempt_next())
 	{
-		if (++attempts % JOBS_PER_LOOK == 0)
+		if (++attempts % JOBS_PER_CHECK == 0)
 			grown = MemoryContextMemAllocated(TopMemoryContext, true) > MOST_MEMORY;
 		CHECK_FOR_INTERRUPTS();
 		pgstat_report_stat(false);

@@ -97,13 +97,13 @@ typedef struct BgjobCronError
 } BgjobCronError;
 
 /*
- * A time zone: told_by returns the offset from UTC (seconds, east is positive)
+ * A time zone: offset_at returns the offset from UTC (seconds, east is positive)
  * in force at a second (since 1970-01-01 00:00 UTC) and in *change the first
  * later second at which another one may be, or INT64_MAX.
  */
 typedef struct BgjobZone
 {
-	int32_t (*told_by)(void *data, int64_t second, int64_t *change);
+	int32_t (*offset_at)(void *data, int64_t second, int64_t *change);
 	void *data;
 } BgjobZone;
 

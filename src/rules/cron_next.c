@@ -275,7 +275,7 @@ span_at(const BgjobZone *zone, int64_t second)
 {
 	Span span = {.from = second};
 
-	span.offset = zone->told_by(zone->data, second, &span.to);
+	span.offset = zone->offset_at(zone->data, second, &span.to);
 	return span;
 }
 

@@ -268,7 +268,7 @@ end_attempt(bool performed)
 {
 	MemoryContextSwitchTo(bgjob_attempt_context);
 	bgjob_underway.claimed = false;
-	bgjob_perform_forget_told();
+	bgjob_perform_forget_output();
 	bgjob_inflight_end();
 	bgjob_slot_end(performed && !bgjob_group.begun && !bgjob_underway.settling);
 	QueryCancelPending = false; /* was meant for the job that has just ended */

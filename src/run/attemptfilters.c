@@ -37,7 +37,7 @@ bgjob_attemptfilters_elect(const BgjobJob *job, TimestampTz at, BgjobDecision *d
 
 /* Takes the answer of one filter of "performing": nothing, or why the job is not to be performed. */
 static bool
-take_answer(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
+take_answer(const char *filter, Jsonb *answer, BgjobHookJob *hook_job, void *arg)
 {
 	static const char *const keys[] = {"cancel"};
 	BgjobDecision *decision = arg;
@@ -63,7 +63,7 @@ bool
 bgjob_attemptfilters_begin(const BgjobJob *job, TimestampTz at, bool claim_committed,
 						   BgjobDecision *decision)
 {
-	BgjobHookJob told;
+	BgjobHookJob hook_job;
 
 	if (!bgjob_filter_concerns(job, BGJOB_FILTERS_OF_ATTEMPTS))
 		return true;
@@ -73,8 +73,8 @@ bgjob_attemptfilters_begin(const BgjobJob *job, TimestampTz at, bool claim_commi
 			return false;
 		bgjob_statefilters_started(job);
 	}
-	bgjob_filter_describe(&told, job, BGJOB_PROCESSING);
-	bgjob_filter_call(BGJOB_PERFORMING, job, &told, take_answer, decision);
+	bgjob_filter_describe(&hook_job, job, BGJOB_PROCESSING);
+	bgjob_filter_call(BGJOB_PERFORMING, job, &hook_job, take_answer, decision);
 	decision->what.elected = false;
 	return !decision->given;
 }
@@ -83,13 +83,13 @@ bgjob_attemptfilters_begin(const BgjobJob *job, TimestampTz at, bool claim_commi
 void
 bgjob_attemptfilters_succeeded(const BgjobJob *job, const Jsonb *result)
 {
-	BgjobHookJob told;
+	BgjobHookJob hook_job;
 
 	if (!bgjob_filter_concerns(job, BGJOB_FILTER(BGJOB_PERFORMED)))
 		return;
-	bgjob_filter_describe(&told, job, BGJOB_PROCESSING);
-	told.result = result;
-	bgjob_filter_call(BGJOB_PERFORMED, job, &told, NULL, NULL);
+	bgjob_filter_describe(&hook_job, job, BGJOB_PROCESSING);
+	hook_job.result = result;
+	bgjob_filter_call(BGJOB_PERFORMED, job, &hook_job, NULL, NULL);
 }
 
 /* Calls the filters after a failure; an action for bgjob_filter_guard. */
@@ -103,11 +103,11 @@ static void
 tell_failed(void *arg)
 {
 	const Failed *failed = arg;
-	BgjobHookJob told;
+	BgjobHookJob hook_job;
 
-	bgjob_filter_describe(&told, failed->job, BGJOB_PROCESSING);
-	told.error = failed->error;
-	bgjob_filter_call(BGJOB_PERFORMED, failed->job, &told, NULL, NULL);
+	bgjob_filter_describe(&hook_job, failed->job, BGJOB_PROCESSING);
+	hook_job.error = failed->error;
+	bgjob_filter_call(BGJOB_PERFORMED, failed->job, &hook_job, NULL, NULL);
 }
 
 /* bgjob_attemptfilters_failed calls the filters of a job that has failed. An error of theirs is but a warning. */

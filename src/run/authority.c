@@ -126,9 +126,9 @@ bgjob_authority_is_lost(void)
 
 /* ---- jobs ---- */
 
-/* bgjob_authority_why_not says why a role cannot have a job run as another; NULL: it can. */
+/* bgjob_authority_denial_reason says why a role cannot have a job run as another; NULL: it can. */
 const char *
-bgjob_authority_why_not(Oid enqueued_by, Oid run_as)
+bgjob_authority_denial_reason(Oid enqueued_by, Oid run_as)
 {
 	const char *member;
 
@@ -146,7 +146,7 @@ bgjob_authority_why_not(Oid enqueued_by, Oid run_as)
 void
 bgjob_authority_check(Oid enqueued_by, Oid run_as)
 {
-	const char *reason = bgjob_authority_why_not(enqueued_by, run_as);
+	const char *reason = bgjob_authority_denial_reason(enqueued_by, run_as);
 
 	if (reason != NULL)
 		ereport(ERROR,

@@ -18,7 +18,7 @@ extern bool bgjob_role_may_connect(Oid role);
 extern void bgjob_authority_init(void);
 extern bool bgjob_authority_of_session(void);
 extern bool bgjob_authority_is_lost(void);
-extern const char *bgjob_authority_why_not(Oid enqueued_by, Oid run_as);
+extern const char *bgjob_authority_denial_reason(Oid enqueued_by, Oid run_as);
 extern void bgjob_authority_check(Oid enqueued_by, Oid run_as);
 extern void bgjob_authority_check_job(const BgjobJob *job);
 extern bool bgjob_authority_may_exceed(const BgjobJob *job);

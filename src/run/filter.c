@@ -52,12 +52,12 @@ on_invalidation(Datum arg, Oid relation)
 }
 
 /*
- * bgjob_filter_look has filters that were committed together with the job which
+ * bgjob_filter_refresh has filters that were committed together with the job which
  * a worker has just claimed called for it: the server's own message may come
  * later than the job (base/change.c).
  */
 void
-bgjob_filter_look(void)
+bgjob_filter_refresh(void)
 {
 	static uint32 seen = 0;
 	bool under_way = pg_atomic_read_u32(&bgjob_registry->filter_changers) != 0;

@@ -35,7 +35,7 @@ extern const BgjobHooks *bgjob_filter_hooks;
 extern int bgjob_filters_running;
 
 extern void bgjob_filter_init(void);
-extern void bgjob_filter_look(void);
+extern void bgjob_filter_refresh(void);
 extern bool bgjob_filter_concerns_slowly(const BgjobJob *job, int events);
 extern bool bgjob_filter_is_running(void);
 extern bool bgjob_filter_in_scheduler(void);

@@ -189,9 +189,9 @@ call_function(Oid func, Jsonb *context)
  * back here, or by the abort if it raises an error; whatever it SETs, too.
  */
 static Jsonb *
-call_filter(const BgjobFilter *filter, const BgjobHookJob *told)
+call_filter(const BgjobFilter *filter, const BgjobHookJob *hook_job)
 {
-	Jsonb *context = bgjob_filter_context(told);
+	Jsonb *context = bgjob_filter_context(hook_job);
 	Oid owner;
 	Oid func = find_function(filter, &owner);
 	BgjobIdentity before;
@@ -209,7 +209,7 @@ call_filter(const BgjobFilter *filter, const BgjobHookJob *told)
 typedef struct Called
 {
 	const char *name;
-	const BgjobHookJob *told;
+	const BgjobHookJob *hook_job;
 } Called;
 
 static void
@@ -218,12 +218,12 @@ add_context(void *arg)
 	const Called *called = arg;
 
 	errcontext("bgjob filter \"%s\", %s job " INT64_FORMAT " (%s)", called->name,
-			   called->told->event, called->told->id, called->told->job);
+			   called->hook_job->event, called->hook_job->id, called->hook_job->job);
 }
 
 /* Passes a filter's answer to the caller's function, and returns its result. Raises 22023 if it is neither null nor an object. */
 static bool
-take_answer(const char *name, Jsonb *said, BgjobHookJob *told, BgjobFilterAnswer answer,
+take_answer(const char *name, Jsonb *said, BgjobHookJob *hook_job, BgjobFilterAnswer answer,
 			void *arg)
 {
 	JsonbValue scalar;
@@ -238,15 +238,15 @@ take_answer(const char *name, Jsonb *said, BgjobHookJob *told, BgjobFilterAnswer
 						errmsg("filter \"%s\" must return null or a JSON object", name),
 						errdetail("The object has the changes to the job."),
 						errhint("Return null for no change.")));
-	return answer(name, said, told, arg);
+	return answer(name, said, hook_job, arg);
 }
 
 /* Calls a filter, or with none the hook. False: another one is not to be called. */
 static bool
-call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterAnswer answer,
-	 void *arg)
+call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *hook_job,
+	 BgjobFilterAnswer answer, void *arg)
 {
-	Called called = {filter != NULL ? filter->name : "(C)", told};
+	Called called = {filter != NULL ? filter->name : "(C)", hook_job};
 	ErrorContextCallback context = {.callback = add_context, .arg = &called};
 	MemoryContext caller = CurrentMemoryContext;
 	volatile bool limited = is_limited();
@@ -259,9 +259,9 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterA
 		start_limit();
 	PG_TRY();
 	{
-		Jsonb *said = filter != NULL ? call_filter(filter, told) : hook(told);
+		Jsonb *said = filter != NULL ? call_filter(filter, hook_job) : hook(hook_job);
 
-		go_on = take_answer(called.name, said, told, answer, arg);
+		go_on = take_answer(called.name, said, hook_job, answer, arg);
 	}
 	PG_CATCH();
 	{
@@ -296,7 +296,7 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *told, BgjobFilterA
  * is not allowed; whatever a filter raises.
  */
 void
-bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *told,
+bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *hook_job,
 				  BgjobFilterAnswer answer, void *arg)
 {
 	BgjobHook hook = bgjob_filter_hook(event);
@@ -304,13 +304,13 @@ bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *tol
 	bool go_on = true;
 	ListCell *cell;
 
-	told->event = bgjob_filter_event_name(event);
+	hook_job->event = bgjob_filter_event_name(event);
 	if ((BGJOB_FILTER(event) & BGJOB_FILTERS_OF_STATES) != 0 || guarded)
-		bgjob_job_reserved = told->id;
+		bgjob_job_reserved = hook_job->id;
 	if (hook != NULL)
-		go_on = call(NULL, hook, told, answer, arg);
+		go_on = call(NULL, hook, hook_job, answer, arg);
 	foreach (cell, filters)
-		go_on = go_on && call(lfirst(cell), NULL, told, answer, arg);
+		go_on = go_on && call(lfirst(cell), NULL, hook_job, answer, arg);
 	bgjob_job_reserved = 0;
 }
 

@@ -17,12 +17,12 @@
  * one is told of the job. "filter" is its name, for messages. Errors that this
  * raises count as the filter's. False: no other filter is to be called.
  */
-typedef bool (*BgjobFilterAnswer)(const char *filter, Jsonb *answer, BgjobHookJob *told,
+typedef bool (*BgjobFilterAnswer)(const char *filter, Jsonb *answer, BgjobHookJob *hook_job,
 								  void *arg);
 
 extern bool bgjob_filter_is_guarded(void);
-extern void bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *told,
-							  BgjobFilterAnswer answer, void *arg);
+extern void bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job,
+							  BgjobHookJob *hook_job, BgjobFilterAnswer answer, void *arg);
 extern ErrorData *bgjob_filter_guard(void (*action)(void *), void *arg);
 extern void bgjob_filter_read(const char *filter, Jsonb *answer, const char *const *keys,
 							  int nkeys, JsonbValue *values);

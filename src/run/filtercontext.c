@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * filtercontext.c
- *	  What a filter is told of a job.
+ *	  The description of a job that a filter receives.
  *
  * The same in two shapes: a structure for hooks in C (include/bgjob.h), and
  * made from that, where a filter in SQL is called, a jsonb object. Keys of the
@@ -39,9 +39,9 @@ kind_name(BgjobKind kind)
 	return "unknown"; /* written by hand */
 }
 
-/* The options of a job that are told by their names; NULL: it has none. */
+/* Returns the options of a job that filters receive by their names; NULL: it has none. */
 static const Jsonb *
-told_options(const BgjobJob *job)
+context_options(const BgjobJob *job)
 {
 	JsonbParseState *state = NULL;
 
@@ -50,7 +50,7 @@ told_options(const BgjobJob *job)
 		const BgjobOptionInfo *info = &bgjob_options[option];
 		BgjobColumn column = (BgjobColumn) info->job;
 
-		if (!info->told || bgjob_job_is_null(job, column))
+		if (!info->in_context || bgjob_job_is_null(job, column))
 			continue;
 		if (state == NULL)
 			bgjob_json_begin(&state);
@@ -62,27 +62,27 @@ told_options(const BgjobJob *job)
 
 /* bgjob_filter_describe fills in the description of the job for every event; the caller adds the rest. */
 void
-bgjob_filter_describe(BgjobHookJob *told, const BgjobJob *job, BgjobState state)
+bgjob_filter_describe(BgjobHookJob *hook_job, const BgjobJob *job, BgjobState state)
 {
-	memset(told, 0, sizeof(*told));
-	told->id = job->id;
-	told->job = job->job;
-	told->func = job->func;
-	told->kind = kind_name(job->kind);
-	told->args = bgjob_job_jsonb(job, BGJOB_C_ARGS);
-	told->queue = job->queue;
-	told->priority = job->priority;
-	told->state = bgjob_state_name(state);
-	told->run_as = job->run_as;
-	told->max_retries = job->max_retries;
-	told->retries = job->retries;
-	told->has_run_at = !bgjob_job_is_null(job, BGJOB_C_RUN_AT);
-	if (told->has_run_at)
-		told->run_at = DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT));
+	memset(hook_job, 0, sizeof(*hook_job));
+	hook_job->id = job->id;
+	hook_job->job = job->job;
+	hook_job->func = job->func;
+	hook_job->kind = kind_name(job->kind);
+	hook_job->args = bgjob_job_jsonb(job, BGJOB_C_ARGS);
+	hook_job->queue = job->queue;
+	hook_job->priority = job->priority;
+	hook_job->state = bgjob_state_name(state);
+	hook_job->run_as = job->run_as;
+	hook_job->max_retries = job->max_retries;
+	hook_job->retries = job->retries;
+	hook_job->has_run_at = !bgjob_job_is_null(job, BGJOB_C_RUN_AT);
+	if (hook_job->has_run_at)
+		hook_job->run_at = DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_RUN_AT));
 	if (!bgjob_job_is_null(job, BGJOB_C_TAGS))
-		told->tags = DatumGetArrayTypeP(bgjob_job_datum(job, BGJOB_C_TAGS));
-	told->parameters = bgjob_job_jsonb(job, BGJOB_C_PARAMETERS);
-	told->options = told_options(job);
+		hook_job->tags = DatumGetArrayTypeP(bgjob_job_datum(job, BGJOB_C_TAGS));
+	hook_job->parameters = bgjob_job_jsonb(job, BGJOB_C_PARAMETERS);
+	hook_job->options = context_options(job);
 }
 
 /* ---- as jsonb ---- */
@@ -108,54 +108,56 @@ push_members(JsonbParseState **state, const Jsonb *object)
 
 /* What every event has. */
 static void
-push_job(JsonbParseState **state, const BgjobHookJob *told)
+push_job(JsonbParseState **state, const BgjobHookJob *hook_job)
 {
-	bgjob_json_text(state, "event", told->event);
-	if (told->id != 0)
-		push_number(state, "id", told->id);
+	bgjob_json_text(state, "event", hook_job->event);
+	if (hook_job->id != 0)
+		push_number(state, "id", hook_job->id);
 	else
 		bgjob_json_text(state, "id", NULL);
-	bgjob_json_text(state, "job", told->job);
-	bgjob_json_text(state, "function", told->func);
-	bgjob_json_text(state, "kind", told->kind);
-	bgjob_json_member(state, "args", told->args);
-	bgjob_json_text(state, "queue", told->queue);
-	push_number(state, "priority", told->priority);
-	bgjob_json_text(state, "state", told->state);
-	bgjob_json_text(state, "run_as", GetUserNameFromId(told->run_as, true));
-	push_number(state, "max_retries", told->max_retries);
-	push_number(state, "retries", told->retries);
-	bgjob_json_member(state, "run_at",
-					  told->has_run_at
-						  ? bgjob_to_jsonb(TimestampTzGetDatum(told->run_at), TIMESTAMPTZOID)
-						  : NULL);
+	bgjob_json_text(state, "job", hook_job->job);
+	bgjob_json_text(state, "function", hook_job->func);
+	bgjob_json_text(state, "kind", hook_job->kind);
+	bgjob_json_member(state, "args", hook_job->args);
+	bgjob_json_text(state, "queue", hook_job->queue);
+	push_number(state, "priority", hook_job->priority);
+	bgjob_json_text(state, "state", hook_job->state);
+	bgjob_json_text(state, "run_as", GetUserNameFromId(hook_job->run_as, true));
+	push_number(state, "max_retries", hook_job->max_retries);
+	push_number(state, "retries", hook_job->retries);
 	bgjob_json_member(
-		state, "tags",
-		told->tags != NULL ? bgjob_to_jsonb(PointerGetDatum(told->tags), TEXTARRAYOID) : NULL);
-	bgjob_json_member(state, "parameters", told->parameters);
-	if (told->options != NULL)
-		push_members(state, told->options);
+		state, "run_at",
+		hook_job->has_run_at
+			? bgjob_to_jsonb(TimestampTzGetDatum(hook_job->run_at), TIMESTAMPTZOID)
+			: NULL);
+	bgjob_json_member(state, "tags",
+					  hook_job->tags != NULL
+						  ? bgjob_to_jsonb(PointerGetDatum(hook_job->tags), TEXTARRAYOID)
+						  : NULL);
+	bgjob_json_member(state, "parameters", hook_job->parameters);
+	if (hook_job->options != NULL)
+		push_members(state, hook_job->options);
 }
 
 /* bgjob_filter_context returns what a filter in SQL is called with. */
 Jsonb *
-bgjob_filter_context(const BgjobHookJob *told)
+bgjob_filter_context(const BgjobHookJob *hook_job)
 {
 	JsonbParseState *state = NULL;
-	bool election = strcmp(told->event, "electing") == 0;
+	bool election = strcmp(hook_job->event, "electing") == 0;
 
 	bgjob_json_begin(&state);
-	push_job(&state, told);
-	if (election || strcmp(told->event, "applied") == 0)
+	push_job(&state, hook_job);
+	if (election || strcmp(hook_job->event, "applied") == 0)
 	{
-		bgjob_json_text(&state, "from", told->from);
-		bgjob_json_text(&state, "reason", told->reason);
+		bgjob_json_text(&state, "from", hook_job->from);
+		bgjob_json_text(&state, "reason", hook_job->reason);
 	}
-	if (told->to != NULL)
-		bgjob_json_text(&state, "to", told->to);
-	if (told->error != NULL || election)
-		bgjob_json_member(&state, "error", told->error);
-	else if (strcmp(told->event, "performed") == 0)
-		bgjob_json_member(&state, "result", told->result);
+	if (hook_job->to != NULL)
+		bgjob_json_text(&state, "to", hook_job->to);
+	if (hook_job->error != NULL || election)
+		bgjob_json_member(&state, "error", hook_job->error);
+	else if (strcmp(hook_job->event, "performed") == 0)
+		bgjob_json_member(&state, "result", hook_job->result);
 	return bgjob_json_end(&state);
 }

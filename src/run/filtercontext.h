@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * filtercontext.h
- *	  What a filter is told of a job.
+ *	  The description of a job that a filter receives.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,8 @@
 #include "include/bgjob.h"
 #include "store/job.h"
 
-extern void bgjob_filter_describe(BgjobHookJob *told, const BgjobJob *job, BgjobState state);
-extern Jsonb *bgjob_filter_context(const BgjobHookJob *told);
+extern void
+bgjob_filter_describe(BgjobHookJob *hook_job, const BgjobJob *job, BgjobState state);
+extern Jsonb *bgjob_filter_context(const BgjobHookJob *hook_job);
 
 #endif /* BGJOB_RUN_FILTERCONTEXT_H */

@@ -136,7 +136,7 @@ describe_arguments(BgjobFunction *function, HeapTuple tuple, char **names)
 
 /* Why a function cannot be a job; NULL: it can. */
 static const char *
-why_not(const BgjobFunction *function)
+unsupported_reason(const BgjobFunction *function)
 {
 	for (int i = 0; i < function->nargs; i++)
 	{
@@ -183,7 +183,7 @@ describe(Oid func, HeapTuple tuple)
 	describe_arguments(function, tuple, names);
 	function->whole = function->nargs == 1 && !function->variadic &&
 					  (function->args[0].type == JSONOID || function->args[0].type == JSONBOID);
-	function->why_not = why_not(function);
+	function->unsupported_reason = unsupported_reason(function);
 	return function;
 }
 
@@ -236,10 +236,10 @@ check_kind(Oid func, const char *name)
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("\"%s\" is an aggregate or a window function", name),
 			 errhint("A job calls a function or a procedure; use kind 'sql' for a query.")));
-	if (function->why_not != NULL)
+	if (function->unsupported_reason != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("function %s cannot be called by a job", function->signature),
-						errdetail("%s", function->why_not),
+						errdetail("%s", function->unsupported_reason),
 						errhint("Have the job call a function that calls it.")));
 }
 
@@ -360,7 +360,7 @@ find_by_name(const char *name, const Jsonb *args)
 		const BgjobFunction *function = bgjob_function_describe(candidates->oid);
 
 		callable = callable || function->callable;
-		if (!function->callable || function->why_not != NULL ||
+		if (!function->callable || function->unsupported_reason != NULL ||
 			!bgjob_arguments_fit(function, args))
 			continue;
 		found = function->oid;
@@ -410,7 +410,7 @@ bgjob_function_check(Oid func, Oid role)
 	const BgjobFunction *function = bgjob_function_describe(func);
 
 	bgjob_function_check_execute(func, role);
-	if (!function->callable || function->why_not != NULL)
+	if (!function->callable || function->unsupported_reason != NULL)
 		check_kind(func, function->signature);
 }
 
@@ -540,12 +540,12 @@ find_quietly(Oid (*find)(const char *), const char *signature, const char **mess
 }
 
 /*
- * bgjob_function_why_not says why a role could not call the function of a
+ * bgjob_function_unusable_reason says why a role could not call the function of a
  * signature, as the error would that bgjob_function_find or
  * bgjob_function_check_execute raises; NULL if it could.
  */
 const char *
-bgjob_function_why_not(const char *signature, Oid role)
+bgjob_function_unusable_reason(const char *signature, Oid role)
 {
 	const char *message = NULL;
 	SignatureEntry *entry = NULL;
@@ -568,7 +568,7 @@ bgjob_function_why_not(const char *signature, Oid role)
 	function = bgjob_function_describe(func);
 	if (!function->callable)
 		return psprintf("%s is an aggregate or a window function", function->signature);
-	if (function->why_not != NULL)
+	if (function->unsupported_reason != NULL)
 		return psprintf("function %s cannot be called by a job", function->signature);
 	return NULL;
 }

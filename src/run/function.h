@@ -29,8 +29,8 @@ typedef struct BgjobFunction
 	const char *qualified; /* as it is stored: bgjob_function_signature */
 	bool callable;         /* no aggregate, no window function */
 	bool procedure;
-	const char *why_not; /* why it cannot be a job all the same; NULL: it can */
-	bool set;            /* returns a set */
+	const char *unsupported_reason; /* why it cannot be a job all the same; NULL: it can */
+	bool set;                       /* returns a set */
 	Oid result_type;
 	bool variadic; /* the last argument collects the rest */
 	bool whole;    /* takes its arguments whole, as one json value */
@@ -45,7 +45,7 @@ extern Oid bgjob_function_by_name(const char *name, Oid role);
 extern Oid bgjob_function_resolve(const char *name, const Jsonb *args, Oid role);
 extern char *bgjob_function_signature(Oid func);
 extern Oid bgjob_function_find(const char *signature);
-extern const char *bgjob_function_why_not(const char *signature, Oid role);
+extern const char *bgjob_function_unusable_reason(const char *signature, Oid role);
 extern bool bgjob_function_is_gone(const char *signature);
 extern bool bgjob_function_is_procedure(Oid func);
 extern const BgjobFunction *bgjob_function_describe(Oid func);

@@ -214,7 +214,7 @@ perform_in_group(BgjobRel *jobs)
 	AtEOXact_GUC(false, settings);
 	if (!bgjob_session_clean_between())
 		bgjob_group.is_over = true;
-	bgjob_perform_forget_told();
+	bgjob_perform_forget_output();
 	bgjob_inflight_end();
 	bgjob_slot_end(true);
 	memset(&bgjob_underway, 0, sizeof(bgjob_underway));

@@ -242,7 +242,7 @@ bgjob_invoke(Oid func, const Jsonb *args, bool may_commit)
 	Jsonb *result;
 
 	bgjob_function_check_execute(func, GetUserId());
-	if (!copy.callable || copy.why_not != NULL)
+	if (!copy.callable || copy.unsupported_reason != NULL)
 		bgjob_function_check(func, GetUserId());
 	if (copy.procedure && !may_commit)
 		replaced_by_procedure(&copy);

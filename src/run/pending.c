@@ -205,7 +205,7 @@ static void
 create(BgjobRel *jobs, BgjobJob *job, BgjobCircumstances *what)
 {
 	what->on_duplicate = BGJOB_DUPLICATE_SKIP; /* it has its key already */
-	if (bgjob_job_put_in(jobs, job, what))
+	if (bgjob_job_insert(jobs, job, what))
 		return;
 	bgjob_job_remove(jobs, job);
 	bgjob_recurring_refused(job, what->reason);

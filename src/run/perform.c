@@ -377,11 +377,11 @@ bgjob_perform_log_duration(void)
 }
 
 /*
- * bgjob_perform_forget_told clears the console, since the job's output is in the
+ * bgjob_perform_forget_output clears the console, since the job's output is in the
  * tables by now or is of no use any more, and ends the trace.
  */
 void
-bgjob_perform_forget_told(void)
+bgjob_perform_forget_output(void)
 {
 	int slot = bgjob_slot_index(bgjob_my_slot);
 
@@ -399,7 +399,7 @@ bgjob_perform_begin(void)
 	bgjob_inflight_begin(MyDatabaseId, bgjob_underway.job.id, bgjob_underway.job.pos,
 						 bgjob_underway.started_at);
 	report_activity();
-	bgjob_filter_look();
+	bgjob_filter_refresh();
 }
 
 /*

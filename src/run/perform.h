@@ -40,6 +40,6 @@ extern void bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result);
 extern BgjobRequest bgjob_perform_give_up(BgjobCircumstances *what);
 extern void bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error,
 								 BgjobCircumstances *what);
-extern void bgjob_perform_forget_told(void);
+extern void bgjob_perform_forget_output(void);
 
 #endif /* BGJOB_RUN_PERFORM_H */

@@ -171,7 +171,7 @@ error_of_choice(const char *filter, const char *reason)
 
 /* Takes the answer of one filter; the next one is asked about the state that it has chosen. */
 static bool
-elect(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
+elect(const char *filter, Jsonb *answer, BgjobHookJob *hook_job, void *arg)
 {
 	static const char *const keys[] = {"state", "reason", "run_at", "delay"};
 	Transition *transition = arg;
@@ -198,11 +198,11 @@ elect(const char *filter, Jsonb *answer, BgjobHookJob *told, void *arg)
 		what->error = error_of_choice(filter, what->reason);
 	if (to == BGJOB_FAILED && what->reason == NULL)
 		what->reason = bgjob_history_message(what->error);
-	told->state = bgjob_state_name(to);
-	told->reason = reason_of(what);
-	told->has_run_at = to == BGJOB_SCHEDULED;
-	told->run_at = what->run_at;
-	told->error = what->error;
+	hook_job->state = bgjob_state_name(to);
+	hook_job->reason = reason_of(what);
+	hook_job->has_run_at = to == BGJOB_SCHEDULED;
+	hook_job->run_at = what->run_at;
+	hook_job->error = what->error;
 	return true;
 }
 
@@ -211,15 +211,15 @@ ask(Transition *transition)
 {
 	const BgjobCircumstances *what = &transition->what;
 	BgjobState to = bgjob_transition(transition->from, transition->event);
-	BgjobHookJob told;
+	BgjobHookJob hook_job;
 
-	bgjob_filter_describe(&told, transition->job, to);
-	told.from = name_or_null(transition->from);
-	told.reason = reason_of(what);
-	told.has_run_at = to == BGJOB_SCHEDULED;
-	told.run_at = what->run_at;
-	told.error = what->error;
-	bgjob_filter_call(BGJOB_ELECTING, transition->job, &told, elect, transition);
+	bgjob_filter_describe(&hook_job, transition->job, to);
+	hook_job.from = name_or_null(transition->from);
+	hook_job.reason = reason_of(what);
+	hook_job.has_run_at = to == BGJOB_SCHEDULED;
+	hook_job.run_at = what->run_at;
+	hook_job.error = what->error;
+	bgjob_filter_call(BGJOB_ELECTING, transition->job, &hook_job, elect, transition);
 }
 
 /* ---- telling ---- */
@@ -227,13 +227,13 @@ ask(Transition *transition)
 static void
 tell_unapplied(const BgjobJob *job, BgjobState from, BgjobState to)
 {
-	BgjobHookJob told;
+	BgjobHookJob hook_job;
 
 	if (from == BGJOB_NONE)
 		return;
-	bgjob_filter_describe(&told, job, from);
-	told.to = bgjob_state_name(to);
-	bgjob_filter_call(BGJOB_UNAPPLIED, job, &told, NULL, NULL);
+	bgjob_filter_describe(&hook_job, job, from);
+	hook_job.to = bgjob_state_name(to);
+	bgjob_filter_call(BGJOB_UNAPPLIED, job, &hook_job, NULL, NULL);
 }
 
 static void
@@ -241,13 +241,13 @@ tell_applied(const BgjobJob *job, BgjobState from, BgjobState to)
 {
 	bool ended = bgjob_state_is_final(to);
 	BgjobColumn reason = ended ? BGJOB_C_REASON : BGJOB_C_ENTRY_REASON;
-	BgjobHookJob told;
+	BgjobHookJob hook_job;
 
-	bgjob_filter_describe(&told, job, to);
-	told.from = name_or_null(from);
+	bgjob_filter_describe(&hook_job, job, to);
+	hook_job.from = name_or_null(from);
 	if (to != BGJOB_PROCESSING && !bgjob_job_is_null(job, reason))
-		told.reason = TextDatumGetCString(bgjob_job_datum(job, reason));
-	bgjob_filter_call(BGJOB_APPLIED, job, &told, NULL, NULL);
+		hook_job.reason = TextDatumGetCString(bgjob_job_datum(job, reason));
+	bgjob_filter_call(BGJOB_APPLIED, job, &hook_job, NULL, NULL);
 }
 
 /* ---- the transition ---- */

@@ -14,9 +14,9 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "store/acquire.h"
 #include "store/due.h"
 #include "store/history.h"
-#include "store/hold.h"
 #include "store/job.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -37,14 +37,14 @@ enqueue_one(int64 id, TimestampTz now)
 	bgjob_job_save(due_jobs, &job);
 }
 
-/* bgjob_due_enqueue enqueues jobs that are due; arguments and result as of bgjob_schedule_go_along. */
+/* bgjob_due_enqueue enqueues jobs that are due; arguments and result as of bgjob_schedule_take_due. */
 TimestampTz
 bgjob_due_enqueue(TimestampTz now, int max, TimestampTz *blocked_from)
 {
 	TimestampTz next;
 
 	due_jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	next = bgjob_schedule_go_along(now, max, blocked_from, enqueue_one);
+	next = bgjob_schedule_take_due(now, max, blocked_from, enqueue_one);
 	bgjob_rel_close(due_jobs);
 	return next;
 }
@@ -80,7 +80,8 @@ correct(BgjobRel *jobs, int64 id, TimestampTz now)
 	BgjobCircumstances what = {.at = now};
 	BgjobJob job;
 
-	if (!bgjob_job_read(jobs, id, &job) || !is_ahead(&job, now) || !bgjob_hold_try(jobs, &job))
+	if (!bgjob_job_read(jobs, id, &job) || !is_ahead(&job, now) ||
+		!bgjob_job_try_acquire(jobs, &job))
 		return false;
 	what.run_at =
 		now + (bgjob_job_time(&job, BGJOB_C_RUN_AT) - bgjob_history_waiting_since(&job));

@@ -9,7 +9,7 @@
  * row, and puts the job into the place of its new state (store/place.h).
  *
  * Locking: for an enqueued or scheduled job, the row in the queue or in the
- * schedule is the lock. The transaction that has deleted that row (store/hold.h,
+ * schedule is the lock. The transaction that has deleted that row (store/acquire.h,
  * or a worker's claim) may change the job. A job that is stored as processing
  * may be changed by its worker, or by the scheduler when that worker is gone. Any
  * other job may be changed by the transaction that has locked its row
@@ -70,7 +70,7 @@ typedef struct BgjobCircumstances
 typedef struct BgjobJobFilters
 {
 	bool (*apply)(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what);
-	bool (*put_in)(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what, bool *is_in);
+	bool (*insert)(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what, bool *is_in);
 } BgjobJobFilters;
 
 extern BgjobJobFilters bgjob_job_filters;

@@ -27,15 +27,15 @@
 #define MANY_LINES 20
 
 static void
-insert_lines(BgjobRel *rel, int64 job, int seq, const BgjobTold *told)
+insert_lines(BgjobRel *rel, int64 job, int seq, const BgjobOutput *output)
 {
-	BgjobBulk *bulk = told->nlines < MANY_LINES ? NULL : bgjob_bulk_begin(rel);
+	BgjobBulk *bulk = output->nlines < MANY_LINES ? NULL : bgjob_bulk_begin(rel);
 	bool nulls[5] = {false};
 	int n;
 
-	for (int i = 0; i < told->nlines; i++)
+	for (int i = 0; i < output->nlines; i++)
 	{
-		const BgjobLogLine *line = &told->lines[i];
+		const BgjobLogLine *line = &output->lines[i];
 		Datum level = CStringGetTextDatum(line->level);
 		Datum message = CStringGetTextDatum(line->message);
 		Datum values[5] = {Int64GetDatum(job), Int32GetDatum(++seq),
@@ -63,26 +63,26 @@ insert_lines(BgjobRel *rel, int64 job, int seq, const BgjobTold *told)
 void
 bgjob_log_store(BgjobJob *job, int slot)
 {
-	BgjobTold told;
+	BgjobOutput output;
 
-	if (!bgjob_console_in_use(slot) || !bgjob_console_read(slot, job->id, &told))
+	if (!bgjob_console_in_use(slot) || !bgjob_console_read(slot, job->id, &output))
 		return;
-	if (told.has_progress)
+	if (output.has_progress)
 	{
 		bgjob_job_set(job, BGJOB_C_PROGRESS,
-					  DirectFunctionCall1(float8_numeric, Float8GetDatum(told.percent)));
+					  DirectFunctionCall1(float8_numeric, Float8GetDatum(output.percent)));
 		bgjob_job_set_null(job, BGJOB_C_PROGRESS_MESSAGE);
-		if (told.message[0] != '\0')
-			bgjob_job_set(job, BGJOB_C_PROGRESS_MESSAGE, CStringGetTextDatum(told.message));
+		if (output.message[0] != '\0')
+			bgjob_job_set(job, BGJOB_C_PROGRESS_MESSAGE, CStringGetTextDatum(output.message));
 	}
-	if (told.nlines > 0)
+	if (output.nlines > 0)
 	{
 		BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_LOG);
 		int seq = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_LOGS)); /* null is 0 */
 
-		insert_lines(rel, job->id, seq, &told);
+		insert_lines(rel, job->id, seq, &output);
 		bgjob_rel_close(rel);
-		bgjob_job_set(job, BGJOB_C_LOGS, Int32GetDatum(seq + told.nlines));
+		bgjob_job_set(job, BGJOB_C_LOGS, Int32GetDatum(seq + output.nlines));
 	}
 }
 

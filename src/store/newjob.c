@@ -17,7 +17,7 @@
 #include "base/registry.h"
 #include "base/slot.h"
 #include "miscadmin.h"
-#include "store/hold.h"
+#include "store/acquire.h"
 #include "store/newjob.h"
 #include "store/unique.h"
 
@@ -82,7 +82,7 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
 			note_running(other, replace);
 			return true;
 		}
-		if (!taken && bgjob_hold_take(jobs, &row, &holder))
+		if (!taken && bgjob_job_acquire(jobs, &row, &holder))
 		{
 			bgjob_job_apply(&row, is_later(what) ? BGJOB_EV_RESCHEDULE : BGJOB_EV_REQUEUE,
 							&change);
@@ -91,7 +91,7 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
 		}
 		if (!what->wait)
 			return true;
-		bgjob_hold_wait(other, holder);
+		bgjob_job_wait_for_holder(other, holder);
 	}
 }
 
@@ -134,17 +134,17 @@ bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
 }
 
 /*
- * bgjob_job_put_in inserts a new job, which is to run at what->run_at if that is
+ * bgjob_job_insert inserts a new job, which is to run at what->run_at if that is
  * later than what->at, else now. False if a filter refused it; what->reason is
  * the reason. If another job has its unique_key, job->id becomes the other's.
  * Errors: as bgjob_job_enter, and those of filters.
  */
 bool
-bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
+bgjob_job_insert(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
 {
 	bool is_in;
 
-	if (bgjob_job_filters.put_in != NULL && bgjob_job_filters.put_in(rel, job, what, &is_in))
+	if (bgjob_job_filters.insert != NULL && bgjob_job_filters.insert(rel, job, what, &is_in))
 		return is_in;
 	if (!bgjob_job_enter(rel, job, what))
 		return true;

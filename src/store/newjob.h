@@ -14,7 +14,7 @@
 
 extern BgjobEvent bgjob_job_first_event(const BgjobCircumstances *what);
 extern bool bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what);
-extern bool bgjob_job_put_in(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what);
+extern bool bgjob_job_insert(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what);
 extern void bgjob_job_fail_new(BgjobJob *job, const BgjobCircumstances *what);
 
 #endif /* BGJOB_STORE_NEWJOB_H */

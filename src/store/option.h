@@ -35,7 +35,7 @@ typedef struct BgjobOptionInfo
 	AttrNumber job;       /* its column in bgjob_internal.job; 0: none; likewise: */
 	AttrNumber recurring; /* in bgjob_internal.recurring */
 	AttrNumber function;  /* in bgjob_internal.function_conf */
-	bool told;            /* passed to filters, by its name */
+	bool in_context;      /* filters receive it, by its name */
 } BgjobOptionInfo;
 
 extern const BgjobOptionInfo bgjob_options[BGJOB_NOPTIONS];

@@ -5,7 +5,7 @@
  *
  * The table of the places is below, and bgjob_place_of() alone decides which of
  * them is a job's. No other code maps states to tables: bgjob_job_apply() removes
- * a job from its place, bgjob_job_save() puts it into the new one, store/hold.c
+ * a job from its place, bgjob_job_save() puts it into the new one, store/acquire.c
  * takes it out to lock it, and store/restore.c compares.
  *
  * There are two kinds of places. In the queue and in the schedule the row is the

@@ -434,15 +434,15 @@ read_options(const BgjobRecurring *row, BgjobOptionSet *options)
 }
 
 /*
- * bgjob_recurring_put_in enqueues the job of an occurrence; it is scheduled if
+ * bgjob_recurring_enqueue enqueues the job of an occurrence; it is scheduled if
  * run_at is later than now. The row is changed in memory only. Returns the
  * id; that of another, if that one has its unique_key; 0 if a filter did not want
  * it. wait: for sessions that are enqueueing a job with the same key; raises 23505
  * then, as bgjob_enqueue().
  */
 int64
-bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
-					   TimestampTz run_at, TimestampTz now, bool wait)
+bgjob_recurring_enqueue(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
+						TimestampTz run_at, TimestampTz now, bool wait)
 {
 	BgjobDuplicate on_duplicate =
 		(BgjobDuplicate) DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_ON_DUPLICATE));
@@ -480,7 +480,7 @@ bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurren
 	copy_column(&job, BGJOB_C_RECURRING_NAME, row, BGJOB_R_NAME);
 	bgjob_job_set(&job, BGJOB_C_PARAMETERS, JsonbPGetDatum(with_occurrence(row, occurrence)));
 	bgjob_recurring_set_null(row, BGJOB_R_ERROR);
-	if (!bgjob_job_put_in(jobs, &job, &what))
+	if (!bgjob_job_insert(jobs, &job, &what))
 	{
 		note_refusal(row, what.reason);
 		return 0;

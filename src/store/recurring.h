@@ -145,8 +145,9 @@ extern int bgjob_recurring_ids(BgjobRel *rel, int64 after, int64 *ids, int max);
 extern int bgjob_recurring_queued(BgjobRel *rel, int64 after, int64 *ids, int max);
 extern int
 bgjob_recurring_at_reboot(BgjobRel *rel, TimestampTz started, int64 after, int64 *ids, int max);
-extern int64 bgjob_recurring_put_in(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
-									TimestampTz run_at, TimestampTz now, bool wait);
+extern int64
+bgjob_recurring_enqueue(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence,
+						TimestampTz run_at, TimestampTz now, bool wait);
 extern void bgjob_recurring_refused(const BgjobJob *job, const char *reason);
 
 #endif /* BGJOB_STORE_RECURRING_H */

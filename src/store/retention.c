@@ -319,7 +319,7 @@ visit_row(BgjobRel *rel, BgjobRange *range, TimestampTz now, TimestampTz unknown
 	expires = expiry(&row);
 	if (expires <= now)
 	{
-		range->barren = 0;
+		range->empty_visits = 0;
 		if (remove_job(rel, &rel->slot->tts_tid, &row, removed))
 			return;
 		expires = now + SHORTEST_PAUSE * USECS_PER_SEC;
@@ -338,9 +338,10 @@ revisit(BgjobRel *rel, Snapshot snapshot, BgjobSweep *sweep, BgjobRange *range, 
 	int64 pause = youngest;
 
 	if (youngest < LONGEST_PAUSE * USECS_PER_SEC)
-		pause = Max(SHORTEST_PAUSE * USECS_PER_SEC,
-					Min(youngest << Min(range->barren, 20), LONGEST_PAUSE * USECS_PER_SEC));
-	range->barren++;
+		pause =
+			Max(SHORTEST_PAUSE * USECS_PER_SEC,
+				Min(youngest << Min(range->empty_visits, 20), LONGEST_PAUSE * USECS_PER_SEC));
+	range->empty_visits++;
 	range->next_visit = DT_NOEND;
 	range->rows = false;
 	bgjob_key(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,

@@ -18,8 +18,8 @@ typedef struct BgjobRange
 {
 	int64 number;
 	TimestampTz next_visit;
-	int barren; /* visits without anything to remove */
-	bool rows;  /* some are left there */
+	int empty_visits; /* visits without anything to remove */
+	bool rows;        /* some are left there */
 } BgjobRange;
 
 /* How far a sweep has come; begun by bgjob_retention_restart. */

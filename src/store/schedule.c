@@ -102,7 +102,7 @@ job_keys(ScanKey keys, Oid role, TimestampTz at, StrategyNumber strategy, RegPro
 
 /* Finds the row of a job, and deletes it if "take". */
 static BgjobTaken
-schedule_look_up(Oid role, TimestampTz at, int64 job, bool take, TransactionId *holder)
+schedule_lookup(Oid role, TimestampTz at, int64 job, bool take, TransactionId *holder)
 {
 	BgjobRel *rel =
 		take ? bgjob_rel_open(BGJOB_TABLE_SCHEDULE) : bgjob_rel_open_read(BGJOB_TABLE_SCHEDULE);
@@ -130,18 +130,18 @@ schedule_look_up(Oid role, TimestampTz at, int64 job, bool take, TransactionId *
 BgjobTaken
 bgjob_schedule_take(Oid role, TimestampTz at, int64 job, TransactionId *holder)
 {
-	return schedule_look_up(role, at, job, true, holder);
+	return schedule_lookup(role, at, job, true, holder);
 }
 
 /* bgjob_schedule_has returns whether a job is in the schedule. */
 bool
 bgjob_schedule_has(Oid role, TimestampTz at, int64 job)
 {
-	return schedule_look_up(role, at, job, false, NULL) == BGJOB_TAKEN;
+	return schedule_lookup(role, at, job, false, NULL) == BGJOB_TAKEN;
 }
 
-/* A scan for due jobs. */
-typedef struct Look
+/* A pass over the lines, for due jobs. */
+typedef struct Pass
 {
 	BgjobScheduleDue due;
 	BgjobRel *rel;
@@ -150,26 +150,26 @@ typedef struct Look
 	TimestampTz now;
 	TimestampTz blocked_from;
 	int moved;
-} Look;
+} Pass;
 
-/* Takes a job out of the schedule, if it is still there and no other transaction has it, and calls look->due. */
+/* Takes a job out of the schedule, if it is still there and no other transaction has it, and calls pass->due. */
 static void
-visit(Look *look, TimestampTz at, int64 id, ItemPointer tid)
+visit(Pass *pass, TimestampTz at, int64 id, ItemPointer tid)
 {
 	MemoryContext old;
 
-	if (!bgjob_rel_fetch(look->rel, tid, SnapshotSelf))
+	if (!bgjob_rel_fetch(pass->rel, tid, SnapshotSelf))
 		return; /* a hook, called for an earlier job, has taken this one out */
-	if (!bgjob_rel_delete(look->rel, tid, NULL))
+	if (!bgjob_rel_delete(pass->rel, tid, NULL))
 	{
-		look->blocked_from = Min(look->blocked_from, at);
+		pass->blocked_from = Min(pass->blocked_from, at);
 		return;
 	}
-	old = MemoryContextSwitchTo(look->per_row);
-	look->due(id, look->now);
+	old = MemoryContextSwitchTo(pass->per_row);
+	pass->due(id, pass->now);
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(look->per_row);
-	look->moved++;
+	MemoryContextReset(pass->per_row);
+	pass->moved++;
 }
 
 /*
@@ -178,14 +178,14 @@ visit(Look *look, TimestampTz at, int64 id, ItemPointer tid)
  * line->next is the time of the next job.
  */
 static bool
-go_along(Look *look, Line *line, ScanKey keys, int nkeys, int moves, int *visits)
+scan_line(Pass *pass, Line *line, ScanKey keys, int nkeys, int moves, int *visits)
 {
-	BgjobScan *scan = bgjob_scan_begin(look->rel, SCHEDULE_INDEX, look->snapshot, keys, nkeys);
+	BgjobScan *scan = bgjob_scan_begin(pass->rel, SCHEDULE_INDEX, pass->snapshot, keys, nkeys);
 	bool end = true;
 
 	while (end && bgjob_scan_next(scan))
 	{
-		TupleTableSlot *slot = look->rel->slot;
+		TupleTableSlot *slot = pass->rel->slot;
 		ItemPointerData tid = slot->tts_tid;
 		TimestampTz at;
 		int64 job;
@@ -194,7 +194,7 @@ go_along(Look *look, Line *line, ScanKey keys, int nkeys, int moves, int *visits
 		slot_getallattrs(slot);
 		at = DatumGetTimestampTz(slot->tts_values[S_AT - 1]);
 		job = DatumGetInt64(slot->tts_values[S_JOB - 1]);
-		end = at <= look->now && moves > look->moved && *visits > 0;
+		end = at <= pass->now && moves > pass->moved && *visits > 0;
 		if (!end)
 			line->next = at;
 		else
@@ -202,7 +202,7 @@ go_along(Look *look, Line *line, ScanKey keys, int nkeys, int moves, int *visits
 			line->after_at = at;
 			line->after_job = job;
 			(*visits)--;
-			visit(look, at, job, &tid);
+			visit(pass, at, job, &tid);
 		}
 	}
 	bgjob_scan_end(scan);
@@ -211,25 +211,25 @@ go_along(Look *look, Line *line, ScanKey keys, int nkeys, int moves, int *visits
 
 /* Moves a role's jobs that are due, at most "share". */
 static void
-serve_line(Look *look, Line *line, int share)
+serve_line(Pass *pass, Line *line, int share)
 {
-	int moves = look->moved + share;
+	int moves = pass->moved + share;
 	int visits = VISITS * share;
 	ScanKeyData keys[3];
 
 	job_keys(keys, line->role, line->after_at, BTGreaterStrategyNumber, F_INT8GT,
 			 line->after_job);
-	if (!go_along(look, line, keys, 3, moves, &visits))
+	if (!scan_line(pass, line, keys, 3, moves, &visits))
 		return;
 	bgjob_key(&keys[1], I_AT, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT,
 			  TimestampTzGetDatum(line->after_at));
-	if (go_along(look, line, keys, 2, moves, &visits))
+	if (scan_line(pass, line, keys, 2, moves, &visits))
 		line->next = DT_NOEND;
 }
 
 /* Finds the first role from "from" on, below "below" (NULL: any), that has a job. */
 static bool
-first_role(Look *look, Oid from, const Line *below, Oid *role)
+first_role(Pass *pass, Oid from, const Line *below, Oid *role)
 {
 	ScanKeyData keys[2];
 	BgjobScan *scan;
@@ -239,13 +239,13 @@ first_role(Look *look, Oid from, const Line *below, Oid *role)
 	if (below != NULL)
 		bgjob_key(&keys[1], I_ROLE, BTLessStrategyNumber, F_OIDLT,
 				  ObjectIdGetDatum(below->role));
-	scan = bgjob_scan_begin(look->rel, SCHEDULE_INDEX, look->snapshot, keys,
+	scan = bgjob_scan_begin(pass->rel, SCHEDULE_INDEX, pass->snapshot, keys,
 							below != NULL ? 2 : 1);
 	found = bgjob_scan_next(scan);
 	if (found)
 	{
-		slot_getallattrs(look->rel->slot);
-		*role = DatumGetObjectId(look->rel->slot->tts_values[S_ROLE - 1]);
+		slot_getallattrs(pass->rel->slot);
+		*role = DatumGetObjectId(pass->rel->slot->tts_values[S_ROLE - 1]);
 	}
 	bgjob_scan_end(scan);
 	return found;
@@ -267,7 +267,7 @@ insert_line(int i, Oid role)
 
 /* Finds unknown lines, between and behind the known ones. */
 static void
-find_lines(Look *look)
+find_lines(Pass *pass)
 {
 	Oid from = 0;
 
@@ -278,7 +278,7 @@ find_lines(Look *look)
 		Oid role;
 
 		CHECK_FOR_INTERRUPTS();
-		if (gap && first_role(look, from, known, &role))
+		if (gap && first_role(pass, from, known, &role))
 			insert_line(i, role);
 		else if (known == NULL)
 			break;
@@ -290,7 +290,7 @@ find_lines(Look *look)
 
 /* Serves the lines that have due jobs in turn, with the same share for each. */
 static void
-serve_lines(Look *look, int max)
+serve_lines(Pass *pass, int max)
 {
 	int first = 0;
 	int due = 0;
@@ -298,32 +298,32 @@ serve_lines(Look *look, int max)
 
 	for (int i = 0; i < nlines; i++)
 	{
-		due += lines[i].next <= look->now ? 1 : 0;
+		due += lines[i].next <= pass->now ? 1 : 0;
 		first += lines[i].role <= served_last ? 1 : 0;
 	}
 	share = Max(SMALLEST_SHARE, max / Max(due, 1));
-	for (int i = 0; i < nlines && look->moved < max; i++)
+	for (int i = 0; i < nlines && pass->moved < max; i++)
 	{
 		Line *line = &lines[(first + i) % nlines];
 
-		if (line->next > look->now)
+		if (line->next > pass->now)
 			continue;
-		serve_line(look, line, Min(share, max - look->moved));
+		serve_line(pass, line, Min(share, max - pass->moved));
 		served_last = line->role;
 	}
 }
 
-/* bgjob_schedule_look_anew makes bgjob_schedule_go_along scan everything from the beginning. */
+/* bgjob_schedule_rescan makes bgjob_schedule_take_due scan everything from the beginning. */
 void
-bgjob_schedule_look_anew(void)
+bgjob_schedule_rescan(void)
 {
 	nlines = 0;
 	more_lines = true;
 }
 
-/* bgjob_schedule_look_from makes it scan the jobs that are scheduled from "at" on, of all roles. */
+/* bgjob_schedule_rescan_from makes it scan the jobs that are scheduled from "at" on, of all roles. */
 void
-bgjob_schedule_look_from(TimestampTz at)
+bgjob_schedule_rescan_from(TimestampTz at)
 {
 	for (int i = 0; i < nlines; i++)
 	{
@@ -340,36 +340,36 @@ bgjob_schedule_look_from(TimestampTz at)
 }
 
 /*
- * bgjob_schedule_go_along takes about "max" jobs that are due at "now", and have
+ * bgjob_schedule_take_due takes about "max" jobs that are due at "now", and have
  * not been visited yet, out of the schedule, and calls "due" for each. Returns the
  * time when the next job is due (DT_NOEND: there is none; not later than now:
  * there are more). Jobs that another transaction has are skipped, and
  * *blocked_from is lowered to their time.
  */
 TimestampTz
-bgjob_schedule_go_along(TimestampTz now, int max, TimestampTz *blocked_from,
+bgjob_schedule_take_due(TimestampTz now, int max, TimestampTz *blocked_from,
 						BgjobScheduleDue due)
 {
-	Look look = {.due = due, .now = now, .blocked_from = *blocked_from};
+	Pass pass = {.due = due, .now = now, .blocked_from = *blocked_from};
 	TimestampTz next = DT_NOEND;
 
 	if (unfinished)
-		bgjob_schedule_look_anew();
+		bgjob_schedule_rescan();
 	unfinished = true;
-	look.rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
-	look.snapshot = bgjob_rel_snapshot(look.rel);
-	look.per_row =
+	pass.rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
+	pass.snapshot = bgjob_rel_snapshot(pass.rel);
+	pass.per_row =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob due", ALLOCSET_DEFAULT_SIZES);
 	if (more_lines)
-		find_lines(&look);
+		find_lines(&pass);
 	more_lines = false;
-	serve_lines(&look, max);
+	serve_lines(&pass, max);
 	for (int i = 0; i < nlines; i++)
 		next = Min(next, lines[i].next);
-	UnregisterSnapshot(look.snapshot);
-	MemoryContextDelete(look.per_row);
-	bgjob_rel_close(look.rel);
-	*blocked_from = look.blocked_from;
+	UnregisterSnapshot(pass.snapshot);
+	MemoryContextDelete(pass.per_row);
+	bgjob_rel_close(pass.rel);
+	*blocked_from = pass.blocked_from;
 	unfinished = false;
 	return next;
 }

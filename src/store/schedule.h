@@ -30,9 +30,9 @@ typedef struct BgjobScheduled
 /* Called for a job that was due at "now", and whose row in the schedule has been deleted. */
 typedef void (*BgjobScheduleDue)(int64 job, TimestampTz now);
 
-extern void bgjob_schedule_look_anew(void);
-extern void bgjob_schedule_look_from(TimestampTz at);
-extern TimestampTz bgjob_schedule_go_along(TimestampTz now, int max, TimestampTz *blocked_from,
+extern void bgjob_schedule_rescan(void);
+extern void bgjob_schedule_rescan_from(TimestampTz at);
+extern TimestampTz bgjob_schedule_take_due(TimestampTz now, int max, TimestampTz *blocked_from,
 										   BgjobScheduleDue due);
 extern int bgjob_schedule_behind(const BgjobScheduled *after, BgjobScheduled *places, int max);
 

@@ -142,12 +142,12 @@ bgjob_sweep(void)
 }
 
 /*
- * bgjob_look_for_absent looks into the queue for lanes of a database that nothing is
+ * bgjob_scan_unknown_lanes looks into the queue for lanes of a database that nothing is
  * known of, and that no worker could look into. By the scheduler. False if there
  * are more than it looks at in one go.
  */
 bool
-bgjob_look_for_absent(Oid database)
+bgjob_scan_unknown_lanes(Oid database)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
 	BgjobLaneKey keys[LANES_AT_A_TIME];

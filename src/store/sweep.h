@@ -15,6 +15,6 @@ extern bool bgjob_discover_is_done(void);
 extern bool bgjob_discover_has_missed(void);
 extern bool bgjob_discover(void);
 extern bool bgjob_sweep(void);
-extern bool bgjob_look_for_absent(Oid database);
+extern bool bgjob_scan_unknown_lanes(Oid database);
 
 #endif /* BGJOB_STORE_SWEEP_H */

@@ -252,7 +252,7 @@ begin_pass(BgjobDatabase *entry, TimestampTz now)
 	uint64 written = bgjob_completed_transactions();
 
 	entry->settings_seen = last;
-	entry->settings_looked = now;
+	entry->settings_checked = now;
 	pg_atomic_write_u64(&entry->settings_floor, 0); /* of a beginning that failed */
 	if (last == 0 || seen == 0 || is_in_vain(now, last))
 		return now + pause_between();
@@ -435,9 +435,9 @@ bgjob_unused_is_due(const BgjobDatabase *entry, TimestampTz now, TimestampTz *wa
 	if (pass.stage != STAGE_NONE)
 		*wake = pass.next_step;
 	else if (completed != bgjob_completed_transactions()) /* else no transaction has written */
-		*wake = resume_at != 0 || entry->settings_looked > now
+		*wake = resume_at != 0 || entry->settings_checked > now
 					? now
-					: entry->settings_looked + pause_between();
+					: entry->settings_checked + pause_between();
 	return *wake <= now;
 }
 

@@ -28,7 +28,7 @@ static BgjobZone
 make_zone(int32_t first, const ChangeText *changes)
 {
 	Table *table = &tables[table_count++];
-	BgjobZone zone = {told_by_table, table};
+	BgjobZone zone = {table_offset, table};
 
 	add_change(table, INT64_MIN, first);
 	for (; changes->when != NULL; changes++)
@@ -781,7 +781,7 @@ test_ends(void)
 
 /* A zone with one change each half year, for ever: as rules without an end are. */
 static int32_t
-told_by_rule(void *data, int64_t second, int64_t *change)
+rule_offset(void *data, int64_t second, int64_t *change)
 {
 	int64_t half = 182 * DAY;
 	int64_t past = second >= 0 ? second / half : -((-second + half - 1) / half);
@@ -798,7 +798,7 @@ test_effort(void)
 									   "0 0 29 2 *",  "* * 29 2 *",          "0 0 31W 2 *",
 									   "* 1 29 2 */7"};
 	int asked = 0;
-	BgjobZone zone = {told_by_rule, &asked};
+	BgjobZone zone = {rule_offset, &asked};
 	BgjobCron cron;
 	int months = 0;
 
@@ -829,7 +829,7 @@ test_effort(void)
 
 /* A zone whose clock leaves out 02:00 to 03:00 of each 31 March, for ever, and goes back on 31 October. */
 static int32_t
-told_by_march(void *data, int64_t second, int64_t *change)
+march_offset(void *data, int64_t second, int64_t *change)
 {
 	static int64_t begins[2][3000];
 	int year = 1970;
@@ -858,7 +858,7 @@ static void
 test_gap_for_ever(void)
 {
 	int asked = 0;
-	BgjobZone zone = {told_by_march, &asked};
+	BgjobZone zone = {march_offset, &asked};
 	BgjobCron cron;
 
 	parse("*/10 2 31 3 *", BGJOB_DAY_ANY, &cron);

@@ -329,7 +329,7 @@ compare(const RandomSchedule *s, const BgjobZone *zone, int64_t from, int64_t to
 	bool repeats = naive_repeats(s);
 	int64_t change;
 	int64_t shown;
-	int64_t reached = from - 20 * DAY + told_by_table(zone->data, from - 20 * DAY, &change);
+	int64_t reached = from - 20 * DAY + table_offset(zone->data, from - 20 * DAY, &change);
 	int64_t next;
 	int64_t offset = 0;
 	int count = 0;
@@ -346,7 +346,7 @@ compare(const RandomSchedule *s, const BgjobZone *zone, int64_t from, int64_t to
 		bool happens = false;
 
 		if (now >= change)
-			offset = told_by_table(zone->data, now, &change);
+			offset = table_offset(zone->data, now, &change);
 		shown = now + offset;
 		for (; reached < shown; reached += unit)
 			happens = naive_match(reached + unit) || happens;
@@ -435,7 +435,7 @@ test_against_oracle(void)
 {
 	RandomSchedule schedule;
 	Table table = {0};
-	BgjobZone zone = {told_by_table, &table};
+	BgjobZone zone = {table_offset, &table};
 	int64_t from = utc(2023, 2, 1, 0, 0, 0);
 	int good = 0;
 	int all = 0;

@@ -196,7 +196,7 @@ main(void)
 {
 	static char text[BGJOB_CRON_TEXT_MAX + 100];
 	static Table table;
-	BgjobZone zone = {told_by_table, &table};
+	BgjobZone zone = {table_offset, &table};
 	bool good = true;
 
 	add_change(&table, INT64_MIN, 1172);

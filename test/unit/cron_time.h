@@ -100,7 +100,7 @@ typedef struct Table
 } Table;
 
 static inline int32_t
-told_by_table(void *data, int64_t second, int64_t *change)
+table_offset(void *data, int64_t second, int64_t *change)
 {
 	Table *table = data;
 	int i = 0;

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
- * hold.c
+ * acquire.c
  *	  Locking a job that no worker has.
  *
  * A transaction that changes a job must lock it (store/job.h): by deleting the row
  * in the job's place where that row is the lock (store/place.c), else by locking
  * the job's own row. Locking a waiting job never blocks, since a worker may be
  * about to take the job as well. A caller that is too late waits for the holder
- * (bgjob_hold_wait), without any lock on the job, and then reads the job again.
+ * (bgjob_job_wait_for_holder), without any lock on the job, and then reads the job again.
  *
  * Any process, inside a transaction.
  *
@@ -21,12 +21,12 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
-#include "store/hold.h"
+#include "store/acquire.h"
 #include "store/place.h"
 #include "utils/timestamp.h"
 
 /*
- * bgjob_hold_take locks a job that has just been read, and that no worker has,
+ * bgjob_job_acquire locks a job that has just been read, and that no worker has,
  * for the running transaction. False: another process was faster, and the caller
  * reads the job again; *holder is the other transaction, if there is one. 55000:
  * the caller is a filter of that very job.
@@ -36,7 +36,7 @@
  * locked, the job's own row is the lock.
  */
 bool
-bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
+bgjob_job_acquire(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
 {
 	BgjobTaken taken;
 
@@ -48,11 +48,11 @@ bgjob_hold_take(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
 }
 
 /*
- * bgjob_hold_try does the same for bgjob's own processes, and never waits. False
+ * bgjob_job_try_acquire does the same for bgjob's own processes, and never waits. False
  * also if a job is missing from its place: bgjob_adopt() will put it there.
  */
 bool
-bgjob_hold_try(BgjobRel *jobs, BgjobJob *job)
+bgjob_job_try_acquire(BgjobRel *jobs, BgjobJob *job)
 {
 	if (bgjob_place_is_lock(bgjob_place_of(job)))
 		return bgjob_place_take(job, NULL) == BGJOB_TAKEN;
@@ -60,13 +60,13 @@ bgjob_hold_try(BgjobRel *jobs, BgjobJob *job)
 }
 
 /*
- * bgjob_hold_wait waits for the holder of a job: a session that is changing the
+ * bgjob_job_wait_for_holder waits for the holder of a job: a session that is changing the
  * job, or a worker past the point of no return. It waits for the holder's
  * transaction as for any row lock, so a deadlock is detected. If no transaction
  * is known (a worker before that point, the scheduler), it waits a moment.
  */
 void
-bgjob_hold_wait(int64 id, TransactionId holder)
+bgjob_job_wait_for_holder(int64 id, TransactionId holder)
 {
 	TransactionId finishing;
 
