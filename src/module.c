@@ -7,7 +7,7 @@
  * the settings, asks for shared memory, hooks the commands that it must know
  * of and registers the launcher. Loaded by a session only (a function was
  * called, the library is not preloaded) it defines the settings: jobs can be
- * put in and looked at, and nobody performs them.
+ * enqueued and seen, but do not run.
  *
  *-------------------------------------------------------------------------
  */

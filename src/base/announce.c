@@ -23,7 +23,7 @@
 #include "base/wake.h"
 #include "miscadmin.h"
 
-/* bgjob_wake_for wakes workers for so many jobs of a group, and the scheduler where there are too few. */
+/* bgjob_wake_for wakes workers for "count" jobs of a group, and the scheduler if there are too few workers. */
 void
 bgjob_wake_for(const BgjobLaneGroupKey *key, int64 count)
 {
@@ -105,7 +105,7 @@ bgjob_announce_due(TimestampTz due)
 		bgjob_notify_scheduler(MyDatabaseId, 0);
 }
 
-/* bgjob_announce_unknown announces the end of a transaction that was prepared: what it did is not known. */
+/* bgjob_announce_unknown announces the end of a prepared transaction, whose changes are unknown. */
 void
 bgjob_announce_unknown(bool committed)
 {

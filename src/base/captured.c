@@ -5,9 +5,9 @@
  *
  * The session that enqueues captures two objects of names and values:
  *
- *	 listed	what bgjob.capture_settings names, whatever its source; nearly the
+ *	 listed	the settings that bgjob.capture_settings names; nearly the
  *			same for all jobs of an application, so it is stored once
- *	 custom	what has a dot in its name and has been set by this session (SET,
+ *	 custom	the settings with a dot that this session has set (SET,
  *			SET LOCAL, set_config, a function's SET, connection options):
  *			tenant, user, request…; differs from job to job, mostly absent
  *
@@ -16,21 +16,21 @@
  *
  * A listed setting without a dot is set with a superuser's rights, since an
  * administrator has chosen it. One with a dot gets the rights of PUBLIC, even
- * in a superuser's worker: where its library was not loaded, anybody could set
- * it to anything, and then call a SECURITY DEFINER function that enqueues. So
- * what turns out to need a privilege in the worker is passed over, now or when
- * its library is loaded, as it would be in the caller's own session.
+ * in a superuser's worker: if its library was not loaded, any role could set it to
+ * any value, and then call a SECURITY DEFINER function that enqueues. So a setting
+ * that turns out to need a privilege in the worker is skipped, now or when its
+ * library is loaded, as in the caller's own session.
  *
- * Never captured: what only superusers may see, what RESET ALL would not undo
- * (role, session_authorization, transaction_isolation…), and bgjob's own.
+ * Never captured: settings that only superusers may see, settings that RESET ALL does
+ * not reset (role, session_authorization, transaction_isolation…), and bgjob's own.
  *
  * Both sides run for every job, so both remember their last result: a capture
  * costs one comparison a setting, and so does the application of values that
  * are in force already. The record of a setting without a dot stays where it
  * is for the life of a process and is remembered too; that of one with a dot
- * may be freed, when a library defines what was a placeholder.
+ * may be freed, when a library defines a former placeholder.
  *
- * Any process, inside a transaction. What is remembered is a backend's own.
+ * Any process, inside a transaction. The caches are per backend.
  *
  *-------------------------------------------------------------------------
  */
@@ -107,7 +107,7 @@ record_of(const Setting *setting)
 }
 
 /*
- * The value in force, as SET would take it; no show hooks, no units, and
+ * Returns the value in force, as SET would take it; no show hooks, no units, and
  * numbers in full. Points into the setting or to "number".
  */
 static const char *
@@ -150,7 +150,7 @@ may_be_captured(const struct config_generic *record)
 		   pg_strncasecmp(record->name, "bgjob.", strlen("bgjob.")) != 0;
 }
 
-/* Reads bgjob.capture_settings; what is not the name of a setting stays without a value. */
+/* Reads bgjob.capture_settings; names of unknown settings have no value. */
 static void
 read_names(void)
 {
@@ -189,7 +189,7 @@ refresh(Setting *setting)
 		pfree(old);
 }
 
-/* The object of what has been captured, in the combination's context. */
+/* Returns the object of the captured settings, in the combination's context. */
 static Jsonb *
 captured_object(void)
 {

@@ -3,21 +3,20 @@
  * console.c
  *	  The output of running jobs: their progress, and the lines of their log.
  *
- * Both are to be seen at once by others, and the log is to be kept if the job
- * fails, although the job's transaction is open and may be rolled back. So
- * they are kept in shared memory while the attempt lasts, a console for each
- * slot of the registry, and whoever records what became of the attempt (the
- * worker, or the scheduler if the worker was lost) writes them to the tables
- * in that same transaction (store/log.c). What a crash of the server takes
- * along are the lines of the attempts that it ended.
+ * Other sessions must see both at once, and the log must be kept if the job fails,
+ * although the job's transaction is open and may be rolled back. So they are kept in
+ * shared memory during the attempt, in a console for each slot of the registry. The
+ * process that records the outcome of the attempt (the worker, or the scheduler if
+ * the worker was lost) writes them to the tables in the same transaction
+ * (store/log.c). A crash of the server loses the lines of the attempts that it ends.
  *
  * Lines are in chunks of dynamic shared memory, so a console costs a few
  * hundred bytes until its job logs something. An attempt may log
  * BGJOB_LOG_MAX bytes.
  *
  * Locks: the lock of a console protects all of it. Its worker writes, and
- * allocates before it takes the lock; anybody reads; the scheduler clears it
- * when the worker has gone.
+ * allocates before it takes the lock. Any process reads. The scheduler clears it
+ * when the worker has left.
  *
  *-------------------------------------------------------------------------
  */
@@ -123,7 +122,7 @@ bgjob_console_startup(void)
 	LWLockRegisterTranche(control->tranche, "BgjobConsole");
 }
 
-/* The area of the chunks, for the rest of this process's life. */
+/* Returns the area of the chunks, for the rest of this process's life. */
 static dsa_area *
 chunks(void)
 {
@@ -159,8 +158,8 @@ take(Console *console, int64 job)
 }
 
 /*
- * bgjob_console_progress notes how far this worker's job is, in percent, and
- * what it says to that (NULL: nothing), cut to BGJOB_PROGRESS_MESSAGE_MAX bytes.
+ * bgjob_console_progress stores the progress of this worker's job, in percent, and its
+ * message (NULL: none), cut to BGJOB_PROGRESS_MESSAGE_MAX bytes.
  */
 void
 bgjob_console_progress(int64 job, double percent, const char *message)
@@ -179,7 +178,7 @@ bgjob_console_progress(int64 job, double percent, const char *message)
 	LWLockRelease(&console->lock);
 }
 
-/* Appends a chunk with room for so many bytes; false if there is no memory. */
+/* Appends a chunk with room for "size" bytes; false if there is no memory. */
 static bool
 add_chunk(Console *console, Size size)
 {
@@ -247,8 +246,8 @@ append(Console *console, const char *level, const char *message, Size length)
 /*
  * bgjob_console_log adds a line to the log of this worker's job. first_seq is
  * the number of the first line of this attempt in that log. When the attempt
- * has logged as much as it may, one line more says so, and the rest is left
- * out; likewise when there is no memory for it.
+ * has reached the limit, or there is no memory, one more line says that the rest is
+ * left out.
  */
 void
 bgjob_console_log(int64 job, int first_seq, const char *level, const char *message)

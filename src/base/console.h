@@ -12,7 +12,7 @@
 
 #include "datatype/timestamp.h"
 
-/* An attempt may log so much, in bytes; what is beyond is left out, and a last line says so. */
+/* Maximal size of the lines that an attempt logs, in bytes; a last line says that the rest is left out. */
 #define BGJOB_LOG_MAX (2 * 1024 * 1024)
 
 /* Longest message of a progress, and longest name of a level, in bytes. */

@@ -3,13 +3,13 @@
  * database.c
  *	  The databases that have, or may have, the extension.
  *
- * Each has an entry in the registry: which scheduler serves it, what that is to
- * be told, how many jobs are in each state. The launcher makes entries for what
- * it finds in pg_database; CREATE EXTENSION makes one when it commits. The
+ * Each has an entry in the registry: its scheduler, the notices for that scheduler,
+ * the number of jobs in each state. The launcher makes entries for the databases in
+ * pg_database; CREATE EXTENSION makes one when it commits. The
  * launcher forgets the entries of databases without the extension.
  *
- * Entries are made and freed under registry->lock. The functions may be called
- * where the library is not preloaded if they say so; there are no entries then.
+ * Entries are made and freed under registry->lock. Only functions whose comments say
+ * so may be called if the library is not preloaded; then there are no entries.
  *
  *-------------------------------------------------------------------------
  */
@@ -84,7 +84,7 @@ bgjob_database_want(Oid database)
 	if (entry != NULL)
 	{
 		entry->wants++;
-		entry->failures = 0; /* what its scheduler failed of may have gone */
+		entry->failures = 0; /* the cause of the failure may be gone */
 		entry->retry_at = 0;
 		if (entry->status == BGJOB_DATABASE_ABSENT)
 			entry->status = BGJOB_DATABASE_WANTED;

@@ -45,7 +45,7 @@ char *bgjob_time_zone;
 char *bgjob_capture_settings;
 int bgjob_inflight_cell;
 
-/* The default number of workers: five for each core, but not more than 20. */
+/* Returns the default number of workers: five for each core, but not more than 20. */
 static int
 default_workers(void)
 {
@@ -54,7 +54,7 @@ default_workers(void)
 	return cores < 1 ? 5 : (int) Min(cores * 5, 20);
 }
 
-/* A list of identifiers, or "*"; or nothing, if that is allowed. */
+/* Checks a list of identifiers: "*" is valid, nothing is if may_be_empty. */
 static bool
 check_list(const char *value, bool may_be_empty)
 {

@@ -3,11 +3,11 @@
  * host.c
  *	  What machine the server runs on, and what its kernel has done.
  *
- * By these the in-flight file (base/inflight.c) tells whether what it says was
- * written here. Killings for want of memory are counted by the kernel for each
- * control group; those of the server's own group are what counts, as those of
- * the whole machine are anybody's. Where the kernel does not tell (another
- * system, no such group), none are known of.
+ * The in-flight file (base/inflight.c) compares these with its contents, to know
+ * whether it was written here. The kernel counts the processes killed for lack of
+ * memory in each control group. Only those of the server's own group count, since
+ * those of the whole machine may be of other programs. Where the kernel has no such
+ * count (another system, no control group), it is zero.
  *
  * Runs in the postmaster. Nothing here throws.
  *
@@ -43,7 +43,7 @@ read_line(const char *path, const char *word, char *line, int size)
 	return found;
 }
 
-/* The path of this process's control group in a hierarchy: "memory" of version 1, "" of version 2. */
+/* Returns the path of this process's control group in a hierarchy: "memory" of version 1, "" of version 2. */
 static bool
 read_group(const char *hierarchy, char *path, int size)
 {
@@ -70,7 +70,7 @@ read_group(const char *hierarchy, char *path, int size)
 	return found;
 }
 
-/* Where the kernel counts for this process's control group; false where it does not. */
+/* Finds the file in which the kernel counts kills for this process's control group; false if there is none. */
 static bool
 oom_file(char *path, int size)
 {

@@ -5,13 +5,13 @@
  *
  * A worker joins the group of its role when it begins to serve, and leaves it at
  * its exit, before its slot can be given to another process. While it waits for
- * work it is in the group's list, and "idle" in its slot says so. Whoever takes it
- * out of the list, to wake it or to have it leave, does so alone: each of two
- * wakers wakes another worker, and a worker that is retired while it is idle
- * takes no job before it leaves.
+ * work it is in the group's list, and "idle" is set in its slot. Exactly one process
+ * takes it out of the list, to wake it or to retire it: each of two wakers wakes
+ * another worker, and a worker that is retired while it is idle takes no job before
+ * it leaves.
  *
- * The list is last in, first out, so that workers with warm caches go on and those
- * that are not needed reach their time-out.
+ * The list is last in, first out, so that workers with warm caches go on and
+ * superfluous workers reach their time-out.
  *
  * Any process. Lock: that of the list, held for a few instructions; no other is
  * taken under it.
@@ -73,7 +73,7 @@ bgjob_idle_join(void)
 	before_shmem_exit(leave, (Datum) 0);
 }
 
-/* bgjob_idle_set says that this worker waits for work, or that it does not. */
+/* bgjob_idle_set sets whether this worker waits for work. */
 void
 bgjob_idle_set(bool idle)
 {

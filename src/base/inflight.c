@@ -31,7 +31,7 @@
  * one run of the kernel.
  *
  * The postmaster reads the cells when it (re)initializes shared memory,
- * moves what was in flight to the second half of the file, the in-flight records,
+ * moves the jobs in flight to the second half of the file, the in-flight records,
  * and clears the cells. The scheduler of a database accounts for its records
  * before it starts a worker, and clears them when that has committed. After a
  * crash in between they are accounted for twice, so a culprit may be blamed one
@@ -121,7 +121,7 @@ record_cell(int entry)
 	return &file->cells[file->nslots + entry];
 }
 
-/* Maps the file, making or resizing it as needed; what it holds is kept if the layout fits. */
+/* Maps the file, making or resizing it as needed; its contents are kept if the layout fits. */
 static bool
 map_file(void)
 {
@@ -214,7 +214,7 @@ log_copy(void)
 }
 
 /*
- * bgjob_inflight_startup maps the file and collects what was in flight
+ * bgjob_inflight_startup maps the file and collects the jobs that were in flight
  * when the server went down. The postmaster calls it, from shmem_startup_hook, at
  * its start and after each crash.
  */

@@ -8,7 +8,7 @@
  * reads a stored value: it would fail again at each start. Here such a result
  * is the end of time (DT_NOEND), or its beginning (DT_NOBEGIN), which the
  * callers read as "never". Options are checked when they are set
- * (bgjob_interval_is_too_long), so this is for what is there already.
+ * (bgjob_interval_is_too_long), so this is for stored values.
  *
  * Pure; any process may call this, in a transaction or not. The one setting
  * that the arithmetic of months and days depends on is the session's time zone.
@@ -23,12 +23,12 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-/* Near the ends of time, by so much, a sum is taken for one that is beyond: a zone's offset and daylight saving. */
+/* A sum this near to the ends of time counts as beyond them, because of a zone's offset and daylight saving. */
 #define MARGIN (3 * USECS_PER_DAY)
 
 #define LONGEST_MONTH 31 /* days */
 
-/* The microseconds of an interval as a number without a bound, near enough to compare it by. */
+/* Returns the microseconds of an interval as a number without a bound, near enough to compare it by. */
 static double
 length(const Interval *interval, int days_per_month)
 {
@@ -36,7 +36,7 @@ length(const Interval *interval, int days_per_month)
 		   ((double) interval->day + (double) interval->month * days_per_month) * USECS_PER_DAY;
 }
 
-/* How far the parts of an interval that are positive, or those that are negative, can carry. */
+/* Returns the most that the positive, or the negative, parts of an interval can add, in microseconds. */
 static double
 reach(const Interval *interval, bool negative)
 {
@@ -49,8 +49,8 @@ reach(const Interval *interval, bool negative)
 }
 
 /*
- * bgjob_interval_microseconds returns an interval in microseconds, with months
- * of so many days; the nearest that there is where that would overflow.
+ * bgjob_interval_microseconds returns an interval in microseconds, with months of
+ * days_per_month days; the least or the greatest int64 if that would overflow.
  */
 int64
 bgjob_interval_microseconds(const Interval *interval, int days_per_month)
@@ -64,7 +64,7 @@ bgjob_interval_microseconds(const Interval *interval, int days_per_month)
 	return sum;
 }
 
-/* bgjob_time_later returns a time so many microseconds later; DT_NOEND, DT_NOBEGIN: beyond the ends of time. */
+/* bgjob_time_later adds microseconds to a time; DT_NOEND, DT_NOBEGIN: beyond the ends of time. */
 TimestampTz
 bgjob_time_later(TimestampTz at, int64 microseconds)
 {
@@ -112,14 +112,14 @@ bgjob_time_minus(TimestampTz at, const Interval *interval)
 	return shift(timestamptz_mi_interval, at, interval, true);
 }
 
-/* bgjob_interval_is_negative tells whether an interval is less than zero. */
+/* bgjob_interval_is_negative returns whether an interval is less than zero. */
 bool
 bgjob_interval_is_negative(const Interval *interval)
 {
 	return bgjob_interval_microseconds(interval, DAYS_PER_MONTH) < 0;
 }
 
-/* bgjob_interval_is_too_long tells whether an interval, or a part of it, exceeds BGJOB_LONGEST_YEARS. */
+/* bgjob_interval_is_too_long returns whether an interval, or a part of it, exceeds BGJOB_LONGEST_YEARS. */
 bool
 bgjob_interval_is_too_long(const Interval *interval)
 {

@@ -7,7 +7,7 @@
 
 #include "datatype/timestamp.h"
 
-/* No interval that is set may be longer, in years: whatever is added to it, time does not end before. */
+/* The longest interval that can be set, in years: sums with it stay far from the ends of time. */
 #define BGJOB_LONGEST_YEARS 100000
 
 extern int64 bgjob_interval_microseconds(const Interval *interval, int days_per_month);

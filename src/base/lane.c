@@ -30,13 +30,13 @@
  * where a scan would do the same: all that is ready is known (there is no
  * "more", and no scan under way), and the row is neither below the mark, where
  * a scan may have found it before it was announced, nor before the last item.
- * A row between the mark and it that becomes visible later lowers the mark
- * again, as ever.
+ * If a row between the mark and the item becomes visible later, it lowers the
+ * mark again.
  *
- * THE SWEEP goes through a lane from its end to its beginning, since what nobody
- * announced is mostly recent, a bounded number of rows at a time. It inserts what
- * it sees and is not in flight. It need not read what a scan will: from the mark
- * on, if there is "more".
+ * THE SWEEP goes through a lane from its end to its beginning, since unannounced rows
+ * are mostly recent, a bounded number of rows at a time. It inserts the visible rows
+ * that are not in flight. It need not read the rows that a scan will read: those from
+ * the mark on, if there is "more".
  *
  * WHY NO JOB IS CLAIMED TWICE. A job is in flight from the moment that it is
  * popped until its outcome has committed: its taker names it somewhere, in the
@@ -100,14 +100,14 @@ bgjob_lane_init(BgjobLane *lane, const BgjobLaneKey *key)
 	lane->head = lane->nitems = 0;
 }
 
-/* bgjob_lane_is_empty tells whether nothing is to be had from a lane, as far as an instant's check can tell. */
+/* bgjob_lane_is_empty returns whether a lane has no jobs, at this instant. */
 bool
 bgjob_lane_is_empty(const BgjobLane *lane)
 {
 	return lane->head == lane->nitems && !lane->more;
 }
 
-/* bgjob_lane_peek tells what a lane has at hand. */
+/* bgjob_lane_peek returns whether a lane has an item at hand, and sets *pos to its position. */
 BgjobLanePeek
 bgjob_lane_peek(BgjobLane *lane, int64 *pos)
 {
@@ -195,8 +195,8 @@ insert_item(BgjobLane *lane, const BgjobLaneItem *item)
 }
 
 /*
- * bgjob_lane_note says that "count" rows, the lowest of them "first", have become
- * visible, and that "singly" of them are not to be taken in groups.
+ * bgjob_lane_note notes that "count" rows, the lowest of them "first", have become
+ * visible, and that "singly" of them must not be taken in groups.
  */
 void
 bgjob_lane_note(BgjobLane *lane, const BgjobLaneItem *first, int64 count, int singly)
@@ -210,9 +210,8 @@ bgjob_lane_note(BgjobLane *lane, const BgjobLaneItem *first, int64 count, int si
 }
 
 /*
- * bgjob_lane_insert says that a row is ready which may lie below the mark,
- * without having anything else scanned for. Without a tid it is found by its
- * position.
+ * bgjob_lane_insert inserts a ready row, which may lie below the mark, without causing
+ * a scan. Without a tid the row is found by its position.
  */
 void
 bgjob_lane_insert(BgjobLane *lane, const BgjobLaneItem *item)
@@ -248,7 +247,7 @@ bgjob_lane_pop(BgjobLane *lane, BgjobLaneItem *items, int *group_size, bool *mor
 	return n;
 }
 
-/* bgjob_lane_use says that one more scan uses a lane (by: 1), or one less (-1). */
+/* bgjob_lane_use counts one scan more (by: 1), or one less (-1), that uses a lane. */
 void
 bgjob_lane_use(BgjobLane *lane, int by)
 {
@@ -282,7 +281,7 @@ bgjob_lane_scan_start(BgjobLane *lane, int64 *start)
 /*
  * bgjob_lane_scan_finish ends a scan: these items were found in the order of
  * their positions, "next" is the first position that was not read, and "more"
- * tells whether there may be something there.
+ * whether there may be something there.
  */
 void
 bgjob_lane_scan_finish(BgjobLane *lane, const BgjobLaneItem *items, int nitems, int64 next,
@@ -318,8 +317,8 @@ bgjob_lane_scan_fail(BgjobLane *lane)
 }
 
 /*
- * bgjob_lane_sweep_set says that a lane has been swept from below one position
- * down to another; from "to" = PG_INT64_MAX on, that it is to be swept anew.
+ * bgjob_lane_sweep_set notes that a lane has been swept from below one position down
+ * to another; "to" = PG_INT64_MAX: that the sweep must begin again.
  */
 void
 bgjob_lane_sweep_set(BgjobLane *lane, int64 from, int64 to)

@@ -3,18 +3,17 @@
  * lane.h
  *	  A lane: the cursor through one line of the queue, in shared memory.
  *
- * A lane is a first-in, first-out line: what is ready for one role in one queue
- * at one priority. Its cursor has a low-water mark, the position from which
+ * A lane is a first-in, first-out line: the ready jobs of one role in one queue at
+ * one priority. Its cursor has a low-water mark, the position from which
  * bgjob_internal.queue must be scanned, and holds the next few jobs that the last scan
  * has found. That keeps the cost of a claim flat: no worker ever scans the
  * rows of jobs that have ended, however many dead ones a held snapshot keeps.
  *
- * The rows of bgjob_internal.queue are the truth; a lane only says where to scan. What
- * becomes ready below the mark is announced with its position by the process
- * that made it so, and the mark stays where it is. What nobody announces (a row
- * that was written by hand, a transaction that was prepared) is found by the
- * scheduler, which sweeps the queue a little at a time. A lane may be lost at
- * any time and is then filled anew.
+ * The rows of bgjob_internal.queue are the truth; a lane only says where to scan. A row
+ * that becomes ready below the mark is announced with its position by the process
+ * that made it so, and the mark stays where it is. Unannounced rows (written by hand,
+ * or by a prepared transaction) are found by the scheduler, which sweeps the queue a
+ * little at a time. A lane may be lost at any time and is then filled again.
  *
  * Which lanes there are, and who may use them, is base/lanegroup.h's; what a
  * worker takes from them, base/taker.h's.
@@ -74,13 +73,13 @@ typedef struct BgjobLane
 	LWLock scan_lock;       /* held by the process that scans the queue */
 	LWLock mutex;
 	/* under mutex */
-	int64 mark;    /* nothing that can be claimed lies below, but for "late" and the items */
-	int64 late;    /* lowest position announced since the running scan began */
-	bool more;     /* there may be something from mark on */
-	int singly;    /* so many of the next are not to be taken in groups: one has failed */
+	int64 mark; /* nothing that can be claimed lies below, but for "late" and the items */
+	int64 late; /* lowest position announced since the running scan began */
+	bool more;  /* there may be something from mark on */
+	int singly; /* number of the next items that must not be taken in groups, since one has failed */
 	int64 backlog; /* about how many are ready: announced less taken */
 	int64 sweep;   /* what lies below has still to be swept; PG_INT64_MIN: nothing */
-	int64 taken;   /* so many since the lane was added */
+	int64 taken;   /* number taken since the lane was added */
 	int users;     /* scans that are under way; changed with the lock of the group held, too */
 	int head;      /* items[head] is the next one */
 	int nitems;

@@ -21,7 +21,7 @@
  * its jobs later (store/sweep.c).
  *
  * A group stays while it is pinned: a worker its own, any other
- * process the one that it has used last. The scheduler drops what is empty when
+ * process the one that it has used last. The scheduler drops empty groups and lanes when
  * more than half of the memory is in use (bgjob_lane_groups_tidy).
  *
  * LOCKS. groups_lock: shared to find a group, exclusively to add or remove one.
@@ -295,7 +295,7 @@ bgjob_lane_find_number(BgjobLaneGroup *group, int64 number)
 	return lane;
 }
 
-/* Where a lane stands in the order of taking; INT_MAX: it is not taken. */
+/* Returns where a lane stands in the order of taking; INT_MAX: it is not taken. */
 static int
 level_of(const BgjobLaneKey *key)
 {
@@ -305,7 +305,7 @@ level_of(const BgjobLaneKey *key)
 																				 : level;
 }
 
-/* bgjob_lane_is_taken tells whether the workers of this server may take what is in a lane. */
+/* bgjob_lane_is_taken returns whether the workers of this server may take jobs from a lane. */
 bool
 bgjob_lane_is_taken(const BgjobLaneKey *key)
 {
@@ -459,8 +459,8 @@ tidy(Oid database, Oid role, bool all)
 }
 
 /*
- * bgjob_lane_groups_tidy drops what is empty of a database's groups, if more than
- * half of the memory is in use; by the scheduler, now and then.
+ * bgjob_lane_groups_tidy drops empty groups and lanes of a database, if more than half
+ * of the memory is in use; by the scheduler, now and then.
  */
 void
 bgjob_lane_groups_tidy(Oid database)

@@ -19,13 +19,13 @@
 #define BGJOB_LANES       8192
 #endif
 
-/* So many lanes a group may have while less than half of all are in use, and so many then. */
+/* Maximal number of lanes of a group while less than half of all lanes are in use, and otherwise. */
 #ifndef BGJOB_LANES_OF_GROUP
 #define BGJOB_LANES_OF_GROUP  256
 #define BGJOB_LANES_WHEN_FULL 16
 #endif
 
-/* So many jobs are taken from a lane before others of its priority have their turn. */
+/* Number of jobs taken from a lane before others of its priority have their turn. */
 #ifndef BGJOB_LANE_TURN
 #define BGJOB_LANE_TURN 1000
 #endif

@@ -6,14 +6,14 @@
  * base/change.c keeps these notes for each subtransaction. When the transaction
  * commits, the rows that it has inserted are announced, lane by lane; when it, or a
  * subtransaction, is rolled back, the rows that it had taken out are announced
- * again, since some worker may have passed them by meanwhile.
+ * again, since a worker may have skipped them meanwhile.
  *
  * Each lane is noted by itself, up to MANY_LANES of them; rows of further ones are
- * noted by their groups alone. Of what was taken out of a lane the first few rows
- * are noted each.
+ * noted by their groups alone. Of the rows taken out of a lane, the first few are
+ * noted individually.
  *
  * The backend that runs the transaction. The notes are in TopTransactionContext.
- * What runs at the end of the transaction does not throw.
+ * The functions that run at the end of the transaction do not throw.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,10 +25,10 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* Among so many lanes of a transaction one is found without a table of them. */
+/* Number of lanes of a transaction up to which they are searched without a hash table. */
 #define FEW_LANES 16
 
-/* So many are noted each; of more, only that there are. */
+/* Number of lanes that are noted individually; of more, only the fact is noted. */
 #define MANY_LANES 1024
 
 /* A lane that has been noted. */
@@ -109,7 +109,7 @@ bgjob_lane_notes_ready(BgjobLaneNotes *notes, const BgjobLaneKey *key,
 	note->count += count;
 }
 
-/* Higher priorities first, then what was enqueued first. */
+/* Orders by priority, higher first, then by position. */
 static int
 compare_ready(const void *left, const void *right)
 {
@@ -144,7 +144,7 @@ sort_ready(BgjobLaneNotes *notes)
 	pfree(sorted);
 }
 
-/* The note of what was taken out of a lane, made where there is none; NULL: there are too many. */
+/* Returns the note of the rows taken out of a lane, new if there was none; NULL: there are too many. */
 static BgjobTakenNote *
 find_taken(BgjobLaneNotes *notes, const BgjobLaneKey *key)
 {
@@ -227,7 +227,7 @@ bgjob_lane_notes_free(BgjobLaneNotes *notes)
 	}
 }
 
-/* bgjob_lane_notes_prewake pre-wakes workers for what is about to be committed. May throw. */
+/* bgjob_lane_notes_prewake pre-wakes workers for the jobs that are about to be committed. May throw. */
 void
 bgjob_lane_notes_prewake(BgjobLaneNotes *notes)
 {
@@ -241,7 +241,7 @@ bgjob_lane_notes_prewake(BgjobLaneNotes *notes)
 	}
 }
 
-/* bgjob_lane_notes_commit announces what was inserted, all of it before any worker is woken: the first job may be in the last lane. */
+/* bgjob_lane_notes_commit announces all inserted rows, before any worker is woken: the first job may be in the last lane. */
 void
 bgjob_lane_notes_commit(const BgjobLaneNotes *notes)
 {
@@ -254,7 +254,7 @@ bgjob_lane_notes_commit(const BgjobLaneNotes *notes)
 		bgjob_wake_for(&note->key.group, note->count);
 }
 
-/* bgjob_lane_notes_abort announces again what was taken out. */
+/* bgjob_lane_notes_abort announces again the rows that were taken out. */
 void
 bgjob_lane_notes_abort(const BgjobLaneNotes *notes)
 {

@@ -4,10 +4,10 @@
  *	  Telling the lanes what is ready, scanning for them, surveying them.
  *
  * A transaction that inserted jobs into the queue announces them after its
- * commit (base/change.c). A worker that has come to the end of what is known of
+ * commit (base/change.c). A worker that has taken all known items of
  * a lane scans the queue (store/lanescan.c) between bgjob_lane_scan_begin and _end.
- * The scheduler asks for the demand, and sweeps the queue for what nobody has
- * announced (store/sweep.c).
+ * The scheduler asks for the demand, and sweeps the queue for unannounced rows
+ * (store/sweep.c).
  *
  * An announcement finds its lane, or adds it, or, where the group has no room, is
  * noted in the overflow. Where there is no room for the group, the scheduler of the
@@ -84,7 +84,7 @@ tell_or_rescan(const BgjobLaneKey *key, const Tidings *tidings)
 }
 
 /*
- * bgjob_lane_announce says that "count" rows, the lowest of them "first", have
+ * bgjob_lane_announce announces that "count" rows, the lowest of them "first", have
  * become visible in a lane. Does not throw: it runs after commit.
  */
 void
@@ -93,7 +93,7 @@ bgjob_lane_announce(const BgjobLaneKey *key, const BgjobLaneItem *first, int64 c
 	tell_or_rescan(key, &(Tidings){.item = first, .count = count});
 }
 
-/* bgjob_lane_announce_all says that rows have become visible in any lanes of a group. Does not throw. */
+/* bgjob_lane_announce_all announces that rows have become visible in any lanes of a group. Does not throw. */
 void
 bgjob_lane_announce_all(const BgjobLaneGroupKey *key)
 {
@@ -113,10 +113,9 @@ bgjob_lane_announce_all(const BgjobLaneGroupKey *key)
 }
 
 /*
- * bgjob_lane_give_back says that "count" jobs which a worker had taken as a group
- * are free again, the lowest of them at a position; singly: that they are not to
- * be taken as a group once more, since one of them has made the group fail. Does
- * not throw.
+ * bgjob_lane_give_back gives back "count" jobs that a worker had taken as a group, the
+ * lowest of them at a position; singly: they must not be taken as a group again, since
+ * one of them has made the group fail. Does not throw.
  */
 void
 bgjob_lane_give_back(const BgjobLaneKey *key, int64 lowest, int64 count, bool singly)
@@ -128,9 +127,8 @@ bgjob_lane_give_back(const BgjobLaneKey *key, int64 lowest, int64 count, bool si
 }
 
 /*
- * bgjob_lane_offer says that a row is ready which may lie below the mark,
- * without having anything else scanned for. Without a tid it is found by its
- * position. Does not throw.
+ * bgjob_lane_offer inserts a ready row, which may lie below the mark, without causing
+ * a scan. Without a tid the row is found by its position. Does not throw.
  */
 void
 bgjob_lane_offer(const BgjobLaneKey *key, const BgjobLaneItem *item)
@@ -197,7 +195,7 @@ bgjob_lane_scan_begin(const BgjobLaneKey *key, int64 *start)
 	return lane == NULL ? NULL : begin_scan(group, lane, start);
 }
 
-/* bgjob_overflow_scan_begin does the same for the overflow of a group: what is scanned are lanes. */
+/* bgjob_overflow_scan_begin does the same for the overflow of a group; it scans lanes. */
 BgjobLane *
 bgjob_overflow_scan_begin(const BgjobLaneGroupKey *key, int64 *start)
 {
@@ -329,7 +327,7 @@ sweep_anew(BgjobLaneGroup *group, void *arg)
 	LWLockRelease(&group->lock);
 }
 
-/* bgjob_lanes_sweep_anew has every lane of a database swept from its end. */
+/* bgjob_lanes_sweep_anew makes the sweep of every lane of a database begin at its end again. */
 void
 bgjob_lanes_sweep_anew(Oid database)
 {
@@ -355,9 +353,9 @@ find_to_sweep(BgjobLaneGroup *group, void *arg)
 }
 
 /*
- * bgjob_lanes_sweep_next finds what is to be swept next: of all lanes of a
- * database the one with the highest positions, and below which of them. False:
- * everything has been.
+ * bgjob_lanes_sweep_next finds the next part to be swept: of all lanes of a database
+ * the one with the highest position left, and that position. False: all lanes have
+ * been swept.
  */
 bool
 bgjob_lanes_sweep_next(Oid database, BgjobLaneKey *key, int64 *below)
@@ -369,7 +367,7 @@ bgjob_lanes_sweep_next(Oid database, BgjobLaneKey *key, int64 *below)
 	return survey.below != PG_INT64_MIN;
 }
 
-/* bgjob_lane_swept says that a lane has been swept from below one position down to another. */
+/* bgjob_lane_swept notes that a lane has been swept from below one position down to another. */
 void
 bgjob_lane_swept(const BgjobLaneKey *key, int64 from, int64 to)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * overflow.c
- *	  The lanes of a group that there was no room for.
+ *	  The lanes of a group for which it has no room.
  *
  * The overflow of a group is a lane itself (base/lane.c), whose line is that of
  * the lanes in the index of bgjob_internal.queue, and whose positions are their numbers.
@@ -27,14 +27,14 @@
 
 #include "base/overflow.h"
 
-/* bgjob_overflow_is_empty tells whether all lanes with jobs have room, as far as an instant's look can tell. */
+/* bgjob_overflow_is_empty returns whether all lanes with jobs have room, at this instant. */
 bool
 bgjob_overflow_is_empty(const BgjobLaneGroup *group)
 {
 	return group->behind == PG_INT64_MAX && bgjob_lane_is_empty(&group->overflow);
 }
 
-/* The lowest number that may have jobs, of those that come next; PG_INT64_MAX: none. */
+/* Returns the lowest number that may have jobs, of those that come next; PG_INT64_MAX: none. */
 static int64
 lowest_number(BgjobLaneGroup *group)
 {
@@ -46,7 +46,7 @@ lowest_number(BgjobLaneGroup *group)
 }
 
 /*
- * bgjob_overflow_note notes that a lane which is not in the group has so many
+ * bgjob_overflow_note notes that a lane which is not in the group has "count"
  * more jobs. It goes behind those of its priority that are waiting already, but
  * for one that a walk will come to. The lock of the group is held, exclusively.
  * Does not throw.
@@ -86,7 +86,7 @@ has_empty_lane(const BgjobLaneGroup *group)
 }
 
 /*
- * bgjob_overflow_may_come_in tells whether lanes should be brought in before
+ * bgjob_overflow_may_come_in returns whether lanes should be brought in before
  * anything is taken from "first" (NULL: there is nothing to take), whose queue goes
  * before those that are not named in the list of queues (named). The lock of
  * the group is held.

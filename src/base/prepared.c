@@ -27,7 +27,7 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 
-/* The "column" of pg_extension that the marks are locks on; the server locks none there. */
+/* A mark is a lock on such a "column" of pg_extension, where the server takes no locks. */
 #define MARKED_ONE 0x6a31
 #define MARKED_ANY 0x6a32
 
@@ -64,7 +64,7 @@ holders(uint32 name, uint16 marked, int *n)
 	return GetLockConflicts(&tag, AccessExclusiveLock, n);
 }
 
-/* bgjob_prepared_name says what PREPARE TRANSACTION is going to call the running transaction. */
+/* bgjob_prepared_name notes the name that PREPARE TRANSACTION is about to give to the running transaction. */
 void
 bgjob_prepared_name(const char *gid)
 {
@@ -80,7 +80,7 @@ bgjob_prepared_mark(void)
 	my_name = 0;
 }
 
-/* bgjob_prepared_is_marked tells whether a prepared transaction of this database concerns bgjob. */
+/* bgjob_prepared_is_marked returns whether a prepared transaction of this database concerns bgjob. */
 bool
 bgjob_prepared_is_marked(const char *gid)
 {
@@ -90,7 +90,7 @@ bgjob_prepared_is_marked(const char *gid)
 	return n > 0;
 }
 
-/* bgjob_prepared_all returns a number that is another one when other transactions are marked than before; 0: none is. */
+/* bgjob_prepared_all returns a hash of the set of marked transactions; 0: there is none. */
 uint32
 bgjob_prepared_all(void)
 {

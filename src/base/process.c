@@ -7,13 +7,13 @@
  * restarted by the postmaster: after a crash of the server everything starts
  * from the launcher, the one static process, and shared memory is fresh. A
  * process is started with the index of its slot and the slot's generation; it
- * attaches before anything else, so that whoever created the slot learns of
- * its end in every case: by the exit callback here, or (where it died before
+ * attaches before anything else, so that the process which created the slot
+ * learns of its end in every case: by the exit callback here, or (where it died before
  * it could attach) from the postmaster.
  *
  * The exit callback is registered before the connection is made, so it runs
  * after the transaction has been aborted and its locks are free: when the
- * scheduler is told that a worker has gone, the worker's job can be claimed.
+ * scheduler is notified that a worker has left, the worker's job can be claimed.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,7 +44,7 @@
 
 #define BGJOB_LIBRARY "bgjob"
 
-/* A process that another one has started is given up if it has not attached after so many milliseconds. */
+/* Time after which a started process that has not attached is given up, in milliseconds. */
 #define LONGEST_START 10000
 
 /* Travels with a process, in bgw_extra. */
@@ -102,7 +102,7 @@ end_deserted(Oid database)
 	}
 }
 
-/* Says that this process has gone; by before_shmem_exit. */
+/* Marks the slot of this process as left; by before_shmem_exit. */
 static void
 detach(int code, Datum arg)
 {
@@ -121,7 +121,7 @@ detach(int code, Datum arg)
 	bgjob_my_slot = NULL;
 	slot->pid = 0;
 	pg_memory_barrier();
-	slot->stage = BGJOB_STAGE_LEFT; /* from here on it may be anybody's */
+	slot->stage = BGJOB_STAGE_LEFT; /* from here on it may belong to another process */
 	pg_memory_barrier();
 	if (kind == BGJOB_WORKER)
 		bgjob_notify_scheduler(database, BGJOB_NOTICE_REAP);
@@ -142,8 +142,8 @@ detach(int code, Datum arg)
 #endif
 
 /*
- * The postmaster has died: leave at the next opportunity, whatever this
- * process is at. A server cannot be started again before all have left.
+ * Handles the death of the postmaster: this process leaves at the next opportunity.
+ * A server cannot be started again before all processes have left.
  */
 static void
 on_postmaster_death(SIGNAL_ARGS)
@@ -223,7 +223,7 @@ bgjob_process_connect(const char *name)
 /*
  * bgjob_process_wait sleeps until this process's latch is set or the time is
  * up (-1: no limit), shown as "wait", then resets the latch and serves interrupts. Returns
- * true if the settings have been read anew.
+ * true if the settings have been read again.
  */
 bool
 bgjob_process_wait(long timeout_ms, BgjobWait wait)
@@ -260,8 +260,8 @@ bgjob_process_left(BgjobSlot *slot, BackgroundWorkerHandle *handle)
 }
 
 /*
- * bgjob_begin starts a transaction of bgjob's own; what is allocated in it
- * stays in the caller's memory context and outlives it.
+ * bgjob_begin starts a transaction of bgjob's own. The memory context of the caller
+ * stays the current one, so allocations outlive the transaction.
  */
 void
 bgjob_begin(void)
@@ -315,7 +315,7 @@ bgjob_try(void (*step)(void *arg), void *arg)
 	return done;
 }
 
-/* bgjob_database_allowed tells whether bgjob.databases lets a database have workers. */
+/* bgjob_database_allowed returns whether bgjob.databases lets a database have workers. */
 bool
 bgjob_database_allowed(const char *name)
 {

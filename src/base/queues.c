@@ -89,7 +89,7 @@ make_key(Oid database, const char *queue)
 	return key;
 }
 
-/* bgjob_queues_get returns what is configured of a queue, or the defaults. */
+/* bgjob_queues_get returns the configuration of a queue, or the defaults. */
 BgjobQueueConf
 bgjob_queues_get(Oid database, const char *queue)
 {
@@ -156,7 +156,7 @@ bgjob_queues_forget(Oid database)
 	LWLockRelease(&control->lock);
 }
 
-/* bgjob_queues_full tells whether there is no room for another queue. */
+/* bgjob_queues_full returns whether there is no room for another queue. */
 bool
 bgjob_queues_full(void)
 {

@@ -33,13 +33,13 @@
  * honoured, and never hits another job.
  *
  * ENDING A JOB THAT WILL NOT END. A request, or the job's own time limit,
- * cancels what is running, as pg_cancel_backend does; a job may trap that. The
+ * cancels the running job, as pg_cancel_backend does; a job may trap that. The
  * slot notes since when ("overdue_since"), and the scheduler, which is woken
  * for it, ends a worker that has not come to an end BGJOB_FORCE_AFTER later by
  * force ("die", then SIGTERM), which nothing can trap. What had been asked for
  * is then done by the scheduler (process/recovery.c).
  *
- * ASKING FOR ONE WORKER BACK. An idle worker is told to leave ("retire") while it is
+ * ASKING FOR ONE WORKER BACK. An idle worker is asked to leave ("retire") while it is
  * idle (base/idle.c); so it takes no job before it leaves. Which busy worker ends
  * its job first is not known. The scheduler writes a role
  * and a number into its database's "leavers" and sets "asked" in the slots of
@@ -49,8 +49,8 @@
  * counts the workers and replaces it by a swap, too. So one request makes one
  * worker leave. Only the scheduler raises the number.
  *
- * Latches may be set without any lock, and from signal handlers: a process
- * that has gone, or whose slot has a new owner, is woken in vain at worst.
+ * Latches may be set without any lock, and from signal handlers: at worst, a process
+ * that has left, or the new owner of a slot, is woken without need.
  *
  * Order: those of lane groups, registry lock, lane mutex, group lock, slot mutex. Only the
  * last is a spinlock: nothing is called and no other lock taken under it
@@ -100,13 +100,13 @@ typedef enum BgjobInterruption
 	BGJOB_BY_SHUTDOWN,    /* of the server, or of the scheduler alone */
 	BGJOB_BY_TERMINATION, /* of its worker */
 	BGJOB_BY_COMMAND,     /* which needs the database to itself */
-	BGJOB_BY_SETTINGS,    /* which say that nothing is performed there any more */
+	BGJOB_BY_SETTINGS,    /* jobs no longer run in the database */
 	BGJOB_BY_NEED         /* of a role or a database that has no worker */
 } BgjobInterruption;
 
 typedef enum BgjobRequestResult
 {
-	BGJOB_REQUEST_NOT_RUNNING, /* no worker is at that job */
+	BGJOB_REQUEST_NOT_RUNNING, /* no worker runs that job */
 	BGJOB_REQUEST_NOT_NOW,     /* one is, but cannot take requests: try again */
 	BGJOB_REQUEST_ACCEPTED
 } BgjobRequestResult;
@@ -148,7 +148,7 @@ typedef struct BgjobGroupRest
 	int count;
 } BgjobGroupRest;
 
-/* How far the process of a slot has come; it only goes forward, until the slot is handed out anew. */
+/* The stage of the process of a slot; it only goes forward, until the slot is given to another process. */
 typedef enum BgjobStage
 {
 	BGJOB_STAGE_STARTING, /* has not attached */
@@ -176,11 +176,11 @@ typedef struct BgjobSlot
 
 	/* single stores, read without a lock */
 	bool ready;  /* connected, serves */
-	bool retire; /* to leave after the job that it is at */
+	bool retire; /* to leave after its current job */
 	bool asked;  /* one of its role is to leave: see BgjobDatabase.leavers */
 	bool lent;   /* holds a slot of the reserve (base/slots.c); short jobs may use it */
 	bool term;   /* has received SIGTERM */
-	bool die;    /* SIGTERM is to end it at once, whatever it is at */
+	bool die;    /* SIGTERM ends it at once */
 
 	/* single stores, by the creator and then by the worker; read without a lock */
 	uint32 failure; /* SQLSTATE that claims fail with, first that of the worker before */
@@ -225,7 +225,7 @@ typedef enum BgjobDatabaseStatus
 #define BGJOB_NOTICE_RESCAN    0x01  /* scan for jobs that were not announced */
 #define BGJOB_NOTICE_EXTENSION 0x02  /* see whether the extension is still there */
 #define BGJOB_NOTICE_REAP      0x04  /* a worker has left: recover its job */
-#define BGJOB_NOTICE_QUEUES    0x10  /* what is configured of queues has changed */
+#define BGJOB_NOTICE_QUEUES    0x10  /* the configuration of queues has changed */
 #define BGJOB_NOTICE_RECURRING 0x20  /* a recurring job was changed */
 #define BGJOB_NOTICE_ENDED     0x40  /* a job of a recurring one has ended */
 #define BGJOB_NOTICE_RESTORED  0x80  /* SQL has inserted jobs, or they have been adopted */
@@ -238,34 +238,35 @@ typedef struct BgjobDatabase
 	bool in_use;
 	Oid database;
 	BgjobDatabaseStatus status;
-	int scheduler;             /* slot, -1: none */
-	pid_t blocked_by;          /* a backend that needs the database to itself, 0: none */
-	int failures;              /* of its scheduler, one after the other */
-	uint32 failure;            /* a hash of the error that it has ended with last, 0: none */
-	bool failed;               /* it has just ended with that */
-	int64 retry_at;            /* not before, after a failure; by the steady clock */
-	bool ready;                /* its scheduler serves */
-	bool announced;            /* the log says that the database is served */
-	int64 waiting_since;       /* likewise: it wants a scheduler and there is no room */
-	int64 rest_until;          /* likewise: while its status is BGJOB_DATABASE_RESTING */
-	TimestampTz serving_since; /* what is due later is not missed, also while it rests */
+	int scheduler;       /* slot, -1: none */
+	pid_t blocked_by;    /* a backend that needs the database to itself, 0: none */
+	int failures;        /* of its scheduler, one after the other */
+	uint32 failure;      /* a hash of the error that its last scheduler ended with, 0: none */
+	bool failed;         /* its scheduler has just ended with that error */
+	int64 retry_at;      /* no scheduler before, after a failure; by the steady clock */
+	bool ready;          /* its scheduler serves */
+	bool announced;      /* it was logged that the database is served */
+	int64 waiting_since; /* likewise: it wants a scheduler and there is no room */
+	int64 rest_until;    /* likewise: while its status is BGJOB_DATABASE_RESTING */
+	TimestampTz serving_since; /* later occurrences are not missed, also while it rests */
 	TimestampTz clock_at;      /* the clock, when its scheduler read it last; the scheduler's */
 	int64 steady_at;           /* the steady clock at that moment; 0: never */
 	int64 set_back;            /* by how much the clock has gone back; 0: unknown, or not */
-	bool set_right;            /* what was computed by a clock that was ahead */
+	bool set_right;            /* times computed while the clock was ahead must be corrected */
 	uint32 wants;              /* grows when the database gets the extension */
 
 	pg_atomic_uint64 claim_failure; /* a role, and the SQLSTATE that its claims fail with */
 	pg_atomic_uint32 hungry; /* it wants a slot: one more than its workers; 0: it does not */
 	pg_atomic_uint64
-		leavers; /* a role, and so many of its workers are to leave after their jobs */
+		leavers; /* a role, and the number of its workers that are to leave after their jobs */
 
 	pg_atomic_uint32 notices;
 	pg_atomic_uint32 saturated; /* no more workers can be started now */
 	pg_atomic_uint64 next_due;  /* when the next scheduled job is due, at the latest */
-	pg_atomic_uint64 low_due;   /* the earliest that has been announced since the last look */
+	pg_atomic_uint64
+		low_due; /* the earliest time announced since the scheduler has last read it */
 
-	int64 held_back; /* the scheduler's: so many jobs, as last logged */
+	int64 held_back; /* the scheduler's: number of jobs held back, as last logged */
 
 	/* The removal of settings that no job uses: see store/unused.c. */
 	pg_atomic_uint64 settings_floor; /* a pass may remove rows below it; 0: there is none */
@@ -291,8 +292,8 @@ typedef struct BgjobRegistry
 	uint64 next_generation;
 	Latch *launcher;                    /* NULL: none is there */
 	bool rediscover;                    /* the launcher is to read pg_database again */
-	bool called;                        /* it is not to sleep before one more round */
-	pg_atomic_uint32 schedulers_wanted; /* so many databases wait for a scheduler */
+	bool called;                        /* it must run one more round before it sleeps */
+	pg_atomic_uint32 schedulers_wanted; /* number of databases that wait for a scheduler */
 	pg_atomic_uint32 slot_wanted;       /* and there is no slot for one */
 	/* how often filters have changed in any database, and transactions about to commit a change */
 	pg_atomic_uint32 filter_changes;

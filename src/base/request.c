@@ -29,7 +29,7 @@
 #include "rules/clock.h"
 
 /*
- * Leaves a request in a slot if its worker is at that job. The mutex is not
+ * Leaves a request in a slot if its worker runs that job. The mutex is not
  * held. An interruption does not overwrite a request that was accepted before.
  */
 static BgjobRequestResult
@@ -70,8 +70,8 @@ leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
 }
 
 /*
- * bgjob_slot_request asks the worker that is at a job to end it. Without a
- * registry it returns that no worker is at the job.
+ * bgjob_slot_request asks the worker that runs a job to end it. Without a
+ * registry it returns that no worker runs the job.
  */
 BgjobRequestResult
 bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at)

@@ -5,7 +5,7 @@
  *
  * A worker is one session that runs many jobs of one role. Between two jobs
  * this file does what DISCARD ALL would do (which is refused inside functions
- * and throws away what no job can see, the plans), in two halves:
+ * and discards plans, which no job can see), in two halves:
  *
  *	 bgjob_session_clean				outside of any transaction, at once
  *	 bgjob_session_clean_in_transaction	first thing in the next transaction
@@ -16,7 +16,7 @@
  * replication origin and temporary replication slots. Settings are reset outside of a transaction on
  * purpose: then nothing remembers the old values and no abort can bring them
  * back. The assign hooks that run there must be able to run in an abort, so
- * they do not look at catalogs. The second half has temporary objects, and
+ * they do not read catalogs. The second half has temporary objects, and
  * LISTEN; if its transaction aborts, the next one does it again.
  *
  * Neither half is expected to throw. If one does, the worker must not take
@@ -60,21 +60,21 @@
 #include "utils/snapmgr.h"
 
 /*
- * Whether there may be something in the temporary schema, which stays once it
- * has been made; looking costs several microseconds.
+ * Whether there may be objects in the temporary schema. The schema stays once it
+ * was created, and scanning it costs several microseconds.
  */
 static bool temporary_objects = true;
 
-/* So many temporary tables are dropped in one transaction. */
+/* Maximal number of temporary tables dropped in one transaction. */
 #define DROPPED_AT_ONCE 100
 
 /* Whether this transaction has dropped them. */
 static bool temporary_dropped = false;
 
 /*
- * At the end of every transaction, procedures' own included: remembers whether
- * temporary objects can have come into being. What an aborted transaction
- * dropped is there again; what it made is not.
+ * Notes, at the end of every transaction, also those of procedures, whether there can
+ * be temporary objects now. Objects that an aborted transaction dropped are there
+ * again; those that it created are not.
  */
 static void
 at_transaction_end(XactEvent event, void *arg)
@@ -120,12 +120,11 @@ bgjob_session_pin(void)
 
 /*
  * bgjob_session_pin_all does the same for a process that runs no code of
- * users: nothing that ALTER ROLE or ALTER DATABASE sets may bend what its
- * statements mean or stop them. synchronous_commit stays the administrator's.
+ * users: settings of ALTER ROLE or ALTER DATABASE must not change the meaning of its
+ * statements, or stop them. synchronous_commit stays as the administrator sets it.
  *
- * The server lets ALTER DATABASE … SET session_authorization decide who a
- * process is that was connected as no role in particular, that is, as the
- * bootstrap superuser.
+ * A process that connects without a role, that is, as the bootstrap superuser, gets
+ * its identity from ALTER DATABASE … SET session_authorization.
  */
 void
 bgjob_session_pin_all(void)
@@ -150,7 +149,7 @@ bgjob_session_pin_all(void)
 	pin("transform_null_equals", "off");
 }
 
-/* Back to the value that the process was connected with, or has pinned; no look at catalogs. */
+/* Resets a setting to the value of the connection, or the pinned one; reads no catalogs. */
 static void
 reset(const char *name)
 {
@@ -257,7 +256,7 @@ compare_newest_first(const ListCell *a, const ListCell *b)
 	return lfirst_oid(a) < lfirst_oid(b) ? 1 : lfirst_oid(a) > lfirst_oid(b) ? -1 : 0;
 }
 
-/* The tables and views in a schema, partitions before what they are of. */
+/* Returns the tables and views in a schema, partitions before their parents. */
 static List *
 tables_of(Oid schema)
 {
@@ -292,9 +291,9 @@ tables_of(Oid schema)
 }
 
 /*
- * Drops some of the tables in the temporary schema if they are more than one
- * transaction may drop: it locks each of them, and the table of locks is the
- * whole server's. False if they are not so many.
+ * Drops some of the tables in the temporary schema if there are more than one
+ * transaction may drop: each is locked, and the whole server shares the lock table.
+ * False if there are not more.
  */
 static bool
 drop_some(Oid schema)
@@ -323,8 +322,8 @@ drop_some(Oid schema)
  * bgjob_session_clean_in_transaction removes the rest: temporary objects, and
  * LISTEN. (The server refuses LISTEN in background workers, so that can only
  * come from C; it ends with this transaction's commit.) Called by a worker
- * first thing in the transaction after the job's. False: there are so many
- * tables that only some were removed; to be called again in the next one.
+ * first thing in the transaction after the job's. False: only some of
+ * very many tables were dropped; it must be called again in the next transaction.
  */
 bool
 bgjob_session_clean_in_transaction(void)

@@ -6,9 +6,9 @@
  * LIFE OF A SLOT. The launcher (for a scheduler) or a scheduler (for a worker)
  * creates the slot and starts a background worker that carries the slot's index
  * and generation; that process attaches first thing. When it leaves, its exit
- * callback (base/process.c) marks the slot as left and notifies; whoever created
- * the slot frees it. A process whose generation is no longer that of the slot
- * came too late and leaves at once.
+ * callback (base/process.c) marks the slot as left and notifies the process that
+ * created the slot, which frees it. A process whose generation is no longer that of
+ * the slot came too late and leaves at once.
  *
  * WHAT A WORKER IS AT. The functions without a slot among their arguments are
  * the worker's own and act on bgjob_my_slot: it begins with a job (from then on
@@ -291,7 +291,7 @@ bgjob_slot_end(bool done)
 }
 
 /*
- * bgjob_slot_is_at returns whether a worker is at a job. *finishing (which may
+ * bgjob_slot_is_at returns whether a worker runs a job. *finishing (which may
  * be NULL) is set to the transaction in which the worker records the job's end,
  * or to an invalid one if the worker is not that far or has none at this instant.
  */
@@ -316,7 +316,7 @@ bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing)
 		}
 		/*
 		 * Still there, and at that point: then the transaction ends soon. It would
-		 * not if the worker had begun with the same job anew in the meantime.
+		 * not if the worker had begun with the same job again in the meantime.
 		 */
 		SpinLockAcquire(&slot->mutex);
 		there = slot->in_use && slot->database == database && slot->job == job;
@@ -332,7 +332,7 @@ bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing)
 	return false;
 }
 
-/* bgjob_slot_phase returns whether a worker is at a job, and sets *phase to how far it is. */
+/* bgjob_slot_phase returns whether a worker runs a job, and sets *phase to the phase of that job. */
 bool
 bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase)
 {

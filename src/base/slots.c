@@ -21,10 +21,10 @@
  * that there are workers, too; where there are more databases, they take turns
  * (process/launcher.c).
  *
- * A database that needs a slot and gets none says so in its entry ("hungry"),
- * with the number of its workers. Then idle workers leave everywhere, no database
- * with as many workers gets another one, and the database that has the most gives
- * one up (process/pool.c).
+ * A database that needs a slot and gets none notes that in its entry ("hungry"),
+ * with the number of its workers. Then idle workers of all databases leave, no
+ * database with as many workers gets another one, and the database with the most
+ * workers gives up one (process/pool.c).
  *
  * Workers with short jobs may borrow most of the reserve: they give it back when
  * it is needed, or when their jobs become longer (process/pool.c).
@@ -50,10 +50,10 @@
 #include "base/wake.h"
 #include "miscadmin.h"
 
-/* A scheduler and a worker. */
+/* Number of slots that stay free for databases without workers: a scheduler's and a worker's. */
 #define FOR_DATABASES 2
 
-/* With fewer slots than this none can be reserved for other databases. */
+/* Number of slots below which none is reserved for other databases. */
 #define FEW 8
 
 static bool
@@ -99,7 +99,7 @@ has_waiting_scheduler(void)
 	return false;
 }
 
-/* How many slots have to stay free. */
+/* Returns how many slots have to stay free. */
 static int
 to_leave(BgjobNeed need)
 {
@@ -164,7 +164,7 @@ bgjob_slots_may_have(Oid database)
 	return Max(has, Min(bgjob_workers, has + Max(0, more)));
 }
 
-/* bgjob_slots_for_scheduler tells whether there may be another scheduler. */
+/* bgjob_slots_for_scheduler returns whether there may be another scheduler. */
 bool
 bgjob_slots_for_scheduler(void)
 {
@@ -195,7 +195,7 @@ bgjob_slots_poorest(Oid database)
 	return poorest;
 }
 
-/* bgjob_slots_is_richest tells whether no other database has more workers; of several the first is. */
+/* bgjob_slots_is_richest returns whether no other database has more workers; of several with the same number, the first counts as the richest. */
 bool
 bgjob_slots_is_richest(Oid database)
 {
@@ -222,8 +222,8 @@ bgjob_slots_is_richest(Oid database)
 }
 
 /*
- * bgjob_slots_want notes that a database wants a slot and has so many workers
- * (-1: it wants none), and tells the others, if that is new.
+ * bgjob_slots_want notes that a database with "workers" workers wants a slot (-1: it
+ * wants none), and notifies the other databases if that is new.
  */
 void
 bgjob_slots_want(Oid database, int workers)

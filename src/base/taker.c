@@ -5,16 +5,16 @@
  *
  * A taker is a value in the memory of one process: the groups of lanes that it
  * takes from (for a worker the one of its role), the list of queues in the
- * order of taking, and how it names what it has taken. It keeps the lanes that
- * fit sorted, and sorts anew only when the group's lanes, what is configured of
+ * order of taking, and the function that names taken items. It keeps the lanes that
+ * fit sorted, and sorts them again only when the group's lanes, the configuration of
  * queues, or the list have changed.
  *
  * It takes from the first queue in the list, the highest priority there, and
  * among the lanes of one queue's level and priority from the one whose first job
  * is the oldest.
  *
- * Taking and naming are one: between them nobody else can scan (base/lane.c says
- * why no job is claimed twice). Locks: those of one group at a time, as in
+ * Taking and naming are one step: no other process can scan between them (base/lane.c
+ * says why no job is claimed twice). Locks: those of one group at a time, as in
  * base/lanegroup.c.
  *
  *-------------------------------------------------------------------------
@@ -78,8 +78,8 @@ unpin_groups(int code, Datum taker)
 
 /*
  * bgjob_taker_create makes a taker from these groups, for the life of this
- * process. "queues" is where the list of queues is found each time; "name" is
- * called with what is taken. Raises 53200.
+ * process. *queues is the list of queues, read each time; "name" is called with the
+ * taken items. Raises 53200.
  */
 BgjobTaker *
 bgjob_taker_create(const BgjobLaneGroupKey *groups, int ngroups, char *const *queues,
@@ -135,7 +135,7 @@ sort_lanes(const BgjobTaker *taker, Share *share)
 	share->conf_generation = conf_generation;
 }
 
-/* Pins the groups that had no room before, and has all sorted anew if the list of queues has changed. */
+/* Pins the groups that had no room before, and has all lanes sorted again if the list of queues has changed. */
 static void
 refresh(BgjobTaker *taker)
 {
@@ -180,7 +180,7 @@ find_first(const Share *share, Offer *offer)
 		peek = bgjob_lane_peek(own->lane, &pos);
 		if (peek == BGJOB_LANE_UNKNOWN)
 		{
-			/* It may have what is older than the first of any other of its class. */
+			/* It may have a job older than the first ones of the other lanes of its level and priority. */
 			offer->take = BGJOB_TAKE_SCAN;
 			offer->own = *own;
 			return;
@@ -320,7 +320,7 @@ bgjob_taker_take(BgjobTaker *taker, BgjobLaneItem *items, BgjobTaking *taking)
 	}
 }
 
-/* bgjob_taker_has_work tells whether there may be something to take. */
+/* bgjob_taker_has_work returns whether there may be something to take. */
 bool
 bgjob_taker_has_work(BgjobTaker *taker)
 {
@@ -328,7 +328,7 @@ bgjob_taker_has_work(BgjobTaker *taker)
 }
 
 /*
- * bgjob_taker_has_better tells whether there may be something to take that goes
+ * bgjob_taker_has_better returns whether there may be something to take that goes
  * before all of the lane "than": in a queue that comes first, or of a higher
  * priority. NULL: anything at all. (What goes before others is not in an overflow
  * for long: bgjob_lane_add makes room for it.)

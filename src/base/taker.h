@@ -26,13 +26,13 @@ typedef struct BgjobTaking
 {
 	BgjobLaneKey key; /* the lane; of BGJOB_TAKE_LANES only its group */
 	int n;            /* items */
-	int group_size;   /* so many could be performed in one transaction; 1: no group */
-	bool more;        /* there was something behind them */
+	int group_size;   /* how many could be performed in one transaction; 1: no group */
+	bool more;        /* there were more items behind them */
 } BgjobTaking;
 
 /*
- * Names what is being taken where others see that it is in flight; in the hold of the
- * lane's mutex that takes it, so without throwing and without the locks of lanes.
+ * Names the items that are being taken as in flight, where other processes see them.
+ * Called under the lane's mutex, so it must not throw nor take locks of lanes.
  */
 typedef void (*BgjobTakingName)(const BgjobLaneItem *items, const BgjobTaking *taking);
 

@@ -16,7 +16,7 @@ typedef enum BgjobWait
 	BGJOB_WAIT_SCHEDULER_MAIN, /* a scheduler, until there is something to do */
 	BGJOB_WAIT_SCHEDULER_EXIT, /* a scheduler that leaves, for its workers */
 	BGJOB_WAIT_WORKER_MAIN,    /* a worker, for a job */
-	BGJOB_WAIT_WORKER_PAUSE,   /* a worker, before it tries again what has failed */
+	BGJOB_WAIT_WORKER_PAUSE,   /* a worker, before it retries after a failure */
 	BGJOB_WAIT_JOB_END,        /* bgjob_wait() */
 	BGJOB_WAIT_JOB_FREE,       /* a session, until a worker lets go of a job */
 	BGJOB_WAIT_DATABASE_FREE   /* a command, until bgjob has left a database */

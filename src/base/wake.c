@@ -4,12 +4,12 @@
  *	  Wakes the processes of bgjob: workers, schedulers, the launcher.
  *
  * Any process may call these functions, also while it commits: they do not
- * throw. Latches are set without a lock; a process that has gone, or a slot that
- * has a new owner, is woken in vain at worst.
+ * throw. Latches are set without a lock: at worst, a process that has left, or the
+ * new owner of a slot, is woken without need.
  *
- * Which worker waits for work is in base/idle.c. A scheduler and the launcher have
- * flags that say that they were called: a latch that is set while they wait for
- * a lock is consumed by that wait.
+ * base/idle.c knows which workers wait for work. Schedulers and the launcher have
+ * flags besides their latches: a latch that is set while they wait for a lock is
+ * consumed by that wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +30,7 @@ bgjob_wake_slot(const BgjobSlot *slot)
 		SetLatch(latch);
 }
 
-/* The group whose workers perform the jobs of a role; NULL: there is none, and no worker. */
+/* Returns the group whose workers perform the jobs of a role; NULL: there is none, and no worker. */
 static BgjobLaneGroup *
 group_of(Oid database, Oid role)
 {

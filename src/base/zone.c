@@ -4,17 +4,16 @@
  *	  The server's time zones, in the form that rules/cron.h takes.
  *
  * The server keeps every zone that was ever asked for in memory, so a zone,
- * once found, stays valid for the life of the process. For that reason what the
- * scheduler will ask for, the zones of recurring jobs, must be ones of the
- * server's files: there are some hundred of these, but any number of POSIX
- * specifications, at 24 kB each. Its data is read from
- * files; a job's next occurrence may therefore change when the operating
- * system brings new rules and the server is restarted.
+ * once found, stays valid for the life of the process. Therefore the zones of recurring
+ * jobs, for which the scheduler asks, must be those of the server's files: there are
+ * some hundred of these, but any number of POSIX specifications, at 24 kB each. A
+ * job's next occurrence may change when the operating system gets new files and the
+ * server is restarted.
  *
  * Any process may call this; no transaction is needed, nothing is locked.
  * The offset comes from pg_localtime(), which is what the server itself shows
  * times by; pg_next_dst_boundary() differs from it before a zone's first
- * change, and tells where the next one is.
+ * change, and returns where the next one is.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +21,7 @@
 
 #include "base/zone.h"
 
-/* The callback of a BgjobZone: see there. The last answer is kept, for most questions are near. */
+/* Returns the offset of a BgjobZone (rules/cron.h). The last span is cached, since most times asked for are near it. */
 static int32_t
 server_offset(void *data, int64_t second, int64_t *change)
 {
@@ -72,7 +71,7 @@ has_file(pg_tz *tz)
 	return found;
 }
 
-/* bgjob_time_zone_exists tells whether there is a time zone that may be stored; see zone.h. */
+/* bgjob_time_zone_exists returns whether there is a time zone that may be stored; see zone.h. */
 bool
 bgjob_time_zone_exists(const char *name)
 {

@@ -34,7 +34,7 @@ typedef struct BgjobTimeZone
 extern void bgjob_time_zone_open(BgjobTimeZone *zone, const char *name, const char *setting);
 
 /*
- * bgjob_time_zone_exists tells whether there is a time zone that a recurring
+ * bgjob_time_zone_exists returns whether there is a time zone that a recurring
  * job may have: one of pg_timezone_names, in any case.
  */
 extern bool bgjob_time_zone_exists(const char *name);

@@ -86,7 +86,7 @@ typedef Jsonb *(*BgjobHook)(const BgjobHookJob *job);
 
 typedef struct BgjobHooks
 {
-	int version; /* of the library that made the structure: what is beyond is not there */
+	int version; /* of the library that made the structure: members added later are absent */
 	BgjobHook creating;
 	BgjobHook created;
 	BgjobHook performing;

@@ -4,21 +4,20 @@
  *	  Notices that the clock was set, and sets right what was computed by it.
  *
  * Run by the scheduler. In each round the clock and the steady clock, which
- * cannot be set, are compared with those of the round before: if one has gone
- * further than the other by more than CLOCK_STEP, the clock was set. Both are
- * kept in shared memory, so a scheduler that takes another one's place notices
- * what happened in between.
+ * cannot be set, are compared with those of the round before: if they differ by more than
+ * CLOCK_STEP, the clock was set. Both are
+ * kept in shared memory, so a new scheduler notices changes since the last
+ * round of the previous one.
  *
- * FORWARD. Occurrences of recurring jobs that the clock went over are missed.
+ * FORWARD. Occurrences of recurring jobs that the clock has skipped are missed.
  *
- * BACK. The clock was ahead. Next occurrences that were computed then are
- * computed anew, and log and memory say by how much it was; see
- * run/occurrence.c. Jobs that wait for a retry, or have snoozed, wait for as long
- * as they were to, from now on. Times that a user has asked for (run_at) stay.
+ * BACK. The clock was ahead. Next occurrences that were computed then are recomputed
+ * (run/occurrence.c), and the difference is logged. Jobs that wait for a retry or a
+ * snooze wait their full time from now on. Times given by users (run_at) stay.
  *
- * WHEN THE SERVER STARTS what the clock did meanwhile is not known. If the last
- * checkpoint lies in the future, it has gone back by at least that much. In any
- * case the recurring jobs are looked through once.
+ * WHEN THE SERVER STARTS, changes of the clock since the stop are unknown. If the last
+ * checkpoint is in the future, the clock has gone back by at least that much. In any
+ * case all recurring jobs are scanned once.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,17 +34,17 @@
 #include "store/due.h"
 #include "utils/timestamp.h"
 
-/* The clock may go so much further than time, or less far, before it counts as set, in seconds. */
+/* The difference between the clock and the steady clock from which on the clock counts as set, in seconds. */
 #define CLOCK_STEP 5
 
-/* Waiting jobs that are read in a round. */
+/* Number of waiting jobs that are read in a round. */
 #define MANY 500
 
 static BgjobDatabase *entry; /* this database's */
-static int64 recurring;      /* the number of recurring jobs that have been set right */
+static int64 recurring;      /* number of recurring jobs that were corrected */
 static int64 waiting;        /* likewise, of waiting jobs */
-static BgjobScheduled after; /* the waiting jobs have been read up to here */
-static bool all_waiting;     /* they all have */
+static BgjobScheduled after; /* the last waiting job that has been read */
+static bool all_waiting;     /* all of them have been read */
 
 /* Returns how far the last checkpoint, as the server found it at its start, lies in the future. */
 static int64
@@ -70,7 +69,7 @@ begin_setting_right(void)
 	entry->set_right = false;
 	recurring = waiting = 0;
 	after = (BgjobScheduled){InvalidOid, DT_NOBEGIN, 0};
-	all_waiting = entry->set_back == 0; /* then nothing says that a job waits too long */
+	all_waiting = entry->set_back == 0; /* then no job is known to wait too long */
 	bgjob_recurring_correct(entry->set_back);
 }
 
@@ -129,28 +128,27 @@ correct_waiting(TimestampTz now)
 	waiting += n;
 }
 
-/* Tells the log what was set right. */
+/* Logs the number of corrected times. */
 static void
 report(void)
 {
 	if (entry->set_back != 0)
-		ereport(LOG,
-				(errmsg("the clock was set back by about " INT64_FORMAT " s",
-						entry->set_back / USECS_PER_SEC),
-				 errdetail("The next occurrences of " INT64_FORMAT
-						   " recurring jobs were computed anew, and the times of " INT64_FORMAT
-						   " waiting jobs.",
-						   recurring, waiting)));
+		ereport(LOG, (errmsg("the clock was set back by about " INT64_FORMAT " s",
+							 entry->set_back / USECS_PER_SEC),
+					  errdetail("The next occurrences of " INT64_FORMAT
+								" recurring jobs and the times of " INT64_FORMAT
+								" waiting jobs were recomputed.",
+								recurring, waiting)));
 	else if (recurring > 0)
-		ereport(LOG, (errmsg("the next occurrences of " INT64_FORMAT " recurring jobs lay "
-							 "too late, as after a clock that was set back",
+		ereport(LOG, (errmsg("the next occurrences of " INT64_FORMAT " recurring jobs were "
+							 "too late, as after the clock was set back",
 							 recurring),
-					  errdetail("They were computed anew.")));
+					  errdetail("They were recomputed.")));
 }
 
 /*
- * bgjob_clockset_serve sets right some of what was computed while the clock was
- * ahead. Returns when to go on; DT_NOEND: there is no more.
+ * bgjob_clockset_serve corrects some of the times that were computed while the clock
+ * was ahead. Returns when to go on; DT_NOEND: all have been corrected.
  */
 TimestampTz
 bgjob_clockset_serve(TimestampTz now)

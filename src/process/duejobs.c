@@ -5,8 +5,7 @@
  *
  * A step of the scheduler's round (process/scheduler.c). It moves DUE_BATCH jobs at
  * most, of each role as many (store/due.c), so no role waits for another's. Jobs
- * that another transaction has locked are passed over and tried again after a
- * second.
+ * that another transaction has locked are skipped and tried again after a second.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,9 +24,9 @@
 #define DUE_BATCH 1000
 
 static BgjobDatabase *entry;                 /* this database's */
-static TimestampTz next_due;                 /* of what is in the schedule */
-static TimestampTz blocked_from = DT_NOEND;  /* the first that was passed over */
-static TimestampTz blocked_until = DT_NOEND; /* these are tried again then */
+static TimestampTz next_due;                 /* of the jobs in the schedule */
+static TimestampTz blocked_from = DT_NOEND;  /* the first job that was skipped */
+static TimestampTz blocked_until = DT_NOEND; /* when skipped jobs are tried again */
 
 /* bgjob_duejobs_begin prepares a scheduler. */
 void
@@ -37,7 +36,7 @@ bgjob_duejobs_begin(void)
 	pg_atomic_write_u64(&entry->low_due, (uint64) DT_NOEND);
 }
 
-/* bgjob_duejobs_rescan has the schedule read from its beginning. */
+/* bgjob_duejobs_rescan makes the next step scan the schedule from its beginning. */
 void
 bgjob_duejobs_rescan(void)
 {
@@ -53,7 +52,7 @@ bgjob_duejobs_clock_set(TimestampTz now)
 		blocked_until = now;
 }
 
-/* bgjob_duejobs_serve moves some of what is due into the queue, of each role as much. */
+/* bgjob_duejobs_serve moves some due jobs into the queue, of each role the same number. */
 TimestampTz
 bgjob_duejobs_serve(TimestampTz now)
 {

@@ -29,7 +29,7 @@ static BgjobSweep sweep;
 static TimestampTz next_sweep;
 static uint64 swept_at; /* completed transactions, at the last round's end */
 
-/* bgjob_expiry_anew begins anew: what expires when may have changed. */
+/* bgjob_expiry_anew restarts the sweep, since the times of expiry may have changed. */
 void
 bgjob_expiry_anew(void)
 {
@@ -64,7 +64,7 @@ bgjob_expiry_end(void)
 	bgjob_unused_reset(entry);
 }
 
-/* bgjob_expiry_serve removes what has expired, a batch at a time; not while no transaction writes and nothing is known to expire. */
+/* bgjob_expiry_serve removes a batch of expired jobs; nothing is done while no transaction writes and no job is known to expire. */
 TimestampTz
 bgjob_expiry_serve(TimestampTz now)
 {

@@ -32,7 +32,7 @@ static struct
 	int64 recurring;
 } held_back;
 
-/* bgjob_heldback_count_anew has them counted anew, from a time on. */
+/* bgjob_heldback_count_anew restarts the count at a given time. */
 void
 bgjob_heldback_count_anew(TimestampTz at)
 {
@@ -41,7 +41,7 @@ bgjob_heldback_count_anew(TimestampTz at)
 	held_back.jobs = 0;
 }
 
-/* Counts some more of what is held back; false if that was all. */
+/* Counts some more jobs that are held back; false if all have been counted. */
 static bool
 count_held_back(void)
 {
@@ -54,7 +54,7 @@ count_held_back(void)
 	return !all;
 }
 
-/* bgjob_heldback_serve counts some of what is held back, and logs the result once. */
+/* bgjob_heldback_serve counts some of the jobs that are held back, and logs the result once. */
 TimestampTz
 bgjob_heldback_serve(TimestampTz now)
 {
@@ -76,9 +76,8 @@ bgjob_heldback_serve(TimestampTz now)
 	ereport(LOG, (errmsg("database \"%s\" holds back " INT64_FORMAT " jobs and " INT64_FORMAT
 						 " recurring jobs of bgjob",
 						 get_database_name(MyDatabaseId), held_back.jobs, held_back.recurring),
-				  errdetail(
-					  "They come from a dump or from a publisher, and are not performed here."),
-				  errhint("To have them performed, run SELECT bgjob_adopt() in it.")));
+				  errdetail("They come from a dump or from a publisher, and do not run here."),
+				  errhint("To run them, call bgjob_adopt() in that database.")));
 	bgjob_commit();
 	return held_back.at;
 }

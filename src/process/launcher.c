@@ -14,8 +14,8 @@
  *
  * There may be more databases than slots. Then they take turns: those that wait
  * for a scheduler are counted in the registry, schedulers that have nothing to
- * do, or have had their turn, give their slots up (process/scheduler.c), and
- * whoever has waited longest is next.
+ * do, or have had their turn, give up their slots (process/scheduler.c), and the
+ * database that has waited longest is next.
  *
  * Known hole: a database that gets the extension by COMMIT PREPARED, or is
  * copied by other means than CREATE DATABASE, is found at the next restart.
@@ -60,21 +60,21 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* The longest wait for a lock, and the pause that follows, in milliseconds. */
+/* Maximal wait for a lock, and the pause that follows, in milliseconds. */
 #define LOCK_TIMEOUT "100ms"
 #define LOCK_PAUSE   250
 
-/* How often to try again where there is no slot, and when that is worth a warning, in milliseconds. */
+/* Pause between attempts to get a slot, and time after which the lack of one is logged, in milliseconds. */
 #define SLOT_PAUSE    200
 #define SLOT_PATIENCE 10000
 
-/* A scheduler that has not connected for so long is not waited for, in milliseconds. */
+/* Maximal wait for a scheduler to connect, in milliseconds. */
 #define SLOW_PROBE 5000
 
-/* So many schedulers may be looking for their extension at the same time. */
+/* Maximal number of schedulers that check for the extension at the same time. */
 #define PROBES_AT_ONCE 3
 
-/* Waits after the first and at most after repeated failures of a scheduler, in milliseconds. */
+/* Pause after the first failure of a scheduler, and maximal pause after repeated ones, in milliseconds. */
 #define FIRST_PAUSE   100
 #define LONGEST_PAUSE 60000
 
@@ -88,7 +88,7 @@ on_exit_of_launcher(int code, Datum arg)
 	bgjob_registry->launcher = NULL;
 }
 
-/* Wants every database that may have bgjob; those that find no room wait. */
+/* Lists the databases that may have bgjob; admit_waiting() enters them into the registry. */
 static void
 find_databases(void *arg)
 {
@@ -127,14 +127,14 @@ admit_waiting(void)
 	}
 }
 
-/* How long to wait before starting a scheduler once more, in milliseconds. */
+/* Returns how long to wait before starting a scheduler once more, in milliseconds. */
 static long
 pause_after(int failures)
 {
 	return failures >= 10 ? LONGEST_PAUSE : Min(FIRST_PAUSE << (failures - 1), LONGEST_PAUSE);
 }
 
-/* Draws the conclusions from a scheduler that has gone. */
+/* Frees the slot of a scheduler that has left, and decides when the next one is started. */
 static void
 reap_scheduler(BgjobDatabase *entry, BgjobSlot *slot)
 {
@@ -154,7 +154,7 @@ reap_scheduler(BgjobDatabase *entry, BgjobSlot *slot)
 	{
 		bgjob_database_forget(entry, BGJOB_DATABASE_ABSENT);
 		if (entry->in_use)
-			entry->retry_at = 0; /* has got it again */
+			entry->retry_at = 0; /* the extension was created again */
 		return;
 	}
 	entry->status = BGJOB_DATABASE_WANTED;
@@ -175,9 +175,9 @@ typedef struct Presence
 } Presence;
 
 /*
- * A database that has been dropped, or is not allowed any more, is forgotten.
- * Read from the catalog: the session that dropped it unblocks it as soon as that
- * can be seen, and invalidates the caches only then.
+ * Sets presence->there: whether the database exists and is allowed. This is read
+ * from the catalog, since the session that drops a database invalidates the caches
+ * only after it has unblocked the database.
  */
 static void
 check_presence(void *arg)
@@ -301,11 +301,12 @@ warn_of_slots(int wanted)
 		WARNING,
 		(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 		 errmsg("out of background worker slots for the schedulers of bgjob"),
-		 errdetail("%d databases wait for their turn.", wanted),
+		 errdetail_plural("%d database waits for a scheduler.",
+						  "%d databases wait for a scheduler.", wanted, wanted),
 		 errhint("Consider increasing the configuration parameter \"max_worker_processes\".")));
 }
 
-/* Notes whose schedulers have gone. */
+/* Reaps the schedulers that have left. */
 static void
 reap_schedulers(void)
 {
@@ -319,7 +320,7 @@ reap_schedulers(void)
 	}
 }
 
-/* When a database without a scheduler is to have one, by the steady clock; DT_NOEND: when told. */
+/* Returns the time, by the steady clock, at which a database gets its next scheduler; DT_NOEND: when notified. */
 static int64
 due_at(BgjobDatabase *entry)
 {
@@ -332,7 +333,7 @@ due_at(BgjobDatabase *entry)
 	return entry->rest_until;
 }
 
-/* Whose scheduler is to be started next: that of the database which has waited longest. NULL: none. */
+/* Returns the database whose scheduler is to be started next: the one that has waited longest. NULL: there is none. */
 static BgjobDatabase *
 next_database(int64 now, int *wanted, int64 *wake)
 {
@@ -436,7 +437,7 @@ bgjob_launcher_register(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* Schedulers of a launcher that was before this one go on; their handles are lost. */
+/* Keeps the schedulers of the previous launcher, whose handles are lost. */
 static void
 adopt_schedulers(void)
 {
@@ -447,7 +448,7 @@ adopt_schedulers(void)
 	before_shmem_exit(on_exit_of_launcher, 0);
 }
 
-/* bgjob_launcher_main is the launcher. */
+/* bgjob_launcher_main is the main function of the launcher. */
 void
 bgjob_launcher_main(Datum arg)
 {

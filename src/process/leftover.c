@@ -4,16 +4,15 @@
  *	  Removing what is configured of functions that have gone.
  *
  * bgjob_internal.function_conf has a row for each function that its owner has configured,
- * by its signature. When the function is dropped, or renamed, or a type of its
- * arguments is, the row stays: a function that is dropped and created again, as
- * installations do, is configured as before. What is left over would add up, so
- * rows of functions that are missing in two passes, one after the other, are
- * removed. A pass reads some rows a step, in the order of the signatures, and
- * notes those of missing functions by a hash, at most MOST of them; the next
- * one begins as long after it as finished jobs are kept, an hour at most.
+ * by its signature. When the function, or a type of its arguments, is dropped or
+ * renamed, the row stays: a function that is dropped and created again, as
+ * installation scripts do, is configured as before. So that leftover rows do not add
+ * up, rows of functions that are missing in two consecutive passes are removed. A pass reads some rows a step, in the order of the signatures, and
+ * notes those of missing functions by a hash, at most MOST of them; the pause
+ * before the next pass is the retention of finished jobs, an hour at most.
  *
- * The scheduler's alone. What it has noted is in its memory. It looks the
- * functions up in the catalogs and calls none; it waits for no lock.
+ * By the scheduler, whose memory has the notes. It looks up functions in the catalogs
+ * and calls none; it waits for no lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -115,7 +114,7 @@ do_step(void)
 	return n < STEP;
 }
 
-/* When the next pass is to begin; at once, if the clock was ahead at the end of the last. */
+/* Returns when the next pass is to begin; at once, if the clock was ahead at the end of the last. */
 static TimestampTz
 next_pass(TimestampTz now)
 {
@@ -126,7 +125,7 @@ next_pass(TimestampTz now)
 	return passed_at > now ? now : passed_at + pause * USECS_PER_SEC;
 }
 
-/* When the next step is to be done; DT_NOEND: not before some transaction has written. */
+/* Returns when the next step is to be done; DT_NOEND: not before some transaction has written. */
 static TimestampTz
 next_step(TimestampTz now)
 {

@@ -91,7 +91,7 @@ refusal_reason(const BgjobRecurring *row)
 	return NULL;
 }
 
-/* When the job of an occurrence is to run: at once, or a random while later. */
+/* Returns the time at which the job of an occurrence is to run: the occurrence plus a random part of the jitter. */
 static TimestampTz
 jittered(const BgjobRecurring *row, TimestampTz occurrence)
 {
@@ -108,7 +108,7 @@ jittered(const BgjobRecurring *row, TimestampTz occurrence)
 							(int64) pg_prng_uint64_range(&pg_global_prng_state, 0, width));
 }
 
-/* The occurrences that wait; their number. */
+/* Reads the occurrences that wait; returns their number. */
 static int
 read_queued(const BgjobRecurring *row, Datum **queued)
 {
@@ -134,7 +134,7 @@ write_queued(BgjobRecurring *row, Datum *queued, int n)
 											true, TYPALIGN_DOUBLE)));
 }
 
-/* Has an occurrence wait for the end of the last job. */
+/* Adds an occurrence to those that wait for the end of the last job. */
 static void
 add_queued(BgjobRecurring *row, TimestampTz occurrence)
 {
@@ -166,7 +166,7 @@ enqueue_occurrence(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, 
 		bgjob_recurring_set_text(row, BGJOB_R_ERROR, reason);
 }
 
-/* Deals with one occurrence that is to run, as the job before it allows. */
+/* Enqueues the job of one occurrence, or does what "overlap" says if the job before it has not ended. */
 void
 bgjob_overlap_run(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, TimestampTz now)
 {
@@ -191,7 +191,7 @@ bgjob_overlap_run(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, T
 	enqueue_occurrence(jobs, row, occurrence, now);
 }
 
-/* Puts in the first of those that wait for the last job, if that has ended. */
+/* Enqueues the first of the occurrences that wait for the last job, if that job has ended. */
 bool
 bgjob_overlap_run_queued(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 {

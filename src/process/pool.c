@@ -48,16 +48,16 @@
 #include "rules/clock.h"
 #include "utils/timestamp.h"
 
-/* In microseconds. */
-#define PATIENCE     300000 /* a role without a worker waits so long for one of another role */
-#define EXTRA_AFTER  50000  /* and so long for one beyond bgjob.workers */
-#define TENURE       500000 /* a role's only worker stays so long at least */
-#define SHORT_JOB    200000 /* no job of a worker in a borrowed slot may last longer */
-#define LOAN_RECHECK 200000 /* borrowed slots are checked so often */
-#define RETRY        250000 /* a role whose workers fail is checked again */
-#define RAMP         10000  /* after so long a role with short jobs is seen to have them */
+/* Times in microseconds. */
+#define PATIENCE     300000 /* wait of a role without a worker for one of another role's */
+#define EXTRA_AFTER  50000  /* and for a worker beyond bgjob.workers */
+#define TENURE       500000 /* minimal stay of a role's only worker */
+#define SHORT_JOB    200000 /* longest job of a worker in a borrowed slot */
+#define LOAN_RECHECK 200000 /* between two checks of borrowed slots */
+#define RETRY        250000 /* pause before a role whose workers fail is checked again */
+#define RAMP         10000  /* pause before a role is checked for short jobs again */
 
-/* A worker has short jobs when it has performed so many, and is at none for SHORT_JOB. */
+/* Number of jobs after which a worker counts as one with short jobs, if none runs longer than SHORT_JOB. */
 #define SHORT_JOBS 10
 
 static BgjobDatabase *entry;  /* this database's */
@@ -88,13 +88,13 @@ typedef struct Balance
 {
 	int64 now;      /* by the steady clock */
 	int64 wake;     /* likewise: when to balance again by itself */
-	uint64 leavers; /* what was asked for before the workers were counted */
+	uint64 leavers; /* entry->leavers before the workers were counted */
 	RoleDemand *roles;
 	int nroles;
-	int nhungry; /* those that have work */
-	int workers; /* of all */
-	int leaving; /* that will have left in a moment */
-	int poorest; /* of the other databases that want a slot: it has so many workers; -1: none does */
+	int nhungry; /* roles that have work */
+	int workers; /* of all roles */
+	int leaving; /* workers that are about to leave */
+	int poorest; /* fewest workers of the other databases that want a slot; -1: none wants one */
 } Balance;
 
 static RoleDemand *
@@ -174,7 +174,7 @@ begin_balance(Balance *balance)
 		note_wanting(&balance->roles[i], now);
 }
 
-/* Whether one demand comes before another: it has fewer workers, or has waited longer. */
+/* Returns whether one demand comes before another: it has fewer workers, or has waited longer. */
 static bool
 comes_before(const RoleDemand *a, const RoleDemand *b)
 {
@@ -184,7 +184,7 @@ comes_before(const RoleDemand *a, const RoleDemand *b)
 }
 
 /*
- * The demand with the fewest workers among those that could use another; NULL:
+ * Returns the demand with the fewest workers among those that could use another; NULL:
  * none. One whose workers have failed has only one, until that serves.
  */
 static RoleDemand *
@@ -206,7 +206,7 @@ next_demand(Balance *balance)
 	return best;
 }
 
-/* How long a role has had work and no worker. */
+/* Returns the time for which a role has had work and no worker. */
 static int64
 wanting_for(const RoleDemand *demand, int64 now)
 {
@@ -215,7 +215,7 @@ wanting_for(const RoleDemand *demand, int64 now)
 	return state->wanting_since == 0 ? 0 : now - state->wanting_since;
 }
 
-/* Whether some worker of this database is at a job that is not short. */
+/* Returns whether a worker of this database runs a job that is not short. */
 static bool
 has_long_job(void)
 {
@@ -233,7 +233,7 @@ has_long_job(void)
 	return false;
 }
 
-/* Whether all workers of this database have performed jobs that were short. */
+/* Returns whether all workers of this database have performed jobs that were short. */
 static bool
 jobs_are_short(void)
 {
@@ -376,7 +376,7 @@ retire_idle(Balance *balance)
 	return false;
 }
 
-/* The demand that has the most workers; NULL: there are no workers. */
+/* Returns the demand that has the most workers; NULL: there are no workers. */
 static RoleDemand *
 find_richest(const Balance *balance)
 {
@@ -389,7 +389,7 @@ find_richest(const Balance *balance)
 	return rich;
 }
 
-/* Asks for n workers of a role, whichever end their jobs first, instead of what was asked for before. */
+/* Asks n workers of a role to leave, those that end their jobs first; replaces the previous request. */
 static void
 ask_to_leave(Balance *balance, Oid role, int n)
 {
@@ -407,7 +407,7 @@ ask_to_leave(Balance *balance, Oid role, int n)
 			bgjob_registry->slots[i].asked = true;
 }
 
-/* Whether the richest role is to lose a worker to one that has work. */
+/* Returns whether the richest role is to lose a worker to one that has work. */
 static bool
 must_share(Balance *balance, const RoleDemand *next, const RoleDemand *rich)
 {
@@ -475,7 +475,7 @@ call_loan_in(void)
 		bgjob_slot_interrupt(chosen, BGJOB_BY_NEED);
 }
 
-/* Whether this database is to lose a worker to another one that wants a slot. */
+/* Returns whether this database is to lose a worker to another one that wants a slot. */
 static bool
 must_give(Balance *balance, const RoleDemand *rich)
 {
@@ -550,8 +550,8 @@ wants_slot(const Balance *balance, const RoleDemand *next)
 
 /*
  * bgjob_pool_balance starts workers where there is work, and makes room for
- * roles that have less than their share. Returns when to look again by itself
- * (DT_NOEND: when told).
+ * roles that have less than their share. Returns the time of the next balance
+ * (DT_NOEND: when notified).
  */
 TimestampTz
 bgjob_pool_balance(TimestampTz now)

@@ -118,7 +118,7 @@ blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char
 		return true;
 	}
 	reason = psprintf("%s %d times", did, times);
-	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) is not tried again", job->id,
+	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) is not retried", job->id,
 						 bgjob_text_cut(job->job, BGJOB_TITLE_MAX)),
 				  errdetail("%s.", reason)));
 	(void) fail_job(jobs, job, started_at, pid, reason,
@@ -213,9 +213,8 @@ bgjob_recover_claims(void)
 }
 
 /*
- * Does what the worker should have done with its job, but did not come to:
- * what it had been asked for, or what follows from its time limit. Returns
- * whether it was anything.
+ * Does what a lost worker was about to do with its job: carries out an accepted
+ * request, or the consequence of the timeout. Returns whether there was either.
  */
 static bool
 conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
@@ -288,7 +287,7 @@ recover_job(const BgjobSlot *slot, int console, BgjobGroupRest *place)
 	return settled;
 }
 
-/* Keeps in mind what is to be done with the job that a slot names. */
+/* Saves the slot of a job that must be recovered later. */
 static void
 put_off_job(const BgjobSlot *slot)
 {
@@ -313,7 +312,7 @@ recover_again(const BgjobSlot *slot)
 
 	if (bgjob_slot_is_at(MyDatabaseId, slot->job, NULL))
 	{
-		/* Another worker is at it: a request that was accepted is passed on to that one. */
+		/* Another worker runs it: an accepted request is passed on to that worker. */
 		if (slot->request == BGJOB_REQUEST_NONE || slot->request == BGJOB_REQUEST_INTERRUPT)
 			return true;
 		return bgjob_slot_request(MyDatabaseId, slot->job, slot->request,
@@ -342,11 +341,11 @@ bgjob_recover_put_off(void)
 }
 
 /*
- * bgjob_recover_lost recovers the job that a worker was at when it left; its slot
- * still names the job, so no other worker is at it. Where the worker was told to
- * leave, that is not held against the job. A worker that left by itself was made to
- * by the job, unless the postmaster has died: then this process leaves, too, and
- * the next server recovers the job. Frees nothing.
+ * bgjob_recover_lost recovers the job that a worker was running when it left. Its
+ * slot still names the job, so no other worker runs it. If the worker was asked to
+ * leave, the job is not blamed. If it left by itself, the job is the cause, unless
+ * the postmaster has died: then this process leaves, too, and the next server
+ * recovers the job. Does not free the slot.
  */
 void
 bgjob_recover_lost(BgjobSlot *slot)
@@ -371,9 +370,9 @@ bgjob_recover_lost(BgjobSlot *slot)
 }
 
 /*
- * bgjob_fail_jobs_of_role fails what is in the queue for a role that has been
- * dropped, as far as it is one transaction's work; a job that another transaction is
- * changing stays for the next time. False if there may be more to do at once.
+ * bgjob_fail_jobs_of_role fails the enqueued jobs of a dropped role, a bounded number
+ * in one transaction. A job that another transaction is changing is left for the next
+ * time. False if there may be more to do at once.
  */
 bool
 bgjob_fail_jobs_of_role(Oid role)

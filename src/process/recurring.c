@@ -11,7 +11,7 @@
  * no other.
  *
  * A round processes a bounded number of rows and occurrences. A row that another
- * transaction has locked is passed over and announces itself later, so it is not
+ * transaction has locked is skipped and announces itself later, so it is not
  * in the way of those behind it. Occurrences that are on time ("late") go before
  * those that were missed ("missed"), and a row with one missed occurrence before
  * those with many: so years of missed occurrences delay nothing.
@@ -48,19 +48,19 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-/* Rows per round, and per look. */
+/* Number of rows processed in a round, and read at a time. */
 #define MANY 200
 
-/* A transaction ends when so many occurrences have been dealt with. */
+/* Number of occurrences after which a transaction ends. */
 #define ENOUGH 500
 
-/* Or when it has taken so long, in microseconds. */
+/* Duration after which it ends, in microseconds. */
 #define LONG_ENOUGH 300000
 
-/* Occurrences of one recurring job that are enqueued at a time. */
+/* Maximal number of occurrences of one recurring job that are enqueued at a time. */
 #define MOST_MISSED 1000
 
-/* A row that cannot be processed at all is tried again so much later, in seconds. */
+/* Pause before a row that could not be processed is tried again, in seconds. */
 #define PAUSE_AFTER_ERROR 60
 #define PAUSE_AFTER_LOCK  1
 
@@ -71,10 +71,10 @@ static bool scan_reboot;
 static int64 reboot_after;   /* likewise those that run at a start */
 static TimestampTz again_at; /* everything is scanned again then: something was locked */
 
-/* How far the rows have been dealt with, in the order of their next occurrences. */
+/* The progress through the rows, in the order of their next occurrences. */
 typedef struct Cursor
 {
-	BgjobDue done;    /* all up to this one, but for what is announced */
+	BgjobDue done;    /* all rows up to this one have been processed, except announced ones */
 	TimestampTz next; /* of the one behind it */
 } Cursor;
 
@@ -82,18 +82,18 @@ static Cursor missed;     /* occurrences before up_since */
 static Cursor missed_all; /* the same, of those that make up for each */
 static Cursor late;       /* and later ones */
 
-/* What has been dealt with in the running transaction, and since when. */
+/* The number of occurrences processed in the running transaction, and its start. */
 static int occurrences;
 static int64 began_at;
 
-/* The rows are being scanned for those that are ahead. */
+/* The scan for rows whose next occurrence is too late. */
 static bool correcting;
 static int64 set_back;      /* by how much the clock has gone back; 0: unknown */
 static int64 correct_after; /* they have been scanned up to this number */
 static bool passed_over;    /* one of them was locked */
 static TimestampTz correct_at;
 
-/* bgjob_recurring_rescan says that anything may have changed. */
+/* bgjob_recurring_rescan makes the next rounds scan all rows, since any of them may have changed. */
 void
 bgjob_recurring_rescan(void)
 {
@@ -103,7 +103,7 @@ bgjob_recurring_rescan(void)
 	bgjob_recurring_rescan_queued();
 }
 
-/* bgjob_recurring_rescan_queued says that a job has ended which others may wait for. */
+/* bgjob_recurring_rescan_queued makes the next rounds scan the rows that wait, since a job has ended. */
 void
 bgjob_recurring_rescan_queued(void)
 {
@@ -111,7 +111,7 @@ bgjob_recurring_rescan_queued(void)
 	queued_after = 0;
 }
 
-/* bgjob_recurring_clock_set says that the clock was set to "now": what it went over is missed. */
+/* bgjob_recurring_clock_set is called when the clock was set to "now": occurrences that it skipped are missed. */
 void
 bgjob_recurring_clock_set(TimestampTz now, bool forward)
 {
@@ -144,8 +144,9 @@ run_occurrence(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, Time
 }
 
 /*
- * The last occurrence before a time, of which "first" is one: it is searched for
- * in ever longer spans before that time, since schedules only know the next.
+ * Returns the last occurrence before a time; "first" is an earlier one. Schedules only
+ * compute the next occurrence, so it is searched for in ever longer spans before that
+ * time.
  */
 static TimestampTz
 last_before(const BgjobOccurrences *occurrences, TimestampTz first, TimestampTz before)
@@ -173,7 +174,7 @@ last_before(const BgjobOccurrences *occurrences, TimestampTz first, TimestampTz 
 	return last;
 }
 
-/* Deals with all that is due of one recurring job, and sets its next occurrence. */
+/* Runs all due occurrences of one recurring job, and sets its next occurrence. */
 static bool
 deal_with(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 {
@@ -210,7 +211,7 @@ deal_with(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 	return true;
 }
 
-/* The same, but for those that make up for each occurrence that they have missed: these come later. */
+/* Runs the due occurrences, unless each missed one is to be made up for: such rows are processed later. */
 static bool
 deal_with_once_missed(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 {
@@ -218,7 +219,7 @@ deal_with_once_missed(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 		   deal_with(jobs, row, now);
 }
 
-/* The same for one that runs when the server starts. */
+/* Runs the one occurrence of a recurring job that runs when the server starts. */
 static bool
 deal_with_reboot(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 {
@@ -227,7 +228,7 @@ deal_with_reboot(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 	return true;
 }
 
-/* What next_at of one should be, if the clock was ahead when it was computed. */
+/* Returns the next_at that a row should have, if the clock was ahead when next_at was computed. */
 static TimestampTz
 corrected(const BgjobRecurring *row, TimestampTz now)
 {
@@ -238,7 +239,7 @@ corrected(const BgjobRecurring *row, TimestampTz now)
 	return bgjob_occurrence_corrected(row, now, set_back);
 }
 
-/* Whether the next occurrence of one lies later than it should. Restored ones wait for bgjob_adopt(). */
+/* Returns whether the next occurrence of a row is later than it should be. Restored rows wait for bgjob_adopt(). */
 static bool
 is_ahead(const BgjobRecurring *row, TimestampTz now)
 {
@@ -249,7 +250,7 @@ is_ahead(const BgjobRecurring *row, TimestampTz now)
 		   corrected(row, now) < next;
 }
 
-/* Sets the next occurrence of one right. */
+/* Corrects the next occurrence of a row. */
 static bool
 correct(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 {
@@ -259,12 +260,12 @@ correct(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 
 /* ---- many ---- */
 
-/* What is done to one. */
+/* A way of processing a row. */
 typedef struct Deal
 {
-	/* Whether it is to be done; NULL: always. The row is not locked yet. */
+	/* Returns whether the row is to be processed; NULL: always. The row is not locked yet. */
 	bool (*concerns)(const BgjobRecurring *row, TimestampTz now);
-	/* Does it; false if the row is left as it is. */
+	/* Processes the row; false if the row is left unchanged. */
 	bool (*run)(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now);
 } Deal;
 
@@ -277,7 +278,7 @@ static const Deal correction = {.concerns = is_ahead, .run = correct};
 static int touched; /* rows, by the running transaction */
 static int changed; /* and by those that have been committed */
 
-/* Whether the running transaction has done what one may do in a round. */
+/* Returns whether the running transaction has processed as much as one transaction may. */
 static bool
 is_enough(void)
 {
@@ -303,7 +304,7 @@ deal_with_one(BgjobRel *rel, BgjobRel *jobs, int64 id, const Deal *deal, Timesta
 	}
 }
 
-/* Deals with some, in one transaction, as many as are enough; their number. */
+/* Processes some rows in one transaction, until is_enough(); returns their number. */
 static int
 deal_with_many(const int64 *ids, int n, const Deal *deal, TimestampTz now)
 {
@@ -358,7 +359,7 @@ note_error(int64 id, const char *message, TimestampTz now)
 	bgjob_commit();
 }
 
-/* Deals with some, *dealt of them; returns the error, copied, if that failed. */
+/* Processes some rows, and sets *dealt to their number; returns the error, copied, if that failed. */
 static ErrorData *
 try_many(const int64 *ids, int n, const Deal *deal, TimestampTz now, int *dealt)
 {
@@ -386,7 +387,7 @@ try_many(const int64 *ids, int n, const Deal *deal, TimestampTz now, int *dealt)
 	return error;
 }
 
-/* Deals with some in one transaction, or if that fails one by one. Returns how many. */
+/* Processes some rows in one transaction, or, if that fails, each in its own. Returns their number. */
 static int
 deal_safely(const int64 *ids, int n, const Deal *deal, TimestampTz now)
 {
@@ -422,10 +423,10 @@ bgjob_recurring_begin(TimestampTz since)
 	bgjob_recurring_rescan();
 }
 
-/* Reads the numbers of some rows, greater than "after", in their order. */
+/* Reads the ids of some rows, those greater than "after", in ascending order. */
 typedef int (*Reader)(BgjobRel *rel, int64 after, int64 *ids, int max);
 
-/* Deals with some of what a reader gives, from behind *after on, which is raised. True: there is more. */
+/* Processes some of the rows that a reader returns, those after *after, which is raised. True: there are more. */
 static bool
 serve_some(Reader read, int64 *after, const Deal *deal, TimestampTz now)
 {
@@ -451,7 +452,7 @@ read_at_reboot(BgjobRel *rel, int64 after, int64 *ids, int max)
 	return bgjob_recurring_at_reboot(rel, PgStartTime, after, ids, max);
 }
 
-/* Puts in some of what is due behind a cursor, and not later than "until". */
+/* Processes some of the rows that are due after a cursor, and not later than "until". */
 static void
 serve_due(Cursor *cursor, TimestampTz until, const Deal *deal, TimestampTz now)
 {
@@ -462,7 +463,7 @@ serve_due(Cursor *cursor, TimestampTz until, const Deal *deal, TimestampTz now)
 	int dealt;
 
 	bgjob_begin();
-	pgstat_report_activity(STATE_RUNNING, "putting in recurring jobs");
+	pgstat_report_activity(STATE_RUNNING, "enqueuing recurring jobs");
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
 	n = bgjob_recurring_due(rel, &cursor->done, until, due, MANY, &cursor->next);
 	bgjob_rel_close(rel);
@@ -472,16 +473,16 @@ serve_due(Cursor *cursor, TimestampTz until, const Deal *deal, TimestampTz now)
 	dealt = deal_safely(ids, n, deal, now);
 	if (n == 0)
 		return;
-	/* Those that have been dealt with have got other times: look again, and among the later ones, too. */
+	/* The processed rows have other times now: read again, also the later ones. */
 	cursor->next = late.next = DT_NOBEGIN;
 	if (dealt > 0)
 		cursor->done = due[dealt - 1];
 }
 
 /*
- * bgjob_recurring_serve_correction looks through some rows for those that are
- * ahead, and adds the number of those that it has set right to *number. Returns
- * when to go on; DT_NOEND: that was all.
+ * bgjob_recurring_serve_correction scans some rows for next occurrences that are too
+ * late, and adds the number of rows that it has corrected to *number. Returns when
+ * to go on; DT_NOEND: all rows have been scanned.
  */
 TimestampTz
 bgjob_recurring_serve_correction(TimestampTz now, int64 *number)
@@ -506,9 +507,8 @@ bgjob_recurring_serve_correction(TimestampTz now, int64 *number)
 }
 
 /*
- * bgjob_recurring_serve enqueues what is due at "now", as much as is one round's
- * work. Returns when the next is; not later than "now" if there is more to do at
- * once.
+ * bgjob_recurring_serve processes a bounded number of rows that are due at "now".
+ * Returns when the next row is due; not later than "now" if more rows are due.
  */
 TimestampTz
 bgjob_recurring_serve(TimestampTz now)

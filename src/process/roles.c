@@ -38,7 +38,7 @@ bgjob_roles_init(void)
 	roles = hash_create("bgjob roles", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* bgjob_role_state returns what is known of a role, which may be nothing. */
+/* bgjob_role_state returns the state of a role; it is created with zeros. */
 BgjobRoleState *
 bgjob_role_state(Oid role)
 {
@@ -87,10 +87,12 @@ bgjob_role_failed_start(Oid role)
 	if (!bgjob_role_exists(role))
 		return; /* its jobs are failed before the next worker is started */
 	if (state->failures == 0)
-		ereport(WARNING,
-				(errmsg("could not start a worker for role with OID %u", role),
-				 errdetail("Its jobs wait. The worker's own message is the one before this."),
-				 errhint("The role must have LOGIN, and CONNECT on the database.")));
+		ereport(
+			WARNING,
+			(errmsg("could not start a worker for role with OID %u", role),
+			 errdetail("The jobs of the role wait. See the previous message of the worker for "
+					   "the cause."),
+			 errhint("The role must have LOGIN, and CONNECT on the database.")));
 	pause_role(state);
 }
 
@@ -102,9 +104,9 @@ bgjob_role_failed_claims(const BgjobSlot *slot)
 
 	if (state->failures == 0)
 		ereport(LOG, (errmsg("a worker for role with OID %u cannot take jobs", slot->role),
-					  errdetail(
-						  "The worker's own message is the one before this. Others are started "
-						  "at growing intervals; the same failure is not logged again.")));
+					  errdetail("See the previous message of the worker for the cause. New "
+								"workers are started "
+								"at growing intervals. Repeated failures are not logged.")));
 	state->failure = slot->failure;
 	pause_role(state);
 }

@@ -4,29 +4,28 @@
  *	  Serves one database: due jobs, workers, lost jobs, retention.
  *
  * One per database that has the extension, connected as the bootstrap
- * superuser; it runs no code but bgjob's own, and hooks of libraries: what has
- * filters is left to workers (run/pending.c). It performs no jobs: it moves
- * what is due into the queue, starts workers where there is work, returns the
- * jobs of workers that were lost and removes what has expired, and sleeps
- * until the next of these has to be done or another process wakes it.
+ * superuser; it runs no code but bgjob's own, and hooks of libraries: jobs with
+ * filters are left to workers (run/pending.c). It performs no jobs: it moves
+ * due jobs into the queue, starts workers where there is work, returns the jobs of
+ * lost workers and removes expired jobs, and sleeps until the next of these tasks is
+ * due or another process wakes it.
  *
- * Each step of a round does a bounded amount of work (so many rows), whatever
- * there is; if there is more, the next round follows at once. So nothing that
- * one role has enqueued keeps another's jobs waiting for long.
+ * Each step of a round processes a bounded number of rows. If there are more, the
+ * next round follows at once. So no role's jobs wait long for another role's.
  *
  * It never waits for a lock: tables are locked only if that can be done at once,
- * rows that other transactions have locked are passed over, and whatever else would have
- * to wait ends after LOCK_TIMEOUT. The step is broken off then and tried again
- * after LOCK_PAUSE; the others go on.
+ * rows that other transactions have locked are skipped, and any other wait ends
+ * after LOCK_TIMEOUT. Then the step is aborted and tried again after LOCK_PAUSE; the
+ * other steps go on.
  *
- * Where other databases wait for a scheduler, one that has nothing to do rests:
- * it gives its slot up, and is started again when it is notified, when
- * something is due, or after LONGEST_REST. One that has had its turn (TURN) does
- * so too, when its workers have ended their jobs.
+ * While other databases wait for a scheduler, a scheduler that has nothing to do
+ * rests: it gives up its slot, and is started again when it is notified, when
+ * something is due, or after LONGEST_REST. A scheduler whose turn (TURN) is over
+ * does the same, once its workers have ended their jobs.
  *
  * An error ends the process; the launcher starts it again, and the workers go
  * on meanwhile. At shutdown, and when its database is needed by a command
- * such as DROP DATABASE, it sees all its workers off before it leaves.
+ * such as DROP DATABASE, it ends all its workers before it leaves.
  *
  *-------------------------------------------------------------------------
  */
@@ -76,27 +75,27 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-/* Where others wait, in seconds: a scheduler's turn, the longest rest, and what is too short for one. */
+/* While other databases wait, in seconds: a scheduler's turn, and its longest and shortest rest. */
 #define TURN          10
 #define LONGEST_REST  60
 #define SHORTEST_REST 1
 
-/* What is not tables and rows is waited for so long; then so long a pause follows, in microseconds. */
+/* Maximal wait for a lock on anything but tables and rows, and the pause that follows, in microseconds. */
 #define LOCK_TIMEOUT "100ms"
 #define LOCK_PAUSE   250000
 
 static BgjobDatabase *entry; /* this database's */
 static volatile sig_atomic_t in_service = false;
-static uint32 wants;              /* entry->wants when the extension was last looked for */
+static uint32 wants;              /* entry->wants at the last check for the extension */
 static bool gone = false;         /* the extension has been dropped */
-static bool resting = false;      /* another database is to have the slot */
-static TimestampTz began_at;      /* this process, to serve */
-static TimestampTz serving_since; /* the first of those that only had a rest between them */
+static bool resting = false;      /* gives up the slot for another database */
+static TimestampTz began_at;      /* start of service by this process */
+static TimestampTz serving_since; /* start of service, not counting rests as interruptions */
 static bool unwanted = false;     /* bgjob.databases no longer names this database */
 static char
-	database[NAMEDATALEN]; /* its name; it cannot be renamed while this process is there */
+	database[NAMEDATALEN]; /* its name; it cannot be renamed while this process is connected */
 
-/* Whether this process is to see its workers off and leave. */
+/* Returns whether this process must end its workers and leave. */
 static bool
 must_leave(void)
 {
@@ -104,7 +103,7 @@ must_leave(void)
 		   entry->blocked_by != 0;
 }
 
-/* Whether the extension is in this database, and is not a copy of another's. */
+/* Returns whether the extension is in this database, and is not a copy of another's. */
 static bool
 has_extension(void)
 {
@@ -121,19 +120,19 @@ has_extension(void)
 		here = bgjob_installed_here();
 	if (genuine == BGJOB_NOT_GENUINE)
 		ereport(LOG, (errmsg("extension \"bgjob\" of database \"%s\" is not served", database),
-					  errdetail("It is not as this library expects it: %s", why),
-					  errhint("Run ALTER EXTENSION bgjob UPDATE, or undo what was changed "
-							  "by hand and run SELECT bgjob_adopt().")));
+					  errdetail("It differs from what this library expects: %s", why),
+					  errhint("Run ALTER EXTENSION bgjob UPDATE, or revert the manual changes "
+							  "and run SELECT bgjob_adopt().")));
 	if (genuine == BGJOB_GENUINE && !here)
 		ereport(LOG, (errmsg("database \"%s\" is a copy of another one with jobs of bgjob",
 							 database),
-					  errdetail("The jobs are not performed here."),
-					  errhint("To have them performed, run SELECT bgjob_adopt() in it.")));
+					  errdetail("The jobs do not run here."),
+					  errhint("To run them, call bgjob_adopt() in that database.")));
 	bgjob_commit();
 	return here;
 }
 
-/* Adds to the context of a message whose scheduler it is of; a callback. */
+/* Adds the database to the context of a message; a callback. */
 static void
 add_context(void *arg)
 {
@@ -141,7 +140,7 @@ add_context(void *arg)
 		errcontext("bgjob scheduler, database \"%s\"", database);
 }
 
-/* bgjob_try, where messages say which database they are about. */
+/* Runs a step by bgjob_try, with the database in the context of its messages. */
 static bool
 try_here(void (*step)(void *arg), void *arg)
 {
@@ -164,10 +163,10 @@ find_extension(void *arg)
  * ---- the steps of a round ----
  *
  * Each returns when it is to be done again by itself: not later than "now" if
- * there is more to do at once, DT_NOEND when told.
+ * there is more to do at once, DT_NOEND when notified.
  */
 
-/* Has the queue and the schedule scanned anew. */
+/* Has the queue and the schedule scanned again. */
 static void
 rescan(void)
 {
@@ -179,7 +178,7 @@ rescan(void)
 	bgjob_recurring_rescan();
 }
 
-/* Notices that have been received and not been served yet. */
+/* Notices that were received and have not been served yet. */
 static uint32 notices = 0;
 
 /* Serves the notices of other processes. */
@@ -217,7 +216,7 @@ recover_put_off(TimestampTz now)
 typedef struct Step
 {
 	TimestampTz (*run)(TimestampTz now);
-	TimestampTz not_before; /* it has met a lock */
+	TimestampTz not_before; /* a lock was not available */
 	TimestampTz now;
 	TimestampTz wake;
 } Step;
@@ -246,7 +245,7 @@ run_step(void *arg)
 	step->wake = step->run(step->now);
 }
 
-/* The clock has been set: steps that wait for a time by the old one are done now. */
+/* Forgets the times by a clock that has been set: steps that wait for such a time are done now. */
 static void
 forget_times(TimestampTz now)
 {
@@ -258,7 +257,7 @@ forget_times(TimestampTz now)
 	bgjob_expiry_anew();
 }
 
-/* Does a step, unless it has just met a lock. Returns when to do it again. */
+/* Runs a step, unless it has just failed to get a lock. Returns when to run it again. */
 static TimestampTz
 try_step(Step *step, TimestampTz now)
 {
@@ -273,10 +272,10 @@ try_step(Step *step, TimestampTz now)
 }
 
 /*
- * What this process writes waits for the disk, as the administrator wants it,
- * but for no standby, which may be gone: others wait for this process. Nothing
- * is lost by that. WAL is replayed in order, so where a job's end has reached
- * the standby, what was written before it has, too.
+ * Makes the commits of this process wait for the local disk, if the administrator
+ * wants that, but for no standby: a standby may be gone, and other processes wait
+ * for this one. Nothing is lost by that. WAL is replayed in order, so a standby
+ * that has received a job's end has everything that was written before it.
  */
 static void
 wait_for_no_standby(void)
@@ -297,7 +296,7 @@ sleep_until(TimestampTz wake)
 	pg_atomic_write_u64(&entry->next_due, (uint64) wake);
 	pg_memory_barrier();
 	if ((TimestampTz) pg_atomic_read_u64(&entry->low_due) < wake)
-		return; /* announced just before it could see when this process wakes */
+		return; /* announced before the other process could read next_due */
 	if (pg_atomic_read_u32(&entry->notices) != 0)
 		return; /* called in the middle of the round */
 
@@ -335,7 +334,7 @@ check_terminated(void)
 
 /* ---- the log ---- */
 
-/* Says that the database is served; once, although schedulers come and go. */
+/* Logs that the database is served; once, although schedulers come and go. */
 static void
 log_begin(void)
 {
@@ -346,7 +345,7 @@ log_begin(void)
 	entry->announced = true;
 }
 
-/* Says that it no longer is; not where that is for a while. */
+/* Logs that the database is no longer served, unless that is temporary. */
 static void
 log_end(void)
 {
@@ -357,7 +356,7 @@ log_end(void)
 	entry->announced = entry->announced && pauses;
 }
 
-/* What has to be done before the first worker starts. */
+/* Prepares the steps of the round, before the first worker starts. */
 static void
 begin_service(void *arg)
 {
@@ -369,7 +368,7 @@ begin_service(void *arg)
 	if (serving_since == 0)
 		serving_since = entry->serving_since != 0 ? entry->serving_since : began_at;
 	entry->serving_since =
-		0; /* but for a rest, what is due while no scheduler serves is missed */
+		0; /* occurrences while no scheduler serves are missed, except during a rest */
 	bgjob_recurring_begin(serving_since);
 	bgjob_clockset_begin(entry);
 	rescan();
@@ -377,7 +376,7 @@ begin_service(void *arg)
 	bgjob_notify_launcher(false);
 }
 
-/* Does something that others may have locks against, as soon as that can be; false if it is not to be any more. */
+/* Runs a step that may have to wait for locks, until it succeeds; false if this process must leave before. */
 static bool
 do_when_possible(void (*step)(void *arg))
 {
@@ -390,7 +389,7 @@ do_when_possible(void (*step)(void *arg))
 	return false;
 }
 
-/* Has all workers leave. */
+/* Ends all workers. */
 static void
 end_service(void)
 {
@@ -409,9 +408,9 @@ end_service(void)
 }
 
 /*
- * Gives this process's slot up until "until", unless a notice comes at this very
- * moment. A process that notifies later finds the database resting, and has the
- * launcher start a scheduler.
+ * Gives up this process's slot until "until", unless a notice arrives meanwhile. A
+ * process that notifies later finds the database resting, and has the launcher
+ * start a scheduler.
  */
 static void
 rest(TimestampTz until)
@@ -431,7 +430,7 @@ rest(TimestampTz until)
 	entry->serving_since = 0;
 }
 
-/* Rests if others wait and there is nothing to do before "wake", or the turn is over. */
+/* Rests if other databases wait and there is nothing to do before "wake", or the turn is over. */
 static void
 make_way(TimestampTz now, TimestampTz wake)
 {
@@ -450,7 +449,7 @@ make_way(TimestampTz now, TimestampTz wake)
 		rest(Min(wake, now + LONGEST_REST * USECS_PER_SEC));
 }
 
-/* Does what has to be done, and sleeps until there is more. */
+/* Runs all steps once, and sleeps until the next one is due. */
 static void
 do_round(void)
 {
@@ -464,7 +463,7 @@ do_round(void)
 	bgjob_workers_take_back();
 	for (int i = 0; i < lengthof(steps) && !must_leave(); i++)
 	{
-		TimestampTz again = try_step(&steps[i], now); /* Min() would do it twice */
+		TimestampTz again = try_step(&steps[i], now); /* Min() would run it twice */
 
 		wake = Min(wake, again);
 		CHECK_FOR_INTERRUPTS();
@@ -488,9 +487,9 @@ recover(void)
 }
 
 /*
- * Ends this process because of an error. The launcher starts another one, later
- * and later if each fails at once (see there); one that fails of the same as the
- * one before is not logged again.
+ * Ends this process because of an error. The launcher starts another one, at growing
+ * intervals if each fails at once (process/launcher.c). A repeated failure is not
+ * logged again.
  */
 static void
 leave_failed(MemoryContext context)
@@ -510,9 +509,10 @@ leave_failed(MemoryContext context)
 		PG_RE_THROW();
 	recover();
 	if (entry->failures == 1)
-		ereport(LOG, (errmsg("a scheduler of bgjob has failed again: %s", error->message),
-					  errdetail("It is started again, later and later; the same failure is not "
-								"logged any more.")));
+		ereport(LOG,
+				(errmsg("a scheduler of bgjob has failed again: %s", error->message),
+				 errdetail("It is restarted at growing intervals. Repeated failures are not "
+						   "logged.")));
 	proc_exit(0);
 }
 
@@ -548,7 +548,7 @@ serve(void)
 	log_end();
 }
 
-/* SIGTERM: leave in order, but do not wait for what the round is at, such as a lock. */
+/* Handles SIGTERM: this process leaves in order, but does not finish a wait of its round, such as for a lock. */
 static void
 on_terminate(SIGNAL_ARGS)
 {
@@ -564,7 +564,7 @@ on_terminate(SIGNAL_ARGS)
 	errno = save_errno;
 }
 
-/* bgjob_scheduler_main is a scheduler; arg is the index of its slot. */
+/* bgjob_scheduler_main is the main function of a scheduler; arg is the index of its slot. */
 void
 bgjob_scheduler_main(Datum arg)
 {

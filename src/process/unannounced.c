@@ -5,7 +5,7 @@
  *
  * Rows that came by COMMIT PREPARED after a restart, by hand, or by replication
  * were not announced. The scheduler discovers the lanes that the queue has rows
- * of, and sweeps them (store/sweep.c), at its start, when it is told to
+ * of, and sweeps them (store/sweep.c), at its start, when it is notified
  * (BGJOB_NOTICE_RESCAN), and once in BGJOB_SLOW_POLL, if some transaction has
  * written since the last time. So an idle server has no transactions at all.
  *
@@ -121,7 +121,7 @@ bgjob_unannounced_scan_unknown(TimestampTz now)
 	return all ? DT_NOEND : now;
 }
 
-/* A prepared transaction with jobs may have ended without a command, and without being announced. */
+/* Has everything scanned if a prepared transaction with jobs may have ended unannounced. */
 static void
 check_prepared(void)
 {
@@ -151,7 +151,7 @@ recover_from_crash(void)
 }
 
 /*
- * bgjob_unannounced_poll has everything scanned anew, if any transaction has written
+ * bgjob_unannounced_poll has everything scanned again, if any transaction has written
  * since the last time; once in BGJOB_SLOW_POLL.
  */
 TimestampTz
@@ -179,7 +179,7 @@ bgjob_unannounced_begin(void)
 	next_poll = bgjob_now() + BGJOB_SLOW_POLL * USECS_PER_SEC;
 }
 
-/* bgjob_unannounced_rescan has all lanes discovered and swept anew. */
+/* bgjob_unannounced_rescan has all lanes discovered and swept again. */
 void
 bgjob_unannounced_rescan(void)
 {

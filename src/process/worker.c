@@ -3,22 +3,20 @@
  * worker.c
  *	  Performs the jobs of one role in one database.
  *
- * A worker is connected as the role whose jobs it performs and never was
- * anybody else. Its loop: perform what there is, wait on the latch, leave
- * when there was nothing for bgjob.worker_idle_timeout, when the scheduler
- * says so, or after many jobs (what an interpreter such as PL/Perl keeps
- * cannot be reset).
+ * A worker is connected as the role whose jobs it performs, and never was connected
+ * as another role. Its loop: perform jobs, wait on the latch, leave when there was no
+ * job for bgjob.worker_idle_timeout, when the scheduler asks for it, or after many
+ * jobs (the state of an interpreter such as PL/Perl cannot be reset).
  *
- * SIGNALS. SIGUSR2 says that there may be a request about the job that this
- * worker is at (base/request.c); the handler looks for the request
- * itself, so a signal that comes late does nothing. SIGINT (pg_cancel_backend)
- * cancels the job that is running, if one is, or the wait of its commit for a
- * synchronous standby. SIGTERM comes at shutdown and
- * from pg_terminate_backend; the worker cannot tell which, so it only says
- * that it got it, and the scheduler, which knows, has it end its job in time
- * or at once. Without a scheduler it ends at once, and also where the scheduler
- * has sent the signal itself, because the job does not end when it is cancelled
- * (base/registry.h). SIGQUIT: base/inflight.c.
+ * SIGNALS. SIGUSR2 means that there may be a request concerning the running job
+ * (base/request.c); the handler reads the request itself, so a late signal does
+ * nothing. SIGINT (pg_cancel_backend) cancels the running job, or the wait of its
+ * commit for a synchronous standby. SIGTERM comes at shutdown and from
+ * pg_terminate_backend. The worker cannot distinguish the two: it notes the signal in
+ * its slot, and the scheduler, which knows, makes it end its job in time or at once.
+ * The worker ends at once if there is no scheduler, or if the scheduler has sent the
+ * signal itself because a job did not end when it was canceled (base/registry.h).
+ * SIGQUIT: base/inflight.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,18 +54,18 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* A worker leaves after so many jobs, and another takes its place. */
+/* Number of jobs after which a worker leaves, and another one replaces it. */
 #define JOBS_PER_WORKER 100000
 
 /*
- * It also leaves when it has grown to so many bytes: what sessions keep for
- * ever, such as time zones and the types of rows, is a job's to fill. Looked at
- * after every so many jobs.
+ * Memory from which on it leaves, in bytes, checked after every JOBS_PER_CHECK jobs:
+ * jobs can fill caches that a session never empties, such as those of time zones
+ * and row types.
  */
 #define MOST_MEMORY    (256 * 1024 * 1024)
 #define JOBS_PER_CHECK 256
 
-static bool grown = false; /* to that */
+static bool grown = false; /* to MOST_MEMORY */
 
 static void
 cancel_current(void)
@@ -76,7 +74,7 @@ cancel_current(void)
 	QueryCancelPending = true;
 }
 
-/* SIGUSR2: there may be a request. */
+/* Handles SIGUSR2: there may be a request. */
 static void
 on_request(SIGNAL_ARGS)
 {
@@ -89,14 +87,14 @@ on_request(SIGNAL_ARGS)
 	errno = save_errno;
 }
 
-/* Whether this worker has committed, and waits for a synchronous standby to know of it. */
+/* Returns whether this worker has committed, and waits for a synchronous standby to confirm it. */
 static bool
 waits_for_standby(void)
 {
 	return MyProc != NULL && MyProc->syncRepState == SYNC_REP_WAITING;
 }
 
-/* SIGINT: cancels what is running, or ends the wait for a standby, as in any backend. */
+/* Handles SIGINT: cancels the running job, or ends the wait for a standby, as in any backend. */
 static void
 on_cancel(SIGNAL_ARGS)
 {
@@ -110,11 +108,11 @@ on_cancel(SIGNAL_ARGS)
 }
 
 /*
- * SIGTERM: the scheduler decides how much time there is; without one, or when
- * it says so, none. (A scheduler that leaves now sees "term", or is seen gone.)
- * A job that sends it to its own worker has nobody to decide for it: it ends,
- * and that is held against it, as any other way of ending the worker. Nobody
- * decides for a wait for a synchronous standby, which may never come: it ends.
+ * Handles SIGTERM: the scheduler decides how much time the job gets. Without a
+ * scheduler, or if the scheduler has sent the signal, it gets none. (A scheduler that
+ * leaves now sees "term", or is seen to have left.) A job that sends the signal to its
+ * own worker is ended and blamed at once, as for any other way of ending its worker.
+ * A wait for a synchronous standby, which may never come, ends at once, too.
  */
 static void
 on_terminate(int number, siginfo_t *info, void *context)
@@ -143,7 +141,7 @@ on_terminate(int number, siginfo_t *info, void *context)
 	errno = save_errno;
 }
 
-/* SIGTERM before this process serves: it leaves, and not because it cannot connect. */
+/* Handles SIGTERM before this process serves: it leaves, and that does not count as a failed connection. */
 static void
 on_early_terminate(SIGNAL_ARGS)
 {
@@ -161,7 +159,7 @@ must_leave(void)
 		   (bgjob_my_slot->asked && bgjob_slot_may_leave());
 }
 
-/* Whether other databases want the slot of a worker that has nothing to do. */
+/* Returns whether other databases want the slot of a worker that has nothing to do. */
 static bool
 others_want_slot(void)
 {

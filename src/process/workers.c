@@ -3,11 +3,10 @@
  * workers.c
  *	  The processes of a database's workers: starting, reaping and ending them.
  *
- * How many workers there are to be, and for whom, process/pool.c decides. A worker
- * that has left keeps its slot until its job has been recovered
- * (process/recovery.c).
+ * process/pool.c decides how many workers each role gets. A worker that has left
+ * keeps its slot until its job has been recovered (process/recovery.c).
  *
- * Workers are ended in steps. They are told to leave, and leave after their jobs.
+ * Workers are ended in steps. They are asked to leave, and leave after their jobs.
  * When their time is up they are interrupted: the job is canceled and goes back to
  * the head of its queue. A worker whose job does not end then is terminated
  * (bgjob_slot_force).
@@ -45,12 +44,12 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* In microseconds: what would have to wait for a lock is tried again. */
+/* Pause before a step that did not get a lock is tried again, in microseconds. */
 #define RETRY 250000
 
 static BackgroundWorkerHandle **handles; /* by slot */
-static int64 no_slot_until = 0; /* max_worker_processes was reached: do not try before */
-static int64 last_left = 0;     /* a worker: the postmaster may need a moment to notice */
+static int64 no_slot_until = 0; /* max_worker_processes was reached: no attempt before */
+static int64 last_left = 0;     /* when a worker left: the postmaster notices a little later */
 
 /* bgjob_workers_init prepares a scheduler; once. */
 void
@@ -102,7 +101,7 @@ reap(void *left)
 
 /*
  * bgjob_workers_reap recovers the jobs of workers that have left, and frees their
- * slots. Returns when to try again (DT_NOEND: when told): a worker whose job cannot
+ * slots. Returns when to try again (DT_NOEND: when notified): a worker whose job cannot
  * be recovered now, since tables are locked, keeps its slot.
  */
 TimestampTz
@@ -187,8 +186,8 @@ bgjob_workers_end_terminated(void)
 }
 
 /*
- * bgjob_workers_end_unresponsive ends by force the workers whose jobs ought to have
- * ended BGJOB_FORCE_AFTER ago. Returns when to look again (DT_NOEND: when told).
+ * bgjob_workers_end_unresponsive terminates the workers whose jobs should have ended
+ * BGJOB_FORCE_AFTER ago. Returns when to check again (DT_NOEND: when notified).
  */
 TimestampTz
 bgjob_workers_end_unresponsive(TimestampTz now)
@@ -238,7 +237,7 @@ interrupt_all(BgjobInterruption why)
 #define QUIET      1000
 #define JOBS_NAMED 10
 
-/* Logs what a scheduler waits for before it leaves. False if no worker is at a job. */
+/* Logs the jobs that a scheduler waits for before it leaves. False if no worker runs a job. */
 static bool
 log_wait(const char *database, int grace_ms)
 {
@@ -259,8 +258,8 @@ log_wait(const char *database, int grace_ms)
 		ereport(LOG,
 				(errmsg_plural("waiting for %d job in database \"%s\" to end",
 							   "waiting for %d jobs in database \"%s\" to end", n, n, database),
-				 errdetail("Running: %s%s. They are interrupted after %d ms "
-						   "(bgjob.shutdown_timeout) and are performed again later.",
+				 errdetail("Running jobs: %s%s. They are interrupted after %d ms "
+						   "(bgjob.shutdown_timeout) and run again later.",
 						   jobs.data, n > JOBS_NAMED ? ", ..." : "", grace_ms)));
 	pfree(jobs.data);
 	return n > 0;
@@ -282,10 +281,10 @@ stop_waiting_for_standbys(void)
 }
 
 /*
- * bgjob_workers_drain has all workers leave: running jobs get "grace_ms" at most
- * (none where a command needs the database to itself), then
- * they are interrupted and go back to the head of their queue, and what does
- * not end then is ended by force. Returns when the last worker has gone.
+ * bgjob_workers_drain ends all workers. Running jobs get "grace_ms" at most, and no
+ * time if a command needs the database for itself. Then they are interrupted and go
+ * back to the head of their queue. A worker whose job does not end then is terminated.
+ * Returns when the last worker has left.
  */
 void
 bgjob_workers_drain(const char *database, int grace_ms, BgjobInterruption why)
@@ -293,7 +292,7 @@ bgjob_workers_drain(const char *database, int grace_ms, BgjobInterruption why)
 	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
 	int64 begin = bgjob_steady_now();
 	int64 until = begin + (int64) grace_ms * 1000;
-	bool told = false;
+	bool logged = false;
 
 	while (retire_all() > 0)
 	{
@@ -302,8 +301,8 @@ bgjob_workers_drain(const char *database, int grace_ms, BgjobInterruption why)
 
 		if (rest == 0)
 			interrupt_all(entry->blocked_by != 0 ? BGJOB_BY_COMMAND : why);
-		else if (!told && now - begin > QUIET * (int64) 1000)
-			told = log_wait(database, grace_ms);
+		else if (!logged && now - begin > QUIET * (int64) 1000)
+			logged = log_wait(database, grace_ms);
 		if (rest == 0 || ShutdownRequestPending)
 			stop_waiting_for_standbys();
 		(void) bgjob_workers_end_unresponsive(bgjob_now());

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * cron.h
- *	  Schedules: what a recurring job says about when it runs.
+ *	  Schedules: when a recurring job runs.
  *
  * A schedule is read once into a BgjobCron (cron_parse.c), which is then asked
- * for the next occurrence in a time zone (cron_next.c) or told in English
+ * for the next occurrence in a time zone (cron_next.c) or described in English
  * (cron_describe.c). The syntax is in doc/cron.md.
  *
  * Pure: no SPI, no shared memory, no allocation, no global state, no errors
@@ -108,8 +108,8 @@ typedef struct BgjobZone
 } BgjobZone;
 
 /*
- * bgjob_cron_parse reads a schedule. "name" decides what H stands for; NULL
- * is taken as the empty name. True: *cron is set; false: *error says why not.
+ * bgjob_cron_parse reads a schedule. "name" determines the value of H; NULL
+ * counts as the empty name. True: *cron is set; false: *error is set.
  */
 extern bool bgjob_cron_parse(const char *text, BgjobDayMatch day_match, const char *name,
 							 BgjobCron *cron, BgjobCronError *error);
@@ -121,7 +121,7 @@ extern bool bgjob_cron_parse(const char *text, BgjobDayMatch day_match, const ch
  */
 extern int64_t bgjob_cron_next(const BgjobCron *cron, const BgjobZone *zone, int64_t after);
 
-/* The same, and *months is raised by the number of months that were looked at. */
+/* bgjob_cron_next_counted does the same, and raises *months by the number of months that it has examined. */
 extern int64_t bgjob_cron_next_counted(const BgjobCron *cron, const BgjobZone *zone,
 									   int64_t after, int *months);
 

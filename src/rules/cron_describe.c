@@ -3,8 +3,8 @@
  * cron_describe.c
  *	  What a schedule means, in English.
  *
- * The text is made of what was understood, the masks, not of what was
- * written: so it shows what "5/15" comes to, and two schedules with the same
+ * The text is made from the masks, not from the text of the schedule: so it shows the
+ * meaning of "5/15", and two schedules with the same
  * meaning read the same. It has three parts, each of which may be missing:
  * when in the day ("every 15 minutes between 09:00 and 17:59"), which days
  * ("on the last day of the month"), which months ("in January").
@@ -129,7 +129,7 @@ shape_of(uint64_t mask, int min, int size)
 	return shape;
 }
 
-/* What stands between the elements of a list. */
+/* Returns what stands between the elements of a list. */
 static const char *
 between(int index, int count)
 {
@@ -142,7 +142,7 @@ count_of(uint64_t mask)
 	return __builtin_popcountll(mask);
 }
 
-/* "5", "5 and 20", "5, 20 and 35", or by their names. */
+/* Adds "5", "5 and 20", "5, 20 and 35", or by their names. */
 static void
 add_list(Text *text, uint64_t mask, const char *const *names)
 {
@@ -159,7 +159,7 @@ add_list(Text *text, uint64_t mask, const char *const *names)
 	}
 }
 
-/* "every second", "every 5 seconds", "every 5 seconds from second 3 to 58", "at seconds 5 and 20"; true for the last. */
+/* Adds "every second", "every 5 seconds", "every 5 seconds from second 3 to 58", "at seconds 5 and 20"; true for the last. */
 static bool
 add_seconds_or_minutes(Text *text, uint64_t mask, const char *unit)
 {
@@ -194,7 +194,7 @@ add_time(Text *text, int hour, int minute, int second)
 		add(text, ":%02d", second);
 }
 
-/* "at 02:30", "at 09:00 and 17:00": every time by itself. */
+/* Adds "at 02:30", "at 09:00 and 17:00": every time by itself. */
 static void
 add_times(Text *text, const BgjobCron *cron)
 {
@@ -214,7 +214,7 @@ add_times(Text *text, const BgjobCron *cron)
 			}
 }
 
-/* "every hour", "every 2 hours at minute 30", "every hour from 09:05 to 17:05"; false: it is not so simple. */
+/* Adds "every hour", "every 2 hours at minute 30", "every hour from 09:05 to 17:05"; false: it is not so simple. */
 static bool
 add_hours_with_minute(Text *text, const BgjobCron *cron)
 {
@@ -246,7 +246,7 @@ add_hours_with_minute(Text *text, const BgjobCron *cron)
 	return true;
 }
 
-/* "between 09:00 and 17:59", "in the hours 9, 10 and 12": what follows minutes; nothing for all hours. */
+/* Adds "between 09:00 and 17:59", "in the hours 9, 10 and 12": what follows minutes; nothing for all hours. */
 static void
 add_hours(Text *text, uint64_t mask)
 {
@@ -263,7 +263,7 @@ add_hours(Text *text, uint64_t mask)
 	}
 }
 
-/* "in the minutes 0, 20 and 40 of every hour": what follows seconds. */
+/* Adds "in the minutes 0, 20 and 40 of every hour": what follows seconds. */
 static void
 add_minutes_of_seconds(Text *text, const BgjobCron *cron)
 {
@@ -302,7 +302,7 @@ is_list_of_times(const BgjobCron *cron)
 		   !(minutes.count > 3 && minutes.step > 0);
 }
 
-/* When in the day. */
+/* Adds the times of day. */
 static void
 add_time_of_day(Text *text, const BgjobCron *cron)
 {
@@ -328,7 +328,7 @@ add_time_of_day(Text *text, const BgjobCron *cron)
 	}
 }
 
-/* The ending of an ordinal number below 32. */
+/* Returns the ending of an ordinal number below 32. */
 static const char *
 ordinal_ending(int number)
 {
@@ -337,7 +337,7 @@ ordinal_ending(int number)
 	return number / 10 != 1 && number % 10 <= 3 ? endings[number % 10] : "th";
 }
 
-/* "the 3rd day before the last day", "the 1st and 3rd days before the last day" */
+/* Adds "the 3rd day before the last day", "the 1st and 3rd days before the last day" */
 static void
 add_before_last(Text *text, uint64_t mask)
 {
@@ -350,7 +350,7 @@ add_before_last(Text *text, uint64_t mask)
 	add(text, " day%s before the last day", count > 1 ? "s" : "");
 }
 
-/* "day 1", "days 1 and 15", "days 10 to 20", "every 2nd day from 1 to 31" */
+/* Adds "day 1", "days 1 and 15", "days 10 to 20", "every 2nd day from 1 to 31" */
 static void
 add_day_numbers(Text *text, uint64_t mask)
 {
@@ -368,7 +368,7 @@ add_day_numbers(Text *text, uint64_t mask)
 	}
 }
 
-/* What the field "day of month" says; "of the month" and the like is for the caller to add. */
+/* Adds the field "day of month"; the caller adds "of the month" and the like. */
 static void
 add_days(Text *text, const BgjobCron *cron)
 {
@@ -415,7 +415,7 @@ add_weekday_list(Text *text, uint64_t mask)
 	add_list(text, (mask & ~UINT64_C(1)) | (mask & 1) << 7, weekdays);
 }
 
-/* "Monday", "Monday to Friday", "Monday and Friday" */
+/* Adds "Monday", "Monday to Friday", "Monday and Friday" */
 static void
 add_weekdays(Text *text, uint64_t mask)
 {
@@ -427,7 +427,7 @@ add_weekdays(Text *text, uint64_t mask)
 		add_weekday_list(text, mask);
 }
 
-/* What the field "day of week" says. */
+/* Adds the field "day of week". */
 static void
 add_days_of_week(Text *text, const BgjobCron *cron)
 {
@@ -458,7 +458,7 @@ add_days_of_week(Text *text, const BgjobCron *cron)
 		add(text, " of the month");
 }
 
-/* "January", "March to October", "January and July" */
+/* Adds "January", "March to October", "January and July" */
 static void
 add_months(Text *text, uint64_t mask)
 {
@@ -507,7 +507,7 @@ add_date(Text *text, const BgjobCron *cron)
 	}
 }
 
-/* "every 90 minutes": the largest unit of which it is a multiple. */
+/* Adds "every 90 minutes": the largest unit of which it is a multiple. */
 static void
 add_interval(Text *text, int64_t seconds)
 {

@@ -11,7 +11,7 @@
  * next_match() finds the first time of the wall's clock that a schedule
  * matches, by arithmetic on the masks: hours, minutes and seconds by their
  * next set bit, days month by month. The calendar repeats after 400 years, so
- * what has not matched by then never will. It knows nothing of zones.
+ * a schedule that has not matched by then never will. It ignores time zones.
  *
  * On top of it, every expression happens when the wall's clock reaches or
  * passes a matching time for the first time, so once at its first showing if
@@ -41,14 +41,14 @@
 #define NEVER          INT64_MAX
 #define BIT(n)         (UINT64_C(1) << (n))
 
-/* Division that rounds down, whatever the sign. */
+/* Divides and rounds down, also below zero. */
 static int64_t
 floor_divide(int64_t number, int64_t by)
 {
 	return number / by - (number % by < 0);
 }
 
-/* The lowest bit of a mask that is at least "from"; -1: there is none. */
+/* Returns the lowest bit of a mask that is at least "from"; -1: there is none. */
 static int
 next_bit(uint64_t mask, int from)
 {
@@ -72,7 +72,7 @@ is_leap(int64_t year)
 	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 }
 
-/* How many days a month (1 to 12) has. */
+/* Returns how many days a month (1 to 12) has. */
 static int
 month_length(int64_t year, int month)
 {
@@ -112,21 +112,21 @@ typedef struct Month
 	int length;
 } Month;
 
-/* The weekday of a day of the month. */
+/* Returns the weekday of a day of the month. */
 static int
 weekday_of(const Month *month, int day)
 {
 	return (month->first + day - 1) % 7;
 }
 
-/* The first day of the month that is a weekday. */
+/* Returns the first day of the month that is a weekday. */
 static int
 first_of(const Month *month, int weekday)
 {
 	return 1 + (weekday - month->first + 7) % 7;
 }
 
-/* The Monday to Friday nearest to a day, within the month. */
+/* Returns the Monday to Friday nearest to a day, within the month. */
 static int
 nearest_weekday(const Month *month, int day)
 {
@@ -141,7 +141,7 @@ nearest_weekday(const Month *month, int day)
 	}
 }
 
-/* The days of a month, as bits, that the field "day of month" means. */
+/* Returns the days of a month, as bits, that the field "day of month" means. */
 static uint64_t
 days_by_number(const BgjobCron *cron, const Month *month)
 {
@@ -159,7 +159,7 @@ days_by_number(const BgjobCron *cron, const Month *month)
 	return days;
 }
 
-/* The days of a month, as bits, that the field "day of week" means. */
+/* Returns the days of a month, as bits, that the field "day of week" means. */
 static uint64_t
 days_by_weekday(const BgjobCron *cron, const Month *month)
 {
@@ -179,7 +179,7 @@ days_by_weekday(const BgjobCron *cron, const Month *month)
 	return days;
 }
 
-/* The days of a month, as bits, that a schedule matches. */
+/* Returns the days of a month, as bits, that a schedule matches. */
 static uint64_t
 matching_days(const BgjobCron *cron, int64_t year, int number)
 {
@@ -195,7 +195,7 @@ matching_days(const BgjobCron *cron, int64_t year, int number)
 		   (BIT(month.length + 1) - 2);
 }
 
-/* The first day, from this one on, that a schedule matches; both counted from 1970-01-01. */
+/* Returns the first day, from this one on, that a schedule matches; both counted from 1970-01-01. */
 static int64_t
 next_day(const BgjobCron *cron, int64_t day, int *months)
 {
@@ -222,7 +222,7 @@ next_day(const BgjobCron *cron, int64_t day, int *months)
 	return NEVER;
 }
 
-/* The first second of a day, from this one on, that a schedule matches; -1: none of this day. */
+/* Returns the first second of a day, from this one on, that a schedule matches; -1: none of this day. */
 static int
 next_second_of_day(const BgjobCron *cron, int second)
 {
@@ -244,7 +244,7 @@ next_second_of_day(const BgjobCron *cron, int second)
 	return -1;
 }
 
-/* The first time of the wall's clock, from this one on, that a schedule matches. */
+/* Returns the first time of the wall's clock, from this one on, that a schedule matches. */
 static int64_t
 next_match(const BgjobCron *cron, int64_t from, int *months)
 {
@@ -280,8 +280,8 @@ span_at(const BgjobZone *zone, int64_t second)
 }
 
 /*
- * How far the search goes: schedules and zones repeat after 400 years, and a
- * schedule whose every time is in a gap would be looked for in vain for ever.
+ * Returns the end of a search: schedules and zones repeat after 400 years, and the
+ * search for a schedule all of whose times are in a gap would never end.
  */
 static int64_t
 horizon(int64_t from)
@@ -291,7 +291,7 @@ horizon(int64_t from)
 	return end < SECONDS_END ? end : SECONDS_END;
 }
 
-/* The first second of UTC, from this one on, at which the wall's clock shows a matching time. */
+/* Returns the first second of UTC, from this one on, at which the wall's clock shows a matching time. */
 static int64_t
 next_repeating(const BgjobCron *cron, const BgjobZone *zone, int64_t from, int *months)
 {
@@ -315,10 +315,10 @@ next_repeating(const BgjobCron *cron, const BgjobZone *zone, int64_t from, int *
 }
 
 /*
- * The first second of UTC, from this one on, at which the wall's clock for the
- * first time reaches or passes a matching time. "reached" is how far the clock
- * has ever come; to know it, the walk begins before "from", so long that
- * nothing earlier can have come further.
+ * Returns the first second of UTC, from this one on, at which the wall's clock for the
+ * first time reaches or passes a matching time. "reached" is the latest time
+ * that the clock has shown; to know it, the walk begins so long before "from" that
+ * the clock cannot have shown a later time before.
  */
 static int64_t
 next_fixed(const BgjobCron *cron, const BgjobZone *zone, int64_t from, int *months)
@@ -333,7 +333,7 @@ next_fixed(const BgjobCron *cron, const BgjobZone *zone, int64_t from, int *mont
 		{
 			int64_t match;
 
-			/* What a gap has swallowed, from "reached" to what is shown now, happens at its end. */
+			/* Times in a gap, from "reached" to the time shown now, happen at its end. */
 			if (span.from < from && reached < from + span.offset)
 				reached = from + span.offset;
 			match = next_match(cron, reached, months);

@@ -25,7 +25,7 @@
  */
 extern int64_t bgjob_retry_delay(int retry, int random);
 
-/* Ten years, in seconds: beyond it the fourth power is of no use to anybody. */
+/* Ten years, in seconds: the longest delay. */
 #define BGJOB_RETRY_DELAY_MAX INT64_C(315360000)
 
 #endif /* BGJOB_RULES_RETRY_H */

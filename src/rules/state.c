@@ -46,9 +46,9 @@ static const struct
 #define _ BGJOB_NONE
 
 /*
- * A released job is enqueued. One that has a time as well is rescheduled to it
- * when what it continues has ended, so there is one way into the schedule from
- * there, as from anywhere.
+ * A released job is enqueued. If it has a time as well, it is rescheduled to that time
+ * when its predecessor has ended. So there is one way into the schedule from every
+ * state.
  */
 
 /* clang-format off */

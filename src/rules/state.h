@@ -37,9 +37,9 @@ typedef enum BgjobEvent
 {
 	BGJOB_EV_ENQUEUE,    /* created, to run now */
 	BGJOB_EV_SCHEDULE,   /* created, to run later */
-	BGJOB_EV_AWAIT,      /* created, to run when what it continues has ended */
+	BGJOB_EV_AWAIT,      /* created, to run when its predecessor has ended */
 	BGJOB_EV_DUE,        /* its time has come */
-	BGJOB_EV_RELEASE,    /* what it continues has ended as it was to */
+	BGJOB_EV_RELEASE,    /* its predecessor has ended as required */
 	BGJOB_EV_START,      /* a worker has claimed it */
 	BGJOB_EV_SUCCEED,    /* it ran */
 	BGJOB_EV_FAIL,       /* it raised an error, no retry left */

@@ -3,7 +3,7 @@
  * arguments.c
  *	  Binding JSON to the arguments of a function.
  *
- * An array gives positional arguments, an object named ones; what is missing
+ * An array gives positional arguments, an object named ones; a missing argument
  * takes its default. A function whose only argument is json or jsonb gets the
  * JSON whole. Values are converted as jsonb_to_record() does: strings by
  * their content, numbers and booleans by their text, through the input
@@ -12,7 +12,7 @@
  * before version 17.
  *
  * The same code binds at enqueue, where it only checks, and at run time; so
- * what has passed the check binds, unless the function has changed since.
+ * arguments that have passed the check bind, unless the function has changed since.
  *
  * Runs in the session that enqueues and in workers, inside a transaction, as
  * the current user: domains and types may call functions.
@@ -84,7 +84,7 @@ is_array(const Jsonb *args)
 	return JB_ROOT_IS_ARRAY(args) && !JB_ROOT_IS_SCALAR(args);
 }
 
-/* A function with the names and types of its arguments, and which of them have a default. */
+/* Returns the text of a function with the names, types and defaults of its arguments. */
 static char *
 describe_call(const BgjobFunction *function)
 {
@@ -117,7 +117,7 @@ misfit(const BgjobFunction *function, const char *message)
 		 errhint("An array gives the arguments in their order, an object by their names.")));
 }
 
-/* The first name in an object that is no argument's; NULL: there is none. */
+/* Returns the first name in an object that is no argument's; NULL: there is none. */
 static char *
 unknown_name(const BgjobFunction *function, const Jsonb *args)
 {
@@ -139,7 +139,7 @@ may_be_missing(const BgjobFunction *function, int i)
 		   (function->variadic && i == function->nargs - 1);
 }
 
-/* The first argument that has neither a value in an object nor a default; -1: there is none. */
+/* Returns the first argument that has neither a value in an object nor a default; -1: there is none. */
 static int
 missing_argument(const BgjobFunction *function, const Jsonb *args)
 {
@@ -161,7 +161,7 @@ count_fits(const BgjobFunction *function, int n)
 	return n >= count_required(function) && (function->variadic || n <= function->nargs);
 }
 
-/* Whether an object has all that a function needs, and nothing but that: what unknown_name and missing_argument say, in one go. */
+/* Returns whether an object has all that a function needs, and nothing else: the results of unknown_name and missing_argument in one pass. */
 static bool
 names_fit(const BgjobFunction *function, const Jsonb *args)
 {
@@ -192,7 +192,7 @@ bgjob_arguments_fit(const BgjobFunction *function, const Jsonb *args)
 	return is_array(args) && count_fits(function, JB_ROOT_COUNT(args));
 }
 
-/* Raises 22023, saying what is wrong, if JSON does not fit a function. */
+/* Raises 22023 if the arguments do not match a function. */
 static void
 check_fit(const BgjobFunction *function, const Jsonb *args)
 {
@@ -296,7 +296,7 @@ find_type(Oid type)
 	return entry;
 }
 
-/* The text that a JSON value is converted by; NULL for null. */
+/* Returns the text that a JSON value is converted by; NULL for null. */
 static char *
 text_of(JsonbValue *json)
 {
@@ -453,7 +453,7 @@ bind_named(const BgjobFunction *function, const Jsonb *args, BgjobValue *values)
 	}
 }
 
-/* The JSON itself, for a function that takes it whole; SQL null if there is none. */
+/* Returns the JSON itself, for a function that takes it whole; SQL null if there is none. */
 static BgjobValue
 bind_whole(const BgjobFunction *function, const Jsonb *args)
 {

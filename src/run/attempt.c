@@ -53,7 +53,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-/* So many claims may fail one after the other; then the worker leaves. */
+/* Number of consecutive failed claims after which the worker leaves. */
 #define MOST_FAILED_CLAIMS 5
 
 static int failed_claims = 0;
@@ -84,7 +84,7 @@ bgjob_attempt_end(BgjobEvent event, TimestampTz run_at, const char *reason)
 	reason = bgjob_text_cut(reason, BGJOB_REASON_MAX);
 	bgjob_underway.ending.reason = MemoryContextStrdup(bgjob_attempt_context, reason);
 	ereport(ERROR,
-			(errcode(ERRCODE_QUERY_CANCELED), errmsg("the job ends its attempt: %s", reason)));
+			(errcode(ERRCODE_QUERY_CANCELED), errmsg("attempt ended by the job: %s", reason)));
 }
 
 /* Performs the claimed job and records its success; the caller commits. */
@@ -130,8 +130,8 @@ settle(BgjobRel *jobs)
 /* ---- when it went wrong ---- */
 
 /*
- * Whether a claim has failed as one before it has: the log knows. It is the same
- * where nothing can be recorded of a job.
+ * Returns whether a claim has failed with the same error as the one before it, which
+ * the log already has. The same applies if the failure of a job cannot be recorded.
  */
 static bool
 is_known_failure(int sqlerrcode)
@@ -262,7 +262,7 @@ pause_after_failed_claim(void)
 					 bgjob_wait_event(BGJOB_WAIT_WORKER_PAUSE));
 }
 
-/* The worker is at nothing any more: says so, and cleans up behind the job. */
+/* Ends the attempt in the worker's slot, and cleans up after the job. */
 static void
 end_attempt(bool performed)
 {

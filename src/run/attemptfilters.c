@@ -123,5 +123,5 @@ bgjob_attemptfilters_failed(const BgjobJob *job, const Jsonb *error)
 	if (of_filter != NULL)
 		ereport(WARNING, (errmsg("a filter of job " INT64_FORMAT " (%s) raised an error: %s",
 								 job->id, job->job, of_filter->message),
-						  errdetail("The failure of the job is recorded without it.")));
+						  errdetail("The failure is recorded without calling the filter.")));
 }

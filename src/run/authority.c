@@ -13,7 +13,7 @@
  *
  * bgjob_internal.job.enqueued_by is null where a role has enqueued its own job, which
  * has nothing to ask for. The worker looks at its role only after the server has
- * told it of a change of roles or databases.
+ * notified it of a change of roles or databases.
  *
  * Any process, inside a transaction; nothing here evaluates what a role has
  * written.
@@ -51,14 +51,14 @@ extension_owner(void)
 	return owner;
 }
 
-/* bgjob_role_is_administrator tells whether a role is a superuser, or has the rights of the extension's owner. */
+/* bgjob_role_is_administrator returns whether a role is a superuser, or has the rights of the extension's owner. */
 bool
 bgjob_role_is_administrator(Oid role)
 {
 	return superuser_arg(role) || has_privs_of_role(role, extension_owner());
 }
 
-/* bgjob_role_can_log_in tells whether there is a role, and it may log in. */
+/* bgjob_role_can_log_in returns whether there is a role, and it may log in. */
 bool
 bgjob_role_can_log_in(Oid role)
 {
@@ -70,7 +70,7 @@ bgjob_role_can_log_in(Oid role)
 	return can;
 }
 
-/* bgjob_role_may_connect tells whether a role may connect to this database. */
+/* bgjob_role_may_connect returns whether a role may connect to this database. */
 bool
 bgjob_role_may_connect(Oid role)
 {
@@ -99,9 +99,9 @@ bgjob_authority_init(void)
 }
 
 /*
- * bgjob_authority_of_session tells whether the role of this worker may still
+ * bgjob_authority_of_session returns whether the role of this worker may still
  * have a session in this database. To be called where the transaction has just
- * begun, when the server has told of all changes. Once false, always false.
+ * begun, when the server has sent all invalidations. Once false, always false.
  */
 bool
 bgjob_authority_of_session(void)
@@ -117,7 +117,7 @@ bgjob_authority_of_session(void)
 	return !lost;
 }
 
-/* bgjob_authority_is_lost tells whether bgjob_authority_of_session has found that this worker is to leave. */
+/* bgjob_authority_is_lost returns whether bgjob_authority_of_session has found that this worker is to leave. */
 bool
 bgjob_authority_is_lost(void)
 {
@@ -126,7 +126,7 @@ bgjob_authority_is_lost(void)
 
 /* ---- jobs ---- */
 
-/* bgjob_authority_denial_reason says why a role cannot have a job run as another; NULL: it can. */
+/* bgjob_authority_denial_reason returns why a role cannot have a job run as another; NULL: it can. */
 const char *
 bgjob_authority_denial_reason(Oid enqueued_by, Oid run_as)
 {
@@ -164,7 +164,7 @@ bgjob_authority_check_job(const BgjobJob *job)
 }
 
 /*
- * bgjob_authority_may_exceed tells whether a job may have more than
+ * bgjob_authority_may_exceed returns whether a job may have more than
  * bgjob.job_timeout allows: one of an administrator, or that one has enqueued.
  */
 bool

@@ -37,7 +37,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
-/* The position of a syntax error is one in the job's command, not in the statement that enqueues it. */
+/* Moves the position of a syntax error from the statement that enqueues the job to the job's command. */
 static void
 set_position(void *sql)
 {
@@ -63,9 +63,9 @@ parse(const char *sql)
 	error_context_stack = context.previous;
 	if (list_length(statements) != 1)
 		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
-						statements == NIL
-							? errmsg("the command of a job must not be empty")
-							: errmsg("a job has one command, not %d", list_length(statements)),
+						statements == NIL ? errmsg("the command of a job must not be empty")
+										  : errmsg("a job must be a single command, not %d",
+												   list_length(statements)),
 						errhint("Use a DO block or a function for several commands.")));
 	return linitial_node(RawStmt, statements);
 }
@@ -101,7 +101,7 @@ find_highest_parameter(Node *node, void *highest)
 	return raw_expression_tree_walker(node, find_highest_parameter, highest);
 }
 
-/* Whether a command begins, ends or shapes a transaction; SET SESSION CHARACTERISTICS does not. */
+/* Returns whether a command begins, ends or shapes a transaction; SET SESSION CHARACTERISTICS does not. */
 static bool
 is_transaction_command(const RawStmt *raw)
 {
@@ -129,7 +129,7 @@ refuse_unsuitable(const RawStmt *raw)
 }
 
 /*
- * bgjob_command_is_plain tells whether a command can share a transaction with
+ * bgjob_command_is_plain returns whether a command can share a transaction with
  * its job's bookkeeping; utility commands may end transactions.
  */
 bool
@@ -234,7 +234,7 @@ check_parameter_types(const char *sql, RawStmt *raw, const Jsonb *args)
  * anything. 42601: it does not parse, or is not one command; 22023: the
  * parameters are not an array, or not as many as the command has; 0A000: a
  * command that cannot be a job; the type's own error for a parameter whose
- * type can be told already.
+ * type can be determined already.
  */
 void
 bgjob_command_check(const char *sql, const Jsonb *args)
@@ -265,7 +265,7 @@ bgjob_command_check(const char *sql, const Jsonb *args)
 		check_parameter_types(sql, raw, args);
 }
 
-/* Whether running the plans sends rows. */
+/* Returns whether running the plans sends rows. */
 static bool
 sends_rows(List *plans)
 {

@@ -18,7 +18,7 @@
 #include "base/text.h"
 #include "run/failure.h"
 
-/* A text, null for NULL; so much of it as is kept. */
+/* Adds a text, cut to BGJOB_REASON_MAX; null for NULL. */
 static void
 push(JsonbParseState **state, const char *key, const char *text)
 {

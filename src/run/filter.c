@@ -11,7 +11,7 @@
  * of the hooks of other libraries (include/bgjob.h), which are not announced.
  *
  * A list that has been given out stays valid while filters are called: they
- * are not asked for while one runs (run/filtercall.c), so nothing is read anew.
+ * are not asked for while one runs (run/filtercall.c), so nothing is read again.
  *
  * Any process, inside a transaction.
  *
@@ -151,7 +151,7 @@ is_like(const char *text, const char *pattern)
 }
 
 /*
- * Whether a filter is for a job. The pattern is for the job as the caller named
+ * Returns whether a filter is for a job. The pattern is for the job as the caller named
  * it, or for the function that this means. A filter that no administrator has
  * added is for the jobs that the owner of its function controls.
  */
@@ -164,14 +164,14 @@ matches(const BgjobFilter *filter, const BgjobJob *job)
 		   (job->func != NULL && is_like(job->func, filter->jobs));
 }
 
-/* bgjob_filter_is_running tells whether a filter runs now. */
+/* bgjob_filter_is_running returns whether a filter runs now. */
 bool
 bgjob_filter_is_running(void)
 {
 	return bgjob_filters_running > 0;
 }
 
-/* bgjob_filter_in_scheduler tells whether this is a scheduler, which calls hooks, guarded, and no filters. */
+/* bgjob_filter_in_scheduler returns whether this is a scheduler, which calls hooks, guarded, and no filters. */
 bool
 bgjob_filter_in_scheduler(void)
 {

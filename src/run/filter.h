@@ -24,7 +24,7 @@
 #define BGJOB_FILTERS_OF_ATTEMPTS                                                              \
 	(BGJOB_FILTER(BGJOB_PERFORMING) | BGJOB_FILTER(BGJOB_PERFORMED) | BGJOB_FILTERS_OF_STATES)
 
-/* Not an event: the filters have to be read anew. */
+/* Not an event: the filters must be read again. */
 #define BGJOB_FILTERS_STALE (1 << BGJOB_NFILTER_EVENTS)
 
 /* Private to the next function: the events that there are filters for. */
@@ -43,7 +43,7 @@ extern bool bgjob_filter_is_written(const BgjobJob *job, int events);
 extern List *bgjob_filters_of(BgjobFilterEvent event, const BgjobJob *job);
 extern BgjobHook bgjob_filter_hook(BgjobFilterEvent event);
 
-/* bgjob_filter_any tells whether there may be a filter of any kind. This is all that bgjob does where there is none. */
+/* bgjob_filter_any returns whether there may be a filter of any kind. This is all that bgjob does where there is none. */
 static inline bool
 bgjob_filter_any(void)
 {
@@ -54,7 +54,7 @@ bgjob_filter_any(void)
 		   hooks->applied != NULL || hooks->unapplied != NULL;
 }
 
-/* bgjob_filter_concerns tells whether a filter of one of these events is to be called for a job. */
+/* bgjob_filter_concerns returns whether a filter of one of these events is to be called for a job. */
 static inline bool
 bgjob_filter_concerns(const BgjobJob *job, int events)
 {

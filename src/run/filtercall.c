@@ -3,22 +3,22 @@
  * filtercall.c
  *	  Calling filters.
  *
- * A filter's function runs in the transaction that does what it is called for,
+ * A filter's function runs in the transaction of the event that it is called for,
  * as its owner, as if it were SECURITY DEFINER with a pinned search_path; where
  * the session is not its owner's, as a security-restricted operation
  * (run/identity.c): nothing of it, such as a deferred trigger, a cursor or a
  * temporary table, is left to run or be found later, under another identity. An
  * error that it raises is that of the operation.
  *
- * RECURSION. While a filter runs, no filter (nor hook) is called for what it
- * enqueues or changes itself: a filter that enqueues a job whose creation calls
- * the same filter would not end. The count of what runs is taken back on an
- * error, too. Nor may a filter change the very job that it is called for, but
- * by its answer, where the row is about to be written: bgjob_job_check_reserved.
+ * RECURSION. While a filter runs, no filter or hook is called for the jobs that it
+ * enqueues or changes: a filter that enqueues a job whose creation calls
+ * the same filter would not end. The count of running filters is restored on
+ * an error, too. A filter may change the job that it is called for only by
+ * its answer, since the row is about to be written: bgjob_job_check_reserved.
  *
  * GUARDED. A worker that records a failure, or settles what the scheduler has
  * left to it (run/pending.c), must come to an end with it. There a filter is
- * called in a subtransaction, whose error is the caller's to deal with, always as
+ * called in a subtransaction, whose error the caller handles, always as
  * a security-restricted operation, and is canceled after FILTER_LIMIT.
  *
  * Any process, inside a transaction; the scheduler calls hooks alone.
@@ -59,14 +59,14 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
-/* So many seconds a filter may take in a process that cannot be canceled by users. */
+/* Time limit of a filter in a process that users cannot cancel, in seconds. */
 #define FILTER_LIMIT 5
 
 static bool guarded = false; /* see above */
 static bool raised = false;  /* the error that is on its way is a filter's */
 static volatile sig_atomic_t limit_reached = false;
 
-/* bgjob_filter_is_guarded tells whether the caller is within bgjob_filter_guard. */
+/* bgjob_filter_is_guarded returns whether the caller is within bgjob_filter_guard. */
 bool
 bgjob_filter_is_guarded(void)
 {
@@ -185,8 +185,8 @@ call_function(Oid func, Jsonb *context)
 }
 
 /*
- * Calls the function of a filter as its owner. Identity and settings are taken
- * back here, or by the abort if it raises an error; whatever it SETs, too.
+ * Calls the function of a filter as its owner. Identity and settings, including
+ * those that it SETs, are restored here, or by the abort if it raises an error.
  */
 static Jsonb *
 call_filter(const BgjobFilter *filter, const BgjobHookJob *hook_job)
@@ -275,8 +275,8 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *hook_job,
 			ereport(ERROR,
 					(errcode(ERRCODE_QUERY_CANCELED),
 					 errmsg("canceling filter \"%s\" after %d s", called.name, FILTER_LIMIT),
-					 errdetail("In bgjob's own processes no filter may take longer, but "
-							   "where a job is performed."),
+					 errdetail("Outside of job attempts, a filter may take at most %d s.",
+							   FILTER_LIMIT),
 					 errhint("Have the filter enqueue a job for long work.")));
 		}
 		PG_RE_THROW();
@@ -291,9 +291,9 @@ call(const BgjobFilter *filter, BgjobHook hook, BgjobHookJob *hook_job,
 
 /*
  * bgjob_filter_call calls the hook and the filters of an event that are for a
- * job, in their order, and gives their answers to "answer"; NULL: they do not
- * matter. Errors: 42883 the function of a filter has gone; 22023 an answer that
- * is not allowed; whatever a filter raises.
+ * job, in their order, and passes their answers to "answer"; NULL: the answers
+ * are ignored. Errors: 42883 the function of a filter was dropped; 22023 an invalid
+ * answer; any error of a filter.
  */
 void
 bgjob_filter_call(BgjobFilterEvent event, const BgjobJob *job, BgjobHookJob *hook_job,
@@ -324,7 +324,7 @@ is_asked(void)
 /*
  * bgjob_filter_guard does something that calls filters in a subtransaction.
  * Returns the error of a filter, copied; then nothing has been done. Any other
- * error is thrown on, and so is what came of this process being told to leave.
+ * error is rethrown, and so is an error that a request to leave has caused.
  */
 ErrorData *
 bgjob_filter_guard(void (*action)(void *), void *arg)
@@ -379,8 +379,8 @@ refuse_key(const char *filter, const JsonbValue *key, const char *const *keys, i
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("filter \"%s\" returned an unknown key: \"%s\"", filter,
 						   pnstrdup(key->val.string.val, key->val.string.len)),
-					errdetail("At this event there are %s.", known.data),
-					errhint("Return null if nothing is to be different.")));
+					errdetail("The keys of this event are %s.", known.data),
+					errhint("Return null to change nothing.")));
 }
 
 /*

@@ -14,7 +14,7 @@
 
 /*
  * Takes the answer of a filter, which is an object, and changes what the next
- * one is told of the job. "filter" is its name, for messages. Errors that this
+ * one receives of the job. "filter" is its name, for messages. Errors that this
  * raises count as the filter's. False: no other filter is to be called.
  */
 typedef bool (*BgjobFilterAnswer)(const char *filter, Jsonb *answer, BgjobHookJob *hook_job,

@@ -93,7 +93,7 @@ push_number(JsonbParseState **state, const char *key, int64 number)
 	bgjob_json_number(state, key, int64_to_numeric(number));
 }
 
-/* The members of an object. */
+/* Adds the members of an object. */
 static void
 push_members(JsonbParseState **state, const Jsonb *object)
 {
@@ -106,7 +106,7 @@ push_members(JsonbParseState **state, const Jsonb *object)
 			pushJsonbValue(state, token, &value);
 }
 
-/* What every event has. */
+/* Adds the members that all events have. */
 static void
 push_job(JsonbParseState **state, const BgjobHookJob *hook_job)
 {

@@ -134,14 +134,14 @@ describe_arguments(BgjobFunction *function, HeapTuple tuple, char **names)
 		function->args[i].default_expr = list_nth(defaults, i - first_default);
 }
 
-/* Why a function cannot be a job; NULL: it can. */
+/* Returns why a function cannot be a job; NULL: it can. */
 static const char *
 unsupported_reason(const BgjobFunction *function)
 {
 	for (int i = 0; i < function->nargs; i++)
 	{
 		if (IsPolymorphicType(function->args[i].type))
-			return "It has polymorphic arguments, whose types JSON values do not tell.";
+			return "JSON values do not determine the types of its polymorphic arguments.";
 		if (get_typtype(function->args[i].type) == TYPTYPE_PSEUDO)
 			return "It has an argument of a pseudo-type.";
 	}
@@ -159,7 +159,7 @@ unsupported_reason(const BgjobFunction *function)
 			break;
 	}
 	if (isAnyTempNamespace(get_func_namespace(function->oid)))
-		return "It is a temporary one, which no other session has.";
+		return "It is a temporary function, which only this session can call.";
 	return NULL;
 }
 
@@ -252,7 +252,7 @@ unknown_function(const char *name)
 					errhint("Check its name, or qualify it with its schema.")));
 }
 
-/* What has gone may be the function, its schema or a type: for a job it is the function. */
+/* Turns the error of a missing function, schema or type into that of a missing function. */
 static void
 add_signature_hint(void *name)
 {
@@ -261,7 +261,7 @@ add_signature_hint(void *name)
 	if (code == ERRCODE_SYNTAX_ERROR || code == ERRCODE_INVALID_NAME)
 	{
 		(void) errmsg("invalid name of a function: \"%s\"", (const char *) name);
-		errdetail("In the parentheses are the types of its arguments, not their values.");
+		errdetail("The parentheses enclose the types of the arguments, not their values.");
 		errhint("Write it like send_mail or send_mail(integer), with args => '[13]'; a "
 				"command has kind => 'sql'.");
 		errposition(0);
@@ -278,7 +278,7 @@ add_signature_hint(void *name)
 	errhint("Check its name, or qualify it with its schema.");
 }
 
-/* A function given with the types of its arguments: just that one. */
+/* Returns the function that a name with the types of its arguments means. */
 static Oid
 find_by_signature(const char *name)
 {
@@ -298,12 +298,12 @@ add_name_hint(void *name)
 {
 	if (geterrcode() != ERRCODE_INVALID_NAME)
 		return;
-	errdetail("It is \"%s\".", (const char *) name);
+	errdetail("The name is \"%s\".", (const char *) name);
 	errhint("Write a function as in SQL: name, schema.name, or \"Name\"; a command has kind => "
 			"'sql'.");
 }
 
-/* All functions of a name; 42883 if there is none, 42602 if it cannot be a name. */
+/* Returns all functions of a name; 42883 if there is none, 42602 if it cannot be a name. */
 static FuncCandidateList
 candidates_of(const char *name)
 {
@@ -335,14 +335,15 @@ describe_candidates(FuncCandidateList candidates)
 static void
 ambiguous(const char *name, FuncCandidateList candidates, Oid example)
 {
-	ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_FUNCTION),
-					errmsg("function name \"%s\" is not unique", name),
-					errdetail("There are %s.", describe_candidates(candidates)),
-					errhint("Name the types of the arguments, such as %s.",
-							bgjob_function_describe(example)->signature)));
+	ereport(ERROR,
+			(errcode(ERRCODE_AMBIGUOUS_FUNCTION),
+			 errmsg("function name \"%s\" is not unique", name),
+			 errdetail("The functions of that name are %s.", describe_candidates(candidates)),
+			 errhint("Specify the types of the arguments, as in %s.",
+					 bgjob_function_describe(example)->signature)));
 }
 
-/* A function given by its name alone: the one that the arguments fit. */
+/* Returns the function of a name whose parameters match the arguments. */
 static Oid
 find_by_name(const char *name, const Jsonb *args)
 {
@@ -369,10 +370,11 @@ find_by_name(const char *name, const Jsonb *args)
 	if (!callable)
 		check_kind(all->oid, name);
 	if (fitting == 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the arguments fit no function named \"%s\"", name),
-						errdetail("There are %s.", describe_candidates(all)),
-						errhint("Check the number and the names of the arguments.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no function named \"%s\" matches the arguments", name),
+				 errdetail("The functions of that name are %s.", describe_candidates(all)),
+				 errhint("Check the number and the names of the arguments.")));
 	if (fitting > 1)
 		ambiguous(name, all, found);
 	return found;
@@ -414,7 +416,7 @@ bgjob_function_check(Oid func, Oid role)
 		check_kind(func, function->signature);
 }
 
-/* Whether a name has the types of its arguments. */
+/* Returns whether a name has the types of its arguments. */
 static bool
 has_types(const char *name)
 {
@@ -480,9 +482,8 @@ bgjob_function_find(const char *signature)
 
 	if (signature[0] == '\0')
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("what the job calls is missing"),
-				 errdetail(
-					 "bgjob_internal.settings has no row of it, or not as bgjob writes it.")));
+				(errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("the call of the job is missing"),
+				 errdetail("The row in bgjob_internal.settings is missing or malformed.")));
 	prepare_cache();
 	if (strlen(signature) >= SIGNATURE_CACHE_KEY)
 		return find_by_signature(signature);
@@ -496,7 +497,7 @@ bgjob_function_find(const char *signature)
 	return func;
 }
 
-/* Whether an error says that a signature means no function: it has gone, or is none as bgjob writes them. */
+/* Returns whether an error means that a signature has no function: it was dropped, or the signature is malformed. */
 static bool
 means_no_function(int sqlerrcode)
 {
@@ -540,9 +541,9 @@ find_quietly(Oid (*find)(const char *), const char *signature, const char **mess
 }
 
 /*
- * bgjob_function_unusable_reason says why a role could not call the function of a
- * signature, as the error would that bgjob_function_find or
- * bgjob_function_check_execute raises; NULL if it could.
+ * bgjob_function_unusable_reason returns why a role could not call the function of a
+ * signature: the message of the error that bgjob_function_find or
+ * bgjob_function_check_execute would raise. NULL if it could.
  */
 const char *
 bgjob_function_unusable_reason(const char *signature, Oid role)
@@ -573,7 +574,7 @@ bgjob_function_unusable_reason(const char *signature, Oid role)
 	return NULL;
 }
 
-/* bgjob_function_is_gone tells whether there is no function of a signature any more; it does not remember it. */
+/* bgjob_function_is_gone returns whether the function of a signature was dropped; the result is not cached. */
 bool
 bgjob_function_is_gone(const char *signature)
 {
@@ -582,7 +583,7 @@ bgjob_function_is_gone(const char *signature)
 	return !OidIsValid(find_quietly(find_by_signature, signature, &message));
 }
 
-/* bgjob_function_is_procedure tells whether it is called by CALL. */
+/* bgjob_function_is_procedure returns whether a function is a procedure, which is called by CALL. */
 bool
 bgjob_function_is_procedure(Oid func)
 {

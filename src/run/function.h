@@ -29,8 +29,9 @@ typedef struct BgjobFunction
 	const char *qualified; /* as it is stored: bgjob_function_signature */
 	bool callable;         /* no aggregate, no window function */
 	bool procedure;
-	const char *unsupported_reason; /* why it cannot be a job all the same; NULL: it can */
-	bool set;                       /* returns a set */
+	const char
+		*unsupported_reason; /* why it cannot be a job although it is callable; NULL: it can */
+	bool set;                /* returns a set */
 	Oid result_type;
 	bool variadic; /* the last argument collects the rest */
 	bool whole;    /* takes its arguments whole, as one json value */

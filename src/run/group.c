@@ -6,13 +6,12 @@
  * A group of jobs of one queue (bgjob_queue(group_size => …)) is performed in
  * one transaction, each job in a subtransaction: one commit, and one flush, for
  * all of them. What a job does to the session is undone before the next. A job
- * that fails is recorded in the same transaction, which goes on. What cannot be
- * undone (a failure at commit, the end of the worker) aborts the transaction of
- * all; none of them has happened then, and each is performed by itself. A group
- * ends early if it takes too long, so that a slow job holds up no others; for a
- * job that goes before the rest of it; or if so many of its subtransactions have
- * written that with another job there might be more than 64, which are a burden
- * to every snapshot in the server.
+ * that fails is recorded in the same transaction, which goes on. A failure at commit,
+ * or the end of the worker, aborts the transaction; then none of the jobs has
+ * happened, and each is performed by itself. A group ends early if it takes too
+ * long, so that a slow job does not delay others; for a job that precedes the rest
+ * of the group; and before more than 64 of its subtransactions have written, since
+ * these would slow down every snapshot in the server.
  *
  * Run by workers.
  *
@@ -45,7 +44,7 @@
 #include "utils/resowner.h"
 #include "utils/timeout.h"
 
-/* A group that lasts longer ends with the job that it is at, in milliseconds. */
+/* Duration after which a group ends with its current job, in milliseconds. */
 #define GROUP_LASTS 300
 
 BgjobGroup bgjob_group;
@@ -58,7 +57,7 @@ bgjob_group_init(void)
 	group_timeout = RegisterTimeout(USER_TIMEOUT, bgjob_group_items_slow);
 }
 
-/* bgjob_group_fits tells whether a job may be performed in one transaction with others. */
+/* bgjob_group_fits returns whether a job may be performed in one transaction with others. */
 bool
 bgjob_group_fits(const BgjobJob *job)
 {
@@ -71,7 +70,7 @@ bgjob_group_fits(const BgjobJob *job)
 
 #ifdef BGJOB_FAST_SUBXIDS
 
-/* How many subtransactions have written; more than the server keeps at hand, where it does not know. */
+/* Returns how many subtransactions have written; if the server does not know, more than it caches. */
 static int
 writers(void)
 {
@@ -81,7 +80,7 @@ writers(void)
 
 #else
 
-/* How many subtransactions there have been, each of which may have written: they are numbered. */
+/* Returns the number of subtransactions, each of which may have written. */
 static int
 writers(void)
 {
@@ -100,7 +99,7 @@ writers(void)
 #endif
 
 /*
- * Whether so many subtransactions have written that another job would bring
+ * Returns whether so many subtransactions have written that another job could bring
  * their number above what the server keeps at hand for snapshots, should it
  * have as many as that one of the group which has had the most.
  */
@@ -136,7 +135,7 @@ recover_subtransaction(ResourceOwner owner)
 }
 
 /*
- * Whether the job might not have failed by itself, which is then tried: in a
+ * Returns whether the job might not have failed by itself, which is then tried: in a
  * deadlock the locks that a group keeps may have their part; some things may
  * not be done in subtransactions; and bgjob_wait cannot wait for a job that the
  * group has performed, but not committed.

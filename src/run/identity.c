@@ -5,8 +5,8 @@
  *
  * Code that a role has written runs as that role: filters as their owners,
  * and the input functions of types, which may be those of domains with checks,
- * as the role that the job is to run as. What such code leaves behind would run
- * as whoever is the current user later, at commit for example: deferred
+ * as the role that the job is to run as. Code that it leaves behind would run
+ * as a later current user, at commit for example: deferred
  * triggers (before version 18), cursors WITH HOLD, temporary objects that
  * shadow others. So wherever the session is not that role's own, the code runs
  * as a security-restricted operation, which refuses these. Settings that it
@@ -30,7 +30,7 @@
 #include "run/identity.h"
 #include "utils/guc.h"
 
-/* bgjob_identity_is_own tells whether the session is a role's own, and that role the current user. */
+/* bgjob_identity_is_own returns whether the session is a role's own, and that role the current user. */
 bool
 bgjob_identity_is_own(Oid role)
 {

@@ -71,7 +71,7 @@ input_expressions(const BgjobFunction *function, const BgjobValue *values)
 	return expressions;
 }
 
-/* The collation that the call would have as a statement: that of its first argument that has one. */
+/* Returns the collation that the call would have as a statement: that of its first argument that has one. */
 static Oid
 input_collation(List *expressions)
 {
@@ -147,7 +147,7 @@ call_set_function(const BgjobFunction *function, List *expressions)
 
 /* ---- procedures ---- */
 
-/* The output arguments of a CALL: nulls for what is only output, the inputs that are output too. */
+/* Returns the output arguments of a CALL: nulls for OUT arguments, the inputs for INOUT arguments. */
 static List *
 output_expressions(const BgjobFunction *function, List *inputs)
 {
@@ -216,7 +216,7 @@ call_procedure(const BgjobFunction *function, List *expressions)
 	return bgjob_rows_result(receiver);
 }
 
-/* A procedure took the place of a function between the claim, which was not committed for it, and the call. */
+/* Raises the error for a function that was replaced by a procedure after the claim, which was not committed. */
 static void
 replaced_by_procedure(const BgjobFunction *function)
 {

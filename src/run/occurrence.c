@@ -4,16 +4,15 @@
  *	  When a recurring job is due, as its row says.
  *
  * The next occurrence of a row (next_at) is computed once and stored. If the
- * clock was ahead then, it lies later than the schedule says, and nothing would
- * run before that time comes. bgjob_occurrence_corrected() computes what it
- * should be.
+ * clock was ahead then, it is later than the schedule says, and no job would run
+ * before that time. bgjob_occurrence_corrected() computes the right time.
  *
  * A RUN THAT CAME TOO EARLY. While the clock is ahead, occurrences run before
  * their true time. Such a run counts for the occurrence next to the true time at
  * which it took place. So a daily job that ran ten minutes early has done its
  * day's work and does not run again; one that ran a whole day early has done the
- * work of the day before. Only the last run has to be looked at, since every
- * earlier one was further in the past.
+ * work of the day before. Only the last run has to be considered, since
+ * earlier ones were further in the past.
  *
  * Used by the scheduler and by sessions; writes nothing, locks nothing.
  *
@@ -91,7 +90,7 @@ counts_for(const BgjobOccurrences *occurrences, TimestampTz ran, int64 set_back,
 
 /*
  * bgjob_occurrence_corrected returns what next_at of an active row should be
- * at "now"; never later than what is stored. "set_back" is by how much the clock
+ * at "now"; never later than the stored time. "set_back" is by how much the clock
  * has gone back, in microseconds; 0: unknown, then the last run was at "now" or
  * before, and at least as much too early as it lies in the future. 22023 as
  * bgjob_occurrences_open.

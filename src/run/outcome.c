@@ -29,7 +29,7 @@
 #include "store/settings.h"
 #include "utils/timestamp.h"
 
-/* A job that was interrupted so often has its deadlocks counted as failures. */
+/* Number of interruptions from which on a job's deadlocks count as failures. */
 #define MOST_DEADLOCKS 10
 
 /* bgjob_outcome_interruption returns the reason of an interruption, as the history has it. */
@@ -96,7 +96,7 @@ bgjob_outcome_of_ending(const BgjobEnding *ending, BgjobEvent *event, BgjobCircu
 }
 
 /*
- * bgjob_outcome_is_group_deadlock tells whether a job may have been the victim
+ * bgjob_outcome_is_group_deadlock returns whether a job may have been the victim
  * of a deadlock that it had no part in but by waiting: groups of jobs hold
  * their locks longer than any of their jobs would. Such a job is tried again
  * as if it had been interrupted; not without end, since it may be the job.

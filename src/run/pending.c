@@ -12,7 +12,7 @@
  * that claims such a job does not perform it: it settles the event, with the
  * filters, in one transaction, and the job goes on from there.
  *
- * Any other event meanwhile (the job is deleted, say) replaces the pending one. Filters are told then that the job leaves the
+ * Any other event meanwhile (the job is deleted, say) replaces the pending one. Filters are notified then that the job leaves the
  * state that they last knew it in.
  *
  * A filter that ends its worker each time it is called must not be called for
@@ -97,7 +97,7 @@ get_text(const Jsonb *pending, const char *key)
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
-/* A number; 0 where there is none, or one that is too large. */
+/* Returns a number; 0 where there is none, or one that is too large. */
 static int64
 get_number(const Jsonb *pending, const char *key)
 {
@@ -115,7 +115,7 @@ get_number(const Jsonb *pending, const char *key)
 	return errno == 0 && *end == '\0' ? number : 0;
 }
 
-/* A time, likewise. */
+/* Returns a time, likewise. */
 static TimestampTz
 get_time(const Jsonb *pending, const char *key)
 {
@@ -124,7 +124,7 @@ get_time(const Jsonb *pending, const char *key)
 	return IS_VALID_TIMESTAMP(at) ? at : 0;
 }
 
-/* The event of that name; BGJOB_NEVENTS: none can be pending that is called so. */
+/* Returns the event of that name; BGJOB_NEVENTS: none can be pending that is called so. */
 static BgjobEvent
 event_of(const Jsonb *pending)
 {
@@ -147,7 +147,7 @@ state_of(const Jsonb *pending)
 /* ---- in the scheduler ---- */
 
 /*
- * bgjob_pending_is_for_worker tells whether one of these events must be left
+ * bgjob_pending_is_for_worker returns whether one of these events must be left
  * to a worker: this is the scheduler, the job has filters, and a worker could
  * call them.
  */
@@ -211,7 +211,7 @@ create(BgjobRel *jobs, BgjobJob *job, BgjobCircumstances *what)
 	bgjob_recurring_refused(job, what->reason);
 }
 
-/* The state that a job has again when its event is settled. */
+/* Returns the state that a job has again when its event is settled. */
 static BgjobState
 state_again(BgjobEvent event, BgjobState from)
 {

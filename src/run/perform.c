@@ -61,7 +61,7 @@ static TimeoutId job_timeout;
 static char role[NAMEDATALEN]; /* as whom, and where, this process performs jobs */
 static char database[NAMEDATALEN];
 
-/* The attempt has taken too long: cancel it. A timeout handler. */
+/* Handles the timeout of an attempt: cancels it. */
 static void
 on_job_timeout(void)
 {
@@ -164,7 +164,7 @@ could_run_at(const BgjobJob *job)
 	return DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_CREATED_AT));
 }
 
-/* Whether the claimed job was to be started earlier (start_within), and never has been. */
+/* Returns whether the claimed job was to be started earlier (start_within), and never has been. */
 static bool
 is_expired(void)
 {
@@ -200,7 +200,7 @@ lift_start_limit(void)
 
 /* ---- performing ---- */
 
-/* bgjob_perform_commits tells whether the claim must be committed before the job may run. */
+/* bgjob_perform_commits returns whether the claim must be committed before the job may run. */
 bool
 bgjob_perform_commits(void)
 {
@@ -237,7 +237,7 @@ bgjob_perform_commit_claim(void)
 	bgjob_perform_start_transaction();
 }
 
-/* The settings that were captured with a job; NULL: none were. XX001: they have gone. */
+/* Returns the settings that were captured with a job; NULL: there are none. XX001: they are missing. */
 static const Jsonb *
 listed_settings(const BgjobJob *job)
 {
@@ -252,7 +252,7 @@ listed_settings(const BgjobJob *job)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("the settings that were captured with the job are missing"),
+			 errmsg("captured settings of the job are missing"),
 			 errdetail("There is no row " INT64_FORMAT " in bgjob_internal.settings.", id)));
 	return listed;
 }
@@ -280,7 +280,7 @@ run_itself(void)
 	if (bgjob_underway.job.kind != BGJOB_KIND_SQL)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("unknown kind of job: \"%c\"", bgjob_underway.job.kind),
-						errdetail("Its row in bgjob_internal.job has been written by hand.")));
+						errdetail("The row in bgjob_internal.job was modified by hand.")));
 	return bgjob_command_run(bgjob_underway.job.job, args);
 }
 
@@ -390,7 +390,7 @@ bgjob_perform_forget_output(void)
 		bgjob_console_clear(slot);
 }
 
-/* bgjob_perform_begin says to all whom it concerns what this worker is at from now on. */
+/* bgjob_perform_begin publishes the current job of this worker: in its slot, the in-flight file and pg_stat_activity. */
 void
 bgjob_perform_begin(void)
 {

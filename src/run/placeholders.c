@@ -34,8 +34,8 @@ unbalanced(const char *text)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("unbalanced brace in \"%s\"", text),
-					errdetail("Braces are for the name of an argument, such as {id}."),
-					errhint("Write {{ and }} for braces themselves.")));
+					errdetail("Braces enclose the name of an argument, such as {id}."),
+					errhint("Write {{ and }} for literal braces.")));
 }
 
 /* Reads the piece at *at and moves on; false at the end. 22023: a brace stands alone. */
@@ -70,7 +70,7 @@ next_piece(const char *text, const char **at, Piece *piece)
 	return true;
 }
 
-/* The number from 0 of the argument that a place means, -1 if there is none. */
+/* Returns the number from 0 of the argument that a place means, -1 if there is none. */
 static int
 argument_of(const BgjobFunction *function, const Piece *place)
 {
@@ -91,9 +91,10 @@ check_place(const BgjobFunction *function, const char *text, const Piece *place)
 {
 	if (!function->whole && argument_of(function, place) < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("there is no argument \"%.*s\"", place->length, place->start),
-						errdetail("It is named in \"%s\", for %s.", text, function->signature),
-						errhint("Name an argument of the function, or give its number.")));
+						errmsg("argument \"%.*s\" does not exist", place->length, place->start),
+						errdetail("The placeholder is in \"%s\", for function %s.", text,
+								  function->signature),
+						errhint("Use the name or the number of an argument of the function.")));
 }
 
 /* bgjob_placeholders_check raises 22023 if a text has places that a function has no argument for. */
@@ -109,7 +110,7 @@ bgjob_placeholders_check(Oid func, const char *text)
 			check_place(function, text, &piece);
 }
 
-/* What a place is filled with, NULL: null. */
+/* Returns what a place is filled with, NULL: null. */
 static JsonbValue *
 value_of(const BgjobFunction *function, const Piece *place, const Jsonb *args)
 {

@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * policy.c
- *	  What becomes of a job that fails, where its function says so.
+ *	  The policy of a function for its failed jobs.
  *
- * bgjob_configure() can say of a function how long to wait before each retry,
- * for which errors there is one, and what follows when none is left. That is
- * one JSON object, stored with the captured settings (store/settings.h), of
- * which a job has the number: so it is in force as it was when the job was
+ * bgjob_configure() can set the delays before the retries of a function's jobs, the
+ * errors after which they are retried, and the state when no retry is left. That is
+ * one JSON object, stored with the captured settings (store/settings.h). A job
+ * refers to it by its number: so the policy is in force as it was when the job was
  * enqueued, and costs a job eight bytes.
  *
  *	 {"retry_delays": [seconds, …], "retry_on": ["40", …], "no_retry_on": […],
  *	  "on_exhausted": "delete"}
  *
- * A member that is not there has the default. The policy is made by the session
- * that configures, and read by workers and the scheduler when a job has failed.
+ * A missing member has the default. The policy is written by the session that
+ * configures, and read by workers and the scheduler when a job has failed.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +30,7 @@
 
 /* ---- making ---- */
 
-/* The elements of an array; 22004 if one of them is null. */
+/* Reads the elements of an array, returns their number; 22004 if an element is null. */
 static int
 elements(ArrayType *array, const char *name, Datum **values)
 {
@@ -43,26 +43,27 @@ elements(ArrayType *array, const char *name, Datum **values)
 					  values, &nulls, &n);
 	for (int i = 0; i < n; i++)
 		if (nulls[i])
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("%s must not contain nulls", name),
-							errdetail("Element %d is null.", i + 1), errhint("Leave it out.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", name),
+					 errdetail("Element %d is null.", i + 1), errhint("Remove that element.")));
 	return n;
 }
 
-/* A delay in microseconds. 22023: it is negative or too long. */
+/* Returns a delay in microseconds. 22023: it is negative or too long. */
 static int64
 delay_microseconds(const Interval *delay, int number)
 {
 	if (bgjob_interval_is_negative(delay))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("retry_delays must not be negative"),
-						errdetail("Element %d is.", number),
-						errhint("Use '0' to have it tried again at once.")));
+						errdetail("Element %d is negative.", number),
+						errhint("Use '0' to retry at once.")));
 	if (bgjob_interval_is_too_long(delay))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("retry_delays are out of range"), errdetail("Element %d is.", number),
-				 errhint("The longest is %d years.", BGJOB_LONGEST_YEARS)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("retry_delays are out of range"),
+						errdetail("Element %d is out of range.", number),
+						errhint("The longest delay is %d years.", BGJOB_LONGEST_YEARS)));
 	return bgjob_interval_microseconds(delay, DAYS_PER_MONTH);
 }
 
@@ -75,8 +76,8 @@ push_delays(JsonbParseState **state, ArrayType *delays)
 	if (n == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("retry_delays must not be empty"),
-						errdetail("They say how long to wait before each retry."),
-						errhint("The default back-off is used without it.")));
+						errdetail("The array holds the delay before each retry."),
+						errhint("Omit retry_delays for the default back-off.")));
 	bgjob_json_string(state, WJB_KEY, "retry_delays");
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < n; i++)
@@ -116,9 +117,8 @@ push_codes(JsonbParseState **state, const char *name, ArrayType *codes)
 }
 
 /*
- * bgjob_policy_make makes a policy; NULL if it says nothing. delays are
- * intervals, the other two texts; NULL: not given. 22023, 22004: what is in
- * them is not allowed.
+ * bgjob_policy_make makes a policy; NULL if it is empty. delays are intervals, the
+ * other two texts; NULL: not given. 22023, 22004: an element is invalid.
  */
 const Jsonb *
 bgjob_policy_make(ArrayType *delays, ArrayType *retry_on, ArrayType *no_retry_on, bool deletes)
@@ -141,7 +141,7 @@ bgjob_policy_make(ArrayType *delays, ArrayType *retry_on, ArrayType *no_retry_on
 
 /* ---- reading; policy is NULL where there is none ---- */
 
-/* The member of that name; false if there is none, or the policy is no object: it was written by hand. */
+/* Finds the member of that name; false if there is none, or the policy is no object (it was written by hand). */
 static bool
 find_member(const Jsonb *policy, const char *name, JsonbValue *value)
 {
@@ -150,7 +150,7 @@ find_member(const Jsonb *policy, const char *name, JsonbValue *value)
 										(int) strlen(name), value) != NULL;
 }
 
-/* The member of that name, if it is an array; NULL: it is not. */
+/* Returns the member of that name if it is an array, else NULL. */
 static JsonbContainer *
 member(const Jsonb *policy, const char *name, JsonbValue *value)
 {
@@ -160,7 +160,7 @@ member(const Jsonb *policy, const char *name, JsonbValue *value)
 	return value->val.binary.data;
 }
 
-/* Whether an error, or its class, is in a list of the policy. */
+/* Returns whether an error, or its class, is in a list of the policy. */
 static bool
 is_listed(JsonbContainer *list, const char *sqlstate)
 {
@@ -175,7 +175,7 @@ is_listed(JsonbContainer *list, const char *sqlstate)
 	return false;
 }
 
-/* bgjob_policy_may_retry tells whether there may be a retry after an error. */
+/* bgjob_policy_may_retry returns whether there may be a retry after an error. */
 bool
 bgjob_policy_may_retry(const Jsonb *policy, int sqlerrcode)
 {
@@ -212,7 +212,7 @@ bgjob_policy_delay(const Jsonb *policy, int retry)
 	return us >= 0 && us < END_TIMESTAMP ? (int64) us : END_TIMESTAMP;
 }
 
-/* bgjob_policy_deletes tells whether a job without retries left is deleted, rather than failed. */
+/* bgjob_policy_deletes returns whether a job without retries left is deleted, rather than failed. */
 bool
 bgjob_policy_deletes(const Jsonb *policy)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * policy.h
- *	  What becomes of a job that fails, where its function says so.
+ *	  The policy of a function for its failed jobs.
  *
  *-------------------------------------------------------------------------
  */

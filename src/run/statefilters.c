@@ -6,9 +6,9 @@
  * store/job.c calls bgjob_statefilters_apply for everything that happens to a
  * job, in whichever process. Filters are asked first which state the job is to
  * get (electing: any that the table of transitions has from where it is, but
- * succeeded only if that is the candidate), then told that it leaves the old one
+ * succeeded only if that is the candidate), then notified that it leaves the old one
  * (unapplied); then the event happens that leads to the state that was chosen, and
- * they are told of the new one (applied). The row of the job is written after that.
+ * they are notified of the new one (applied). The row of the job is written after that.
  *
  * A filter that raises an error fails what caused the change, as any error would.
  * Where that must not be, it is called guarded (run/filtercall.c): a worker that
@@ -45,7 +45,7 @@ typedef struct Transition
 	BgjobCircumstances what;
 } Transition;
 
-/* The state that a job is in, as the table of transitions takes it, and as filters know it. */
+/* Returns the state that a job is in, as the table of transitions takes it, and as filters know it. */
 static BgjobState
 state_before(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 {
@@ -80,14 +80,14 @@ refuse_state(const char *filter, const Transition *transition, const char *name)
 		ERROR,
 		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		 errmsg("filter \"%s\" chose an invalid state: \"%s\"", filter, name),
-		 errdetail("The job is %s, and is to be %s.",
+		 errdetail("The job is %s, and is about to be %s.",
 				   transition->from == BGJOB_NONE ? "new" : bgjob_state_name(transition->from),
 				   bgjob_state_name(bgjob_transition(transition->from, transition->event))),
-		 errhint("The states to choose are enqueued, scheduled, failed and deleted, "
-				 "as far as a job can get from one to the other.")));
+		 errhint("A filter may choose enqueued, scheduled, failed or deleted, if the job "
+				 "can change to that state.")));
 }
 
-/* The event that leads to a state; the caller checks that it can happen. */
+/* Returns the event that leads to a state; the caller checks that it can happen. */
 static BgjobEvent
 event_to(const Transition *transition, BgjobState state)
 {
@@ -127,7 +127,7 @@ choose(Transition *transition, const char *filter, const char *name)
 	transition->what.reason = NULL;
 }
 
-/* When the job is to run, as a filter says: at most one of the two. */
+/* Sets the time to run at that a filter returned: as run_at or as delay. */
 static void
 choose_time(Transition *transition, const char *filter, const char *run_at, const char *delay)
 {
@@ -136,8 +136,8 @@ choose_time(Transition *transition, const char *filter, const char *run_at, cons
 	if (run_at != NULL && delay != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("filter \"%s\" returned both delay and run_at", filter),
-						errdetail("Each says when the job is to run."),
-						errhint("Return one of the two.")));
+						errdetail("Both determine when the job runs."),
+						errhint("Return only one of them.")));
 	if (run_at != NULL)
 		at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(run_at),
 													 ObjectIdGetDatum(InvalidOid),
@@ -150,14 +150,14 @@ choose_time(Transition *transition, const char *filter, const char *run_at, cons
 	else
 		return;
 	if (TIMESTAMP_NOT_FINITE(at))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("filter \"%s\" returned a time that is out of range", filter),
-				 errdetail("It says when the job is to run."), errhint("Return a time.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("filter \"%s\" returned a time that is out of range", filter),
+						errdetail("The time is infinite, or too far away."),
+						errhint("Return a finite time.")));
 	transition->what.run_at = at;
 }
 
-/* What a job that a filter fails has for an error, if it has none of its own. */
+/* Returns the error of a job that a filter fails, if the job has none of its own. */
 static const Jsonb *
 error_of_choice(const char *filter, const char *reason)
 {
@@ -191,9 +191,9 @@ elect(const char *filter, Jsonb *answer, BgjobHookJob *hook_job, void *arg)
 	to = bgjob_transition(transition->from, transition->event);
 	if (to == BGJOB_SCHEDULED && what->run_at == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("filter \"%s\" must say when the job is to run", filter),
+						errmsg("filter \"%s\" must return run_at or delay", filter),
 						errdetail("It chose the state \"scheduled\"."),
-						errhint("Return \"run_at\" or \"delay\", too.")));
+						errhint("Return one of them together with the state.")));
 	if (to == BGJOB_FAILED && what->error == NULL)
 		what->error = error_of_choice(filter, what->reason);
 	if (to == BGJOB_FAILED && what->reason == NULL)
@@ -253,9 +253,8 @@ tell_applied(const BgjobJob *job, BgjobState from, BgjobState to)
 /* ---- the transition ---- */
 
 /*
- * A filter has chosen another event: an interrupted job, which is in its queue and
- * would have stayed there, has to be taken out. False if another transaction has
- * it.
+ * Takes an interrupted job out of its queue, where it would have stayed, because a
+ * filter has chosen another event. False if another transaction has the job.
  */
 static bool
 take_out(const BgjobJob *job, BgjobCircumstances *what)
@@ -266,7 +265,7 @@ take_out(const BgjobJob *job, BgjobCircumstances *what)
 	return true;
 }
 
-/* The whole of it; an action for bgjob_filter_guard. */
+/* Applies the transition and calls the filters; an action for bgjob_filter_guard. */
 static void
 apply(void *arg)
 {
@@ -320,8 +319,8 @@ apply_guarded(Transition *transition)
 	ereport(WARNING,
 			(errmsg("a filter of job " INT64_FORMAT " (%s) raised an error: %s", job->id,
 					bgjob_text_cut(job->job, BGJOB_TITLE_MAX), error->message),
-			 what.certain ? errdetail("What became of the job is recorded without it.")
-						  : errdetail("The job fails by it.")));
+			 what.certain ? errdetail("The new state is recorded without calling the filter.")
+						  : errdetail("The job is marked as failed.")));
 	if (what.certain)
 		bgjob_job_apply_unfiltered(job, event, &what);
 	else
@@ -329,10 +328,10 @@ apply_guarded(Transition *transition)
 }
 
 /*
- * bgjob_statefilters_apply has an event, or the one that filters choose, happen
- * to a job, as bgjob_job_apply does. False if there is no filter for it, or it
- * cannot happen: then nothing has been done. Errors: 22023 a filter has chosen
- * what cannot be; whatever a filter raises.
+ * bgjob_statefilters_apply applies an event, or the event that filters choose,
+ * to a job, as bgjob_job_apply does. False if there is no filter for it, or the event
+ * is not allowed: then nothing was done. Errors: 22023 a filter has chosen an event
+ * that is not allowed; any error of a filter.
  */
 bool
 bgjob_statefilters_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
@@ -355,8 +354,8 @@ bgjob_statefilters_apply(BgjobJob *job, BgjobEvent event, const BgjobCircumstanc
 }
 
 /*
- * bgjob_statefilters_elect asks the filters about an event that the caller then
- * has happen, or not: returns the one that is to, and changes the circumstances.
+ * bgjob_statefilters_elect asks the filters about an event. Returns the event that
+ * they choose, which the caller then applies, and changes the circumstances.
  */
 BgjobEvent
 bgjob_statefilters_elect(const BgjobJob *job, BgjobEvent event, BgjobCircumstances *what)
@@ -373,7 +372,7 @@ bgjob_statefilters_elect(const BgjobJob *job, BgjobEvent event, BgjobCircumstanc
 	return transition.event;
 }
 
-/* bgjob_statefilters_started tells the filters that a job is being performed, which its row does not say. */
+/* bgjob_statefilters_started notifies the filters that a job is being performed; its row does not show it. */
 void
 bgjob_statefilters_started(const BgjobJob *job)
 {

@@ -6,11 +6,11 @@
  * The server logs what its clients send. No client sends a job, so its worker logs
  * it: the command of a job of kind 'sql' as any client's statement, and
  * the call of a function or procedure, which is a SELECT or CALL, as "job 17:
- * public.f(integer)". All settings on the subject mean what they mean there:
+ * public.f(integer)". The settings have their usual meaning:
  * log_statement, log_min_duration_statement, log_min_duration_sample,
  * log_duration, log_transaction_sample_rate, log_parameter_max_length. Only
  * superusers set them. As for a client, statements within functions are not
- * logged, and no duration of what has failed is.
+ * logged, nor are durations of failed ones.
  *
  * Run by workers. Costs some comparisons where nothing is to be logged.
  *
@@ -24,7 +24,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 
-/* What stands for the job as a statement. */
+/* Returns the text that is logged as the job's statement. */
 static const char *
 statement_of(const BgjobJob *job)
 {

@@ -57,7 +57,7 @@
 
 static void find_cast_owner(Oid type, Datum value, Oid *owner);
 
-/* The function that to_jsonb() would call for a scalar type; InvalidOid: none. */
+/* Returns the function that to_jsonb() would call for a scalar type; InvalidOid: none. */
 static Oid
 cast_function(Oid type)
 {
@@ -101,7 +101,7 @@ note_cast(Oid function, Oid *owner)
 	*owner = its;
 }
 
-/* The same for the columns of a row. Their values matter where the type does not tell all. */
+/* Finds it for the columns of a row. Their values matter if the type does not decide. */
 static void
 find_in_row(Datum value, Oid *owner)
 {
@@ -164,7 +164,7 @@ find_cast_owner(Oid type, Datum value, Oid *owner)
 
 /* ---- one value ---- */
 
-/* A value by to_jsonb() or to_json(), as the current user. */
+/* Converts a value by to_jsonb() or to_json(), as the current user. */
 static Datum
 convert(Oid converter, Datum value, Oid type)
 {
@@ -188,7 +188,7 @@ convert(Oid converter, Datum value, Oid type)
 	return FunctionCall1(&function, value);
 }
 
-/* The same as a role that has written casts for it, if there is one that is less powerful. */
+/* Converts a value as the role that has written casts for it, if that role is less powerful. */
 static Datum
 convert_safely(Oid converter, Datum value, Oid type)
 {
@@ -215,7 +215,7 @@ bgjob_to_jsonb(Datum value, Oid type)
 
 /* ---- results ---- */
 
-/* Whether values of a type may hold json, which keeps what was written. */
+/* Returns whether values of a type may hold json, which keeps the original text. */
 static bool
 may_hold_json(Oid type)
 {
@@ -248,9 +248,8 @@ note_replacement(void)
 }
 
 /*
- * A json text may hold the character U+0000, which jsonb refuses. Where a
- * result has it, the job's work is done, and would be done again by a retry: so
- * it becomes U+FFFD, which stands for what cannot be shown, or a question mark.
+ * Replaces the character U+0000, which json allows and jsonb refuses, by U+FFFD or
+ * a question mark. An error would have a retry do the job's work again.
  */
 static void
 replace_null_characters(char *json)
@@ -322,7 +321,7 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
 	MemoryContextSwitchTo(old);
 }
 
-/* A row as an object, or its first column. NULL: the column is null. */
+/* Returns a row as an object, or its first column. NULL: the column is null. */
 static Jsonb *
 row_to_jsonb(const RowsReceiver *receiver, TupleTableSlot *slot)
 {
@@ -429,7 +428,7 @@ bgjob_rows_receiver(BgjobRows shape)
 	return &receiver->pub;
 }
 
-/* Appends what tells that there were more rows, and how many there were. */
+/* Appends the note that the rows were truncated, and their number. */
 static void
 mark_cut(RowsReceiver *receiver)
 {

@@ -25,7 +25,7 @@
 static char plain_type[BGW_MAXLEN] = "";
 
 /*
- * bgjob_traceparent_is_valid tells whether a text is a traceparent: version,
+ * bgjob_traceparent_is_valid returns whether a text is a traceparent: version,
  * trace id, parent id and flags, in lower-case hexadecimal digits. It has
  * less than NAMEDATALEN bytes, so it fits into application_name.
  */

@@ -112,7 +112,7 @@ member(const Jsonb *call, const char *key)
 /*
  * bgjob_call_read returns job and func of the call with a number, in the
  * current memory context. jobs: the OID of the table that the number is from;
- * it changes when the extension is created anew.
+ * it changes when the extension is created again.
  */
 void
 bgjob_call_read(Oid jobs, int64 id, const char **job, const char **func)

@@ -133,7 +133,7 @@ claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *j
 			BGJOB_TAKEN)
 			ereport(LOG, (errmsg("removed job " INT64_FORMAT " from queue \"%s\"", item->job,
 								 key->queue),
-						  errdetail("There is no such job any more.")));
+						  errdetail("The job no longer exists.")));
 		return NOT_CLAIMED;
 	}
 	if (fits != NULL && !fits(job))

@@ -34,7 +34,7 @@ bgjob_job_check_reserved(int64 id)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("a filter cannot change the job that it is called for"),
 						errdetail("Job " INT64_FORMAT " is being changed already.", id),
-						errhint("Return what is to become of it.")));
+						errhint("Return the changes from the filter instead.")));
 }
 
 /* bgjob_job_jsonb returns a jsonb column, NULL if it is null. */

@@ -64,7 +64,7 @@ is_in_flight(int64 pos, const int64 *positions, int n)
 
 /*
  * bgjob_lanescan_begin begins a scan along a lane; the strategy, and its function,
- * say how the positions compare with "pos". The order of the two first steps
+ * determine how the positions compare with "pos". The order of the two first steps
  * matters: the snapshot is older than the list of jobs in flight. So a row that is
  * visible and not in that list may be stale (its deletion committed in between),
  * but no worker has it.

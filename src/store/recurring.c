@@ -37,7 +37,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* So many restored ones are counted. */
+/* Maximal number of restored ones that are counted. */
 #define MOST_RESTORED 100000
 
 /* bgjob_recurring_id returns the number of a recurring job. */
@@ -360,7 +360,7 @@ bgjob_recurring_at_reboot(BgjobRel *rel, TimestampTz started, int64 after, int64
 	return n;
 }
 
-/* The parameters of the job, with the occurrence. */
+/* Returns the parameters of the job, with the occurrence. */
 static Jsonb *
 with_occurrence(const BgjobRecurring *row, TimestampTz occurrence)
 {
@@ -377,9 +377,9 @@ with_occurrence(const BgjobRecurring *row, TimestampTz occurrence)
 static void
 note_refusal(BgjobRecurring *row, const char *reason)
 {
-	bgjob_recurring_set_text(row, BGJOB_R_ERROR,
-							 psprintf("A filter did not want the job: %s",
-									  bgjob_text_cut(reason, BGJOB_REASON_MAX)));
+	bgjob_recurring_set_text(
+		row, BGJOB_R_ERROR,
+		psprintf("A filter refused the job: %s", bgjob_text_cut(reason, BGJOB_REASON_MAX)));
 }
 
 /*

@@ -4,9 +4,8 @@
  *	  Rows of bgjob's tables, read and written directly.
  *
  * The storage layer reads and writes bgjob's tables below SQL: no parsing,
- * no plans, no rights to raise and drop, and nothing that is looked up along
- * a search_path, so it works the same whatever a job has done to its session
- * (settings, role, read-only transactions). Privileges have
+ * no plans, no rights to raise and drop, and no look-up along a search_path. So it
+ * does not depend on the session's state (settings, role, read-only transactions). Privileges have
  * been checked before: at enqueue, by the control functions, by the claim.
  *
  * Indexes and constraints are maintained by the executor's own functions for
@@ -93,10 +92,9 @@ bgjob_rel_close(BgjobRel *rel)
 }
 
 /*
- * bgjob_rel_snapshot returns a registered snapshot of this very moment,
- * whatever the isolation level of the transaction: bookkeeping works on what
- * is, and must neither fix the transaction's own snapshot nor take part in
- * serializable conflicts. The caller unregisters it.
+ * bgjob_rel_snapshot returns a registered snapshot of this moment, in any isolation
+ * level: bookkeeping needs the present state, and must neither fix the transaction's
+ * own snapshot nor take part in serializable conflicts. The caller unregisters it.
  */
 Snapshot
 bgjob_rel_snapshot(BgjobRel *rel)
@@ -136,9 +134,9 @@ fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
 static const BgjobExternal nothing_fetched = {.n = 0};
 
 /*
- * The server reads and removes values that are stored out of line only while
- * there is a snapshot. bgjob_rel_begin_write returns one where the rows concerned may
- * have such values, else NULL, as a rule; bgjob_rel_end_write gives it up.
+ * bgjob_rel_begin_write returns a snapshot if the rows concerned may have values that
+ * are stored out of line, which the server reads and removes only under a snapshot;
+ * else NULL, as a rule. bgjob_rel_end_write releases the snapshot.
  */
 Snapshot
 bgjob_rel_begin_write(BgjobRel *rel, bool external)
@@ -204,7 +202,7 @@ bgjob_rel_update(BgjobRel *rel, const ItemPointerData *tid, const Datum *values,
 	bgjob_rel_end_write(snapshot);
 }
 
-/* Whether several transactions have locked a row; the number that it has for them is none of a transaction. */
+/* Returns whether several transactions have locked a row; the number that it has for them is none of a transaction. */
 static bool
 is_locked_by_several(BgjobRel *rel, ItemPointer tid)
 {
@@ -307,7 +305,7 @@ bgjob_rel_delete_of(BgjobTable table, const char *index, int64 job)
 }
 
 /*
- * Whether a table has a block. VACUUM FULL, CLUSTER and TRUNCATE leave tids
+ * Returns whether a table has a block. VACUUM FULL, CLUSTER and TRUNCATE leave tids
  * behind that point beyond its end, which the server takes for a damaged disk.
  * The number of blocks that the storage manager remembers is a lower bound:
  * no process can make the table shorter while this process has a lock on it.
@@ -326,8 +324,8 @@ has_block(Relation rel, BlockNumber block)
 
 /*
  * bgjob_rel_fetch reads the row at a tid into rel->slot, if it is visible to
- * the snapshot there. The tid may be of another time, and point to another row
- * or to nothing: the caller compares what is read with what is wanted.
+ * the snapshot there. The tid may be stale, and point to another row or to
+ * none: the caller checks the row.
  */
 bool
 bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot)
@@ -338,10 +336,10 @@ bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot)
 
 /*
  * bgjob_rel_take copies the row in rel->slot into values and nulls, in the
- * current context. What is stored out of line is fetched now: later there may
- * be no snapshot, without which the server refuses to, and the row may have
- * been replaced and its values vacuumed away. *external says what was fetched;
- * NULL, as a rule: nothing.
+ * current context. Values that are stored out of line are fetched now: later there may
+ * be no snapshot, which the server requires for that, and the row may have been
+ * replaced and its values vacuumed away. *external lists the fetched values; NULL, as a
+ * rule: none.
  */
 void
 bgjob_rel_take(BgjobRel *rel, Datum *values, bool *nulls, const BgjobExternal **external)

@@ -30,7 +30,7 @@ typedef struct BgjobRel
 	LOCKMODE release; /* at closing */
 } BgjobRel;
 
-/* The values of a row that were stored out of line: where they are stored, and what was fetched from there. */
+/* The values of a row that were stored out of line: their pointers, and the fetched values. */
 typedef struct BgjobExternal
 {
 	int n;

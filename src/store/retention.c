@@ -47,13 +47,13 @@
 
 #define SHORTEST_MONTH 28 /* days */
 
-/* No job is older, in days: more than this the arithmetic of the sweep need not count. */
+/* Upper bound of the age of a job, in days, for the arithmetic of the sweep. */
 #define OLDEST_JOB 100000
 
 /* Number of ids in a range. */
 #define RANGE_SIZE 16384
 
-/* A range is revisited not more, and not less, often than this, in seconds; but for long retentions. */
+/* Limits of the pause between two visits of a range, in seconds; long retentions have longer ones. */
 #define SHORTEST_PAUSE 1
 #define LONGEST_PAUSE  3600
 
@@ -117,7 +117,7 @@ lower_age(int64 a, int64 b)
 	return a < 0 ? b : Min(a, b);
 }
 
-/* The least that an interval can be, in microseconds. */
+/* Returns the least that an interval can be, in microseconds. */
 static int64
 age(const Interval *interval)
 {
@@ -139,7 +139,7 @@ add_queue(const char *queue, const BgjobQueueRow *row, void *arg)
 }
 
 /*
- * The least that a retention configured of a function can be, in microseconds;
+ * Returns the least that a retention configured of a function can be, in microseconds;
  * -1: none is. Intervals are ordered as if a month had 30 days.
  */
 static int64
@@ -163,7 +163,7 @@ read_queues(void)
 	shortest_of_functions = read_shortest_of_functions();
 }
 
-/* What the queue of a row says; NULL: nothing. */
+/* Returns the retention of a row's queue; NULL: it has none of its own. */
 static const Interval *
 queue_retention(TupleTableSlot *slot)
 {
@@ -277,7 +277,7 @@ add_range(BgjobSweep *sweep, int64 number)
 	return range;
 }
 
-/* The visited range that is to be visited first, if it is its time; NULL: none. */
+/* Returns the visited range that is to be visited first, if it is its time; NULL: none. */
 static BgjobRange *
 due_range(BgjobSweep *sweep, TimestampTz now)
 {
@@ -302,11 +302,10 @@ next_visit(const BgjobSweep *sweep)
 }
 
 /*
- * Removes a row if it has expired; else notes in its range when to come back:
- * when it expires, if that is known. A job that has not finished can not
- * expire before the shortest retention has passed; and where there was nothing
- * to remove, as with many jobs that are scheduled far ahead, it is not looked
- * for so often.
+ * Removes a row if it has expired; else notes in its range when to visit it again:
+ * when it expires, if that is known. An unfinished job cannot expire before the
+ * shortest retention has passed. A range without anything to remove, such as one of
+ * jobs that are scheduled far ahead, is visited less often.
  */
 static void
 visit_row(BgjobRel *rel, BgjobRange *range, TimestampTz now, TimestampTz unknown,

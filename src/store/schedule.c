@@ -90,7 +90,7 @@ bgjob_schedule_insert(Oid role, TimestampTz at, int64 job, const char *queue)
 	bgjob_change_due(at);
 }
 
-/* The keys of the job of a role at a time, or of those that the strategy says. */
+/* Sets the keys of the job of a role at a time, or of the jobs that the strategy selects. */
 static void
 job_keys(ScanKey keys, Oid role, TimestampTz at, StrategyNumber strategy, RegProcedure proc,
 		 int64 job)

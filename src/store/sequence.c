@@ -6,15 +6,14 @@
  * A job's id and its position are from one sequence, so that a job that comes back
  * goes behind those that were there. Many jobs at a time draw many numbers at a
  * time: the server has no function for that, and a call of nextval() for each
- * is a tenth of what an insertion in bulk costs. So bgjob_next_ids() does to
- * the sequence's one row what nextval() does, with another step: the row is
- * changed in place under the lock of its buffer, and the server's own WAL
- * record for sequences, which holds the whole row, says so. Where the server is
- * newer than that is known for, or its sequences do not look like it, nextval()
- * is called (BGJOB_FAST_SEQUENCE in base/compat.h).
+ * would add a tenth to the cost of an insertion in bulk. So bgjob_next_ids() changes
+ * the sequence's one row as nextval() does, with a larger step: in place, under the
+ * lock of its buffer, and with the server's own WAL record for sequences, which holds
+ * the whole row. If the server is newer than the tested versions, or its sequences
+ * have another form, nextval() is called (BGJOB_FAST_SEQUENCE in base/compat.h).
  *
- * Any process, inside a transaction. Numbers that were drawn are gone, whatever
- * becomes of the transaction. Locks: RowExclusiveLock on the sequence, kept to
+ * Any process, inside a transaction. Drawn numbers are used up, even if the
+ * transaction is rolled back. Locks: RowExclusiveLock on the sequence, kept to
  * the end of the transaction, as nextval().
  *
  *-------------------------------------------------------------------------
@@ -110,7 +109,7 @@ draw_one_by_one(int n, int *drawn)
 /* The magic number at the end of the page of a sequence (the server's sequence.c). */
 #define SEQUENCE_MAGIC 0x1717
 
-/* Whether a sequence is one page with one row of three columns, marked as the server marks it. */
+/* Returns whether a sequence is one page with one row of three columns, marked as the server marks it. */
 static bool
 looks_familiar(Page page)
 {
@@ -127,7 +126,7 @@ looks_familiar(Page page)
 			   row->t_hoff + offsetof(FormData_pg_sequence_data, is_called) + sizeof(bool);
 }
 
-/* The one row of a sequence, in its locked buffer. */
+/* Returns the one row of a sequence, in its locked buffer. */
 static HeapTupleData
 sequence_row(Page page)
 {
@@ -164,7 +163,7 @@ advance(Relation sequence, Buffer buffer, int n)
 
 	if (first > PG_INT64_MAX - n)
 		ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
-						errmsg("there are no more ids of jobs")));
+						errmsg("reached maximum value of the sequence of job ids")));
 	first++;
 
 	START_CRIT_SECTION();
@@ -210,7 +209,7 @@ draw_at_a_time(int n)
 /*
  * bgjob_next_ids draws numbers that follow each other from the sequence of ids
  * and positions: n, at least one, or, where they are drawn one by one, maybe fewer.
- * Returns the first; *drawn is their number. 2200H: there are not so many.
+ * Returns the first; *drawn is their number. 2200H: the sequence has reached its end.
  */
 int64
 bgjob_next_ids(int n, int *drawn)

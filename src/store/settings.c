@@ -5,7 +5,7 @@
  *
  * Jobs of one application carry the same few settings, so bgjob_internal.job has a
  * number and bgjob_internal.settings the content; likewise the policies of functions
- * (run/policy.h), and what is called (store/call.h). A backend remembers the
+ * (run/policy.h), and calls (store/call.h). A backend remembers the
  * last few combinations that it stored or found; a worker those that it read.
  * Two sessions that store a new combination at the same time each store a row:
  * waiting for the other's transaction would be worse.
@@ -40,7 +40,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* So many combinations are remembered, of any kind, by turns. */
+/* Number of combinations cached of each kind; the oldest is replaced. */
 #define REMEMBERED 8
 
 /* Combinations that were stored or found, and ones that were read; in TopMemoryContext. */
@@ -55,7 +55,7 @@ static Remembered read_last[REMEMBERED];
 static int next_stored = 0;
 static int next_read = 0;
 static Oid table = InvalidOid; /* where they are from */
-static uint64 forgotten = 0;   /* how often what was stored has been forgotten */
+static uint64 forgotten = 0;   /* how often the cache of stored rows was cleared */
 static uint32 known_pass = 0;  /* bgjob_registry->settings_passes, when they were stored */
 static bool locked = false;    /* the table, by this transaction */
 
@@ -92,7 +92,7 @@ remember(Remembered *all, int *next, const Jsonb *settings, int64 id)
 	return copy;
 }
 
-/* The end of a transaction. The end of the one that prepared rows may be a rollback. */
+/* Handles the end of a transaction. A prepared transaction may still be rolled back. */
 static void
 at_end(XactEvent event, void *arg)
 {
@@ -143,9 +143,8 @@ lock_table(void)
 
 /*
  * bgjob_settings_forgotten prepares for using the numbers of rows that were
- * stored: it locks the table and forgets what a pass may remove. It returns how
- * often this process has forgotten what it had stored; if that is another number
- * than before, so must the caller.
+ * stored: it locks the table and forgets rows that a pass may remove. Returns a
+ * number that changes when the cache was cleared: then the caller must clear its own.
  */
 uint64
 bgjob_settings_forgotten(void)

@@ -8,10 +8,10 @@
  * without an index on bgjob_internal.job.state, which would make every update of a
  * job an insertion into each of its indexes. bgjob_internal.claim has a row for each
  * job whose claim is committed; the scheduler compares its process with
- * those that live. bgjob_internal.total keeps what the statistics would lose when
+ * the live ones. bgjob_internal.total keeps what the statistics would lose when
  * finished jobs are removed. bgjob_internal.installation names the database: a copy
  * made with it as template must not run its jobs a second time. A row without
- * one says that SQL has inserted jobs, as a restore does: they are in
+ * a database means that SQL has inserted jobs, as a restore does: these are in
  * bgjob_internal.job alone, and held back until bgjob_adopt().
  *
  * Any process, inside a transaction.
@@ -32,7 +32,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* So many rows of bgjob_internal.total are added up. */
+/* Number of rows of bgjob_internal.total from which on they are added up. */
 #define MANY_TOTALS 100
 
 static void
@@ -87,7 +87,7 @@ bgjob_claim_delete(int64 job)
 	delete_by_job(BGJOB_TABLE_CLAIM, "claim_pkey", job);
 }
 
-/* Whether a table has a row for a job. If so, rel->slot holds it. */
+/* Returns whether a table has a row for a job. If so, rel->slot holds it. */
 static bool
 find_by_job(BgjobRel *rel, const char *index, int64 job)
 {
@@ -106,7 +106,7 @@ find_by_job(BgjobRel *rel, const char *index, int64 job)
 	return found;
 }
 
-/* bgjob_failure_has tells whether a job is among the failed ones. */
+/* bgjob_failure_has returns whether a job is among the failed ones. */
 bool
 bgjob_failure_has(int64 job)
 {
@@ -117,7 +117,7 @@ bgjob_failure_has(int64 job)
 	return found;
 }
 
-/* bgjob_claim_is_held tells whether the process that has claimed a job is there. */
+/* bgjob_claim_is_held returns whether the process that has claimed a job is there. */
 bool
 bgjob_claim_is_held(int64 job)
 {
@@ -186,7 +186,7 @@ take_totals(BgjobRel *rel, Snapshot snapshot, int64 *jobs)
 	table_endscan(scan);
 }
 
-/* The number of rows of bgjob_internal.total that a snapshot shows, as far as "enough". */
+/* Returns the number of rows of bgjob_internal.total that a snapshot shows, as far as "enough". */
 static int64
 count_totals(BgjobRel *rel, Snapshot snapshot, int64 enough)
 {
@@ -222,7 +222,7 @@ bgjob_total_add_up(void)
 			bgjob_total_add((BgjobState) state, jobs[state]);
 }
 
-/* Whether bgjob_internal.installation has a row of a database. */
+/* Returns whether bgjob_internal.installation has a row of a database. */
 static bool
 has_installation(Oid database)
 {
@@ -242,14 +242,14 @@ has_installation(Oid database)
 	return here;
 }
 
-/* bgjob_installed_here tells whether the tables belong to this database, and are no copy of another's. */
+/* bgjob_installed_here returns whether the tables belong to this database, and are no copy of another's. */
 bool
 bgjob_installed_here(void)
 {
 	return has_installation(MyDatabaseId);
 }
 
-/* bgjob_restored_here tells whether there may be jobs that are held back, because SQL has inserted them. */
+/* bgjob_restored_here returns whether there may be jobs that are held back, because SQL has inserted them. */
 bool
 bgjob_restored_here(void)
 {

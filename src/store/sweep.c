@@ -142,9 +142,9 @@ bgjob_sweep(void)
 }
 
 /*
- * bgjob_scan_unknown_lanes looks into the queue for lanes of a database that nothing is
- * known of, and that no worker could look into. By the scheduler. False if there
- * are more than it looks at in one go.
+ * bgjob_scan_unknown_lanes scans the queue for lanes of a database that have not been
+ * scanned yet, and whose roles have no worker. By the scheduler. False if there are
+ * more than it scans at a time.
  */
 bool
 bgjob_scan_unknown_lanes(Oid database)

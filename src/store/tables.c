@@ -58,7 +58,7 @@ static struct
 {
 	const char *name;
 	Oid oid;
-	uint32 hash; /* by which the server says that the relation has changed */
+	uint32 hash; /* of the relation, in the server's invalidation messages */
 } known[KNOWN_MAX];
 static int nknown = 0;
 static uint64 invalidations = 0;
@@ -115,14 +115,14 @@ bgjob_relation_oid(const char *name)
 	why = bgjob_trust_refusal(name, relation);
 	if (why != NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("relation \"%s.%s\" is not the one that bgjob knows",
+						errmsg("relation \"%s.%s\" differs from what bgjob expects",
 							   BGJOB_TABLES_SCHEMA, name),
 						errdetail("%s", why), errhint(WRONG_VERSION_HINT)));
 	remember(name, relation, before);
 	return relation;
 }
 
-/* bgjob_table_oid returns the OID of a table, which changes when the extension is made anew. */
+/* bgjob_table_oid returns the OID of a table, which changes when the extension is made again. */
 Oid
 bgjob_table_oid(BgjobTable table)
 {
@@ -186,8 +186,8 @@ bgjob_sequence_lock(const char *name)
 }
 
 /*
- * bgjob_table_lock locks a table as bgjob_rel_open does, for what is remembered
- * of its rows. 42704 and 55P03 as there.
+ * bgjob_table_lock locks a table as bgjob_rel_open does, for the use of cached rows.
+ * 42704 and 55P03 as there.
  */
 void
 bgjob_table_lock(BgjobTable table)

@@ -156,7 +156,7 @@ type_of(char letter)
 	}
 }
 
-/* The row of an extension, which has no system cache: its owner and schema. InvalidOid: there is none. */
+/* Reads the owner and schema of an extension, which has no system cache. InvalidOid: there is none. */
 static void
 read_extension(Oid extension, Oid *owner, Oid *schema)
 {
@@ -201,7 +201,7 @@ bgjob_trust_schema(Oid extension)
 	return schema;
 }
 
-/* Why a relation is not one that an extension's script has made; NULL: it is one. */
+/* Returns why a relation is not one that an extension's script has made; NULL: it is one. */
 static const char *
 not_of_extension(const char *name, Oid relation, const FormData_pg_class *class, char relkind)
 {
@@ -222,7 +222,7 @@ not_of_extension(const char *name, Oid relation, const FormData_pg_class *class,
 	return NULL;
 }
 
-/* Whether an index evaluates expressions. */
+/* Returns whether an index evaluates expressions. */
 static bool
 has_expressions(Oid index)
 {
@@ -234,7 +234,7 @@ has_expressions(Oid index)
 	return has;
 }
 
-/* Whether all triggers of a table are the extension's. */
+/* Returns whether all triggers of a table are the extension's. */
 static bool
 has_own_triggers_only(Relation rel)
 {
@@ -271,7 +271,7 @@ has_foreign_code(Oid relation)
 	return why;
 }
 
-/* Why a table is not the one that this library knows; NULL: it is. */
+/* Returns why a table is not the one that this library knows; NULL: it is. */
 static const char *
 not_the_table(Oid relation, const FormData_pg_class *class, const char *types)
 {
@@ -293,7 +293,7 @@ not_the_table(Oid relation, const FormData_pg_class *class, const char *types)
 	return has_foreign_code(relation);
 }
 
-/* Whether all keys of an index ascend, nulls last: the order that the library scans them in. */
+/* Returns whether all keys of an index ascend, nulls last: the order that the library scans them in. */
 static bool
 is_ascending(HeapTuple index)
 {
@@ -307,7 +307,7 @@ is_ascending(HeapTuple index)
 	return true;
 }
 
-/* Whether an index has these keys, and no expressions. */
+/* Returns whether an index has these keys, and no expressions. */
 static bool
 has_keys(const FormData_pg_index *index, const AttrNumber *keys)
 {
@@ -321,7 +321,7 @@ has_keys(const FormData_pg_index *index, const AttrNumber *keys)
 	return index->indnkeyatts <= lengthof(indexes[0].keys);
 }
 
-/* Why an index is not the one that this library knows; NULL: it is. */
+/* Returns why an index is not the one that this library knows; NULL: it is. */
 static const char *
 not_the_index(Oid relation, const FormData_pg_class *class, const char *table,
 			  const AttrNumber *keys)
@@ -344,7 +344,7 @@ not_the_index(Oid relation, const FormData_pg_class *class, const char *table,
 	return why;
 }
 
-/* Why a relation of that name is not the one that this library knows, by what its name promises; NULL: it is. */
+/* Returns why a relation of that name is not the one that this library knows, by what its name promises; NULL: it is. */
 static const char *
 refusal(const char *name, Oid relation, const FormData_pg_class *class)
 {
@@ -381,7 +381,7 @@ bgjob_trust_columns(const char *name)
 	elog(ERROR, "unknown table \"%s\"", name);
 }
 
-/* bgjob_trust_table tells whether a relation is a plain table that an extension's script has made. */
+/* bgjob_trust_table returns whether a relation is a plain table that an extension's script has made. */
 bool
 bgjob_trust_table(const char *extension, Oid relation)
 {
@@ -396,7 +396,7 @@ bgjob_trust_table(const char *extension, Oid relation)
 	return genuine;
 }
 
-/* bgjob_trust_has_table tells whether there is such a table of that name. */
+/* bgjob_trust_has_table returns whether there is such a table of that name. */
 bool
 bgjob_trust_has_table(const char *extension, const char *schema, const char *table)
 {
@@ -406,7 +406,7 @@ bgjob_trust_has_table(const char *extension, const char *schema, const char *tab
 		   bgjob_trust_table(extension, get_relname_relid(table, namespace));
 }
 
-/* Why the relation of that name is not to be used, with its name; NULL: it may be. */
+/* Returns why the relation of that name is not to be used, with its name; NULL: it may be. */
 static const char *
 check_name(Oid schema, const char *name)
 {
@@ -445,8 +445,8 @@ bgjob_tables_schema_oid(bool missing_ok)
 }
 
 /*
- * bgjob_trust_database tells whether this database is to be served; *why is
- * set where the extension is there, but not as it should be.
+ * bgjob_trust_database returns whether this database is to be served; *why is
+ * set if the extension is there, but differs from what the library expects.
  */
 BgjobGenuine
 bgjob_trust_database(const char **why)

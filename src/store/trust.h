@@ -17,8 +17,8 @@
 /* What bgjob has in a database. */
 typedef enum BgjobGenuine
 {
-	BGJOB_NOT_INSTALLED, /* the extension is not there, whatever else there is */
-	BGJOB_NOT_GENUINE,   /* it is, but not with the relations that this library knows */
+	BGJOB_NOT_INSTALLED, /* the extension is not there */
+	BGJOB_NOT_GENUINE,   /* it is, but its relations are not those that this library expects */
 	BGJOB_GENUINE
 } BgjobGenuine;
 

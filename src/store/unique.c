@@ -155,12 +155,13 @@ unique_enter(Oid owner, const char *key, int64 job, bool wait)
 void
 bgjob_unique_refuse(const BgjobJob *job, int64 other)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 errmsg("there is a job with unique_key \"%s\" already", unique_key_of(job)),
-			 errdetail("Job " INT64_FORMAT " has it, and has not finished.", other),
-			 errhint("Wait for that job, or delete it; or use another on_duplicate, such as "
-					 "'skip'.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNIQUE_VIOLATION),
+		 errmsg("unfinished job with unique_key \"%s\" already exists", unique_key_of(job)),
+		 errdetail("Job " INT64_FORMAT " has the key and has not finished.", other),
+		 errhint(
+			 "Wait for that job, delete it, or use another on_duplicate, such as 'skip'.")));
 }
 
 /*

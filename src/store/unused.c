@@ -10,15 +10,15 @@
  *
  * References are the columns call_id, settings_id and policy_id of bgjob_internal.job and
  * bgjob_internal.recurring. No index leads from a row to them, so a pass reads both
- * tables, in steps of so many rows. What makes it safe is that no reference to
- * the rows in question can appear meanwhile:
+ * tables, in steps of a bounded number of rows. It is safe since no reference to the
+ * rows in question can appear meanwhile:
  *
  *	1. CANDIDATES. The rows that were there at the last scan already, at most
  *	   MOST of them, in the order of their numbers.
  *	2. The highest of their numbers is published as the FLOOR of the database,
  *	   and then settings_passes is raised. From here on sessions give out no
- *	   number below the floor: they forget what they remember, pass these rows
- *	   over and store the same anew.
+ *	   number below the floor: they clear their caches, pass these rows
+ *	   over and store the same again.
  *	3. A session that was given a number before has locked bgjob_internal.settings until
  *	   its transaction ends, and did so before it read settings_passes. So
  *	   the sessions that may still make references are those that have that lock
@@ -35,7 +35,7 @@
  *
  * Numbers are never given out twice, so what a worker remembers by its number
  * stays right. A pass is kept in memory only. If the scheduler ends, the next
- * one begins anew; the floor that it finds does no harm and is taken away. If
+ * one begins again; the floor that it finds does no harm and is taken away. If
  * the server ends, all processes that remembered numbers have ended too, but for
  * prepared transactions, which have their locks again (step 3).
  *
@@ -65,17 +65,17 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* Fewer rows than this are left alone. */
+/* Number of rows below which there is no pass. */
 #define FEW 16
 
-/* Candidates of one pass. */
+/* Maximal number of candidates of one pass. */
 #define MOST 262144
 
 /* Seconds between two checks whether a pass is worth while: as long as jobs are kept, within these limits. */
 #define SHORTEST_PAUSE 1
 #define LONGEST_PAUSE  3600
 
-/* So many pauses follow, at most, on passes that have removed next to nothing. */
+/* Maximal number of pauses after passes that have removed hardly any rows. */
 #define MOST_PAUSES 24
 
 /* Microseconds between two steps of a pass, and between two checks of the transactions that it waits for. */
@@ -90,14 +90,14 @@ typedef enum Stage
 	STAGE_RECURRING, /* reading references */
 	STAGE_JOBS,
 	STAGE_REMOVING,
-	STAGE_REMOVED /* the floor is to be taken away */
+	STAGE_REMOVED /* the floor must be reset */
 } Stage;
 
 /* The pass that is under way. */
 static struct
 {
 	Stage stage;
-	MemoryContext context; /* of what it allocates */
+	MemoryContext context; /* of the allocations of a pass */
 	int n;
 	int64 *ids; /* of the candidates, ascending */
 	bool *used;
@@ -191,7 +191,7 @@ read_candidates(int64 from, int64 to)
 
 /* ---- transactions that may still refer to them ---- */
 
-/* Whether a transaction is that of one of bgjob's own processes. */
+/* Returns whether a transaction is that of one of bgjob's own processes. */
 static bool
 is_of_bgjob(const VirtualTransactionId *holder)
 {
@@ -235,7 +235,7 @@ publish_floor(BgjobDatabase *entry)
 	note_holders(BGJOB_TABLE_JOB, false);
 }
 
-/* Whether to leave out a pass, because the last one has found little and there are not many more rows since. */
+/* Returns whether to leave out a pass, because the last one has found little and there are not many more rows since. */
 static bool
 is_in_vain(TimestampTz now, int64 last)
 {

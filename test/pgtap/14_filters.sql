@@ -130,17 +130,17 @@ INSERT INTO t_wrong (call, code, what) VALUES
 	($$bgjob_filter('x', 'creating', 'app.overloaded')$$, '42725', 'a name that two functions have');
 SELECT is(tap_try('SELECT ' || call), 'ERROR ' || code, what || ' is refused with ' || code) FROM t_wrong ORDER BY n;
 SELECT is(tap_lacks('SELECT ' || call), '', what || ': the error has message, detail and hint') FROM t_wrong WHERE code NOT IN ('42883', '42725') ORDER BY n;
-SELECT is_empty('SELECT * FROM bgjob.filters', 'a call that is refused leaves nothing behind');
-SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'app.overloaded(jsonb)')$$), '', 'with its types the function is found');
+SELECT is_empty('SELECT * FROM bgjob.filters', 'refused calls leave no filter');
+SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'app.overloaded(jsonb)')$$), '', 'a function can be given with its argument types');
 SELECT is(bgjob_filter_remove('x'), true, 'a filter can be removed');
-SELECT is(bgjob_filter_remove('x'), false, 'the second time there is none');
+SELECT is(bgjob_filter_remove('x'), false, 'removing a filter again returns false');
 
-SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$, 'tap14_app'), 'ERROR 42501', 'bgjob_filter is not for everybody');
-SELECT is(tap_try($$SELECT bgjob_filter_remove('x')$$, 'tap14_app'), 'ERROR 42501', 'nor is bgjob_filter_remove');
-SELECT is(tap_try('SELECT count(*) FROM bgjob.filters', 'tap14_app'), '0', 'everybody may look at bgjob.filters');
+SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$, 'tap14_app'), 'ERROR 42501', 'EXECUTE on bgjob_filter is not granted to PUBLIC');
+SELECT is(tap_try($$SELECT bgjob_filter_remove('x')$$, 'tap14_app'), 'ERROR 42501', 'EXECUTE on bgjob_filter_remove is not granted to PUBLIC');
+SELECT is(tap_try('SELECT count(*) FROM bgjob.filters', 'tap14_app'), '0', 'every role can read bgjob.filters');
 SELECT is(tap_try('SELECT count(*) FROM bgjob_internal.filter', 'tap14_app'), 'ERROR 42501', 'no role may read the table behind it');
 BEGIN READ ONLY;
-SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$), 'ERROR 25006', 'in a read-only transaction nothing can be changed');
+SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$), 'ERROR 25006', 'a read-only transaction cannot change filters');
 ROLLBACK;
 
 -- An administrator that is no superuser: a member of the extension's owner.
@@ -150,13 +150,13 @@ ALTER SCHEMA bgjob OWNER TO tap14_owner;
 GRANT EXECUTE ON FUNCTION bgjob_filter, bgjob_filter_remove TO tap14_owner; -- the owner of the extension would own them
 GRANT tap14_owner TO tap14_admin;
 GRANT USAGE ON SCHEMA app, audit TO tap14_admin;
-SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'app.secret')$$, 'tap14_admin'), 'ERROR 42501', 'an administrator needs EXECUTE');
+SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'app.secret')$$, 'tap14_admin'), 'ERROR 42501', 'a role needs EXECUTE to add a filter');
 GRANT EXECUTE ON FUNCTION app.secret(jsonb) TO tap14_admin;
-SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'app.secret')$$, 'tap14_admin'), 'ERROR 42501', 'and the rights of the owner, as whom it runs');
-SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$, 'tap14_admin'), 'ERROR 42501', 'and for those of another role');
+SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'app.secret')$$, 'tap14_admin'), 'ERROR 42501', 'it needs membership in the owner of the function');
+SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$, 'tap14_admin'), 'ERROR 42501', 'it needs membership to remove the filter of another role');
 GRANT tap14_auditor TO tap14_admin;
-SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$, 'tap14_admin'), '', 'which he is then made a member of');
-SELECT is(tap_try($$SELECT bgjob_filter_remove('x')$$, 'tap14_admin'), 'true', 'he can remove it, too');
+SELECT is(tap_try($$SELECT bgjob_filter('x', 'creating', 'audit.note')$$, 'tap14_admin'), '', 'after GRANT of the membership it can add the filter');
+SELECT is(tap_try($$SELECT bgjob_filter_remove('x')$$, 'tap14_admin'), 'true', 'after GRANT of the membership it can remove the filter');
 ALTER SCHEMA bgjob OWNER TO :"former";
 
 ----------------------------------------------------------------------------------------------------
@@ -166,10 +166,10 @@ ALTER SCHEMA bgjob OWNER TO :"former";
 SELECT bgjob_filter('first', 'creating', 'audit.note', '%app.run%', 5);
 SELECT is((SELECT ROW(name, event, function, jobs, ordering)::text FROM bgjob.filters), '(first,creating,"audit.note(pg_catalog.jsonb)",%app.run%,5)',
 	'bgjob.filters shows the filter, with the function by its signature');
-SELECT ok((SELECT created_at BETWEEN now() - interval '1 min' AND now() + interval '1 min' FROM bgjob.filters), 'and since when it is there');
+SELECT ok((SELECT created_at BETWEEN now() - interval '1 min' AND now() + interval '1 min' FROM bgjob.filters), 'bgjob.filters shows the time of the registration');
 SELECT bgjob_filter('first', 'created', 'audit.note_b');
 SELECT is((SELECT array_agg(ROW(name, event, function, jobs, ordering)::text) FROM bgjob.filters), ARRAY['(first,created,"audit.note_b(pg_catalog.jsonb)",%,0)'],
-	'one of the same name is replaced, with the defaults for the rest');
+	'a filter of the same name is replaced, omitted options have their defaults');
 SELECT tap_remove_all() AS x \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -184,29 +184,29 @@ SELECT bgjob_enqueue('app.run', '{"label": "hello"}', queue => 'q1', priority =>
 RESET SESSION AUTHORIZATION;
 SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a job with filters for all events succeeds');
 SELECT is(tap_seen(:id), '{note:electing:enqueued,note:applied:enqueued,note:created:enqueued,note:electing:processing,note:unapplied:enqueued,note:applied:processing,note:performing:processing,note:performed:processing,note:electing:succeeded,note:unapplied:processing,note:applied:succeeded}'::text[],
-	'they are called in this order');
-SELECT is((SELECT count(*) FROM audit.seen WHERE event = 'creating'), 1::bigint, 'and creating before all of them');
-SELECT is((SELECT min(n) FROM audit.seen), (SELECT n FROM audit.seen WHERE event = 'creating'), 'as the first');
+	'the filters are called in the documented order');
+SELECT is((SELECT count(*) FROM audit.seen WHERE event = 'creating'), 1::bigint, 'creating is called first');
+SELECT is((SELECT min(n) FROM audit.seen), (SELECT n FROM audit.seen WHERE event = 'creating'), 'the call of creating is the first one');
 SELECT is((SELECT context - 'run_as' FROM audit.seen WHERE event = 'creating'),
 	'{"event": "creating", "id": null, "job": "app.run", "function": "app.run(pg_catalog.text)", "kind": "function", "args": {"label": "hello"}, "queue": "q1", "priority": 3, "state": "enqueued", "max_retries": 4, "retries": 0, "run_at": null, "tags": ["red", "green"], "parameters": {"p": 1}}'::jsonb,
-	'what creating is told');
-SELECT is((SELECT array_agg(DISTINCT context ->> 'run_as') FROM audit.seen), '{tap14_app}'::text[], 'all are told the role of the job');
-SELECT is((SELECT context -> 'result' FROM audit.seen WHERE event = 'performed'), '"hello"'::jsonb, 'performed is told the result');
-SELECT ok((SELECT NOT context ? 'error' FROM audit.seen WHERE event = 'performed'), 'and no error');
-SELECT is((SELECT array_agg(context ->> 'to' ORDER BY n) FROM audit.seen WHERE event = 'unapplied'), '{processing,succeeded}'::text[], 'unapplied is told the state to come');
-SELECT is((SELECT array_agg(coalesce(context ->> 'from', 'new') ORDER BY n) FROM audit.seen WHERE event = 'applied'), '{new,enqueued,processing}'::text[], 'applied is told the state before');
-SELECT is((SELECT array_agg(coalesce(context ->> 'from', 'new') ORDER BY n) FROM audit.seen WHERE event = 'electing'), '{new,enqueued,processing}'::text[], 'so is electing');
-SELECT is((SELECT array_agg(DISTINCT who::text) FROM audit.seen), '{tap14_auditor}'::text[], 'all run as the owner of the function');
-SELECT is((SELECT array_agg(DISTINCT session::text) FROM audit.seen), '{tap14_app}'::text[], 'in the session, or the worker, of the job''s role');
-SELECT is((SELECT array_agg(DISTINCT path) FROM audit.seen), '{"pg_catalog, pg_temp"}'::text[], 'with a pinned search_path');
-SELECT is((SELECT count(DISTINCT xid) FROM audit.seen), 2::bigint, 'in two transactions: that of the call, and that of the job');
-SELECT is((SELECT count(DISTINCT xid) FROM audit.seen WHERE event IN ('creating', 'created')), 1::bigint, 'the first has creating and created');
-SELECT is((SELECT count(DISTINCT xid) FROM audit.seen WHERE event IN ('performing', 'performed')), 1::bigint, 'the second performing and performed');
+	'the context of creating');
+SELECT is((SELECT array_agg(DISTINCT context ->> 'run_as') FROM audit.seen), '{tap14_app}'::text[], 'run_as of all contexts is the role of the job');
+SELECT is((SELECT context -> 'result' FROM audit.seen WHERE event = 'performed'), '"hello"'::jsonb, 'the context of performed has the result');
+SELECT ok((SELECT NOT context ? 'error' FROM audit.seen WHERE event = 'performed'), 'the context of performed has no error after a success');
+SELECT is((SELECT array_agg(context ->> 'to' ORDER BY n) FROM audit.seen WHERE event = 'unapplied'), '{processing,succeeded}'::text[], 'the context of unapplied has the next state');
+SELECT is((SELECT array_agg(coalesce(context ->> 'from', 'new') ORDER BY n) FROM audit.seen WHERE event = 'applied'), '{new,enqueued,processing}'::text[], 'the context of applied has the previous state');
+SELECT is((SELECT array_agg(coalesce(context ->> 'from', 'new') ORDER BY n) FROM audit.seen WHERE event = 'electing'), '{new,enqueued,processing}'::text[], 'the context of electing has the previous state');
+SELECT is((SELECT array_agg(DISTINCT who::text) FROM audit.seen), '{tap14_auditor}'::text[], 'all filters run as the owner of the function');
+SELECT is((SELECT array_agg(DISTINCT session::text) FROM audit.seen), '{tap14_app}'::text[], 'session_user is the role of the session or of the worker');
+SELECT is((SELECT array_agg(DISTINCT path) FROM audit.seen), '{"pg_catalog, pg_temp"}'::text[], 'the search_path of filters is pinned');
+SELECT is((SELECT count(DISTINCT xid) FROM audit.seen), 2::bigint, 'the filters run in two transactions: that of the call and that of the job');
+SELECT is((SELECT count(DISTINCT xid) FROM audit.seen WHERE event IN ('creating', 'created')), 1::bigint, 'creating and created run in the first transaction');
+SELECT is((SELECT count(DISTINCT xid) FROM audit.seen WHERE event IN ('performing', 'performed')), 1::bigint, 'performing and performed run in the second transaction');
 
 TRUNCATE audit.seen;
 SELECT bgjob_enqueue('app.other', '["x"]') AS id \gset
-SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a job that the pattern does not fit succeeds');
-SELECT is_empty('SELECT * FROM audit.seen', 'and calls no filter');
+SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a job that does not match the pattern succeeds');
+SELECT is_empty('SELECT * FROM audit.seen', 'a job that does not match the pattern calls no filter');
 
 ----------------------------------------------------------------------------------------------------
 -- A job that fails and is retried
@@ -218,27 +218,27 @@ FROM unnest('{performing,performed,electing,applied,unapplied}'::text[]) event \
 SELECT bgjob_enqueue('app.bad', '["ouch"]', max_retries => 1) AS id \gset
 CALL tap_state_is(:id, 'scheduled');
 SELECT is(tap_seen(:id), '{note:electing:enqueued,note:applied:enqueued,note:performed:processing,note:electing:scheduled,note:unapplied:processing,note:applied:scheduled}'::text[],
-	'a failed attempt: what was called within it is rolled back with it, the rest is in the transaction that records it');
-SELECT is((SELECT context -> 'error' ->> 'sqlstate' FROM audit.seen WHERE event = 'performed'), 'P1414', 'performed is told the error');
-SELECT ok((SELECT NOT context ? 'result' FROM audit.seen WHERE event = 'performed'), 'and no result');
+	'calls within a failed attempt are rolled back with it, later ones are in the transaction that records it');
+SELECT is((SELECT context -> 'error' ->> 'sqlstate' FROM audit.seen WHERE event = 'performed'), 'P1414', 'the context of performed has the error');
+SELECT ok((SELECT NOT context ? 'result' FROM audit.seen WHERE event = 'performed'), 'the context of performed has no result after a failure');
 SELECT is((SELECT ARRAY[context ->> 'from', context -> 'error' ->> 'message', context ->> 'reason'] FROM audit.seen WHERE event = 'electing' AND context ->> 'state' = 'scheduled'),
-	'{processing,ouch,ouch}'::text[], 'electing is told where from, the error and the reason');
-SELECT ok((SELECT (context ->> 'run_at')::timestamptz > now() FROM audit.seen WHERE event = 'electing' AND context ->> 'state' = 'scheduled'), 'and when it is to run');
-SELECT is((SELECT context ->> 'reason' FROM audit.seen WHERE event = 'applied' AND context ->> 'state' = 'scheduled'), 'Retry attempt 1 of 1: ouch', 'applied is told the reason that the job shows');
+	'{processing,ouch,ouch}'::text[], 'the context of electing has the previous state, the error and the reason');
+SELECT ok((SELECT (context ->> 'run_at')::timestamptz > now() FROM audit.seen WHERE event = 'electing' AND context ->> 'state' = 'scheduled'), 'the context of electing has run_at');
+SELECT is((SELECT context ->> 'reason' FROM audit.seen WHERE event = 'applied' AND context ->> 'state' = 'scheduled'), 'Retry attempt 1 of 1: ouch', 'the context of applied has the reason that bgjob.jobs shows');
 TRUNCATE audit.seen;
-SELECT is(bgjob_requeue(:id), true, 'it is requeued');
-SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'and fails for good');
+SELECT is(bgjob_requeue(:id), true, 'the retried job is requeued');
+SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'the requeued job fails for good');
 SELECT is(tap_seen(:id), '{note:electing:enqueued,note:unapplied:scheduled,note:applied:enqueued,note:performed:processing,note:electing:failed,note:unapplied:processing,note:applied:failed}'::text[],
-	'both are told');
+	'electing and applied are called for both failures');
 
 -- Delayed: a worker calls them.
 TRUNCATE audit.seen;
 SELECT bgjob_enqueue('app.run', '["later"]', delay => '200 ms') AS id \gset
 SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a delayed job succeeds');
-SELECT is((tap_seen(:id))[1:5], '{note:electing:scheduled,note:applied:scheduled,note:electing:enqueued,note:unapplied:scheduled,note:applied:enqueued}'::text[], 'its way is told');
+SELECT is((tap_seen(:id))[1:5], '{note:electing:scheduled,note:applied:scheduled,note:electing:enqueued,note:unapplied:scheduled,note:applied:enqueued}'::text[], 'filters are called for each state of a delayed job');
 SELECT is((SELECT backend_type FROM pg_stat_activity a JOIN audit.seen s ON s.pid = a.pid WHERE s.event = 'unapplied' AND s.context ->> 'state' = 'scheduled'),
-	'bgjob worker', 'that it is due, by a worker');
-SELECT is((SELECT array_agg(DISTINCT who::text) FROM audit.seen), '{tap14_auditor}'::text[], 'where they run as their owner, too');
+	'bgjob worker', 'the filters of a due job are called by a worker');
+SELECT is((SELECT array_agg(DISTINCT who::text) FROM audit.seen), '{tap14_auditor}'::text[], 'in the worker they run as their owner');
 
 ----------------------------------------------------------------------------------------------------
 -- Order and patterns
@@ -283,31 +283,31 @@ SELECT tap_remove_all() AS x \gset
 SELECT bgjob_filter('answers', 'creating', 'audit.answers') \g /dev/null
 SELECT tap_answer('creating', '{"args": ["changed"], "queue": "other", "priority": -7, "max_retries": 2, "timeout": "3 min", "tags": ["a", "b c"], "parameters": {"x": [1]}}');
 SELECT bgjob_enqueue('app.run', '["given"]', queue => 'mine', priority => 1, tags => '{old}') AS id \gset
-SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a job that creating has changed succeeds');
+SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a job changed by creating succeeds');
 SELECT is((SELECT ROW(args, queue, priority, max_retries, timeout, tags, parameters)::text FROM bgjob.jobs WHERE id = :id),
-	ROW('["changed"]'::jsonb, 'other'::text, -7, 2, '3 min'::interval, '{a,"b c"}'::text[], '{"x": [1]}'::jsonb)::text, 'all of it is as the filter has said');
-SELECT is(bgjob_result(:id), '"changed"'::jsonb, 'and it ran with the changed arguments');
+	ROW('["changed"]'::jsonb, 'other'::text, -7, 2, '3 min'::interval, '{a,"b c"}'::text[], '{"x": [1]}'::jsonb)::text, 'the job has all options that creating returned');
+SELECT is(bgjob_result(:id), '"changed"'::jsonb, 'the job ran with the changed arguments');
 SELECT tap_answer('creating', '{"delay": "1 hour"}');
 SELECT bgjob_enqueue('app.run', '["given"]') AS id \gset
-SELECT is(tap_state(:id), 'scheduled', 'with a delay it is scheduled');
-SELECT ok((SELECT run_at BETWEEN now() + interval '59 min' AND now() + interval '61 min' FROM bgjob.jobs WHERE id = :id), 'for then');
+SELECT is(tap_state(:id), 'scheduled', 'a delay returned by creating makes the job scheduled');
+SELECT ok((SELECT run_at BETWEEN now() + interval '59 min' AND now() + interval '61 min' FROM bgjob.jobs WHERE id = :id), 'run_at is the time of the returned delay');
 SELECT tap_answer('creating', '{"run_at": "2001-01-01"}');
 SELECT bgjob_enqueue('app.run', '["given"]', delay => '1 hour') AS id \gset
-SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'with a time that has passed a delayed one runs now');
+SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a past run_at returned by creating makes a delayed job run now');
 SELECT tap_answer('creating', '{"queue": null, "args": null, "cancel": null}');
 SELECT bgjob_enqueue('app.run', '["given"]', queue => 'mine') AS id \gset
-SELECT is((SELECT queue || args::text FROM bgjob.jobs WHERE id = :id), 'mine["given"]', 'what is null stays as it is');
+SELECT is((SELECT queue || args::text FROM bgjob.jobs WHERE id = :id), 'mine["given"]', 'a null member of the answer changes nothing');
 SELECT tap_answer('creating', 'null');
 SELECT isnt(bgjob_enqueue('app.run', '["given"]'), NULL, 'the answer null changes nothing');
 SELECT tap_answer('creating', '{}');
-SELECT isnt(bgjob_enqueue('app.run', '["given"]'), NULL, 'nor does an empty object');
+SELECT isnt(bgjob_enqueue('app.run', '["given"]'), NULL, 'an empty object changes nothing');
 
 -- A second filter sees what the first one has changed.
 SELECT tap_answer('creating', '{"queue": "seen", "args": ["seen"]}');
 SELECT bgjob_filter('zz', 'creating', 'audit.note_b') \g /dev/null
 TRUNCATE audit.seen;
 SELECT bgjob_enqueue('app.run', '["given"]') AS id \gset
-SELECT is((SELECT context ->> 'queue' || (context -> 'args')::text FROM audit.seen), 'seen["seen"]', 'the next filter is told of the changed job');
+SELECT is((SELECT context ->> 'queue' || (context -> 'args')::text FROM audit.seen), 'seen["seen"]', 'the next filter receives the changed job');
 SELECT bgjob_filter_remove('zz') AS x \gset
 
 CREATE TABLE t_answer (n serial, answer jsonb, code text, what text);
@@ -326,23 +326,23 @@ BEGIN
 	RETURN tap_try($q$SELECT bgjob_enqueue('app.run', '["wrong"]')$q$);
 END $$;
 SELECT is(tap_answered(answer), 'ERROR ' || code, 'creating: ' || what || ' is refused with ' || code) FROM t_answer ORDER BY n;
-SELECT is_empty($$ SELECT * FROM bgjob.jobs WHERE args = '["wrong"]' $$, 'and no job is left behind');
+SELECT is_empty($$ SELECT * FROM bgjob.jobs WHERE args = '["wrong"]' $$, 'refused answers leave no job');
 
 -- Canceling.
 SELECT tap_answer('creating', '{"cancel": "not today"}');
 SELECT count(*) AS before FROM bgjob.jobs \gset
 SELECT is(bgjob_enqueue('app.run', '["x"]'), NULL, 'creating cancels: bgjob_enqueue returns null');
-SELECT is((SELECT count(*) FROM bgjob.jobs), :before::bigint, 'and there is no job');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :before::bigint, 'creating cancels: the job does not exist');
 CREATE FUNCTION audit.odd(context jsonb) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT CASE WHEN (context -> 'args' ->> 0)::int % 2 = 1 THEN '{"cancel": "odd"}'::jsonb
 		WHEN (context -> 'args' ->> 0)::int % 4 = 0 THEN '{"queue": "fourth", "priority": 9, "delay": "1 hour"}' END $$;
 SELECT bgjob_filter('answers', 'creating', 'audit.odd') \g /dev/null
 CREATE TABLE t_many AS SELECT id FROM bgjob_enqueue_many('app.run', ARRAY(SELECT jsonb_build_array(i::text) FROM generate_series(1, 2000) i), queue => 'rest') id;
-SELECT is((SELECT count(*) FROM t_many), 1000::bigint, 'of a bulk of 2000, those that it cancels are left out');
+SELECT is((SELECT count(*) FROM t_many), 1000::bigint, 'bgjob_enqueue_many leaves out the canceled ones of 2000 jobs');
 SELECT is((SELECT array_agg(DISTINCT ROW(j.queue, j.priority, (j.args ->> 0)::int % 4, j.state = 'scheduled')::text ORDER BY ROW(j.queue, j.priority, (j.args ->> 0)::int % 4, j.state = 'scheduled')::text) FROM bgjob.jobs j JOIN t_many USING (id)),
-	'{"(fourth,9,0,t)","(rest,0,2,f)"}'::text[], 'and what it changes is changed of that job alone');
+	'{"(fourth,9,0,t)","(rest,0,2,f)"}'::text[], 'a change by creating concerns one job of the bulk');
 CALL tap_wait_until($$ SELECT count(*) = 500 FROM bgjob.jobs JOIN t_many USING (id) WHERE state = 'succeeded' $$);
-SELECT is((SELECT count(*) FROM app.ran WHERE label ~ '^\d+$'), 500::bigint, 'those that were not delayed run, once');
+SELECT is((SELECT count(*) FROM app.ran WHERE label ~ '^\d+$'), 500::bigint, 'the jobs of the bulk that were not delayed run once');
 SELECT count(bgjob_delete(id)) AS x FROM bgjob.jobs WHERE queue = 'fourth' \gset
 -- From a trigger.
 CREATE TABLE app.source (label text);
@@ -351,7 +351,7 @@ CREATE FUNCTION audit.no_x(context jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELEC
 SELECT bgjob_filter('answers', 'creating', 'audit.no_x') \g /dev/null
 INSERT INTO app.source VALUES ('x1'), ('y1'), ('x2'), ('y2');
 CALL tap_wait_until($$ SELECT count(*) = 2 FROM app.ran WHERE label IN ('y1', 'y2') $$);
-SELECT is((SELECT array_agg(label ORDER BY label) FROM app.ran WHERE label ~ '^[xy]\d'), '{y1,y2}'::text[], 'jobs of triggers are filtered, too');
+SELECT is((SELECT array_agg(label ORDER BY label) FROM app.ran WHERE label ~ '^[xy]\d'), '{y1,y2}'::text[], 'filters are called for jobs of row triggers');
 SELECT tap_remove_all() AS x \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -366,11 +366,11 @@ TRUNCATE audit.seen;
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
 SELECT is((SELECT job || (context #>> '{}') FROM audit.seen), :'id' || 'scheduled', 'created sees the job, and what it answers does not matter');
 SELECT count(*) AS n FROM bgjob_enqueue_many('app.run', ARRAY(SELECT jsonb_build_array('m' || i) FROM generate_series(1, 10) i), delay => '1 hour') \gset
-SELECT is((SELECT count(*) FROM audit.seen), 11::bigint, 'also in bulk');
+SELECT is((SELECT count(*) FROM audit.seen), 11::bigint, 'filters are called for jobs of statement triggers');
 BEGIN;
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
 ROLLBACK;
-SELECT is((SELECT count(*) FROM audit.seen), 11::bigint, 'it is a part of the transaction');
+SELECT is((SELECT count(*) FROM audit.seen), 11::bigint, 'effects of filters are part of the transaction');
 SELECT tap_remove_all() AS x \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -383,22 +383,22 @@ SELECT tap_answer('performing', '{"cancel": "no need"}');
 TRUNCATE audit.seen, app.ran;
 SELECT bgjob_enqueue('app.run', '["never"]') AS id \gset
 SELECT is(bgjob_wait(:id, '60 s'), 'deleted', 'performing cancels: the job ends deleted');
-SELECT is(tap_reason(:id), 'no need', 'for that reason');
-SELECT is_empty('SELECT * FROM app.ran', 'it has not run');
-SELECT is(tap_states(:id), '{enqueued,processing,deleted}'::text[], 'its history');
-SELECT is(tap_seen(:id), '{note:applied:enqueued,note:applied:processing,note:applied:deleted}'::text[], 'filters learn of it; performed, and the performing after it, are not called');
+SELECT is(tap_reason(:id), 'no need', 'the deleted job has the returned reason');
+SELECT is_empty('SELECT * FROM app.ran', 'the canceled job has not run');
+SELECT is(tap_states(:id), '{enqueued,processing,deleted}'::text[], 'the history of the canceled job');
+SELECT is(tap_seen(:id), '{note:applied:enqueued,note:applied:processing,note:applied:deleted}'::text[], 'electing and applied are called; performed and later performing filters are not');
 SELECT bgjob_enqueue('app.proc', '["never"]') AS id \gset
-SELECT is(bgjob_wait(:id, '60 s') || ' ' || tap_reason(:id), 'deleted no need', 'a procedure, too');
+SELECT is(bgjob_wait(:id, '60 s') || ' ' || tap_reason(:id), 'deleted no need', 'performing cancels a procedure');
 SELECT bgjob_enqueue('INSERT INTO app.ran (label) VALUES ($1)', '["never"]', kind => 'sql') AS id \gset
-SELECT is(bgjob_wait(:id, '60 s') || ' ' || tap_reason(:id), 'deleted no need', 'and a command');
-SELECT is_empty('SELECT * FROM app.ran', 'none of them has run');
+SELECT is(bgjob_wait(:id, '60 s') || ' ' || tap_reason(:id), 'deleted no need', 'performing cancels a command');
+SELECT is_empty('SELECT * FROM app.ran', 'the canceled procedure and command have not run');
 SELECT tap_answer('performing', '{"queue": "x"}');
 SELECT bgjob_enqueue('app.run', '["never"]', max_retries => 0) AS id \gset
-SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'an answer that is not allowed fails the attempt');
-SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :id), '22023', 'with its error');
+SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'an invalid answer of performing fails the attempt');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :id), '22023', 'the failed attempt has the error of the answer');
 SELECT tap_answer('performing', 'null');
 SELECT bgjob_enqueue('app.run', '["runs"]') AS id \gset
-SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'without an answer the job runs');
+SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'the job runs if performing returns null');
 
 -- The job's settings are in force.
 CREATE FUNCTION audit.zone(context jsonb) RETURNS jsonb LANGUAGE sql AS $$
@@ -409,8 +409,8 @@ SET my.setting = 'mine';
 SELECT bgjob_enqueue('app.run', '["runs"]') AS id \gset
 RESET timezone;
 RESET my.setting;
-SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a job with settings');
-SELECT is((SELECT filter FROM audit.seen WHERE job = :id AND event = 'zone'), 'Asia/Tokyo mine', 'performing runs under them');
+SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'a job with captured settings runs');
+SELECT is((SELECT filter FROM audit.seen WHERE job = :id AND event = 'zone'), 'Asia/Tokyo mine', 'performing runs under the captured settings');
 SELECT tap_remove_all() AS x \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -433,36 +433,36 @@ CALL tap_elect('scheduled', '{"state": "enqueued"}', 'app.run', NULL, $$, delay 
 SELECT is(tap_state(:id), 'succeeded', 'a new job is enqueued instead of scheduled');
 CALL tap_elect('processing', '{"state": "deleted", "reason": "unwanted"}', 'app.run', NULL) \gset
 SELECT is(tap_state(:id) || ' ' || tap_reason(:id), 'deleted unwanted', 'a job is deleted instead of performed');
-SELECT is((SELECT context ->> 'from' FROM audit.seen WHERE job = :id AND context ->> 'state' = 'deleted'), 'enqueued', 'it never was processing');
+SELECT is((SELECT context ->> 'from' FROM audit.seen WHERE job = :id AND context ->> 'state' = 'deleted'), 'enqueued', 'the deleted job was never processing');
 CALL tap_elect('processing', '{"state": "failed"}', 'app.proc', NULL) \gset
 SELECT is(tap_state(:id) || ' ' || tap_reason(:id), 'failed Failed by filter "answers"', 'a procedure fails instead of being performed');
-SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :id), 'P0001', 'with an error, as every failed job has');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :id), 'P0001', 'the failed procedure has an error');
 CALL tap_elect('processing', '{"state": "scheduled", "run_at": "2100-01-01"}', 'app.proc', NULL) \gset
-SELECT is((SELECT state || ' ' || run_at::date FROM bgjob.jobs WHERE id = :id), 'scheduled 2100-01-01', 'or is scheduled');
-SELECT is((SELECT count(*) FROM app.ran WHERE label = 'elected'), 1::bigint, 'only one of these has run');
+SELECT is((SELECT state || ' ' || run_at::date FROM bgjob.jobs WHERE id = :id), 'scheduled 2100-01-01', 'electing makes the job scheduled instead');
+SELECT is((SELECT count(*) FROM app.ran WHERE label = 'elected'), 1::bigint, 'one of these jobs has run');
 CALL tap_elect('succeeded', '{"state": "deleted"}', 'app.run', NULL) \gset
 SELECT is(tap_state(:id) || bgjob_result(:id)::text, NULL, 'a job that has succeeded is deleted, and has no result');
-SELECT is(tap_states(:id), '{enqueued,processing,deleted}'::text[], 'its history');
-SELECT is((SELECT count(*) FROM app.ran WHERE label = 'elected'), 2::bigint, 'its effects are there');
+SELECT is(tap_states(:id), '{enqueued,processing,deleted}'::text[], 'the history of the deleted job');
+SELECT is((SELECT count(*) FROM app.ran WHERE label = 'elected'), 2::bigint, 'the effects of the deleted job are kept');
 CALL tap_elect('succeeded', '{"state": "failed", "reason": "the result is wrong"}', 'app.run', NULL) \gset
 SELECT is((SELECT state || ' ' || reason || ' ' || (error ->> 'message') FROM bgjob.jobs WHERE id = :id), 'failed the result is wrong the result is wrong', 'or fails');
 CALL tap_elect('scheduled', '{"state": "failed"}', 'app.bad', NULL) \gset
-SELECT is((SELECT state || ' ' || reason || ' ' || (error ->> 'sqlstate') || ' ' || retries FROM bgjob.jobs WHERE id = :id), 'failed elected P1414 0', 'a job that would be tried again fails at once, with its own error');
+SELECT is((SELECT state || ' ' || reason || ' ' || (error ->> 'sqlstate') || ' ' || retries FROM bgjob.jobs WHERE id = :id), 'failed elected P1414 0', 'electing makes a job that would be retried fail at once, with its own error');
 CALL tap_elect('scheduled', '{"run_at": "2100-01-01", "reason": "much later"}', 'app.bad', NULL) \gset
-SELECT is((SELECT state || ' ' || reason || ' ' || run_at::date || ' ' || retries FROM bgjob.jobs WHERE id = :id), 'scheduled much later 2100-01-01 1', 'or is tried again at another time');
+SELECT is((SELECT state || ' ' || reason || ' ' || run_at::date || ' ' || retries FROM bgjob.jobs WHERE id = :id), 'scheduled much later 2100-01-01 1', 'electing chooses another time for the retry');
 CALL tap_elect('failed', '{"state": "scheduled", "delay": "1 day"}', 'app.bad', NULL, ', max_retries => 0') \gset
 SELECT is((SELECT state || ' ' || (error ->> 'message') FROM bgjob.jobs WHERE id = :id), 'scheduled elected', 'a job that would fail is tried again');
-SELECT is(tap_states(:id), '{enqueued,processing,failed,scheduled}'::text[], 'its failure is in its history');
+SELECT is(tap_states(:id), '{enqueued,processing,failed,scheduled}'::text[], 'the failure is in the history');
 CALL tap_elect('failed', '{"state": "deleted", "reason": "never mind"}', 'app.bad', NULL, ', max_retries => 0') \gset
-SELECT is(tap_state(:id) || ' ' || tap_reason(:id), 'deleted never mind', 'or is deleted');
+SELECT is(tap_state(:id) || ' ' || tap_reason(:id), 'deleted never mind', 'electing makes a failed job deleted');
 CALL tap_elect('failed', '{"reason": "well"}', 'app.bad', NULL, ', max_retries => 0') \gset
-SELECT is(tap_state(:id) || ' ' || tap_reason(:id), 'failed well', 'or fails for another reason');
+SELECT is(tap_state(:id) || ' ' || tap_reason(:id), 'failed well', 'electing changes the reason of a failed job');
 -- In control functions.
 DELETE FROM audit.answer WHERE event = 'electing';
 SELECT bgjob_enqueue('app.run', '["kept"]', delay => '1 hour') AS id \gset
 SELECT tap_answer('electing', '{"state": "scheduled", "run_at": "2100-01-01", "reason": "keep it"}', 'deleted');
 SELECT is(bgjob_delete(:id), true, 'bgjob_delete');
-SELECT is((SELECT state || ' ' || reason || ' ' || run_at::date FROM bgjob.jobs WHERE id = :id), 'scheduled keep it 2100-01-01', 'makes of a job what a filter chooses');
+SELECT is((SELECT state || ' ' || reason || ' ' || run_at::date FROM bgjob.jobs WHERE id = :id), 'scheduled keep it 2100-01-01', 'bgjob_delete makes the job what the filter chooses');
 DELETE FROM audit.answer WHERE event = 'electing';
 -- Due jobs.
 SELECT tap_answer('electing', '{"state": "deleted", "reason": "too late"}', 'enqueued');
@@ -470,7 +470,7 @@ SELECT bgjob_filter('answers', 'electing', 'audit.answers', 'app.other%') \g /de
 SELECT bgjob_filter_remove('answers') AS x \gset
 SELECT bgjob_enqueue('app.other', '["due"]', delay => '300 ms') AS id \gset
 SELECT bgjob_filter('answers', 'electing', 'audit.answers', 'app.other%') \g /dev/null
-SELECT is(bgjob_wait(:id, '60 s') || ' ' || tap_reason(:id), 'deleted too late', 'a job that becomes due is deleted instead');
+SELECT is(bgjob_wait(:id, '60 s') || ' ' || tap_reason(:id), 'deleted too late', 'electing deletes a due job');
 DELETE FROM audit.answer WHERE event = 'electing';
 
 SELECT bgjob_filter('answers', 'electing', 'audit.answers') \g /dev/null
@@ -505,18 +505,18 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SELECT bgjob_filter('fails', 'creating', 'audit.fails') \g /dev/null
 SELECT is(tap_message($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'P1999 filter says no in it', 'creating raises: bgjob_enqueue fails with its error, and the context names the filter');
-SELECT is(current_user::text || current_setting('search_path'), 'postgres"$user", public', 'afterwards the session is what it was');
-SELECT is(tap_message($$SELECT count(*) FROM bgjob_enqueue_many('app.run', ARRAY['["x"]', '["y"]']::jsonb[])$$), 'P1999 filter says no in it', 'so does bgjob_enqueue_many');
+SELECT is(current_user::text || current_setting('search_path'), 'postgres"$user", public', 'the session has its user and search_path after the error');
+SELECT is(tap_message($$SELECT count(*) FROM bgjob_enqueue_many('app.run', ARRAY['["x"]', '["y"]']::jsonb[])$$), 'P1999 filter says no in it', 'creating raises: bgjob_enqueue_many fails with its error');
 SELECT bgjob_filter('fails', 'created', 'audit.fails') \g /dev/null
-SELECT is(tap_message($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'P1999 filter says no in it', 'created raises: likewise');
+SELECT is(tap_message($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'P1999 filter says no in it', 'created raises: bgjob_enqueue fails with its error');
 SELECT bgjob_filter('fails', 'applied', 'audit.fails') \g /dev/null
-SELECT is(tap_message($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'P1999 filter says no in it', 'applied raises: likewise');
+SELECT is(tap_message($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'P1999 filter says no in it', 'applied raises: bgjob_enqueue fails with its error');
 SELECT bgjob_filter_remove('fails') AS x \gset
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
 SELECT bgjob_filter('fails', 'unapplied', 'audit.fails') \g /dev/null
 SELECT is(tap_message(format('SELECT bgjob_delete(%s)', :id)), 'P1999 filter says no in it', 'unapplied raises: bgjob_delete fails');
-SELECT is(tap_state(:id), 'scheduled', 'and nothing has happened to the job');
-SELECT is((SELECT count(*) FROM audit.seen WHERE filter = 'fails'), 0::bigint, 'what the filter did is undone');
+SELECT is(tap_state(:id), 'scheduled', 'unapplied raises: the job is unchanged');
+SELECT is((SELECT count(*) FROM audit.seen WHERE filter = 'fails'), 0::bigint, 'unapplied raises: the effects of the filter are rolled back');
 
 -- In a worker it is an error of the attempt.
 SELECT bgjob_filter_remove('fails') AS x \gset
@@ -546,22 +546,22 @@ CALL tap_raise('applied', 'app.run', NULL) \gset
 SELECT is((SELECT state || ' ' || (error ->> 'sqlstate') FROM bgjob.jobs WHERE id = :id), 'failed P1999', 'applied raises, likewise');
 CALL tap_raise('unapplied', 'app.proc', NULL) \gset
 SELECT is((SELECT state || ' ' || (error ->> 'sqlstate') FROM bgjob.jobs WHERE id = :id), 'failed P1999', 'unapplied raises for a procedure');
-SELECT is_empty('SELECT * FROM app.ran', 'all effects of these jobs are rolled back');
+SELECT is_empty('SELECT * FROM app.ran', 'the effects of these jobs are rolled back');
 CALL tap_raise('performed', 'app.bad', NULL) \gset
 SELECT is((SELECT state || ' ' || (error ->> 'sqlstate') FROM bgjob.jobs WHERE id = :id), 'failed P1414', 'performed raises after a failure: the job fails with its own error');
 
 -- A dropped function.
 CREATE FUNCTION audit.short_lived(context jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
 SELECT bgjob_filter('short', 'creating', 'audit.short_lived') \g /dev/null
-SELECT isnt(bgjob_enqueue('app.run', '["x"]'), NULL, 'a filter is called');
+SELECT isnt(bgjob_enqueue('app.run', '["x"]'), NULL, 'creating calls the filter');
 DROP FUNCTION audit.short_lived(jsonb);
 SELECT throws_like($$SELECT bgjob_enqueue('app.run', '["x"]')$$, '%audit.short_lived%filter "short" does not exist', 'its function is dropped: the error names the filter');
-SELECT is(tap_try($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'ERROR 42883', 'and is 42883');
+SELECT is(tap_try($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'ERROR 42883', 'a filter with a dropped function raises 42883');
 CREATE FUNCTION audit.short_lived(context jsonb) RETURNS text LANGUAGE sql AS $$SELECT 'x'$$;
-SELECT is(tap_try($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'ERROR 42883', 'one that returns something else is not it');
+SELECT is(tap_try($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'ERROR 42883', 'a function of another result type does not replace the dropped one');
 DROP FUNCTION audit.short_lived(jsonb);
 CREATE FUNCTION audit.short_lived(context jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
-SELECT isnt(bgjob_enqueue('app.run', '["x"]'), NULL, 'created again, it is meant');
+SELECT isnt(bgjob_enqueue('app.run', '["x"]'), NULL, 'a function created again is called');
 SELECT tap_remove_all() AS x \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -586,8 +586,8 @@ SELECT bgjob_enqueue('run', '["x"]') AS id \gset
 RESET SESSION AUTHORIZATION;
 RESET search_path;
 SELECT is((SELECT array_agg(DISTINCT ROW(path, work_mem, who)::text) FROM audit.path), ARRAY[format('("audit, pg_catalog",%s,tap14_auditor)', current_setting('work_mem'))],
-	'a function''s own SET search_path holds');
-SELECT is(current_setting('my.leak', true), '', 'what a filter SETs does not stay in the session');
+	'a SET search_path of the function is in force');
+SELECT is(current_setting('my.leak', true), '', 'settings changed by a filter are reset');
 CREATE FUNCTION audit.becomes(context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SET ROLE tap14_app'; RETURN NULL; END $$;
 SELECT bgjob_filter('sets', 'creating', 'audit.becomes') \g /dev/null
 SELECT is(tap_try($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'ERROR 42501', 'a filter cannot SET ROLE');
@@ -606,7 +606,7 @@ BEGIN
 END $$;
 SELECT bgjob_filter('enq ' || event, event, 'audit.enqueues') FROM unnest('{creating,created,applied}'::text[]) event \g /dev/null
 SELECT bgjob_enqueue('app.run', '["first"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args = '["by filter"]'), 3::bigint, 'what a filter enqueues calls no filter');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args = '["by filter"]'), 3::bigint, 'no filter is called for jobs that a filter enqueues');
 CREATE FUNCTION audit.deletes(context jsonb) RETURNS jsonb LANGUAGE plpgsql SET search_path = public AS $$
 BEGIN
 	PERFORM bgjob_delete((context ->> 'id')::bigint);
@@ -617,7 +617,7 @@ SELECT bgjob_filter('deletes', 'applied', 'audit.deletes') \g /dev/null
 SELECT is(tap_try($$SELECT bgjob_enqueue('app.run', '["x"]')$$), 'ERROR 55000', 'a filter cannot change the job that it is called for');
 SELECT bgjob_filter('deletes', 'created', 'audit.deletes') \g /dev/null
 SELECT bgjob_enqueue('app.run', '["x"]') AS id \gset
-SELECT is(tap_state(:id), 'deleted', 'but one that is created it can');
+SELECT is(tap_state(:id), 'deleted', 'at created a filter can change the new job');
 SELECT tap_remove_all() AS x \gset
 
 -- Filters may change the job as the job itself may, unless its row is being written.
@@ -632,7 +632,7 @@ CREATE FUNCTION tap_mark(id bigint) RETURNS text LANGUAGE sql AS $$ SELECT j.par
 SELECT tap_marked('performing', 'app.run') AS id \gset
 SELECT is(bgjob_wait(:id, '60 s') || tap_mark(:id), 'succeededperforming', 'performing can set a parameter of the job');
 SELECT tap_marked('performed', 'app.run') AS id \gset
-SELECT is(bgjob_wait(:id, '60 s') || tap_mark(:id), 'succeededperformed', 'so can performed');
+SELECT is(bgjob_wait(:id, '60 s') || tap_mark(:id), 'succeededperformed', 'performed can set a parameter of the job');
 
 -- A worker may run the job before it receives the invalidation of the same commit.
 CREATE PROCEDURE tap_mark_often(times int, INOUT wrong int) LANGUAGE plpgsql AS $$
@@ -649,21 +649,21 @@ BEGIN
 	END LOOP;
 END $$;
 CALL tap_mark_often(1000, 0) \gset
-SELECT is(:wrong, 0, 'a job is performed with the filters that were committed together with it');
+SELECT is(:wrong, 0, 'a job is performed with the filters committed together with it');
 SELECT tap_marked('performed', 'app.bad') AS id \gset
-SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'not when a failure is recorded: it is recorded without the filter');
-SELECT is((SELECT error ->> 'sqlstate' || coalesce(parameters::text, '') FROM bgjob.jobs WHERE id = :id), 'P1414', 'as the job''s own');
+SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'performed cannot set a parameter when a failure is recorded');
+SELECT is((SELECT error ->> 'sqlstate' || coalesce(parameters::text, '') FROM bgjob.jobs WHERE id = :id), 'P1414', 'the failure is recorded with the error of the job');
 SELECT bgjob_filter_remove('marks') AS x \gset
 CREATE FUNCTION audit.marks_late(context jsonb) RETURNS jsonb LANGUAGE plpgsql SET search_path = public AS
 	$$ BEGIN IF context ->> 'state' IN ('succeeded', 'failed') THEN PERFORM bgjob_set_parameter('marked', 'true'); END IF; RETURN NULL; END $$;
 SELECT bgjob_filter('marks', 'applied', 'audit.marks_late') \g /dev/null
 SELECT bgjob_enqueue('app.run', '["x"]', max_retries => 0) AS id \gset
-SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'nor at a change of state: the attempt fails by it, and that is recorded');
-SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :id), '55000', 'with its error');
+SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'applied cannot set a parameter: the attempt fails, and that is recorded');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :id), '55000', 'the recorded error is that of the filter');
 SELECT bgjob_filter('marks', 'performing', 'audit.snoozes') \g /dev/null
 SELECT bgjob_enqueue('app.run', '["x"]', max_retries => 0) AS id \gset
 CALL tap_state_is(:id, 'scheduled');
-SELECT is((SELECT state || retries FROM bgjob.jobs WHERE id = :id), 'scheduled0', 'performing can have the job snooze');
+SELECT is((SELECT state || retries FROM bgjob.jobs WHERE id = :id), 'scheduled0', 'performing can snooze the job');
 SELECT tap_remove_all() AS x \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -692,11 +692,11 @@ CREATE TABLE t_group AS SELECT id FROM bgjob_enqueue_many('app.run', ARRAY(SELEC
 SELECT bgjob_queue_resume('g') AS x \gset
 CALL tap_wait_until($$ SELECT count(*) = 60 FROM bgjob.jobs JOIN t_group USING (id) WHERE state IN ('succeeded', 'failed', 'deleted') $$);
 SELECT is((SELECT array_agg(DISTINCT ROW(substr(args ->> 0, 2)::int % 3, state, coalesce(reason, ''))::text ORDER BY ROW(substr(args ->> 0, 2)::int % 3, state, coalesce(reason, ''))::text) FROM bgjob.jobs JOIN t_group USING (id)),
-	'{"(0,deleted,third)","(1,failed,one)","(2,succeeded,\"\")"}'::text[], 'in a group: a third is canceled, a third fails, a third succeeds');
-SELECT is((SELECT count(*) FROM app.ran), 20::bigint, 'with their effects, once');
-SELECT is((SELECT count(*) FROM audit.seen WHERE filter = 'third'), 40::bigint, 'what performing did is rolled back for those that fail by it');
-SELECT is((SELECT count(*) FROM audit.seen WHERE event = 'performed'), 40::bigint, 'performed is told of those that have succeeded or failed');
-SELECT ok((SELECT count(DISTINCT xid) < 10 FROM audit.seen), 'all in few transactions');
+	'{"(0,deleted,third)","(1,failed,one)","(2,succeeded,\"\")"}'::text[], 'in a group, a third of the jobs is canceled, a third fails, a third succeeds');
+SELECT is((SELECT count(*) FROM app.ran), 20::bigint, 'the succeeded jobs of the group have their effects once');
+SELECT is((SELECT count(*) FROM audit.seen WHERE filter = 'third'), 40::bigint, 'effects of performing are rolled back for failed jobs');
+SELECT is((SELECT count(*) FROM audit.seen WHERE event = 'performed'), 40::bigint, 'performed is called for succeeded and failed jobs');
+SELECT ok((SELECT count(DISTINCT xid) < 10 FROM audit.seen), 'the jobs ran in few transactions');
 SELECT is((SELECT count(*) FROM audit.seen WHERE filter = 'late'), 20::bigint, 'deferred triggers of filters have run');
 SELECT bgjob_filter('fails', 'electing', 'audit.fails', 'app.other%') \g /dev/null
 SELECT bgjob_filter_remove('third') AS x \gset
@@ -708,9 +708,9 @@ SELECT bgjob_enqueue('app.other', '["bad one"]', queue => 'g', max_retries => 0)
 INSERT INTO t_group SELECT id FROM bgjob_enqueue_many('app.run', ARRAY(SELECT jsonb_build_array('h' || i) FROM generate_series(21, 40) i), queue => 'g', max_retries => 0) id;
 SELECT bgjob_filter('fails', 'applied', 'audit.fails', 'app.other%') \g /dev/null
 SELECT bgjob_queue_resume('g') AS x \gset
-SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'a job in a group fails by a filter that is called when it has succeeded');
+SELECT is(bgjob_wait(:id, '60 s'), 'failed', 'a filter called after the success fails its job of the group');
 CALL tap_wait_until($$ SELECT count(*) = 40 FROM bgjob.jobs JOIN t_group USING (id) WHERE state = 'succeeded' $$);
-SELECT is((SELECT count(*) FROM app.ran WHERE label LIKE 'h%'), 40::bigint, 'and takes none of the others with it');
+SELECT is((SELECT count(*) FROM app.ran WHERE label LIKE 'h%'), 40::bigint, 'the other jobs of the group succeed');
 SELECT tap_remove_all() AS x \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -722,11 +722,11 @@ SELECT bgjob_filter('answers', 'creating', 'audit.answers'), bgjob_filter('note'
 SELECT tap_answer('creating', '{"queue": "changed", "args": ["changed"]}');
 TRUNCATE audit.seen;
 SELECT bgjob_recurring_trigger('often') AS id \gset
-SELECT is((SELECT queue || args::text || recurring_name FROM bgjob.jobs WHERE id = :id), 'changed["changed"]often', 'creating changes the job of a recurring one');
-SELECT is(tap_seen(:id), '{note:created:enqueued}'::text[], 'and created is called');
+SELECT is((SELECT queue || args::text || recurring_name FROM bgjob.jobs WHERE id = :id), 'changed["changed"]often', 'creating changes the job of a recurring job');
+SELECT is(tap_seen(:id), '{note:created:enqueued}'::text[], 'created is called for the job of a recurring job');
 SELECT tap_answer('creating', '{"cancel": "on holiday"}');
-SELECT is(bgjob_recurring_trigger('often'), NULL, 'or it cancels it');
-SELECT is((SELECT error FROM bgjob.recurring_jobs WHERE name = 'often'), 'A filter did not want the job: on holiday', 'which the recurring job shows');
+SELECT is(bgjob_recurring_trigger('often'), NULL, 'creating cancels the job of a recurring job');
+SELECT is((SELECT error FROM bgjob.recurring_jobs WHERE name = 'often'), 'A filter refused the job: on holiday', 'the recurring job shows the reason of the cancellation');
 SELECT bgjob_recurring_remove('often') AS x \gset
 -- From the scheduler: an error makes a failed job, and the recurring job continues.
 SELECT bgjob_filter('answers', 'creating', 'audit.fails', 'app.other%') \g /dev/null
@@ -734,9 +734,9 @@ SELECT bgjob_recurring('failing', '1 second', 'app.other', '["recurring"]'), bgj
 CALL tap_wait_until($$ SELECT count(*) >= 2 FROM bgjob.jobs WHERE recurring_name = 'failing' AND state = 'failed' $$);
 SELECT bgjob_recurring_remove(n) AS x FROM unnest('{failing,going}'::text[]) n \g /dev/null
 SELECT is((SELECT array_agg(DISTINCT state || ' ' || (error ->> 'sqlstate')) FROM bgjob.jobs WHERE recurring_name = 'failing'), '{failed P1999}'::text[],
-	'when it is due a filter that raises makes failed jobs, occurrence by occurrence');
-SELECT ok((SELECT count(*) >= 1 FROM bgjob.jobs WHERE recurring_name = 'going' AND state <> 'failed'), 'another recurring job goes on');
-SELECT is((SELECT count(*) FROM app.ran WHERE label = 'recurring' ) > 0, true, 'and runs');
+	'a filter that raises makes the job of each occurrence failed');
+SELECT ok((SELECT count(*) >= 1 FROM bgjob.jobs WHERE recurring_name = 'going' AND state <> 'failed'), 'another recurring job creates its jobs');
+SELECT is((SELECT count(*) FROM app.ran WHERE label = 'recurring' ) > 0, true, 'the jobs of the other recurring job run');
 SELECT tap_remove_all() AS x \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -750,41 +750,41 @@ SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
 SELECT is((SELECT count(*) FROM audit.seen), 1::bigint, 'a filter is called in the transaction that adds it');
 SELECT bgjob_filter_remove('note') AS x \gset
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT count(*) FROM audit.seen), 1::bigint, 'not after its removal there');
+SELECT is((SELECT count(*) FROM audit.seen), 1::bigint, 'a filter is not called after its removal in the transaction');
 SAVEPOINT s;
 SELECT bgjob_filter('note', 'created', 'audit.note') \g /dev/null
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT count(*) FROM audit.seen), 2::bigint, 'in a savepoint likewise');
+SELECT is((SELECT count(*) FROM audit.seen), 2::bigint, 'a filter is called in the savepoint that adds it');
 ROLLBACK TO s;
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT count(*) FROM audit.seen), 1::bigint, 'not after the savepoint is rolled back');
+SELECT is((SELECT count(*) FROM audit.seen), 1::bigint, 'a filter is not called after the rollback to the savepoint');
 SELECT bgjob_filter('note', 'created', 'audit.note') \g /dev/null
 ROLLBACK;
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT count(*) FROM audit.seen), 0::bigint, 'not after the transaction is');
+SELECT is((SELECT count(*) FROM audit.seen), 0::bigint, 'a filter is not called after the rollback of the transaction');
 SELECT bgjob_filter('note', 'created', 'audit.note') \g /dev/null
 BEGIN;
 SELECT bgjob_filter_remove('note') AS x \gset
 ROLLBACK;
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT count(*) FROM audit.seen), 1::bigint, 'a removal that is rolled back never was');
+SELECT is((SELECT count(*) FROM audit.seen), 1::bigint, 'a rolled-back removal has no effect');
 
 -- Rows that SQL writes, as a restore does.
 UPDATE bgjob_internal.filter SET func = 'audit.note_b(pg_catalog.jsonb)';
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT array_agg(filter ORDER BY n) FROM audit.seen), '{note,b}'::text[], 'what SQL writes into the table is seen, too');
-SELECT is((SELECT count(*) FROM bgjob.filters), 1::bigint, 'there is a filter');
+SELECT is((SELECT array_agg(filter ORDER BY n) FROM audit.seen), '{note,b}'::text[], 'a filter inserted by SQL is called');
+SELECT is((SELECT count(*) FROM bgjob.filters), 1::bigint, 'one filter is registered');
 BEGIN;
 DROP EXTENSION bgjob CASCADE;
 CREATE EXTENSION bgjob;
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT count(*) FROM audit.seen), 2::bigint, 'the extension is dropped and created: it has none');
+SELECT is((SELECT count(*) FROM audit.seen), 2::bigint, 'after DROP and CREATE EXTENSION no filter is called');
 SELECT bgjob_filter('note', 'created', 'audit.note') \g /dev/null
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT count(*) FROM audit.seen), 3::bigint, 'until one is added');
+SELECT is((SELECT count(*) FROM audit.seen), 3::bigint, 'a filter added to the new extension is called');
 ROLLBACK;
 SELECT bgjob_enqueue('app.run', '["x"]', delay => '1 hour') AS id \gset
-SELECT is((SELECT array_agg(filter ORDER BY n) FROM audit.seen), '{note,b,b}'::text[], 'and after the rollback it is as before');
+SELECT is((SELECT array_agg(filter ORDER BY n) FROM audit.seen), '{note,b,b}'::text[], 'after the rollback the old filters are called');
 SELECT tap_remove_all() AS x \gset
 
 ----------------------------------------------------------------------------------------------------
@@ -811,10 +811,10 @@ SELECT bgjob_filter('bad data', 'electing', 'ops.give_up_early') \g /dev/null
 CREATE FUNCTION app.divide(n int) RETURNS int LANGUAGE sql AS 'SELECT 1 / n';
 SELECT bgjob_enqueue('app.run', '["x"]', tags => '{heavy}') AS id \gset
 SELECT bgjob_enqueue('app.divide', '[0]') AS id2 \gset
-SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'the manual: a heavy job');
-SELECT is((SELECT queue || priority FROM bgjob.jobs WHERE id = :id), 'night-10', 'is put into another queue');
-SELECT is(bgjob_wait(:id2, '60 s'), 'failed', 'bad data are not tried again');
-SELECT is((SELECT array_agg(coalesce(error, 'none') ORDER BY job) FROM ops.job_times), '{none,"division by zero"}'::text[], 'and the times are noted');
+SELECT is(bgjob_wait(:id, '60 s'), 'succeeded', 'example of the manual: the heavy job succeeds');
+SELECT is((SELECT queue || priority FROM bgjob.jobs WHERE id = :id), 'night-10', 'example of the manual: the heavy job is in queue night');
+SELECT is(bgjob_wait(:id2, '60 s'), 'failed', 'example of the manual: bad data are not retried');
+SELECT is((SELECT array_agg(coalesce(error, 'none') ORDER BY job) FROM ops.job_times), '{none,"division by zero"}'::text[], 'example of the manual: the end times are stored');
 SELECT tap_remove_all() AS x \gset
 
 \ir lib/check_counters.sql

@@ -60,10 +60,10 @@ my $id = as_app(q{SELECT bgjob_enqueue('plain', jsonb_build_array((SELECT string
 is(wait_for($id), 'succeeded', 'a delayed job with 12 kB of arguments succeeds');
 is(value("SELECT seen($id)"), 'applied:>scheduled unapplied:>enqueued applied:scheduled>enqueued unapplied:>processing applied:enqueued>processing unapplied:>succeeded applied:processing>succeeded',
 	'filters learn of all that happens to it, once and in order');
-is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $id"), 'scheduled enqueued processing succeeded', 'so does its history');
+is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $id"), 'scheduled enqueued processing succeeded', 'the history of the delayed job is the usual one');
 is(value("SELECT count(*) FROM audit.seen WHERE pid = $scheduler"), '0', 'nothing is called in the scheduler');
-is(value("SELECT string_agg(DISTINCT by_session || '/' || by_owner, ' ') FROM audit.seen WHERE job = $id"), 'app/auditor', 'but in a session of the job\'s role, as the filter\'s owner');
-is(value("SELECT sum(jobs_done) FROM bgjob.workers WHERE role::text = 'app'"), '1', 'which has performed one job');
+is(value("SELECT string_agg(DISTINCT by_session || '/' || by_owner, ' ') FROM audit.seen WHERE job = $id"), 'app/auditor', 'the filters are called in a session of the role of the job, as their owner');
+is(value("SELECT sum(jobs_done) FROM bgjob.workers WHERE role::text = 'app'"), '1', 'that worker has performed one job');
 
 # A filter's answer
 clear();
@@ -78,7 +78,7 @@ for my $case (
 	value("TRUNCATE audit.answer; INSERT INTO audit.answer VALUES ('electing', 'plain', 'enqueued', '$answer')");
 	wait_until($node, "SELECT state || ' ' || reason = '$end' FROM bgjob.jobs WHERE id = $id", "a job that is due is $name where a filter wants that");
 }
-is(value("SELECT args, run_at::date FROM bgjob.jobs WHERE id = $id"), '["x"]|2100-01-01', 'with the time that it said');
+is(value("SELECT args, run_at::date FROM bgjob.jobs WHERE id = $id"), '["x"]|2100-01-01', 'the job has the time that the filter returned');
 
 # ---- a recurring job creates one
 
@@ -88,15 +88,15 @@ value(q{SELECT filters('audit.say', 'creating'), filters('audit.note', 'created'
 as_app(q{SELECT bgjob_recurring('one', '1 second', 'plain', '["given"]', unique_key => 'k'), bgjob_recurring('two', '1 second', 'plain_2', '["given"]', jitter => '300 ms')});
 wait_until($node, q{SELECT count(*) >= 2 FROM bgjob.jobs WHERE recurring_name = 'one' AND state = 'succeeded'}, 'jobs of a recurring one succeed');
 is(value(q{SELECT string_agg(DISTINCT format('%s %s %s %s', queue, args, priority, parameters ? 'scheduled_for'), ',') FROM bgjob.jobs WHERE recurring_name = 'one' AND state = 'succeeded'}),
-	'changed ["changed"] 3 t', 'as creating has changed them');
-wait_until($node, q{SELECT error = 'A filter did not want the job: on holiday' FROM bgjob.recurring_jobs WHERE name = 'two'}, 'one that creating cancels says so');
+	'changed ["changed"] 3 t', 'the jobs have the changes of creating');
+wait_until($node, q{SELECT error = 'A filter refused the job: on holiday' FROM bgjob.recurring_jobs WHERE name = 'two'}, 'a recurring job whose job creating cancels shows the reason');
 as_app(q{SELECT bgjob_recurring_remove('one'), bgjob_recurring_remove('two')});
-wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.job WHERE pending IS NOT NULL)}, 'all that was left to workers is settled');
-is(value(q{SELECT count(*) FROM bgjob.jobs WHERE recurring_name = 'two'}), '0', 'and has left no job behind');
-is(value(q{SELECT count(*) FROM bgjob_internal.unique_key}), '0', 'nor a key');
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.job WHERE pending IS NOT NULL)}, 'all events left to workers are settled');
+is(value(q{SELECT count(*) FROM bgjob.jobs WHERE recurring_name = 'two'}), '0', 'the canceled jobs do not exist');
+is(value(q{SELECT count(*) FROM bgjob_internal.unique_key}), '0', 'the canceled jobs hold no key');
 is(value(q{SELECT bool_and(c) FROM (SELECT count(*) FILTER (WHERE event = 'created') = 1 AND count(*) FILTER (WHERE event = 'applied' AND s.state = 'enqueued') = 1 AS c
 	FROM audit.seen s JOIN bgjob.jobs j ON j.id = s.job WHERE recurring_name = 'one' AND j.state = 'succeeded' GROUP BY j.id) x}), 't', 'created and applied are called once for each');
-is(value("SELECT count(*) FROM audit.seen WHERE pid = $scheduler"), '0', 'and not in the scheduler');
+is(value("SELECT count(*) FROM audit.seen WHERE pid = $scheduler"), '0', 'no filter is called in the scheduler');
 
 # ---- a job has lost its worker
 
@@ -106,13 +106,13 @@ $id = as_app(q{SELECT bgjob_enqueue('crashme_exit', '[1]')});
 is(wait_for($id), 'failed', 'a job that ends its worker fails in the end');
 is(value("SELECT reason FROM bgjob.jobs WHERE id = $id"), 'Ended its worker 3 times', 'for that reason');
 is(value("SELECT string_agg(reason, ', ' ORDER BY n) FROM audit.seen WHERE event = 'electing' AND reason LIKE 'Ended%'"),
-	'Ended its worker, 1 of 3 times, Ended its worker, 2 of 3 times, Ended its worker 3 times', 'which filters were told each time');
-is(value("SELECT string_agg(came_from || '>' || state, ' ' ORDER BY n) FROM audit.seen WHERE event = 'applied' AND reason LIKE 'Ended%'"), 'processing>enqueued processing>enqueued processing>failed', 'and what became of it');
-is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $id"), 'enqueued processing enqueued processing enqueued processing failed', 'so says its history');
-is(value("SELECT count(*) FROM audit.seen WHERE pid = $scheduler"), '0', 'none of that in the scheduler');
+	'Ended its worker, 1 of 3 times, Ended its worker, 2 of 3 times, Ended its worker 3 times', 'the reasons in the history');
+is(value("SELECT string_agg(came_from || '>' || state, ' ' ORDER BY n) FROM audit.seen WHERE event = 'applied' AND reason LIKE 'Ended%'"), 'processing>enqueued processing>enqueued processing>failed', 'filters are called for each change of state');
+is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $id"), 'enqueued processing enqueued processing enqueued processing failed', 'the history has all attempts');
+is(value("SELECT count(*) FROM audit.seen WHERE pid = $scheduler"), '0', 'no filter is called in the scheduler for lost jobs');
 $id = value(q{SELECT bgjob_enqueue('ends_worker', kind => 'function', run_as => 'postgres')});
-is(wait_for($id), 'failed', 'so does a procedure, whose claim was committed');
-is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $id"), 'enqueued processing enqueued processing enqueued processing failed', 'with the same history');
+is(wait_for($id), 'failed', 'a procedure that ends its worker fails, too');
+is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $id"), 'enqueued processing enqueued processing enqueued processing failed', 'the procedure has the same history');
 is(value('SELECT count(*) FROM bgjob_internal.claim'), '0', 'no claim is left');
 
 # ---- another change comes first
@@ -122,13 +122,13 @@ value(q{SELECT filters('audit.note', 'applied', 'unapplied'); SELECT bgjob_queue
 my %asked = (bgjob_delete => 'scheduled>deleted', bgjob_requeue => 'scheduled>enqueued', bgjob_reschedule => 'scheduled>scheduled');
 my %job = map { $_ => as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')}) } sort keys %asked;
 wait_until($node, q{SELECT count(*) = 3 FROM bgjob_internal.job WHERE pending IS NOT NULL}, 'jobs of a paused queue are due, and wait there');
-is(value(q{SELECT string_agg(DISTINCT state, ' ') FROM bgjob.jobs WHERE queue = 'held'}), 'enqueued', 'they show as enqueued');
+is(value(q{SELECT string_agg(DISTINCT state, ' ') FROM bgjob.jobs WHERE queue = 'held'}), 'enqueued', 'due jobs of the paused queue are enqueued');
 value('TRUNCATE audit.seen');
 for my $function (sort keys %asked)
 {
 	my $more = $function eq 'bgjob_reschedule' ? ", now() + interval '1 hour'" : '';
 	is(as_app("SELECT $function($job{$function}$more)"), 't', "$function of one");
-	is(value("SELECT string_agg(came_from || '>' || state, ' ') FROM audit.seen WHERE job = $job{$function} AND event = 'applied'"), $asked{$function}, 'filters are told that it leaves the state that they know');
+	is(value("SELECT string_agg(came_from || '>' || state, ' ') FROM audit.seen WHERE job = $job{$function} AND event = 'applied'"), $asked{$function}, 'from is the state that the filters were called for last');
 }
 is(value(q{SELECT count(*) FROM bgjob_internal.job WHERE pending IS NOT NULL}), '0', 'nothing is left to settle');
 value(qq{SELECT bgjob_queue_resume('held')});
@@ -137,22 +137,22 @@ is(wait_for($job{bgjob_requeue}), 'succeeded', 'the requeued one runs');
 # The filters are removed meanwhile; and a crash of the server.
 value(q{SELECT bgjob_queue_pause('held')});
 my $first = as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')});
-wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $first", 'one more is due in the paused queue');
+wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $first", 'the event of a due job in the paused queue is pending');
 value('TRUNCATE audit.seen');
 $node->stop('immediate');
 $node->start;
 my $second = as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')});
-wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $second", 'and another, after a crash of the server');
+wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $second", 'the event of a second job is pending after a crash of the server');
 value(q{SELECT bgjob_queue_resume('held')});
-is(wait_for($first) . wait_for($second), 'succeededsucceeded', 'both run');
-is(value("SELECT seen($first)"), 'unapplied:>enqueued applied:scheduled>enqueued unapplied:>processing applied:enqueued>processing unapplied:>succeeded applied:processing>succeeded', 'what was pending is settled once');
+is(wait_for($first) . wait_for($second), 'succeededsucceeded', 'both jobs succeed');
+is(value("SELECT seen($first)"), 'unapplied:>enqueued applied:scheduled>enqueued unapplied:>processing applied:enqueued>processing unapplied:>succeeded applied:processing>succeeded', 'each pending event is settled once');
 value(q{SELECT bgjob_queue_pause('held')});
 $first = as_app(q{SELECT bgjob_enqueue('plain', '["x"]', delay => '100 ms', queue => 'held')});
-wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $first", 'one whose filters are removed');
+wait_until($node, "SELECT pending IS NOT NULL FROM bgjob_internal.job WHERE id = $first", 'the event of a job whose filters are removed is pending');
 clear();
 value(q{SELECT bgjob_queue_resume('held')});
 is(wait_for($first), 'succeeded', 'runs');
-is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $first"), 'scheduled enqueued processing succeeded', 'with its history');
+is(value("SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $first"), 'scheduled enqueued processing succeeded', 'the job without filters has the usual history');
 
 # ---- hostile filters and rows
 
@@ -172,7 +172,7 @@ value(q{SELECT bgjob_filter('s', 'electing', 'audit.sleep', jobs => 'plain_2')})
 $id = value(q{SET SESSION AUTHORIZATION other; SELECT bgjob_enqueue('plain', '["x"]', delay => '400 ms')});
 my $began = time;
 is(wait_for($id), 'succeeded', 'while filters sleep, a delayed job of another role runs');
-cmp_ok(time - $began, '<', 4, 'without waiting for them');
+cmp_ok(time - $began, '<', 4, 'the delayed job does not wait for the filters');
 value(q{SELECT bgjob_filter_remove('s'); SELECT count(bgjob_delete(id)) FROM bgjob.jobs WHERE job = 'plain_2'});
 
 # Rows that were written by hand.
@@ -182,8 +182,8 @@ value(q{SELECT filters('audit.note', 'electing', 'applied', 'unapplied'); SELECT
 my @ids = map { as_app(qq{SELECT bgjob_enqueue('plain', '["odd"]', queue => 'held')}) } @odd;
 value("UPDATE bgjob_internal.job SET pending = '$odd[$_]' WHERE id = $ids[$_]") for 0 .. $#odd;
 value(q{SELECT bgjob_queue_resume('held')});
-is(join(' ', map { wait_for($_) } @ids), join(' ', ('succeeded') x @ids), 'what stands for no event is disregarded');
-is(value('SELECT count(*) FROM bgjob_internal.job WHERE pending IS NOT NULL'), '0', 'and goes');
+is(join(' ', map { wait_for($_) } @ids), join(' ', ('succeeded') x @ids), 'malformed pending events are ignored');
+is(value('SELECT count(*) FROM bgjob_internal.job WHERE pending IS NOT NULL'), '0', 'malformed pending events are removed');
 
 # A role that has been dropped has no worker.
 $id = value(q{SET SESSION AUTHORIZATION gone; SELECT bgjob_enqueue('plain', '["x"]', delay => '600 ms')});

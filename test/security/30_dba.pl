@@ -58,7 +58,7 @@ my $rerun = q{SELECT interruptions = %d AND state = 'processing' FROM bgjob.jobs
 my ($id, $pid) = start_job();
 my @pids = ($pid);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
-wait_until($node, sprintf($rerun, 1, $id), 'its worker is terminated, and the job runs again');
+wait_until($node, sprintf($rerun, 1, $id), 'the job runs again after its worker was terminated');
 push @pids, $node->safe_psql('postgres', "SELECT worker_pid FROM bgjob.jobs WHERE id = $id");
 is(history($id), "@{[join ',', @pids]} Interrupted by the termination of its worker", 'the history says so');
 kill 'KILL', $pids[1];
@@ -69,25 +69,25 @@ set_and_reload($node, 'bgjob.shutdown_timeout' => '1500ms');
 $node->restart;
 wait_until($node, sprintf($rerun, 3, $id), 'the server is restarted; the job runs again');
 push @pids, $node->safe_psql('postgres', "SELECT worker_pid FROM bgjob.jobs WHERE id = $id");
-is(history($id), "@{[join ',', @pids]} Interrupted by shutdown", 'and so it does');
+is(history($id), "@{[join ',', @pids]} Interrupted by shutdown", 'after the restart the history has the reason shutdown');
 set_and_reload($node, 'bgjob.enabled' => 'off');
 wait_until($node, "SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = $id", 'bgjob is switched off');
-is(history($id), "@{[join ',', @pids]} Interrupted by bgjob.enabled or bgjob.databases", 'likewise');
+is(history($id), "@{[join ',', @pids]} Interrupted by bgjob.enabled or bgjob.databases", 'the history has the reason bgjob.enabled');
 set_and_reload($node, 'bgjob.enabled' => 'on');
-wait_until($node, sprintf($rerun, 4, $id), 'and on again');
+wait_until($node, sprintf($rerun, 4, $id), 'the job runs again when bgjob is switched on');
 push @pids, $node->safe_psql('postgres', "SELECT worker_pid FROM bgjob.jobs WHERE id = $id");
 $node->safe_psql('template1', 'ALTER DATABASE postgres RENAME TO renamed; ALTER DATABASE renamed RENAME TO postgres');
 # A worker may have started the job between the two commands, too.
 wait_until($node, "SELECT interruptions > 4 AND state = 'processing' FROM bgjob.jobs WHERE id = $id", 'the database is renamed');
-like(history($id), qr/^@{[join ',', @pids]}(,[1-9]\d*){1,2} Interrupted by a command on its database$/, 'likewise');
+like(history($id), qr/^@{[join ',', @pids]}(,[1-9]\d*){1,2} Interrupted by a command on its database$/, 'the history has the reason of the command');
 ok(!(grep { !($_ > 0) } @pids), 'every attempt has a worker');
 
 # The log: one line when a database is first served, one when it no longer is, and what a shutdown waits for.
 $node->safe_psql('postgres', "SELECT bgjob_delete($id)");
 my $log = slurp_file($node->logfile);
 is(() = $log =~ /LOG:  bgjob \d\S* serves database "postgres"/g, 4, 'a line at each start of the server, and when bgjob is switched on');
-is(() = $log =~ /LOG:  bgjob no longer serves database "postgres"/g, 2, 'one when it has been shut down, and one when it was switched off');
-like($log, qr/LOG:  waiting for 1 job in database "postgres" to end\n.*DETAIL:  Running: $id\. They are interrupted after 1500 ms/, 'and one for what a shutdown waits for');
+is(() = $log =~ /LOG:  bgjob no longer serves database "postgres"/g, 2, 'a line when the server is shut down, and when bgjob is switched off');
+like($log, qr/LOG:  waiting for 1 job in database "postgres" to end\n.*DETAIL:  Running jobs: $id\. They are interrupted after 1500 ms/, 'a line about the job that the shutdown waits for');
 check_counters($node);
 $node->stop;
 done_testing();

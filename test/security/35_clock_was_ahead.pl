@@ -39,14 +39,14 @@ my $last = value('SELECT max(id) FROM bgjob.jobs');
 my $from = -s $node->logfile;
 set_clock(0);
 wait_until($node, $right, 'each is due when its schedule says, by the true clock');
-wait_until($node, qq{SELECT count(*) >= 3 FROM bgjob.jobs WHERE recurring_name = 'second' AND id > $last AND state = 'succeeded'}, 'what is every second runs every second');
+wait_until($node, qq{SELECT count(*) >= 3 FROM bgjob.jobs WHERE recurring_name = 'second' AND id > $last AND state = 'succeeded'}, 'a recurring job of every second runs every second');
 is(value(q{SELECT next_run_at = bgjob_cron_next('@daily', now() + interval '10 days' - interval '1 min') FROM bgjob.recurring_jobs WHERE name = 'starts'}),
 	't', 'starts_at is respected');
-is(value($others), 'never paused reboot', 'what is paused or never due stays so');
+is(value($others), 'never paused reboot', 'paused recurring jobs and those without a next run are unchanged');
 is(value(q{SELECT state, run_at > now() + interval '1 year' FROM bgjob.jobs WHERE tags = '{asked}'}), 'scheduled|t', 'a time that was asked for stays');
 is(value(q{SELECT string_agg(coalesce(tags[1], recurring_name) || ' ' || retries || ' ' || (run_at < now() + interval '30 min') || ' ' || left(coalesce(reason, 'none'), 5), ', ' ORDER BY id) FROM bgjob.jobs
-	WHERE state = 'scheduled' AND (tags <> '{asked}' OR recurring_name = 'late')}), 'retry 1 true Retry, snooze 0 true Snooz, late 0 true none', 'what was to wait for a span waits for that');
-like(log_from($from), qr/clock was set back by about 345(?:60000|59\d\d\d) s\n.*DETAIL:  The next occurrences of 45[3-6] recurring jobs were computed anew, and the times of 3 waiting jobs/, 'one line of the log says by how much, and how many');
+	WHERE state = 'scheduled' AND (tags <> '{asked}' OR recurring_name = 'late')}), 'retry 1 true Retry, snooze 0 true Snooz, late 0 true none', 'retries and snoozes wait their full time');
+like(log_from($from), qr/clock was set back by about 345(?:60000|59\d\d\d) s\n.*DETAIL:  The next occurrences of 45[3-6] recurring jobs and the times of 3 waiting jobs were recomputed/, 'one line of the log has the difference and the numbers');
 
 #
 # The clock was corrected while the server was down, or unnoticed by the server.
@@ -56,11 +56,11 @@ value($ahead);
 $from = -s $node->logfile;
 with_clock(sub { $node->restart });
 wait_until($node, $right, 'a scheduler that starts sets right what lies too late');
-like(log_from($from), qr/next occurrences of 45\d recurring jobs lay too late/, 'and says so');
+like(log_from($from), qr/next occurrences of 45\d recurring jobs were too late/, 'the correction at the start is logged');
 $from = -s $node->logfile;
 value($ahead);
 value(q{SELECT bgjob_recurring(name, schedule, 'nothing') FROM bgjob.recurring_jobs WHERE name = 'daily' OR name LIKE 'many %'});
-is(value(q{SELECT bool_and(next_run_at = bgjob_cron_next('@daily')) FROM bgjob.recurring_jobs WHERE name = 'daily' OR name LIKE 'many %'}), 't', 'the same call does so, too');
+is(value(q{SELECT bool_and(next_run_at = bgjob_cron_next('@daily')) FROM bgjob.recurring_jobs WHERE name = 'daily' OR name LIKE 'many %'}), 't', 'bgjob_recurring corrects the next run as well');
 
 # A session locks one of the rows to be corrected.
 value($ahead);
@@ -73,7 +73,7 @@ set_clock(0);
 wait_until($node, q{SELECT bool_and(next_run_at = bgjob_cron_next('@daily')) FROM bgjob.recurring_jobs WHERE name LIKE 'many %' AND name <> 'many 7'}, 'a locked row delays no other');
 $holder->query('COMMIT');
 $holder->quit;
-wait_until($node, $right, 'and is set right later');
+wait_until($node, $right, 'the locked row is corrected later');
 
 #
 # Occurrences that ran too early.
@@ -85,7 +85,7 @@ for my $case ([ 60, 0, 'an hour of the day that came a minute too early' ], [ 86
 	my ($seconds, $days, $what) = @$case;
 	set_clock($seconds);
 	wait_until($node, qq{SELECT (parameters->>'scheduled_for')::timestamptz = at + interval '$days days' FROM bgjob.jobs, soon
-		WHERE recurring_name = 'at a time' ORDER BY id DESC LIMIT 1}, "$what: it runs");
+		WHERE recurring_name = 'at a time' ORDER BY id DESC LIMIT 1}, "$what: the recurring job runs");
 	set_clock(0);
 	wait_until($node, q{SELECT next_run_at = at + interval '1 day' FROM bgjob.recurring_jobs, soon WHERE name = 'at a time'},
 		"$what: it counts for the occurrence next to the time that it really was");
@@ -104,7 +104,7 @@ $waits->query_until(qr/waiting/, "\\echo waiting\nSELECT coalesce(bgjob_wait(id,
 wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%in vain%' AND pid <> pg_backend_pid() AND wait_event_type IS NOT NULL}, 'a session waits for a job');
 set_clock(0);
 wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob worker'}, 'the worker leaves when it has waited long enough', 30);
-like($waits->query('SELECT 1'), qr/in vain/, 'so does the wait end');
+like($waits->query('SELECT 1'), qr/in vain/, 'the wait of the session ends');
 $waits->quit;
 
 check_counters($node);

@@ -53,7 +53,7 @@ $node->safe_psql('postgres', q{BEGIN; SET SESSION AUTHORIZATION app; SELECT put(
 app(q{CALL put_many('many', 3000)});
 cmp_ok($node->safe_psql('postgres', $rows), '>=', 3000, 'a role makes thousands of rows');
 my $endless = app(q{SELECT bgjob_enqueue('SELECT pg_sleep(1000)', kind => 'sql')});
-wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state = 'succeeded'}, 'its jobs end, and expire');
+wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state = 'succeeded'}, 'the jobs of that role end and expire');
 cmp_ok($node->safe_psql('postgres', $rows), '>=', 3000, 'nothing is removed while a prepared transaction may refer to it');
 $node->stop('immediate');
 $node->start;
@@ -63,13 +63,13 @@ wait_until($node, "SELECT ($rows) < 20", 'the rows are removed when no job has t
 
 is(path_of($ahead), 'public, ahead', 'the row of a job that waits is not');
 my $prepared = $node->safe_psql('postgres', q{SELECT max(id) FROM bgjob.jobs WHERE state = 'scheduled'});
-is(path_of($prepared), 'public, prepared', 'nor that of one that was prepared');
+is(path_of($prepared), 'public, prepared', 'the row of a prepared job stays');
 $node->safe_psql('postgres', "SELECT bgjob_requeue($ahead), bgjob_requeue($prepared)");
 ends_well($ahead, 'the one that waited finds it');
-ends_well($prepared, '... and the one that was prepared');
+ends_well($prepared, 'the prepared job runs with its settings');
 my $triggered = app(q{SELECT bgjob_recurring_trigger('r')});
 ends_well($triggered, 'a recurring job has its own');
-is($node->safe_psql('postgres', "SELECT policy_id IS NOT NULL AND EXISTS (SELECT FROM bgjob_internal.settings s WHERE s.id = j.policy_id) FROM bgjob_internal.job j WHERE j.id = $triggered"), 't', '... and its policy');
+is($node->safe_psql('postgres', "SELECT policy_id IS NOT NULL AND EXISTS (SELECT FROM bgjob_internal.settings s WHERE s.id = j.policy_id) FROM bgjob_internal.job j WHERE j.id = $triggered"), 't', 'the recurring job has its policy');
 is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $endless"), 'processing', 'a job that never ends has not kept anything from being removed');
 
 # ---- sessions that cache a row ----
@@ -82,7 +82,7 @@ wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.settings WHERE
 my $again = $idle->query_safe(q{SELECT put('idle', '1 hour')});
 is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob_internal.settings s JOIN bgjob_internal.job j ON s.id IN (j.call_id, j.settings_id) WHERE j.id = $again"), '2', 'the session stores it again');
 $node->safe_psql('postgres', "SELECT bgjob_requeue($again)");
-ends_well($again, '... for the job that has it');
+ends_well($again, 'the requeued job runs with its settings');
 $idle->quit;
 
 # A transaction that was given a row's number, and refers to it after others are no longer given it. It rolls a savepoint back, which
@@ -94,12 +94,12 @@ app(q{SELECT put('seen')});
 my $first = $node->safe_psql('postgres', q{SELECT max(id) FROM bgjob_internal.settings WHERE settings ->> 'search_path' = 'public, seen'});
 wait_until($node, q{SELECT put('seen') IS NOT NULL AND (SELECT max(id) FROM bgjob_internal.settings WHERE settings ->> 'search_path' = 'public, seen') > } . $first,
 	'a pass begins: its rows are not given out any more');
-cmp_ok($node->safe_psql('postgres', $rows), '>=', 100, '... and waits for the transaction');
+cmp_ok($node->safe_psql('postgres', $rows), '>=', 100, 'the pass waits for the transaction');
 my $late = $holder->query_safe(q{SELECT put('held')});
 $holder->query_safe('COMMIT');
 $holder->quit;
-ends_well($late, 'which finds its row');
-wait_until($node, "SELECT ($rows) < 20", '... and the rest is removed');
+ends_well($late, 'the late job finds its row');
+wait_until($node, "SELECT ($rows) < 20", 'the other rows are removed');
 
 # ---- many sessions, and a pass each second ----
 
@@ -122,11 +122,11 @@ COMMIT;
 };
 close $file;
 $node->command_ok(['pgbench', '-n', '-c', 4, '-T', 6, '-R', 400, '-U', 'app', '-f', $script, 'postgres'], 'sessions enqueue with a few settings, and with many');
-wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing') AND job <> 'SELECT pg_sleep(1000)')}, 'all jobs end');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state = 'failed'}), '0', '... each with its own settings')
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing') AND job <> 'SELECT pg_sleep(1000)')}, 'the jobs of all sessions end');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state = 'failed'}), '0', 'each job had its own settings')
   or diag($node->safe_psql('postgres', q{SELECT reason FROM bgjob.jobs WHERE state = 'failed' LIMIT 3}));
-cmp_ok($node->safe_psql('postgres', q{SELECT succeeded FROM bgjob.stats}) - $before, '>', 300, '... hundreds of them, at least');
-wait_until($node, "SELECT ($rows) < 30", 'and what they had is removed');
+cmp_ok($node->safe_psql('postgres', q{SELECT succeeded FROM bgjob.stats}) - $before, '>', 300, 'more than 300 jobs have succeeded');
+wait_until($node, "SELECT ($rows) < 30", 'the rows of the ended jobs are removed');
 
 # ---- a missing row ----
 
@@ -134,10 +134,10 @@ my $lost = app(q{SELECT put('lost', '1 hour')});
 my $nameless = app(q{SELECT bgjob_enqueue('has_path', '["x"]', delay => '1 hour', max_retries => 0)});
 $node->safe_psql('postgres', "DELETE FROM bgjob_internal.settings WHERE id = (SELECT settings_id FROM bgjob_internal.job WHERE id = $lost); SELECT bgjob_requeue($lost)");
 is($node->safe_psql('postgres', "SELECT bgjob_wait($lost, '60 s')"), 'failed', 'a job whose settings are missing fails');
-is($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $lost"), 'the settings that were captured with the job are missing', '... and says why');
+is($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $lost"), 'captured settings of the job are missing', 'the reason names the missing settings');
 $node->safe_psql('postgres', "UPDATE bgjob_internal.job SET call_id = 1000000000000 WHERE id = $nameless; SELECT bgjob_requeue($nameless)");
-is($node->safe_psql('postgres', "SELECT bgjob_wait($nameless, '60 s')"), 'failed', '... as one does whose function is unknown');
-is($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $nameless"), 'what the job calls is missing', '... likewise');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($nameless, '60 s')"), 'failed', 'a job whose call is missing fails');
+is($node->safe_psql('postgres', "SELECT reason FROM bgjob.jobs WHERE id = $nameless"), 'the call of the job is missing', 'the reason names the missing call');
 $node->safe_psql('postgres', "SELECT bgjob_delete($endless), bgjob_purge('failed')");
 
 # ---- configurations of functions ----
@@ -150,24 +150,24 @@ $node->safe_psql('postgres', 'CREATE FUNCTION own() RETURNS void LANGUAGE sql AS
 cmp_ok($node->safe_psql('postgres', q{SELECT bgjob_enqueue('own'); SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name LIKE 'bgjob function%'}) =~ s/.*\n//r,
 	'<', 1000000, 'a session that enqueues does not keep what others have configured of their functions');
 app(q{SELECT bgjob_enqueue('conf7', delay => '1 hour')});
-is($node->safe_psql('postgres', q{SELECT parameters ->> 'p' = repeat(md5('7'), 10000) FROM bgjob.jobs WHERE job = 'conf7'}), 't', 'what is configured is found');
+is($node->safe_psql('postgres', q{SELECT parameters ->> 'p' = repeat(md5('7'), 10000) FROM bgjob.jobs WHERE job = 'conf7'}), 't', 'the configured parameters are in force');
 app(q{SELECT bgjob_enqueue('conf' || i, delay => '1 hour') FROM generate_series(1, 100) i});
-is($node->safe_psql('postgres', q{SELECT count(DISTINCT parameters ->> 'p') FROM bgjob.jobs WHERE job LIKE 'conf%'}), '100', '... of more functions than are remembered, too');
+is($node->safe_psql('postgres', q{SELECT count(DISTINCT parameters ->> 'p') FROM bgjob.jobs WHERE job LIKE 'conf%'}), '100', 'each of a hundred functions has its own configuration');
 
 app(q{DO $$BEGIN FOR i IN 2..119 LOOP EXECUTE format('DROP FUNCTION conf%s', i); END LOOP; END$$; ALTER FUNCTION conf1() RENAME TO renamed;
 	SELECT bgjob_configure('renamed', priority => 3)});
 wait_until($node, q{SELECT string_agg(job, ' ' ORDER BY job) = 'public.conf120() public.renamed()' FROM bgjob.functions}, 'the configuration of functions that no longer exist is removed, and no other', 30);
-is($node->safe_psql('postgres', q{SELECT priority FROM bgjob.functions WHERE job = 'public.renamed()'}), '3', '... nothing');
+is($node->safe_psql('postgres', q{SELECT priority FROM bgjob.functions WHERE job = 'public.renamed()'}), '3', 'the configuration of a function that exists stays');
 
 # A retention that is configured counts for the jobs that come, however long others are kept.
 set_and_reload($node, 'bgjob.retention' => '1d');
 wait_until($node, q{SELECT current_setting('bgjob.retention') = '1d'}, 'jobs are kept');
 my $kept = app(q{SELECT bgjob_enqueue('renamed')});
-is($node->safe_psql('postgres', "SELECT bgjob_wait($kept, '60 s')"), 'succeeded', 'one ends');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($kept, '60 s')"), 'succeeded', 'a kept job ends');
 app(q{SELECT bgjob_configure('renamed', retention => '1 s')});
 my $short = app(q{SELECT bgjob_enqueue('renamed')});
 wait_until($node, "SELECT NOT EXISTS (SELECT FROM bgjob_internal.job WHERE id = $short)", 'one that comes later is removed after a second', 30);
-is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $kept"), 'succeeded', '... and the other is not');
+is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $kept"), 'succeeded', 'the kept job is not removed');
 $node->safe_psql('postgres', q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE job LIKE 'conf%'});
 
 check_counters($node);

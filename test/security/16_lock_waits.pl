@@ -68,7 +68,7 @@ for my $table (qw(recurring state failure claim unique_key log settings total qu
 	$locker->quit;
 }
 due_is_on_time('after the locks');
-wait_until($node, q{SELECT max(finished_at) > now() - interval '3 s' FROM bgjob.jobs WHERE recurring_name = 'beat'}, 'and the recurring job is');
+wait_until($node, q{SELECT max(finished_at) > now() - interval '3 s' FROM bgjob.jobs WHERE recurring_name = 'beat'}, 'the recurring job runs after the locks');
 
 # Other locked rows are skipped: a thousand recurring jobs in one transaction, the oldest due first.
 as('app', q{SELECT count(bgjob_recurring('m' || i, '@every_second', 'noop')) FROM generate_series(1, 300) i});
