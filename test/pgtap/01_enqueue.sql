@@ -151,10 +151,10 @@ SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', prorettype::regtype, pro
 
 SELECT bgjob_enqueue('t_note', '["plain"]') AS plain \gset
 SELECT is(bgjob_wait(:plain, '20 s'), 'succeeded', 'a committed job runs');
-SELECT is((SELECT count(*) FROM t_ran WHERE label = 'plain'), 1::bigint, 'and it ran exactly once');
+SELECT is((SELECT count(*) FROM t_ran WHERE label = 'plain'), 1::bigint, 'the committed job ran once');
 
 SELECT bgjob_enqueue('t_note', '["next"]') AS next \gset
-SELECT cmp_ok(:next::bigint, '>', :plain::bigint, 'ids of one session grow');
+SELECT cmp_ok(:next::bigint, '>', :plain::bigint, 'later ids of one session are greater');
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id IN (:plain, :next)), 2::bigint,
 	'the returned ids are the ids in bgjob.jobs');
 
@@ -163,17 +163,17 @@ SELECT bgjob_enqueue('t_note', '["in transaction"]') AS held \gset
 SELECT state AS held_state FROM bgjob.jobs WHERE id = :held \gset
 SELECT clock_timestamp() AS before_commit \gset
 COMMIT;
-SELECT is(:'held_state'::text, 'enqueued', 'the enqueuing transaction sees its own job, enqueued');
-SELECT is(bgjob_wait(:held, '20 s'), 'succeeded', 'it runs after the commit');
-SELECT ok((SELECT at >= :'before_commit' FROM t_ran WHERE label = 'in transaction'), 'and not before the commit');
+SELECT is(:'held_state'::text, 'enqueued', 'the enqueuing transaction sees its job as enqueued');
+SELECT is(bgjob_wait(:held, '20 s'), 'succeeded', 'the job runs after the commit');
+SELECT ok((SELECT at >= :'before_commit' FROM t_ran WHERE label = 'in transaction'), 'the job does not run before the commit');
 SELECT ok((SELECT at < :'before_commit'::timestamptz + interval '1 s' FROM t_ran WHERE label = 'in transaction'),
 	'but at once: within a second of it');
 
 BEGIN;
 SELECT bgjob_enqueue('t_note', '["rolled back"]') AS gone \gset
 ROLLBACK;
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id = :gone), 0::bigint, 'a rolled back job never existed');
-SELECT is((SELECT count(*) FROM bgjob.job_states WHERE job_id = :gone), 0::bigint, 'and has no history');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id = :gone), 0::bigint, 'a rolled-back job does not exist');
+SELECT is((SELECT count(*) FROM bgjob.job_states WHERE job_id = :gone), 0::bigint, 'a rolled-back job has no history');
 
 BEGIN;
 SELECT bgjob_enqueue('t_note', '["before savepoint"]') AS sp_a \gset
@@ -186,7 +186,7 @@ SELECT bgjob_enqueue('t_note', '["released"]') AS sp_d \gset
 RELEASE SAVEPOINT s2;
 COMMIT;
 SELECT is(ARRAY[bgjob_wait(:sp_a, '20 s'), bgjob_wait(:sp_c, '20 s'), bgjob_wait(:sp_d, '20 s')],
-	'{succeeded,succeeded,succeeded}'::text[], 'jobs outside of a rolled back savepoint run');
+	'{succeeded,succeeded,succeeded}'::text[], 'jobs outside of a rolled-back savepoint run');
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id = :sp_b), 0::bigint,
 	'a job of a rolled back savepoint never existed');
 
@@ -213,7 +213,7 @@ PREPARE TRANSACTION 'tap01';
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id = :prepared), 0::bigint,
 	'a job of a prepared transaction does not exist yet');
 COMMIT PREPARED 'tap01';
-SELECT is(bgjob_wait(:prepared, '40 s'), 'succeeded', 'and runs after COMMIT PREPARED');
+SELECT is(bgjob_wait(:prepared, '40 s'), 'succeeded', 'the prepared job runs after COMMIT PREPARED');
 \else
 SELECT skip('max_prepared_transactions is 0', 2);
 \endif
@@ -273,7 +273,7 @@ FROM tap_case c LEFT JOIN bgjob.jobs j USING (id) ORDER BY c.n;
 
 SELECT bgjob_enqueue('t_strict', '[null]') AS strict \gset
 SELECT is(bgjob_wait(:strict, '20 s'), 'succeeded', 'a STRICT function with a NULL argument succeeds');
-SELECT is((SELECT count(*) FROM t_ran WHERE label = 'strict was called'), 0::bigint, 'without being called');
+SELECT is((SELECT count(*) FROM t_ran WHERE label = 'strict was called'), 0::bigint, 'the STRICT function was not called');
 
 SET search_path = t_second, t_first, public;
 SELECT bgjob_enqueue('same') AS same2 \gset
@@ -304,13 +304,13 @@ SELECT is((SELECT run_at FROM bgjob.jobs WHERE id = :opt2), '2999-12-31 23:59:59
 SELECT is((SELECT format('%s %s %s %s', queue, priority, max_retries, run_as) FROM bgjob.jobs WHERE id = :opt2),
 	format('default 0 10 %s', current_user), 'defaults: queue default, priority 0, 10 retries, run_as the current user');
 SELECT bgjob_enqueue('t_nothing', run_at => now() - interval '1 day') AS past \gset
-SELECT is(bgjob_wait(:past, '20 s'), 'succeeded', 'a run_at in the past runs at once');
+SELECT is(bgjob_wait(:past, '20 s'), 'succeeded', 'a job with a past run_at runs at once');
 SELECT bgjob_enqueue('t_nothing', queue => repeat('q', 63), priority => 32767, delay => '0') AS edge \gset
-SELECT is(bgjob_wait(:edge, '20 s'), 'succeeded', 'the longest queue name, the highest priority and a delay of zero are fine');
+SELECT is(bgjob_wait(:edge, '20 s'), 'succeeded', 'the longest queue name, the highest priority and a delay of zero are accepted');
 SELECT bgjob_enqueue('t_nothing', NULL, queue => NULL, priority => NULL, delay => NULL, run_at => NULL, max_retries => NULL,
 	timeout => NULL, unique_key => NULL, sequence_key => NULL, limits => NULL, after => NULL, after_batch => NULL,
 	batch => NULL, run_as => NULL, tags => NULL, parameters => NULL) AS nulls \gset
-SELECT is(bgjob_wait(:nulls, '20 s'), 'succeeded', 'an option that is NULL is an option not given');
+SELECT is(bgjob_wait(:nulls, '20 s'), 'succeeded', 'an option that is null counts as omitted');
 
 ----------------------------------------------------------------------------------------------------
 -- bgjob_enqueue_many
@@ -323,7 +323,7 @@ SELECT is((SELECT count(DISTINCT id) FROM t_many), 500::bigint, 'enqueue_many re
 CALL tap_wait_until($$ SELECT count(*) = 500 FROM bgjob.jobs JOIN t_many USING (id) WHERE state = 'succeeded' $$);
 SELECT is((SELECT count(*) FROM bgjob.jobs j JOIN t_many USING (id) WHERE j.result = to_jsonb(ord + 1000)), 500::bigint,
 	'and all of them run, the ids in the order of the elements');
-SELECT is((SELECT count(*) FROM bgjob_enqueue_many('t_add', ARRAY[]::jsonb[])), 0::bigint, 'an empty array gives no job');
+SELECT is((SELECT count(*) FROM bgjob_enqueue_many('t_add', ARRAY[]::jsonb[])), 0::bigint, 'enqueue_many with an empty array enqueues no job');
 SELECT is((SELECT array_agg(id ORDER BY ord) = array_agg(id ORDER BY id) FROM t_many), true,
 	'ids of one enqueue_many grow, so that first in is first out');
 SELECT array_agg(id) AS some FROM bgjob_enqueue_many('t_all_default', ARRAY[NULL, '[1]', '{"b": 1}']::jsonb[],
@@ -391,10 +391,10 @@ SELECT tap_refused(format('SELECT * FROM bgjob_enqueue_many(%s)', arguments), ex
 	($$'t_nothing', ARRAY[NULL]::jsonb[], batch => 1$$, '0A000', 'enqueue_many with an option of a later issue')
 ) AS v (arguments, expected, description);
 
-SELECT throws_ok($$ SELECT bgjob_enqueue('t_aggregate', '[1]') $$, NULL, NULL, 'an aggregate is refused');
-SELECT throws_ok($$ SELECT bgjob_enqueue(NULL) $$, NULL, NULL, 'a NULL job is refused');
-SELECT throws_ok($$ SELECT bgjob_enqueue('bgjob_enqueue_trigger') $$, NULL, NULL, 'a trigger function is refused');
-SELECT throws_ok($$ SELECT bgjob_enqueue('t_nothing(') $$, NULL, NULL, 'a broken signature is refused');
+SELECT throws_ok($$ SELECT bgjob_enqueue('t_aggregate', '[1]') $$, NULL, NULL, 'an aggregate raises an error');
+SELECT throws_ok($$ SELECT bgjob_enqueue(NULL) $$, NULL, NULL, 'a null job raises an error');
+SELECT throws_ok($$ SELECT bgjob_enqueue('bgjob_enqueue_trigger') $$, NULL, NULL, 'a trigger function raises an error');
+SELECT throws_ok($$ SELECT bgjob_enqueue('t_nothing(') $$, NULL, NULL, 'a malformed signature raises an error');
 
 -- No EXECUTE. pgTAP's tables belong to the superuser, so the role only calls, and the superuser asserts.
 CREATE FUNCTION tap_state_of(command text) RETURNS text LANGUAGE plpgsql AS $$
@@ -408,8 +408,8 @@ SET ROLE tap01_plain;
 SELECT tap_state_of($$ SELECT bgjob_enqueue('t_private') $$) AS private \gset
 SELECT tap_state_of($$ SELECT bgjob_enqueue('t_private()') $$) AS private_signature \gset
 RESET ROLE;
-SELECT is(:'private'::text, '42501', 'a function without EXECUTE is refused');
-SELECT is(:'private_signature'::text, '42501', 'also when named by its signature');
+SELECT is(:'private'::text, '42501', 'a function without EXECUTE raises 42501');
+SELECT is(:'private_signature'::text, '42501', 'a signature of a function without EXECUTE raises 42501');
 
 SELECT is_empty($$ SELECT command, message FROM tap_refusal
 		WHERE sqlstate IN ('42883', '42725', '22023', '0A000') AND (detail = '' OR hint = '' OR detail IS NULL OR hint IS NULL) $$,
@@ -421,10 +421,10 @@ SELECT is_empty($$ SELECT command, detail, hint FROM tap_refusal
 		WHERE sqlstate IN ('42883', '42725', '22023', '0A000') AND (detail !~ '[.?)]$' OR hint !~ '[.?)]$') $$,
 	'details and hints are sentences');
 
-SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs_before::bigint, 'no refused command left a job behind');
-SELECT is((SELECT count(*) FROM bgjob.job_states), :states_before::bigint, 'nor any history');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs_before::bigint, 'refused calls leave no job');
+SELECT is((SELECT count(*) FROM bgjob.job_states), :states_before::bigint, 'refused calls leave no history');
 SELECT bgjob_enqueue('t_note', '["after the errors"]') AS after_errors \gset
-SELECT is(bgjob_wait(:after_errors, '20 s'), 'succeeded', 'and the next right job runs');
+SELECT is(bgjob_wait(:after_errors, '20 s'), 'succeeded', 'the next valid job runs');
 
 \ir lib/check_counters.sql
 SELECT * FROM finish();

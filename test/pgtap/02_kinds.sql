@@ -152,21 +152,21 @@ CALL tap_run_kinds();
 SELECT is(coalesce(to_jsonb('refused: ' || c.error), to_jsonb(j.error), j.result, 'null'), c.expected, c.description)
 FROM tap_case c LEFT JOIN bgjob.jobs j USING (id) ORDER BY c.n;
 
-SELECT is((SELECT array_agg(DISTINCT j.kind ORDER BY j.kind) FROM bgjob.jobs j), '{function,sql}'::text[], 'jobs keep their kind');
+SELECT is((SELECT array_agg(DISTINCT j.kind ORDER BY j.kind) FROM bgjob.jobs j), '{function,sql}'::text[], 'bgjob.jobs shows the kinds of the jobs');
 SELECT is(bgjob_result(id), '[1, 2, 3]', 'bgjob_result gives the result of a finished job')
 FROM tap_case WHERE job = 't_set';
 
 SELECT bgjob_enqueue('t_void') AS void \gset
 SELECT is(bgjob_wait(:void, '20 s'), 'succeeded', 'a void function succeeds');
-SELECT is(coalesce(bgjob_result(:void), 'null'), 'null'::jsonb, 'and its result is null');
-SELECT is((SELECT count(*) FROM t_log WHERE label = 'void'), 1::bigint, 'and it has done its work once');
+SELECT is(coalesce(bgjob_result(:void), 'null'), 'null'::jsonb, 'the result of a void function is null');
+SELECT is((SELECT count(*) FROM t_log WHERE label = 'void'), 1::bigint, 'the void function ran once');
 
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'fuzzystrmatch') AS contrib \gset
 \if :contrib
 CREATE EXTENSION IF NOT EXISTS fuzzystrmatch;
 SELECT bgjob_enqueue('levenshtein(text, text)', '["kitten", "sitting"]', max_retries => 0) AS c \gset
 SELECT bgjob_wait(:c, '20 s') AS c_state \gset
-SELECT is(bgjob_result(:c), '3', 'a function in C from a library');
+SELECT is(bgjob_result(:c), '3', 'a function in C returns its result');
 \else
 SELECT skip('no fuzzystrmatch');
 \endif
@@ -177,8 +177,8 @@ SELECT skip('no fuzzystrmatch');
 
 SELECT bgjob_enqueue('t_simple', '{"label": "simple"}') AS simple \gset
 SELECT is(bgjob_wait(:simple, '20 s'), 'succeeded', 'a procedure succeeds');
-SELECT is((SELECT array_agg(number) FROM t_log WHERE label = 'simple'), '{5}'::int[], 'with the default of its parameter');
-SELECT is(coalesce(bgjob_result(:simple), 'null'), 'null'::jsonb, 'and has no result');
+SELECT is((SELECT array_agg(number) FROM t_log WHERE label = 'simple'), '{5}'::int[], 'the procedure has the default of its parameter');
+SELECT is(coalesce(bgjob_result(:simple), 'null'), 'null'::jsonb, 'the procedure has no result');
 
 SELECT bgjob_enqueue('t_committing', '[3]') AS committing \gset
 SELECT is(bgjob_wait(:committing, '20 s'), 'succeeded', 'a procedure that commits and rolls back inside succeeds');
@@ -191,7 +191,7 @@ SELECT is((SELECT array_agg(state ORDER BY seq) FROM bgjob.job_states WHERE job_
 	'{enqueued,processing,succeeded}'::text[], 'its history is that of any other job');
 
 SELECT bgjob_enqueue('t_commit_and_fail', max_retries => 0) AS commit_and_fail \gset
-SELECT is(bgjob_wait(:commit_and_fail, '20 s'), 'failed', 'a procedure that fails after its commit has failed');
+SELECT is(bgjob_wait(:commit_and_fail, '20 s'), 'failed', 'a procedure that fails after its commit is failed');
 SELECT is((SELECT array_agg(label) FROM t_log WHERE label IN ('kept by commit', 'lost by error')), '{kept by commit}'::text[],
 	'what it had committed stays, the rest is undone');
 
@@ -200,34 +200,34 @@ SELECT is((SELECT array_agg(label) FROM t_log WHERE label IN ('kept by commit', 
 ----------------------------------------------------------------------------------------------------
 
 SELECT bgjob_enqueue('INSERT INTO t_log (label, number) VALUES ($1, $2), ($1, $2 + 1)', '["inserted", 1]', kind => 'sql') AS ins \gset
-SELECT is(bgjob_wait(:ins, '20 s'), 'succeeded', 'INSERT with parameters');
-SELECT is((SELECT array_agg(number ORDER BY number) FROM t_log WHERE label = 'inserted'), '{1,2}'::int[], 'has inserted');
+SELECT is(bgjob_wait(:ins, '20 s'), 'succeeded', 'an INSERT with parameters succeeds');
+SELECT is((SELECT array_agg(number ORDER BY number) FROM t_log WHERE label = 'inserted'), '{1,2}'::int[], 'the INSERT has inserted its rows');
 
 SELECT bgjob_enqueue('CALL t_committing(2)', kind => 'sql') AS sql_call \gset
-SELECT is(bgjob_wait(:sql_call, '20 s'), 'succeeded', 'CALL of a procedure that commits');
+SELECT is(bgjob_wait(:sql_call, '20 s'), 'succeeded', 'a CALL of a procedure that commits succeeds');
 
 SELECT bgjob_enqueue('CREATE TABLE t_made AS SELECT 1 AS x', kind => 'sql') AS ddl \gset
 SELECT is(bgjob_wait(:ddl, '20 s'), 'succeeded', 'CREATE TABLE AS');
-SELECT has_table('t_made', 'has made the table');
+SELECT has_table('t_made', 'CREATE TABLE AS has created the table');
 
 SELECT bgjob_enqueue('VACUUM (ANALYZE) t_big', kind => 'sql', max_retries => 0) AS vacuum \gset
 SELECT is(bgjob_wait(:vacuum, '20 s'), 'succeeded', 'VACUUM ANALYZE');
-SELECT is((SELECT reltuples::int FROM pg_class WHERE relname = 't_big'), 499, 'has counted the rows');
+SELECT is((SELECT reltuples::int FROM pg_class WHERE relname = 't_big'), 499, 'VACUUM ANALYZE has counted the rows');
 
 SELECT bgjob_enqueue('CREATE INDEX CONCURRENTLY t_big_body ON t_big (body)', kind => 'sql', max_retries => 0) AS cic \gset
 -- Not by bgjob_wait: CREATE INDEX CONCURRENTLY would wait for the snapshot of the waiting statement.
 CALL tap_wait_until(format($$ SELECT state IN ('succeeded', 'failed') FROM bgjob.jobs WHERE id = %s $$, :cic));
 SELECT is((SELECT state FROM bgjob.jobs WHERE id = :cic), 'succeeded', 'CREATE INDEX CONCURRENTLY');
-SELECT is((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('t_big_body')), true, 'has made a valid index');
+SELECT is((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('t_big_body')), true, 'CREATE INDEX CONCURRENTLY has created a valid index');
 
 SELECT bgjob_enqueue('INSERT INTO t_big VALUES (1, ''duplicate'')', kind => 'sql', max_retries => 0) AS duplicate \gset
-SELECT is(bgjob_wait(:duplicate, '20 s'), 'failed', 'a command that fails has failed');
-SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :duplicate), '23505', 'with the SQLSTATE of its error');
+SELECT is(bgjob_wait(:duplicate, '20 s'), 'failed', 'a command with an error fails');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :duplicate), '23505', 'the failed command has its SQLSTATE');
 
 SELECT count(*) AS jobs_before FROM bgjob.jobs \gset
-SELECT throws_ok($$ SELECT bgjob_enqueue('SELEKT 1', kind => 'sql') $$, '42601', NULL, 'a syntax error is refused');
-SELECT throws_ok($$ SELECT bgjob_enqueue('SELECT 1; SELECT 2', kind => 'sql') $$, '42601', NULL, 'two commands are refused');
-SELECT throws_ok($$ SELECT bgjob_enqueue('', kind => 'sql') $$, '42601', NULL, 'no command is refused');
+SELECT throws_ok($$ SELECT bgjob_enqueue('SELEKT 1', kind => 'sql') $$, '42601', NULL, 'a syntax error raises 42601');
+SELECT throws_ok($$ SELECT bgjob_enqueue('SELECT 1; SELECT 2', kind => 'sql') $$, '42601', NULL, 'two commands raise 42601');
+SELECT throws_ok($$ SELECT bgjob_enqueue('', kind => 'sql') $$, '42601', NULL, 'an empty command raises 42601');
 SELECT throws_ok($$ SELECT bgjob_enqueue('SELECT $1::int', '["abc"]', kind => 'sql') $$, '22P02', NULL,
 	'a parameter of a wrong type is refused');
 SELECT throws_ok($$ SELECT bgjob_enqueue('SELECT $1::int + $2::int', '[1]', kind => 'sql') $$, '22023', NULL,
@@ -236,16 +236,16 @@ SELECT throws_ok($$ SELECT bgjob_enqueue('SELECT $1::int', '[1, 2]', kind => 'sq
 	'too many parameters are refused');
 SELECT throws_ok($$ SELECT bgjob_enqueue('SELECT 1', '{"a": 1}', kind => 'sql') $$, '22023', NULL,
 	'an object as the parameters of a command is refused');
-SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs_before::bigint, 'and none of them left a job behind');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs_before::bigint, 'refused commands leave no job');
 
 ----------------------------------------------------------------------------------------------------
 -- bgjob_current_id
 ----------------------------------------------------------------------------------------------------
 
-SELECT is(bgjob_current_id(), NULL::bigint, 'bgjob_current_id is NULL outside of a job');
+SELECT is(bgjob_current_id(), NULL::bigint, 'bgjob_current_id() returns null outside of a job');
 SELECT bgjob_enqueue('t_current') AS current \gset
 SELECT bgjob_wait(:current, '20 s') AS current_state \gset
-SELECT is(bgjob_result(:current), to_jsonb(:current::bigint), 'and the id of the job inside');
+SELECT is(bgjob_result(:current), to_jsonb(:current::bigint), 'bgjob_current_id() returns the id of the job');
 SELECT bgjob_enqueue('SELECT bgjob_current_id() AS me', kind => 'sql') AS sql_current \gset
 SELECT bgjob_wait(:sql_current, '20 s') AS sql_current_state \gset
 SELECT is(bgjob_result(:sql_current), jsonb_build_array(jsonb_build_object('me', :sql_current::bigint)),
@@ -256,8 +256,8 @@ CREATE TABLE t_ruled (n int);
 CREATE RULE one AS ON INSERT TO t_ruled DO ALSO SELECT 1 AS n;
 CREATE RULE two AS ON INSERT TO t_ruled DO ALSO SELECT 'x'::text AS a, 2 AS n;
 SELECT bgjob_enqueue('INSERT INTO t_ruled VALUES (7)', kind => 'sql', max_retries => 0) AS ruled \gset
-SELECT is(bgjob_wait(:ruled, '20 s'), 'succeeded', 'a command that rules add to');
-SELECT is(bgjob_result(:ruled), '[{"n": 1}, {"a": "x", "n": 2}]', 'has the rows of all, each in its own shape');
+SELECT is(bgjob_wait(:ruled, '20 s'), 'succeeded', 'a command with rules succeeds');
+SELECT is(bgjob_result(:ruled), '[{"n": 1}, {"a": "x", "n": 2}]', 'the result has the rows of all rules, each with its columns');
 
 -- The check of a command leaves no locks in the session.
 BEGIN;

@@ -60,11 +60,11 @@ SELECT is((SELECT count(*) FROM bgjob.workers), 1::bigint, 'there is one worker'
 SELECT count(*) AS many FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array(i) FROM generate_series(1, 1000) i)) \gset
 CALL tap_wait_until('SELECT count(*) = 1000 FROM t_ran');
 SELECT is((SELECT count(*) FROM t_ran), 1000::bigint, '1000 jobs have run');
-SELECT is((SELECT count(*) FROM t_ran WHERE label <> n::text), 0::bigint, 'in the order in which they were enqueued');
+SELECT is((SELECT count(*) FROM t_ran WHERE label <> n::text), 0::bigint, 'the jobs run in the order in which they were enqueued');
 TRUNCATE t_ran RESTART IDENTITY;
 
 CALL t_take_worker();
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE state = 'processing'), 1::bigint, 'the one worker is held by a job');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE state = 'processing'), 1::bigint, 'the one worker runs a job');
 SELECT bgjob_enqueue('t_run', '["first"]') AS a \gset
 SELECT bgjob_enqueue('t_run', '["second"]') AS b \gset
 SELECT bgjob_enqueue('t_run', '["third"]') AS c \gset
@@ -72,7 +72,7 @@ SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id IN (:a, :b, :c) AND state = 
 	'meanwhile three jobs are enqueued');
 SELECT pg_advisory_unlock(4004) AS unlocked \gset
 CALL tap_idle();
-SELECT is(t_order(), '{first,second,third}'::text[], 'they run in the order of their commits');
+SELECT is(t_order(), '{first,second,third}'::text[], 'the jobs run in the order of their commits');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- A failing job neither delays nor reorders the others.
@@ -112,8 +112,8 @@ SELECT bgjob_enqueue('t_push', '["10", "default", 1]') AS x \gset
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array(i) FROM generate_series(11, 100) i)) \gset
 COMMIT;
 CALL tap_idle();
-SELECT is((t_order())[9:12], '{9,10,pushed by 10,11}'::text[], 'an urgent job that comes late is the very next one');
-SELECT is((SELECT count(*) FROM t_ran), 101::bigint, 'and all the others run, too');
+SELECT is((t_order())[9:12], '{9,10,pushed by 10,11}'::text[], 'an urgent job that is enqueued late is the very next one');
+SELECT is((SELECT count(*) FROM t_ran), 101::bigint, 'all other jobs run as well');
 TRUNCATE t_ran RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ SELECT bgjob_enqueue('t_push', '["3", "default", -50]', queue => 'other') AS x \
 SELECT bgjob_enqueue('t_run', '["4"]', queue => 'other') AS x \gset
 COMMIT;
 CALL tap_idle();
-SELECT is(t_order(), '{1,2,pushed by 2,3,pushed by 3,4}'::text[], 'a job of a better queue that comes late is the very next one');
+SELECT is(t_order(), '{1,2,pushed by 2,3,pushed by 3,4}'::text[], 'a late job of a preferred queue is the very next one');
 TRUNCATE t_ran RESTART IDENTITY;
 
 ALTER SYSTEM SET bgjob.queues = 'critical, default';
@@ -151,11 +151,11 @@ SELECT pg_reload_conf() AS reloaded \gset
 CALL tap_wait_setting('bgjob.queues', 'critical, default');
 SELECT bgjob_enqueue('t_run', '["nobody takes it"]', queue => 'other') AS untaken \gset
 SELECT bgjob_enqueue('t_run', '["taken"]') AS taken \gset
-SELECT is(bgjob_wait(:taken, '20 s'), 'succeeded', 'a queue that bgjob.queues names is taken');
-SELECT is((SELECT state FROM bgjob.jobs WHERE id = :untaken), 'enqueued', 'one that it does not name is not');
+SELECT is(bgjob_wait(:taken, '20 s'), 'succeeded', 'jobs of a queue in bgjob.queues run');
+SELECT is((SELECT state FROM bgjob.jobs WHERE id = :untaken), 'enqueued', 'jobs of a queue that is not in bgjob.queues stay enqueued');
 ALTER SYSTEM RESET bgjob.queues;
 SELECT pg_reload_conf() AS reloaded \gset
-SELECT is(bgjob_wait(:untaken, '20 s'), 'succeeded', 'until bgjob.queues is * again, which takes effect by a reload alone');
+SELECT is(bgjob_wait(:untaken, '20 s'), 'succeeded', 'after a reload with bgjob.queues = * they run');
 CALL tap_wait_setting('bgjob.queues', '*');
 TRUNCATE t_ran RESTART IDENTITY;
 
@@ -172,12 +172,12 @@ SELECT is((SELECT array_agg(DISTINCT state) FROM bgjob.jobs WHERE id IN (:hour, 
 	'delayed jobs are scheduled');
 SELECT is(ARRAY[bgjob_wait(:d1, '20 s'), bgjob_wait(:d2, '20 s'), bgjob_wait(:d3, '20 s')], '{succeeded,succeeded,succeeded}'::text[],
 	'and run when they are due');
-SELECT is(t_order(), '{800 ms,1200 ms,1600 ms}'::text[], 'in the order of their times, not of their ids');
+SELECT is(t_order(), '{800 ms,1200 ms,1600 ms}'::text[], 'delayed jobs run in the order of their times, not of their ids');
 SELECT is((SELECT count(*) FROM bgjob.jobs j JOIN t_ran r ON j.args ->> 0 = r.label WHERE r.at < j.run_at), 0::bigint,
 	'none of them before it is due');
 SELECT is_empty($$ SELECT r.label, r.at - j.run_at FROM bgjob.jobs j JOIN t_ran r ON j.args ->> 0 = r.label
 		WHERE r.at - j.run_at >= interval '500 ms' $$, 'each less than 500 ms after it is due');
-SELECT is((SELECT state FROM bgjob.jobs WHERE id = :hour), 'scheduled', 'the job of the next hour still waits');
+SELECT is((SELECT state FROM bgjob.jobs WHERE id = :hour), 'scheduled', 'a job due in an hour stays scheduled');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- Many jobs due at the same time.

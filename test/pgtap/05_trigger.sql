@@ -46,9 +46,9 @@ INSERT INTO t_comment VALUES (1, 'one', '2024-01-01 00:00+00'), (2, 'two', NULL)
 CALL tap_idle();
 SELECT results_eq('SELECT what, doc FROM t_got ORDER BY doc', $$ VALUES ('by id', '1'::jsonb), ('by id', '2') $$,
 	'INSERT: one job for each row, with the column named');
-SELECT is((SELECT array_agg(args ORDER BY id) FROM bgjob.jobs), ARRAY['{"id": 1}', '{"id": 2}']::jsonb[], 'as a named argument');
+SELECT is((SELECT array_agg(args ORDER BY id) FROM bgjob.jobs), ARRAY['{"id": 1}', '{"id": 2}']::jsonb[], 'the column is a named argument');
 SELECT is((SELECT array_agg(DISTINCT format('%s %s %s %s', kind, queue, priority, state)) FROM bgjob.jobs),
-	'{function default 0 succeeded}'::text[], 'with the default options');
+	'{function default 0 succeeded}'::text[], 'the jobs have the default options');
 TRUNCATE t_got;
 DROP TRIGGER ins ON t_comment;
 
@@ -68,13 +68,13 @@ SELECT is((SELECT array_agg(doc) FROM t_got), ARRAY['{"id": 2, "body": null, "ep
 	'NULL and infinity arrive');
 TRUNCATE t_got;
 UPDATE t_comment SET body = 'nobody' WHERE false;
-SELECT is((SELECT count(*) FROM bgjob.jobs), 4::bigint, 'no row, no job');
+SELECT is((SELECT count(*) FROM bgjob.jobs), 4::bigint, 'a statement without rows enqueues no job');
 DROP TRIGGER upd ON t_comment;
 
 CREATE TRIGGER del AFTER DELETE ON t_comment FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id');
 DELETE FROM t_comment WHERE id = 2;
 CALL tap_idle();
-SELECT is((SELECT array_agg(doc) FROM t_got), ARRAY['2']::jsonb[], 'DELETE: the old row');
+SELECT is((SELECT array_agg(doc) FROM t_got), ARRAY['2']::jsonb[], 'DELETE: the job gets the old row');
 TRUNCATE t_got;
 DROP TRIGGER del ON t_comment;
 
@@ -88,7 +88,7 @@ CALL tap_idle();
 SELECT is((SELECT array_agg(doc - 'at' ORDER BY n) FROM t_got),
 	ARRAY['{"id": 3, "body": "three"}', '{"id": 3, "body": "drei"}', '{"id": 3, "body": "drei"}']::jsonb[],
 	'a jsonb-only function gets the whole row, on INSERT, UPDATE and DELETE');
-SELECT is((SELECT count(*) FROM t_got WHERE (doc ->> 'at')::timestamptz = '2024-01-01 00:00+00'), 3::bigint, 'with every column');
+SELECT is((SELECT count(*) FROM t_got WHERE (doc ->> 'at')::timestamptz = '2024-01-01 00:00+00'), 3::bigint, 'the row has every column');
 TRUNCATE t_got;
 DROP TRIGGER whole ON t_comment;
 
@@ -108,7 +108,7 @@ CREATE TRIGGER t AFTER INSERT ON t_odd FOR EACH ROW WHEN (NEW.important)
 	EXECUTE FUNCTION bgjob_enqueue_trigger('public.t_odd_job(int)', 'columns=Id');
 INSERT INTO t_odd VALUES (1, true), (2, false), (3, NULL), (4, true);
 CALL tap_idle();
-SELECT is((SELECT array_agg(doc ORDER BY doc) FROM t_got), '{1,4}'::jsonb[], 'WHEN of the trigger decides; names keep their capitals');
+SELECT is((SELECT array_agg(doc ORDER BY doc) FROM t_got), '{1,4}'::jsonb[], 'WHEN of the trigger is respected; column names are case-sensitive');
 TRUNCATE t_got;
 DROP TABLE t_odd;
 
@@ -118,7 +118,7 @@ CREATE TRIGGER t AFTER INSERT ON t_blanks FOR EACH ROW
 	EXECUTE FUNCTION bgjob_enqueue_trigger('t_whole', 'columns= user id , "a,b","user","say ""x""" ');
 INSERT INTO t_blanks VALUES (1, 2, 3, 4);
 CALL tap_idle();
-SELECT is((SELECT doc FROM t_got), '{"user": 1, "user id": 2, "a,b": 3, "say \"x\"": 4}'::jsonb, 'columns with blanks, commas and quotes in their names');
+SELECT is((SELECT doc FROM t_got), '{"user": 1, "user id": 2, "a,b": 3, "say \"x\"": 4}'::jsonb, 'column names may contain blanks, commas and quotes');
 TRUNCATE t_got;
 DROP TABLE t_blanks;
 
@@ -133,7 +133,7 @@ INSERT INTO t_options VALUES (10);
 SELECT is((SELECT format('%s %s %s %s %s', state, queue, priority, max_retries, args) FROM bgjob.jobs ORDER BY id DESC LIMIT 1),
 	'scheduled mail -7 2 {"id": 10}', 'queue, delay, priority and max_retries reach the job');
 SELECT ok((SELECT run_at - created_at BETWEEN '299 s' AND '301 s' FROM bgjob.jobs ORDER BY id DESC LIMIT 1), 'the delay is five minutes');
-SELECT is((SELECT bgjob_delete(max(id)) FROM bgjob.jobs), true, 'the job is like any other');
+SELECT is((SELECT bgjob_delete(max(id)) FROM bgjob.jobs), true, 'a job of a trigger can be deleted');
 
 ----------------------------------------------------------------------------------------------------
 -- Transactions
@@ -144,14 +144,14 @@ BEGIN;
 INSERT INTO t_options VALUES (11);
 SELECT count(*) - :jobs AS inside FROM bgjob.jobs \gset
 ROLLBACK;
-SELECT is(:inside, 1, 'the statement''s own transaction sees the job');
-SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'a rolled back row leaves no job');
+SELECT is(:inside, 1, 'the transaction of the statement sees the job');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'a rolled-back row leaves no job');
 BEGIN;
 SAVEPOINT s;
 INSERT INTO t_options VALUES (12);
 ROLLBACK TO SAVEPOINT s;
 COMMIT;
-SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'nor does a rolled back savepoint');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'a rolled-back savepoint leaves no job');
 
 ----------------------------------------------------------------------------------------------------
 -- Statement triggers
@@ -163,8 +163,8 @@ CREATE TRIGGER ins AFTER INSERT ON t_bulk REFERENCING NEW TABLE AS fresh FOR EAC
 INSERT INTO t_bulk SELECT i, 'row ' || i FROM generate_series(1, 300) i;
 CALL tap_idle();
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'bulk'), 300::bigint, 'a statement trigger enqueues one job for each row');
-SELECT is((SELECT array_agg(DISTINCT state) FROM bgjob.jobs WHERE queue = 'bulk'), '{succeeded}'::text[], 'all of them run');
-SELECT results_eq('SELECT doc::int FROM t_got ORDER BY 1', 'SELECT generate_series(1, 300)', 'each row once');
+SELECT is((SELECT array_agg(DISTINCT state) FROM bgjob.jobs WHERE queue = 'bulk'), '{succeeded}'::text[], 'all jobs of the statement trigger run');
+SELECT results_eq('SELECT doc::int FROM t_got ORDER BY 1', 'SELECT generate_series(1, 300)', 'each row has one job');
 TRUNCATE t_got;
 INSERT INTO t_bulk SELECT 1, 'none' WHERE false;
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'bulk'), 300::bigint, 'a statement without rows enqueues nothing');
@@ -184,7 +184,7 @@ CREATE TRIGGER del AFTER DELETE ON t_bulk REFERENCING OLD TABLE AS gone FOR EACH
 	EXECUTE FUNCTION bgjob_enqueue_trigger('t_by_id', 'columns=id');
 DELETE FROM t_bulk WHERE id > 298;
 CALL tap_idle();
-SELECT is((SELECT array_agg(doc ORDER BY doc) FROM t_got), '{299,300}'::jsonb[], 'DELETE with an OLD TABLE');
+SELECT is((SELECT array_agg(doc ORDER BY doc) FROM t_got), '{299,300}'::jsonb[], 'DELETE with an OLD TABLE enqueues one job for each row');
 TRUNCATE t_got;
 DROP TRIGGER del ON t_bulk;
 
@@ -236,9 +236,9 @@ SELECT tap_wrong(arguments, expected, description) FROM (VALUES
 	($$'t_by_id', 'columns=id', 'batch=1'$$, '0A000', 'an option of a later issue')
 ) AS v (arguments, expected, description);
 
-SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'none of them left a job behind');
-SELECT is((SELECT count(*) FROM t_wrong), 0::bigint, 'nor a row');
-SELECT throws_ok('SELECT bgjob_enqueue_trigger()', NULL, NULL, 'it cannot be called as a function');
+SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'failed triggers leave no job');
+SELECT is((SELECT count(*) FROM t_wrong), 0::bigint, 'failed triggers leave no row');
+SELECT throws_ok('SELECT bgjob_enqueue_trigger()', NULL, NULL, 'the trigger function cannot be called directly');
 
 \ir lib/check_counters.sql
 SELECT * FROM finish();

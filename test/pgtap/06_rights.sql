@@ -131,8 +131,8 @@ SELECT tap_try($$ SELECT bgjob_enqueue('t_who') $$) AS app_id \gset
 SELECT tap_try($$ SELECT count(*) FROM bgjob_enqueue_many('t_by_id', '{"[1]","[2]"}') $$) AS app_many \gset
 RESET ROLE;
 SELECT matches(:'app_id'::text, '^\d+$', 'with USAGE on schema bgjob a role can enqueue');
-SELECT is(:'app_many'::text, '2', 'also many');
-SELECT is(bgjob_wait(:app_id, '20 s'), 'succeeded', 'its job runs');
+SELECT is(:'app_many'::text, '2', 'with USAGE a role can call bgjob_enqueue_many');
+SELECT is(bgjob_wait(:app_id, '20 s'), 'succeeded', 'the job of the role runs');
 SELECT is(bgjob_result(:app_id), '"tap06_app/tap06_app/off"', 'session_user and current_user of the job are the role, no superuser');
 SELECT is((SELECT run_as::text FROM bgjob.jobs WHERE id = :app_id), 'tap06_app', 'run_as of the job is the role');
 
@@ -148,15 +148,15 @@ SELECT tap_try(format('SELECT state FROM bgjob.jobs WHERE id = %s', :'app_id')) 
 	tap_try(format('SELECT bgjob_requeue(%s)', :'app_id')) AS app_requeue \gset
 RESET ROLE;
 SELECT is(:'app_jobs'::text, 'succeeded', 'the role reads its job in bgjob.jobs');
-SELECT is(:'app_states'::text, '3', 'and its history');
-SELECT is(:'app_queues'::text, 'true', 'it reads bgjob.queues');
-SELECT is(:'app_servers'::text, 'true', 'it reads bgjob.servers');
-SELECT is(:'app_workers'::text, 'true', 'it reads bgjob.workers');
-SELECT is(:'app_stats'::text, '1', 'it reads bgjob.stats');
-SELECT is(:'app_result'::text, '"tap06_app/tap06_app/off"', 'it gets the result');
-SELECT is(:'app_wait'::text, 'succeeded', 'it can wait');
-SELECT is(:'app_requeue'::text, 'true', 'it can requeue');
-SELECT is(bgjob_wait(:app_id, '20 s'), 'succeeded', 'what it has requeued runs');
+SELECT is(:'app_states'::text, '3', 'the role reads the history of its job');
+SELECT is(:'app_queues'::text, 'true', 'the role reads bgjob.queues');
+SELECT is(:'app_servers'::text, 'true', 'the role reads bgjob.servers');
+SELECT is(:'app_workers'::text, 'true', 'the role reads bgjob.workers');
+SELECT is(:'app_stats'::text, '1', 'the role reads bgjob.stats');
+SELECT is(:'app_result'::text, '"tap06_app/tap06_app/off"', 'the role reads the result of its job');
+SELECT is(:'app_wait'::text, 'succeeded', 'the role can wait for its job');
+SELECT is(:'app_requeue'::text, 'true', 'the role can requeue its job');
+SELECT is(bgjob_wait(:app_id, '20 s'), 'succeeded', 'the requeued job runs');
 
 SET ROLE tap06_nobody;
 SELECT tap_try($$ SELECT bgjob_enqueue('t_who') $$) AS no_enqueue,
@@ -166,10 +166,10 @@ SELECT tap_try($$ SELECT bgjob_enqueue('t_who') $$) AS no_enqueue,
 	tap_try(format('SELECT bgjob_delete(%s)', :'app_id')) AS no_delete \gset
 RESET ROLE;
 SELECT is(:'no_enqueue'::text, 'ERROR 42501', 'without USAGE a role cannot enqueue');
-SELECT is(:'no_many'::text, 'ERROR 42501', 'not many either');
-SELECT is(:'no_jobs'::text, 'ERROR 42501', 'nor read jobs');
-SELECT is(:'no_stats'::text, 'ERROR 42501', 'nor statistics');
-SELECT ok(:'no_delete' IN ('false', 'ERROR 42501'), 'nor delete');
+SELECT is(:'no_many'::text, 'ERROR 42501', 'without USAGE a role cannot call bgjob_enqueue_many');
+SELECT is(:'no_jobs'::text, 'ERROR 42501', 'without USAGE a role cannot read bgjob.jobs');
+SELECT is(:'no_stats'::text, 'ERROR 42501', 'without USAGE a role cannot read bgjob.stats');
+SELECT ok(:'no_delete' IN ('false', 'ERROR 42501'), 'without USAGE a role cannot delete a job');
 
 SELECT is_empty($$
 	SELECT nspname FROM pg_namespace, aclexplode(nspacl) a WHERE nspname ~ '^bgjob' AND a.grantee = 0 $$,
@@ -213,7 +213,7 @@ SELECT is((SELECT array_agg(DISTINCT tap_try(q)) FROM (
 		UNION ALL SELECT format('SELECT bgjob_internal.%I(%s)', p.proname, (SELECT string_agg(format('NULL::%s', format_type(a, NULL)), ', ' ORDER BY n) FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS u (a, n)))
 			FROM pg_proc p WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'bgjob_internal')) AS s (q)), '{ERROR 42501}',
 	'and cannot name anything of schema bgjob_internal');
-SELECT is((SELECT count(*) > 30 FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = (SELECT oid FROM pg_namespace WHERE nspname = 'bgjob_internal')), true, 'which has much');
+SELECT is((SELECT count(*) > 30 FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = (SELECT oid FROM pg_namespace WHERE nspname = 'bgjob_internal')), true, 'schema bgjob_internal has more than thirty objects');
 RESET ROLE;
 
 ----------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ SELECT bgjob_enqueue(format('SET SESSION AUTHORIZATION %I', :'superuser'), kind 
 SELECT bgjob_enqueue(format('SET ROLE %I', :'superuser'), kind => 'sql', max_retries => 0) AS sql_role \gset
 SELECT bgjob_enqueue('RESET SESSION AUTHORIZATION', kind => 'sql', max_retries => 0) AS sql_reset \gset
 RESET ROLE;
-SELECT is(bgjob_wait(:esc, '20 s'), 'succeeded', 'a job that tries every way up ends');
+SELECT is(bgjob_wait(:esc, '20 s'), 'succeeded', 'a job that tries to get more rights ends');
 SELECT is(bgjob_result(:esc) ->> command, 'tap06_app/tap06_app/off', format('after %s it is still the role', command))
 FROM unnest(ARRAY['RESET ROLE', 'SET ROLE NONE', 'RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION DEFAULT',
 	'SET ROLE superuser', 'SET SESSION AUTHORIZATION superuser', 'SET LOCAL SESSION AUTHORIZATION superuser', 'RESET ALL']) AS command;
@@ -242,14 +242,14 @@ SELECT results_eq('SELECT label, su, cu, super FROM t_log ORDER BY label',
 
 SELECT is(bgjob_wait(:hostile, '20 s'), 'succeeded', 'a job that leaves a hostile search_path behind succeeds');
 SELECT is(bgjob_wait(:sql_auth, '20 s'), 'failed', 'SET SESSION AUTHORIZATION as a command fails');
-SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :sql_auth), '42501', 'with 42501');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :sql_auth), '42501', 'SET SESSION AUTHORIZATION raises 42501');
 SELECT is(bgjob_wait(:sql_role, '20 s'), 'failed', 'SET ROLE as a command fails');
 SELECT bgjob_wait(:sql_reset, '20 s') AS sql_reset_state \gset
 SET ROLE tap06_app;
 SELECT bgjob_enqueue('t_who') AS afterwards \gset
 RESET ROLE;
 SELECT is(bgjob_wait(:afterwards, '20 s'), 'succeeded', 'the role''s next job runs');
-SELECT is(bgjob_result(:afterwards), '"tap06_app/tap06_app/off"', 'as the role');
+SELECT is(bgjob_result(:afterwards), '"tap06_app/tap06_app/off"', 'the next job runs as the role');
 
 -- The same path in the enqueuing session, and captured with a job.
 SET ROLE tap06_app;
@@ -274,11 +274,11 @@ SELECT tap_try($$ SELECT bgjob_enqueue('t_who', run_as => 'tap06_other') $$) AS 
 	tap_try($$ SELECT bgjob_enqueue('t_who', run_as => 'tap06_does_not_exist') $$) AS as_missing \gset
 SELECT count(*) AS jobs_after FROM bgjob.jobs \gset
 RESET ROLE;
-SELECT is(:'as_other'::text, 'ERROR 42501', 'run_as without membership is refused');
-SELECT is(:'as_super'::text, 'ERROR 42501', 'run_as the superuser is refused');
-SELECT matches(:'as_nologin'::text, '^ERROR', 'run_as a role that cannot log in is refused at enqueue');
-SELECT is(:'as_missing'::text, 'ERROR 42704', 'run_as a role that does not exist is refused');
-SELECT is(:jobs_after::bigint, :jobs_before::bigint, 'and none of them left a job behind');
+SELECT is(:'as_other'::text, 'ERROR 42501', 'run_as without membership raises 42501');
+SELECT is(:'as_super'::text, 'ERROR 42501', 'run_as the superuser raises 42501');
+SELECT matches(:'as_nologin'::text, '^ERROR', 'run_as a role that cannot log in raises an error at enqueue');
+SELECT is(:'as_missing'::text, 'ERROR 42704', 'run_as a missing role raises 42704');
+SELECT is(:jobs_after::bigint, :jobs_before::bigint, 'refused calls leave no job');
 
 SET ROLE tap06_boss;
 SELECT tap_try($$ SELECT bgjob_enqueue('t_who', run_as => 'tap06_app') $$) AS boss_id \gset
@@ -293,7 +293,7 @@ SET ROLE tap06_nologin;
 SELECT tap_try($$ SELECT bgjob_enqueue('t_who') $$) AS nologin_self \gset
 RESET ROLE;
 SELECT matches(:'nologin_self'::text, '^ERROR', 'a role that cannot log in cannot enqueue for itself');
-SELECT matches(tap_try('SELECT t_definer_nologin()'), '^ERROR', 'nor can a SECURITY DEFINER function that it owns');
+SELECT matches(tap_try('SELECT t_definer_nologin()'), '^ERROR', 'a SECURITY DEFINER function of such a role cannot enqueue');
 
 SET ROLE tap06_other;
 SELECT t_definer() AS definer_id \gset
@@ -314,7 +314,7 @@ RESET ROLE;
 REVOKE EXECUTE ON FUNCTION t_revoked() FROM PUBLIC;
 SELECT bgjob_requeue(:revoked) AS revoked_requeued \gset
 SELECT is(bgjob_wait(:revoked, '20 s'), 'failed', 'EXECUTE revoked after the enqueue: the job fails');
-SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :revoked), '42501', 'with 42501');
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :revoked), '42501', 'the job without EXECUTE fails with 42501');
 
 ----------------------------------------------------------------------------------------------------
 -- Which roles see and control which jobs
@@ -346,13 +346,13 @@ SELECT tap_try($$ SELECT count(*) FROM bgjob.jobs WHERE run_as::text = 'tap06_ap
 	tap_try($$ SELECT bgjob_purge('succeeded') $$) AS o_purge \gset
 RESET ROLE;
 SELECT is(ARRAY[:'o_jobs', :'o_job', :'o_states'], '{0,0,0}'::text[], 'another role''s jobs and their history are invisible');
-SELECT is(:'o_leak'::text, 'true', 'also to a leaky function in the WHERE of the query');
+SELECT is(:'o_leak'::text, 'true', 'a leaky function in WHERE does not see the jobs of another role');
 SELECT ok(:'o_delete' IN ('false', 'ERROR 42501'), 'another role''s job cannot be deleted');
-SELECT ok(:'o_requeue' IN ('false', 'ERROR 42501'), 'nor requeued');
-SELECT ok(:'o_reschedule' IN ('false', 'ERROR 42501'), 'nor rescheduled');
-SELECT ok(:'o_result' IN ('NULL', 'ERROR 42501'), 'nor can its result be read');
-SELECT matches(:'o_wait'::text, '^(NULL|ERROR)', 'nor its state by waiting');
-SELECT is((SELECT state FROM bgjob.jobs WHERE id = :secret), 'scheduled', 'all this has changed nothing');
+SELECT ok(:'o_requeue' IN ('false', 'ERROR 42501'), 'the job of another role cannot be requeued');
+SELECT ok(:'o_reschedule' IN ('false', 'ERROR 42501'), 'the job of another role cannot be rescheduled');
+SELECT ok(:'o_result' IN ('NULL', 'ERROR 42501'), 'the result of the job of another role cannot be read');
+SELECT matches(:'o_wait'::text, '^(NULL|ERROR)', 'bgjob_wait does not show the state of the job of another role');
+SELECT is((SELECT state FROM bgjob.jobs WHERE id = :secret), 'scheduled', 'the job of the other role is unchanged');
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id = :app_id), 1::bigint, 'purge by another role leaves the role''s jobs alone');
 
 SET ROLE tap06_monitor;
@@ -360,13 +360,13 @@ SELECT tap_try(format('SELECT count(*) FROM bgjob.jobs WHERE id = %s', :secret))
 	tap_try(format('SELECT bgjob_delete(%s)', :secret)) AS m_delete \gset
 RESET ROLE;
 SELECT is(:'m_job'::text, '1', 'a member of pg_monitor sees every job');
-SELECT ok(:'m_delete' IN ('false', 'ERROR 42501'), 'but cannot delete it');
+SELECT ok(:'m_delete' IN ('false', 'ERROR 42501'), 'a member of pg_monitor cannot delete a job');
 SET ROLE tap06_boss;
 SELECT tap_try(format('SELECT count(*) FROM bgjob.jobs WHERE id = %s', :secret)) AS b_job,
 	tap_try(format('SELECT bgjob_delete(%s)', :secret)) AS b_delete \gset
 RESET ROLE;
 SELECT is(:'b_job'::text, '1', 'a member of the role sees its jobs');
-SELECT is(:'b_delete'::text, 'true', 'and controls them');
+SELECT is(:'b_delete'::text, 'true', 'a member of the role can delete its jobs');
 
 \ir lib/check_counters.sql
 SELECT * FROM finish();

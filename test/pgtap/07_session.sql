@@ -158,12 +158,12 @@ SELECT is(bgjob_result(:captured) ->> 'DateStyle', 'German, DMY', 'DateStyle is 
 SELECT is(bgjob_result(:captured) ->> 'IntervalStyle', 'iso_8601', 'IntervalStyle is captured');
 SELECT is(bgjob_result(:captured) ->> 'search_path', 't_path, public', 'search_path is captured');
 SELECT is(bgjob_result(:captured) ->> 'app.tenant', 'acme; "x" ''y''', 'a custom setting is captured as it was at the enqueue');
-SELECT is(bgjob_result(:captured) ->> 'app.person', '', 'so is an empty one');
-SELECT is(coalesce(bgjob_result(:captured) ->> 'app.late', ''), '', 'what is set after the enqueue is not');
-SELECT is(bgjob_result(:captured) ->> 'work_mem', :'work_mem', 'nor is work_mem');
-SELECT is(bgjob_result(:printed), '"04.02.2024 01:00:00 NZDT|P1DT2H"', 'the job prints times as the caller would');
-SELECT is(bgjob_result(:here), '"in t_path"', 'a function found through the path of the caller runs');
-SELECT ok((SELECT settings::text LIKE '%Pacific/Auckland%' FROM bgjob.jobs WHERE id = :captured), 'bgjob.jobs shows the settings');
+SELECT is(bgjob_result(:captured) ->> 'app.person', '', 'an empty custom setting is captured');
+SELECT is(coalesce(bgjob_result(:captured) ->> 'app.late', ''), '', 'a setting of after the enqueue is not captured');
+SELECT is(bgjob_result(:captured) ->> 'work_mem', :'work_mem', 'work_mem is not captured');
+SELECT is(bgjob_result(:printed), '"04.02.2024 01:00:00 NZDT|P1DT2H"', 'the job prints times with the settings of the caller');
+SELECT is(bgjob_result(:here), '"in t_path"', 'a function in the search_path of the caller is found');
+SELECT ok((SELECT settings::text LIKE '%Pacific/Auckland%' FROM bgjob.jobs WHERE id = :captured), 'bgjob.jobs shows the captured settings');
 
 BEGIN;
 SET LOCAL timezone = 'Asia/Kolkata';
@@ -193,9 +193,9 @@ RESET app.person;
 RESET app.late;
 SELECT bgjob_enqueue('t_settings') AS plain \gset
 SELECT bgjob_wait(:plain, '20 s') AS plain_state \gset
-SELECT is(bgjob_result(:plain) ->> 'TimeZone', current_setting('TimeZone'), 'the next job has its own TimeZone again');
-SELECT is(bgjob_result(:plain) ->> 'search_path', current_setting('search_path'), 'and its own search_path');
-SELECT is(coalesce(bgjob_result(:plain) ->> 'app.tenant', ''), '', 'and nothing of the custom setting');
+SELECT is(bgjob_result(:plain) ->> 'TimeZone', current_setting('TimeZone'), 'the next job has its own TimeZone');
+SELECT is(bgjob_result(:plain) ->> 'search_path', current_setting('search_path'), 'the next job has its own search_path');
+SELECT is(coalesce(bgjob_result(:plain) ->> 'app.tenant', ''), '', 'the next job does not have the custom setting');
 
 -- Retried and requeued jobs keep their settings.
 SELECT bgjob_requeue(:captured) AS requeued \gset
@@ -225,21 +225,21 @@ CALL tap_wait_until(format($$ SELECT bool_and(state IN ('succeeded', 'failed')) 
 	:'f'::bigint[] || :'e'::bigint[] || :'p'::bigint[]));
 
 SELECT is((SELECT state FROM bgjob.jobs WHERE id = (:'f'::bigint[])[1]), 'succeeded', 'a function that leaves everything behind succeeds');
-SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'f'::bigint[])[2]), (SELECT doc FROM t_clean), 'after it the session is clean');
-SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'f'::bigint[])[3]), '"written"', 'after it a job can write');
+SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'f'::bigint[])[2]), (SELECT doc FROM t_clean), 'after the function the session is clean');
+SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'f'::bigint[])[3]), '"written"', 'after the function a job can write');
 SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'f'::bigint[])[4]), (SELECT result FROM bgjob.jobs WHERE id = (:'f'::bigint[])[1]),
 	'all this was the same process');
 
-SELECT is((SELECT state FROM bgjob.jobs WHERE id = (:'e'::bigint[])[1]), 'failed', 'the same with an error at its end fails');
+SELECT is((SELECT state FROM bgjob.jobs WHERE id = (:'e'::bigint[])[1]), 'failed', 'a function that leaves everything behind and raises an error fails');
 SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'e'::bigint[])[2]), (SELECT doc FROM t_clean),
 	'after it the session is clean, also of advisory locks, which an abort alone keeps');
-SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'e'::bigint[])[3]), '"written"', 'after it a job can write');
+SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'e'::bigint[])[3]), '"written"', 'after the error a job can write');
 SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'e'::bigint[])[4]), (SELECT result FROM bgjob.jobs WHERE id = (:'f'::bigint[])[1]),
 	'all this was the same process');
 
-SELECT is((SELECT state FROM bgjob.jobs WHERE id = (:'p'::bigint[])[1]), 'succeeded', 'a procedure that commits, and leaves everything, succeeds');
-SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'p'::bigint[])[2]), (SELECT doc FROM t_clean), 'after it the session is clean');
-SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'p'::bigint[])[3]), '"written"', 'after it a job can write');
+SELECT is((SELECT state FROM bgjob.jobs WHERE id = (:'p'::bigint[])[1]), 'succeeded', 'a procedure that commits and leaves everything behind succeeds');
+SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'p'::bigint[])[2]), (SELECT doc FROM t_clean), 'after the procedure the session is clean');
+SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'p'::bigint[])[3]), '"written"', 'after the procedure a job can write');
 SELECT is((SELECT result FROM bgjob.jobs WHERE id = (:'p'::bigint[])[4]), (SELECT result FROM bgjob.jobs WHERE id = (:'f'::bigint[])[1]),
 	'all this was the same process');
 
@@ -261,9 +261,9 @@ SELECT is_empty($$ SELECT command, j.error FROM t_command c JOIN bgjob.jobs j ON
 SELECT is((SELECT array_agg(DISTINCT result) FROM t_command c JOIN bgjob.jobs j ON j.id = c.ids[4]),
 	(SELECT ARRAY[result] FROM bgjob.jobs WHERE id = (:'f'::bigint[])[1]), 'all this was the same process');
 
-SELECT is((SELECT count(*) FROM pg_class WHERE relname = 't_leftover'), 0::bigint, 'the temporary tables are gone for everybody');
-SELECT is((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid IN (7007, 7008)), 0::bigint, 'and the advisory locks');
-SELECT is((SELECT count(*) FROM t_log), 14::bigint, 'every write between them has happened once');
+SELECT is((SELECT count(*) FROM pg_class WHERE relname = 't_leftover'), 0::bigint, 'the temporary tables are dropped');
+SELECT is((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid IN (7007, 7008)), 0::bigint, 'the advisory locks are released');
+SELECT is((SELECT count(*) FROM t_log), 14::bigint, 'each write between the commands happened once');
 
 \ir lib/check_counters.sql
 SELECT * FROM finish();

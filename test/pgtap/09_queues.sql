@@ -103,59 +103,59 @@ INSERT INTO t_wrong (call, code, what) VALUES
 	($$bgjob_queue_remove(NULL)$$, '22004', 'remove: a null name');
 SELECT is(tap_try('SELECT ' || call), 'ERROR ' || code, what || ' is refused with ' || code) FROM t_wrong ORDER BY n;
 SELECT is(tap_lacks('SELECT ' || call), '', what || ': the error has message, detail and hint') FROM t_wrong ORDER BY n;
-SELECT is_empty($$ SELECT * FROM bgjob.queues WHERE queue NOT IN ('default', 'marker') $$, 'a call that is refused leaves nothing behind');
+SELECT is_empty($$ SELECT * FROM bgjob.queues WHERE queue NOT IN ('default', 'marker') $$, 'refused calls leave no configuration');
 
 SELECT is(tap_try(call, 'tap09_plain'), 'ERROR 42501', call || ' is not for everybody')
 FROM unnest(ARRAY[$$SELECT bgjob_queue('mail')$$, $$SELECT bgjob_queue('mail', group_size => 10)$$, $$SELECT bgjob_queue('mail', paused => true)$$,
 	$$SELECT bgjob_queue('mail', retention => '1 s')$$, $$SELECT bgjob_queue_pause('mail')$$, $$SELECT bgjob_queue_resume('mail')$$,
 	$$SELECT bgjob_queue_remove('mail')$$]) AS call;
-SELECT is(tap_try($$SELECT paused FROM bgjob.queues WHERE queue = 'default'$$, 'tap09_plain'), 'false', 'everybody may look at bgjob.queues');
-SELECT is(tap_queue('mail'), 'not shown', 'and none of these calls has configured anything');
+SELECT is(tap_try($$SELECT paused FROM bgjob.queues WHERE queue = 'default'$$, 'tap09_plain'), 'false', 'every role can read bgjob.queues');
+SELECT is(tap_queue('mail'), 'not shown', 'denied calls configure nothing');
 
 ----------------------------------------------------------------------------------------------------
 -- Configurations, as bgjob.queues shows them
 ----------------------------------------------------------------------------------------------------
 
 SELECT is(tap_queue('default'), 'f/1', 'the queue default has the defaults: not paused, groups of 1');
-SELECT is((SELECT pg_typeof(bgjob_queue('mail', group_size => 10))::text), 'void', 'bgjob_queue returns nothing');
-SELECT is(tap_queue('mail'), 'f/10', 'a configured queue is shown without having jobs');
+SELECT is((SELECT pg_typeof(bgjob_queue('mail', group_size => 10))::text), 'void', 'bgjob_queue returns void');
+SELECT is(tap_queue('mail'), 'f/10', 'a configured queue without jobs is shown');
 SELECT is((SELECT ROW(enqueued, processing, scheduled, failed, oldest_enqueued_at, max_running)::text FROM bgjob.queues WHERE queue = 'mail'), '(0,0,0,0,,)',
 	'with all its numbers at 0');
 SELECT bgjob_queue('mail', paused => true);
-SELECT is(tap_queue('mail'), 't/10', 'group_size stays as it was when paused is set');
+SELECT is(tap_queue('mail'), 't/10', 'group_size is unchanged when paused is set');
 SELECT bgjob_queue('mail', group_size => 20);
-SELECT is(tap_queue('mail'), 't/20', 'paused stays as it was when group_size is set');
+SELECT is(tap_queue('mail'), 't/20', 'paused is unchanged when group_size is set');
 SELECT bgjob_queue('mail', retention => '2 hours');
-SELECT is(tap_queue('mail'), 't/20', 'both stay as they were when retention is set');
+SELECT is(tap_queue('mail'), 't/20', 'both are unchanged when retention is set');
 SELECT bgjob_queue('mail');
-SELECT is(tap_queue('mail'), 't/20', 'all stays as it was when nothing is set');
+SELECT is(tap_queue('mail'), 't/20', 'a call without options changes nothing');
 SELECT bgjob_queue('mail', paused => false, group_size => 1000);
-SELECT is(tap_queue('mail'), 'f/1000', '1000 is the largest group, and two options can be set at once');
-SELECT is(bgjob_queue_pause('mail'), true, 'pause is a change of a queue that is not paused');
-SELECT is(tap_queue('mail'), 't/1000', 'and leaves group_size alone');
-SELECT is(bgjob_queue_resume('mail'), true, 'so is resume of one that is');
-SELECT is(tap_queue('mail'), 'f/1000', 'which leaves group_size alone, too');
+SELECT is(tap_queue('mail'), 'f/1000', 'group_size 1000 and a second option can be set at once');
+SELECT is(bgjob_queue_pause('mail'), true, 'pausing an active queue returns true');
+SELECT is(tap_queue('mail'), 't/1000', 'pausing leaves group_size unchanged');
+SELECT is(bgjob_queue_resume('mail'), true, 'resuming a paused queue returns true');
+SELECT is(tap_queue('mail'), 'f/1000', 'resuming leaves group_size unchanged');
 SELECT bgjob_queue('mail', group_size => 1);
-SELECT is(tap_queue('mail'), 'f/1', 'group_size can be 1 again');
+SELECT is(tap_queue('mail'), 'f/1', 'group_size can be set to 1 again');
 SELECT lives_ok($$ SELECT bgjob_queue(repeat('q', 63)), bgjob_queue('0'), bgjob_queue('_'), bgjob_queue('-') $$,
 	'names of 63 characters, of a digit, an underscore and a dash are right');
 SELECT is((SELECT count(*) FROM unnest(ARRAY[repeat('q', 63), '0', '_', '-']) q WHERE bgjob_queue_remove(q)), 4::bigint,
 	'a queue that was configured with nothing can be removed');
-SELECT is(tap_queue('0'), 'not shown', 'and is not shown any more');
+SELECT is(tap_queue('0'), 'not shown', 'the removed queue is not shown');
 
 SELECT bgjob_enqueue('t_run', '["u"]', queue => 'unconfigured') AS u \gset
-SELECT is(bgjob_wait(:u, '60 s'), 'succeeded', 'a queue need not be configured');
+SELECT is(bgjob_wait(:u, '60 s'), 'succeeded', 'jobs run in a queue that is not configured');
 SELECT bgjob_enqueue('t_run', '["u"]', queue => 'unconfigured', delay => '1 hour') AS u \gset
-SELECT is(tap_queue('unconfigured'), 'f/1', 'one that is not has the defaults in bgjob.queues while it has jobs');
-SELECT is(bgjob_queue_remove('unconfigured'), false, 'and there is nothing to remove of it');
+SELECT is(tap_queue('unconfigured'), 'f/1', 'an unconfigured queue with jobs is shown with the defaults');
+SELECT is(bgjob_queue_remove('unconfigured'), false, 'removing the configuration of an unconfigured queue returns false');
 
-SELECT is(bgjob_queue_resume('never-seen'), false, 'resume of a queue that was never seen is no change');
-SELECT is(bgjob_queue_pause('never-seen'), true, 'pause of one is');
-SELECT is(bgjob_queue_pause('never-seen'), false, 'the second time it is not');
-SELECT is(tap_queue('never-seen'), 't/1', 'it is shown as paused');
-SELECT is(bgjob_queue_remove('never-seen'), true, 'remove removes that');
-SELECT is(bgjob_queue_remove('never-seen'), false, 'the second time there is nothing');
-SELECT is(bgjob_queue_resume('never-seen'), false, 'and it is not paused any more');
+SELECT is(bgjob_queue_resume('never-seen'), false, 'resuming an unknown queue returns false');
+SELECT is(bgjob_queue_pause('never-seen'), true, 'pausing an unknown queue returns true');
+SELECT is(bgjob_queue_pause('never-seen'), false, 'pausing it again returns false');
+SELECT is(tap_queue('never-seen'), 't/1', 'the unknown queue is shown as paused');
+SELECT is(bgjob_queue_remove('never-seen'), true, 'removing its configuration returns true');
+SELECT is(bgjob_queue_remove('never-seen'), false, 'removing it again returns false');
+SELECT is(bgjob_queue_resume('never-seen'), false, 'it is not paused after the removal');
 
 TRUNCATE t_ran RESTART IDENTITY;
 
@@ -170,43 +170,43 @@ SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_a
 SELECT bgjob_enqueue('t_run', '["p scheduled"]', queue => 'p', delay => '300 ms') AS due \gset
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', ARRAY(SELECT jsonb_build_array('other' || i) FROM generate_series(1, 100) i), queue => 'other') \gset
 CALL tap_wait_until($$ SELECT count(*) = 100 FROM t_ran WHERE label LIKE 'other%' $$);
-SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'other%'), 100::bigint, 'jobs of another queue run past a hundred times, behind the paused ones');
+SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'other%'), 100::bigint, 'a hundred jobs of another queue run although paused ones are before them');
 CALL tap_state_is(:due, 'enqueued');
 SELECT is(tap_state(:due), 'enqueued', 'a delayed job of a paused queue becomes enqueued when it is due');
-SELECT is(tap_states(:due), '{scheduled,enqueued}'::text[], 'its history says so');
+SELECT is(tap_states(:due), '{scheduled,enqueued}'::text[], 'the history of the delayed job: scheduled, enqueued');
 CALL tap_pass();
 SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'p%'), 0::bigint, 'no job of the paused queue has run');
-SELECT is((SELECT array_agg(DISTINCT state) FROM bgjob.jobs WHERE queue = 'p'), '{enqueued}'::text[], 'all of them are enqueued');
+SELECT is((SELECT array_agg(DISTINCT state) FROM bgjob.jobs WHERE queue = 'p'), '{enqueued}'::text[], 'all jobs of the paused queue are enqueued');
 SELECT is((SELECT array_agg(DISTINCT s.state) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id WHERE j.queue = 'p' AND j.id <> :due),
-	'{enqueued}'::text[], 'and have never been anything else');
+	'{enqueued}'::text[], 'their histories have no other state');
 SELECT is((SELECT format('%s/%s/%s/%s', paused, enqueued, processing, scheduled) FROM bgjob.queues WHERE queue = 'p'), 't/21/0/0',
 	'bgjob.queues counts them');
 
 SELECT is(bgjob_delete(:p2), true, 'a job of a paused queue can be deleted');
-SELECT is(tap_state(:p2), 'deleted', 'and is');
+SELECT is(tap_state(:p2), 'deleted', 'the job of the paused queue is deleted');
 SELECT is(bgjob_requeue(:p2), true, 'the deleted job can be requeued');
-SELECT is(tap_state(:p2), 'enqueued', 'and is enqueued');
-SELECT is(bgjob_requeue(:p1), true, 'one that is enqueued can be requeued');
+SELECT is(tap_state(:p2), 'enqueued', 'the requeued job of the paused queue is enqueued');
+SELECT is(bgjob_requeue(:p1), true, 'an enqueued job of a paused queue can be requeued');
 SELECT id AS p3 FROM bgjob.jobs WHERE args = '["p3"]' \gset
-SELECT is(bgjob_delete(:p3, 'enqueued'), true, 'one that is enqueued can be deleted by that state');
-SELECT is(bgjob_delete(:p3, 'processing'), false, 'but not by another');
-SELECT is(bgjob_reschedule(:due, delay => '1 hour'), true, 'and one can be put off');
+SELECT is(bgjob_delete(:p3, 'enqueued'), true, 'an enqueued job can be deleted with from_state enqueued');
+SELECT is(bgjob_delete(:p3, 'processing'), false, 'it cannot be deleted with from_state processing');
+SELECT is(bgjob_reschedule(:due, delay => '1 hour'), true, 'a job of a paused queue can be rescheduled');
 CALL tap_pass();
 SELECT is((SELECT array_agg(DISTINCT state ORDER BY state) FROM bgjob.jobs WHERE queue = 'p'), '{deleted,enqueued,scheduled}'::text[],
 	'none of this has started one');
-SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'p%'), 0::bigint, 'nor had any effect');
-SELECT is(bgjob_wait(:p1, '100 ms'), NULL, 'bgjob_wait does not take a paused job for one that has ended');
+SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'p%'), 0::bigint, 'no job of the paused queue has an effect');
+SELECT is(bgjob_wait(:p1, '100 ms'), NULL, 'bgjob_wait goes on waiting for a job of a paused queue');
 
 -- A session that waits for a job of a paused queue is woken when the job ends.
 SELECT is(bgjob_queue_resume('p'), true, 'queue p is resumed');
-SELECT is(bgjob_wait(:p1, '60 s'), 'succeeded', 'its first job runs');
+SELECT is(bgjob_wait(:p1, '60 s'), 'succeeded', 'the first job of the resumed queue runs');
 CALL tap_wait_until($$ SELECT count(*) = 19 FROM t_ran WHERE label LIKE 'p%' $$);
 SELECT is((SELECT array_agg(label ORDER BY n) FROM t_ran WHERE label LIKE 'p%'),
 	ARRAY['p1'] || ARRAY(SELECT 'p' || i FROM generate_series(4, 20) i) || ARRAY['p2'],
 	'the others run, too, in order: by priority, first in, first out, the requeued ones at the end of their line');
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'p' AND state = 'succeeded'), 19::bigint, 'all that were enqueued have succeeded');
-SELECT is(tap_state(:p3), 'deleted', 'the one deleted is deleted');
-SELECT is(tap_queue('p'), 'f/1', 'the queue is not paused');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'p' AND state = 'succeeded'), 19::bigint, 'all enqueued jobs of the resumed queue have succeeded');
+SELECT is(tap_state(:p3), 'deleted', 'the deleted job of the resumed queue stays deleted');
+SELECT is(tap_queue('p'), 'f/1', 'the resumed queue is not paused');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- A job that runs when its queue is paused continues; the next job does not start.
@@ -217,29 +217,29 @@ SELECT bgjob_enqueue('t_run', '["next"]', queue => 'p') AS next \gset
 COMMIT;
 CALL tap_state_is(:running, 'processing');
 SELECT is(bgjob_queue_pause('p'), true, 'queue p is paused while a job of it runs');
-SELECT is(tap_state(:running), 'processing', 'which goes on');
+SELECT is(tap_state(:running), 'processing', 'the running job of the paused queue continues');
 SELECT pg_advisory_unlock(9009) AS unlocked \gset
-SELECT is(bgjob_wait(:running, '60 s'), 'succeeded', 'and succeeds');
+SELECT is(bgjob_wait(:running, '60 s'), 'succeeded', 'the running job of the paused queue succeeds');
 CALL tap_pass();
-SELECT is(tap_states(:next), '{enqueued}'::text[], 'the one behind it is not started');
+SELECT is(tap_states(:next), '{enqueued}'::text[], 'the next job of the paused queue is not started');
 
 -- A failed job requeued in a paused queue, and a retry that becomes due there.
 SELECT is(bgjob_queue_resume('p'), true, 'queue p is resumed');
-SELECT is(bgjob_wait(:next, '60 s'), 'succeeded', 'the one behind it runs');
+SELECT is(bgjob_wait(:next, '60 s'), 'succeeded', 'the next job runs after the resume');
 SELECT bgjob_enqueue('t_bad', '["bad"]', queue => 'p', max_retries => 0) AS bad \gset
 SELECT bgjob_enqueue('t_bad', '["retried"]', queue => 'p', max_retries => 1) AS retried \gset
-SELECT is(bgjob_wait(:bad, '60 s'), 'failed', 'a job fails');
+SELECT is(bgjob_wait(:bad, '60 s'), 'failed', 'a job of queue p fails');
 CALL tap_state_is(:retried, 'scheduled');
 SELECT bgjob_queue('p', paused => true);
-SELECT is(bgjob_requeue(:bad), true, 'it is requeued after its queue was paused');
-SELECT is(bgjob_reschedule(:retried, delay => '0'), true, 'a retry becomes due in it');
+SELECT is(bgjob_requeue(:bad), true, 'the failed job is requeued after its queue was paused');
+SELECT is(bgjob_reschedule(:retried, delay => '0'), true, 'a retry becomes due in the paused queue');
 CALL tap_state_is(:retried, 'enqueued');
 CALL tap_pass();
-SELECT is(ARRAY[tap_state(:bad), tap_state(:retried)], '{enqueued,enqueued}'::text[], 'neither is started');
-SELECT is(bgjob_delete(:retried), true, 'one is deleted');
+SELECT is(ARRAY[tap_state(:bad), tap_state(:retried)], '{enqueued,enqueued}'::text[], 'neither the requeued job nor the retry is started');
+SELECT is(bgjob_delete(:retried), true, 'the retry is deleted');
 SELECT bgjob_queue('p', paused => false);
-SELECT is(bgjob_wait(:bad, '60 s'), 'failed', 'the other one runs when the queue is resumed');
-SELECT is(tap_states(:bad), '{enqueued,processing,failed,enqueued,processing,failed}'::text[], 'once');
+SELECT is(bgjob_wait(:bad, '60 s'), 'failed', 'the requeued job runs when the queue is resumed');
+SELECT is(tap_states(:bad), '{enqueued,processing,failed,enqueued,processing,failed}'::text[], 'the requeued job runs once');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- A queue that is paused while many of its jobs run, singly and in groups.
@@ -286,12 +286,12 @@ TRUNCATE t_ran RESTART IDENTITY;
 ----------------------------------------------------------------------------------------------------
 
 BEGIN;
-SELECT is(bgjob_queue_pause('tx'), true, 'a pause in a transaction is a change');
-SELECT is(tap_queue('tx'), 't/1', 'which that transaction sees');
+SELECT is(bgjob_queue_pause('tx'), true, 'pausing in a transaction returns true');
+SELECT is(tap_queue('tx'), 't/1', 'the transaction sees the paused queue');
 ROLLBACK;
-SELECT is(tap_queue('tx'), 'not shown', 'rolled back, it is none');
+SELECT is(tap_queue('tx'), 'not shown', 'the rolled-back pause has no effect');
 SELECT bgjob_enqueue('t_run', '["tx"]', queue => 'tx') AS tx \gset
-SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'a job of that queue runs');
+SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'a job of that queue runs after the rollback');
 
 BEGIN;
 SAVEPOINT s;
@@ -300,8 +300,8 @@ SELECT bgjob_queue('tx', group_size => 7);
 ROLLBACK TO s;
 SELECT bgjob_enqueue('t_run', '["tx"]', queue => 'tx') AS tx \gset
 COMMIT;
-SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'so it does after a pause in a savepoint that was rolled back');
-SELECT is(tap_queue('tx'), 'not shown', 'of which nothing is left');
+SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'a job runs after a pause in a rolled-back savepoint');
+SELECT is(tap_queue('tx'), 'not shown', 'the pause in the savepoint has left no configuration');
 
 BEGIN;
 SAVEPOINT s;
@@ -310,13 +310,13 @@ RELEASE s;
 SELECT bgjob_enqueue('t_run', '["tx"]', queue => 'tx') AS tx \gset
 COMMIT;
 CALL tap_pass();
-SELECT is(tap_states(:tx), '{enqueued}'::text[], 'a job is not started that comes in the very transaction that pauses its queue');
+SELECT is(tap_states(:tx), '{enqueued}'::text[], 'a job enqueued in the transaction that pauses its queue is not started');
 
 BEGIN;
 SELECT bgjob_queue_resume('tx') AS resumed \gset
 ROLLBACK;
 CALL tap_pass();
-SELECT is(tap_state(:tx), 'enqueued', 'a resume that is rolled back starts nothing');
+SELECT is(tap_state(:tx), 'enqueued', 'a rolled-back resume starts no job');
 BEGIN;
 SELECT bgjob_queue_resume('tx') AS resumed \gset
 SAVEPOINT s;
@@ -325,20 +325,20 @@ ROLLBACK TO s;
 SELECT bgjob_queue_pause('tx') AS paused \gset
 COMMIT;
 CALL tap_pass();
-SELECT is(tap_state(:tx), 'enqueued', 'nor does one that is taken back in its transaction');
-SELECT is(tap_queue('tx'), 't/1', 'the queue is paused');
+SELECT is(tap_state(:tx), 'enqueued', 'a resume undone in the same transaction starts no job');
+SELECT is(tap_queue('tx'), 't/1', 'the queue is paused after that transaction');
 BEGIN;
 SELECT bgjob_queue_remove('tx') AS removed \gset
 ROLLBACK;
 CALL tap_pass();
-SELECT is(tap_state(:tx), 'enqueued', 'nor does a remove that is rolled back');
+SELECT is(tap_state(:tx), 'enqueued', 'a rolled-back remove starts no job');
 BEGIN;
 SELECT bgjob_queue_resume('tx') AS resumed \gset
 SAVEPOINT s;
 SELECT bgjob_queue_pause('tx') AS paused \gset
 ROLLBACK TO s;
 COMMIT;
-SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'a resume counts whose pause in a savepoint was rolled back');
+SELECT is(bgjob_wait(:tx, '60 s'), 'succeeded', 'a resume before a rolled-back pause is in force');
 SELECT is(bgjob_queue_remove('tx'), true, 'queue tx is removed');
 
 -- No other session sees a pause before it commits: another session's job would run.
@@ -347,14 +347,14 @@ SELECT bgjob_queue_pause('prepared') AS paused \gset
 SELECT tap_try($$SELECT 1$$) AS x \gset
 PREPARE TRANSACTION 'tap09';
 SELECT bgjob_enqueue('t_run', '["prepared"]', queue => 'prepared') AS p \gset
-SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'a pause that is prepared is not in force');
+SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'a prepared pause is not in force');
 COMMIT PREPARED 'tap09';
-SELECT is(tap_queue('prepared'), 't/1', 'once committed it is');
+SELECT is(tap_queue('prepared'), 't/1', 'the pause is in force after COMMIT PREPARED');
 SELECT bgjob_enqueue('t_run', '["prepared"]', queue => 'prepared') AS p \gset
 CALL tap_pass();
-SELECT is(tap_states(:p), '{enqueued}'::text[], 'and no job is started');
-SELECT is(bgjob_queue_remove('prepared'), true, 'the configuration is removed');
-SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'which starts the job');
+SELECT is(tap_states(:p), '{enqueued}'::text[], 'the next job of the paused queue is not started');
+SELECT is(bgjob_queue_remove('prepared'), true, 'the configuration of the paused queue is removed');
+SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'removing the configuration starts the job');
 TRUNCATE t_ran RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
@@ -412,17 +412,17 @@ BEGIN
 		CALL tap_state_is(id, 'succeeded');
 	END LOOP;
 END $$;
-SELECT is_empty($$ SELECT * FROM t_again WHERE ran <> n - 1 $$, 'fifty times: pause, a job, resume: the job runs after that, and not before');
+SELECT is_empty($$ SELECT * FROM t_again WHERE ran <> n - 1 $$, 'fifty times: a job of a paused queue runs after the resume, and not before');
 
-SELECT is((SELECT count(*) FROM t_ran WHERE label IN ('idle', 'busy')), 0::bigint, 'none of the hundred jobs has had an effect');
+SELECT is((SELECT count(*) FROM t_ran WHERE label IN ('idle', 'busy')), 0::bigint, 'none of the hundred jobs has an effect');
 SELECT is((SELECT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id WHERE j.queue ~ '^(idle|busy)' AND s.state <> 'enqueued'),
 	0::bigint, 'nor a history');
 SELECT is((SELECT count(*) FROM generate_series(1, 50) i WHERE bgjob_queue_resume('idle' || i) AND bgjob_queue_remove('busy' || i)), 50::bigint,
 	'the hundred queues are resumed or removed');
 CALL tap_wait_until($$ SELECT count(*) = 100 FROM t_ran WHERE label IN ('idle', 'busy') $$);
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue ~ '^(idle|busy)' AND state = 'succeeded'), 100::bigint, 'and all of them succeed');
-SELECT is((SELECT count(*) FROM t_ran WHERE label IN ('idle', 'busy')), 100::bigint, 'once');
-SELECT is((SELECT count(*) FROM generate_series(1, 50) i WHERE bgjob_queue_remove('idle' || i)), 50::bigint, 'a queue that was resumed can still be removed');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue ~ '^(idle|busy)' AND state = 'succeeded'), 100::bigint, 'all hundred jobs succeed after that');
+SELECT is((SELECT count(*) FROM t_ran WHERE label IN ('idle', 'busy')), 100::bigint, 'each of the hundred jobs runs once');
+SELECT is((SELECT count(*) FROM generate_series(1, 50) i WHERE bgjob_queue_remove('idle' || i)), 50::bigint, 'a resumed queue can be removed');
 TRUNCATE t_ran RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
@@ -432,14 +432,14 @@ TRUNCATE t_ran RESTART IDENTITY;
 SELECT bgjob_queue('gone', group_size => 50, paused => true, retention => '1 s');
 SELECT bgjob_enqueue('t_run', '["gone"]', queue => 'gone') AS g \gset
 SELECT is(tap_queue('gone'), 't/50', 'a queue is configured and has a job');
-SELECT is(bgjob_queue_remove('gone'), true, 'remove removes what is configured');
-SELECT is(bgjob_wait(:g, '60 s'), 'succeeded', 'not the job, which runs now');
+SELECT is(bgjob_queue_remove('gone'), true, 'bgjob_queue_remove returns true for a configured queue');
+SELECT is(bgjob_wait(:g, '60 s'), 'succeeded', 'the job of the removed queue stays and runs');
 SELECT bgjob_enqueue('t_run', '["gone"]', queue => 'gone', delay => '1 hour') AS g2 \gset
-SELECT is(tap_queue('gone'), 'f/1', 'the queue has the defaults again');
-SELECT is((SELECT expires_at - finished_at FROM bgjob.jobs WHERE id = :g), current_setting('bgjob.retention')::interval, 'that of retention, too');
+SELECT is(tap_queue('gone'), 'f/1', 'the removed queue has the defaults again');
+SELECT is((SELECT expires_at - finished_at FROM bgjob.jobs WHERE id = :g), current_setting('bgjob.retention')::interval, 'the removed queue has the default retention');
 SELECT bgjob_queue('gone', paused => true);
-SELECT is(tap_queue('gone'), 't/1', 'configured anew, it has nothing of before');
-SELECT is(bgjob_queue_remove('gone'), true, 'and is removed again');
+SELECT is(tap_queue('gone'), 't/1', 'a queue configured again has no options of before');
+SELECT is(bgjob_queue_remove('gone'), true, 'the queue is removed again');
 
 ----------------------------------------------------------------------------------------------------
 -- Retention
@@ -455,8 +455,8 @@ CALL tap_wait_until($$ SELECT count(*) = 20 FROM t_ran WHERE label IN ('short', 
 CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE queue IN ('short', 'none') AND state IN ('succeeded', 'deleted')) $$, 120);
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'short' AND state IN ('succeeded', 'deleted')), 0::bigint,
 	'finished jobs of a queue with a retention of a second vanish');
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'none' AND state IN ('succeeded', 'deleted')), 0::bigint, 'so they do with a retention of 0');
-SELECT is((SELECT count(*) FROM t_ran WHERE label IN ('short', 'none')), 10::bigint, 'after they have run');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'none' AND state IN ('succeeded', 'deleted')), 0::bigint, 'jobs with a retention of 0 in the queue are removed');
+SELECT is((SELECT count(*) FROM t_ran WHERE label IN ('short', 'none')), 10::bigint, 'they were removed after they had run');
 SELECT is((SELECT array_agg(format('%s %s %s', queue, state, n) ORDER BY queue, state) FROM (
 		SELECT queue, state, count(*) AS n FROM bgjob.jobs WHERE queue IN ('short', 'none', 'long', 'usual') GROUP BY 1, 2) x),
 	ARRAY['long deleted 1', 'long failed 1', 'long succeeded 5', 'none failed 1', 'short failed 1', 'usual deleted 1', 'usual failed 1', 'usual succeeded 5'],
@@ -475,19 +475,19 @@ SELECT is((SELECT min(expires_at - finished_at) FROM bgjob.jobs WHERE queue = 'l
 SELECT bgjob_queue('long', retention => '3 days');
 SELECT is((SELECT min(expires_at - finished_at) FROM bgjob.jobs WHERE queue = 'long' AND state = 'succeeded'), '3 days',
 	'a new retention holds for jobs that had ended before');
-SELECT is(bgjob_queue_remove('long'), true, 'without its configuration');
-SELECT is((SELECT min(expires_at - finished_at) FROM bgjob.jobs WHERE queue = 'long' AND state = 'succeeded'), '24:00:00', 'they stay for a day');
+SELECT is(bgjob_queue_remove('long'), true, 'the configuration with retention is removed');
+SELECT is((SELECT min(expires_at - finished_at) FROM bgjob.jobs WHERE queue = 'long' AND state = 'succeeded'), '24:00:00', 'jobs of the queue expire after a day then');
 SELECT bgjob_queue('usual', retention => '0');
 CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE queue = 'usual' AND state IN ('succeeded', 'deleted')) $$, 120);
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'usual' AND state IN ('succeeded', 'deleted')), 0::bigint,
 	'a retention that is made shorter removes jobs that had ended before');
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'long' AND state = 'succeeded'), 5::bigint, 'and those of another queue are still there');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'long' AND state = 'succeeded'), 5::bigint, 'jobs of another queue are kept');
 -- A job in a grouped queue with a retention.
 SELECT bgjob_queue('short', group_size => 10);
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', array_fill('["short group"]'::jsonb, ARRAY[50]), queue => 'short') \gset
 CALL tap_wait_until($$ SELECT count(*) = 50 FROM t_ran WHERE label = 'short group' $$);
 CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE queue = 'short' AND state = 'succeeded') $$, 120);
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'short' AND state <> 'failed'), 0::bigint, 'jobs that ran in groups vanish in the same way');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'short' AND state <> 'failed'), 0::bigint, 'jobs that ran in groups expire in the same way');
 
 ----------------------------------------------------------------------------------------------------
 -- DROP EXTENSION removes the configuration
@@ -497,7 +497,7 @@ SELECT bgjob_queue('kept', group_size => 9, paused => true, retention => '1 s');
 SELECT bgjob_queue('default', paused => true, group_size => 3);
 SELECT is(tap_queue('default'), 't/3', 'the queue default can be configured, too');
 SELECT bgjob_enqueue('t_run', '["lost"]') AS lost \gset
-SELECT is(tap_state(:lost), 'enqueued', 'and paused');
+SELECT is(tap_state(:lost), 'enqueued', 'the queue default can be paused');
 TRUNCATE t_ran RESTART IDENTITY;
 DROP EXTENSION bgjob;
 CREATE EXTENSION bgjob;
@@ -505,18 +505,18 @@ SELECT is((SELECT array_agg(format('%s/%s/%s', queue, paused, group_size)) FROM 
 	'after DROP and CREATE EXTENSION no queue is configured');
 SELECT bgjob_enqueue('t_run', '["new"]') AS a, bgjob_enqueue('t_run', '["new"]', queue => 'kept') AS b \gset
 SELECT is(ARRAY[bgjob_wait(:a, '60 s'), bgjob_wait(:b, '60 s')], '{succeeded,succeeded}'::text[], 'jobs of queues that were paused before run');
-SELECT is((SELECT array_agg(DISTINCT expires_at - finished_at) FROM bgjob.jobs), '{24:00:00}'::interval[], 'and are kept for a day');
-SELECT is(t_order(), '{new,new}'::text[], 'what was lost with the extension does not run');
-SELECT is(bgjob_queue_remove('kept'), false, 'there is nothing to remove');
+SELECT is((SELECT array_agg(DISTINCT expires_at - finished_at) FROM bgjob.jobs), '{24:00:00}'::interval[], 'they expire after a day');
+SELECT is(t_order(), '{new,new}'::text[], 'a job dropped with the extension does not run');
+SELECT is(bgjob_queue_remove('kept'), false, 'no configuration is left after DROP EXTENSION');
 
 BEGIN;
 SELECT bgjob_queue('default', paused => true);
 SELECT bgjob_queue_pause('kept') AS x \gset
 DROP EXTENSION bgjob;
 ROLLBACK;
-SELECT is(tap_queue('default'), 'f/1', 'a DROP EXTENSION that is rolled back, with a pause before it, changes nothing');
+SELECT is(tap_queue('default'), 'f/1', 'a rolled-back DROP EXTENSION, with a pause before it, changes nothing');
 SELECT bgjob_enqueue('t_run', '["new"]') AS a, bgjob_enqueue('t_run', '["new"]', queue => 'kept') AS b \gset
-SELECT is(ARRAY[bgjob_wait(:a, '60 s'), bgjob_wait(:b, '60 s')], '{succeeded,succeeded}'::text[], 'jobs run');
+SELECT is(ARRAY[bgjob_wait(:a, '60 s'), bgjob_wait(:b, '60 s')], '{succeeded,succeeded}'::text[], 'jobs run after the rolled-back DROP EXTENSION');
 
 \ir lib/check_counters.sql
 SELECT * FROM finish();

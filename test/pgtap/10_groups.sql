@@ -95,16 +95,16 @@ SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', t_labels('m', 1, 1000), qu
 CALL tap_wait_until($$ SELECT count(*) = 1000 FROM t_ran $$);
 CALL tap_idle();
 SELECT is(tap_count('g'), 'succeeded 1000', 'a thousand jobs in groups succeed');
-SELECT is(t_times('m')::text, '(1000,1)', 'each effect is there exactly once');
-SELECT is(t_order(), ARRAY(SELECT 'm' || i FROM generate_series(1, 1000) i), 'first in, first out');
+SELECT is(t_times('m')::text, '(1000,1)', 'each of the thousand jobs has its effect once');
+SELECT is(t_order(), ARRAY(SELECT 'm' || i FROM generate_series(1, 1000) i), 'the thousand jobs ran first in, first out');
 SELECT cmp_ok((SELECT count(DISTINCT xid) FROM t_ran), '<', 1000::bigint, 'jobs shared transactions');
 SELECT cmp_ok((SELECT max(n) FROM (SELECT count(*) AS n FROM t_ran GROUP BY xid) x), '<=', 64::bigint,
 	'a group ends after 64 jobs that have written something');
 SELECT is((SELECT count(*) FROM (SELECT FROM t_ran GROUP BY xid HAVING count(DISTINCT began) <> 1) x), 0::bigint,
 	'now() is the same for all jobs of a group');
 SELECT is((SELECT count(*) FROM t_ran r JOIN bgjob.jobs j ON j.id = r.job WHERE j.args ->> 0 <> r.label), 0::bigint,
-	'bgjob_current_id() tells each job its own id');
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'g' AND result = args -> 0), 1000::bigint, 'each has its own result');
+	'bgjob_current_id() returns the id of each job');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'g' AND result = args -> 0), 1000::bigint, 'each job of a group has its own result');
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'g' AND retries = 0 AND interruptions = 0 AND error IS NULL AND reason IS NULL
 	AND worker_pid IS NOT NULL AND server = 'default'), 1000::bigint, 'no retries, interruptions or errors; server and worker_pid');
 SELECT is((SELECT count(*) FROM bgjob.jobs WHERE queue = 'g' AND created_at <= started_at AND started_at <= finished_at), 1000::bigint,
@@ -121,7 +121,7 @@ SELECT is((SELECT count(*) FROM bgjob.jobs j JOIN bgjob.job_states p ON p.job_id
 SELECT is((SELECT count(*) FROM bgjob.jobs j JOIN bgjob.job_states s ON s.job_id = j.id AND s.state = 'succeeded' WHERE j.queue = 'g'
 	AND (s.data ->> 'duration_ms')::numeric >= 0 AND (s.data ->> 'latency_ms')::numeric >= 0 AND s.at = j.finished_at), 1000::bigint,
 	'data of succeeded: duration_ms, latency_ms');
-SELECT is((SELECT succeeded - :before FROM bgjob.stats), 1000::bigint, 'bgjob.stats has counted each');
+SELECT is((SELECT succeeded - :before FROM bgjob.stats), 1000::bigint, 'bgjob.stats counts each job of a group');
 TRUNCATE t_ran RESTART IDENTITY;
 
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_read', t_labels('r', 1, 1000), queue => 'g') \gset
@@ -129,11 +129,11 @@ CALL tap_idle();
 CREATE TABLE t_groups AS SELECT split_part(result #>> '{}', '/', 2) AS xid, count(*) AS n FROM bgjob.jobs WHERE job ~ 't_read' AND state = 'succeeded' GROUP BY 1;
 SELECT is((SELECT sum(n) FROM t_groups), 1000::numeric, 'a thousand jobs that only read succeed');
 SELECT cmp_ok((SELECT max(n) FROM t_groups), '<=', 100::bigint, 'no group is larger than group_size');
-SELECT cmp_ok((SELECT max(n) FROM t_groups), '>', 1::bigint, 'but some are groups');
+SELECT cmp_ok((SELECT max(n) FROM t_groups), '>', 1::bigint, 'some jobs ran in groups');
 SELECT bgjob_queue('g', group_size => 1);
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', t_labels('s', 1, 100), queue => 'g') \gset
 CALL tap_idle();
-SELECT is((SELECT count(DISTINCT xid) FROM t_ran), 100::bigint, 'with group_size 1 again each job has a transaction of its own');
+SELECT is((SELECT count(DISTINCT xid) FROM t_ran), 100::bigint, 'with group_size 1 each job has a transaction of its own');
 SELECT bgjob_queue('g', group_size => 100);
 TRUNCATE t_ran RESTART IDENTITY;
 
@@ -158,7 +158,7 @@ SELECT t_some_urgent('g');
 CALL tap_idle();
 SELECT is(array_remove(t_order(), 'pushed'), ARRAY['high', '1', '2'] || ARRAY(SELECT i::text FROM generate_series(3, 20) i) || ARRAY['low'],
 	'in groups jobs are in the order of their priorities, and first in, first out');
-SELECT is((SELECT n FROM t_ran WHERE label = 'pushed'), 4, 'and an urgent job that comes while a group is going is the very next one, too');
+SELECT is((SELECT n FROM t_ran WHERE label = 'pushed'), 4, 'an urgent job enqueued while a group runs is the very next one');
 TRUNCATE t_ran RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
@@ -173,10 +173,10 @@ CALL tap_idle();
 CREATE TABLE t_some AS SELECT j.*, regexp_replace(args ->> 0, '\d', '', 'g') AS sort FROM bgjob.jobs j WHERE id > :last_before;
 SELECT is((SELECT string_agg(format('%s %s %s', sort, state, n), ', ' ORDER BY sort, state) FROM (SELECT sort, state, count(*) AS n FROM t_some GROUP BY 1, 2) x),
 	'bad failed 42, good succeeded 234, retried scheduled 24', 'jobs that fail in groups are failed or retried, and all others succeed');
-SELECT is(t_times('good')::text, '(234,1)', 'with their effects once');
+SELECT is(t_times('good')::text, '(234,1)', 'the succeeded jobs have their effects once');
 SELECT is((SELECT array_agg(substr(label, 5)::int ORDER BY n) FROM t_ran WHERE label LIKE 'good%'),
 	ARRAY(SELECT i FROM generate_series(1, 300) i WHERE i % 7 > 0 AND i % 11 > 0), 'and in order');
-SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'bad%' OR label LIKE 'retried%'), 0::bigint, 'nothing is left of those that failed');
+SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'bad%' OR label LIKE 'retried%'), 0::bigint, 'the failed jobs have no effects');
 SELECT is((SELECT count(*) FROM t_some WHERE sort <> 'good' AND error - 'context' = jsonb_build_object('sqlstate', 'P1234',
 		'message', 'broken: ' || (args ->> 0), 'detail', 'detail of ' || (args ->> 0), 'hint', 'hint of ' || (args ->> 0))
 		AND error ->> 'context' LIKE '%t_bad%'), 66::bigint, 'each has its own error, with all its parts');
@@ -185,12 +185,12 @@ SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', sort, retries, tap_state
 	'each has its own history and retries');
 SELECT is((SELECT count(*) FROM t_some WHERE sort = 'retried' AND reason = 'Retry attempt 1 of 3: broken: ' || (args ->> 0)), 24::bigint,
 	'and its own reason');
-SELECT is((SELECT count(*) FROM t_some WHERE interruptions > 0), 0::bigint, 'no job was interrupted');
+SELECT is((SELECT count(*) FROM t_some WHERE interruptions > 0), 0::bigint, 'the failures interrupt no job');
 SELECT cmp_ok((SELECT count(DISTINCT xid) FROM t_ran), '<', 234::bigint, 'there were groups in spite of the failures');
-SELECT is((SELECT count(*) FROM t_some WHERE sort = 'retried' AND bgjob_reschedule(id, delay => '0')), 24::bigint, 'the retries are brought forward');
+SELECT is((SELECT count(*) FROM t_some WHERE sort = 'retried' AND bgjob_reschedule(id, delay => '0')), 24::bigint, 'the retries are rescheduled to now');
 CALL tap_wait_until(format($$ SELECT count(*) = 24 FROM bgjob.jobs WHERE id > %s AND state = 'scheduled' AND retries = 2 $$, :last_before));
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id > :last_before AND state = 'scheduled' AND retries = 2), 24::bigint, 'and fail once more, in groups');
-SELECT is((SELECT count(*) FROM t_some WHERE sort = 'retried' AND bgjob_delete(id)), 24::bigint, 'they are deleted');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE id > :last_before AND state = 'scheduled' AND retries = 2), 24::bigint, 'the retried jobs fail again, in groups');
+SELECT is((SELECT count(*) FROM t_some WHERE sort = 'retried' AND bgjob_delete(id)), 24::bigint, 'the retried jobs are deleted');
 DROP TABLE t_some;
 TRUNCATE t_ran RESTART IDENTITY;
 
@@ -230,14 +230,14 @@ CREATE TABLE t_ids AS SELECT i, CASE WHEN i = 25 THEN bgjob_enqueue('t_adopt', j
 CALL tap_idle();
 SELECT is((SELECT format('%s %s', state, error ->> 'sqlstate') FROM bgjob.jobs JOIN t_ids USING (id) WHERE i = 25), 'failed 23503',
 	'a job that violates a deferred constraint fails by it');
-SELECT is((SELECT tap_states(id) FROM t_ids WHERE i = 25), '{enqueued,processing,failed}'::text[], 'its history has one attempt');
+SELECT is((SELECT tap_states(id) FROM t_ids WHERE i = 25), '{enqueued,processing,failed}'::text[], 'the job that violates a deferred constraint has one attempt');
 SELECT is((SELECT string_agg(format('%s: %s', i, state), ', ') FROM bgjob.jobs JOIN t_ids USING (id) WHERE i <> 25 AND state <> 'succeeded'), NULL,
 	'all others of its group succeed');
-SELECT is(t_times('d')::text, '(49,1)', 'with their effects exactly once');
-SELECT is((SELECT count(*) FROM t_child) || ' ' || (SELECT count(*) FROM t_ran WHERE label LIKE 'orphan%'), '5 0', 'and it has none');
-SELECT is((SELECT sum(retries + interruptions) FROM bgjob.jobs JOIN t_ids USING (id)), 0::bigint, 'no retry was used, no interruption counted');
-SELECT is((SELECT array_agg(DISTINCT tap_states(id)::text) FROM t_ids WHERE i <> 25), ARRAY['{enqueued,processing,succeeded}'], 'the others have the usual history');
-SELECT is((SELECT count(*) FROM bgjob.jobs JOIN t_ids USING (id) WHERE i <> 25 AND result = args -> 0), 49::bigint, 'and their own results');
+SELECT is(t_times('d')::text, '(49,1)', 'the other jobs of the group have their effects once');
+SELECT is((SELECT count(*) FROM t_child) || ' ' || (SELECT count(*) FROM t_ran WHERE label LIKE 'orphan%'), '5 0', 'the failed job has no effects');
+SELECT is((SELECT sum(retries + interruptions) FROM bgjob.jobs JOIN t_ids USING (id)), 0::bigint, 'the failure uses no retry and counts no interruption');
+SELECT is((SELECT array_agg(DISTINCT tap_states(id)::text) FROM t_ids WHERE i <> 25), ARRAY['{enqueued,processing,succeeded}'], 'the other jobs have the usual history');
+SELECT is((SELECT count(*) FROM bgjob.jobs JOIN t_ids USING (id) WHERE i <> 25 AND result = args -> 0), 49::bigint, 'the other jobs have their own results');
 DROP TABLE t_ids;
 
 CREATE TABLE t_ids AS SELECT i, bgjob_enqueue('t_be_late', jsonb_build_array('late' || i || '.', i % 9 = 0), queue => 'g', max_retries => 0) AS id FROM generate_series(1, 90) i;
@@ -246,8 +246,8 @@ SELECT is((SELECT string_agg(i::text, ' ' ORDER BY i) FROM bgjob.jobs JOIN t_ids
 	'jobs fail whose deferred triggers fail');
 SELECT is((SELECT count(*) FROM bgjob.jobs JOIN t_ids USING (id) WHERE state = 'failed' AND error ->> 'sqlstate' = 'P4321'
 	AND error ->> 'message' = 'too late: ' || (args ->> 0)), 10::bigint, 'each by its own error');
-SELECT is((SELECT count(*) FROM bgjob.jobs JOIN t_ids USING (id) WHERE state = 'succeeded'), 80::bigint, 'all others succeed');
-SELECT is(t_times('late')::text, '(160,1)', 'with their effects, and those of their deferred triggers, exactly once');
+SELECT is((SELECT count(*) FROM bgjob.jobs JOIN t_ids USING (id) WHERE state = 'succeeded'), 80::bigint, 'the jobs without failing deferred triggers succeed');
+SELECT is(t_times('late')::text, '(160,1)', 'they and their deferred triggers have their effects once');
 SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'late%commit' AND job IS DISTINCT FROM (SELECT r.job FROM t_ran r WHERE r.label = replace(t_ran.label, ' at commit', ''))),
 	0::bigint, 'in a deferred trigger bgjob_current_id() is the job that caused it');
 DROP TABLE t_ids;
@@ -438,13 +438,13 @@ SELECT is((SELECT format('%s %s', (j).state, coalesce((j).result - 'xid', '{}'))
 SELECT is_empty($$ SELECT what, fails, j.state, j.error FROM t_leaks JOIN bgjob.jobs j ON j.id = ids[2] WHERE state <> CASE WHEN fails THEN 'failed' ELSE 'succeeded' END
 		AND what <> 'SET SESSION AUTHORIZATION'$$, 'the jobs that leave something end as they should');
 SELECT is_empty($$ SELECT what, fails, j.state, j.error FROM t_leaks JOIN bgjob.jobs j ON j.id = ids[4] WHERE state <> 'succeeded' $$, 'after each of them a job can write');
-SELECT is(t_times('after ')::text, '(64,1)', 'which it does once');
+SELECT is(t_times('after ')::text, '(64,1)', 'each of these jobs writes once');
 SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'dirty%'), 32 - (SELECT count(*) FROM t_leaks JOIN bgjob.jobs j ON j.id = ids[2] WHERE NOT fails AND state = 'failed'),
 	'and those that succeeded have their effects once');
 SELECT cmp_ok((SELECT count(*) FROM t_leaks JOIN bgjob.jobs a ON a.id = ids[1] JOIN bgjob.jobs b ON b.id = ids[3] WHERE a.result #>> '{}' = b.result ->> 'xid'), '>', 32::bigint,
 	'most of this was really one transaction');
-SELECT is((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) IN ((0, 1011), (0, 1012), (1, 2))), 0::bigint, 'no advisory locks are left');
-SELECT is((SELECT count(*) FROM pg_class WHERE relname = 't_leftover'), 0::bigint, 'nor temporary tables');
+SELECT is((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) IN ((0, 1011), (0, 1012), (1, 2))), 0::bigint, 'no advisory lock is left');
+SELECT is((SELECT count(*) FROM pg_class WHERE relname = 't_leftover'), 0::bigint, 'no temporary table is left');
 
 -- Jobs that all use the same names.
 CREATE FUNCTION t_same_names(label text) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -467,7 +467,7 @@ SELECT count(*) AS n FROM bgjob_enqueue_many('t_same_names', t_labels('n', 1, 10
 CALL tap_idle();
 SELECT is_empty($$ SELECT state, result, error ->> 'message', count(*) FROM bgjob.jobs WHERE job ~ 't_same_names' AND (state <> 'succeeded' OR result <> '55') GROUP BY 1, 2, 3 $$,
 	'a hundred jobs in groups can use the same names of temporary tables, statements, cursors');
-SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'n%/1'), 100::bigint, 'and settings, each as if it were alone');
+SELECT is((SELECT count(*) FROM t_ran WHERE label LIKE 'n%/1'), 100::bigint, 'a hundred jobs in groups can use the same settings');
 -- The worker cleans up after its commit.
 CALL tap_wait_until($$ SELECT NOT EXISTS (SELECT FROM pg_class WHERE relpersistence = 't' AND relkind = 'r' AND relname !~ '^__t') $$, 20);
 SELECT is_empty($$ SELECT relnamespace::regnamespace, relname FROM pg_class WHERE relpersistence = 't' AND relkind = 'r' AND relname !~ '^__t' $$, 'no temporary table is left');
@@ -495,7 +495,7 @@ END $$;
 CALL tap_idle();
 SELECT is_empty($$ SELECT expected, state, result, error FROM t_expected JOIN bgjob.jobs USING (id) WHERE result IS DISTINCT FROM to_jsonb(expected) $$,
 	'each job of a group has its own captured settings and its own role');
-SELECT is((SELECT count(DISTINCT label) FROM t_ran GROUP BY xid ORDER BY 1 DESC LIMIT 1), 1::bigint, 'no transaction is shared by two roles');
+SELECT is((SELECT count(DISTINCT label) FROM t_ran GROUP BY xid ORDER BY 1 DESC LIMIT 1), 1::bigint, 'jobs of two roles share no transaction');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- A later job sees the effects of an earlier one, and changes that other sessions have committed meanwhile.
@@ -600,14 +600,14 @@ TRUNCATE t_ran, t_busy RESTART IDENTITY;
 INSERT INTO t_busy SELECT i, i FROM generate_series(1, 100) i;
 CALL tap_cases('g');
 INSERT INTO t_effects SELECT 'g', label, n FROM t_ran;
-SELECT cmp_ok((SELECT count(*) FROM t_case WHERE single > 0), '>', 65::bigint, 'there are many cases');
+SELECT cmp_ok((SELECT count(*) FROM t_case WHERE single > 0), '>', 65::bigint, 'more than 65 cases were tried');
 SELECT is((SELECT concat_ws(' ', state, error ->> 'sqlstate', error ->> 'message', result) FROM bgjob.jobs WHERE id = g),
 	(SELECT concat_ws(' ', state, error ->> 'sqlstate', error ->> 'message', result) FROM bgjob.jobs WHERE id = single),
 	'in a group as without: ' || job) FROM t_case WHERE single > 0 ORDER BY n;
-SELECT is((SELECT count(*) FROM t_case WHERE (single > 0) <> (g > 0)), 0::bigint, 'the same are refused at once');
+SELECT is((SELECT count(*) FROM t_case WHERE (single > 0) <> (g > 0)), 0::bigint, 'the same cases raise errors at enqueue in both queues');
 SELECT is((SELECT array_agg(replace(label, 'in g', '') ORDER BY n) FROM t_effects WHERE q = 'g'),
 	(SELECT array_agg(replace(label, 'in single', '') ORDER BY n) FROM t_effects WHERE q = 'single'), 'with the same effects, in the same order');
-SELECT is((SELECT count(DISTINCT label) FROM t_effects WHERE label LIKE 'behind % in g'), (SELECT count(*) FROM t_case), 'the plain jobs between them succeed');
+SELECT is((SELECT count(DISTINCT label) FROM t_effects WHERE label LIKE 'behind % in g'), (SELECT count(*) FROM t_case), 'the plain jobs between the cases succeed');
 SELECT is((SELECT string_agg(format('%s: %s', id, state), ', ') FROM bgjob.jobs WHERE args ->> 0 LIKE 'behind % in g' AND (state <> 'succeeded' OR retries + interruptions > 0)), NULL,
 	'at their first attempt');
 SELECT is((SELECT string_agg(format('%s: %s', job, interruptions), ', ') FROM t_case JOIN bgjob.jobs j USING (job) WHERE j.id IN (single, g) AND interruptions > 0), NULL, 'no job was interrupted');
@@ -631,8 +631,8 @@ SELECT bgjob_enqueue('public.t_reads_settings', queue => 'g', run_as => 'tap10_r
 	bgjob_enqueue('public.t_reads_settings', queue => 'g', run_as => 'tap10_serializable') AS serializable \gset
 CALL tap_idle();
 SELECT is(t_times('tap10_')::text, '(80,1)', 'jobs of roles with another default_transaction_isolation run once');
-SELECT is(bgjob_result(:repeatable) #>> '{}' || ', ' || (bgjob_result(:serializable) #>> '{}'), 'repeatable read|off|off, serializable|off|off', 'under that isolation');
-SELECT is((SELECT count(DISTINCT xid) FROM t_ran WHERE label LIKE 'tap10_%'), 80::bigint, 'each in a transaction of its own');
+SELECT is(bgjob_result(:repeatable) #>> '{}' || ', ' || (bgjob_result(:serializable) #>> '{}'), 'repeatable read|off|off, serializable|off|off', 'the jobs run under the isolation of their roles');
+SELECT is((SELECT count(DISTINCT xid) FROM t_ran WHERE label LIKE 'tap10_%'), 80::bigint, 'each of these jobs has a transaction of its own');
 TRUNCATE t_ran RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
@@ -652,8 +652,8 @@ BEGIN
 END $$;
 SELECT count(*) AS n FROM generate_series(1, 100) i, LATERAL bgjob_enqueue('t_parent_job', jsonb_build_array('parent' || i, i % 4 = 0), queue => 'g', max_retries => 0) \gset
 CALL tap_idle();
-SELECT is(t_times('parent')::text, '(75,1)', 'jobs of groups enqueue others');
-SELECT is(t_times('child')::text, '(75,1)', 'which run once each, and none is there of those that failed');
+SELECT is(t_times('parent')::text, '(75,1)', 'jobs in groups can enqueue jobs');
+SELECT is(t_times('child')::text, '(75,1)', 'the jobs enqueued by succeeded jobs run once, those of failed jobs do not exist');
 SELECT is((SELECT count(*) FROM bgjob.jobs p JOIN bgjob.jobs c ON c.id = p.result::bigint WHERE p.job ~ 't_parent_job' AND c.args ->> 0 = 'child of ' || (p.args ->> 0)), 75::bigint,
 	'the id that they got is that of their job');
 TRUNCATE t_ran RESTART IDENTITY;
@@ -689,44 +689,44 @@ CREATE FUNCTION t_outcome(what text, ids bigint[]) RETURNS text LANGUAGE sql AS 
 
 SELECT t_controlled('deleted', 'SELECT bgjob_delete(%2$s)') AS x \gset
 CALL tap_idle();
-SELECT is(t_outcome('deleted', :'x'), 'succeeded, succeeded (t), deleted; before control', 'a job is deleted while its group is going, before it has been started');
+SELECT is(t_outcome('deleted', :'x'), 'succeeded, succeeded (t), deleted; before control', 'a job of a running group is deleted before its start');
 SELECT t_controlled('put off', 'SELECT bgjob_reschedule(%2$s, delay => ''1 hour'')') AS x \gset
 CALL tap_idle();
-SELECT is(t_outcome('put off', :'x'), 'succeeded, succeeded (t), scheduled; before control', 'a job is put off while its group is going');
+SELECT is(t_outcome('put off', :'x'), 'succeeded, succeeded (t), scheduled; before control', 'a job of a running group is rescheduled before its start');
 SELECT t_controlled('paused', 'SELECT bgjob_queue_pause(''g'')') AS x \gset
 CALL tap_state_is((:'x'::bigint[])[2], 'succeeded');
 SELECT bgjob_enqueue('t_run', '["marker"]', priority => -100) AS marker \gset
-SELECT is(bgjob_wait(:marker, '60 s'), 'succeeded', 'a queue is paused while a group of it is going');
-SELECT is(t_outcome('paused', :'x'), 'succeeded, succeeded (t), enqueued; before control', 'the next job of the group is not started');
+SELECT is(bgjob_wait(:marker, '60 s'), 'succeeded', 'a queue is paused while its group runs');
+SELECT is(t_outcome('paused', :'x'), 'succeeded, succeeded (t), enqueued; before control', 'the next job of the group is not started after the pause');
 SELECT bgjob_queue_resume('g') AS resumed \gset
 CALL tap_idle();
-SELECT is(t_outcome('paused', :'x'), 'succeeded, succeeded (t), succeeded; before control after', 'until the queue is resumed');
-SELECT is((SELECT count(DISTINCT xid) FROM t_ran WHERE label IN ('before paused', 'control paused')), 1::bigint, 'this was really a group');
+SELECT is(t_outcome('paused', :'x'), 'succeeded, succeeded (t), succeeded; before control after', 'the next job of the group runs after the resume');
+SELECT is((SELECT count(DISTINCT xid) FROM t_ran WHERE label IN ('before paused', 'control paused')), 1::bigint, 'the first two jobs ran in one group');
 
 SELECT t_controlled('deleted inside', 'SELECT bgjob_delete(%2$s)', 't_control_inside') AS x \gset
 CALL tap_idle();
-SELECT is(t_outcome('deleted inside', :'x'), 'succeeded, succeeded (t), deleted; before control', 'a job deletes the next one of its own group');
+SELECT is(t_outcome('deleted inside', :'x'), 'succeeded, succeeded (t), deleted; before control', 'a job deletes the next job of its group');
 SELECT t_controlled('put off inside', 'SELECT bgjob_reschedule(%2$s, delay => ''1 hour'')', 't_control_inside') AS x \gset
 CALL tap_idle();
-SELECT is(t_outcome('put off inside', :'x'), 'succeeded, succeeded (t), scheduled; before control', 'a job puts off the next one of its own group');
+SELECT is(t_outcome('put off inside', :'x'), 'succeeded, succeeded (t), scheduled; before control', 'a job reschedules the next job of its group');
 SELECT t_controlled('in vain', 'SELECT bgjob_delete(%2$s) AND 1 / 0 = 0', 't_control_inside') AS x \gset
 CALL tap_idle();
-SELECT is(t_outcome('in vain', :'x'), 'succeeded, failed (22012), succeeded; before after', 'a job that fails has not deleted the next one');
+SELECT is(t_outcome('in vain', :'x'), 'succeeded, failed (22012), succeeded; before after', 'a failed job does not delete the next job of its group');
 SELECT t_controlled('requeued inside', 'SELECT bgjob_requeue(%2$s)', 't_control_inside') AS x \gset
 CALL tap_idle();
-SELECT is(t_outcome('requeued inside', :'x'), 'succeeded, succeeded (t), succeeded; before control after', 'a job requeues the next one of its own group, which runs once');
+SELECT is(t_outcome('requeued inside', :'x'), 'succeeded, succeeded (t), succeeded; before control after', 'a job requeues the next job of its group, which runs once');
 SELECT t_controlled('itself', 'SELECT bgjob_delete(bgjob_current_id())', 't_control_inside') AS x \gset
 CALL tap_idle();
-SELECT is((SELECT array_agg(state ORDER BY state) FROM bgjob.jobs WHERE id = ANY (:'x'::bigint[])), '{deleted,succeeded,succeeded}', 'a job of a group deletes itself, and no other');
+SELECT is((SELECT array_agg(state ORDER BY state) FROM bgjob.jobs WHERE id = ANY (:'x'::bigint[])), '{deleted,succeeded,succeeded}', 'a job of a group deletes itself and no other job');
 -- The job before has ended, but not its group: outside of a group it would have succeeded, and run once more.
 SELECT t_controlled('again', 'SELECT bgjob_requeue(%1$s)', 't_control_inside') AS x \gset
 CALL tap_idle();
 SELECT matches(t_outcome('again', :'x'), '^succeeded, (succeeded \(t\), succeeded; before control (after before|before after)|succeeded \(f\), succeeded; before control after|failed \([0-9A-Z]{5}\), succeeded; before after)$',
-	'a job that requeues the one before it of its own group has it run twice, or is told that it cannot');
+	'a job requeues the previous job of its group, which runs twice, or the call returns false or fails');
 SELECT t_controlled('wait', 'SELECT bgjob_wait(%1$s, ''3 s'')', 't_control_inside') AS x \gset
 CALL tap_idle();
 SELECT matches(t_outcome('wait', :'x'), '^succeeded, (succeeded \(s\), succeeded; before control after|failed \(55000\), succeeded; before after)$',
-	'a job that waits for the one before it of its own group is told that it has succeeded, or that this cannot be');
+	'a job that waits for the previous job of its group gets succeeded, or an error');
 TRUNCATE t_ran RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
@@ -781,15 +781,15 @@ BEGIN
 END $$;
 SELECT is(ended, (CASE split_part(what, ' ', 1) WHEN 'delete' THEN 'deleted {enqueued,processing,deleted}' WHEN 'reschedule' THEN 'scheduled {enqueued,processing,scheduled}'
 	ELSE 'failed 57014 {enqueued,processing,failed}' END) || ', 20 succeeded; (20,1)', what || ': that job alone, and its neighbors succeed once') FROM t_ends ORDER BY n;
-SELECT is_empty($$ SELECT * FROM t_ends WHERE said <> 'true' $$, 'bgjob_delete and bgjob_reschedule answer true for them');
+SELECT is_empty($$ SELECT * FROM t_ends WHERE said <> 'true' $$, 'bgjob_delete and bgjob_reschedule return true for these jobs');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- A time limit is that of one job, not of its group.
 SELECT count(*) AS n FROM generate_series(1, 20) i, LATERAL bgjob_enqueue('t_slow', jsonb_build_array('limited' || i, 0.06), queue => 'g', timeout => '5 s', max_retries => 0) \gset
 SELECT count(*) AS n FROM generate_series(1, 3) i, LATERAL bgjob_enqueue('t_slow', jsonb_build_array('over' || i, 60), queue => 'g', timeout => '200 ms', max_retries => 0) \gset
 CALL tap_idle();
-SELECT is(t_times('limited')::text, '(20,1)', 'jobs within their time limits succeed, however long their group is');
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 LIKE 'over%' AND state = 'failed' AND error ->> 'sqlstate' = '57014'), 3::bigint, 'and each one over it fails');
+SELECT is(t_times('limited')::text, '(20,1)', 'jobs within their timeouts succeed, however long their group is');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 LIKE 'over%' AND state = 'failed' AND error ->> 'sqlstate' = '57014'), 3::bigint, 'jobs over their timeouts fail');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- Requeued while it runs.
@@ -804,8 +804,8 @@ CALL tap_wait_until($$ SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'adv
 SELECT is(bgjob_requeue(:blocked), true, 'a running job of a group can be requeued');
 SELECT pg_advisory_unlock(1010) AS unlocked \gset
 CALL tap_idle();
-SELECT is(t_times('requeue')::text, '(21,1)', 'it and its neighbors end with their effects once');
-SELECT is((SELECT label FROM t_ran ORDER BY n DESC LIMIT 1), 'requeue itself', 'it went to the end of the line');
+SELECT is(t_times('requeue')::text, '(21,1)', 'the requeued job and the other jobs of the group have their effects once');
+SELECT is((SELECT label FROM t_ran ORDER BY n DESC LIMIT 1), 'requeue itself', 'the requeued job runs last');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- Jobs that wait, or have ended, in a group with a slow job.
@@ -820,13 +820,13 @@ COMMIT;
 CALL tap_wait_until($$ SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 1010 AND NOT granted) $$);
 SELECT is((SELECT string_agg(tap_state(id), ' ' ORDER BY id) FROM unnest(ARRAY[:blocked, :behind1]::bigint[]) id), 'processing enqueued',
 	'the job that a group is at is processing, those behind it are enqueued');
-SELECT isnt(tap_state(:ended), 'succeeded', 'one that has been performed has not succeeded before the group ends');
-SELECT is((SELECT array_agg(DISTINCT job_id) FROM bgjob.workers), ARRAY[:blocked]::bigint[], 'bgjob.workers shows the job that the group is at');
-SELECT is(tap_elsewhere(format('SELECT bgjob_delete(%s)', :behind1)), 't', 'a job behind it can be deleted at once');
-SELECT is(tap_elsewhere(format('SELECT bgjob_requeue(%s)', :behind2)), 't', 'one can be requeued at once');
-SELECT is(tap_state(:behind1), 'deleted', 'the deleted one is deleted');
+SELECT isnt(tap_state(:ended), 'succeeded', 'a finished job of a group has not succeeded before the group ends');
+SELECT is((SELECT array_agg(DISTINCT job_id) FROM bgjob.workers), ARRAY[:blocked]::bigint[], 'bgjob.workers shows the running job of the group');
+SELECT is(tap_elsewhere(format('SELECT bgjob_delete(%s)', :behind1)), 't', 'a job of the group that has not started can be deleted at once');
+SELECT is(tap_elsewhere(format('SELECT bgjob_requeue(%s)', :behind2)), 't', 'a job of the group that has not started can be requeued at once');
+SELECT is(tap_state(:behind1), 'deleted', 'the job deleted in the group has state deleted');
 SELECT tap_elsewhere(format('SELECT bgjob_delete(%s)', :ended)) AS answer \gset
-SELECT is(:'answer'::text, 'ERROR 57014', 'bgjob_delete of one that has been performed waits for the end of the group');
+SELECT is(:'answer'::text, 'ERROR 57014', 'bgjob_delete of a finished job waits for the end of the group');
 SELECT pg_advisory_unlock(1010) AS unlocked \gset
 CALL tap_idle();
 SELECT is((SELECT array_agg(label ORDER BY n) FROM t_ran WHERE label LIKE 'long%' AND label <> 'long ended'), '{long itself,long behind 3,long behind 2}',
@@ -855,11 +855,11 @@ SELECT count(*) AS n FROM generate_series(1, 20) i, LATERAL bgjob_enqueue('t_upd
 SELECT id AS waiting FROM bgjob.jobs WHERE args ->> 0 = 'lock3' \gset
 CALL tap_wait_until($$ SELECT EXISTS (SELECT FROM pg_locks l JOIN bgjob.workers w USING (pid) WHERE NOT l.granted) $$);
 SELECT is((SELECT j.id FROM bgjob.workers w JOIN bgjob.jobs j ON j.id = w.job_id), :waiting::bigint, 'a job of a group waits for a row that another session has locked');
-SELECT is(tap_state(:waiting), 'processing', 'it is processing');
+SELECT is(tap_state(:waiting), 'processing', 'the waiting job is processing');
 SELECT dblink_exec('holder', 'COMMIT') AS x \gset
 CALL tap_idle();
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 ~ '^lock\d+$' AND state = 'succeeded'), 20::bigint, 'when that has committed all of the group succeed');
-SELECT is((SELECT format('%s %s', sum(x), max(x)) FROM t_row_lock), '120 101', 'upon what it has committed, each once');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 ~ '^lock\d+$' AND state = 'succeeded'), 20::bigint, 'after the other session has committed, all jobs of the group succeed');
+SELECT is((SELECT format('%s %s', sum(x), max(x)) FROM t_row_lock), '120 101', 'each of these jobs has its effect once, on the committed row');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- lock_timeout fails only that job.
@@ -874,7 +874,7 @@ CALL tap_idle();
 SELECT dblink_exec('holder', 'ROLLBACK') AS x \gset
 SELECT is((SELECT string_agg(args ->> 0, ' ' ORDER BY id) FROM bgjob.jobs WHERE args ->> 0 ~ '^impatient' AND state = 'failed' AND error ->> 'sqlstate' = '55P03'),
 	'impatient3 impatient4', 'jobs that give up waiting for a lock fail');
-SELECT is(t_times('impatient')::text, '(18,1)', 'and their neighbors succeed once');
+SELECT is(t_times('impatient')::text, '(18,1)', 'the other jobs of the group have their effects once');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- pg_advisory_xact_lock() is held to the end of the group, and no longer.
@@ -894,7 +894,7 @@ CALL tap_idle();
 SELECT is((SELECT count(*) FROM bgjob.jobs h WHERE job ~ 't_locks_held' AND (result ->> 1)::int <>
 	(SELECT count(*) FROM t_ran r WHERE r.xid = h.result ->> 0 AND r.label LIKE 'xact lock%' AND r.job < h.id)), 0::bigint,
 	'a transaction-level advisory lock is held to the end of its group');
-SELECT is((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 2020), 0::bigint, 'and no longer');
+SELECT is((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 2020), 0::bigint, 'the advisory lock is released after the group');
 -- A failed job's locks are released with it.
 CREATE FUNCTION t_lock_and_fail(label text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(2020, 99); RAISE EXCEPTION 'no'; END $$;
 BEGIN;
@@ -902,7 +902,7 @@ SELECT bgjob_enqueue('t_lock_and_fail', '["x"]', queue => 'g', max_retries => 0)
 SELECT bgjob_enqueue('t_control', jsonb_build_array('other session', 'SELECT pg_try_advisory_lock(2020, 99)'), queue => 'g', max_retries => 0) AS try \gset
 COMMIT;
 CALL tap_idle();
-SELECT is(bgjob_result(:try), '"t"', 'the locks of a job that failed are released before the next one starts');
+SELECT is(bgjob_result(:try), '"t"', 'the locks of a failed job are released before the next job starts');
 TRUNCATE t_ran RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------
@@ -915,7 +915,7 @@ CALL tap_wait_setting('bgjob.workers', '4');
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', t_labels('w', 1, 4000), queue => 'g') \gset
 CALL tap_idle();
 SELECT is(t_times('w')::text, '(4000,1)', 'four workers do four thousand jobs in groups, each once');
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 ~ '^w\d' AND state = 'succeeded'), 4000::bigint, 'all succeed');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 ~ '^w\d' AND state = 'succeeded'), 4000::bigint, 'all four thousand jobs succeed');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- A slow job, or one that waits for a lock, delays no other job of its group.
@@ -926,11 +926,11 @@ SELECT bgjob_enqueue('t_block', '["c itself"]', queue => 'g') AS blocked \gset
 SELECT count(*) AS n FROM bgjob_enqueue_many('t_run', t_labels('c', 51, 200), queue => 'g') \gset
 COMMIT;
 CALL tap_wait_until($$ SELECT count(*) = 150 FROM t_ran WHERE label ~ '^c\d+$' AND substr(label, 2)::int > 50 $$);
-SELECT is((SELECT count(*) FROM t_ran WHERE label ~ '^c\d+$' AND substr(label, 2)::int > 50), 150::bigint, 'jobs behind one that is stuck in a group are performed by other workers');
-SELECT is(tap_state(:blocked), 'processing', 'while it is still stuck');
+SELECT is((SELECT count(*) FROM t_ran WHERE label ~ '^c\d+$' AND substr(label, 2)::int > 50), 150::bigint, 'other workers perform the jobs after one that is stuck in a group');
+SELECT is(tap_state(:blocked), 'processing', 'the stuck job is processing meanwhile');
 SELECT pg_advisory_unlock(1010) AS unlocked \gset
 CALL tap_idle();
-SELECT is(t_times('c')::text, '(201,1)', 'in the end each has run once');
+SELECT is(t_times('c')::text, '(201,1)', 'all jobs have run once in the end');
 TRUNCATE t_ran RESTART IDENTITY;
 
 -- Each of these jobs takes one lock, so single jobs cannot deadlock. Groups keep their locks, so they can.
@@ -948,7 +948,7 @@ CALL tap_idle(240);
 SELECT is((SELECT string_agg(concat_ws(' ', state, sqlstate, n), ', ' ORDER BY state) FROM (
 	SELECT state, error ->> 'sqlstate' AS sqlstate, count(*) AS n FROM bgjob.jobs WHERE args ->> 0 ~ '^dead\d' GROUP BY 1, 2) x), 'succeeded 300',
 	'a deadlock that is due to groups alone fails no job');
-SELECT is((SELECT sum(x) FROM t_row_lock), (SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 ~ '^dead\d' AND state = 'succeeded'), 'each that succeeded has its effects once');
+SELECT is((SELECT sum(x) FROM t_row_lock), (SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 ~ '^dead\d' AND state = 'succeeded'), 'each succeeded job has its effect once');
 
 \ir lib/check_counters.sql
 SELECT * FROM finish();

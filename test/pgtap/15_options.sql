@@ -65,26 +65,26 @@ CREATE FUNCTION tap_options(id bigint) RETURNS text LANGUAGE sql AS
 \set shown '\'q -7 3 00:01:30 {a,"b c"} {"k": [1]}\''
 
 SELECT bgjob_queue_pause('q') AS paused \gset
-SELECT is(tap_options(bgjob_enqueue('t_any', '["one"]', :options)), :shown, 'options of bgjob_enqueue are the job''s');
-SELECT is(tap_options(max(id)), :shown, 'those of bgjob_enqueue_many') FROM bgjob_enqueue_many('t_any', ARRAY['["a"]', '["b"]']::jsonb[], :options) id;
+SELECT is(tap_options(bgjob_enqueue('t_any', '["one"]', :options)), :shown, 'a job has the options given to bgjob_enqueue');
+SELECT is(tap_options(max(id)), :shown, 'a job has the options given to bgjob_enqueue_many') FROM bgjob_enqueue_many('t_any', ARRAY['["a"]', '["b"]']::jsonb[], :options) id;
 SELECT bgjob_configure('t_configured', :options) AS configured \gset
-SELECT is(tap_options(bgjob_enqueue('t_configured', '["one"]')), :shown, 'those of bgjob_configure');
-SELECT is(tap_options(bgjob_enqueue('t_configured', '["one"]', priority => 5, tags => '{}')), 'q 5 3 00:01:30 {} {"k": [1]}', 'of which some are given otherwise');
+SELECT is(tap_options(bgjob_enqueue('t_configured', '["one"]')), :shown, 'a job has the options configured by bgjob_configure');
+SELECT is(tap_options(bgjob_enqueue('t_configured', '["one"]', priority => 5, tags => '{}')), 'q 5 3 00:01:30 {} {"k": [1]}', 'options of the call have precedence over configured ones');
 SELECT bgjob_recurring('r', '@yearly', 't_any', '["r"]', :options) AS added \gset
-SELECT is(tap_options(bgjob_recurring_trigger('r')), :shown, 'those of bgjob_recurring');
+SELECT is(tap_options(bgjob_recurring_trigger('r')), :shown, 'a job has the options given to bgjob_recurring');
 CREATE TABLE t_row (who text);
 CREATE TRIGGER t AFTER INSERT ON t_row FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_any', 'queue=q', 'priority=-7', 'max_retries=3',
 	'timeout=90 s', 'tags={a,b c}', 'parameters={"k": [1]}');
 INSERT INTO t_row VALUES ('row');
-SELECT is(tap_options(max(id)), :shown, 'those of bgjob_enqueue_trigger') FROM bgjob.jobs;
+SELECT is(tap_options(max(id)), :shown, 'a job has the options given to bgjob_enqueue_trigger') FROM bgjob.jobs;
 CREATE FUNCTION t_filter(context jsonb) RETURNS jsonb LANGUAGE sql AS
 	$$ SELECT '{"queue": "q", "priority": -7, "max_retries": 3, "timeout": "90 s", "tags": ["a", "b c"], "parameters": {"k": [1]}}'::jsonb $$;
 SELECT bgjob_filter('t', 'creating', 't_filter', jobs => '%t_any%') AS filtered \gset
-SELECT is(tap_options(bgjob_enqueue('t_any', '["one"]')), :shown, 'those that a filter returns');
+SELECT is(tap_options(bgjob_enqueue('t_any', '["one"]')), :shown, 'a job has the options that a filter returns');
 SELECT bgjob_filter_remove('t') AS removed \gset
 SELECT bgjob_enqueue('t_any', '["first"]', unique_key => 'k', delay => '1 hour') AS first \gset
 SELECT is(bgjob_enqueue('t_any', '["second"]', :options, unique_key => 'k', on_duplicate => 'replace'), :first::bigint, 'a job is replaced');
-SELECT is(tap_options(:first), :shown, 'with its options');
+SELECT is(tap_options(:first), :shown, 'the replaced job has the new options');
 
 ----------------------------------------------------------------------------------------------------
 -- start_within
@@ -121,7 +121,7 @@ END $$;
 
 SELECT bgjob_queue_pause('late') AS paused \gset
 SELECT bgjob_configure('t_do_configured', queue => 'late', start_within => '1 ms') AS configured \gset
-SELECT is((SELECT start_within FROM bgjob.functions WHERE job ~ 't_do_configured'), '1 ms'::interval, 'bgjob.functions shows it');
+SELECT is((SELECT start_within FROM bgjob.functions WHERE job ~ 't_do_configured'), '1 ms'::interval, 'bgjob.functions shows start_within');
 INSERT INTO t_job VALUES
 	('one', bgjob_enqueue('t_do', '["one"]', queue => 'late', start_within => '1 ms')),
 	('scheduled', bgjob_enqueue('t_do', '["scheduled"]', queue => 'late', start_within => '1 ms', delay => '10 ms')),
@@ -138,30 +138,30 @@ INSERT INTO t_job VALUES ('recurring', bgjob_recurring_trigger('late'));
 CREATE TRIGGER t AFTER INSERT ON t_other FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('t_do', 'queue=late', 'start_within=1 ms');
 INSERT INTO t_other VALUES ('trigger');
 INSERT INTO t_job SELECT 'trigger', max(id) FROM bgjob.jobs;
-CREATE TABLE t_told (context jsonb);
+CREATE TABLE t_context (context jsonb);
 CREATE FUNCTION t_limits(context jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{"start_within": "1 ms"}'::jsonb $$;
-CREATE FUNCTION t_notes(context jsonb) RETURNS jsonb LANGUAGE sql AS $$ INSERT INTO public.t_told VALUES (context); SELECT NULL::jsonb $$;
+CREATE FUNCTION t_notes(context jsonb) RETURNS jsonb LANGUAGE sql AS $$ INSERT INTO public.t_context VALUES (context); SELECT NULL::jsonb $$;
 SELECT bgjob_filter('limits', 'creating', 't_limits', jobs => 't_do') AS f1, bgjob_filter('notes', 'created', 't_notes', jobs => 't_do') AS f2 \gset
 INSERT INTO t_job VALUES ('filter', bgjob_enqueue('t_do', '["filter"]', queue => 'late'));
 SELECT bgjob_filter_remove('limits') AS f1, bgjob_filter_remove('notes') AS f2 \gset
-SELECT is((SELECT context ->> 'start_within' FROM t_told), '00:00:00.001', 'filters are told of it');
+SELECT is((SELECT context ->> 'start_within' FROM t_context), '00:00:00.001', 'the context of filters has start_within');
 SELECT bgjob_enqueue('t_do', '["replaced"]', queue => 'late', unique_key => 'late') AS replaced \gset
 INSERT INTO t_job VALUES ('replaced', bgjob_enqueue('t_do', '["replaced"]', queue => 'late', unique_key => 'late', on_duplicate => 'replace', start_within => '1 ms'));
-SELECT is((SELECT id FROM t_job WHERE who = 'replaced'), :replaced::bigint, 'a job that is replaced gets it');
+SELECT is((SELECT id FROM t_job WHERE who = 'replaced'), :replaced::bigint, 'a replaced job gets start_within');
 INSERT INTO t_job VALUES ('due long ago', bgjob_enqueue('t_do', '["due long ago"]', queue => 'late', start_within => '1 hour', delay => '1 day'));
 SELECT format('CALL tap_long_ago(%s)', id) FROM t_job WHERE who = 'due long ago' \gexec
 
 CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_job JOIN bgjob.jobs USING (id) WHERE state = 'scheduled' $$);
 SELECT pg_sleep(0.01) AS slept \gset
-SELECT is((SELECT count(*) FROM t_job JOIN bgjob.jobs USING (id) WHERE queue = 'late' AND state = 'deleted'), 0::bigint, 'no job is deleted while no worker claims it');
+SELECT is((SELECT count(*) FROM t_job JOIN bgjob.jobs USING (id) WHERE queue = 'late' AND state = 'deleted'), 0::bigint, 'no expired job is deleted before a worker claims it');
 SELECT bgjob_queue_resume('late') AS resumed \gset
 CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_job JOIN bgjob.jobs USING (id) WHERE queue = 'late' AND state IN ('enqueued', 'processing') $$);
 SELECT is(tap_became(who), 'deleted (Expired) {enqueued,deleted}', who) FROM unnest('{one,command,procedure,configured,many 1,many 2,recurring,trigger,filter}'::text[]) who;
-SELECT is(tap_became('replaced'), 'deleted (Expired) {enqueued,enqueued,deleted}', 'replaced');
+SELECT is(tap_became('replaced'), 'deleted (Expired) {enqueued,enqueued,deleted}', 'a replaced job expires');
 SELECT is(tap_became('scheduled'), 'deleted (Expired) {scheduled,enqueued,deleted}', 'a scheduled job expires after its time');
-SELECT is(tap_became('due long ago'), 'deleted (Expired) {scheduled,enqueued,deleted}', 'which counts, however late it was noticed');
+SELECT is(tap_became('due long ago'), 'deleted (Expired) {scheduled,enqueued,deleted}', 'a scheduled job expires however late it becomes due');
 SELECT is(tap_became(who), 'succeeded () {enqueued,processing,succeeded}', who) FROM unnest('{in time,as configured otherwise,without}'::text[]) who;
-SELECT is(ARRAY(SELECT who FROM t_done ORDER BY who COLLATE "C"), '{as configured otherwise,in time,without}'::text[], 'none that expired was performed');
+SELECT is(ARRAY(SELECT who FROM t_done ORDER BY who COLLATE "C"), '{as configured otherwise,in time,without}'::text[], 'no expired job was performed');
 
 -- In a group.
 SELECT bgjob_queue('late', group_size => 10, paused => true) AS grouped \gset
@@ -172,8 +172,8 @@ SELECT pg_sleep(0.01) AS slept \gset
 SELECT bgjob_queue_resume('late') AS resumed \gset
 CALL tap_wait_until($$ SELECT count(*) = 0 FROM t_job JOIN bgjob.jobs USING (id) WHERE state IN ('enqueued', 'processing') $$);
 SELECT is((SELECT array_agg(DISTINCT split_part(who, ' ', 1) || ' ' || tap_became(who)) FROM t_job),
-	'{"expired deleted (Expired) {enqueued,deleted}","good succeeded () {enqueued,processing,succeeded}"}', 'jobs of a group that have expired are deleted');
-SELECT is((SELECT array_agg(who) FROM t_done), array_fill('yes'::text, '{5}'), 'the others are performed');
+	'{"expired deleted (Expired) {enqueued,deleted}","good succeeded () {enqueued,processing,succeeded}"}', 'expired jobs of a group are deleted');
+SELECT is((SELECT array_agg(who) FROM t_done), array_fill('yes'::text, '{5}'), 'the other jobs of the group are performed');
 
 -- Only the first start is limited, not later attempts; a requeued job starts the time again.
 SELECT bgjob_queue('late', group_size => 1, paused => true) AS paused \gset
@@ -193,16 +193,16 @@ SELECT bgjob_filter('elects', 'electing', 't_elects', jobs => 't_do') AS f \gset
 SELECT bgjob_queue_resume('late') AS resumed \gset
 CALL tap_wait_until($$ SELECT count(*) = 5 FROM t_job JOIN bgjob.jobs USING (id) WHERE state IN ('succeeded', 'failed', 'deleted') OR who = 'elected' AND state = 'scheduled' $$);
 SELECT bgjob_filter_remove('elects') AS f \gset
-SELECT is(tap_became('fails'), 'failed (division by zero) {enqueued,processing,failed,scheduled,enqueued,processing,failed}', 'a retry is not limited');
-SELECT is(tap_became('snoozes'), 'succeeded () {enqueued,processing,scheduled,enqueued,processing,succeeded}', 'nor what goes on after bgjob_snooze');
+SELECT is(tap_became('fails'), 'failed (division by zero) {enqueued,processing,failed,scheduled,enqueued,processing,failed}', 'start_within does not limit retries');
+SELECT is(tap_became('snoozes'), 'succeeded () {enqueued,processing,scheduled,enqueued,processing,succeeded}', 'start_within does not limit the run after a snooze');
 SELECT is(tap_became('old'), 'deleted (Expired) {enqueued,deleted}', 'an old job expires');
-SELECT is(tap_became('requeued'), 'succeeded () {enqueued,enqueued,processing,succeeded}', 'but counts anew when it is requeued');
-SELECT is(tap_became('elected'), 'scheduled (Another day) {enqueued,scheduled}', 'a filter may choose another state');
+SELECT is(tap_became('requeued'), 'succeeded () {enqueued,enqueued,processing,succeeded}', 'bgjob_requeue restarts start_within');
+SELECT is(tap_became('elected'), 'scheduled (Another day) {enqueued,scheduled}', 'a filter may choose another state for an expired job');
 
 SELECT is(tap_error(format('SELECT bgjob_enqueue(''t_do'', ''["x"]'', start_within => %L)', v)), '22023', format('start_within %s', v))
 FROM unnest('{0,-1 s,1 mon -30 days,200000 years}'::text[]) v;
-SELECT is(tap_error($$SELECT bgjob_configure('t_do', start_within => '-1 s')$$), '22023', 'also in bgjob_configure');
-SELECT is(tap_error($$SELECT bgjob_recurring('wrong', '@daily', 't_do', '["x"]', start_within => '0')$$), '22023', 'and in bgjob_recurring');
+SELECT is(tap_error($$SELECT bgjob_configure('t_do', start_within => '-1 s')$$), '22023', 'bgjob_configure checks start_within');
+SELECT is(tap_error($$SELECT bgjob_recurring('wrong', '@daily', 't_do', '["x"]', start_within => '0')$$), '22023', 'bgjob_recurring checks start_within');
 
 \ir lib/check_counters.sql
 SELECT * FROM finish();

@@ -77,9 +77,9 @@ for my $round (1 .. 2)
 		# once more, by hand, from each state
 		$node->safe_psql('postgres', q{SELECT bgjob_requeue(id) FROM made});
 		wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs JOIN made USING (id) WHERE state NOT IN ('succeeded', 'failed')}, "they end once more ($queue)", 60);
-		is($node->safe_psql('postgres', q{SELECT string_agg(name, ' ') FROM bgjob.jobs JOIN made USING (id) WHERE state = 'failed'}), 'fails', 'as before');
-		is($node->safe_psql('postgres', q{SELECT count(*) FROM made WHERE bgjob_reschedule(id, delay => '1 h')}), 9, 'and can be rescheduled');
-		is($node->safe_psql('postgres', q{SELECT count(*) FROM made WHERE bgjob_delete(id)}), 9, 'and deleted');
+		is($node->safe_psql('postgres', q{SELECT string_agg(name, ' ') FROM bgjob.jobs JOIN made USING (id) WHERE state = 'failed'}), 'fails', 'the same recurring job fails as before');
+		is($node->safe_psql('postgres', q{SELECT count(*) FROM made WHERE bgjob_reschedule(id, delay => '1 h')}), 9, 'the jobs with large values can be rescheduled');
+		is($node->safe_psql('postgres', q{SELECT count(*) FROM made WHERE bgjob_delete(id)}), 9, 'the jobs with large values can be deleted');
 		$node->safe_psql('postgres', q{SELECT bgjob_purge('deleted'); TRUNCATE made});
 	}
 }
@@ -95,7 +95,7 @@ $node->safe_psql('postgres', q{
 });
 wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs JOIN made USING (id) WHERE state = 'succeeded'}, 'jobs with filters', 60);
 wait_until($node, q{SELECT count(*) >= 3 FROM bgjob.jobs WHERE recurring_name = 'ticks' AND state = 'succeeded'}, 'recurring jobs with large arguments', 60);
-is($node->safe_psql('postgres', q{SELECT coalesce(error, '-') FROM bgjob.recurring_jobs}), '-', 'without an error');
+is($node->safe_psql('postgres', q{SELECT coalesce(error, '-') FROM bgjob.recurring_jobs}), '-', 'the recurring job shows no error');
 $node->safe_psql('postgres', q{SELECT bgjob_recurring_trigger('ticks')});
 $node->safe_psql('postgres', q{SELECT bgjob_recurring('ticks', '@daily', 'len', jsonb_build_array(big(12000)))});
 $node->safe_psql('postgres', q{SELECT bgjob_recurring_remove('ticks')});
@@ -109,7 +109,7 @@ wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs}, 'jobs with large value
 is( $node->safe_psql('postgres', q{
 		SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'bgjob_internal' AND relname = 'job'
 		AND (SELECT count(*) FROM (SELECT query_to_xml('SELECT 1 FROM ' || reltoastrelid::regclass || ' LIMIT 1', false, true, '') x) t WHERE x::text <> '') > 0}),
-	0, 'and nothing of them stays');
+	0, 'no large value is left after the purge');
 
 my $log = slurp_file($node->logfile);
 unlike($log, qr{cannot fetch toast|missing chunk}, 'no complaint in the log');

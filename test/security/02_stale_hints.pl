@@ -34,7 +34,7 @@ sub after_rewriting
 		"SELECT bgjob_queue_resume('$queue')",
 		"SELECT bgjob_enqueue('act', jsonb_build_array($number), queue => '$queue')";
 	wait_until($node, "SELECT count(*) = 4 FROM effect WHERE k BETWEEN $first AND $number", "$what: what waited is performed", 30);
-	is($node->safe_psql('postgres', "SELECT string_agg(k::text, ' ' ORDER BY k) FROM effect WHERE k BETWEEN $first AND $number"), join(' ', $first .. $number), "$what: once");
+	is($node->safe_psql('postgres', "SELECT string_agg(k::text, ' ' ORDER BY k) FROM effect WHERE k BETWEEN $first AND $number"), join(' ', $first .. $number), "$what: each job has run once");
 }
 
 $node->safe_psql('postgres', q{SELECT bgjob_queue('groups', group_size => 20)});
@@ -93,7 +93,7 @@ $node->safe_psql('postgres', q{
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000001}, 'TRUNCATE of the jobs: a new one is performed', 30);
 wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.queue)}, 'and what waited for nothing has gone from the queue', 30);
 wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.schedule)}, 'and from the schedule', 30);
-is($node->safe_psql('postgres', q{SELECT bgjob_enqueue('act', '[2000002]', unique_key => 'waits') > 0}), 't', 'its key is free');
+is($node->safe_psql('postgres', q{SELECT bgjob_enqueue('act', '[2000002]', unique_key => 'waits') > 0}), 't', 'the key of the waiting job is free');
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000002}, 'and the next job with it is performed', 30);
 
 # The queue is truncated: bgjob_adopt() inserts the jobs again.
@@ -118,6 +118,6 @@ wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE k = 2000006}, 'TRUNCAT
 
 my $log = slurp_file($node->logfile);
 unlike($log, qr/could not read block|could not open|XX\d\d\d/, 'no complaint in the log');
-unlike($log, qr/has gone/, 'nor of jobs that have gone');
+unlike($log, qr/has gone/, 'no message about missing jobs in the log');
 $node->stop;
 done_testing();

@@ -67,12 +67,12 @@ for my $case (@grants)
 	let_go();
 	ends_as($before, $set ? 'succeeded' : 'failed', "$with: a job from before");
 	ends_as($after, 'succeeded', "$with: a job from now") if $set;
-	is($node->safe_psql('postgres', "SELECT result #>> '{}' FROM bgjob.jobs WHERE id = $before"), 'boss', "$with: it was that role") if $set;
+	is($node->safe_psql('postgres', "SELECT result #>> '{}' FROM bgjob.jobs WHERE id = $before"), 'boss', "$with: the job ran as that role") if $set;
 	$node->safe_psql('postgres', "REVOKE boss FROM app; DELETE FROM did; SELECT bgjob_delete($own)");
 }
 
 is(as('maker', 'CREATE ROLE made LOGIN; GRANT USAGE ON SCHEMA bgjob TO made; SELECT 1') , '1', 'a role with CREATEROLE makes one');
-is(as('maker', q{SELECT bgjob_enqueue('note', '["x"]', run_as => 'made')}), '42501', '... but is none of its members');
+is(as('maker', q{SELECT bgjob_enqueue('note', '["x"]', run_as => 'made')}), '42501', 'the role that has made it is not its member');
 
 # Two ways at once: taking one of them away leaves the other.
 if ($version >= 160000)
@@ -80,7 +80,7 @@ if ($version >= 160000)
 	$node->safe_psql('postgres', 'CREATE ROLE middle; GRANT boss TO app WITH SET FALSE; GRANT boss TO middle; GRANT middle TO app');
 	ends_as(as('app', q{SELECT bgjob_enqueue('note', '["way"]', run_as => 'boss')}), 'succeeded', 'a second way to a role counts');
 	$node->safe_psql('postgres', 'REVOKE middle FROM app; GRANT middle TO app WITH SET FALSE');
-	is(as('app', q{SELECT bgjob_enqueue('note', '["way"]', run_as => 'boss')}), '42501', '... and each part of it');
+	is(as('app', q{SELECT bgjob_enqueue('note', '["way"]', run_as => 'boss')}), '42501', 'run_as over a membership without SET raises 42501');
 }
 
 # ---- time-outs that end processes ----
@@ -94,8 +94,8 @@ if ($version >= 170000)
 	my $self = as('app', q{SELECT bgjob_enqueue($$DO $d$BEGIN PERFORM set_config('transaction_timeout', '50ms', false); PERFORM pg_sleep(60); END$d$ $$, kind => 'sql')});
 	$node->safe_psql('postgres', q{ALTER ROLE app RESET ALL; ALTER DATABASE postgres RESET ALL});
 	ends_as($self, 'failed', 'a job that sets it for itself ends its worker so often, and no more');
-	ends_as(as('app', q{SELECT bgjob_enqueue($$DO $d$BEGIN PERFORM set_config('transaction_timeout', '400ms', false); END$d$ $$, kind => 'sql')}), 'succeeded', 'one that ends before');
-	ends_as(as('app', q{SELECT bgjob_enqueue('SELECT pg_sleep(0.6)', kind => 'sql')}), 'succeeded', '... leaves no time-out to the next');
+	ends_as(as('app', q{SELECT bgjob_enqueue($$DO $d$BEGIN PERFORM set_config('transaction_timeout', '400ms', false); END$d$ $$, kind => 'sql')}), 'succeeded', 'a job that ends before its transaction_timeout succeeds');
+	ends_as(as('app', q{SELECT bgjob_enqueue('SELECT pg_sleep(0.6)', kind => 'sql')}), 'succeeded', 'the next job has no transaction_timeout');
 }
 
 # ---- who may maintain all tables, may maintain these ----
@@ -108,12 +108,12 @@ if ($version >= 170000)
 	for my $table (qw(job queue schedule state settings))
 	{
 		is(as('keeper', "VACUUM FULL bgjob_internal.$table; SELECT 'done'"), 'done', "VACUUM FULL of $table by pg_maintain");
-		is(as('keeper', "REINDEX TABLE bgjob_internal.$table; SELECT 'done'"), 'done', "... and REINDEX");
+		is(as('keeper', "REINDEX TABLE bgjob_internal.$table; SELECT 'done'"), 'done', "REINDEX of $table by pg_maintain");
 	}
-	is(as('keeper', 'SELECT count(*) FROM bgjob_internal.job'), '42501', '... which does not let it read them');
+	is(as('keeper', 'SELECT count(*) FROM bgjob_internal.job'), '42501', 'pg_maintain cannot read the tables');
 	let_go();
-	ends_as($waits, 'succeeded', 'what waited meanwhile is performed');
-	wait_until($node, q{SELECT count(*) = 50 FROM did WHERE what LIKE 'kept%'}, '... all of it, once');
+	ends_as($waits, 'succeeded', 'the waiting job is performed afterwards');
+	wait_until($node, q{SELECT count(*) = 50 FROM did WHERE what LIKE 'kept%'}, 'all fifty waiting jobs have run once');
 	my $id = as('keeper', q{SELECT bgjob_enqueue('VACUUM (ANALYZE) did', kind => 'sql')});
 	ends_as($id, 'succeeded', 'a job of it maintains the table of another');
 }
@@ -151,7 +151,7 @@ $node->safe_psql('postgres', qq{
 for my $queue ('a' .. 'c')
 {
 	is($node->safe_psql('postgres', "SELECT args FROM bgjob.jobs WHERE queue = '$queue' ORDER BY id LIMIT 1"), shift @rows, "generated columns in a trigger's rows ($queue)");
-	is($node->safe_psql('postgres', "SELECT count(DISTINCT args) FROM bgjob.jobs WHERE queue = '$queue'"), '100', '... of each row');
+	is($node->safe_psql('postgres', "SELECT count(DISTINCT args) FROM bgjob.jobs WHERE queue = '$queue'"), '100', "each row has its own job ($queue)");
 }
 
 # ---- numbers that were drawn in bulk are in an incremental backup ----
@@ -169,7 +169,7 @@ if ($version >= 170000)
 	$copy->append_conf('postgresql.conf', 'bgjob.enabled = off');
 	$copy->start;
 	is($copy->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state = 'scheduled'}), '10000', 'the combined one has the jobs');
-	cmp_ok($copy->safe_psql('postgres', q{SELECT bgjob_enqueue('self', '{}')}), '>', $last, '... and the numbers go on');
+	cmp_ok($copy->safe_psql('postgres', q{SELECT bgjob_enqueue('self', '{}')}), '>', $last, 'the ids continue in the combined backup');
 	$copy->stop;
 }
 

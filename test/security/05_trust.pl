@@ -38,7 +38,7 @@ $node->safe_psql('real', 'CREATE EXTENSION bgjob');
 wait_until($node, q{SELECT bgjob_wait(bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 ms'), '20 s') IS NULL OR true}, 'a genuine database is served', 30, 'real');
 wait_until($node, q{SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, 'the forged one has no scheduler');
 is($node->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'attacker'}), 'f', 'the attacker is no superuser');
-is($node->safe_psql('forged', 'SELECT state FROM bgjob_internal.job'), 'e', 'and the forged job has not been touched');
+is($node->safe_psql('forged', 'SELECT state FROM bgjob_internal.job'), 'e', 'the forged job is unchanged');
 
 # ---- an extension whose relations have been changed ----
 
@@ -78,11 +78,11 @@ for my $change (
 	my $until = time + 30;
 	select undef, undef, undef, 0.05 until slurp_file($node->logfile, $offset) =~ /is not served.*$why/s || time > $until;
 	like(slurp_file($node->logfile, $offset), qr/is not served.*$why/s, "$what: the log says why");
-	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'real' AND backend_type LIKE 'bgjob worker%'}), 0, "$what: nobody works");
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'real' AND backend_type LIKE 'bgjob worker%'}), 0, "$what: no worker is left");
 	$node->safe_psql('real', $undo);
 	$node->safe_psql('real', 'SELECT bgjob_adopt()');
 	is($node->safe_psql('real', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql') AS id \gset}
-			. "\n" . q{SELECT bgjob_wait(:id, '30 s')}), 'succeeded', "$what: and undone, it is served again");
+			. "\n" . q{SELECT bgjob_wait(:id, '30 s')}), 'succeeded', "$what: the database is served again after the change was undone");
 }
 unlike(slurp_file($node->logfile), qr/] WARNING:  called/, 'the processes of bgjob have called no function of a role');
 
@@ -112,14 +112,14 @@ $node->safe_psql('postgres', q{
 ($status, $out, $err) = $node->psql('postgres', '\set VERBOSITY verbose
 SELECT bgjob_import_pg_cron()');
 like($err, qr/42P01/, 'a forged cron.job is none');
-unlike($err, qr/evil/, 'and not read');
+unlike($err, qr/evil/, 'a forged cron.job is not read');
 $node->safe_psql('postgres', q{
 	SET SESSION AUTHORIZATION lord;
 	DROP VIEW cron.job; CREATE TABLE cron.job (jobid bigint, jobname text, schedule text, command text, nodename text, nodeport int, database text, username text, active boolean);
 	INSERT INTO cron.job DEFAULT VALUES;});
 ($status, $out, $err) = $node->psql('postgres', '\set VERBOSITY verbose
 SELECT bgjob_import_pg_cron()', connstr => $node->connstr('postgres') . ' user=lord');
-like($err, qr/42P01/, 'nor is a forged table');
+like($err, qr/42P01/, 'a forged table is refused');
 
 # Renaming anything but a database starts nothing.
 $node->safe_psql('postgres', q{

@@ -39,7 +39,7 @@ sub each_way
 	my ($call, @ways) = @_;
 	my $edits = join("\n", map { my $how = s/'/''/gr; "CALL edit('$call', '$how');" } @ways);
 	my ($ret, $out, $err) = $node->psql('postgres', $edits);
-	is($err, '', "all edits of $call");
+	is($err, '', "$call runs with all edited rows");
 }
 
 # lives WHAT tests that a job of another role still runs.
@@ -47,7 +47,7 @@ sub lives
 {
 	my ($what) = @_;
 	my $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('fine', priority => -30000, queue => 'last')});
-	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', "$what: all has had its turn");
+	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', "$what: a later job runs");
 	$id = $node->safe_psql('postgres', q{SET ROLE alice; SELECT bgjob_enqueue('fine')});
 	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', "$what: others' jobs run");
 	foreach my $view (qw(jobs job_states job_logs queues functions filters recurring_jobs servers workers stats))

@@ -21,7 +21,7 @@ sub quickly
 	my ($status, undef, $err) = $node->psql($db // 'postgres', $sql);
 
 	is($status, 0, $what) or diag($err);
-	cmp_ok(time - $began, '<', 12, "$what: without waiting for what runs");
+	cmp_ok(time - $began, '<', 12, "$what: the command does not wait for running jobs");
 }
 
 # ---- databases that are created and dropped ----
@@ -52,7 +52,7 @@ my $began = time;
 my @sessions = map { IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'DROP DATABASE IF EXISTS w' ], '>', \my $o, '2>', \my $e) } 1 .. 4;
 eval { $_->finish } for @sessions;
 cmp_ok(time - $began, '<', 20, 'sessions that drop the same database do not hang');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'w'}), 0, 'and it is gone');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'w'}), 0, 'the database is dropped');
 
 # ---- a role that is dropped while its jobs wait ----
 
@@ -62,7 +62,7 @@ $node->safe_psql('postgres', q{
 	SET SESSION AUTHORIZATION gone;
 	SELECT bgjob_enqueue('SELECT 1', kind => 'sql', queue => 'later')});
 $node->safe_psql('postgres', q{REVOKE ALL ON SCHEMA bgjob FROM gone; DROP ROLE gone; SELECT bgjob_queue_resume('later')});
-wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'failed'}, 'its jobs fail');
+wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'failed'}, 'the jobs of the dropped role fail');
 
 # ---- DROP EXTENSION ----
 
@@ -79,13 +79,13 @@ for my $way (@ways)
 	$node->safe_psql('d', "$create; $sleeper");
 	wait_until($node, $runs, "$what: a job runs", 30, 'd');
 	quickly($drop, $what, 'd');
-	is($node->safe_psql('d', q{SELECT count(*) FROM pg_extension WHERE extname = 'bgjob'}), 0, "$what: it is gone");
-	quickly('DROP DATABASE d', "$what: then DROP DATABASE");
+	is($node->safe_psql('d', q{SELECT count(*) FROM pg_extension WHERE extname = 'bgjob'}), 0, "$what: the extension is dropped");
+	quickly('DROP DATABASE d', "$what: the database can be dropped");
 }
 my $errors = join '', grep { / (?:FATAL|ERROR|PANIC): / && !/database "w" does not exist/ } split /^/, slurp_file($node->logfile);
 is($errors, '', 'no line of FATAL or ERROR until here');
 
-# Under load the clients are told that it is gone, by no internal error.
+# Under load the clients get the error of a missing function, not an internal error.
 $node->safe_psql('postgres', 'CREATE DATABASE d');
 for my $round (1 .. 3)
 {
@@ -106,7 +106,7 @@ check_counters($node);
 $node->reload;
 $node->restart;
 $node->stop;
-# A process that is told to end before it has connected says what any background worker says then; so does the session
+# A process that is terminated before it has connected logs what any background worker logs then; so does the session
 # of a client that has just left.
 my $log = slurp_file($node->logfile) =~ s/^.*FATAL:  terminating (?:background worker "bgjob scheduler"|connection) due to administrator command\n//mgr;
 unlike($log, qr/ (?:FATAL|PANIC): |XX000|could not open relation/, 'no FATAL line, no internal error');

@@ -55,7 +55,7 @@ sub reply
 	my ($out, $err) = ('', '');
 
 	$node->psql('postgres', "\\set VERBOSITY verbose\n$sql", stdout => \$out, stderr => \$err, on_error_stop => 0);
-	is($node->safe_psql('postgres', q{SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolsuper}), 'postgres', "$what: nobody has become a superuser");
+	is($node->safe_psql('postgres', q{SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolsuper}), 'postgres', "$what: no role has become a superuser");
 	$node->safe_psql('postgres', 'ALTER ROLE app NOSUPERUSER; ALTER ROLE ops NOSUPERUSER');
 	return $err =~ /ERROR:\s+(\w{5})/ ? $1 : $out;
 }
@@ -66,12 +66,12 @@ for my $case (['simple', "jsonb_build_array($big)"], ['many', q{'[["a", "b"]]'}]
 {
 	my ($function, $args) = @$case;
 
-	like(reply(qq{SELECT bgjob_enqueue('app.$function', $args, run_as => 'app')}, "bgjob_enqueue of app.$function"), qr/^\d+$/, '... and it is enqueued');
+	like(reply(qq{SELECT bgjob_enqueue('app.$function', $args, run_as => 'app')}, "bgjob_enqueue of app.$function"), qr/^\d+$/, "the job of app.$function is enqueued");
 }
-like(reply(q{SELECT count(*) FROM bgjob_enqueue_many('app.simple', '{"[\"a\"]", "[\"b\"]"}', run_as => 'app')}, 'bgjob_enqueue_many'), qr/^2$/, '... and they are enqueued');
+like(reply(q{SELECT count(*) FROM bgjob_enqueue_many('app.simple', '{"[\"a\"]", "[\"b\"]"}', run_as => 'app')}, 'bgjob_enqueue_many'), qr/^2$/, 'the jobs of bgjob_enqueue_many are enqueued');
 for my $command ('INSERT INTO app.dt VALUES ($1)', "INSERT INTO app.dt VALUES (\$1, 'literal')", 'SELECT $1::app.dom', 'SELECT FROM app.dt WHERE x = $1::app.dom')
 {
-	like(reply(qq{SELECT bgjob_enqueue(\$q\$$command\$q\$, '["a"]', kind => 'sql', run_as => 'app')}, $command), qr/^\d+$/, '... and it is enqueued');
+	like(reply(qq{SELECT bgjob_enqueue(\$q\$$command\$q\$, '["a"]', kind => 'sql', run_as => 'app')}, $command), qr/^\d+$/, "the command is enqueued: $command");
 }
 reply(q{SELECT bgjob_recurring('r', '@yearly', 'app.simple', '["a"]', run_as => 'app')}, 'bgjob_recurring adds');
 reply(q{SELECT bgjob_recurring('r', '@daily', 'app.simple', '["b"]', run_as => 'app')}, 'bgjob_recurring updates');
@@ -85,22 +85,22 @@ is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT who, ' ') FROM app.
 
 for my $left (qw(hold temp defer role session))
 {
-	is(reply(qq{SELECT bgjob_enqueue('app.simple', '["$left"]', run_as => 'app')}, "a domain that tries: $left"), '42501', '... which is an error');
+	is(reply(qq{SELECT bgjob_enqueue('app.simple', '["$left"]', run_as => 'app')}, "a domain that tries: $left"), '42501', "a domain that tries $left raises 42501");
 }
 is(reply(q{SELECT bgjob_enqueue('app.simple', '["a"]', run_as => 'app') > 0; SHOW search_path; SELECT coalesce(current_setting('app.left', true), '')}, 'settings'),
-	qq{t\n"\$user", public\n}, 'and settings that it has changed are as they were');
+	qq{t\n"\$user", public\n}, 'settings changed by the filter are reset');
 is(reply(q{BEGIN; SET LOCAL ROLE app; SELECT bgjob_enqueue('app.simple', '["defer"]'); RESET ROLE; COMMIT}, 'a session that is app but for a while'), '42501',
 	'leaves nothing to its commit either');
 
 # A filter that gives the job other arguments.
 $node->safe_psql('postgres', q{CREATE FUNCTION other_args(c jsonb) RETURNS jsonb LANGUAGE sql AS $$SELECT '{"args": ["other"]}'::jsonb$$;
 	SELECT bgjob_filter('args', 'creating', 'other_args')});
-like(reply(q{SELECT bgjob_enqueue('app.simple', '["a"]', run_as => 'app')}, 'a creating filter that changes the arguments'), qr/^\d+$/, '... and it is enqueued');
-like(reply(q{SELECT bgjob_enqueue('INSERT INTO app.dt VALUES ($1)', '["a"]', kind => 'sql', run_as => 'app')}, 'that changes those of a command'), qr/^\d+$/, '... and it is enqueued');
+like(reply(q{SELECT bgjob_enqueue('app.simple', '["a"]', run_as => 'app')}, 'a creating filter that changes the arguments'), qr/^\d+$/, 'the job with changed arguments is enqueued');
+like(reply(q{SELECT bgjob_enqueue('INSERT INTO app.dt VALUES ($1)', '["a"]', kind => 'sql', run_as => 'app')}, 'that changes those of a command'), qr/^\d+$/, 'the command with changed arguments is enqueued');
 $node->safe_psql('postgres', q{SELECT bgjob_filter_remove('args')});
 wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')}, 'the jobs are performed');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'}), '0', 'all of them');
-is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT who, ' ') FROM app.seen}), 'app', 'and nothing of app ran as another role');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'}), '0', 'all jobs succeed');
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT who, ' ') FROM app.seen}), 'app', 'no code of app ran as another role');
 
 # Casts to json, which converting rows and results would call.
 $node->safe_psql('postgres', q{
@@ -128,10 +128,10 @@ for my $case (["'SELECT * FROM app.colors', kind => 'sql'", "[$row]"], ["'SELECT
 	my $job = reply("SELECT bgjob_enqueue($what, max_retries => 0)", 'enqueued');
 
 	is($node->safe_psql('postgres', "SELECT bgjob_wait($job, '60 s'); SELECT coalesce(result, error) FROM bgjob.jobs WHERE id = $job"), "succeeded\n$result", "a job of the superuser: $what");
-	reply('SELECT 1', 'and after it');
+	reply('SELECT 1', 'the session works after that job');
 }
 reply(q{INSERT INTO mine VALUES ('red')}, 'a trigger on a table with a type of app');
-is($node->safe_psql('postgres', q{SELECT args FROM bgjob.jobs WHERE job = 'takes'}), '{"c": "light red"}', '... has the same arguments');
+is($node->safe_psql('postgres', q{SELECT args FROM bgjob.jobs WHERE job = 'takes'}), '{"c": "light red"}', 'the job of the trigger has the same arguments');
 is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT who, ' ') FROM app.seen}), 'app', 'casts ran as app, too');
 
 # What filters leave behind, in the session that enqueues and in the worker of another role's job.
@@ -164,7 +164,7 @@ for my $filter (qw(defer hold temp prepare listen role))
 	for my $event (qw(creating created electing applied))
 	{
 		reply("SELECT bgjob_filter('f', '$event', 'ops.$filter')", 'adding a filter');
-		is(reply(q{BEGIN; SELECT bgjob_enqueue('SELECT 1', kind => 'sql'); COMMIT}, "a filter of $event that tries: $filter"), '42501', '... which is an error');
+		is(reply(q{BEGIN; SELECT bgjob_enqueue('SELECT 1', kind => 'sql'); COMMIT}, "a filter of $event that tries: $filter"), '42501', "a filter of $event that tries $filter raises 42501");
 	}
 	reply("SELECT bgjob_filter('f', 'performed', 'ops.$filter')", 'adding a filter');
 	my $id = reply(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', max_retries => 0)}, 'a job');
@@ -173,12 +173,12 @@ for my $filter (qw(defer hold temp prepare listen role))
 }
 reply(q{SELECT bgjob_filter('f', 'created', 'ops.plain')}, 'adding a filter');
 is(reply(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql') > 0; SHOW search_path; SELECT coalesce(current_setting('ops.left', true), '')}, 'a filter that changes settings'),
-	qq{t\n"\$user", public\n}, '... leaves none of them');
+	qq{t\n"\$user", public\n}, 'the settings that the filter changed are reset');
 
 # In a session that is its owner's it may leave what any function may.
 reply(q{SELECT bgjob_filter('f', 'performed', 'ops.defer')}, 'adding a filter');
 my $own = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION ops; SELECT bgjob_enqueue('ops.own_job', '["a"]', max_retries => 0)});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($own, '60 s')"), 'succeeded', 'the owner of a filter may have deferred triggers in his own jobs');
-reply('SELECT 1', 'and that');
+reply('SELECT 1', 'the session works after that filter');
 $node->stop;
 done_testing();

@@ -60,7 +60,7 @@ $node->safe_psql('postgres', q{REVOKE boss FROM app; DROP OWNED BY leaver; DROP 
 wait_until($node, q{SELECT error ~ 'no longer a member' FROM bgjob.recurring_jobs WHERE name = 'often'}, 'after REVOKE it shows an error at its time');
 my $last = $node->safe_psql('postgres', q{SELECT last_job_id FROM bgjob.recurring_jobs WHERE name = 'often'});
 is(sqlstate('app', "SELECT bgjob_recurring_$_->[0]('$_->[1]')"), '42501', "bgjob_recurring_$_->[0]: 42501") for ['trigger', 'often'], ['trigger', 'paused'], ['resume', 'paused'], ['pause', 'active'];
-is(sqlstate('postgres', q{SELECT bgjob_recurring_trigger('often')}), '42501', 'also for an administrator, since it is app that has it run as boss');
+is(sqlstate('postgres', q{SELECT bgjob_recurring_trigger('often')}), '42501', 'an administrator cannot trigger it either, since app has it run as boss');
 is(sqlstate('app', q{SELECT bgjob_recurring('often', '@daily', 'app.me', run_as => 'boss')}), '42501', 'changing it: 42501');
 is(sqlstate('app', "SELECT $_($job{later})"), '42501', "$_ of a job that has been enqueued: 42501") for 'bgjob_requeue', 'bgjob_delete';
 is(sqlstate('app', "SELECT bgjob_reschedule($job{later}, delay => '1 s')"), '42501', 'bgjob_reschedule: 42501');
@@ -68,14 +68,14 @@ is(sqlstate('boss', "SELECT bgjob_requeue($job{later})"), 't', 'boss controls it
 $node->safe_psql('postgres', q{SELECT bgjob_queue_resume('held'), bgjob_queue_resume('groups')});
 ends($job{$_}, "failed\n42501", "waiting since before the REVOKE: $_") for sort keys %job;
 ends($own, "succeeded\nboss", 'a job of boss is not concerned');
-ends($groups_own, "succeeded\nboss", 'nor one in the same group');
-ends($by_another, "succeeded\nboss", 'nor one that a superuser has enqueued');
+ends($groups_own, "succeeded\nboss", 'a job of boss in the same group succeeds');
+ends($by_another, "succeeded\nboss", 'a job that a superuser has enqueued succeeds');
 like($node->safe_psql('postgres', "SELECT error ->> 'message' FROM bgjob.jobs WHERE id = $job{function}"), qr/^role "app" is no longer a member of role "boss"/, 'the message names both');
 $node->safe_psql('postgres', 'GRANT boss TO app');
 is(sqlstate('app', "SELECT bgjob_requeue($job{function})"), 't', 'after GRANT it is requeued');
-ends($job{function}, "succeeded\nboss", 'and runs');
+ends($job{function}, "succeeded\nboss", 'the requeued job runs');
 wait_until($node, q{SELECT error IS NULL FROM bgjob.recurring_jobs WHERE name = 'often'}, 'the recurring job goes on, too');
-cmp_ok($node->safe_psql('postgres', q{SELECT last_job_id FROM bgjob.recurring_jobs WHERE name = 'often'}), '>', $last, 'with a new job');
+cmp_ok($node->safe_psql('postgres', q{SELECT last_job_id FROM bgjob.recurring_jobs WHERE name = 'often'}), '>', $last, 'the recurring job has a new job');
 $node->safe_psql('postgres', 'REVOKE boss FROM app');
 is(sqlstate('app', q{SELECT bgjob_recurring_remove('often')}), 't', 'app can always remove it');
 
@@ -101,13 +101,13 @@ for my $case (['NOLOGIN', 'ALTER ROLE app NOLOGIN', 'ALTER ROLE app LOGIN'], ['R
 	$node->safe_psql('postgres', q{SELECT bgjob_queue_pause('held')});
 	my $id = due_after('app', $take, q{'app.me'});
 	wait_until($node, q{SELECT count(*) = 0 FROM bgjob.workers WHERE role = 'app'::regrole}, "$what: the worker leaves");
-	is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $id"), 'enqueued', 'and has not performed the job');
+	is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $id"), 'enqueued', "$what: the job has not been performed");
 	$node->safe_psql('postgres', $give);
-	ends($id, "succeeded\napp", 'which it is when the right is back');
+	ends($id, "succeeded\napp", "$what: the job runs when the right is back");
 }
 $node->safe_psql('postgres', q{SELECT bgjob_queue_pause('held'); GRANT CONNECT ON DATABASE postgres TO PUBLIC});
 my $id = due_after('chief', 'ALTER ROLE chief NOSUPERUSER; GRANT USAGE ON SCHEMA bgjob TO chief', q{'SET SESSION AUTHORIZATION postgres', kind => 'sql'});
-ends($id, "failed\n42501", 'who is a superuser no more does not become another one in a worker of before');
+ends($id, "failed\n42501", 'a former superuser cannot become another role in an old worker');
 
 # ---- a recurring job that cancels the one before ----
 
@@ -115,7 +115,7 @@ $node->safe_psql('postgres', 'GRANT boss TO app');
 as('app', q{SELECT bgjob_recurring('long', '@every_second', 'SELECT pg_sleep(60)', kind => 'sql', run_as => 'boss', overlap => 'cancel')});
 wait_until($node, q{SELECT last_state = 'processing' FROM bgjob.recurring_jobs WHERE name = 'long'}, 'a long job');
 $node->safe_psql('postgres', 'REVOKE boss FROM app');
-wait_until($node, q{SELECT error ~ 'no longer a member' FROM bgjob.recurring_jobs WHERE name = 'long'}, 'without the right to put in another one');
+wait_until($node, q{SELECT error ~ 'no longer a member' FROM bgjob.recurring_jobs WHERE name = 'long'}, 'the recurring job shows that its membership is missing');
 my ($long, $next) = split /\|/, $node->safe_psql('postgres', q{SELECT last_job_id, next_run_at FROM bgjob.recurring_jobs WHERE name = 'long'});
 wait_until($node, qq{SELECT next_run_at > '$next' FROM bgjob.recurring_jobs WHERE name = 'long'}, 'at its next time');
 is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $long"), 'processing', 'the job of boss is not canceled either');
@@ -126,7 +126,7 @@ as('app', q{SELECT bgjob_recurring('barred', '@every_second', 'app.me', starts_a
 $node->safe_psql('postgres', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC, app');
 wait_until($node, q{SELECT error ~ 'may not connect' FROM bgjob.recurring_jobs WHERE name = 'barred'}, 'CONNECT is asked for, too');
 $node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
-wait_until($node, q{SELECT last_state = 'succeeded' FROM bgjob.recurring_jobs WHERE name = 'barred'}, 'and the recurring job goes on when it is back');
+wait_until($node, q{SELECT last_state = 'succeeded' FROM bgjob.recurring_jobs WHERE name = 'barred'}, 'the recurring job continues when the right is back');
 as('app', q{SELECT bgjob_recurring_remove('barred')});
 
 # ---- functions that were replaced ----
@@ -154,7 +154,7 @@ for my $queue (qw(held groups))
 		as('app', q{SELECT bgjob_recurring('f', '@every_second', 'app.f', active => false)});
 		$node->safe_psql('postgres', "DROP FUNCTION app.f(); $sql; SELECT bgjob_queue_resume('$queue')");
 		ends($job, $result =~ /^\d/ ? "failed\n$result" : "succeeded\n$result", "a function that has become: $kind ($queue)");
-		is(sqlstate('app', q{SELECT bgjob_recurring_trigger('f')}), $result, '... bgjob_recurring_trigger') if $result =~ /^\d/;
+		is(sqlstate('app', q{SELECT bgjob_recurring_trigger('f')}), $result, "bgjob_recurring_trigger of a function that has become: $kind") if $result =~ /^\d/;
 	}
 }
 # The scheduler checks, too.

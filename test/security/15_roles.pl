@@ -61,7 +61,7 @@ sleep_with('app', 50, 4, 'fifty sleepers');
 is_served('other', 'a role beside fifty sleepers');
 sleep_with('other', 50, 1, 'fifty more of another role');
 is_served('third', 'a third role');
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.workers'), '<=', 4 + 2, 'with one worker more for each role that had none');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.workers'), '<=', 4 + 2, 'each role without a worker gets one more');
 clear();
 
 # Fewer workers, under load.
@@ -70,10 +70,10 @@ as('app', q{SELECT count(*) FROM bgjob_enqueue_many('pg_sleep', array_fill('[0.0
 wait_until($node, q{SELECT count(*) = 4 FROM bgjob.workers WHERE state = 'busy'}, 'four workers are at work');
 my $begin = time;
 set_and_reload($node, 'bgjob.workers' => 1);
-wait_until($node, 'SELECT count(*) = 1 FROM bgjob.workers', 'one is left of four');
+wait_until($node, 'SELECT count(*) = 1 FROM bgjob.workers', 'one of four workers is left');
 cmp_ok(time - $begin, '<', 5, 'within five seconds');
 set_and_reload($node, 'bgjob.workers' => 0);
-wait_until($node, 'SELECT count(*) = 0 FROM bgjob.workers', 'and none, if there are to be none');
+wait_until($node, 'SELECT count(*) = 0 FROM bgjob.workers', 'no worker is left when bgjob.workers is 0');
 set_and_reload($node, 'bgjob.workers' => 1);
 clear();
 
@@ -83,7 +83,7 @@ $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
 $node->restart;
 sleep_with('app', 50, 1, 'sleepers where slots are scarce');
 is_served('other', 'a role beside them');
-is_served('third', 'and a third one');
+is_served('third', 'a third role is served');
 clear();
 
 # Short jobs may use the reserve; it is freed when long jobs follow and another role needs a worker.
@@ -92,7 +92,7 @@ wait_until($node, q{SELECT count(*) = 5 FROM bgjob.workers WHERE role = 'app'::r
 as('app', q{SELECT count(bgjob_enqueue('SELECT pg_sleep(100000)', kind => 'sql', priority => 1)) FROM generate_series(1, 50)});
 is_served('other', 'a role beside them, when they have become long');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.jobs WHERE state NOT IN ('enqueued', 'processing', 'succeeded', 'deleted')}),
-	0, 'what was interrupted for it waits again');
+	0, 'the interrupted jobs wait again');
 clear();
 $node->stop;
 done_testing();

@@ -56,13 +56,13 @@ my $boom = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('boom')});
 wait_until($node, "SELECT state = 'scheduled' AND extract(year FROM run_at) > 80000 FROM bgjob.jobs WHERE id = $boom", 'a retry in 90,000 years is waited for', 20);
 my $snooze = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT bgjob_snooze(''178000000 years'')', kind => 'sql', max_retries => 0)});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($snooze, '20 s')"), 'failed', 'a job cannot snooze beyond the end of time');
-is($node->safe_psql('postgres', "SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = $snooze"), '22023', '... but gets an error');
+is($node->safe_psql('postgres', "SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = $snooze"), '22023', 'a snooze beyond the end of time raises 22023');
 
 # A job that snoozes for '0' does not fill its history.
 my $restless = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT bgjob_snooze(''0'')', kind => 'sql')});
 wait_until($node, "SELECT count(*) > 1 FROM bgjob.job_states WHERE job_id = $restless", 'a job that snoozes for no time snoozes', 20);
 is($node->safe_psql('postgres', "SELECT bool_and((data ->> 'run_at')::timestamptz >= at + '0.9 s') FROM bgjob.job_states WHERE job_id = $restless AND state = 'scheduled'"), 't',
-	'... but for a second');
+	'each snooze lasts a second at least');
 wait_until($node, "SELECT bgjob_delete($restless)", 'and it is deleted', 20);
 
 # Values stored by an older version or a restore stop nothing.
@@ -78,11 +78,11 @@ $node->safe_psql('postgres', qq{
 	SELECT bgjob_queue('short', retention => '1 second')});
 wait_until($node, "SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE id = $job)", 'the sweep goes on, and removes what has expired', 20);
 my $short = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', queue => 'short')});
-wait_until($node, "SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE id = $short)", '... what comes after it, too', 20);
+wait_until($node, "SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE id = $short)", 'later jobs expire as usual', 20);
 is($node->safe_psql('postgres', "SELECT expires_at IS NULL FROM bgjob.jobs WHERE id = $old"), 't', 'what expires beyond the end of time never does');
 is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM bgjob.functions WHERE retry_delays IS NOT NULL'), 't', 'delays beyond the end of time are shown');
 my $late = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('boom')});
-wait_until($node, "SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = $late", '... and waited for', 20);
+wait_until($node, "SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = $late", 'a later job waits for its retry', 20);
 my $limit = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('noop')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($limit, '20 s')"), 'succeeded', 'a time limit beyond the end of time is none');
 $node->safe_psql('postgres', q{SELECT bgjob_recurring('often', '@every_second', 'SELECT 1', kind => 'sql', jitter => '1 s')});

@@ -52,9 +52,9 @@ for my $case ([q{'SELECT g, md5(g::text) AS m FROM generate_series(1, 300000) g'
 	my ($call, $rows) = @$case;
 	my $id = run($call);
 
-	is($node->safe_psql('postgres', "SELECT result -> -1 FROM bgjob.jobs WHERE id = $id"), qq({"cut": true, "rows": $rows}), '... its last element tells how many rows there were');
+	is($node->safe_psql('postgres', "SELECT result -> -1 FROM bgjob.jobs WHERE id = $id"), qq({"cut": true, "rows": $rows}), 'the last element of the cut result has the number of rows');
 	is($node->safe_psql('postgres', "SELECT jsonb_typeof(result) || (jsonb_array_length(result) > 5000) || (length(result::text) < 3000000) FROM bgjob.jobs WHERE id = $id"),
-		'arraytruetrue', '... after those that are kept');
+		'arraytruetrue', 'the cut result has the first rows');
 }
 my $few = run(q{'SELECT g FROM generate_series(1, 1000) g', kind => 'sql'});
 is($node->safe_psql('postgres', "SELECT jsonb_array_length(result) || ' ' || (result -> -1)::text FROM bgjob.jobs WHERE id = $few"), '1000 {"g": 1000}', 'a result that fits is all there');
@@ -77,8 +77,8 @@ for my $case ([q{'nul', jsonb_build_array('{"a": "x\u0000y\\\\u0000", "b": "\u00
 	my $id = run($call);
 	my $got = $node->safe_psql('postgres', "SELECT encode(convert_to(result::text, 'UTF8'), 'hex') FROM bgjob.jobs WHERE id = $id");
 
-	is($got, unpack('H*', $result), '... its result has another character instead');
-	is($node->safe_psql('postgres', "SELECT count(*), min(level) FROM bgjob.job_logs WHERE job_id = $id AND message LIKE '%U+0000%'"), '1|warning', '... which its log says');
+	is($got, unpack('H*', $result), 'the result has another character instead');
+	is($node->safe_psql('postgres', "SELECT count(*), min(level) FROM bgjob.job_logs WHERE job_id = $id AND message LIKE '%U+0000%'"), '1|warning', 'the log of the job has a warning about the character');
 }
 
 # Log lines of a job.

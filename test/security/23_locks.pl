@@ -34,7 +34,7 @@ $b->query_safe(sprintf($add, 'n1'));
 $b->query_safe('COMMIT');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.recurring_jobs WHERE owner = 'b'::regrole}), '2', 'another role adds what it likes, also of the same name');
 $own->query_safe(sprintf($add, 'other'));
-is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.recurring_jobs WHERE owner = 'a'::regrole}), '1', '... and the role itself another name');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob.recurring_jobs WHERE owner = 'a'::regrole}), '1', 'the role itself can add another name meanwhile');
 
 # The same name waits for the transaction that adds it, and updates what that has committed, or adds after a rollback.
 for my $end ('COMMIT', 'ROLLBACK')
@@ -45,7 +45,7 @@ for my $end ('COMMIT', 'ROLLBACK')
 	$waiter->query_until(qr/started/, "\\echo started\n" . q{SELECT bgjob_recurring('n7', '@daily', 'SELECT 7', kind => 'sql');} . "\n\\echo done\n");
 	wait_until($node, q{SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE application_name = 'waiter'}, 'the same name of the same owner waits', 20);
 	$a->query_safe($end);
-	wait_until($node, q{SELECT count(*) = 1 AND bool_and(schedule = '@daily') FROM bgjob.recurring_jobs WHERE owner = 'a'::regrole AND name = 'n7'}, "... until the other's $end", 20);
+	wait_until($node, q{SELECT count(*) = 1 AND bool_and(schedule = '@daily') FROM bgjob.recurring_jobs WHERE owner = 'a'::regrole AND name = 'n7'}, "the recurring job is added after the $end of the other session", 20);
 	$waiter->quit;
 	$node->safe_psql('postgres', q{SET SESSION AUTHORIZATION a; SELECT count(bgjob_recurring_remove(name)) FROM bgjob.recurring_jobs});
 	next if $end eq 'ROLLBACK';
@@ -85,7 +85,7 @@ $b->query_safe(qq{SELECT * FROM bgjob_internal.counts(), bgjob_internal.server()
 is($node->safe_psql('postgres', $locks), '', 'functions that only read keep no lock on a table');
 $b->query_safe("SELECT count(*) FROM bgjob.$_")
 	for split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'v'});
-is($node->safe_psql('postgres', "$locks AND l.mode <> 'AccessShareLock'"), '', 'nor do views, but for that of any SELECT');
+is($node->safe_psql('postgres', "$locks AND l.mode <> 'AccessShareLock'"), '', 'views take no locks but those of any SELECT');
 $b->query_safe('COMMIT');
 
 check_counters($node);

@@ -24,7 +24,7 @@ sub reply
 for my $zone ('A00001+1', 'CET-1CEST', '<+05>-5', 'Mars/Phobos', '', ':UTC', 'EST5EDT4,M3.2.0,M11.1.0', '../../etc/passwd')
 {
 	is(reply(qq{SELECT bgjob_recurring('z', '\@daily', 'SELECT 1', kind => 'sql', time_zone => '$zone')}), '22023', "a recurring job cannot have the time zone '$zone'");
-	is(reply(qq{SET bgjob.time_zone = '$zone'}), '22023', '... nor bgjob.time_zone');
+	is(reply(qq{SET bgjob.time_zone = '$zone'}), '22023', "bgjob.time_zone cannot be $zone");
 }
 # Newer Debian releases have the old names in a separate package.
 my @old = grep { $node->safe_psql('postgres', "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = '$_')") eq 't' } 'EST5EDT';
@@ -33,7 +33,7 @@ for my $zone ('Europe/Berlin', 'eUrope/bErLiN', 'UTC', 'utc', 'GMT', @old, 'Amer
 	is(reply(qq{SET bgjob.time_zone = '$zone'; SELECT bgjob_recurring('z', '\@daily', 'SELECT 1', kind => 'sql', time_zone => '$zone')}), '', "'$zone' is one that it can have");
 }
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_timezone_names z, LATERAL bgjob_recurring('z', '@daily', 'SELECT 1', kind => 'sql', time_zone => z.name)
-	WHERE z.name LIKE '%T%' AND z.name NOT LIKE 'posix%'}) > 50 ? 'all' : 'few', 'all', 'so are all that the server has by a name');
+	WHERE z.name LIKE '%T%' AND z.name NOT LIKE 'posix%'}) > 50 ? 'all' : 'few', 'all', 'all named zones of the server can be used');
 my ($status, $out, $err) = $node->psql('postgres', q{ALTER SYSTEM SET bgjob.time_zone = 'Mars/Phobos'}, on_error_stop => 0);
 like($err, qr/invalid value for parameter "bgjob.time_zone": "Mars\/Phobos"/, 'ALTER SYSTEM refuses a zone that does not exist');
 is(reply(q{SELECT bgjob_cron_next('0 9 * * *', '2024-07-01', 'CET-1CEST') = '2024-07-01 07:00+00'}), 't', 'in the own session a specification has a meaning, as with SET TimeZone');
@@ -45,7 +45,7 @@ is($node->safe_psql('postgres', "SELECT bgjob_wait($grow, '60 s')"), 'succeeded'
 my $pid = $node->safe_psql('postgres', "SELECT worker_pid FROM bgjob.jobs WHERE id = $grow");
 $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT count(bgjob_enqueue('SELECT 1', kind => 'sql')) FROM generate_series(1, 2000)});
 wait_until($node, "SELECT NOT EXISTS (SELECT FROM bgjob.workers WHERE pid = $pid)", 'it leaves before it has performed many more', 30);
-wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state <> 'succeeded')}, '... and others perform them', 30);
+wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state <> 'succeeded')}, 'other workers perform the other jobs', 30);
 
 # ---- ids of stored settings ----
 
@@ -54,13 +54,13 @@ my $call = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SET sea
 	SELECT bgjob_enqueue('SELECT current_setting(''search_path'') AS p', kind => 'sql')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($call, '20 s')"), 'succeeded', 'numbers of settings do not end with the integers');
 is($node->safe_psql('postgres', "SELECT result #>> '{0,p}' || ' ' || (settings ->> 'search_path') FROM bgjob.jobs WHERE id = $call"),
-	'public, something_new public, something_new', '... the job runs with its settings, and shows them');
+	'public, something_new public, something_new', 'the job runs with its settings, and bgjob.jobs shows them');
 $node->safe_psql('postgres', q{CREATE FUNCTION public.late() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'x'; END$$; GRANT CREATE ON SCHEMA public TO app;
 	SELECT bgjob_configure('late', retry_delays => ARRAY['50 ms', '60 ms']::interval[])});
 my $late = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('late', max_retries => 2)});
-is($node->safe_psql('postgres', "SELECT bgjob_wait($late, '20 s')"), 'failed', '... and so do its function and its policy');
-is($node->safe_psql('postgres', "SELECT job || retries FROM bgjob.jobs WHERE id = $late"), 'late2', '... with the retries that it has');
-is($node->safe_psql('postgres', q{SELECT count(*) > 2 FROM bgjob_internal.settings WHERE id > 2147483647}), 't', 'all of them beyond the integers');
+is($node->safe_psql('postgres', "SELECT bgjob_wait($late, '20 s')"), 'failed', 'a job whose function and policy have new rows fails after its retries');
+is($node->safe_psql('postgres', "SELECT job || retries FROM bgjob.jobs WHERE id = $late"), 'late2', 'it has the retries of its policy');
+is($node->safe_psql('postgres', q{SELECT count(*) > 2 FROM bgjob_internal.settings WHERE id > 2147483647}), 't', 'the settings have ids beyond the integers');
 $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SET search_path = public, other;
 	SELECT bgjob_recurring('large', '@every_second', 'late', max_retries => 0)});
 wait_until($node, q{SELECT last_state = 'failed' FROM bgjob.recurring_jobs WHERE name = 'large'}, 'recurring jobs likewise', 20);

@@ -22,10 +22,10 @@ for my $call (q{'manytemp', '[1500]'}, q{'parts', '[130]'})
 
 	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', "$call");
 	my $next = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('SELECT to_regclass(''tmp1'') AS t, to_regclass(''p'') AS p', kind => 'sql')});
-	is($node->safe_psql('postgres', "SELECT bgjob_wait($next, '60 s')"), 'succeeded', 'the next job is performed');
-	is($node->safe_psql('postgres', "SELECT result FROM bgjob.jobs WHERE id = $next"), '[{"p": null, "t": null}]', '... and sees none of them');
-	is($node->safe_psql('postgres', "SELECT (SELECT worker_pid FROM bgjob.jobs WHERE id = $id) = (SELECT worker_pid FROM bgjob.jobs WHERE id = $next)"), 't', '... by the same worker');
-	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relkind <> 'i'}), '0', 'they have gone');
+	is($node->safe_psql('postgres', "SELECT bgjob_wait($next, '60 s')"), 'succeeded', 'the next job succeeds');
+	is($node->safe_psql('postgres', "SELECT result FROM bgjob.jobs WHERE id = $next"), '[{"p": null, "t": null}]', 'the next job sees no temporary table and no prepared statement');
+	is($node->safe_psql('postgres', "SELECT (SELECT worker_pid FROM bgjob.jobs WHERE id = $id) = (SELECT worker_pid FROM bgjob.jobs WHERE id = $next)"), 't', 'the next job ran in the same worker');
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relkind <> 'i'}), '0', 'the temporary tables are dropped');
 }
 unlike(slurp_file($node->logfile), qr/out of shared memory/, 'the table of locks was never full');
 

@@ -24,24 +24,24 @@ my $failed = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('hugeerr', max_
 my $retried = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('hugeerr')});
 my @gone = map { $node->safe_psql('postgres', "SELECT bgjob_enqueue('gone', '[$_]')") } 0 .. 3;
 is($node->safe_psql('postgres', "SELECT bgjob_wait($failed, '60 s')"), 'failed', 'a job fails with 10 MB of message, detail and hint');
-is($node->safe_psql('postgres', "SELECT $wide FROM bgjob.jobs WHERE id = $failed"), 't', 'its reason is cut');
+is($node->safe_psql('postgres', "SELECT $wide FROM bgjob.jobs WHERE id = $failed"), 't', 'the reason of the failed job is cut');
 is($node->safe_psql('postgres', "SELECT bool_and(octet_length(error ->> k) <= 8192 AND error ->> k ~ '🎈\$') FROM bgjob.jobs, unnest('{message,detail,hint}'::text[]) k WHERE id = $failed"), 't',
-	'... and so is each part of the error');
+	'each part of the error is cut');
 for my $id (@gone)
 {
 	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'deleted', 'a job is discarded with 10 MB of reason');
-	is($node->safe_psql('postgres', "SELECT $wide FROM bgjob.jobs WHERE id = $id"), 't', '... which is cut');
+	is($node->safe_psql('postgres', "SELECT $wide FROM bgjob.jobs WHERE id = $id"), 't', 'the reason of the discarded job is cut');
 }
 wait_until($node, "SELECT state = 'scheduled' FROM bgjob.jobs WHERE id = $retried", 'a job waits for its retry', 30);
 is($node->safe_psql('postgres', "SELECT octet_length(reason) <= 8192 FROM bgjob.jobs WHERE id = $retried"), 't', 'why it does is cut');
-is($node->safe_psql('postgres', q{SELECT max(octet_length(reason)) <= 8192 AND max(length(data::text)) < 40000 FROM bgjob.job_states}), 't', '... also in the histories');
+is($node->safe_psql('postgres', q{SELECT max(octet_length(reason)) <= 8192 AND max(length(data::text)) < 40000 FROM bgjob.job_states}), 't', 'reasons and errors in the histories are cut');
 is($node->safe_psql('postgres', q{SELECT max(octet_length(progress_message)) <= 255 FROM bgjob.jobs}), 't', 'progress is cut');
 
 # What a filter says.
 $node->safe_psql('postgres', q{SELECT bgjob_filter('refuses', 'performing', 'refuses', '%2 + 2%')});
 my $refused = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 2 + 2', kind => 'sql')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($refused, '60 s')"), 'deleted', 'a filter refuses a job with 10 MB');
-is($node->safe_psql('postgres', "SELECT octet_length(reason) <= 8192 FROM bgjob.jobs WHERE id = $refused"), 't', '... its reason is cut');
+is($node->safe_psql('postgres', "SELECT octet_length(reason) <= 8192 FROM bgjob.jobs WHERE id = $refused"), 't', 'the reason of the refused job is cut');
 $node->safe_psql('postgres', q{SELECT bgjob_filter_remove('refuses')});
 
 # ---- the worker's activity ----
@@ -51,14 +51,14 @@ my $running = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app;
 wait_until($node, q{SELECT count(*) = 4 FROM pg_stat_activity WHERE query LIKE 'job %: SELECT pg_sleep%'}, 'four jobs with long commands run', 30);
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'job %' AND left(query, 300) ~ '🎈$' AND octet_length(query) BETWEEN 250 AND 290}), '4',
 	'their activity is cut between characters');
-is($node->safe_psql('postgres', "SELECT bool_and(bgjob_delete(id)) FROM unnest('{$running}'::bigint[]) id"), 't', 'they are deleted');
+is($node->safe_psql('postgres', "SELECT bool_and(bgjob_delete(id)) FROM unnest('{$running}'::bigint[]) id"), 't', 'the jobs with long texts are deleted');
 my $log = -s $node->logfile;
 my $long = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('SELECT 1/0 /* ' || repeat('🎈', 1000000) || ' */', kind => 'sql', max_retries => 0)});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($long, '60 s')"), 'failed', 'a command of 4 MB fails');
-is($node->safe_psql('postgres', "SELECT length(job) > 1000000 FROM bgjob.jobs WHERE id = $long"), 't', '... and is shown whole where it is asked for');
+is($node->safe_psql('postgres', "SELECT length(job) > 1000000 FROM bgjob.jobs WHERE id = $long"), 't', 'bgjob.jobs shows the whole command');
 my $text = substr(slurp_file($node->logfile), $log);
 my ($line) = $text =~ /(CONTEXT:[^\n]*bgjob job $long[^\n]*)/;
-ok(defined $line && length($line) < 600, '... but not in the context of its error') or diag(substr($text, 0, 2000));
+ok(defined $line && length($line) < 600, 'the command in the context of the error is cut') or diag(substr($text, 0, 2000));
 
 # ---- what is refused because nothing could hold it ----
 

@@ -17,10 +17,10 @@ value(q{SELECT count(bgjob_enqueue('SELECT 1/0', kind => 'sql', max_retries => 1
 wait_until($node, q{SELECT count(*) = 5 FROM bgjob.jobs WHERE state = 'scheduled' AND retries = 1}, 'five jobs wait for a retry');
 is(value('SELECT retries FROM bgjob.stats'), '5', 'bgjob.stats tells them, although it was not read before');
 $node->restart;
-is(value('SELECT retries FROM bgjob.stats'), '5', 'and after a restart');
+is(value('SELECT retries FROM bgjob.stats'), '5', 'bgjob.stats counts the retries after a restart');
 value(q{SELECT count(bgjob_requeue(id)) FROM bgjob.jobs WHERE state = 'scheduled'});
 wait_until($node, q{SELECT count(*) = 5 FROM bgjob.jobs WHERE state = 'failed'}, 'requeued, they fail for good');
-is(value('SELECT retries, failed, scheduled FROM bgjob.stats'), '0|5|0', 'none is left, nor less than none');
+is(value('SELECT retries, failed, scheduled FROM bgjob.stats'), '0|5|0', 'bgjob.stats counts no retries after the failures');
 check_counters($node);
 
 # Transactions that are prepared before a restart and end after it, whatever they have done to jobs.
@@ -31,14 +31,14 @@ prepare('deletes', "SELECT bgjob_delete($deleted)");
 prepare('requeues', "SELECT bgjob_requeue($moved)");
 prepare('is undone', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', tags => '{undone}')}, "SELECT bgjob_delete($kept)");
 prepare('has others', 'CREATE TABLE unconcerned ()');
-is(value(q{SELECT count(*) FROM pg_locks WHERE classid = 'pg_extension'::regclass AND objid <> 0}), '4', 'those that concern jobs are marked');
+is(value(q{SELECT count(*) FROM pg_locks WHERE classid = 'pg_extension'::regclass AND objid <> 0}), '4', 'prepared transactions that concern jobs are marked');
 $node->restart;
 is(value('SELECT scheduled, processing FROM bgjob.stats'), '3|0', 'after a restart bgjob.stats shows what is committed');
 value("COMMIT PREPARED '$_'") for 'puts in', 'deletes', 'requeues', 'has others';
 value(q{ROLLBACK PREPARED 'is undone'});
 wait_until($node, qq{SELECT count(*) = 2 FROM bgjob.jobs WHERE state = 'succeeded' AND (tags = '{new}' OR id = $moved)}, 'what has become ready runs at once', 5);
 is(value('SELECT enqueued, scheduled, processing, deleted FROM bgjob.stats'), '0|8|0|1', 'the numbers are right');
-is(value('SELECT count(*) FROM bgjob.jobs WHERE tags = \'{undone}\''), '0', 'what was rolled back is not there');
+is(value('SELECT count(*) FROM bgjob.jobs WHERE tags = \'{undone}\''), '0', 'the rolled-back jobs do not exist');
 check_counters($node);
 
 # Committed without a read of bgjob.stats in between: the jobs are counted once.
@@ -46,20 +46,20 @@ prepare('unseen', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql')});
 $node->restart;
 value(q{SELECT * FROM bgjob.stats; COMMIT PREPARED 'unseen'});
 wait_until($node, q{SELECT enqueued + processing = 0 FROM bgjob.stats}, 'a job of a prepared transaction runs', 5);
-is(value('SELECT processing FROM bgjob.stats'), '0', 'and none is left over');
+is(value('SELECT processing FROM bgjob.stats'), '0', 'no job is counted as processing');
 
 # A job that a prepared transaction had taken out of its queue runs after ROLLBACK PREPARED, although a worker skipped
 # it meanwhile.
 value('CREATE EXTENSION dblink');
 my $busy = join ';', map { qq{SELECT bgjob_enqueue('SELECT pg_sleep(60)', kind => 'sql', tags => '{busy}')} } 1, 2;
 value($busy);
-wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs WHERE state = 'processing'}, 'both workers are busy');
+wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs WHERE state = 'processing'}, 'both workers run jobs');
 value(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', tags => '{taken}')});
 prepare('takes', q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{taken}'});
 value(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', priority => -1, tags => '{behind}')});
 value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{busy}'});
 wait_until($node, q{SELECT state = 'succeeded' FROM bgjob.jobs WHERE tags = '{behind}'}, 'the job behind it has run');
-is(value(q{SELECT state FROM bgjob.jobs WHERE tags = '{taken}'}), 'enqueued', 'it has not');
+is(value(q{SELECT state FROM bgjob.jobs WHERE tags = '{taken}'}), 'enqueued', 'the claimed job is enqueued again');
 value(q{ROLLBACK PREPARED 'takes'});
 wait_until($node, q{SELECT state = 'succeeded' FROM bgjob.jobs WHERE tags = '{taken}'}, 'ROLLBACK PREPARED gives it back at once', 5);
 

@@ -32,11 +32,11 @@ my @pids = split /\n/, value('SELECT pid FROM bgjob.workers');
 my $began = time;
 $node->kill9;
 until_gone($_) for @pids;
-cmp_ok(time - $began, '<', 20, 'their workers do not outlive the postmaster');
+cmp_ok(time - $began, '<', 20, 'workers leave when the postmaster has died');
 start_again($node);
 is(value($blamed), '0', 'no crash is counted for the end of the postmaster');
 value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{loop}'});
-wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')}, 'and the others run');
+wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')}, 'the other jobs run');
 
 # A PANIC in the commit is not counted for the job; one that the job raises is.
 value('CREATE EXTENSION crashme');
@@ -45,7 +45,7 @@ wait_until($node, q{SELECT interruptions >= 2 FROM bgjob.jobs WHERE tags = '{com
 is(ask($node, $blamed), '0', 'no crash is counted for the job');
 set_and_reload($node, 'bgjob.enabled' => 'off');
 wait_until($node, q{SELECT (SELECT count(*) FROM bgjob.workers) = 0 AND state = 'enqueued' FROM bgjob.jobs WHERE tags = '{commit}'}, 'the job does not run any more');
-is(value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{commit}'}), 't', 'it can be deleted');
+is(value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{commit}'}), 't', 'the job can be deleted');
 set_and_reload($node, 'bgjob.enabled' => 'on');
 ask($node, q{SELECT bgjob_enqueue('crashme_panic', '[false]', tags => '{once}') WHERE NOT EXISTS (SELECT FROM bgjob.jobs WHERE tags = '{once}')});
 wait_until($node, q{SELECT state = 'failed' FROM bgjob.jobs WHERE tags = '{once}'}, 'a job that wants a PANIC fails in the end');
@@ -58,11 +58,11 @@ my $copy = PostgreSQL::Test::Cluster->new('copy');
 $node->backup('backup');
 $copy->init_from_backup($node, 'backup');
 $copy->start;
-wait_until($copy, q{SELECT state = 'processing' FROM bgjob.jobs WHERE tags = '{copied}'}, 'it is performed in the copy, too');
-is($copy->safe_psql('postgres', q{SELECT coalesce(interruptions, 0), crashes IS NULL FROM bgjob_internal.job WHERE tags = '{copied}'}), '0|t', 'and is not said to have been there in a crash');
+wait_until($copy, q{SELECT state = 'processing' FROM bgjob.jobs WHERE tags = '{copied}'}, 'the copied job runs in the copy');
+is($copy->safe_psql('postgres', q{SELECT coalesce(interruptions, 0), crashes IS NULL FROM bgjob_internal.job WHERE tags = '{copied}'}), '0|t', 'the copied job has no interruption and no crash');
 like(slurp_file($copy->logfile), qr/LOG:  the data directory has been copied, or comes from another machine\n.*DETAIL.*\n.*HINT:.*bgjob\.enabled/, 'the log says what the copy does');
 $copy->stop('immediate');
-unlike(slurp_file($node->logfile), qr/the data directory has been copied/, 'and says so nowhere else');
+unlike(slurp_file($node->logfile), qr/the data directory has been copied/, 'the original does not log that it is a copy');
 value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE tags = '{copied}'});
 check_counters($node);
 $node->stop;

@@ -42,7 +42,7 @@ wait_until($node, q{SELECT count(*) >= 500 FROM bgjob.jobs WHERE state = 'succee
 source(q{SELECT bgjob_purge('succeeded') > 0});
 arrive(2, 'target', 'migrated');
 is($node->safe_psql('target', "SELECT state FROM bgjob.jobs WHERE id = $own"), 'succeeded', "the subscriber's job is as it was");
-is($node->safe_psql('target', "SELECT group_size FROM bgjob.queues WHERE queue = 'mail'"), '7', 'and so is its queue');
+is($node->safe_psql('target', "SELECT group_size FROM bgjob.queues WHERE queue = 'mail'"), '7', 'the queue of the subscriber is unchanged');
 unlike(slurp_file($node->logfile), qr/ERROR:  duplicate key/, 'nothing has stopped the subscriptions');
 
 # A migration: the subscription ends, and all is taken over.
@@ -52,7 +52,7 @@ $node->safe_psql($_, 'DROP SUBSCRIPTION ' . $_) for 'target', 'migrated';
 cmp_ok($node->safe_psql('migrated', 'SELECT bgjob_adopt()'), '>=', 2, 'the waiting jobs are adopted');
 my $new = $node->safe_psql('migrated', q{SELECT bgjob_enqueue('tick')});
 cmp_ok($new, '>', $node->safe_psql('migrated', "SELECT max(id) FROM bgjob.jobs WHERE id <> $new"), 'a new job gets a new id');
-is($node->safe_psql('migrated', "SELECT bgjob_wait($new, '60 s')"), 'succeeded', 'and runs');
+is($node->safe_psql('migrated', "SELECT bgjob_wait($new, '60 s')"), 'succeeded', 'the new job runs');
 
 # Ids that a sequence does not know of, as when the triggers were disabled meanwhile.
 $node->safe_psql('migrated', 'SELECT setval(\'bgjob_internal.job_id_seq\', 1); SELECT bgjob_adopt()');

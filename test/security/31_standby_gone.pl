@@ -49,15 +49,15 @@ my $pid = waiting('the commit of a job waits');
 sql("SELECT pg_cancel_backend($pid)");
 becomes($id, 'succeeded', 'pg_cancel_backend() ends the wait');
 my $next = enqueue('INSERT INTO done VALUES (2)');
-is(waiting('so does the next one'), $pid, '... of the same worker');
+is(waiting('so does the next one'), $pid, 'the next job waits in the same worker');
 sql("SELECT pg_cancel_backend($pid)");
-becomes($next, 'succeeded', 'and it is ended in the same way');
+becomes($next, 'succeeded', 'the next job is ended in the same way');
 
 # The commit of a failure waits, too.
 $id  = enqueue('SELECT 1/0', ', max_retries => 0');
 $pid = waiting('the record of a failure waits');
 sql("SELECT pg_cancel_backend($pid)");
-becomes($id, 'failed', 'its wait is ended');
+becomes($id, 'failed', 'the wait of the failed job is ended');
 
 # pg_terminate_backend ends the worker at once; committed jobs stay.
 $id  = enqueue('INSERT INTO done VALUES (3)');
@@ -66,7 +66,7 @@ my $begin = time;
 sql("SELECT pg_terminate_backend($pid)");
 until_gone($pid);
 cmp_ok(time - $begin, '<', 2.5, 'pg_terminate_backend() ends the worker at once');
-becomes($id, 'succeeded', 'its job has succeeded');
+becomes($id, 'succeeded', 'the job of the terminated worker has succeeded');
 
 # The scheduler moves due jobs, and never waits for the standby.
 $id = enqueue('INSERT INTO done VALUES (4)', q{, delay => '0.5 s'});

@@ -40,8 +40,8 @@ sub names_job
 	my ($id, $log) = run_job($enqueue, 'failed');
 	my $line = qq{bgjob job $id ($title), role "app", database "shop"};
 
-	like($log, qr/\[bgjob worker\] ERROR:  \Q$message\E.*\n(?:\[bgjob worker\] (?:DETAIL|HINT|QUERY):.*\n)*\[bgjob worker\] CONTEXT:  (?:.*\n\t)*\Q$line\E\n/, '... the log says whose job it was');
-	is($node->safe_psql('shop', "SELECT right(error ->> 'context', length('$line')) FROM bgjob.jobs WHERE id = $id"), $line, '... and so does its error');
+	like($log, qr/\[bgjob worker\] ERROR:  \Q$message\E.*\n(?:\[bgjob worker\] (?:DETAIL|HINT|QUERY):.*\n)*\[bgjob worker\] CONTEXT:  (?:.*\n\t)*\Q$line\E\n/, 'the context of the message names the job');
+	is($node->safe_psql('shop', "SELECT right(error ->> 'context', length('$line')) FROM bgjob.jobs WHERE id = $id"), $line, 'the error of the job has the same context');
 	return $log;
 }
 
@@ -79,11 +79,11 @@ for ([ 'ddl', q{bgjob_enqueue('CREATE TABLE audited (n int)', kind => 'sql')}, '
 	wait_until($node, "SELECT current_setting('log_statement') = '$level'", "log_statement = $level");
 	# Workers read it before their next job.
 	my ($id, $text) = run_job($enqueue, 'succeeded');
-	is($of_worker->($text), $lines =~ s/%d/$id/r, '... what is logged of it');
-	like($text, qr/LOG:  statement: .*\n(?:.*DETAIL:.*\n)?.*CONTEXT:  bgjob job $id .*, role "app", database "shop"/, '... and for whom') if $lines;
+	is($of_worker->($text), $lines =~ s/%d/$id/r, 'the lines that the job logs');
+	like($text, qr/LOG:  statement: .*\n(?:.*DETAIL:.*\n)?.*CONTEXT:  bgjob job $id .*, role "app", database "shop"/, 'the context of these lines names the job') if $lines;
 }
 my ($erroneous, $text) = run_job(q{bgjob_enqueue('SELECT 1 FROM nowhere', kind => 'sql', max_retries => 0)}, 'failed');
-like($text, qr/LOG:  statement: SELECT 1 FROM nowhere\n/, 'what fails is logged, too');
+like($text, qr/LOG:  statement: SELECT 1 FROM nowhere\n/, 'a failed statement is logged');
 
 # log_min_duration_statement and its kin
 set_and_reload($node, log_statement => 'none', log_min_duration_statement => '200ms');
@@ -96,7 +96,7 @@ for ([ q{bgjob_enqueue('slow')}, 'duration  statement: job %d: public.slow()' ],
 {
 	my ($enqueue, $lines) = @$_;
 	my ($id, $text) = run_job($enqueue, 'succeeded');
-	is($of_worker->($text), $lines =~ s/%d/$id/r, '... what is logged of it');
+	is($of_worker->($text), $lines =~ s/%d/$id/r, 'the lines that the call logs');
 }
 # A role's own value holds for its jobs, and what is logged already is not repeated.
 set_and_reload($node, log_min_duration_statement => '-1');

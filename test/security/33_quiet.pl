@@ -50,7 +50,7 @@ for my $round (1 .. 2)
 }
 my $log = slurp_file($node->logfile);
 is((() = $log =~ /serves database "$_"/g), 1, "database $_ is announced once") for @databases;
-is((() = $log =~ /no longer serves database "d\d"/g), 0, 'and none is said to be served no longer');
+is((() = $log =~ /no longer serves database "d\d"/g), 0, 'no message that a database is no longer served');
 is(loud(), '', 'schedulers that take turns');
 
 # Reloads, terminated processes, and restarts, while a job runs.
@@ -64,9 +64,9 @@ for my $round (1 .. 5)
 $node->safe_psql('postgres', q{SELECT count(pg_terminate_backend(pid)) FROM bgjob.workers});
 wait_until($node, q{SELECT bool_and(interruptions = 1 AND state = 'processing') FROM bgjob.jobs WHERE state <> 'succeeded'}, 'workers are terminated, and the job runs again');
 $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres'});
-wait_until($node, q{SELECT bool_and(interruptions = 2 AND state = 'processing') FROM bgjob.jobs WHERE state <> 'succeeded'}, 'so is the scheduler');
+wait_until($node, q{SELECT bool_and(interruptions = 2 AND state = 'processing') FROM bgjob.jobs WHERE state <> 'succeeded'}, 'the scheduler is terminated, and the jobs run again');
 $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'bgjob launcher'});
-wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'bgjob launcher'}, 'and the launcher');
+wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'bgjob launcher'}, 'the launcher is restarted');
 for my $mode ('fast', 'smart', 'fast')
 {
 	$node->stop($mode);

@@ -111,7 +111,7 @@ WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extna
 SQL
 my @views = map { { name => $_, short => $_, view => 1 } } split /\n/, value(q{SELECT oid::regclass FROM pg_class WHERE relkind = 'v' AND relnamespace = 'bgjob'::regnamespace ORDER BY 1});
 cmp_ok(scalar @functions, '>', 40, 'the functions are found');
-cmp_ok(scalar @views, '>', 8, 'and the views');
+cmp_ok(scalar @views, '>', 8, 'the views are found');
 
 # State that no call may change: attributes of roles, memberships, rights, owners.
 my $rights = q{SELECT md5(string_agg(x, ' ' ORDER BY x)) FROM (
@@ -402,7 +402,7 @@ sub test_tables
 	is(value(q{SELECT count(bt_index_check(indexrelid, true)) FROM pg_index WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'bgjob_internal'::regnamespace)}),
 		value(q{SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'bgjob_internal'::regnamespace)}), 'the indexes are as they should be');
 	is(value(q{SELECT string_agg(format('%s (%s,%s): %s', c.oid::regclass, v.blkno, v.offnum, v.msg), E'\n') FROM pg_class c, LATERAL verify_heapam(c.oid) v
-		WHERE c.relkind = 'r' AND c.relnamespace = 'bgjob_internal'::regnamespace}), '', 'and so are the tables');
+		WHERE c.relkind = 'r' AND c.relnamespace = 'bgjob_internal'::regnamespace}), '', 'the tables are unchanged');
 	check_counters($node);
 }
 

@@ -33,10 +33,10 @@ my $rights = q{SELECT string_agg(line, E'\n' ORDER BY line) FROM (
 my $expected = value('postgres', $rights);
 
 cmp_ok(scalar(split /\n/, $expected), '>', 40, 'there are rights');
-unlike($expected, qr/: (?!PUBLIC|pg_database_owner|pg_monitor)/, 'they are of PUBLIC and predefined roles');
+unlike($expected, qr/: (?!PUBLIC|pg_database_owner|pg_monitor)/, 'the rights are those of PUBLIC and predefined roles');
 unlike($expected, qr/^bgjob(?:_internal)?\.(?!jobs|job_states|job_logs|queues|functions|servers|workers|stats|recurring_jobs|filters|\w+\()\w+: /m, 'no role has a right on the tables');
-unlike($expected, qr/^bgjob_internal: /m, 'nor to their schema');
-is(value($_, $rights), $expected, "they are the same with $_ default privileges") for qw(generous strict);
+unlike($expected, qr/^bgjob_internal: /m, 'no role has a right on the schema of the tables');
+is(value($_, $rights), $expected, "the rights are the same with $_ default privileges") for qw(generous strict);
 
 # The attack: a job of the superuser's becomes one that makes the role a superuser.
 my $job = value('generous', q{GRANT USAGE ON SCHEMA bgjob TO app; SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour')});
@@ -52,7 +52,7 @@ for my $sql (
 # And a role with USAGE uses bgjob.
 value('strict', 'GRANT USAGE ON SCHEMA bgjob TO app');
 $job = $node->safe_psql('strict', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql')}, extra_params => [ '-U', 'app' ]);
-is($node->safe_psql('strict', "SELECT bgjob_wait($job, '30 s'); SELECT count(*) FROM bgjob.jobs; SELECT count(*) FROM bgjob.stats", extra_params => [ '-U', 'app' ]), "succeeded\n1\n1", 'it works without rights of PUBLIC by default');
+is($node->safe_psql('strict', "SELECT bgjob_wait($job, '30 s'); SELECT count(*) FROM bgjob.jobs; SELECT count(*) FROM bgjob.stats", extra_params => [ '-U', 'app' ]), "succeeded\n1\n1", 'a role with USAGE can use bgjob without default rights of PUBLIC');
 
 check_counters($node, $_) for qw(generous strict);
 done_testing();

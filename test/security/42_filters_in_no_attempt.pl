@@ -16,7 +16,7 @@ GRANT USAGE ON SCHEMA bgjob TO app;
 CREATE SCHEMA a AUTHORIZATION app;
 GRANT EXECUTE ON FUNCTION bgjob_filter, bgjob_filter_remove TO app;
 SET SESSION AUTHORIZATION app;
-CREATE TABLE a.told (call text, state text);
+CREATE TABLE a.results (call text, state text);
 CREATE FUNCTION a.good() RETURNS void LANGUAGE sql AS 'SELECT';
 CREATE FUNCTION a.tries(context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -29,9 +29,9 @@ BEGIN
 			'bgjob_parameter(''a'')', 'bgjob_cancel_requested()'] LOOP
 		BEGIN
 			EXECUTE 'SELECT public.' || call;
-			INSERT INTO a.told VALUES (call, '00000');
+			INSERT INTO a.results VALUES (call, '00000');
 		EXCEPTION WHEN OTHERS OR query_canceled THEN
-			INSERT INTO a.told VALUES (call, SQLSTATE);
+			INSERT INTO a.results VALUES (call, SQLSTATE);
 		END;
 	END LOOP;
 	RETURN NULL;
@@ -48,8 +48,8 @@ for my $event (qw(electing applied creating created))
 	my $done = defined $job ? "id = $job" : "recurring_name = '$event'";
 	wait_until($node, "SELECT coalesce(bool_or(state = 'succeeded'), false) FROM bgjob.jobs WHERE $done", "filter of \"$event\": the job is performed", 20);
 	value(qq{SET SESSION AUTHORIZATION app; SELECT bgjob_recurring_remove('$event'), bgjob_filter_remove('f')});
-	is(value(q{SELECT count(*) > 0 FROM a.told WHERE state = '55000'}), 't', 'it was called, and refused');
-	value('DELETE FROM a.told');
+	is(value(q{SELECT count(*) > 0 FROM a.results WHERE state = '55000'}), 't', 'the filter was called and got 55000');
+	value('DELETE FROM a.results');
 }
 is(value(q{SELECT count(*) FROM bgjob.jobs WHERE run_as = 'app'::regrole AND reason ~ 'Snoozed'}), '0', 'no job has been put off');
 check_counters($node);

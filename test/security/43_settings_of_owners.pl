@@ -41,7 +41,7 @@ my $job = value('own', qq{SELECT bgjob_enqueue('SELECT session_user, current_use
 $job =~ s/\D//g;
 wait_until($node, qq{SELECT count(*) = 2 FROM bgjob.jobs WHERE id = $job AND state = 'succeeded' OR id = (SELECT min(id) FROM bgjob.jobs WHERE recurring_name = 'r' AND state = 'succeeded')},
 	'jobs that the scheduler puts in are performed', 30, 'own');
-is($node->safe_psql('own', "SELECT result FROM bgjob.jobs WHERE id = $job"), '[{"current_user": "app", "session_user": "app"}]', 'as the role of the job');
+is($node->safe_psql('own', "SELECT result FROM bgjob.jobs WHERE id = $job"), '[{"current_user": "app", "session_user": "app"}]', 'the job runs as its role');
 
 $job = value('own', qq{SELECT bgjob_recurring_remove('r'); SELECT bgjob_enqueue('SELECT 1/0', kind => 'sql', max_retries => 0)}, 'app');
 $job =~ s/\D//g;

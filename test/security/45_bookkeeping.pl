@@ -51,12 +51,12 @@ for my $on_duplicate (qw(skip replace reschedule error))
 	my $enqueue = qq{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '2 h', unique_key => '$on_duplicate', on_duplicate => '$on_duplicate')};
 	my ($status, $out, $err) = $node->psql('postgres', "SET lock_timeout = '100ms'; $enqueue");
 
-	like($err, qr/lock timeout/, "as long as the key is locked, its next job waits ($on_duplicate)");
+	like($err, qr/lock timeout/, "a call with a locked key waits ($on_duplicate)");
 	$node->safe_psql('postgres', "ROLLBACK PREPARED 'lock'");
 	($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '20s'; $enqueue");
-	is($status, 0, "then it is entered ($on_duplicate)") or diag($err);
-	cmp_ok($out, '>', $old, "as a job of its own ($on_duplicate)");
-	is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob_internal.unique_key WHERE key = '$on_duplicate' AND job = $out"), 1, "which has the key ($on_duplicate)");
+	is($status, 0, "the call succeeds when the lock is released ($on_duplicate)") or diag($err);
+	cmp_ok($out, '>', $old, "the call enqueues a new job ($on_duplicate)");
+	is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob_internal.unique_key WHERE key = '$on_duplicate' AND job = $out"), 1, "the new job has the key ($on_duplicate)");
 }
 
 my $old = leave_behind('again');
@@ -71,6 +71,6 @@ $node->safe_psql('postgres', "BEGIN; SELECT FROM bgjob_internal.queue WHERE queu
 my ($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '300ms'; SELECT bgjob_delete($id)");
 like($err, qr/statement timeout/, 'a job whose row two transactions have locked is waited for');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'share$_'") for 1, 2;
-is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'and deleted when they have ended');
+is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'the job is deleted when both transactions have ended');
 
 done_testing();

@@ -43,7 +43,7 @@ sub release { $holder->query_safe('SELECT pg_advisory_unlock(7)') }
 # scheduler is stopped, so it cannot find the rest.
 my $first = sql(q{SELECT bgjob_enqueue('work', '["first"]', queue => 'g')});
 is(sql("SELECT bgjob_wait($first, '20 s')"), 'succeeded', 'the queue is known');
-wait_until($node, q{SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'bgjob worker'}, 'and known to be empty');
+wait_until($node, q{SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'bgjob worker'}, 'the workers of the empty queue are idle');
 sql('TRUNCATE done');
 hold();
 my $late = $node->background_psql('postgres', on_error_stop => 1);

@@ -56,9 +56,9 @@ sub fill
 
 	sql(q{SET SESSION AUTHORIZATION app; SELECT count(public.bgjob_enqueue('SELECT pg_sleep(600)', kind => 'sql')) FROM generate_series(1, 30)});
 	wait_until($node, q{SELECT busy = 8 AND workers = 8 FROM bgjob.servers}, "$what: eight workers are at work", 20);
-	is(sql("SELECT $processes = $slots AND cardinality($slots) = 8"), 't', '... as many as the server has');
+	is(sql("SELECT $processes = $slots AND cardinality($slots) = 8"), 't', "$what: the view shows the processes of the server");
 	sql(q{SELECT count(bgjob_delete(id)) FROM bgjob.jobs WHERE job = 'SELECT pg_sleep(600)' AND state IN ('enqueued', 'processing')});
-	wait_until($node, q{SELECT busy = 0 FROM bgjob.servers}, '... and they are free again', 20);
+	wait_until($node, q{SELECT busy = 0 FROM bgjob.servers}, "$what: all workers are free again", 20);
 }
 
 # room: how many workers there may be, as far as slots go.
@@ -66,7 +66,7 @@ sub room
 {
 	set_and_reload($node, 'bgjob.workers' => 100, 'bgjob.worker_idle_timeout' => '1s');
 	wait_until($node, 'SELECT workers = 0 FROM bgjob.stats', 'the workers leave when there is nothing to do', 20);
-	is(sql("SELECT $processes"), '', '... all of them');
+	is(sql("SELECT $processes"), '', 'all processes of the workers have left');
 	return sql('SELECT workers FROM bgjob.servers');
 }
 
@@ -92,13 +92,13 @@ set_and_reload($node, 'bgjob.workers' => 8);
 wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state NOT IN ('succeeded', 'deleted')}, 'all jobs succeed in spite of it', 60)
 	or diag(sql('SELECT state, reason, count(*) FROM bgjob.jobs GROUP BY 1, 2'));
 is(sql(q{SELECT count(*) FROM bgjob.jobs j WHERE job LIKE 'public.work%' AND (SELECT count(*) FROM effect WHERE job = j.id) <> 1 AND job <> 'public.work_twice'}), 0, 'each once');
-is(sql(q{SELECT count(*) FROM bgjob.jobs j WHERE job = 'public.work_twice' AND (SELECT count(*) FROM effect WHERE job = j.id) = 0}), 0, 'and those that commit themselves at least once');
+is(sql(q{SELECT count(*) FROM bgjob.jobs j WHERE job = 'public.work_twice' AND (SELECT count(*) FROM effect WHERE job = j.id) = 0}), 0, 'procedures that commit have run at least once');
 is(sql(q{SELECT count(*) FROM bgjob.jobs WHERE retries > 0}), 0, 'no retry was used');
 wait_until($node, "SELECT $processes IS NOT DISTINCT FROM $slots", 'the slots have the processes that there are', 20);
 fill('after');
 
 # All slots are free in the end.
-is(room(), $room, 'as many slots are free as before');
+is(room(), $room, 'the number of free slots is that of before');
 
 my $log = slurp_file($node->logfile);
 unlike($log, qr/could not start a worker|PANIC|TRAP|terminated by signal/, 'a worker that is terminated while it starts is not taken for one that cannot start');

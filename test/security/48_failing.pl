@@ -80,12 +80,12 @@ take('bgjob_internal.queue');
 sql('ALTER TABLE bgjob_internal.queue SET (autovacuum_vacuum_threshold = 1001)');    # has everybody close it
 until_said($from, qr/LOG:  a scheduler of bgjob has failed again: could not open file/, 'a scheduler fails again and again');
 sql('SELECT pg_sleep(2)');
-is(said($from, qr/could not open file/), 2, 'and says so twice, the second time for good');
+is(said($from, qr/could not open file/), 2, 'the failure is logged twice');
 is_served('other', 'another database is served as ever');
 is(sql("SELECT state FROM bgjob.jobs WHERE id = $long"), 'processing', 'the worker goes on');
 give('bgjob_internal.queue');
-is_served('postgres', 'it works again when what it failed of has gone');
-is(sql("SELECT state || interruptions FROM bgjob.jobs WHERE id = $long"), 'processing0', 'and the worker has gone on all the time');
+is_served('postgres', 'the database is served again when the cause is gone');
+is(sql("SELECT state || interruptions FROM bgjob.jobs WHERE id = $long"), 'processing0', 'the worker has run all the time');
 
 # While the scheduler fails, its database is no longer served: no other process manages the worker.
 my $scheduler = pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres'});
@@ -119,9 +119,9 @@ until_said($from, qr/LOG:  a worker for role with OID \d+ cannot take jobs/, 'wo
 sql('SELECT pg_sleep(1.5)');
 my $later = -s $node->logfile;
 sql('SELECT pg_sleep(2.5)');
-cmp_ok(said($later, qr/could not open file/), '<=', 3, 'and others come, seldom, one at a time');
-is(said($from, qr/cannot take jobs/), 1, 'that they leave has been said once');
-cmp_ok(said($from, qr/FATAL/), '==', 0, 'and nothing worse');
+cmp_ok(said($later, qr/could not open file/), '<=', 3, 'new workers are started at growing intervals, one at a time');
+is(said($from, qr/cannot take jobs/), 1, 'the failure of the workers is logged once');
+cmp_ok(said($from, qr/FATAL/), '==', 0, 'the log has no FATAL');
 is_served('other', 'another database is served as ever');
 give('bgjob_internal.job');
 wait_until($node, q{SELECT count(*) = 100 FROM bgjob.jobs WHERE job = 'SELECT 2' AND state = 'succeeded'}, 'they take jobs again when what they failed of has gone', 30);

@@ -58,7 +58,7 @@ $node->reload;
 $node->safe_psql('postgres', q{SELECT bgjob_enqueue('run', '["beside"]')});
 wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'beside'}, 'a row that another session has locked delays no other job');
 $holder->query_safe('COMMIT');
-wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'held'}, 'its job runs after the lock is released');
+wait_until($node, q{SELECT count(*) = 1 FROM ran WHERE label = 'held'}, 'the job of the locked row runs after the lock is released');
 $holder->quit;
 check_counters($node);
 $node->stop;

@@ -37,7 +37,7 @@ for my $poison ('crashme_abort', 'crashme_segv', 'crashme_stack', 'late_crash', 
 	wait_until($node, qq{SELECT count(*) = 1 FROM bgjob.jobs WHERE job = '$poison' AND state = 'failed'}, "$poison: the job has failed", 120);
 	my $id = $node->safe_psql('postgres', qq{SELECT id FROM bgjob.jobs WHERE job = '$poison'});
 	is($node->safe_psql('postgres', qq{SELECT reason FROM bgjob.jobs WHERE id = $id}), 
-		$poison eq 'crashme_fatal' ? 'Ended its worker 3 times' : 'Crashed the server 3 times', 'its reason is the crash');
+		$poison eq 'crashme_fatal' ? 'Ended its worker 3 times' : 'Crashed the server 3 times', 'the reason of the failed job is the crash');
 	is($node->safe_psql('postgres', qq{SELECT retries FROM bgjob.jobs WHERE id = $id}), '0', 'no retry was used');
 	is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.job_states WHERE job_id = $id AND state = 'processing'}), '3',
 		'its history has three attempts');

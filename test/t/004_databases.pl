@@ -68,7 +68,7 @@ for my $db ('postgres', 'second')
 {
 	my $id = enqueue($db, 'work', q('[1]'));
 	state_is($db, $id, 'succeeded', "a job runs in $db");
-	is($node->safe_psql($db, 'SELECT count(*) FROM done'), 1, "its effect is in $db alone");
+	is($node->safe_psql($db, 'SELECT count(*) FROM done'), 1, "the job has its effect in $db alone");
 }
 
 quickly('second', 'DROP EXTENSION bgjob', 'DROP EXTENSION');

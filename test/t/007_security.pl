@@ -53,7 +53,7 @@ sub as_app { return $node->safe_psql('postgres', "SET SESSION AUTHORIZATION app;
 sub finish { is($node->safe_psql('postgres', "SELECT bgjob_wait($_[0], '60 s')"), $_[1] // 'succeeded', $_[2]) }
 
 finish(as_app(q{SELECT bgjob_enqueue('app.who', '["plain"]')}), 'succeeded', 'a job of app');
-is($node->safe_psql('postgres', q{SELECT "session" || ' ' || "current" FROM seen WHERE what = 'plain'}), 'app app', 'it runs as app');
+is($node->safe_psql('postgres', q{SELECT "session" || ' ' || "current" FROM seen WHERE what = 'plain'}), 'app app', 'the job of app runs as app');
 for my $command ('RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET ROLE NONE', 'SET SESSION AUTHORIZATION DEFAULT',
 	'SET SESSION AUTHORIZATION postgres', 'SET ROLE postgres', 'SET ROLE other',
 	"SET session_replication_role = replica", "INSERT INTO bgjob_internal.queue VALUES (1, 1, 10, '(0,1)')",
@@ -62,7 +62,7 @@ for my $command ('RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET ROLE NONE', '
 	my $id = $node->safe_psql('postgres', qq{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('app.climb', jsonb_build_array(\$\$$command\$\$))});
 	finish($id, 'succeeded', "a job that tries: $command");
 }
-is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE "session" <> 'app' OR "current" <> 'app'}), '0', 'all of them still run as app');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE "session" <> 'app' OR "current" <> 'app'}), '0', 'all jobs run as app');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM seen WHERE what !~ '^(plain|RESET|SET ROLE NONE|SET SESSION AUTHORIZATION DEFAULT)' AND what !~ ': 42501$'}), '0',
 	'commands without privileges fail with 42501');
 finish(as_app(q{SELECT bgjob_enqueue('app.insert')}), 'succeeded', 'a job with a deferred constraint trigger');
@@ -102,7 +102,7 @@ $node->reload;
 finish($id{other}, 'succeeded', 'a role that has been renamed is served');
 finish($id{gone}, 'failed', 'the job of a role that has been dropped fails');
 finish($revoked, 'failed', 'a job whose function was revoked fails');
-is($node->safe_psql('postgres', "SELECT error->>'sqlstate' FROM bgjob.jobs WHERE id = $revoked"), '42501', 'it fails with 42501');
+is($node->safe_psql('postgres', "SELECT error->>'sqlstate' FROM bgjob.jobs WHERE id = $revoked"), '42501', 'the job fails with 42501');
 is($node->safe_psql('postgres', "SELECT state FROM bgjob.jobs WHERE id = $id{locked}"), 'enqueued', 'the job of a role that may not log in waits');
 $node->safe_psql('postgres', q{ALTER ROLE locked LOGIN});
 finish($id{locked}, 'succeeded', 'the job runs when the role may log in');

@@ -22,10 +22,10 @@ my $status = $node->psql('postgres', q(
 	stdout => \$out, stderr => \$err);
 is($status, 0, 'jobs can be enqueued');
 is($out, "1\n2\n3\n4\n2", 'jobs have ids');
-is(scalar(() = $err =~ /WARNING/g), 1, 'with one warning per session') or diag($err);
+is(scalar(() = $err =~ /WARNING/g), 1, 'there is one warning per session') or diag($err);
 like($err, qr/DETAIL: .*shared_preload_libraries.*HINT: .*restart/s, 'the warning has a detail and a hint');
 $node->psql('postgres', q(SELECT bgjob_enqueue('work', '[7]')), stderr => \$err);
-is(scalar(() = $err =~ /WARNING/g), 1, 'the next session is warned too') or diag($err);
+is(scalar(() = $err =~ /WARNING/g), 1, 'the next session gets a warning as well') or diag($err);
 
 is($node->safe_psql('postgres', q(SELECT string_agg(state, ' ' ORDER BY id) FROM bgjob.jobs)),
 	'enqueued scheduled enqueued enqueued enqueued enqueued enqueued', 'bgjob.jobs shows the jobs');

@@ -26,7 +26,7 @@ set_and_reload($primary, 'bgjob.enabled' => 'on');
 $primary->safe_psql('postgres', enqueue(1, $jobs / 2));
 wait_until($primary, "SELECT count(*) = $jobs / 2 FROM bgjob.jobs WHERE state = 'succeeded'", 'jobs run on the primary');
 set_and_reload($primary, 'bgjob.enabled' => 'off');
-wait_until($primary, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'), 'it stops');
+wait_until($primary, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'), 'the scheduler stops');
 $primary->safe_psql('postgres', enqueue($jobs / 2 + 1, $jobs));
 $primary->safe_psql('postgres', q(SELECT bgjob_enqueue('work', '[0]', delay => '1 s')));
 $primary->wait_for_catchup($standby, 'replay');
@@ -35,7 +35,7 @@ my $processes = q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 
 is($standby->safe_psql('postgres', $processes), 0, 'no process of bgjob on the standby');
 is( $standby->safe_psql('postgres', q(SELECT string_agg(state || n, ' ' ORDER BY state) FROM
 	(SELECT state, count(*) AS n FROM bgjob.jobs GROUP BY 1) s)),
-	sprintf('enqueued%d scheduled1 succeeded%d', $jobs / 2, $jobs / 2), 'its views show the jobs');
+	sprintf('enqueued%d scheduled1 succeeded%d', $jobs / 2, $jobs / 2), 'the views of the standby show the jobs');
 is($standby->safe_psql('postgres', 'SELECT enqueued, scheduled, succeeded FROM bgjob.stats'),
 	sprintf('%d|1|%d', $jobs / 2, $jobs / 2), 'bgjob.stats of the standby counts the jobs');
 my (undef, undef, $refused) = $standby->psql('postgres', q(SELECT bgjob_enqueue('work', '[0]')));

@@ -37,7 +37,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs WHERE retries +
 
 my $log = slurp_file($node->logfile);
 is(scalar(() = $log =~ /WARNING:  out of background worker slots for database "postgres"$/mg), 1, 'one warning about missing slots');
-like($log, qr/HINT: .*max_worker_processes/, 'with a hint');
+like($log, qr/HINT: .*max_worker_processes/, 'the warning has a hint');
 
 # The scheduler of a second database starts when a slot is free; without one nothing fails.
 $node->safe_psql('postgres', 'CREATE DATABASE second');

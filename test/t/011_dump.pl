@@ -55,7 +55,7 @@ is($node->safe_psql('restored', q{SELECT DISTINCT reason FROM bgjob.jobs WHERE s
 is($node->safe_psql('restored', 'SELECT bgjob_adopt()'), 4, 'bgjob_adopt() returns the number of waiting jobs');
 wait_until($node, q(SELECT array_agg(n ORDER BY n) = '{1,2,4,5,6}' FROM done), 'which run', 60, 'restored');
 is($node->safe_psql('restored', 'SELECT n, who, zone FROM done WHERE n IN (4, 5) ORDER BY n'),
-	"4|app|Asia/Tokyo\n5|app|Asia/Tokyo", 'they run as their role, with their settings');
+	"4|app|Asia/Tokyo\n5|app|Asia/Tokyo", 'the restored jobs run as their role, with their settings');
 wait_until($node, q(SELECT (enqueued, scheduled, succeeded, failed) = (0::bigint, 1::bigint, 5::bigint, 1::bigint) FROM bgjob.stats), 'bgjob.stats agrees', 60, 'restored');
 is($node->safe_psql('restored', 'SELECT bgjob_requeue(2)'), 't', 'the failed one can be requeued');
 is($node->safe_psql('restored', "SELECT bgjob_wait(2, '30 s')"), 'failed', 'the failed job fails again');

@@ -11,7 +11,7 @@ my $node = bgjob_cluster('signals');
 $node->safe_psql('postgres', q{
 	CREATE FUNCTION hold() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(600)';
 	CREATE FUNCTION tiny() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(0.0005)';
-	CREATE FUNCTION stubborn() RETURNS void LANGUAGE plpgsql AS $$
+	CREATE FUNCTION unresponsive() RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
 		PERFORM pg_sleep(600);
 	EXCEPTION WHEN query_canceled THEN
@@ -25,21 +25,21 @@ wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}
 my $pid = $node->safe_psql('postgres', qq{SELECT worker_pid FROM bgjob.jobs WHERE id = $id});
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'failed', 'a job canceled by pg_cancel_backend() fails');
-is($node->safe_psql('postgres', "SELECT error->>'sqlstate' FROM bgjob.jobs WHERE id = $id"), '57014', 'its error is 57014');
+is($node->safe_psql('postgres', "SELECT error->>'sqlstate' FROM bgjob.jobs WHERE id = $id"), '57014', 'the canceled job has SQLSTATE 57014');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('tiny')});
 is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'a job after the cancel of an idle worker succeeds');
 is($node->safe_psql('postgres', "SELECT count(*) FROM bgjob.workers WHERE pid = $pid"), '1', 'the worker stays');
 
 # A job that traps the cancel is ended.
-$id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('stubborn')});
+$id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('unresponsive')});
 wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}, 'a job that traps cancels runs');
 is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'deleted');
 is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'deleted', 'the job ends as deleted');
 $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('hold')});
 wait_until($node, qq{SELECT state = 'processing' FROM bgjob.jobs WHERE id = $id}, 'a job runs');
 is($node->safe_psql('postgres', "SELECT bgjob_reschedule($id, delay => '1 hour')"), 't', 'rescheduled while it runs');
-wait_until($node, qq{SELECT state = 'scheduled' AND retries = 0 FROM bgjob.jobs WHERE id = $id}, 'it is scheduled');
+wait_until($node, qq{SELECT state = 'scheduled' AND retries = 0 FROM bgjob.jobs WHERE id = $id}, 'the rescheduled job is scheduled');
 
 # Thousands of tiny jobs with random deletions: all others succeed.
 $node->safe_psql('postgres', q{

@@ -120,7 +120,7 @@ for my $case ([ 'crashme_exit', '[0]', 'exit(0)' ], [ 'crashme_exit', '[1]', 'ex
 		my $lost = $node->safe_psql('postgres', "SET ROLE app; SELECT public.bgjob_enqueue('public.$job', nullif('$args', 'null')::jsonb)");
 		my $same = $node->safe_psql('postgres', q{SET ROLE app; SELECT public.bgjob_enqueue('public.innocent')});
 		my $else = $node->safe_psql('postgres', q{SET ROLE other; SELECT public.bgjob_enqueue('public.innocent')});
-		wait_until($node, "SELECT interruptions > 0 OR state = 'failed' FROM bgjob.jobs WHERE id = $lost", "$what, $workers workers: its loss is recorded");
+		wait_until($node, "SELECT interruptions > 0 OR state = 'failed' FROM bgjob.jobs WHERE id = $lost", "$what, $workers workers: the loss of the worker is recorded");
 		is($node->safe_psql('postgres', "SELECT bgjob_wait($else, '30 s')"), 'succeeded', "a job of another role runs");
 		is($node->safe_psql('postgres', "SELECT bgjob_wait($same, '30 s')"), 'succeeded', "a job of the same role runs");
 		note("after that: " . ask($node, "SELECT state, reason, interruptions, retries FROM bgjob.jobs WHERE id = $lost"));
@@ -144,7 +144,7 @@ for my $way ('crashme_exit(1)', 'pg_terminate_backend(pg_backend_pid())', 'crash
 		eval { $node->psql('postgres', "SELECT bgjob_delete($id)") };
 		last;
 	}
-	is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'its deletion is accepted');
+	is($node->safe_psql('postgres', "SELECT bgjob_delete($id)"), 't', 'the deletion of the job is accepted');
 	wait_until($node, "SELECT state = 'deleted' FROM bgjob.jobs WHERE id = $id", 'and holds', 20);
 }
 

@@ -83,7 +83,7 @@ sub next_is_clean
 {
 	my $id = as_app(q{SELECT bgjob_enqueue('app.plain')});
 	ends($id, 'succeeded', "the job after $_[0] succeeds");
-	is($node->safe_psql('postgres', "SELECT bgjob_result($id) #>> '{}'"), "app app $path", 'its session is clean');
+	is($node->safe_psql('postgres', "SELECT bgjob_result($id) #>> '{}'"), "app app $path", 'the session of the next job is clean');
 }
 
 my $id = as_app(q{SELECT bgjob_enqueue('app.returns_pair')});
@@ -106,7 +106,7 @@ my ($status, $out, $err) = $node->psql('postgres', q{\set VERBOSITY verbose
 	SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('app.takes', '[-5]')});
 like($err, qr/ERROR:  23514:/, 'a value that the domain rejects fails the call');
 $id = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('app.takes', '[6]', run_as => 'app')});
-ends($id, 'succeeded', 'the same enqueued by a superuser with run_as');
+ends($id, 'succeeded', 'the same job enqueued by a superuser with run_as succeeds');
 
 for my $command ('RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION postgres', 'RESET ROLE', 'SET ROLE postgres',
 	'UPDATE bgjob_internal.job SET priority = 1', 'DELETE FROM bgjob_internal.queue', 'LOCK TABLE bgjob_internal.job', 'CREATE TABLE bgjob.mine (i int)',

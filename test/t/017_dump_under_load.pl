@@ -36,7 +36,7 @@ for my $db ('r1', 'r2')
 	wait_until($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = '$db'", "$db has a scheduler");
 	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob.jobs j WHERE job = 'work'
 		AND (SELECT count(*) FROM effect WHERE job = j.id) <> (state = 'succeeded')::int}), 0, 'effects and success agree in it');
-	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob.jobs}), $jobs + 400, 'all jobs are there');
+	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob.jobs}), $jobs + 400, 'the dump has all jobs');
 	my $done = $node->safe_psql($db, 'SELECT count(*) FROM effect');
 	my $new = $node->safe_psql($db, q{SELECT bgjob_enqueue('work')});
 	is($node->safe_psql($db, "SELECT bgjob_wait($new, '60 s')"), 'succeeded', 'a new job runs');
@@ -70,7 +70,7 @@ command_ok([ 'pg_upgrade', '--no-sync', '-d', $node->data_dir, '-D', $new->data_
 		'-s', $new->host, '-p', $node->port, '-P', $new->port ], 'pg_upgrade');
 $new->append_conf('postgresql.conf', 'bgjob.enabled = off');
 $new->start;
-is($new->safe_psql('source', $summary), $before, 'the jobs are as they were: none has run meanwhile');
+is($new->safe_psql('source', $summary), $before, 'the jobs are unchanged: none has run meanwhile');
 set_and_reload($new, 'bgjob.enabled' => 'on');
 $id = $new->safe_psql('source', q{SELECT bgjob_enqueue('work')});
 cmp_ok($id, '>', $delayed, 'a new job gets a new id');

@@ -134,7 +134,7 @@ sub history_is
 	my ($job, $history) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	is($node->safe_psql('postgres', "SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $job->{id}"),
-		$history, 'its history shows the end');
+		$history, 'the history shows the end of the job');
 }
 
 # stops_fast WHAT tests that a fast shutdown ends in time, and starts the server again.
@@ -183,7 +183,7 @@ for my $i (0 .. $#cases)
 for my $i (0 .. $#cases)
 {
 	my (undef, undef, undef, $condition, $becomes, $effects, $history) = @{ $cases[$i] };
-	comes_to($jobs[$i], $condition, "$jobs[$i]{job}: it is $becomes");
+	comes_to($jobs[$i], $condition, "$jobs[$i]{job}: the job is $becomes");
 	effects_are($jobs[$i], $effects, $effects ? 'with the effects of one attempt' : 'without effects');
 	history_is($jobs[$i], $history);
 }
@@ -200,18 +200,18 @@ for my $job ('trigger_at_commit', 'cursor_at_commit')
 	my $deleted = { id => $node->safe_psql('postgres', "SELECT bgjob_enqueue('$job', '[\"SELECT pg_sleep(600)\"]')") };
 	wait_until($node, qq(SELECT count(*) = 1 FROM bgjob.workers w JOIN pg_stat_activity a USING (pid) WHERE wait_event = 'PgSleep'
 		AND job_id = $deleted->{id}), "a job sleeps in its commit: $job");
-	answers("SELECT bgjob_delete($deleted->{id})", 't', 'its deletion is accepted');
-	comes_to($deleted, q(state = 'deleted'), 'it is deleted');
+	answers("SELECT bgjob_delete($deleted->{id})", 't', 'the deletion of the job is accepted');
+	comes_to($deleted, q(state = 'deleted'), 'the job is deleted');
 	my $of_group = { id => $node->safe_psql('postgres', "SELECT bgjob_enqueue('$job', '[\"SELECT pg_sleep(600)\"]', queue => 'group')") };
 	wait_until($node, qq(SELECT count(*) = 1 FROM bgjob.workers w JOIN pg_stat_activity a USING (pid) WHERE wait_event = 'PgSleep'
 		AND job_id = $of_group->{id}), "a job of a group sleeps in its commit: $job");
 	answers("SELECT bgjob_delete($of_group->{id})", 't', 'the deletion of a job in a group is accepted');
 	comes_to($of_group, q(state = 'deleted'), 'the job of the group is deleted');
-	effects_are($of_group, 0, 'without effects');
+	effects_are($of_group, 0, 'the job of the group has no effects');
 	my $limited = { id => $node->safe_psql('postgres',
 		"SELECT bgjob_enqueue('$job', '[\"SELECT pg_sleep(600)\"]', max_retries => 0, timeout => '200 ms')") };
 	comes_to($limited, q(state = 'failed' AND reason ~ 'timeout of 200 ms'), 'another job is ended by its time limit');
-	effects_are($_, 0, 'without effects') for $deleted, $limited;
+	effects_are($_, 0, 'the ended jobs have no effects') for $deleted, $limited;
 }
 
 # An error at commit is a failure of that job only.
@@ -219,10 +219,10 @@ for my $job ('trigger_at_commit', 'cursor_at_commit')
 {
 	my ($failed, $retried) = map { { id => $node->safe_psql('postgres', "SELECT bgjob_enqueue('$job', '[\"SELECT raises()\"]', max_retries => $_)") } } 0, 1;
 	comes_to($failed, q(state = 'failed' AND reason = 'too late' AND error ->> 'sqlstate' = 'AP002'), "$job raises an error: the job fails");
-	comes_to($retried, q(state = 'scheduled' AND reason = 'Retry attempt 1 of 1: too late'), 'one with a retry left is scheduled');
-	effects_are($_, 0, 'without effects') for $failed, $retried;
+	comes_to($retried, q(state = 'scheduled' AND reason = 'Retry attempt 1 of 1: too late'), 'a job with a retry left is scheduled');
+	effects_are($_, 0, 'the failed jobs have no effects') for $failed, $retried;
 	is($node->safe_psql('postgres', qq(SELECT count(*) FROM bgjob.workers WHERE pid IN (SELECT (data ->> 'worker_pid')::int
-		FROM bgjob.job_states WHERE job_id = $failed->{id} AND state = 'processing'))), 1, 'its worker continues');
+		FROM bgjob.job_states WHERE job_id = $failed->{id} AND state = 'processing'))), 1, 'the worker of the failed job continues');
 }
 
 # All jobs end. A process that waits for the last one must not use CPU time meanwhile.
@@ -270,7 +270,7 @@ for my $job ('traps', 'traps_in_c', 'traps_after_commit', 'traps_in_trigger', 't
 	is_trapped($left);
 	stops_fast("a fast stop while such a job runs: $job");
 	comes_to($left, q(state = 'succeeded' AND retries = 0 AND interruptions = 1), 'the job runs again after the start');
-	effects_are($left, 1, 'with the effects of one attempt');
+	effects_are($left, 1, 'the job has the effects of one attempt');
 }
 check_counters($node);
 stops_fast('a fast stop when no such job is left');

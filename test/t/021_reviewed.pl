@@ -96,7 +96,7 @@ sql('ALTER SYSTEM RESET bgjob.enabled');
 $node->reload;
 wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE job = 'in_parallel' AND state = 'failed'},
 	'a job that crashes the server in a parallel worker fails', 120);
-is(sql(q{SELECT reason FROM bgjob.jobs WHERE job = 'in_parallel'}), 'Crashed the server 3 times', 'its reason is the crash');
+is(sql(q{SELECT reason FROM bgjob.jobs WHERE job = 'in_parallel'}), 'Crashed the server 3 times', 'the reason of the failed job is the crash');
 wait_until($node, q{SELECT count(*) = 1 FROM effect WHERE job = -1}, 'the one beside it runs to its end, once');
 is(sql(q{SELECT r.crashes IS NULL FROM bgjob.jobs JOIN bgjob_internal.job r USING (id) WHERE jobs.job = 'bystander'}), 't', 'no crash is counted for the bystander');
 check_counters($node);

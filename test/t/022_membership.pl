@@ -28,16 +28,16 @@ is(as('heir', $see), '1', 'a member sees');
 is(as('heir', $control), 't', 'controls');
 is(as('heir', $run_as), 't', 'a member runs jobs as the role');
 is(as('stranger', $see), '0', 'a stranger does not see');
-is(as('stranger', $control), '42501', 'nor does it control');
-is(as('stranger', $run_as), '42501', 'nor does a stranger run jobs as the role');
+is(as('stranger', $control), '42501', 'another role does not control the job');
+is(as('stranger', $run_as), '42501', 'another role cannot run jobs as the role');
 is(as('proud', $see), '0', 'a member that does not inherit does not see');
-is(as('proud', $control), '42501', 'nor does it control');
-is(as('proud', $run_as), 't', 'but it may run jobs as the role, since it may SET ROLE');
+is(as('proud', $control), '42501', 'a member that does not inherit does not control the job');
+is(as('proud', $run_as), 't', 'a member that does not inherit may run jobs as the role, since it may SET ROLE');
 if ($version >= 160000)
 {
 	$node->safe_psql('postgres', q{CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA bgjob TO reader; GRANT boss TO reader WITH SET FALSE, INHERIT TRUE});
 	is(as('reader', $see), '1', 'a member that inherits, but may not SET ROLE, sees');
-	is(as('reader', $run_as), '42501', 'but it cannot run jobs as the role');
+	is(as('reader', $run_as), '42501', 'a member without SET ROLE cannot run jobs as the role');
 }
 check_counters($node);
 $node->stop;

@@ -124,11 +124,11 @@ for my $poison ('crashme_abort', 'crashme_segv', 'late_crash', 'commit_crash', '
 	wait_until($node, qq{SELECT count(*) = 1 FROM bgjob.jobs WHERE job = '$poison' AND state = 'failed'}, "$poison: the job has failed", 180)
 		or diag(ask($node, q{SELECT job, state, reason, interruptions, count(*) FROM bgjob.jobs GROUP BY 1, 2, 3, 4}));
 	is(ask($node, qq{SELECT reason FROM bgjob.jobs WHERE job = '$poison'}),
-		$poison eq 'crashme_fatal' ? 'Ended its worker 3 times' : 'Crashed the server 3 times', "$poison: its reason is the crash");
+		$poison eq 'crashme_fatal' ? 'Ended its worker 3 times' : 'Crashed the server 3 times', "$poison: the reason of the failed job is the crash");
 	is(ask($node, qq{SELECT retries FROM bgjob.jobs WHERE job = '$poison'}), '0', "$poison: no retry was used");
 	is(ask($node, qq{SELECT count(*) FROM bgjob.job_states s JOIN bgjob.jobs j ON j.id = s.job_id WHERE j.job = '$poison' AND s.state = 'processing'}), '3',
 		"$poison: it had three attempts");
-	is(ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work'}), '60', "$poison: its sixty neighbors are all there");
+	is(ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE job = 'work'}), '60', "$poison: all sixty other jobs of the group have run");
 	exactly_once($poison);
 	fresh();
 }
@@ -184,13 +184,13 @@ my $pid = pid_of($node, "SELECT worker_pid FROM bgjob.jobs WHERE id = $slow AND 
 is(ask($node, q{SELECT bgjob_queue_pause('g')}), 't', 'the queue is paused while a job of it runs');
 kill 'TERM', $pid;
 until_gone($pid);
-wait_until($node, qq{SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = $slow}, 'its worker is terminated: the job is in its queue again');
+wait_until($node, qq{SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = $slow}, 'the job is in its queue again after its worker was terminated');
 $node->restart;
 my $marker = ask($node, q{SELECT bgjob_enqueue('work', priority => -100)});
 is(ask($node, "SELECT bgjob_wait($marker, '60 s')"), 'succeeded', 'after a restart a job of another queue runs');
 is(ask($node, "SELECT state, interruptions FROM bgjob.jobs WHERE id = $slow"), 'enqueued|1', 'the job of the paused queue is not started');
 is(ask($node, q{SELECT paused FROM bgjob.queues WHERE queue = 'g'}), 't', 'the queue is still paused');
-is(ask($node, q{SELECT bgjob_queue_resume('g')}), 't', 'it is resumed');
+is(ask($node, q{SELECT bgjob_queue_resume('g')}), 't', 'the queue is resumed');
 is(ask($node, "SELECT bgjob_wait($slow, '60 s')"), 'succeeded', 'the job of the resumed queue succeeds');
 
 # Many queues: a rolled-back configuration takes no room; beyond the limit there is an error.
@@ -209,10 +209,10 @@ my $other = ask($node, q{SELECT bgjob_enqueue('work', queue => 'unconfigured')})
 is(ask($node, "SELECT bgjob_wait($other, '60 s')"), 'succeeded', 'at the limit, jobs of other queues run');
 is(ask($node, "SELECT state FROM bgjob.jobs WHERE id = $job"), 'enqueued', 'jobs of paused queues do not');
 ask($node, q{SELECT count(*) FROM (SELECT bgjob_queue_remove(queue) FROM bgjob.queues WHERE queue ~ '^q') x});
-is(ask($node, "SELECT bgjob_wait($job, '60 s')"), 'succeeded', 'until their configuration is removed');
+is(ask($node, "SELECT bgjob_wait($job, '60 s')"), 'succeeded', 'the job runs when the configuration is removed');
 is(ask($node, q{SELECT count(*) FROM bgjob.queues WHERE queue ~ '^q'}), '0', 'no configured queue is left');
 ($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_queue('and_again')});
-is($status, 0, 'and there is room again') or diag($err);
+is($status, 0, 'another queue can be configured then') or diag($err);
 check_counters($node);
 $node->stop;
 done_testing();

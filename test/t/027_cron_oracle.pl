@@ -19,7 +19,7 @@ SKIP:
 	  unless defined $python && system("$python -c 'import croniter, zoneinfo' 2>/dev/null") == 0;
 
 	my $file = $node->basedir . '/oracle.tsv';
-	is(system("$python -B $FindBin::RealBin/lib/cron_oracle.py >$file"), 0, 'the other implementation has answered');
+	is(system("$python -B $FindBin::RealBin/lib/cron_oracle.py >$file"), 0, 'the other implementation computes the times');
 	$node->safe_psql('postgres', "CREATE TABLE oracle (schedule text, zone text, day_match text, since float8, until float8, times float8[])");
 	$node->safe_psql('postgres', "COPY oracle FROM '$file'");
 	# Debian's server and Python read the same files of time zones.
@@ -32,7 +32,7 @@ SKIP:
 	is($node->safe_psql('postgres', q{
 		SELECT schedule, zone, day_match, to_timestamp(since), to_timestamp(until),
 			(SELECT to_timestamp(min(t)) FROM unnest(times) t WHERE t <> ALL (ours)) AS missing, (SELECT to_timestamp(min(t)) FROM unnest(ours) t WHERE t <> ALL (times)) AS surplus
-		FROM compared WHERE times IS DISTINCT FROM ours ORDER BY 1, 2, 4 LIMIT 20}), '', 'they are the same');
+		FROM compared WHERE times IS DISTINCT FROM ours ORDER BY 1, 2, 4 LIMIT 20}), '', 'both implementations compute the same times');
 }
 
 # Every minute of some years, with the local time of the zone.

@@ -49,7 +49,7 @@ is($node->safe_psql('postgres', q{
 	'the other jobs are recurring jobs of the same users');
 $node->safe_psql('postgres', q{SELECT bgjob_recurring_trigger('often'), bgjob_recurring_trigger('apps')});
 wait_until($node, q{SELECT count(*) >= 1 FROM ran WHERE who = 'postgres' AND what = 'often'}, 'the recurring jobs run');
-wait_until($node, q{SELECT count(*) >= 1 FROM ran WHERE who = 'app' AND what = 'apps'}, 'they run as their users');
+wait_until($node, q{SELECT count(*) >= 1 FROM ran WHERE who = 'app' AND what = 'apps'}, 'the imported jobs run as their users');
 is($node->safe_psql('postgres', q{SELECT bool_and(run_as::text = 'app') FROM bgjob.jobs WHERE recurring_name = 'apps'}), 't', 'the jobs belong to their users');
 
 is($node->safe_psql('postgres', q{SELECT count(*) FROM bgjob_import_pg_cron()}), '4', 'a second import');
@@ -59,7 +59,7 @@ my ($status, $out, $err) = $node->psql('postgres', 'SET ROLE app; SELECT bgjob_i
 is($status, 0, 'a role imports the rows that pg_cron shows it');
 $node->safe_psql('elsewhere', 'CREATE EXTENSION bgjob');
 ($status, $out, $err) = $node->psql('elsewhere', 'SELECT bgjob_import_pg_cron()');
-like($err, qr/pg_cron is not installed in this database/, 'without pg_cron there is an error');
+like($err, qr/pg_cron is not installed in this database/, 'without pg_cron the import raises an error');
 check_counters($node);
 $node->stop;
 done_testing();

@@ -52,7 +52,7 @@ for my $misfire (qw(once all skip))
 		bgjob_recurring('five $misfire', '5 seconds', 'nothing', misfire => '$misfire')");
 }
 value(q{SELECT bgjob_recurring('reboot', '@reboot', 'nothing')});
-wait_until($node, q{SELECT count(DISTINCT name) = 6 FROM runs}, 'all run while the server does');
+wait_until($node, q{SELECT count(DISTINCT name) = 6 FROM runs}, 'all recurring jobs run');
 is(value(q{SELECT count(*) FROM runs WHERE name = 'reboot'}), '0', '@reboot does not, since the server has been running');
 until_after(5, 1);
 $node->stop;
@@ -62,7 +62,7 @@ until_after(5, 1);
 my $started = time;
 $node->start;
 goes_on("second $_", 2, "after the start, misfire $_ goes on every second") for qw(once all skip);
-goes_on("five $_", 1, "and every five seconds") for qw(once all skip);
+goes_on("five $_", 1, "after the start, misfire $_ continues every five seconds") for qw(once all skip);
 
 # Occurrences and jobs in the down time.
 my $five = int($started / 5) - int($stopped / 5);
@@ -74,14 +74,14 @@ is(value("SELECT count(*) FROM runs WHERE name = 'second all' AND $down"), $seco
 is(value("SELECT string_agg(at::bigint::text, ' ') FROM runs WHERE name = 'five once' AND $down"), 5 * int($started / 5),
 	"misfire once: '5 seconds' has one, for the last");
 cmp_ok(value("SELECT count(*) FROM runs WHERE name = 'second once' AND $down"), '<=', 1, 'misfire once: every second has no more than one');
-cmp_ok(value("SELECT coalesce(min(at), 0) FROM runs WHERE name = 'second once' AND created_at >= to_timestamp($started)"), '>=', int($started), 'misfire once: it is for the last one missed');
+cmp_ok(value("SELECT coalesce(min(at), 0) FROM runs WHERE name = 'second once' AND created_at >= to_timestamp($started)"), '>=', int($started), 'misfire once: the job is for the last missed occurrence');
 cmp_ok(
 	value("SELECT min(extract(epoch FROM created_at) - at) FROM (SELECT * FROM runs WHERE name = 'second once' AND created_at >= to_timestamp($started) ORDER BY at LIMIT 1) x"),
-	'>', 0, 'misfire once: which was over by then');
-is(value("SELECT count(*) FROM runs WHERE name IN ('five skip', 'second skip') AND $down"), '0', 'misfire skip: there is none');
+	'>', 0, 'misfire once: that occurrence was missed');
+is(value("SELECT count(*) FROM runs WHERE name IN ('five skip', 'second skip') AND $down"), '0', 'misfire skip: missed occurrences have no jobs');
 is(value(q{SELECT count(*) - count(DISTINCT (name, at)) FROM runs}), '0', 'no occurrence has two jobs');
 is(value(q{SELECT count(*) FROM (SELECT name FROM runs WHERE name LIKE '% all' GROUP BY name
-	HAVING max(at) - min(at) <> (count(*) - 1) * CASE WHEN name LIKE 'five%' THEN 5 ELSE 1 END) x}), '0', 'misfire all: not one is missing, down time or not');
+	HAVING max(at) - min(at) <> (count(*) - 1) * CASE WHEN name LIKE 'five%' THEN 5 ELSE 1 END) x}), '0', 'misfire all: every occurrence has a job');
 
 #
 # @reboot
@@ -98,7 +98,7 @@ is(value(q{SELECT count(*) FROM runs WHERE name = 'reboot'}), '1', '@reboot has 
 $node->restart;
 wait_until($node, q{SELECT count(*) = 2 FROM runs WHERE name = 'reboot' AND state = 'succeeded'}, '@reboot runs once more at the next start');
 goes_on('second skip', 3, 'time passes');
-is(value(q{SELECT count(*) FROM runs WHERE name = 'reboot'}), '2', 'and @reboot has not run again');
+is(value(q{SELECT count(*) FROM runs WHERE name = 'reboot'}), '2', 'the recurring job of @reboot has not run again');
 
 #
 # Crashes
@@ -114,7 +114,7 @@ for my $round (1 .. 6)
 }
 is(value(q{SELECT count(*) - count(DISTINCT (name, at)) FROM runs WHERE name <> 'reboot'}), '0', 'no occurrence had two jobs for that');
 is(value(q{SELECT count(*) FROM (SELECT name FROM runs WHERE name LIKE '% all' GROUP BY name
-	HAVING max(at) - min(at) <> (count(*) - 1) * CASE WHEN name LIKE 'five%' THEN 5 ELSE 1 END) x}), '0', 'and with misfire all none was lost');
+	HAVING max(at) - min(at) <> (count(*) - 1) * CASE WHEN name LIKE 'five%' THEN 5 ELSE 1 END) x}), '0', 'misfire all: no occurrence was lost');
 value(q{SELECT bgjob_recurring_remove(name) FROM bgjob.recurring_jobs});
 
 #
@@ -124,13 +124,13 @@ my $due = int(time) + 25;
 my ($s, $m, $h) = gmtime $due;
 value("SELECT bgjob_recurring('many ' || i, '$s $m $h * * *', 'nothing') FROM generate_series(1, 2000) i");
 cmp_ok(time, '<', $due, '2,000 recurring jobs are added before they are due') or diag('too slow: what follows cannot be right');
-is(value("SELECT count(*) FROM bgjob.recurring_jobs WHERE name LIKE 'many %' AND extract(epoch FROM next_run_at) = $due"), '2000', 'all are due in the same second');
+is(value("SELECT count(*) FROM bgjob.recurring_jobs WHERE name LIKE 'many %' AND extract(epoch FROM next_run_at) = $due"), '2000', '2,000 recurring jobs are due in the same second');
 wait_until($node, q{SELECT count(*) >= 2000 FROM runs WHERE name LIKE 'many %' AND state = 'succeeded'}, 'all have run', 120);
 is(value(q{SELECT count(*), count(DISTINCT name), min(at), max(at) FROM runs WHERE name LIKE 'many %'}) =~ s/\.0+(?=\||$)//gr,
 	"2000|2000|$due|$due", 'each has exactly one job, for that second');
-is(value(q{SELECT count(*) FROM bgjob.recurring_jobs WHERE name LIKE 'many %' AND next_run_at > now()}), '2000', 'and is due tomorrow next');
+is(value(q{SELECT count(*) FROM bgjob.recurring_jobs WHERE name LIKE 'many %' AND next_run_at > now()}), '2000', 'their next run is tomorrow');
 value(q{SELECT bgjob_recurring_remove(name) FROM bgjob.recurring_jobs});
-is(value(q{SELECT count(*) FROM bgjob.recurring_jobs}), '0', 'all of them can be removed at once');
+is(value(q{SELECT count(*) FROM bgjob.recurring_jobs}), '0', 'all recurring jobs can be removed at once');
 
 #
 # Dump and restore
@@ -155,17 +155,17 @@ value('SELECT bgjob_adopt()', 'restored');
 goes_on('dumped', 3, 'after it they run', 'restored');
 is(value("SELECT DISTINCT queue, tags, parameters->>'k' FROM bgjob.jobs WHERE recurring_name = 'dumped' AND id > $last", 'restored'), 'mail|{a}|1',
 	'with what was given');
-is(value("SELECT count(*) FROM bgjob.jobs WHERE recurring_name = 'dumped asleep'", 'restored'), '0', 'but for a paused one');
+is(value("SELECT count(*) FROM bgjob.jobs WHERE recurring_name = 'dumped asleep'", 'restored'), '0', 'a paused recurring job does not run in the restored database');
 is(value(q{SELECT next_run_at = bgjob_cron_next('@yearly') FROM bgjob.recurring_jobs WHERE name = 'dumped yearly'}, 'restored'), 't',
 	'and the yearly one has its next run');
-goes_on('dumped', 2, 'they also continue in the dumped database');
+goes_on('dumped', 2, 'the recurring jobs continue in the dumped database');
 
 #
 # DROP DATABASE
 #
 my ($status, $out, $err) = $node->psql('postgres', 'DROP DATABASE restored');
 is($status, 0, 'a database with recurring jobs can be dropped') or diag($err);
-goes_on('dumped', 2, 'the other database does not notice');
+goes_on('dumped', 2, 'recurring jobs of the other database continue');
 
 is(scalar(() = slurp_file($node->logfile) =~ /was terminated by signal (?:4|6|7|8|11):|PANIC:|TRAP:/g), 0, 'no process crashed by itself');
 check_counters($node);

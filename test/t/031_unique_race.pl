@@ -114,7 +114,7 @@ sub race
 	value('INSERT INTO over DEFAULT VALUES');
 	$watcher->finish;
 	is($err, '', "$keys keys: a session has watched");
-	cmp_ok(value('SELECT n FROM looked'), '>', 20, "$keys keys: and looked again and again");
+	cmp_ok(value('SELECT n FROM looked'), '>', 20, "$keys keys: the watching session has read often");
 
 	is(value('SELECT count(*) FROM call'), $sessions * $calls, "$keys keys: every call has returned");
 	is(value('SELECT coalesce(string_agg(key || what, chr(10)), $$none$$) FROM (SELECT * FROM violation LIMIT 5) x'), 'none',
@@ -136,12 +136,12 @@ sub race
 		"$keys keys: no call has returned a job that had ended long before");
 	is(value(q{SELECT count(*) FROM call c WHERE mode = 'error' AND made = 'id' AND EXISTS (SELECT FROM call d WHERE d.id = c.id AND d.mode = 'error' AND d.ctid <> c.ctid)}), '0',
 		"$keys keys: with 'error' no two calls got the same job");
-	is(value(q{SELECT count(*) FROM call WHERE made = 'nothing' AND mode IN ('skip', 'replace', 'reschedule')}), '0', "$keys keys: the other modes always get an id");
+	is(value(q{SELECT count(*) FROM call WHERE made = 'nothing' AND mode IN ('skip', 'replace', 'reschedule')}), '0', "$keys keys: skip, replace and reschedule always return an id");
 	for my $mode ('skip', 'replace', 'reschedule')
 	{
 		cmp_ok(value("SELECT count(*) - count(DISTINCT id) FROM call WHERE mode IN ('$mode', 'error')"), '>', 0, "$keys keys: '$mode' has met jobs that were there");
 	}
-	cmp_ok(value(q{SELECT count(*) FROM bgjob.jobs WHERE state = 'succeeded'}), '>', $keys, "$keys keys: and keys were used again and again");
+	cmp_ok(value(q{SELECT count(*) FROM bgjob.jobs WHERE state = 'succeeded'}), '>', $keys, "$keys keys: keys were used several times");
 	note(value(q{SELECT format('%s jobs of %s calls, %s succeeded, %s deleted', count(*), (SELECT count(*) FROM call), count(*) FILTER (WHERE state = 'succeeded'),
 		count(*) FILTER (WHERE state = 'deleted')) FROM bgjob.jobs}));
 }

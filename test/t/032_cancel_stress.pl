@@ -105,16 +105,16 @@ sub stress
 		CREATE TABLE e AS SELECT job AS id, count(*) AS n FROM effect GROUP BY 1;
 		CREATE TABLE accepted AS SELECT id, what, count(*) AS n FROM asked WHERE answer GROUP BY 1, 2;
 		ANALYZE j, h, e, accepted});
-	is(value('SELECT count(*) FROM j'), $jobs, "queue $queue: they are all there");
+	is(value('SELECT count(*) FROM j'), $jobs, "queue $queue: no job is lost");
 	is(value(q{SELECT count(*) FROM j WHERE state = 'failed'}), '0', "queue $queue: none has failed")
 		or diag(value(q{SELECT id, purpose(id), reason, error ->> 'sqlstate', (SELECT string_agg(what || ' ' || n, ',') FROM accepted a WHERE a.id = j.id)
 			FROM j WHERE state = 'failed' LIMIT 5}));
-	is(value('SELECT count(*) FROM j WHERE interruptions <> 0 OR retries <> 0'), '0', "queue $queue: none was interrupted or retried");
+	is(value('SELECT count(*) FROM j WHERE interruptions <> 0 OR retries <> 0'), '0', "queue $queue: no job was interrupted or retried");
 	is(value(q{SELECT count(*) FROM accepted JOIN j USING (id) WHERE what = 'delete' AND j.state <> 'deleted'}), '0',
 		"queue $queue: every job whose deletion was accepted has ended as deleted");
-	is(value(q{SELECT count(*) FROM j WHERE state = 'deleted' AND id NOT IN (SELECT id FROM accepted WHERE what = 'delete')}), '0', "queue $queue: and no other one");
+	is(value(q{SELECT count(*) FROM j WHERE state = 'deleted' AND id NOT IN (SELECT id FROM accepted WHERE what = 'delete')}), '0', "queue $queue: no other job is deleted");
 	is(value(q{SELECT count(*) FROM j JOIN e USING (id) WHERE state = 'deleted'}), '0', "queue $queue: no deleted job has had an effect");
-	is(value(q{SELECT count(*) FROM j LEFT JOIN e USING (id) WHERE state = 'succeeded' AND n IS DISTINCT FROM 1}), '0', "queue $queue: all others have had exactly one");
+	is(value(q{SELECT count(*) FROM j LEFT JOIN e USING (id) WHERE state = 'succeeded' AND n IS DISTINCT FROM 1}), '0', "queue $queue: each succeeded job has its effect once");
 	is(value('SELECT count(*) FROM e LEFT JOIN j USING (id) WHERE n > 1 OR j.id IS NULL'), '0', "queue $queue: no job has had two");
 	is(value(q{SELECT count(*) FROM j LEFT JOIN h USING (id) WHERE id NOT IN (SELECT id FROM accepted) AND h.states IS DISTINCT FROM '{enqueued,processing,succeeded}'::text[]}), '0',
 		"queue $queue: other jobs have a history of one attempt");
@@ -196,8 +196,8 @@ INSERT INTO woke SELECT :client_id, bgjob_wait(:id, '20 s'), clock_timestamp();
 });
 value('TRUNCATE woke');
 command_ok([ 'timeout', 300, 'pgbench', '-n', '-c', $waiters, '-j', 4, '-t', 20, '-f', $quick, '-h', $node->host, '-p', $node->port, 'postgres' ], "$waiters sessions enqueue and wait");
-is(value(q{SELECT count(*) FROM woke WHERE state = 'succeeded'}), $waiters * 20, 'all of them wake with the right state');
-is(value(q{SELECT count(*) FROM woke WHERE state IS DISTINCT FROM 'succeeded'}), '0', 'none by its time-out');
+is(value(q{SELECT count(*) FROM woke WHERE state = 'succeeded'}), $waiters * 20, 'all sessions are woken with the right state');
+is(value(q{SELECT count(*) FROM woke WHERE state IS DISTINCT FROM 'succeeded'}), '0', 'no session is woken by its timeout');
 check_counters($node);
 $node->stop;
 done_testing();

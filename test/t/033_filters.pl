@@ -89,7 +89,7 @@ is( value(qq{
 	SELECT bgjob_enqueue('plain', '["x"]') > 0;
 	SELECT count(*) FROM audit.seen;
 	SELECT bgjob_filter_remove('note');
-	}), "t\n1\nt\n2\nt", 'also when the change is committed by COMMIT PREPARED');
+	}), "t\n1\nt\n2\nt", 'a session calls the filter after COMMIT PREPARED');
 
 # ---- events that the scheduler leaves to workers, since it calls no filters
 
@@ -108,37 +108,37 @@ sub due
 value(q{SELECT bgjob_filter('m', 'electing', 'audit.misbehave'), bgjob_filter('n', 'electing', 'audit.delete_others')});
 value(q{SELECT count(bgjob_enqueue('plain', '["victim"]', delay => '1 hour', queue => 'later')) FROM generate_series(1, 3)});
 due('harmless', 'others', (map { ($_, 'harmless') } grep { $_ ne 'hang' && $_ ne 'loop' && $_ ne 'others' } @kinds), 'harmless');
-wait_until($node, q{SELECT bool_and(state IN ('succeeded', 'failed', 'deleted')) FROM bgjob.jobs WHERE args ->> 0 <> 'x'}, 'all jobs come to an end');
+wait_until($node, q{SELECT bool_and(state IN ('succeeded', 'failed', 'deleted')) FROM bgjob.jobs WHERE args ->> 0 <> 'x'}, 'all jobs end');
 is(value(q{SELECT count(*), min(state), max(state) FROM bgjob.jobs WHERE args ->> 0 = 'harmless'}), '11|succeeded|succeeded', 'the harmless ones succeed');
 is(value(q{SELECT string_agg(DISTINCT state, ',') FROM bgjob.jobs WHERE args ->> 0 = 'victim'}), 'deleted', 'a filter may delete other jobs');
 my %error = (raise => 'P1933', defer => '42501', temp => '42501', hold => '42501', role => '42501', create => '42501', itself => '55000', gone => '22023');
 for my $kind (sort keys %error)
 {
-	is(value(qq{SELECT state, error ->> 'sqlstate' FROM bgjob.jobs WHERE args ->> 0 = '$kind'}), "failed|$error{$kind}", "when a job is due, a filter that tries \"$kind\": its job fails by it");
+	is(value(qq{SELECT state, error ->> 'sqlstate' FROM bgjob.jobs WHERE args ->> 0 = '$kind'}), "failed|$error{$kind}", "the job of a filter that tries \"$kind\" fails when it is due");
 }
-is(value(q{SELECT reason, error ->> 'message' FROM bgjob.jobs WHERE args ->> 0 = 'raise'}), 'refused|refused', 'with its message');
-is(value(q{SELECT string_agg(state, ',' ORDER BY seq) FROM bgjob.job_states WHERE job_id = (SELECT id FROM bgjob.jobs WHERE args ->> 0 = 'raise')}), 'scheduled,failed', 'its history');
-is(value(q{SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 IN ('lock', 'others') AND state = 'succeeded'}), '2', 'those whose filter did no wrong succeed');
+is(value(q{SELECT reason, error ->> 'message' FROM bgjob.jobs WHERE args ->> 0 = 'raise'}), 'refused|refused', 'the failed job has the message of the filter');
+is(value(q{SELECT string_agg(state, ',' ORDER BY seq) FROM bgjob.job_states WHERE job_id = (SELECT id FROM bgjob.jobs WHERE args ->> 0 = 'raise')}), 'scheduled,failed', 'the history of the failed job');
+is(value(q{SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 IN ('lock', 'others') AND state = 'succeeded'}), '2', 'the jobs of the other filters succeed');
 is(value(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no advisory lock is left');
 is(value(q{SELECT count(*) FROM audit.seen WHERE event = 'hijacked'}), '0', 'no deferred trigger ran');
-is(value(q{SELECT count(*) FROM audit.seen WHERE job IN (SELECT id FROM bgjob.jobs WHERE state = 'failed')}), '0', 'what the filters of the failed ones did is undone');
-is(value(q{SELECT string_agg(DISTINCT who, ',') FROM audit.seen}), 'auditor', 'they ran as their owner');
-is(value("SELECT count(*) FROM audit.seen WHERE pid = $pid"), '0', 'none of them in the scheduler');
-is(value($scheduler), $pid, 'which is the same process as before');
+is(value(q{SELECT count(*) FROM audit.seen WHERE job IN (SELECT id FROM bgjob.jobs WHERE state = 'failed')}), '0', 'the effects of the failing filters are rolled back');
+is(value(q{SELECT string_agg(DISTINCT who, ',') FROM audit.seen}), 'auditor', 'the filters ran as their owner');
+is(value("SELECT count(*) FROM audit.seen WHERE pid = $pid"), '0', 'no filter ran in the scheduler');
+is(value($scheduler), $pid, 'the scheduler is the same process');
 
 # A filter might change its own job through its unique_key.
 my $unique = value(q{SELECT bgjob_enqueue('plain', '["unique"]', unique_key => 'k', delay => '200 ms')});
 is(value("SELECT bgjob_wait($unique, '60 s')"), 'succeeded', 'a filter that replaces its own job');
 is(value("SELECT args, state, result FROM bgjob.jobs WHERE id = $unique"), '["unique"]|succeeded|"unique"', 'does nothing to it, which a worker has');
-is(value($scheduler), $pid, 'and no other harm');
+is(value($scheduler), $pid, 'the scheduler is not harmed');
 
 my $began = time;
 due('hang', 'harmless', 'loop', 'harmless');
 wait_until($node, q{SELECT bool_and(state IN ('succeeded', 'failed')) FROM bgjob.jobs WHERE args ->> 0 <> 'x' AND state <> 'deleted'}, 'filters that do not end are canceled', 60);
 cmp_ok(time - $began, '<', 30, 'after five seconds each');
 is(value(q{SELECT string_agg(state || ' ' || (error ->> 'sqlstate') || ' ' || (error ->> 'message'), ',') FROM bgjob.jobs WHERE args ->> 0 IN ('hang', 'loop')}),
-	'failed 57014 canceling filter "m" after 5 s,failed 57014 canceling filter "m" after 5 s', 'their jobs fail by that');
-is(value(q{SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 = 'harmless' AND state = 'succeeded'}), '13', 'and no other');
+	'failed 57014 canceling filter "m" after 5 s,failed 57014 canceling filter "m" after 5 s', 'the jobs of canceled filters fail with that error');
+is(value(q{SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 = 'harmless' AND state = 'succeeded'}), '13', 'all other jobs succeed');
 is(value($scheduler), $pid, 'the scheduler is the same process');
 
 # A shutdown waits for a filter no longer than for a job, and counts no retry or crash for the job.
@@ -150,7 +150,7 @@ value(q{SELECT bgjob_filter_remove('m'), bgjob_filter_remove('n')});
 $began = time;
 $node->restart;
 cmp_ok(time - $began, '<', 4, 'a restart does not wait for it');
-wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE args ->> 0 = 'hang' AND state = 'succeeded'}, 'and the job is performed after it');
+wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE args ->> 0 = 'hang' AND state = 'succeeded'}, 'the job is performed after the restart');
 
 # Lost workers, whose jobs the scheduler returns.
 value(q{
@@ -167,11 +167,11 @@ value(q{
 	SELECT bgjob_filter('lost', 'electing', 'audit.lost')});
 my $lost = value(q{SELECT bgjob_enqueue('crashme_exit', '[1]')});
 is(value("SELECT bgjob_wait($lost, '60 s')"), 'deleted', 'a job that has ended its worker is deleted where a filter wants that');
-is(value("SELECT reason FROM bgjob.jobs WHERE id = $lost"), 'Ended its worker, 1 of 3 times', 'for the reason that it was told');
-is(value('SELECT count(*) FROM bgjob_internal.queue'), '0', 'and nothing is left in the queue');
+is(value("SELECT reason FROM bgjob.jobs WHERE id = $lost"), 'Ended its worker, 1 of 3 times', 'the reason is the end of its worker');
+is(value('SELECT count(*) FROM bgjob_internal.queue'), '0', 'the queue is empty');
 $lost = value(q{SELECT bgjob_enqueue('crashme_exit', '[1]', queue => 'raise')});
-is(value("SELECT bgjob_wait($lost, '60 s')"), 'failed', 'it fails where a filter raises');
-is(value("SELECT reason || (SELECT count(*) FROM bgjob_internal.queue) FROM bgjob.jobs WHERE id = $lost"), 'no0', 'with the error of that');
+is(value("SELECT bgjob_wait($lost, '60 s')"), 'failed', 'a lost job fails if its filter raises an error');
+is(value("SELECT reason || (SELECT count(*) FROM bgjob_internal.queue) FROM bgjob.jobs WHERE id = $lost"), 'no0', 'the lost job has the error of the filter');
 # In a paused queue, no worker takes the job.
 value(q{CREATE FUNCTION exit_when_paused() RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
@@ -181,11 +181,11 @@ value(q{CREATE FUNCTION exit_when_paused() RETURNS void LANGUAGE plpgsql AS $$
 	SELECT bgjob_queue('held')});
 $lost = value(q{SELECT bgjob_enqueue('exit_when_paused', queue => 'held')});
 wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $lost", 'a job is performed whose queue is about to be paused');
-is(value(q{SELECT bgjob_queue_pause('held')}), 't', 'and is');
+is(value(q{SELECT bgjob_queue_pause('held')}), 't', 'the queue is paused');
 wait_until($node, "SELECT state = 'enqueued' FROM bgjob.jobs WHERE id = $lost", 'the job ends its worker, and waits for one that calls its filters');
 is(value(q{SELECT bgjob_queue_resume('held')}), 't', 'when the queue goes on');
-is(value("SELECT bgjob_wait($lost, '60 s')"), 'deleted', 'it is deleted');
-is(value("SELECT count(*) FROM bgjob_internal.queue WHERE coalesce(job, pos) = $lost"), '0', 'its row in the queue has gone');
+is(value("SELECT bgjob_wait($lost, '60 s')"), 'deleted', 'the lost job is deleted by its filter');
+is(value("SELECT count(*) FROM bgjob_internal.queue WHERE coalesce(job, pos) = $lost"), '0', 'the row of the lost job in the queue is removed');
 value(q{SELECT bgjob_filter_remove('lost')});
 
 # ---- workers
@@ -201,15 +201,15 @@ is(value("SELECT bgjob_wait($job, '60 s')"), 'failed', 'a filter that takes long
 is(value("SELECT state, error ->> 'message' FROM bgjob.jobs WHERE id = $job"), 'failed|canceling job due to its timeout of 1000 ms', 'is canceled with it');
 $job = value(q{SELECT bgjob_enqueue('plain', '["y"]')});
 wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $job", 'a job whose filter sleeps is processing');
-is(value("SELECT bgjob_delete($job)"), 't', 'and can be deleted');
+is(value("SELECT bgjob_delete($job)"), 't', 'the job whose filter sleeps can be deleted');
 is(value("SELECT bgjob_wait($job, '20 s')"), 'deleted', 'at once');
 value(q{SELECT bgjob_filter('s', 'performed', 'audit.sleepy')});
 $job = value(q{SELECT bgjob_enqueue('bad', '["y"]', max_retries => 0)});
 is(value("SELECT bgjob_wait($job, '60 s')"), 'failed', 'a filter that sleeps when a failure is recorded is canceled');
-is(value("SELECT error ->> 'message' FROM bgjob.jobs WHERE id = $job"), 'bad', 'and the failure is recorded without it');
+is(value("SELECT error ->> 'message' FROM bgjob.jobs WHERE id = $job"), 'bad', 'the failure is recorded without the canceled filter');
 value(q{SELECT bgjob_filter('s', 'performed', 'audit.defers')});
 $job = value(q{SELECT bgjob_enqueue('bad', '["y"]', max_retries => 0)});
-is(value("SELECT bgjob_wait($job, '60 s')"), 'failed', 'so it is where a filter would leave a deferred trigger');
+is(value("SELECT bgjob_wait($job, '60 s')"), 'failed', 'the failure is recorded without a filter that defers a trigger');
 value(q{SELECT bgjob_filter('s', 'performed', 'audit.note')});
 $job = value(q{SELECT bgjob_enqueue('bad', '["noted"]', max_retries => 0)});
 is(value("SELECT bgjob_wait($job, '60 s')"), 'failed', 'another one');
@@ -224,7 +224,7 @@ $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgre
 value('CREATE DATABASE copy');
 value('CREATE EXTENSION bgjob', 'copy');
 $node->command_ok([ 'pg_restore', '-d', $node->connstr('copy'), $dump ], 'is restored');
-is(value('SELECT name, event, function FROM bgjob.filters', 'copy'), 's|performed|audit.note(pg_catalog.jsonb)', 'with the filter');
+is(value('SELECT name, event, function FROM bgjob.filters', 'copy'), 's|performed|audit.note(pg_catalog.jsonb)', 'the restored database has the filter');
 value('TRUNCATE audit.seen', 'copy');
 $job = value(q{SELECT bgjob_enqueue('bad', '["copied"]', max_retries => 0)}, 'copy');
 is(value("SELECT bgjob_wait($job, '60 s')", 'copy'), 'failed', 'a job in the copy');
@@ -240,40 +240,40 @@ for my $libraries ('bgjob,hookme', 'hookme,bgjob')
 	$node->restart;
 	my ($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-cancel') IS NULL});
 	is($out, 't', "$libraries: a hook cancels a job that is created");
-	like($err, qr/C does not want it/, "$libraries: the caller is told why");
+	like($err, qr/C does not want it/, "$libraries: the caller gets the reason");
 	$job = value(q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-change')});
 	is(value("SELECT bgjob_wait($job, '60 s')"), 'succeeded', "$libraries: a job that a hook has changed succeeds");
-	is(value("SELECT queue, priority FROM bgjob.jobs WHERE id = $job"), 'c-changed|7', "$libraries: and is changed");
+	is(value("SELECT queue, priority FROM bgjob.jobs WHERE id = $job"), 'c-changed|7', "$libraries: the job has the changes of the hook");
 	($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-wrong')});
-	like($err, qr/invalid name of a queue: "No Good"/, "$libraries: what a hook changes is checked");
+	like($err, qr/invalid name of a queue: "No Good"/, "$libraries: the answer of a hook is checked");
 	($status, $out, $err) = $node->psql('postgres', q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-raise')});
 	like($err, qr/ERROR:  C says no/, "$libraries: the error of a hook fails the call");
 	$job = value(q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-stop')});
 	is(value("SELECT bgjob_wait($job, '60 s')"), 'deleted', "$libraries: a hook cancels a job that is to be performed");
-	is(value("SELECT reason FROM bgjob.jobs WHERE id = $job"), 'C stops it', "$libraries: with its reason");
+	is(value("SELECT reason FROM bgjob.jobs WHERE id = $job"), 'C stops it', "$libraries: the canceled job has the reason of the hook");
 	$job = value(q{SELECT bgjob_enqueue('bad', '["z"]', queue => 'c-elect', max_retries => 0)});
 	is(value("SELECT bgjob_wait($job, '60 s')"), 'deleted', "$libraries: a hook chooses another state");
 	is(value("SELECT reason FROM bgjob.jobs WHERE id = $job"), 'C prefers that', "$libraries: for its reason");
-	$job = value(q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-told', delay => '100 ms')});
+	$job = value(q{SELECT bgjob_enqueue('plain', '["z"]', queue => 'c-calls', delay => '100 ms')});
 	is(value("SELECT bgjob_wait($job, '60 s')"), 'succeeded', "$libraries: a delayed job succeeds");
-	my @told = slurp_file($node->logfile, $from) =~ /hookme: (.* in c-told: .*)/g;
+	my @calls = slurp_file($node->logfile, $from) =~ /hookme: (.* in c-calls: .*)/g;
 	my $without = 'without outcome, with id';
-	is_deeply(\@told, [
-		'creating plain in c-told: scheduled from nothing to nothing, without outcome, without id',
-		"electing plain in c-told: scheduled from nothing to nothing, $without",
-		"applied plain in c-told: scheduled from nothing to nothing, $without",
-		"created plain in c-told: scheduled from nothing to nothing, $without",
-		"electing plain in c-told: enqueued from scheduled to nothing, $without",
-		"unapplied plain in c-told: scheduled from nothing to enqueued, $without",
-		"applied plain in c-told: enqueued from scheduled to nothing, $without",
-		"electing plain in c-told: processing from enqueued to nothing, $without",
-		"unapplied plain in c-told: enqueued from nothing to processing, $without",
-		"applied plain in c-told: processing from enqueued to nothing, $without",
-		"performing plain in c-told: processing from nothing to nothing, $without",
-		'performed plain in c-told: processing from nothing to nothing, with a result, with id',
-		"electing plain in c-told: succeeded from processing to nothing, $without",
-		"unapplied plain in c-told: processing from nothing to succeeded, $without",
-		"applied plain in c-told: succeeded from processing to nothing, $without"],
+	is_deeply(\@calls, [
+		'creating plain in c-calls: scheduled from nothing to nothing, without outcome, without id',
+		"electing plain in c-calls: scheduled from nothing to nothing, $without",
+		"applied plain in c-calls: scheduled from nothing to nothing, $without",
+		"created plain in c-calls: scheduled from nothing to nothing, $without",
+		"electing plain in c-calls: enqueued from scheduled to nothing, $without",
+		"unapplied plain in c-calls: scheduled from nothing to enqueued, $without",
+		"applied plain in c-calls: enqueued from scheduled to nothing, $without",
+		"electing plain in c-calls: processing from enqueued to nothing, $without",
+		"unapplied plain in c-calls: enqueued from nothing to processing, $without",
+		"applied plain in c-calls: processing from enqueued to nothing, $without",
+		"performing plain in c-calls: processing from nothing to nothing, $without",
+		'performed plain in c-calls: processing from nothing to nothing, with a result, with id',
+		"electing plain in c-calls: succeeded from processing to nothing, $without",
+		"unapplied plain in c-calls: processing from nothing to succeeded, $without",
+		"applied plain in c-calls: succeeded from processing to nothing, $without"],
 		"$libraries: all seven hooks are called, in every process, in their order");
 }
 check_counters($node);

@@ -21,11 +21,11 @@ foreach my $file ('manual.md', 'cron.md')
 	# One session, as a reader would type the examples, statement by statement.
 	$node->psql('postgres', join("\n", map { "\\echo example\n$_" } @examples), stdout => \$out, stderr => \$err, on_error_stop => 0, timeout => 120);
 	is($err =~ s/^psql:.*NOTICE.*\n//mgr, '', "$file: no example fails");
-	is(() = $out =~ /^example$/mg, scalar @examples, "$file: all were run");
+	is(() = $out =~ /^example$/mg, scalar @examples, "$file: all examples were run");
 }
 wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing'))}, 'the jobs of the examples end');
 is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', job, state, error ->> 'message'), ', ') FROM bgjob.jobs WHERE state NOT IN ('succeeded', 'scheduled', 'deleted')}),
-	'', 'and none fails');
+	'', 'no job of the examples fails');
 
 # The results of the examples, by the manual.
 is($node->safe_psql('postgres', q{SELECT state, progress, parameters FROM bgjob.jobs WHERE job = 'send_all'}), 'succeeded|100|{"sent": 101}' =~ s/101/$node->safe_psql('postgres', 'SELECT count(*) FROM letter')/er,

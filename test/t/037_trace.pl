@@ -33,16 +33,16 @@ foreach my $queue ('default', 'g')
 	value(qq{SELECT bgjob_enqueue('say', '["$queue $_"]', queue => '$queue', parameters => '{"traceparent": "$wrong{$_}"}')}) for sort keys %wrong;
 	value(qq{SELECT bgjob_enqueue('say', '["$queue $_->[0]"]', queue => '$queue', parameters => '{"traceparent": $_->[1]}')}) for [ 'a number', 7 ], [ 'null', 'null' ];
 	wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')}, "$queue: the jobs end");
-	is(value(qq{SELECT result FROM bgjob.jobs WHERE args = '["$queue traced"]' AND job = 'say'}), qq{"$trace"}, "$queue: it is the application_name of the session");
+	is(value(qq{SELECT result FROM bgjob.jobs WHERE args = '["$queue traced"]' AND job = 'say'}), qq{"$trace"}, "$queue: application_name is the traceparent");
 
 	my $log = slurp_file($node->logfile);
-	like($log, qr/^\[bgjob worker \Q$trace\E\] LOG:  saying $queue traced$/m, "$queue: it stands before a line of the job");
+	like($log, qr/^\[bgjob worker \Q$trace\E\] LOG:  saying $queue traced$/m, "$queue: log lines of the job begin with the traceparent");
 	like($log, qr/^\[bgjob worker \Q$trace\E\] ERROR:  failing $queue traced$/m, "$queue: before its error");
-	like($log, qr/^\[bgjob worker \Q$trace\E\] CONTEXT:  .*(?:\n\t.*)*bgjob job \d+ \(fail\)/m, "$queue: and its context, which names the job");
+	like($log, qr/^\[bgjob worker \Q$trace\E\] CONTEXT:  .*(?:\n\t.*)*bgjob job \d+ \(fail\)/m, "$queue: the context of its error begins with the traceparent");
 	foreach my $what ('not traced', 'a number', 'null', sort keys %wrong)
 	{
 		my ($name) = $log =~ /^\[(.*)\] LOG:  saying $queue \Q$what\E$/m;
-		is($name, 'bgjob worker', "$queue, $what: it has run, and nothing more stands before its lines");
+		is($name, 'bgjob worker', "$queue, $what: the next job has no traceparent in its log lines");
 	}
 }
 is(value(q{SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '00-%'}), '0', 'nothing is left of it afterwards');

@@ -38,11 +38,11 @@ append_to_file($script, "SELECT bgjob_requeue(:client_id + 1, 'processing');\n")
 wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE id IN (1, 2, 3) AND state = 'processing'}, 'three jobs are running');
 my ($in, $out, $err) = ('', '', '');
 my $watcher = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'CALL look()' ], \$in, \$out, \$err, IPC::Run::timeout(200));
-command_ok([ 'timeout', 150, 'pgbench', '-n', '-c', 3, '-t', 4000, '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ], 'they are requeued again and again');
+command_ok([ 'timeout', 150, 'pgbench', '-n', '-c', 3, '-t', 4000, '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ], 'the jobs are requeued many times');
 $node->safe_psql('postgres', 'INSERT INTO over DEFAULT VALUES');
 $watcher->finish;
 is($err, '', 'a session has watched');
-is($node->safe_psql('postgres', 'SELECT times > 500, working > 500, twice FROM looked'), 't|t|0', 'it has often seen the jobs running, never one at two workers');
+is($node->safe_psql('postgres', 'SELECT times > 500, working > 500, twice FROM looked'), 't|t|0', 'the watching session has seen running jobs often, never one in two workers');
 is($node->safe_psql('postgres', q{SELECT count(*) > 1000, count(DISTINCT data->>'worker_pid') > 3 FROM bgjob.job_states WHERE state = 'processing'}), 't|t', 'the jobs moved from worker to worker');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.jobs WHERE NOT bgjob_delete(id)'), '0', 'the jobs can be deleted');
 check_counters($node);

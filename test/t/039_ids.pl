@@ -46,7 +46,7 @@ foreach my $before ('CHECKPOINT', 'SELECT bgjob_enqueue($$nothing$$)')
 	$node->stop('immediate');
 	$node->start;
 	cmp_ok(value(q{SELECT bgjob_enqueue('nothing')}), '>', $last, 'after a crash ids continue after the last one');
-	cmp_ok(value(q{SELECT min(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[3])) id}), '>', $last + 1, 'also those of bgjob_enqueue_many');
+	cmp_ok(value(q{SELECT min(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[3])) id}), '>', $last + 1, 'ids of bgjob_enqueue_many continue after the crash');
 }
 
 # A standby.
@@ -66,8 +66,8 @@ value('SELECT setval($$bgjob_internal.job_id_seq$$, 9223372036854775807 - 10)');
 my $jobs = value('SELECT count(*) FROM bgjob.jobs');
 my ($status, $out, $err) = $node->psql('postgres', q{\set VERBOSITY sqlstate
 SELECT bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[11]))});
-like($err, qr/ERROR:  2200H/, 'too few ids left: an error');
-is(value('SELECT count(*) FROM bgjob.jobs'), $jobs, 'and nothing was enqueued');
+like($err, qr/ERROR:  2200H/, 'too few ids raise 2200H');
+is(value('SELECT count(*) FROM bgjob.jobs'), $jobs, 'no job was enqueued after that error');
 value('SELECT setval($$bgjob_internal.job_id_seq$$, 9223372036854775807 - 10)'); # ids drawn one by one are used up by the failed attempt
 is(value(q{SELECT max(id) FROM bgjob_enqueue_many('nothing', array_fill(NULL::jsonb, ARRAY[10])) id}), '9223372036854775807', 'the remaining ids can be drawn');
 unlike(slurp_file($node->logfile), qr/bgjob does not know/, 'bgjob knows the private parts of this server');

@@ -45,7 +45,7 @@ my $before = looks();
 sql(join "\n", map { qq{SELECT bgjob_enqueue('work', '["$_"]') AS id \\gset\nSELECT bgjob_wait(:id);} } 1 .. 100);
 all_idle('a hundred jobs have run, one after the other');
 is(done(), join(' ', 1 .. 100), 'in their order');
-cmp_ok(looks() - $before, '<', 10, 'with hardly any scan of the queue');
+cmp_ok(looks() - $before, '<', 10, 'the jobs cause hardly any scan of the queue');
 
 # 2. More jobs than are handed over at a time, while no worker takes any.
 my $holder = $node->background_psql('postgres');
@@ -84,11 +84,11 @@ sql(q{SELECT bgjob_enqueue('work', '["l"]', priority => 1)});
 $holder->query_safe('SELECT pg_advisory_unlock(7)');
 all_idle('all committed jobs have run');
 my $order = done();
-is(join(' ', sort split ' ', $order), '7 a b c f g h k l', 'once');
+is(join(' ', sort split ' ', $order), '7 a b c f g h k l', 'each job runs once');
 like($order, qr/^7 l a /, 'the higher priority first');
 sql("SELECT bgjob_requeue($requeued)");
 all_idle('a job has run again');
-is(done(), 'k', 'that one');
+is(done(), 'k', 'the job of the higher priority runs');
 
 # 4. Rows of the queue that reuse the tids of others. With the scheduler, which applies pauses.
 kill 'CONT', $scheduler;
@@ -98,7 +98,7 @@ sql('VACUUM bgjob_internal.queue');
 sql(q{SELECT bgjob_enqueue('work', '["new"]')});
 sql(q{SELECT bgjob_queue_resume('default')});
 all_idle('a job whose row reused a tid has run');
-is(done(), 'new', 'the other job has not run');
+is(done(), 'new', 'only the new job has run');
 sql(q{SELECT bgjob_queue_pause('default')});
 sql(join ';', map { qq{SELECT bgjob_enqueue('work', '["$_"]')} } 'x', 'y', 'z');
 sql('VACUUM FULL bgjob_internal.queue');

@@ -47,7 +47,7 @@ sub cheap
 	my $from = entries_read();
 
 	$code->();
-	cmp_ok(entries_read() - $from, '<', $dead / 10, "$name: without going over the dead rows");
+	cmp_ok(entries_read() - $from, '<', $dead / 10, "$name: the dead rows are not scanned");
 }
 
 stop_scheduler();
@@ -70,7 +70,7 @@ for my $case ([ 1, 'ROLLBACK' ], [ 5, 'ROLLBACK TO s; COMMIT' ], [ 40, 'ROLLBACK
 		$taker->query_safe("BEGIN; SAVEPOINT s; SELECT count(bgjob_delete(id)) FROM bgjob.jobs WHERE job = 'work' AND state = 'enqueued' AND args ->> 0 <> '" . ($n + 1) . "'");
 		$holder->query_safe('SELECT pg_advisory_unlock(7)');
 		wait_until($node, q{SELECT count(*) = 1 FROM done}, "the worker passes by $n that a transaction has taken");
-		is(done(), $n + 1, 'and runs the job behind them');
+		is(done(), $n + 1, 'the worker runs the next job');
 		$taker->query_safe($end);
 		all_idle("after $end the others have been performed");
 		is(done(), join(' ', 1 .. $n), 'in their order, each once') });
@@ -90,7 +90,7 @@ $holder->query_safe('SELECT pg_advisory_lock(7)');
 $taker->query_safe(q{BEGIN; SELECT count(bgjob_enqueue('work', jsonb_build_array('early ' || i))) FROM generate_series(1, 3) i; PREPARE TRANSACTION 'early'});
 sql(q{SELECT count(bgjob_enqueue('work', '["soon"]')) FROM generate_series(1, 3)});
 all_idle('jobs behind those of a prepared transaction have run');
-is(done(), 'soon soon soon', 'but not the others');
+is(done(), 'soon soon soon', 'the other jobs have not run');
 sql(q{COMMIT PREPARED 'early'});
 all_idle('when it has committed, they have been');
 is(done(), 'early 1 early 2 early 3', 'in their order');

@@ -51,7 +51,7 @@ performs('one transaction after the other', 1000, sub {
 });
 is(sql('SELECT queue FROM done ORDER BY n LIMIT 1'), 'first', 'the queue that comes first in the list goes before all');
 is(sql(q{SELECT string_agg(priority::text, ' ' ORDER BY n) FROM (SELECT * FROM done WHERE queue <> 'first' ORDER BY n LIMIT 99) d}),
-	join(' ', reverse 101 .. 199), 'then jobs of a higher priority than the present lanes, in order');
+	join(' ', reverse 101 .. 199), 'jobs of a higher priority than the present lanes run next, in order');
 
 # Jobs that a rollback makes ready again, of lanes without room.
 performs('rolled back', 1000, sub {

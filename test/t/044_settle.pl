@@ -36,10 +36,10 @@ sub session
 
 is(session('SELECT bgjob_delete($a)'), '1/0', 'a statement');
 is(session('BEGIN; SELECT bgjob_delete($a); SELECT bgjob_delete($b); COMMIT'), '2/0', 'a transaction settles all at once');
-is(session('BEGIN; SELECT bgjob_delete($a); ROLLBACK'), '', 'none that is rolled back');
+is(session('BEGIN; SELECT bgjob_delete($a); ROLLBACK'), '', 'a rolled-back transaction settles nothing');
 is(session('BEGIN; SELECT bgjob_delete($a); SAVEPOINT s; SELECT bgjob_delete($b); SELECT bgjob_delete($c); ROLLBACK TO s; COMMIT'), '1/0', 'a savepoint that is rolled back takes its jobs along');
 is(session('BEGIN; SELECT bgjob_delete($a); SAVEPOINT s; SELECT bgjob_delete($b); SAVEPOINT t; SELECT bgjob_delete($c); RELEASE t; RELEASE s; SELECT bgjob_delete($d); COMMIT'), '4/0', 'savepoints that are released do not');
-is(session('BEGIN; SAVEPOINT s; SELECT bgjob_delete($a); SAVEPOINT t; SELECT bgjob_delete($b); RELEASE t; ROLLBACK TO s; COMMIT'), '', 'nor does one within one that is rolled back bring them back');
+is(session('BEGIN; SAVEPOINT s; SELECT bgjob_delete($a); SAVEPOINT t; SELECT bgjob_delete($b); RELEASE t; ROLLBACK TO s; COMMIT'), '', 'a savepoint released within a rolled-back one is not settled');
 is(session('BEGIN; SELECT bgjob_delete($a); PREPARE TRANSACTION \'p\'; COMMIT PREPARED \'p\''), '1/0', 'a prepared transaction settles when it is prepared');
 is(session('SELECT bgjob_requeue($a)'), '', 'nothing is over that only waits');
 
@@ -48,7 +48,7 @@ my $from = -s $node->logfile;
 sql(q{SELECT count(*) FROM bgjob_enqueue_many('work', ARRAY(SELECT jsonb_build_array(i) FROM generate_series(0, 9) i), queue => 'group', max_retries => 1)});
 wait_until($node, q{SELECT count(*) FILTER (WHERE state = 'succeeded') = 9 AND count(*) FILTER (WHERE state = 'scheduled') = 1 FROM bgjob.jobs WHERE queue = 'group'},
 	'a group of jobs has run');
-is(settled(slurp_file($node->logfile, $from)), '9/1', 'and was settled once: nine jobs, and an attempt');
+is(settled(slurp_file($node->logfile, $from)), '9/1', 'the transaction was settled once: nine jobs and an attempt');
 
 check_counters($node);
 $node->stop;

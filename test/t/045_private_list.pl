@@ -25,12 +25,12 @@ sub seen
 }
 
 is(seen('SELECT 1'), 'one', 'a custom setting is captured');
-unlike(slurp_file($node->logfile), qr/bgjob does not know/, 'and the list is as it should be');
+unlike(slurp_file($node->logfile), qr/bgjob does not know/, 'the list of settings is known');
 SKIP:
 {
 	skip 'this server has no such list', 3 if $node->safe_psql('postgres', 'SHOW server_version_num') < 160000;
 	is(seen(q{SELECT hide('private.list')}), 'one', 'a setting that is missing in the list is captured');
-	like(slurp_file($node->logfile), qr/LOG:  bgjob does not know how this server lists the settings/, 'and the log says so');
+	like(slurp_file($node->logfile), qr/LOG:  bgjob does not know how this server lists the settings/, 'the log says that the list is not known');
 }
 check_counters($node);
 $node->stop;

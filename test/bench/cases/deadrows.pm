@@ -1,4 +1,4 @@
-# single jobs behind ten million dead rows, which a held snapshot keeps: against the same without the snapshot
+# the pickup of single jobs after ten million dead rows, which a held snapshot keeps: against the same without the snapshot
 package Case::deadrows;
 use strict;
 use warnings;

@@ -34,7 +34,7 @@ sub tps
 	my $meter = Bench::Meter->begin(bench => $bench, db => 'bench');
 	my $text = $bench->run('pgbench', '-n', '-M', $protocol, '-h', $bench->socket, '-U', 'app', '-f', $file, '-c', CLIENTS, '-j', 2, '-T', $seconds, 'bench');
 	$meter->stop;
-	my ($tps) = $text =~ /^tps = ([\d.]+)/m or die "pgbench told no rate:\n$text";
+	my ($tps) = $text =~ /^tps = ([\d.]+)/m or die "pgbench printed no rate:\n$text";
 	my ($done) = $text =~ /transactions actually processed: (\d+)/;
 	die "transactions failed:\n$text" if $text =~ /failed transactions: [1-9]/;
 	return (rate => [ 'tps', $tps ], $meter->costs($done));

@@ -1,4 +1,4 @@
-# one role's rate, and how late its due and its recurring jobs are, while another has 200,000 jobs waiting, each in a lane of its own
+# one role's rate, and the delay of its due and its recurring jobs, while another role has 200,000 waiting jobs, each in a lane of its own
 # (queue and priority): against all in one
 package Case::lanes;
 use strict;

@@ -1,4 +1,4 @@
-# Loads for bgjob: putting jobs in, having them drained, and a steady load.
+# Loads for bgjob: enqueueing jobs, draining them, and a steady load.
 package Bench::Load;
 use strict;
 use warnings;
@@ -10,7 +10,7 @@ our @EXPORT = qw(enqueue drain drain_window steady stats settle_down);
 
 use constant CHUNK => 500_000;    # jobs in one statement
 
-# enqueue puts jobs in, {"id": 1} and so on: jobs, and db, user, function, options (SQL, as ", queue => 'g'").
+# enqueue enqueues jobs with the arguments {"id": 1} and so on: jobs, and db, user, function, options (SQL, as ", queue => 'g'").
 sub enqueue
 {
 	my ($bench, %opt) = @_;
@@ -39,9 +39,9 @@ sub stats
 	return \%stats;
 }
 
-# drain measures the draining of a fresh database's jobs from the start of the first to the end of the last, and what it
-# costs: as enqueue, and prepare => sub for what the jobs need, begin => sub called when the drain begins. The checkpoint comes before the jobs are put in, as
-# graphile.mjs, too, puts in and drains without one between.
+# drain measures the draining of a fresh database's jobs, from the start of the first to the end of the last, and its
+# costs. Parameters: those of enqueue, prepare => sub that creates the objects of the jobs, begin => sub called when the drain
+# begins. The checkpoint comes before the jobs are enqueued, as graphile.mjs has none between enqueueing and draining either.
 sub drain
 {
 	my ($bench, %opt) = @_;
@@ -67,8 +67,8 @@ sub drain
 	return (rate => [ 'jobs/s', $jobs / $seconds ], processes => [ '', $workers ], %costs);
 }
 
-# drain_window measures the rate from when a twentieth of the jobs are done until all are (or so many as are wanted,
-# where there are more): by the counts alone, whatever else is in the tables. Turns processing on and off again.
+# drain_window measures the rate between the ends of the first twentieth of the jobs and of the last one (or of the number
+# wanted, if there are more), by the counts alone, so that other rows of the tables do not matter. Turns processing on and off again.
 sub drain_window
 {
 	my ($bench, $db, $jobs) = @_;
@@ -147,7 +147,7 @@ sub steady
 sub _wait_until_done
 {
 	my ($bench, $db) = @_;
-	my ($last, $moved, $told) = (-1, time, time);
+	my ($last, $moved, $reported) = (-1, time, time);
 
 	while (1)
 	{
@@ -156,10 +156,10 @@ sub _wait_until_done
 		last if $stats->{enqueued} + $stats->{processing} + $stats->{scheduled} == 0;
 		($last, $moved) = ($stats->{succeeded}, time) if $stats->{succeeded} != $last;
 		die "no job has ended for a minute\n" if time - $moved > 60;
-		if (time - $told > 10)
+		if (time - $reported > 10)
 		{
 			$bench->progress("  $stats->{succeeded} done, $stats->{enqueued} to go");
-			$told = time;
+			$reported = time;
 		}
 		sleep 0.02;
 	}

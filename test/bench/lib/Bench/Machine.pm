@@ -1,10 +1,10 @@
-# What the figures depend on: the machine, the versions and the settings, noted as lines of case "machine".
+# The environment of the figures: the machine, the versions and the settings, stored as lines of case "machine".
 package Bench::Machine;
 use strict;
 use warnings;
 use POSIX ();
 
-# note finds all of it out; the disk's rate of fdatasync takes a second or two.
+# note collects them; measuring the disk's rate of fdatasync takes a second or two.
 sub note
 {
 	my ($bench) = @_;
@@ -29,7 +29,7 @@ sub note
 	return;
 }
 
-# _fdatasync is what pg_test_fsync says about fdatasync, the default of wal_sync_method; it is ended after that line.
+# _fdatasync returns the rate that pg_test_fsync measures for fdatasync, the default of wal_sync_method; it is ended after that line.
 sub _fdatasync
 {
 	my ($bench) = @_;

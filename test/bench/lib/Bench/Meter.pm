@@ -1,4 +1,4 @@
-# What a stretch of work costs: WAL, CPU, commits and buffer hits of the private server.
+# The costs of a stretch of work: WAL, CPU, commits and buffer hits of the private server.
 #
 # CPU is that of the postmaster's whole family: the living processes from /proc, and those that have gone by the
 # postmaster's own account of the children that it has reaped. Read in that order and again if a child ended meanwhile,
@@ -64,7 +64,7 @@ sub begin
 	return $self;
 }
 
-# stop notes the end of the work; what comes later does not count, but for statistics that were reported late.
+# stop marks the end of the work; later work does not count, except statistics that are reported late.
 sub stop
 {
 	my ($self) = @_;
@@ -75,7 +75,7 @@ sub stop
 	$self->{client_cpu} = (process_cpu($self->{client}))[0] - $self->{client_cpu} if $self->{client};
 }
 
-# costs returns the figures per job, as metric => [ unit, value ]; once everybody has reported their statistics.
+# costs returns the figures per job, as metric => [ unit, value ]; once all processes have reported their statistics.
 sub costs
 {
 	my ($self, $jobs) = @_;
@@ -92,7 +92,7 @@ sub costs
 		$self->{client} ? (client_cpu => [ 's/1000 jobs', $self->{client_cpu} / $jobs * 1000 ]) : ());
 }
 
-# _stat reads /proc/PID/stat from the state on (field 3); nothing if the process has gone.
+# _stat reads /proc/PID/stat from the state on (field 3); nothing if the process has ended.
 sub _stat
 {
 	my ($pid) = @_;

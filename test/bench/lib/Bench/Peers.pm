@@ -1,4 +1,4 @@
-# What bgjob is compared with: graphile-worker, through the shared graphile.mjs and our own drive.mjs, and floor.sql.
+# The systems that bgjob is compared with: graphile-worker, through the shared graphile.mjs and our own drive.mjs, and floor.sql.
 #
 # graphile.mjs waits for the end of a drain by counting the table every 5 ms, which costs the peer something; drive.mjs
 # counts the jobs in the tasks themselves, and can have a job do an UPDATE. Each run has a fresh database "peers".
@@ -25,7 +25,7 @@ sub graphile_drain
 		$meter = Bench::Meter->begin(bench => $bench, db => 'peers', client => $pid) if $line =~ /^enqueued per second/;
 		($rate) = $line =~ /(\d+)/ and $meter->stop if $line =~ /^jobs per second/;
 	});
-	die "graphile.mjs told no rate\n" unless $rate;
+	die "graphile.mjs printed no rate\n" unless $rate;
 	my %costs = $meter->costs($jobs);
 	# Its own sessions report the statistics of the enqueueing at any time.
 	delete @costs{qw(commits hits)};
@@ -50,7 +50,7 @@ sub graphile_own
 		}
 		($rate) = $line =~ /(\d+)/ and $meter->stop if $line =~ /^jobs per second/;
 	});
-	die "drive.mjs told no rate\n" unless $rate;
+	die "drive.mjs printed no rate\n" unless $rate;
 	return (rate => [ 'jobs/s', $rate ], $meter->costs($jobs));
 }
 
@@ -62,7 +62,7 @@ sub graphile_latency
 	my @us;
 	_prepare($bench);
 	_node($bench, ['graphile.mjs', 'latency', $jobs], sub { @us = ($1, $2) if $_[0] =~ /p50 (\d+) p99 (\d+)/ });
-	die "graphile.mjs told no latency\n" unless @us;
+	die "graphile.mjs printed no latency\n" unless @us;
 	return (p50 => [ 'us', $us[0] ], p99 => [ 'us', $us[1] ]);
 }
 
@@ -87,7 +87,7 @@ sub graphile_schema
 	_node($bench, ['drive.mjs', 'migrate'], sub { });
 }
 
-# graphile_idle has it wait for nothing; calls the sub at the beginning and at the end: process id, -1 or 1.
+# graphile_idle runs it without jobs; calls the sub at the beginning and at the end: process id, -1 or 1.
 sub graphile_idle
 {
 	my ($bench, $seconds, $look) = @_;
@@ -115,12 +115,12 @@ sub floor_rate
 	}
 	_prepare($bench);
 	my $text = $bench->run('psql', '-X', '-h', $bench->socket, '-U', 'postgres', '-d', 'peers', '-f', $file);
-	my ($rate) = $text =~ /drained \d+ batch 500 hist t : (\d+) jobs/ or die "floor.sql told no rate:\n$text";
+	my ($rate) = $text =~ /drained \d+ batch 500 hist t : (\d+) jobs/ or die "floor.sql printed no rate:\n$text";
 	my ($single) = $text =~ /drained \d+ batch 1 hist t : (\d+) jobs/;
 	return (rate => [ 'jobs/s', $rate ], $single ? (single => [ 'jobs/s', $single ]) : ());
 }
 
-# _prepare makes the database anew, and a checkpoint.
+# _prepare creates the database again, and makes a checkpoint.
 sub _prepare
 {
 	my ($bench) = @_;

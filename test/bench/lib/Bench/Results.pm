@@ -96,7 +96,7 @@ sub fact
 		date => strftime('%Y-%m-%d', gmtime), commit => $self->{commit} };
 }
 
-# write writes the file anew.
+# write rewrites the file.
 sub write
 {
 	my ($self) = @_;

@@ -7,7 +7,7 @@ use BgjobTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = bgjob_cluster('says_no');
+my $node = bgjob_cluster('errors');
 sub value { my ($query) = @_; return $node->safe_psql('postgres', $query) }
 sub errors { my ($query) = @_; my ($status, $out, $err) = $node->psql('postgres', $query, on_error_stop => 0); return $err }
 
@@ -46,21 +46,21 @@ for my $function (sort keys %call)
 		"$function() says that it is what cannot be executed");
 }
 like(errors(q{CREATE TEMP TABLE x (id int); CREATE TRIGGER x AFTER INSERT ON x FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('nothing', 'columns=');
-	BEGIN READ ONLY; INSERT INTO x VALUES (1); ROLLBACK}), qr/cannot execute bgjob_enqueue_trigger\(\) in a read-only transaction/, 'so does the trigger function');
+	BEGIN READ ONLY; INSERT INTO x VALUES (1); ROLLBACK}), qr/cannot execute bgjob_enqueue_trigger\(\) in a read-only transaction/, 'the trigger function fails in a read-only transaction');
 my $called = join ',', keys %call;
 my $reading = q{^bgjob_(wait|result|current_id|progress|log|cancel_requested|parameter|set_parameter|snooze|discard|enqueue_trigger|cron_.*)$};
 is(value(qq{SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p, pg_depend d, pg_extension e WHERE d.refobjid = e.oid AND d.objid = p.oid AND d.deptype = 'e'
 		AND e.extname = 'bgjob' AND p.proname LIKE 'bgjob\\_%' AND p.proname !~ '$reading' AND p.proname <> ALL (string_to_array('$called', ','))}),
-	'', 'that were all');
+	'', 'all functions that write were tried');
 
 # Two failed jobs of one key: one runs again, a notice reports the other, and the statement continues.
 value(q{SELECT bgjob_enqueue('bad', unique_key => 'k', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'failed'}, 'a job has failed');
-value(q{SELECT bgjob_enqueue('bad', unique_key => 'k', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs WHERE state = 'failed'}, 'and another one of its key');
-value(q{SELECT bgjob_enqueue('bad', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE state = 'failed'}, 'and one without');
+value(q{SELECT bgjob_enqueue('bad', unique_key => 'k', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 2 FROM bgjob.jobs WHERE state = 'failed'}, 'a second job with its key fails');
+value(q{SELECT bgjob_enqueue('bad', max_retries => 0)}) && wait_until($node, q{SELECT count(*) = 3 FROM bgjob.jobs WHERE state = 'failed'}, 'a job without a key fails');
 value(q{SELECT bgjob_queue_pause('default')});
 my $notice = errors(q{CREATE TABLE requeued AS SELECT id, bgjob_requeue(id, 'failed') AS done FROM bgjob.jobs WHERE state = 'failed' ORDER BY id});
 is(value(q{SELECT string_agg(done::text, ' ' ORDER BY id) FROM requeued}), 'true false true', 'a bulk requeue gets false for the one whose key is taken');
-like($notice, qr/NOTICE:  job \d+ cannot run again because another job has its unique_key\n.*DETAIL:  Job \d+ has the key and has not finished\./, 'and a notice');
+like($notice, qr/NOTICE:  job \d+ cannot run again because another job has its unique_key\n.*DETAIL:  Job \d+ has the key and has not finished\./, 'a notice names the job that has the key');
 is(value(q{SELECT string_agg(state, ' ' ORDER BY id) FROM bgjob.jobs WHERE recurring_name IS NULL}), 'enqueued failed enqueued', 'the others are requeued');
 is(value(q{SELECT bgjob_reschedule(id, delay => '1 h') FROM bgjob.jobs WHERE state = 'failed'}), 'f', 'rescheduling likewise');
 
@@ -69,7 +69,7 @@ value(q{SELECT bgjob_queue_resume('default'), bgjob_enqueue('SELECT pg_sleep(60)
 wait_until($node, q{SELECT count(*) = 1 FROM bgjob.jobs WHERE state = 'processing'}, 'a job runs');
 like(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs', on_duplicate => 'replace')}), qr/NOTICE:  job \d+ is running and was not replaced\n.*DETAIL:  The new arguments and options were dropped/,
 	'that it is not replaced');
-like(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs', on_duplicate => 'reschedule', delay => '1 h')}), qr/NOTICE:  job \d+ is running and was not rescheduled/, 'nor rescheduled');
+like(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs', on_duplicate => 'reschedule', delay => '1 h')}), qr/NOTICE:  job \d+ is running and was not rescheduled/, 'a notice says that the running job was not rescheduled');
 is(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs')}), '', 'skip says nothing');
 value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE unique_key = 'runs'});
 
@@ -80,18 +80,18 @@ for my $case ([ q{bgjob_enqueue('SELECT 1')}, q{kind => 'sql'} ], [ q{bgjob_enqu
 	my ($call, $says) = @$case;
 	my $said = errors("SELECT $call");
 	like($said, qr/\Q$says\E/, "$call says so");
-	unlike($said, qr/LINE \d+:.*\n.*\^/, '... and shows no place in the wrong text') if $call =~ /send_mail/;
+	unlike($said, qr/LINE \d+:.*\n.*\^/, 'the error has no position in the statement') if $call =~ /send_mail/;
 }
 like(errors(q{SELECT bgjob_recurring_trigger('nope')}), qr/NOTICE:  there is no recurring job "nope"/, 'triggering what is not there returns null and says so');
 like(errors(q{SELECT bgjob_queue_pause('mial')}), qr/NOTICE:  queue "mial" had no configuration/, 'pausing a queue of which nothing is known says so');
-is(errors(q{SELECT bgjob_queue_resume('mial'), bgjob_queue_pause('mial'), bgjob_queue_pause('default')}), '', 'but only then');
+is(errors(q{SELECT bgjob_queue_resume('mial'), bgjob_queue_pause('mial'), bgjob_queue_pause('default')}), '', 'queues with jobs or a configuration give no notice');
 
 # A history is bounded.
 my $many = value(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 day')});
 value(qq{DO \$\$ BEGIN FOR i IN 1..1200 LOOP PERFORM bgjob_reschedule($many, delay => '1 day'); END LOOP; PERFORM bgjob_queue_resume('default'), bgjob_requeue($many); END \$\$});
 is(value(qq{SELECT bgjob_wait($many, '60 s')}), 'succeeded', 'a job that was rescheduled 1,200 times runs');
-is(value(qq{SELECT count(*), count(DISTINCT seq), max(seq) FROM bgjob.job_states WHERE job_id = $many}), '1003|1003|1003', 'its history has 1,000 entries and those of its last state');
-is(value(qq{SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $many AND seq > 1000}), 'enqueued processing succeeded', 'which it ends with');
+is(value(qq{SELECT count(*), count(DISTINCT seq), max(seq) FROM bgjob.job_states WHERE job_id = $many}), '1003|1003|1003', 'the history has its first 1,000 entries and those of the last state');
+is(value(qq{SELECT string_agg(state, ' ' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $many AND seq > 1000}), 'enqueued processing succeeded', 'the history ends with the last run');
 
 check_counters($node);
 $node->stop;
