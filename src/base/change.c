@@ -20,7 +20,8 @@
  * done about it (bgjob_change_settle, which store/settle.c sets). Whatever is to
  * happen in the same transaction because a job has ended belongs there; what it
  * ends itself is settled, too. A savepoint that is rolled back takes its notes
- * along; a group of jobs pays once, as it is one transaction.
+ * along; a group of jobs pays once, as it is one transaction. After the commit
+ * the attempts are counted for bgjob.function_stats (base/functionstats.c).
  *
  * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since any session may
  * commit at any time, and leaves a mark instead (base/prepared.c). The session
@@ -65,7 +66,7 @@ typedef struct Notes
 	BgjobLaneNotes lanes;
 	TimestampTz taken_due; /* the first that was taken out of the schedule; DT_NOEND: none */
 	BgjobOver *over;       /* still to be settled */
-	BgjobOver *settled;    /* sessions that wait for the jobs are still to be woken */
+	BgjobOver *settled;    /* in order; still to be counted, and their waiters to be woken */
 	QueueNote *queues;
 	TimestampTz due; /* DT_NOEND: none */
 	int64 counts[BGJOB_NSTATES];
@@ -191,24 +192,42 @@ bgjob_change_filters(void)
 }
 
 static void
-add_over(int64 job, BgjobState state, bool recurring)
+add_over(int64 job, BgjobState state, bool recurring, const BgjobAttempt *attempt)
 {
 	Notes *to = own_notes();
-	BgjobOver *note = MemoryContextAlloc(TopTransactionContext, sizeof(BgjobOver));
+	Size size = sizeof(BgjobOver) + (attempt != NULL ? sizeof(BgjobAttempt) : 0);
+	BgjobOver *note = MemoryContextAlloc(TopTransactionContext, size);
 
-	*note = (BgjobOver){to->over, job, state, recurring};
+	*note = (BgjobOver){to->over, job, state, recurring, NULL};
+	if (attempt != NULL)
+	{
+		BgjobAttempt *copy = (BgjobAttempt *) (note + 1);
+
+		*copy = *attempt;
+		if (attempt->error != NULL)
+			copy->error = MemoryContextStrdup(TopTransactionContext, attempt->error);
+		note->attempt = copy;
+	}
 	to->over = note;
+}
+
+static void
+free_over(BgjobOver *note)
+{
+	if (note->attempt != NULL && note->attempt->error != NULL)
+		pfree(unconstify(char *, note->attempt->error));
+	pfree(note);
 }
 
 /*
  * bgjob_change_ended notes that a job has ended in a final state: nothing more
  * will happen to it by itself. Of one that is requeued in the same transaction
- * the note stays.
+ * the note stays. "attempt" is how it ended (copied); NULL: it was not running.
  */
 void
-bgjob_change_ended(int64 job, BgjobState state, bool recurring)
+bgjob_change_ended(int64 job, BgjobState state, bool recurring, const BgjobAttempt *attempt)
 {
-	add_over(job, state, recurring);
+	add_over(job, state, recurring, attempt);
 }
 
 /*
@@ -217,9 +236,9 @@ bgjob_change_ended(int64 job, BgjobState state, bool recurring)
  * rescheduled meanwhile.
  */
 void
-bgjob_change_attempt_over(int64 job, BgjobState state)
+bgjob_change_attempt_over(int64 job, BgjobState state, const BgjobAttempt *attempt)
 {
-	add_over(job, state, false);
+	add_over(job, state, false, attempt);
 }
 
 /*
@@ -288,6 +307,19 @@ bgjob_change_want(Oid database)
 		to->wanted = database;
 }
 
+/* Counts the attempts that are over, and wakes the sessions that wait for their jobs. */
+static void
+tell_of_over(const BgjobOver *over)
+{
+	for (const BgjobOver *note = over; note != NULL; note = note->next)
+		if (note->attempt != NULL)
+			bgjob_function_stats_add(note->attempt);
+	bgjob_function_stats_flush();
+	for (const BgjobOver *note = over; note != NULL; note = note->next)
+		if (bgjob_state_is_final(note->state))
+			bgjob_waiters_wake(note->job);
+}
+
 static void
 tell(const Notes *committed)
 {
@@ -316,9 +348,7 @@ tell(const Notes *committed)
 	bgjob_lane_notes_commit(&committed->lanes);
 	if (committed->due != DT_NOEND)
 		bgjob_announce_due(committed->due);
-	for (BgjobOver *note = committed->settled; note != NULL; note = note->next)
-		if (bgjob_state_is_final(note->state))
-			bgjob_waiters_wake(note->job);
+	tell_of_over(committed->settled);
 	if (committed->notices != 0)
 		bgjob_notify_scheduler(committed->notice_database, committed->notices);
 }
@@ -398,15 +428,16 @@ settle(void)
 	while (notes != NULL && notes->over != NULL)
 	{
 		BgjobOver *over = notes->over;
-		BgjobOver *last = over;
 
 		notes->over = NULL;
 		if (bgjob_change_settle != NULL)
 			bgjob_change_settle(over);
-		while (last->next != NULL)
-			last = last->next;
-		last->next = notes->settled;
-		notes->settled = over;
+		for (BgjobOver *next; over != NULL; over = next)
+		{
+			next = over->next;
+			over->next = notes->settled;
+			notes->settled = over;
+		}
 	}
 }
 
@@ -463,7 +494,7 @@ free_notes(Notes *aborted)
 	for (BgjobOver *note = aborted->over, *next; note != NULL; note = next)
 	{
 		next = note->next;
-		pfree(note);
+		free_over(note);
 	}
 	for (QueueNote *note = aborted->queues, *next; note != NULL; note = next)
 	{

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "base/functionstats.h"
 #include "base/lanegroup.h"
 #include "base/registry.h"
 #include "datatype/timestamp.h"
@@ -25,6 +26,7 @@ typedef struct BgjobOver
 	int64 job;
 	BgjobState state; /* that it got: final, or that in which it waits for the next attempt */
 	bool recurring;   /* the job of an occurrence */
+	const BgjobAttempt *attempt; /* to be counted at commit; NULL: the job was not running */
 } BgjobOver;
 
 /* Settles what is over in the running transaction, in no order. It may throw, and note more. */
@@ -39,8 +41,9 @@ extern void bgjob_change_filters(void);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
 extern void bgjob_change_due(TimestampTz at);
 extern void bgjob_change_count(BgjobState from, BgjobState to, bool from_retry, bool to_retry);
-extern void bgjob_change_ended(int64 job, BgjobState state, bool recurring);
-extern void bgjob_change_attempt_over(int64 job, BgjobState state);
+extern void
+bgjob_change_ended(int64 job, BgjobState state, bool recurring, const BgjobAttempt *attempt);
+extern void bgjob_change_attempt_over(int64 job, BgjobState state, const BgjobAttempt *attempt);
 extern void bgjob_change_notice(Oid database, uint32 scheduler_notices);
 extern void bgjob_change_took_scheduled(TimestampTz at);
 extern void bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 job);

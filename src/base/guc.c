@@ -9,7 +9,9 @@
  * configuration file (SIGHUP). bgjob.max_retries and bgjob.time_zone are
  * defaults of a session that enqueues, and any role may set them;
  * bgjob.job_timeout and bgjob.capture_settings are set by administrators, also
- * per role or database.
+ * per role or database. bgjob.function_stats_max needs a restart; but a session
+ * that loads the library by itself may not define such a setting, and has no use
+ * for its value.
  *
  * bgjob.databases, bgjob.queues and bgjob.time_zone are checked here, when they
  * are set, so that a typing error is refused at once instead of idling a server.
@@ -25,6 +27,7 @@
 #include "base/compat.h"
 #include "base/inflight.h"
 #include "base/zone.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/varlena.h"
@@ -43,6 +46,7 @@ int bgjob_retention;
 int bgjob_retention_failed;
 char *bgjob_time_zone;
 char *bgjob_capture_settings;
+int bgjob_function_stats_max;
 int bgjob_inflight_cell;
 
 /* Returns the default number of workers: five for each core, but not more than 20. */
@@ -152,6 +156,13 @@ bgjob_define_settings(void)
 							   "TimeZone, DateStyle, IntervalStyle, search_path, lc_messages, "
 							   "lc_monetary, lc_numeric, lc_time",
 							   PGC_SUSET, GUC_LIST_INPUT, check_setting_list, NULL, NULL);
+	DefineCustomIntVariable("bgjob.function_stats_max",
+							"Number of functions with statistics in bgjob.function_stats.",
+							"In all databases together; the least used are evicted.",
+							&bgjob_function_stats_max, 5000, 100, 1000000,
+							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER
+																		 : PGC_SIGHUP,
+							0, NULL, NULL, NULL);
 	/* Not for users: passes the cell of the worker's job on to parallel workers. */
 	DefineCustomIntVariable("bgjob.inflight_cell", "Cell of this worker in bgjob.inflight.",
 							NULL, &bgjob_inflight_cell, -1, -1, INT_MAX, PGC_SUSET,

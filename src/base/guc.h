@@ -27,6 +27,7 @@ extern int bgjob_retention;        /* seconds, -1 = for ever */
 extern int bgjob_retention_failed; /* seconds, -1 = for ever */
 extern char *bgjob_time_zone;
 extern char *bgjob_capture_settings;
+extern int bgjob_function_stats_max;
 extern int bgjob_inflight_cell; /* internal, -1 = none */
 
 /* bgjob_define_settings defines them; called once, by _PG_init. */

@@ -69,6 +69,7 @@
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
+#include "tcop/cmdtag.h"
 
 #include "rules/state.h"
 
@@ -185,6 +186,9 @@ typedef struct BgjobSlot
 	/* single stores, by the creator and then by the worker; read without a lock */
 	uint32 failure; /* SQLSTATE that claims fail with, first that of the worker before */
 	bool failing;   /* it leaves for that */
+
+	/* single stores, by the worker; read when it has left */
+	CommandTag command; /* the kind of the command that it runs, if that is known */
 
 	/* under the lock of the list of the lane group; "idle" is read without it */
 	struct BgjobLaneGroup *lanes; /* a worker's, while it serves; by itself */

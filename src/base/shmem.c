@@ -3,7 +3,7 @@
  * shmem.c
  *	  bgjob's shared memory, as a whole.
  *
- * The parts (registry, lanes, waiters, the in-flight file) know their own
+ * The parts (registry, lanes, waiters, statistics, the in-flight file) know their own
  * sizes and contents; this file puts them into the server's start. Where the
  * library is not in shared_preload_libraries none of it exists, and
  * bgjob_registry stays NULL: other code tests for that.
@@ -13,6 +13,8 @@
 #include "postgres.h"
 
 #include "base/console.h"
+#include "base/functionstats.h"
+#include "base/functionstatsfile.h"
 #include "base/inflight.h"
 #include "base/lanegroup.h"
 #include "base/queues.h"
@@ -37,6 +39,7 @@ request(void)
 	RequestAddinShmemSpace(bgjob_lane_groups_size());
 	RequestAddinShmemSpace(bgjob_waiters_size());
 	RequestAddinShmemSpace(bgjob_console_size());
+	RequestAddinShmemSpace(bgjob_function_stats_size());
 }
 
 static void
@@ -50,6 +53,8 @@ startup(void)
 	bgjob_lane_groups_startup();
 	bgjob_waiters_startup();
 	bgjob_console_startup();
+	bgjob_function_stats_startup();
+	bgjob_function_stats_file_startup();
 	bgjob_inflight_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -54,6 +54,14 @@
 /* Copies of slots whose jobs could not be recovered, since another transaction was changing them. */
 static List *put_off = NIL;
 
+/* An attempt whose worker was lost, as far as it is known. */
+typedef struct LostAttempt
+{
+	TimestampTz started_at;
+	int pid;
+	CommandTag command;
+} LostAttempt;
+
 static Jsonb *
 error_json(int sqlstate, const char *message, const char *hint)
 {
@@ -67,13 +75,14 @@ error_json(int sqlstate, const char *message, const char *hint)
 
 /* Notes that an attempt was interrupted: the job is in the queue, or is put back into it. */
 static void
-note_interruption(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid,
-				  const char *reason, bool crashed)
+note_interruption(BgjobRel *jobs, BgjobJob *job, LostAttempt lost, const char *reason,
+				  bool crashed)
 {
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .reason = reason,
-							   .started_at = started_at,
-							   .worker_pid = pid,
+							   .started_at = lost.started_at,
+							   .worker_pid = lost.pid,
+							   .command = lost.command,
 							   .in_queue = job->state == BGJOB_ENQUEUED,
 							   .crashed = crashed};
 
@@ -83,13 +92,14 @@ note_interruption(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid
 
 /* Fails a job that is in the queue, or stored as processing. False if another transaction is changing it. */
 static bool
-fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char *reason,
+fail_job(BgjobRel *jobs, BgjobJob *job, LostAttempt lost, const char *reason,
 		 const Jsonb *error, bool crashed)
 {
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .reason = reason,
-							   .started_at = started_at,
-							   .worker_pid = pid,
+							   .started_at = lost.started_at,
+							   .worker_pid = lost.pid,
+							   .command = lost.command,
 							   .error = error,
 							   .crashed = crashed};
 
@@ -106,7 +116,7 @@ fail_job(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const c
  * bgjob.max_crashes times. Returns whether it goes back.
  */
 static bool
-blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char *did)
+blame(BgjobRel *jobs, BgjobJob *job, LostAttempt lost, const char *did)
 {
 	int times = job->crashes + 1;
 	char *reason;
@@ -114,14 +124,14 @@ blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char
 	if (times < bgjob_max_crashes)
 	{
 		reason = psprintf("%s, %d of %d times", did, times, bgjob_max_crashes);
-		note_interruption(jobs, job, started_at, pid, reason, true);
+		note_interruption(jobs, job, lost, reason, true);
 		return true;
 	}
 	reason = psprintf("%s %d times", did, times);
 	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) is not retried", job->id,
 						 bgjob_text_cut(job->job, BGJOB_TITLE_MAX)),
 				  errdetail("%s.", reason)));
-	(void) fail_job(jobs, job, started_at, pid, reason,
+	(void) fail_job(jobs, job, lost, reason,
 					error_json(ERRCODE_CRASH_SHUTDOWN, reason,
 							   "Requeue the job when the cause has been found."),
 					true);
@@ -132,6 +142,7 @@ blame(BgjobRel *jobs, BgjobJob *job, TimestampTz started_at, int pid, const char
 static bool
 account_for(BgjobRel *jobs, const BgjobInflightRecord *record)
 {
+	LostAttempt lost = {.started_at = record->started_at, .pid = record->pid};
 	BgjobJob job;
 
 	if (!bgjob_job_read(jobs, record->job, &job) || job.pos != record->pos ||
@@ -140,10 +151,9 @@ account_for(BgjobRel *jobs, const BgjobInflightRecord *record)
 	if (!bgjob_job_try_lock(jobs, &job))
 		return false;
 	if (record->verdict == BGJOB_CULPRIT)
-		(void) blame(jobs, &job, record->started_at, record->pid, "Crashed the server");
+		(void) blame(jobs, &job, lost, "Crashed the server");
 	else
-		note_interruption(jobs, &job, record->started_at, record->pid,
-						  "Interrupted by a crash of the server", false);
+		note_interruption(jobs, &job, lost, "Interrupted by a crash of the server", false);
 	return true;
 }
 
@@ -202,7 +212,7 @@ bgjob_recover_claims(void)
 			!bgjob_job_read(jobs, claims[i].job, &job) || job.state != BGJOB_PROCESSING)
 			continue;
 		if (bgjob_job_try_lock(jobs, &job))
-			note_interruption(jobs, &job, 0, 0, "Its worker was lost", false);
+			note_interruption(jobs, &job, (LostAttempt){0}, "Its worker was lost", false);
 		else
 			all = false;
 	}
@@ -222,7 +232,8 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .run_at = slot->request_run_at,
 							   .started_at = slot->job_started_at,
-							   .worker_pid = slot->last_pid};
+							   .worker_pid = slot->last_pid,
+							   .command = slot->command};
 	ErrorData error = {0};
 	BgjobEvent event;
 
@@ -250,6 +261,7 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 static bool
 recover_job(const BgjobSlot *slot, int console, BgjobGroupRest *place)
 {
+	LostAttempt lost = {slot->job_started_at, slot->last_pid, slot->command};
 	BgjobRel *jobs;
 	BgjobJob job;
 	bool waits = false;
@@ -267,9 +279,9 @@ recover_job(const BgjobSlot *slot, int console, BgjobGroupRest *place)
 		if (conclude(jobs, &job, slot))
 			waits = false;
 		else if (slot->job_started_at != 0 && !slot->term && !slot->retire)
-			waits = blame(jobs, &job, slot->job_started_at, slot->last_pid, "Ended its worker");
+			waits = blame(jobs, &job, lost, "Ended its worker");
 		else if (slot->job_started_at != 0 || job.state == BGJOB_PROCESSING)
-			note_interruption(jobs, &job, slot->job_started_at, slot->last_pid,
+			note_interruption(jobs, &job, lost,
 							  slot->request == BGJOB_REQUEST_INTERRUPT
 								  ? bgjob_outcome_interruption(slot->interruption)
 								  : "Its worker was lost",
@@ -392,7 +404,7 @@ bgjob_fail_jobs_of_role(Oid role)
 
 		CHECK_FOR_INTERRUPTS();
 		if (bgjob_job_read(jobs, ids[i], &job) && job.state == BGJOB_ENQUEUED &&
-			fail_job(jobs, &job, 0, 0, reason,
+			fail_job(jobs, &job, (LostAttempt){0}, reason,
 					 error_json(ERRCODE_UNDEFINED_OBJECT, reason, NULL), false))
 			failed++;
 	}

@@ -130,12 +130,15 @@ refuse_unsuitable(const RawStmt *raw)
 
 /*
  * bgjob_command_is_plain returns whether a command can share a transaction with
- * its job's bookkeeping; utility commands may end transactions.
+ * its job's bookkeeping; utility commands may end transactions. *tag is its kind.
  */
 bool
-bgjob_command_is_plain(const char *sql)
+bgjob_command_is_plain(const char *sql, CommandTag *tag)
 {
-	return is_plain(parse(sql));
+	const RawStmt *raw = parse(sql);
+
+	*tag = CreateCommandTag(raw->stmt);
+	return is_plain(raw);
 }
 
 /* bgjob_command_log_level returns from which log_statement on a command is logged. */

@@ -10,11 +10,12 @@
 
 #include "postgres.h"
 
+#include "tcop/cmdtag.h"
 #include "tcop/tcopprot.h"
 #include "utils/jsonb.h"
 
 extern void bgjob_command_check(const char *sql, const Jsonb *args);
-extern bool bgjob_command_is_plain(const char *sql);
+extern bool bgjob_command_is_plain(const char *sql, CommandTag *tag);
 extern LogStmtLevel bgjob_command_log_level(const char *sql);
 extern Jsonb *bgjob_command_run(const char *sql, const Jsonb *args);
 

@@ -57,7 +57,10 @@ bgjob_group_init(void)
 	group_timeout = RegisterTimeout(USER_TIMEOUT, bgjob_group_items_slow);
 }
 
-/* bgjob_group_fits returns whether a job may be performed in one transaction with others. */
+/*
+ * bgjob_group_fits returns whether a job may be performed in one transaction with
+ * others. It notes the kind of a command, which is parsed for that.
+ */
 bool
 bgjob_group_fits(const BgjobJob *job)
 {
@@ -65,7 +68,8 @@ bgjob_group_fits(const BgjobJob *job)
 		return false;
 	if (job->kind == BGJOB_KIND_FUNCTION)
 		return !bgjob_function_is_procedure(bgjob_function_find(job->func));
-	return job->kind == BGJOB_KIND_SQL && bgjob_command_is_plain(job->job);
+	return job->kind == BGJOB_KIND_SQL &&
+		   bgjob_command_is_plain(job->job, &bgjob_underway.command);
 }
 
 #ifdef BGJOB_FAST_SUBXIDS

@@ -204,11 +204,15 @@ lift_start_limit(void)
 bool
 bgjob_perform_commits(void)
 {
+	bool plain;
+
 	if (is_expired()) /* it does not run */
 		return false;
 	if (bgjob_underway.job.kind == BGJOB_KIND_FUNCTION)
 		return bgjob_function_is_procedure(bgjob_function_find(bgjob_underway.job.func));
-	return !bgjob_command_is_plain(bgjob_underway.job.job);
+	plain = bgjob_command_is_plain(bgjob_underway.job.job, &bgjob_underway.command);
+	bgjob_my_slot->command = bgjob_underway.command;
+	return !plain;
 }
 
 /*
@@ -332,6 +336,7 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .started_at = bgjob_underway.started_at,
 							   .worker_pid = MyProcPid,
+							   .command = bgjob_underway.command,
 							   .result = result};
 	BgjobEvent event = BGJOB_EV_SUCCEED;
 
@@ -395,6 +400,7 @@ void
 bgjob_perform_begin(void)
 {
 	bgjob_underway.started_at = bgjob_now();
+	bgjob_my_slot->command = bgjob_underway.command;
 	bgjob_slot_start_clock(bgjob_underway.started_at);
 	bgjob_inflight_begin(MyDatabaseId, bgjob_underway.job.id, bgjob_underway.job.pos,
 						 bgjob_underway.started_at);
@@ -443,6 +449,7 @@ bgjob_perform_give_up(BgjobCircumstances *what)
 	what->at = bgjob_now();
 	what->started_at = bgjob_underway.started_at != 0 ? bgjob_underway.started_at : what->at;
 	what->worker_pid = MyProcPid;
+	what->command = bgjob_underway.command;
 	return request;
 }
 

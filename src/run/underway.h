@@ -13,6 +13,7 @@
 #include "run/attemptfilters.h"
 #include "run/outcome.h"
 #include "store/job.h"
+#include "tcop/cmdtag.h"
 
 /* The attempt that is under way. */
 typedef struct BgjobUnderway
@@ -22,12 +23,13 @@ typedef struct BgjobUnderway
 	bool settling; /* no attempt: an event of the job was left to this worker (run/pending.c) */
 	bool committed; /* the claim is committed: the job is stored as processing */
 	TimestampTz started_at;
-	int64 time_limit; /* of the attempt, in milliseconds; 0: none */
-	bool give_back;   /* announce the job once the slot no longer names it */
-	bool pause;       /* but not at once */
-	bool changed;     /* the job itself may have changed its row */
-	bool ran;         /* its function or command has been called */
-	bool logged;      /* as a statement */
+	int64 time_limit;   /* of the attempt, in milliseconds; 0: none */
+	bool give_back;     /* announce the job once the slot no longer names it */
+	bool pause;         /* but not at once */
+	bool changed;       /* the job itself may have changed its row */
+	bool ran;           /* its function or command has been called */
+	bool logged;        /* as a statement */
+	CommandTag command; /* its kind, once it has been parsed */
 	BgjobEnding ending;
 	BgjobDecision decision; /* of filters, which do not want it performed */
 } BgjobUnderway;

@@ -125,18 +125,32 @@ succeeded_data(TimestampTz entered_at, TimestampTz started_at, TimestampTz finis
 	return bgjob_json_end(&state);
 }
 
+/* Returns a text of an error that is stored with a job; an empty one if there is none. */
+static char *
+error_text(const Jsonb *error, const char *key)
+{
+	JsonbValue text;
+
+	if (error == NULL || !JB_ROOT_IS_OBJECT(error) ||
+		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &error->root), key,
+									 (int) strlen(key), &text) == NULL ||
+		text.type != jbvString)
+		return pstrdup("");
+	return pnstrdup(text.val.string.val, text.val.string.len);
+}
+
 /* bgjob_history_message returns the message of an error that is stored with a job. */
 char *
 bgjob_history_message(const Jsonb *error)
 {
-	JsonbValue message;
+	return error_text(error, "message");
+}
 
-	if (error == NULL || !JB_ROOT_IS_OBJECT(error) ||
-		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &error->root), "message", 7,
-									 &message) == NULL ||
-		message.type != jbvString)
-		return pstrdup("");
-	return pnstrdup(message.val.string.val, message.val.string.len);
+/* bgjob_history_sqlstate returns its SQLSTATE. */
+char *
+bgjob_history_sqlstate(const Jsonb *error)
+{
+	return error_text(error, "sqlstate");
 }
 
 /* ---- the entries that a row stands for ---- */

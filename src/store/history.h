@@ -21,5 +21,6 @@ extern TimestampTz bgjob_history_waiting_since(const BgjobJob *job);
 extern void bgjob_history_delete(int64 job);
 extern Jsonb *bgjob_history_time(const char *name, TimestampTz at);
 extern char *bgjob_history_message(const Jsonb *error);
+extern char *bgjob_history_sqlstate(const Jsonb *error);
 
 #endif /* BGJOB_STORE_HISTORY_H */

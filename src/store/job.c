@@ -27,6 +27,7 @@
 
 #include "base/change.h"
 #include "base/text.h"
+#include "store/attemptstats.h"
 #include "store/history.h"
 #include "store/job.h"
 #include "store/option.h"
@@ -234,18 +235,23 @@ job_count_crash(BgjobJob *job)
 	add_to(job, BGJOB_C_CRASHES);
 }
 
-/* Notes the end of a job or of an attempt, for store/settle.c. */
-static void
-job_note_over(const BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
+/* Returns whether a change of state ends an attempt. */
+static bool
+job_ends_attempt(BgjobState from, BgjobState to, const BgjobCircumstances *what)
 {
-	bool attempted =
-		from == BGJOB_PROCESSING || (from == BGJOB_ENQUEUED && what->started_at != 0);
+	return to != BGJOB_PROCESSING &&
+		   (from == BGJOB_PROCESSING || (from == BGJOB_ENQUEUED && what->started_at != 0));
+}
 
+/* Notes the end of a job or of an attempt (NULL: there was none), for store/settle.c and the statistics. */
+static void
+job_note_over(const BgjobJob *job, const BgjobAttempt *attempt)
+{
 	if (bgjob_state_is_final(job->state))
-		bgjob_change_ended(job->id, job->state,
-						   !bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME));
-	else if (attempted && job->state != BGJOB_PROCESSING)
-		bgjob_change_attempt_over(job->id, job->state);
+		bgjob_change_ended(job->id, job->state, !bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME),
+						   attempt);
+	else if (attempt != NULL)
+		bgjob_change_attempt_over(job->id, job->state, attempt);
 }
 
 /* bgjob_job_apply_unfiltered does the same without calling filters. */
@@ -255,12 +261,16 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 	BgjobState from = job->state;
 	BgjobState to = job_state_after(job, event, what);
 	bool was_retry = from == BGJOB_SCHEDULED && job->retries > 0;
+	bool ends_attempt = job_ends_attempt(from, to, what);
+	BgjobAttempt attempt;
 
 	if (to == BGJOB_NONE)
 		elog(ERROR, "job " INT64_FORMAT " is %s: event %d cannot happen", job->id,
 			 bgjob_state_name(from), (int) event);
 
 	job_note_attempt(job, what);
+	if (ends_attempt) /* while the row has its times */
+		bgjob_attemptstats_describe(job, event, to, what, &attempt);
 	if (what->crashed)
 		job_count_crash(job);
 	job_leave(job);
@@ -310,7 +320,7 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 	}
 	job_set_state(job, to);
 	job->to_place = !what->in_queue;
-	job_note_over(job, from, what);
+	job_note_over(job, ends_attempt ? &attempt : NULL);
 	bgjob_change_count(from, to, was_retry, to == BGJOB_SCHEDULED && job->retries > 0);
 }
 

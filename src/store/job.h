@@ -25,6 +25,7 @@
 #include "datatype/timestamp.h"
 #include "rules/state.h"
 #include "store/jobrow.h"
+#include "tcop/cmdtag.h"
 #include "utils/jsonb.h"
 
 /* The action for a new job when another job with its unique_key has not finished; the letters are stored. */
@@ -48,8 +49,9 @@ typedef struct BgjobCircumstances
 	TimestampTz run_at;     /* SCHEDULE, RESCHEDULE, RETRY: time to run at */
 	TimestampTz started_at; /* end of an attempt that is stored as enqueued: its start */
 	int worker_pid;         /* likewise: its worker; 0: not known */
-	const Jsonb *error;     /* FAIL, RETRY */
-	const Jsonb *result;    /* SUCCEED */
+	CommandTag command;  /* end of an attempt at a command: its kind, as far as it is known */
+	const Jsonb *error;  /* FAIL, RETRY */
+	const Jsonb *result; /* SUCCEED */
 	const struct BgjobJob
 		*contents; /* REQUEUE, RESCHEDULE: the new contents; NULL: unchanged */
 	bool in_queue; /* INTERRUPT: the row is in the queue, as the claim was never committed */

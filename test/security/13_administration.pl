@@ -35,10 +35,11 @@ my %administration = (
 	bgjob_queue_pause => q{SELECT bgjob_queue_pause('q')},
 	bgjob_queue_resume => q{SELECT bgjob_queue_resume('q')},
 	bgjob_queue_remove => q{SELECT bgjob_queue_remove('q')},
+	bgjob_function_stats_reset => q{SELECT bgjob_function_stats_reset()},
 	bgjob_filter => q{SELECT bgjob_filter('f', 'creating', 'ops.filter')},
 	bgjob_filter_remove => q{SELECT bgjob_filter_remove('f')},
 	bgjob_adopt => q{SELECT bgjob_adopt()});
-my @names = qw(bgjob_queue bgjob_queue_pause bgjob_queue_resume bgjob_queue_remove bgjob_filter bgjob_filter_remove bgjob_adopt);
+my @names = qw(bgjob_queue bgjob_queue_pause bgjob_queue_resume bgjob_queue_remove bgjob_function_stats_reset bgjob_filter bgjob_filter_remove bgjob_adopt);
 
 is(reply('ops', $administration{$_}), '42501', "$_ is not PUBLIC's") for @names;
 for my $name (@names)
@@ -98,8 +99,8 @@ is(reply('other', q{SELECT bgjob_unconfigure('public.gone()')}), 't', 'a role wi
 
 is(reply('dbowner', $administration{bgjob_queue}), '42501', 'a role that owns nothing');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres OWNER TO dbowner');
-unlike(reply('dbowner', $administration{$_}), qr/^\d{5}$/, "the database's owner: $_") for grep { /queue/ } @names;
-is(reply('dbowner', $administration{$_}), '42501', "the owner of the database cannot call $_") for grep { !/queue/ } @names;
+unlike(reply('dbowner', $administration{$_}), qr/^\d{5}$/, "the database's owner: $_") for grep { /queue|stats/ } @names;
+is(reply('dbowner', $administration{$_}), '42501', "the owner of the database cannot call $_") for grep { !/queue|stats/ } @names;
 is(reply('dbowner', q{SELECT bgjob_configure('nothing', queue => 'other'), bgjob_unconfigure('nothing')}), '|t', 'the owner of the database configures functions');
 is(reply('dbowner', q{SELECT count(*) FROM bgjob.jobs}), '0', 'the owner of the database sees no jobs of other roles');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres OWNER TO postgres');
@@ -112,7 +113,7 @@ is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 
 is(reply('monitor', "SELECT state FROM bgjob.jobs WHERE id = $id"), 'succeeded', 'a member of pg_monitor sees without a grant');
 is(reply('monitor', "SELECT bgjob_result($id)"), '[{"one": 1}]', 'the result, too');
 is(reply('monitor', "SELECT bgjob_wait($id)"), 'succeeded', 'a member of pg_monitor may wait for the job');
-is(reply('monitor', "SELECT count(*) >= 0 FROM bgjob.$_"), 't', "bgjob.$_") for qw(jobs job_states job_logs queues functions servers workers stats recurring_jobs filters);
+is(reply('monitor', "SELECT count(*) >= 0 FROM bgjob.$_"), 't', "bgjob.$_") for qw(jobs job_states job_logs queues functions function_stats servers workers stats recurring_jobs filters);
 is(reply('monitor', $_), '42501', "but not: $_") for q{SELECT bgjob_enqueue('nothing')}, q{SELECT bgjob_enqueue_many('nothing', '{NULL}')}, q{SELECT bgjob_recurring('r', '@daily', 'nothing')}, "SELECT bgjob_delete($id)",
 	q{SELECT bgjob_purge('succeeded')}, q{CREATE TEMP TABLE t (i int); CREATE TRIGGER t AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('nothing', 'columns=i'); INSERT INTO t VALUES (1)};
 is(reply('lookout', q{SELECT bgjob_enqueue('nothing') > 0}), 't', 'a member of pg_monitor with a grant to itself can enqueue');

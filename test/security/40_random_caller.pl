@@ -150,6 +150,7 @@ my %cases = (
 	bgjob_queue_pause      => [ q{SELECT bgjob_queue_pause('q1')}, q{SELECT bgjob_queue_pause('')}, '22023', 'admin', 'admin' ],
 	bgjob_queue_resume     => [ q{SELECT bgjob_queue_resume('q1')}, 'SELECT bgjob_queue_resume(NULL)', '22004', 'admin', 'admin' ],
 	bgjob_queue_remove     => [ q{SELECT bgjob_queue_remove('q1')}, q{SELECT bgjob_queue_remove('')}, '22023', 'admin', 'admin' ],
+	bgjob_function_stats_reset => [ q{SELECT bgjob_function_stats_reset('fz.none')}, 'SELECT bgjob_function_stats_reset()', '42501', 'admin', 'fuzz_stranger' ],
 	bgjob_configure        => [ q{SELECT bgjob_configure('fz.good', priority => 1)}, q{SELECT bgjob_configure('pg_catalog.now')}, '42501' ],
 	bgjob_unconfigure      => [ q{SELECT bgjob_unconfigure('fz.good')}, q{SELECT bgjob_unconfigure('pg_catalog.now')}, '42501' ],
 	bgjob_cron_next        => [ q{SELECT bgjob_cron_next('@hourly')}, q{SELECT bgjob_cron_next('99 * * * *')}, '22023' ],
@@ -174,6 +175,7 @@ my %cases = (
 	server             => [ 'SELECT count(t::text) FROM bgjob.servers AS t', 'SELECT bgjob_internal.server()', '42501' ],
 	counts             => [ 'SELECT count(t::text) FROM bgjob.stats AS t', 'SELECT bgjob_internal.counts()', '42501' ],
 	server_count       => [ 'SELECT count(t::text) FROM bgjob.stats AS t', 'SELECT bgjob_internal.server_count()', '42501' ],
+	function_stats     => [ 'SELECT count(t::text) FROM bgjob.function_stats AS t', 'SELECT bgjob_internal.function_stats()', '42501' ],
 	schedule_description => [ 'SELECT count(t::text) FROM bgjob.recurring_jobs AS t', q{SELECT bgjob_internal.schedule_description('', true, '')}, '42501' ],
 	# What the extension's own script and triggers call; the refusals show that nobody else can.
 	installed          => [ 'CREATE EXTENSION', 'SELECT bgjob_internal.installed()', '55000', 'admin', 'admin' ],

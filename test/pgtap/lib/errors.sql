@@ -3,7 +3,7 @@
 -- Returns the answer of a query, or its error, as a value to compare. The query runs in a subtransaction, which an
 -- error rolls back; without an error it has its effects.
 --
--- Included by 06_rights, 09_queues, 12_control, 13_unique, 14_filters and 15_options.
+-- Included by 06_rights, 09_queues, 12_control, 13_unique, 14_filters, 15_options and 19_function_stats.
 
 -- tap_try runs a query, as the given role or else the current one, and returns its one value as text,
 -- 'NULL', or 'ERROR ' and the SQLSTATE. (Never a NULL: \gset would unset the variable.)

@@ -1,0 +1,94 @@
+/*-------------------------------------------------------------------------
+ *
+ * attemptstats.c
+ *	  What the end of an attempt adds to the statistics of its function.
+ *
+ * The statistics are in shared memory (base/functionstats.c), by function or kind
+ * of command. bgjob_job_apply() describes each attempt that ends, in any process,
+ * and the attempt is counted when the transaction has committed.
+ *
+ * The times are those of bgjob.job_states: an attempt waits from the moment at which
+ * its job was enqueued, or came due, and runs until its outcome is known; the
+ * commit is not included. Of an attempt that another process records, since its
+ * worker was lost, the end is not known: it has no run time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/text.h"
+#include "miscadmin.h"
+#include "store/attemptstats.h"
+#include "store/history.h"
+#include "utils/timestamp.h"
+
+/* Returns the name that attempts at a job are counted by. */
+static const char *
+name_of(const BgjobJob *job, const BgjobCircumstances *what)
+{
+	switch (job->kind)
+	{
+		case BGJOB_KIND_FUNCTION:
+			return job->func;
+		case BGJOB_KIND_SQL:
+			return GetCommandTagName(what->command);
+		case BGJOB_KIND_EXTERNAL:
+			break;
+	}
+	return job->job;
+}
+
+/* Returns the milliseconds between two times, negative if one of them is not known. A clock that was set back counts as 0. */
+static double
+milliseconds(TimestampTz since, TimestampTz until)
+{
+	if (TIMESTAMP_NOT_FINITE(since) || TIMESTAMP_NOT_FINITE(until))
+		return -1;
+	return Max(0, ((double) until - (double) since) / 1000);
+}
+
+static void
+describe_times(const BgjobJob *job, const BgjobCircumstances *what, BgjobAttempt *attempt)
+{
+	TimestampTz started_at = bgjob_job_is_null(job, BGJOB_C_STARTED_AT)
+								 ? DT_NOBEGIN
+								 : bgjob_job_time(job, BGJOB_C_STARTED_AT);
+
+	attempt->started_at = started_at;
+	attempt->over_at = what->at;
+	attempt->wait_time = milliseconds(bgjob_history_waiting_since(job), started_at);
+	attempt->run_time = what->worker_pid == MyProcPid ? milliseconds(started_at, what->at) : -1;
+}
+
+/* Describes a failure: its error, or what the attempt did to its worker or to the server. */
+static void
+describe_failure(const BgjobCircumstances *what, BgjobAttempt *attempt)
+{
+	char *message = bgjob_history_message(what->error);
+
+	if (message[0] == '\0' && what->reason != NULL)
+		message = pstrdup(what->reason);
+	attempt->error = bgjob_text_cut(message, BGJOB_FUNCTION_ERROR_SIZE - 1);
+	strlcpy(attempt->sqlstate, bgjob_history_sqlstate(what->error), sizeof(attempt->sqlstate));
+}
+
+/*
+ * bgjob_attemptstats_describe describes the attempt that an event ends, which leads to
+ * the state "to". The row of the job still has the times of the attempt.
+ */
+void
+bgjob_attemptstats_describe(const BgjobJob *job, BgjobEvent event, BgjobState to,
+							const BgjobCircumstances *what, BgjobAttempt *attempt)
+{
+	memset(attempt, 0, sizeof(*attempt));
+	if (!bgjob_function_stats_find(job->run_as, (char) job->kind, name_of(job, what),
+								   &attempt->function))
+		return;
+	attempt->ended = bgjob_state_is_final(to);
+	attempt->failed = what->error != NULL || what->crashed || event == BGJOB_EV_FAIL;
+	attempt->retried = event == BGJOB_EV_RETRY;
+	attempt->interrupted = event == BGJOB_EV_INTERRUPT && !what->crashed;
+	describe_times(job, what, attempt);
+	if (attempt->failed)
+		describe_failure(what, attempt);
+}
