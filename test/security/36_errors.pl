@@ -75,7 +75,7 @@ value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE unique_key = 'runs'});
 
 # Unknown names.
 for my $case ([ q{bgjob_enqueue('SELECT 1')}, q{kind => 'sql'} ], [ q{bgjob_enqueue('VACUUM person')}, q{kind => 'sql'} ], [ q{bgjob_recurring('x', '*/5 * * * *', 'SELECT 1')}, q{kind => 'sql'} ],
-	[ q{bgjob_enqueue('SELECT nothing(1)')}, q{kind => 'sql'} ], [ q{bgjob_enqueue('send_mail(13)')}, q{types of its arguments, not their values} ], [ q{bgjob_enqueue('nothing', queue => 'Mail')}, q{lower-case letters} ])
+	[ q{bgjob_enqueue('SELECT nothing(1)')}, q{kind => 'sql'} ], [ q{bgjob_enqueue('send_mail(13)')}, q{types of the arguments, not their values} ], [ q{bgjob_enqueue('nothing', queue => 'Mail')}, q{lower-case letters} ])
 {
 	my ($call, $says) = @$case;
 	my $said = errors("SELECT $call");
