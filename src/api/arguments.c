@@ -55,6 +55,26 @@ bgjob_arg_required_text(FunctionCallInfo fcinfo, int arg, const char *name, cons
 	return bgjob_arg_text(fcinfo, arg);
 }
 
+/* bgjob_arg_state returns the state that an argument names, BGJOB_NONE if it is null. Raises 22023 if there is no such state. */
+BgjobState
+bgjob_arg_state(FunctionCallInfo fcinfo, int arg)
+{
+	char *name;
+	BgjobState state;
+
+	if (PG_ARGISNULL(arg))
+		return BGJOB_NONE;
+	name = text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	state = bgjob_state_by_name(name);
+	if (state == BGJOB_NONE)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there is no state \"%s\"", name),
+						errdetail("A job is always in one of seven states."),
+						errhint("The states are enqueued, scheduled, awaiting, processing, "
+								"succeeded, failed and deleted.")));
+	return state;
+}
+
 /*
  * bgjob_args_options reads the options of a function. The parameters from
  * "first" on are the options that bgjob_options lists for "place", in its

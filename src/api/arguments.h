@@ -12,12 +12,14 @@
 
 #include "api/options.h"
 #include "fmgr.h"
+#include "rules/state.h"
 
 extern char *bgjob_arg_text(FunctionCallInfo fcinfo, int arg);
 extern void
 bgjob_arg_require(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail);
 extern char *
 bgjob_arg_required_text(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail);
+extern BgjobState bgjob_arg_state(FunctionCallInfo fcinfo, int arg);
 extern int
 bgjob_args_options(FunctionCallInfo fcinfo, int first, int place, BgjobOptionSet *set);
 extern void

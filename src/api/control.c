@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "api/arguments.h"
 #include "api/options.h"
 #include "api/recurring.h"
 #include "api/rights.h"
@@ -187,26 +188,6 @@ change_job(int64 id, const Change *change)
 	return outcome == OUTCOME_DONE;
 }
 
-/* Returns the state that an argument names, BGJOB_NONE if it is null. Raises 22023 if there is no such state. */
-static BgjobState
-state_arg(FunctionCallInfo fcinfo, int arg)
-{
-	char *name;
-	BgjobState state;
-
-	if (PG_ARGISNULL(arg))
-		return BGJOB_NONE;
-	name = text_to_cstring(PG_GETARG_TEXT_PP(arg));
-	state = bgjob_state_by_name(name);
-	if (state == BGJOB_NONE)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("there is no state \"%s\"", name),
-						errdetail("A job is always in one of seven states."),
-						errhint("The states are enqueued, scheduled, awaiting, processing, "
-								"succeeded, failed and deleted.")));
-	return state;
-}
-
 PG_FUNCTION_INFO_V1(bgjob_delete);
 
 /* bgjob_delete(id, from_state) deletes a job; a running job is canceled. Returns whether it was deleted or will be. */
@@ -217,7 +198,7 @@ bgjob_delete(PG_FUNCTION_ARGS)
 					 .event = BGJOB_EV_DELETE,
 					 .request = BGJOB_REQUEST_DELETE};
 
-	change.from = state_arg(fcinfo, 1);
+	change.from = bgjob_arg_state(fcinfo, 1);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
 }
 
@@ -231,7 +212,7 @@ bgjob_requeue(PG_FUNCTION_ARGS)
 					 .event = BGJOB_EV_REQUEUE,
 					 .request = BGJOB_REQUEST_REQUEUE};
 
-	change.from = state_arg(fcinfo, 1);
+	change.from = bgjob_arg_state(fcinfo, 1);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
 }
 
@@ -259,7 +240,7 @@ bgjob_reschedule(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("run_at must be finite"),
 				 errdetail("The value is infinite."), errhint("Use a finite timestamp.")));
-	change.from = state_arg(fcinfo, 3);
+	change.from = bgjob_arg_state(fcinfo, 3);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
 }
 
@@ -306,7 +287,7 @@ bgjob_purge(PG_FUNCTION_ARGS)
 
 	bgjob_check_usage();
 	bgjob_check_writable("bgjob_purge()");
-	state = state_arg(fcinfo, 0);
+	state = bgjob_arg_state(fcinfo, 0);
 	if (!bgjob_state_is_final(state))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("only jobs that have ended can be purged"),

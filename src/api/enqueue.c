@@ -38,6 +38,7 @@
 #include "store/place.h"
 #include "store/sequence.h"
 #include "store/settings.h"
+#include "store/summary.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -242,9 +243,10 @@ flush_bulk(BgjobTemplate *template)
 {
 	int n;
 	const ItemPointerData *tids = bgjob_bulk_flush(template->bulk, &n);
+	int64 first = template->job.id - n + 1;
 
-	bgjob_place_put_many(template->queue_bulk, &template->job, template->job.id - n + 1, tids,
-						 n);
+	bgjob_summary_written_many(&template->job, first, n);
+	bgjob_place_put_many(template->queue_bulk, &template->job, first, tids, n);
 }
 
 static void

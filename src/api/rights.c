@@ -28,6 +28,7 @@
 #include "api/rights.h"
 #include "base/compat.h"
 #include "base/registry.h"
+#include "catalog/pg_auth_members.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
@@ -39,6 +40,7 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/catcache.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -157,6 +159,48 @@ bool
 bgjob_may_see(Oid run_as)
 {
 	return bgjob_may_control(run_as) || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+}
+
+/* Adds the roles that a role is a member of to others; false if there are more than "max" then. */
+static bool
+add_memberships(Oid member, Oid *roles, int *n, int max)
+{
+	CatCList *list = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(member));
+	bool room = true;
+
+	for (int i = 0; room && i < list->n_members; i++)
+	{
+		Oid role = ((Form_pg_auth_members) GETSTRUCT(&list->members[i]->tuple))->roleid;
+		int known = 0;
+
+		while (known < *n && roles[known] != role)
+			known++;
+		if (known < *n)
+			continue;
+		room = *n < max;
+		if (room)
+			roles[(*n)++] = role;
+	}
+	ReleaseSysCacheList(list);
+	return room;
+}
+
+/*
+ * bgjob_roles_seen returns the number of roles, which "roles" gets, of which the current
+ * user may see jobs: no other role's. 0: all roles, or more than "max".
+ */
+int
+bgjob_roles_seen(Oid *roles, int max)
+{
+	int n = 1;
+
+	if (bgjob_is_administrator() || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
+		return 0;
+	roles[0] = GetUserId();
+	for (int i = 0; i < n; i++)
+		if (!add_memberships(roles[i], roles, &n, max))
+			return 0;
+	return n;
 }
 
 /* bgjob_check_control raises 42501 unless the current user controls a job. */

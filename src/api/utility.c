@@ -30,6 +30,7 @@
 #include "base/change.h"
 #include "base/compat.h"
 #include "base/database.h"
+#include "base/jobmap.h"
 #include "base/prepared.h"
 #include "base/registry.h"
 #include "base/slot.h"
@@ -505,6 +506,7 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 {
 	Node *stmt = pstmt->utilityStmt;
 	Oid database = IsTransactionState() ? needed_database(stmt) : InvalidOid;
+	Oid dropped = IsA(stmt, DropdbStmt) ? database : InvalidOid;
 	Aftermath aftermath = examine_command(stmt);
 
 	if (IsTransactionState())
@@ -520,6 +522,8 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 	else
 		call_next_blocked(database, pstmt, query, read_only, context, params, environment, dest,
 						  completion);
+	if (OidIsValid(dropped))
+		bgjob_jobmap_forget(dropped); /* another database may get its OID */
 	after_command(aftermath);
 }
 
@@ -574,6 +578,9 @@ bgjob_count_again(PG_FUNCTION_ARGS)
 						errmsg("this function must be called as a trigger")));
 	bgjob_change_recount();
 	trigger = (TriggerData *) fcinfo->context;
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		bgjob_jobmap_forget(MyDatabaseId);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 	{
 		if (RelationGetRelid(trigger->tg_relation) == bgjob_table_oid(BGJOB_TABLE_JOB))

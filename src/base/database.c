@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "base/database.h"
+#include "base/jobmap.h"
 #include "storage/proc.h"
 
 /*
@@ -127,10 +128,16 @@ bgjob_database_leave(BgjobDatabase *entry, uint32 wants)
 void
 bgjob_database_forget(BgjobDatabase *entry, BgjobDatabaseStatus status)
 {
+	Oid database = entry->database;
+	bool forgotten;
+
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
-	if (entry->blocked_by == 0 && entry->status == status)
+	forgotten = entry->blocked_by == 0 && entry->status == status;
+	if (forgotten)
 		entry->in_use = false;
 	LWLockRelease(&bgjob_registry->lock);
+	if (forgotten)
+		bgjob_jobmap_forget(database);
 }
 
 /* bgjob_database_recount records that the counts of a database may be wrong. */

@@ -9,9 +9,9 @@
  * configuration file (SIGHUP). bgjob.max_retries and bgjob.time_zone are
  * defaults of a session that enqueues, and any role may set them;
  * bgjob.job_timeout and bgjob.capture_settings are set by administrators, also
- * per role or database. bgjob.function_stats_max needs a restart; but a session
- * that loads the library by itself may not define such a setting, and has no use
- * for its value.
+ * per role or database. bgjob.function_stats_max and bgjob.list_memory need a
+ * restart; but a session that loads the library by itself may not define such a
+ * setting, and has no use for its value.
  *
  * bgjob.databases, bgjob.queues and bgjob.time_zone are checked here, when they
  * are set, so that a typing error is refused at once instead of idling a server.
@@ -48,6 +48,7 @@ char *bgjob_time_zone;
 char *bgjob_capture_settings;
 int bgjob_function_stats_max;
 int bgjob_inflight_cell;
+int bgjob_list_memory;
 
 /* Returns the default number of workers: five for each core, but not more than 20. */
 static int
@@ -103,6 +104,9 @@ check_time_zone(char **newval, void **extra, GucSource source)
 void
 bgjob_define_settings(void)
 {
+	GucContext at_start =
+		process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP;
+
 	DefineCustomBoolVariable("bgjob.enabled", "Runs jobs.",
 							 "Off lets running jobs end and starts no more.", &bgjob_enabled,
 							 true, PGC_SIGHUP, 0, NULL, NULL, NULL);
@@ -159,10 +163,12 @@ bgjob_define_settings(void)
 	DefineCustomIntVariable("bgjob.function_stats_max",
 							"Number of functions with statistics in bgjob.function_stats.",
 							"In all databases together; the least used are evicted.",
-							&bgjob_function_stats_max, 5000, 100, 1000000,
-							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER
-																		 : PGC_SIGHUP,
-							0, NULL, NULL, NULL);
+							&bgjob_function_stats_max, 5000, 100, 1000000, at_start, 0, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable(
+		"bgjob.list_memory", "Shared memory in which bgjob_list() remembers where jobs are.",
+		"0 means none: bgjob_list() reads the rows of all jobs.", &bgjob_list_memory, 32 * 1024,
+		0, 4 * 1024 * 1024, at_start, GUC_UNIT_KB, NULL, NULL, NULL);
 	/* Not for users: passes the cell of the worker's job on to parallel workers. */
 	DefineCustomIntVariable("bgjob.inflight_cell", "Cell of this worker in bgjob.inflight.",
 							NULL, &bgjob_inflight_cell, -1, -1, INT_MAX, PGC_SUSET,

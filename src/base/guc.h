@@ -29,6 +29,7 @@ extern char *bgjob_time_zone;
 extern char *bgjob_capture_settings;
 extern int bgjob_function_stats_max;
 extern int bgjob_inflight_cell; /* internal, -1 = none */
+extern int bgjob_list_memory;   /* kilobytes */
 
 /* bgjob_define_settings defines them; called once, by _PG_init. */
 extern void bgjob_define_settings(void);

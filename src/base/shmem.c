@@ -16,6 +16,7 @@
 #include "base/functionstats.h"
 #include "base/functionstatsfile.h"
 #include "base/inflight.h"
+#include "base/jobmap.h"
 #include "base/lanegroup.h"
 #include "base/queues.h"
 #include "base/registry.h"
@@ -40,6 +41,7 @@ request(void)
 	RequestAddinShmemSpace(bgjob_waiters_size());
 	RequestAddinShmemSpace(bgjob_console_size());
 	RequestAddinShmemSpace(bgjob_function_stats_size());
+	RequestAddinShmemSpace(bgjob_jobmap_size());
 }
 
 static void
@@ -55,6 +57,7 @@ startup(void)
 	bgjob_console_startup();
 	bgjob_function_stats_startup();
 	bgjob_function_stats_file_startup();
+	bgjob_jobmap_startup();
 	bgjob_inflight_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

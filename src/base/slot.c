@@ -428,3 +428,31 @@ bgjob_slots_in_flight(Oid database, int *n)
 	qsort(positions, *n, sizeof(int64), compare_positions);
 	return positions;
 }
+
+/*
+ * bgjob_slots_jobs returns the jobs that workers of a database are at, in ascending
+ * order, and sets *n to their number; in the current memory context.
+ */
+int64 *
+bgjob_slots_jobs(Oid database, int *n)
+{
+	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
+	int64 *jobs = palloc(Max(nslots, 1) * sizeof(int64));
+
+	*n = 0;
+	for (int i = 0; i < nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != database ||
+			slot->pid == 0)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		jobs[*n] = slot->job;
+		SpinLockRelease(&slot->mutex);
+		if (jobs[*n] != 0)
+			(*n)++;
+	}
+	qsort(jobs, *n, sizeof(int64), compare_positions);
+	return jobs;
+}

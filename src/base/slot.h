@@ -34,5 +34,6 @@ extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
 extern bool bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase);
 extern bool bgjob_slot_lives(pid_t pid, TimestampTz started_at);
 extern int64 *bgjob_slots_in_flight(Oid database, int *n);
+extern int64 *bgjob_slots_jobs(Oid database, int *n);
 
 #endif /* BGJOB_BASE_SLOT_H */

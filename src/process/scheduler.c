@@ -54,6 +54,7 @@
 #include "process/duejobs.h"
 #include "process/expiry.h"
 #include "process/heldback.h"
+#include "process/mapping.h"
 #include "process/pool.h"
 #include "process/recovery.h"
 #include "process/recurring.h"
@@ -235,6 +236,7 @@ static Step steps[] = {{serve_notices},
 					   {bgjob_expiry_serve_unused},
 					   {bgjob_heldback_serve},
 					   {bgjob_leftover_serve},
+					   {bgjob_mapping_serve},
 					   {bgjob_unannounced_poll}};
 
 static void

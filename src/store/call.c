@@ -21,10 +21,14 @@
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "base/json.h"
+#include "miscadmin.h"
 #include "store/call.h"
+#include "store/relation.h"
 #include "store/settings.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 /* Number of calls cached each way. */
 #define REMEMBERED 64
@@ -133,4 +137,35 @@ bgjob_call_read(Oid jobs, int64 id, const char **job, const char **func)
 	}
 	*job = pstrdup(call->job);
 	*func = pstrdup(call->func);
+}
+
+/* bgjob_calls_visit calls "visit" for every stored call; the strings are gone after that. */
+void
+bgjob_calls_visit(BgjobCallVisitor visit, void *arg)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_SETTINGS);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+	MemoryContext per_row =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob calls", ALLOCSET_DEFAULT_SIZES);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		MemoryContext old = MemoryContextSwitchTo(per_row);
+		const Jsonb *call;
+		const char *func;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getallattrs(rel->slot);
+		call = DatumGetJsonbP(rel->slot->tts_values[2]);
+		func = member(call, "func");
+		if (func[0] != '\0')
+			visit(DatumGetInt64(rel->slot->tts_values[0]), member(call, "job"), func, arg);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(per_row);
+	}
+	MemoryContextDelete(per_row);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
 }

@@ -33,6 +33,7 @@
 #include "store/option.h"
 #include "store/place.h"
 #include "store/sequence.h"
+#include "store/summary.h"
 #include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -373,6 +374,7 @@ bgjob_job_remove(BgjobRel *rel, BgjobJob *job)
 	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
 		bgjob_unique_leave(job);
 	bgjob_rel_delete_locked(rel, &job->tid);
+	bgjob_summary_removed(job->id);
 }
 
 /*
@@ -383,11 +385,14 @@ bgjob_job_remove(BgjobRel *rel, BgjobJob *job)
 void
 bgjob_job_save(BgjobRel *rel, BgjobJob *job)
 {
-	if (ItemPointerIsValid(&job->tid))
+	bool updated = ItemPointerIsValid(&job->tid);
+
+	if (updated)
 		bgjob_rel_update_taken(rel, &job->tid, job->values, job->nulls, job->external);
 	else
 		bgjob_rel_insert_taken(rel, job->values, job->nulls, &job->external);
 	job->tid = rel->tid;
+	bgjob_summary_written(job, updated);
 	if (job->to_place)
 		bgjob_place_put(job);
 	job->to_place = false;

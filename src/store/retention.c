@@ -38,6 +38,7 @@
 #include "store/queueconf.h"
 #include "store/retention.h"
 #include "store/sidetables.h"
+#include "store/summary.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/builtins.h"
@@ -207,6 +208,7 @@ remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed
 {
 	if (!bgjob_rel_delete(rel, tid, NULL))
 		return false;
+	bgjob_summary_removed(row->id);
 	if (row->has_history)
 		bgjob_history_delete(row->id);
 	if (row->has_logs)

@@ -31,6 +31,9 @@ foreach my $db ('target', 'migrated')
 	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob_internal.queue_conf}), '0', "$db: no queue is configured");
 }
 cmp_ok($node->safe_psql('target', 'SELECT count(*) FROM bgjob.jobs'), '>', 3, 'the jobs are there');
+# The map of jobs knows what is applied, before and after it has begun.
+my $listed = q{SELECT ARRAY(SELECT id FROM bgjob_list(max_rows => 10000)) = ARRAY(SELECT id FROM bgjob.jobs ORDER BY id DESC)};
+is($node->safe_psql('target', $listed), 't', 'bgjob_list() lists them');
 
 # Jobs of the subscriber's own, of the same queue and key.
 my $own = $node->safe_psql('target', q{SELECT bgjob_queue('mail', group_size => 7); SELECT bgjob_enqueue('tick', queue => 'mail', unique_key => 'two')});
@@ -41,6 +44,7 @@ source(q{SELECT count(bgjob_enqueue('tick', unique_key => 'two', delay => '1 hou
 wait_until($node, q{SELECT count(*) >= 500 FROM bgjob.jobs WHERE state = 'succeeded'}, 'the publisher goes on', 60, 'source');
 source(q{SELECT bgjob_purge('succeeded') > 0});
 arrive(2, 'target', 'migrated');
+is($node->safe_psql($_, $listed), 't', "bgjob_list() lists all jobs of $_") for 'target', 'migrated';
 is($node->safe_psql('target', "SELECT state FROM bgjob.jobs WHERE id = $own"), 'succeeded', "the subscriber's job is as it was");
 is($node->safe_psql('target', "SELECT group_size FROM bgjob.queues WHERE queue = 'mail'"), '7', 'the queue of the subscriber is unchanged');
 unlike(slurp_file($node->logfile), qr/ERROR:  duplicate key/, 'nothing has stopped the subscriptions');

@@ -164,6 +164,7 @@ my %cases = (
 	bgjob_import_pg_cron    => [ 'SELECT count(*) FROM bgjob_import_pg_cron()', "SELECT bgjob_import_pg_cron()", '42501', 'admin', 'fuzz_stranger' ],
 	bgjob_filter            => [ q{SELECT bgjob_filter('f', 'created', 'fz.filter', 'fz.none')}, q{SELECT bgjob_filter('f', 'none', 'fz.filter')}, '22023', 'admin', 'admin' ],
 	bgjob_filter_remove     => [ q{SELECT bgjob_filter_remove('f')}, "SELECT bgjob_filter_remove('f')", '42501', 'admin', 'fuzz_stranger' ],
+	bgjob_list              => [ q{SELECT count(*) FROM bgjob_list(state => 'failed')}, q{SELECT bgjob_list(state => 'none')}, '22023' ],
 	# What the views call, and nobody by name: what succeeds is what reads the view that needs it.
 	may_see            => [ 'SELECT count(t::text) FROM bgjob.jobs AS t', q{SELECT bgjob_internal.may_see('postgres')}, '42501' ],
 	in_queue           => [ 'SELECT count(t::text) FROM bgjob.jobs AS t', q{SELECT bgjob_internal.in_queue('fuzz_user', 'default', 0::smallint, 1)}, '42501' ],
@@ -182,6 +183,7 @@ my %cases = (
 	count_again        => [ q{BEGIN; INSERT INTO bgjob_internal.total VALUES ('k', 0); ROLLBACK}, 'SELECT bgjob_internal.count_again()', '42501', 'admin' ],
 	restored_recurring => [ 'BEGIN; INSERT INTO bgjob_internal.recurring SELECT (r).* FROM (SELECT NULL::bgjob_internal.recurring AS r) AS n WHERE false; ROLLBACK', 'SELECT bgjob_internal.restored_recurring()', '42501', 'admin' ],
 	filters_changed    => [ 'BEGIN; DELETE FROM bgjob_internal.filter WHERE false; ROLLBACK', 'SELECT bgjob_internal.filters_changed()', '42501', 'admin' ],
+	note_applied       => [ 'BEGIN; SET LOCAL session_replication_role = replica; UPDATE bgjob_internal.job SET id = id WHERE false; ROLLBACK', 'SELECT bgjob_internal.note_applied()', '42501', 'admin' ],
 	ignore_row         => [ 'BEGIN; SET LOCAL session_replication_role = replica; DELETE FROM bgjob_internal.filter; ROLLBACK', 'SELECT bgjob_internal.ignore_row()', '42501', 'admin' ],
 	applied_row        => [ q{BEGIN; SET LOCAL session_replication_role = replica; INSERT INTO bgjob_internal.failure VALUES (1, 'x'); ROLLBACK}, 'SELECT bgjob_internal.applied_row()', '42501', 'admin' ]);
 

@@ -1,0 +1,186 @@
+/*-------------------------------------------------------------------------
+ *
+ * list.c
+ *	  bgjob_list(): a page of jobs.
+ *
+ * Checks the arguments, has the ids listed (store/listing.c), and returns their rows
+ * of the view bgjob.jobs. Who may read the view may call it, and sees the same rows.
+ * It changes nothing in the database, so it also works in read-only transactions
+ * and on a standby.
+ *
+ * Here is also the trigger that tells the map of jobs (base/jobmap.h) what logical
+ * replication writes.
+ *
+ * Runs in the calling session, in its transaction and with its snapshot.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "api/arguments.h"
+#include "api/rights.h"
+#include "base/jobmap.h"
+#include "base/slot.h"
+#include "catalog/pg_collation.h"
+#include "commands/trigger.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "parser/scansup.h"
+#include "store/jobrow.h"
+#include "store/listing.h"
+#include "store/listrows.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/formatting.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+/* The most rows of a page, and the most words of a search. */
+#define MOST_ROWS  10000
+#define MOST_WORDS 32
+
+/* Parameters of bgjob_list, in their order. */
+enum
+{
+	P_STATE,
+	P_QUEUE,
+	P_JOB,
+	P_TAG,
+	P_SEARCH,
+	P_RUN_AS,
+	P_SINCE,
+	P_BEFORE_ID,
+	P_MAX_ROWS
+};
+
+/* Returns max_rows. Raises 22004 if it is null, 22023 if it is out of range. */
+static int
+rows_arg(FunctionCallInfo fcinfo)
+{
+	int rows;
+
+	bgjob_arg_require(fcinfo, P_MAX_ROWS, "max_rows", "It is the size of a page.");
+	rows = PG_GETARG_INT32(P_MAX_ROWS);
+	if (rows < 1 || rows > MOST_ROWS)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("max_rows must be between 1 and %d", MOST_ROWS),
+						errdetail("The value is %d.", rows),
+						errhint("The next page begins with before_id => the last id.")));
+	return rows;
+}
+
+/* Returns the words of a search, in lower case. Raises 22023 if there are too many. */
+static List *
+words_arg(FunctionCallInfo fcinfo)
+{
+	char *search = bgjob_arg_text(fcinfo, P_SEARCH);
+	List *words = NIL;
+
+	if (search == NULL)
+		return NIL;
+	search = str_tolower(search, strlen(search), DEFAULT_COLLATION_OID);
+	while (*search != '\0')
+	{
+		char *word = search;
+
+		while (*search != '\0' && !scanner_isspace(*search))
+			search++;
+		if (search > word)
+			words = lappend(words, pnstrdup(word, search - word));
+		while (scanner_isspace(*search))
+			search++;
+	}
+	if (list_length(words) > MOST_WORDS)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("search has more than %d words", MOST_WORDS),
+						errdetail("A job is listed if it has all of them."),
+						errhint("Leave some of them out.")));
+	return words;
+}
+
+/* Returns the role that an argument names, InvalidOid if it is null. Raises 42704 if there is none. */
+static Oid
+role_arg(FunctionCallInfo fcinfo)
+{
+	char *name = bgjob_arg_text(fcinfo, P_RUN_AS);
+
+	return name == NULL ? InvalidOid : get_role_oid(name, false);
+}
+
+static void
+read_filter(FunctionCallInfo fcinfo, BgjobListFilter *filter)
+{
+	Oid *roles = palloc(BGJOB_MAP_ALTERNATIVES * sizeof(Oid));
+
+	filter->state = bgjob_arg_state(fcinfo, P_STATE);
+	filter->queue = bgjob_arg_text(fcinfo, P_QUEUE);
+	filter->job = bgjob_arg_text(fcinfo, P_JOB);
+	filter->tag = bgjob_arg_text(fcinfo, P_TAG);
+	filter->words = words_arg(fcinfo);
+	filter->run_as = role_arg(fcinfo);
+	filter->since = PG_ARGISNULL(P_SINCE) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(P_SINCE);
+	filter->before =
+		PG_ARGISNULL(P_BEFORE_ID) ? PG_INT64_MAX : Max(PG_GETARG_INT64(P_BEFORE_ID), 0);
+	filter->sees = bgjob_may_see;
+	filter->roles = roles;
+	filter->nroles = bgjob_roles_seen(roles, BGJOB_MAP_ALTERNATIVES);
+	filter->running = bgjob_slots_jobs(MyDatabaseId, &filter->nrunning);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_list);
+
+/*
+ * bgjob_list(state, queue, job, tag, search, run_as, since, before_id, max_rows) returns
+ * the newest rows of bgjob.jobs that match. Errors: 22023 no such state, max_rows out
+ * of range, too many words; 22004 max_rows is null; 42704 no such role; 42501 no USAGE.
+ */
+Datum
+bgjob_list(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	BgjobListFilter filter;
+	BgjobListing *listing;
+	const char *state;
+	int64 *ids;
+	int rows;
+	int n;
+
+	bgjob_check_sight();
+	rows = rows_arg(fcinfo);
+	read_filter(fcinfo, &filter);
+	state = filter.state == BGJOB_NONE ? NULL : bgjob_state_name(filter.state);
+	InitMaterializedSRF(fcinfo, 0);
+	ids = palloc(rows * sizeof(int64));
+	listing = bgjob_listing_begin(&filter);
+	while (rows > 0 && (n = bgjob_listing_next(listing, ids, rows)) > 0)
+		rows -= bgjob_list_rows(ids, n, state, result->setResult);
+	bgjob_listing_end(listing);
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_note_applied);
+
+/*
+ * bgjob_internal.note_applied(), a trigger, tells the map of jobs of a row that logical
+ * replication has written: triggers for statements do not fire there.
+ */
+Datum
+bgjob_note_applied(PG_FUNCTION_ARGS)
+{
+	BgjobMapNote anything = {.states = BGJOB_MAP_UNKNOWN};
+	TriggerData *trigger;
+	HeapTuple row;
+	bool isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("this function must be called as a trigger")));
+	trigger = (TriggerData *) fcinfo->context;
+	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
+													 : trigger->tg_trigtuple;
+	bgjob_jobmap_note(DatumGetInt64(heap_getattr(
+						  row, BGJOB_C_ID, RelationGetDescr(trigger->tg_relation), &isnull)),
+					  &anything);
+	return PointerGetDatum(NULL);
+}

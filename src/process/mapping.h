@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * mapping.h
+ *	  Keeping the map of jobs, by which bgjob_list() finds them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_PROCESS_MAPPING_H
+#define BGJOB_PROCESS_MAPPING_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+extern TimestampTz bgjob_mapping_serve(TimestampTz now);
+extern void bgjob_jobmap_fill(void);
+
+#endif /* BGJOB_PROCESS_MAPPING_H */

@@ -1,0 +1,219 @@
+/*-------------------------------------------------------------------------
+ *
+ * listing.c
+ *	  The newest jobs that match a filter.
+ *
+ * A listing goes along the ids of jobs, from the newest on. The map of jobs
+ * (base/jobmap.h) names the ranges of ids that may have what is wanted; only in these
+ * are rows read, along the primary key, and compared with the filter. So it costs
+ * what it returns and some ranges besides, however many jobs there are. Where there is
+ * no map (in recovery, or without shared memory) all rows are read.
+ *
+ * A range that was read in vain, although the map had promised something there, is
+ * cleaned (store/rangeclean.c), CLEANINGS of them in one listing: the next one
+ * passes them over.
+ *
+ * Rows are those of the active snapshot, as in the view bgjob.jobs; so is their state,
+ * apart from jobs that workers are at: these are named by the filter, as of its making.
+ * No predicate locks are taken (bgjob_scan_snapshot); reading the view's rows afterwards
+ * takes them.
+ *
+ * Runs in the session that lists jobs. Locks: AccessShareLock on the table and its
+ * index; those of base/jobmap.h while a range is cleaned.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "base/compat.h"
+#include "miscadmin.h"
+#include "store/jobrow.h"
+#include "store/listing.h"
+#include "store/listmatch.h"
+#include "store/rangeclean.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* Ranges that one listing cleans. */
+#define CLEANINGS 1000
+
+/* Jobs that one listing searches for words. */
+#define SEARCHED 100000
+
+struct BgjobListing
+{
+	const BgjobListFilter *filter;
+	BgjobMatcher *matcher;
+	BgjobMapProbe probe;
+	BgjobRel *jobs;
+	Relation index;
+	IndexScanDesc scan;
+	Snapshot snapshot;
+	bool mapped;
+	int64 up_to; /* higher ids have been visited; -1: all have */
+	int cleanings;
+	int searched;
+};
+
+/* bgjob_listing_begin begins a listing of the jobs that match a filter, which stays. There is an active snapshot. */
+BgjobListing *
+bgjob_listing_begin(const BgjobListFilter *filter)
+{
+	BgjobListing *listing = palloc0(sizeof(BgjobListing));
+
+	listing->filter = filter;
+	listing->jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
+	listing->matcher = bgjob_matcher_create(filter, RelationGetRelid(listing->jobs->rel));
+	bgjob_matcher_probe(listing->matcher, &listing->probe);
+	listing->mapped = bgjob_ranges_settle(listing->jobs);
+	listing->snapshot = GetActiveSnapshot();
+	listing->index = index_open(bgjob_relation_oid("job_pkey"), AccessShareLock);
+	listing->scan = bgjob_index_beginscan(listing->jobs->rel, listing->index,
+										  bgjob_scan_snapshot(listing->snapshot), 2);
+	listing->up_to = filter->before == PG_INT64_MAX ? PG_INT64_MAX : filter->before - 1;
+	return listing;
+}
+
+/* bgjob_listing_end ends a listing. */
+void
+bgjob_listing_end(BgjobListing *listing)
+{
+	index_endscan(listing->scan);
+	index_close(listing->index, AccessShareLock);
+	bgjob_rel_close(listing->jobs);
+}
+
+/* Returns the highest range, up to "from", with a job that a worker is at; -1: there is none. */
+static int64
+running_range(const BgjobListing *listing, int64 from)
+{
+	for (int i = listing->filter->nrunning - 1; i >= 0; i--)
+		if (bgjob_jobmap_range_of(listing->filter->running[i]) <= from)
+			return bgjob_jobmap_range_of(listing->filter->running[i]);
+	return -1;
+}
+
+/* Finds the next ranges to be read. False: there are none. */
+static bool
+next_span(const BgjobListing *listing, BgjobMapSpan *span)
+{
+	int64 from = bgjob_jobmap_range_of(listing->up_to);
+	int64 running = -1;
+	bool found = true;
+
+	*span = (BgjobMapSpan){0, from};
+	if (!listing->mapped)
+		return true;
+	found = bgjob_jobmap_next(from, &listing->probe, span);
+	if (listing->filter->state == BGJOB_PROCESSING)
+		running = running_range(listing, from);
+	if (running < 0 || (found && span->last >= running))
+		return found;
+	*span = (BgjobMapSpan){running, running};
+	return true;
+}
+
+/* Cleans ranges of a span of which all ids were read, in vain; "found" has the bits of those that were not in vain. */
+static void
+clean_span(BgjobListing *listing, const BgjobMapSpan *span, int64 lowest, int64 highest,
+		   uint64 found)
+{
+	if (!listing->mapped || span->last - span->first >= BGJOB_MAP_SPAN)
+		return;
+	for (int64 range = span->last; range >= span->first; range--)
+		if ((found & (UINT64CONST(1) << (range - span->first))) == 0 &&
+			bgjob_jobmap_last_id(range) <= highest && bgjob_jobmap_first_id(range) >= lowest &&
+			listing->cleanings < CLEANINGS && bgjob_jobmap_may_clean(range))
+		{
+			listing->cleanings++;
+			(void) bgjob_range_clean(listing->jobs, listing->index, range, false);
+		}
+}
+
+static void
+begin_span(BgjobListing *listing, int64 lowest, int64 highest)
+{
+	ScanKeyData keys[2];
+
+	bgjob_key(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(lowest));
+	bgjob_key(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(highest));
+	index_rescan(listing->scan, keys, 2, NULL, 0);
+}
+
+/* Reads the next row of a span, which must match but for words and rights; returns its id, -1 if there is none. */
+static int64
+next_row(BgjobListing *listing)
+{
+	TupleTableSlot *slot = listing->jobs->slot;
+	bool isnull;
+
+	while (index_getnext_slot(listing->scan, BackwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (bgjob_scan_sees(listing->jobs, listing->scan, listing->snapshot) &&
+			bgjob_matcher_has_names(listing->matcher, slot))
+			return DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull));
+	}
+	return -1;
+}
+
+/* Returns whether the row that was read last is to be listed. Ends the listing if enough has been searched. */
+static bool
+is_wanted(BgjobListing *listing)
+{
+	TupleTableSlot *slot = listing->jobs->slot;
+
+	if (!bgjob_matcher_is_seen(listing->matcher, slot))
+		return false;
+	if (listing->filter->words == NIL)
+		return true;
+	if (++listing->searched <= SEARCHED)
+		return bgjob_matcher_has_words(listing->matcher, slot);
+	listing->up_to = -1;
+	return false;
+}
+
+/* Lists at most "max" jobs of a span; returns their number. */
+static int
+read_span(BgjobListing *listing, const BgjobMapSpan *span, int64 *ids, int max)
+{
+	int64 highest = Min(bgjob_jobmap_last_id(span->last), listing->up_to);
+	int64 lowest = bgjob_jobmap_first_id(span->first);
+	uint64 found = 0;
+	int64 id;
+	int n = 0;
+
+	begin_span(listing, lowest, highest);
+	while (n < max && listing->up_to >= 0 && (id = next_row(listing)) >= 0)
+	{
+		found |= UINT64CONST(1) << ((bgjob_jobmap_range_of(id) - span->first) % 64);
+		if (!is_wanted(listing))
+			continue;
+		ids[n++] = id;
+		listing->up_to = id - 1;
+	}
+	ExecClearTuple(listing->jobs->slot);
+	if (n == max)
+		lowest = ids[n - 1];
+	else if (listing->up_to >= 0)
+		listing->up_to = lowest - 1;
+	if (listing->searched <= SEARCHED)
+		clean_span(listing, span, lowest, highest, found);
+	return n;
+}
+
+/* bgjob_listing_next returns the ids of the next jobs in descending order, "max" of them if there are so many. */
+int
+bgjob_listing_next(BgjobListing *listing, int64 *ids, int max)
+{
+	BgjobMapSpan span;
+	int n = 0;
+
+	while (n < max && listing->up_to >= 0 && next_span(listing, &span))
+		n += read_span(listing, &span, ids + n, max - n);
+	return n;
+}

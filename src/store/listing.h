@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ *
+ * listing.h
+ *	  The newest jobs that match a filter.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_LISTING_H
+#define BGJOB_STORE_LISTING_H
+
+#include "postgres.h"
+
+#include "base/jobmap.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "rules/state.h"
+
+/* Which jobs are wanted; a field that is NULL, NIL or zero does not matter. */
+typedef struct BgjobListFilter
+{
+	BgjobState state;
+	const char *queue;
+	const char *job;
+	const char *tag;
+	Oid run_as;
+	TimestampTz since; /* DT_NOBEGIN: any time */
+	List *words;       /* in lower case: texts that all must be somewhere in the job */
+	int64 before;      /* only lower ids; PG_INT64_MAX: all */
+
+	bool (*sees)(Oid role); /* whether the reader sees the jobs of a role */
+	const Oid *roles;       /* no others are seen */
+	int nroles;             /* 0: that is not known */
+	const int64 *running;   /* jobs that workers are at, in ascending order */
+	int nrunning;
+} BgjobListFilter;
+
+typedef struct BgjobListing BgjobListing;
+
+extern BgjobListing *bgjob_listing_begin(const BgjobListFilter *filter);
+extern int bgjob_listing_next(BgjobListing *listing, int64 *ids, int max);
+extern void bgjob_listing_end(BgjobListing *listing);
+
+#endif /* BGJOB_STORE_LISTING_H */
