@@ -62,29 +62,16 @@ job_enter_waiting(BgjobJob *job, const BgjobCircumstances *what)
 					   bgjob_text_cut(what->reason, BGJOB_REASON_MAX));
 }
 
+/* Enters the queue. A run_at that the job has stays: it is compared with started_at, and start_within counts from it. */
 static void
 job_enter_enqueued(BgjobJob *job, const BgjobCircumstances *what, bool keep_place)
 {
 	job_enter_waiting(job, what);
-	bgjob_job_set_null(job, BGJOB_C_RUN_AT);
 	if (!keep_place)
 	{
 		job->pos = bgjob_next_id();
 		bgjob_job_set(job, BGJOB_C_POS, Int64GetDatum(job->pos));
 	}
-}
-
-/* Enters a due job. It can run from its run_at on, even if the scheduler is late: start_within counts from there. */
-static void
-job_enter_due(BgjobJob *job, const BgjobCircumstances *what)
-{
-	Datum run_at = bgjob_job_datum(job, BGJOB_C_RUN_AT);
-	bool kept = !bgjob_job_is_null(job, BGJOB_C_START_WITHIN) &&
-				!bgjob_job_is_null(job, BGJOB_C_RUN_AT);
-
-	job_enter_enqueued(job, what, false);
-	if (kept)
-		bgjob_job_set(job, BGJOB_C_RUN_AT, run_at);
 }
 
 static void
@@ -288,7 +275,7 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 		case BGJOB_EV_DUE:
 		case BGJOB_EV_RELEASE:
 			bgjob_history_archive(job);
-			job_enter_due(job, what);
+			job_enter_enqueued(job, what, false);
 			break;
 		case BGJOB_EV_START:
 			break;
@@ -311,6 +298,7 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 		case BGJOB_EV_REQUEUE:
 			bgjob_history_archive(job);
 			start_anew(job, from, what);
+			bgjob_job_set_null(job, BGJOB_C_RUN_AT);
 			job_enter_enqueued(job, what, false);
 			break;
 		case BGJOB_EV_RESCHEDULE:
