@@ -15,6 +15,7 @@
 
 #include "api/creationfilters.h"
 #include "api/utility.h"
+#include "api/viewplan.h"
 #include "base/guc.h"
 #include "base/shmem.h"
 #include "fmgr.h"
@@ -37,6 +38,7 @@ _PG_init(void)
 		return;
 	bgjob_shmem_install();
 	bgjob_utility_install();
+	bgjob_viewplan_install();
 	if (!IsBinaryUpgrade) /* nothing runs while pg_upgrade is at work */
 		bgjob_launcher_register();
 }

@@ -27,15 +27,63 @@
 #include "base/interval.h"
 #include "base/registry.h"
 #include "base/slots.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "store/count.h"
+#include "store/instate.h"
+#include "store/jobrow.h"
 #include "store/queue.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
+
+/* So many roles a statement keeps in mind. */
+#define NSIGHTS 16
+
+/*
+ * What the current user may see, kept for the rows of one statement: to ask for the rights
+ * of a role that is not the user's costs a look into the catalogs.
+ */
+typedef struct Sights
+{
+	Oid reader;
+	Oid roles[NSIGHTS]; /* each at its number modulo NSIGHTS */
+	bool sees[NSIGHTS];
+	int64 job; /* the last one; 0: none */
+	bool sees_job;
+} Sights;
+
+/* Returns whether the current user sees the jobs of a role. */
+static bool
+sees_role(Oid role, void *arg)
+{
+	Sights *sights = arg;
+	int i = role % NSIGHTS;
+
+	if (sights->reader != GetUserId())
+		*sights = (Sights){.reader = GetUserId()};
+	if (sights->roles[i] != role || role == InvalidOid)
+	{
+		sights->sees[i] = bgjob_may_see(role);
+		sights->roles[i] = role;
+	}
+	return sights->sees[i];
+}
+
+/* Returns the memory for that of a function call, for all rows of a statement. */
+static Sights *
+sights_of(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+		fcinfo->flinfo->fn_extra =
+			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Sights));
+	return fcinfo->flinfo->fn_extra;
+}
 
 PG_FUNCTION_INFO_V1(bgjob_may_see_sql);
 
@@ -43,7 +91,28 @@ PG_FUNCTION_INFO_V1(bgjob_may_see_sql);
 Datum
 bgjob_may_see_sql(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(bgjob_may_see(PG_GETARG_OID(0)));
+	PG_RETURN_BOOL(sees_role(PG_GETARG_OID(0), sights_of(fcinfo)));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_may_see_job);
+
+/* bgjob_internal.may_see_job(job) returns whether the current user sees a job; false if there is none. */
+Datum
+bgjob_may_see_job(PG_FUNCTION_ARGS)
+{
+	int64 job = PG_GETARG_INT64(0);
+	Sights *sights = sights_of(fcinfo);
+
+	if (sights->reader != GetUserId() || sights->job != job || job == 0)
+	{
+		Oid role = bgjob_job_role(job);
+		bool sees = OidIsValid(role) && sees_role(role, sights);
+
+		sights->reader = GetUserId();
+		sights->job = job;
+		sights->sees_job = sees;
+	}
+	PG_RETURN_BOOL(sights->sees_job);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_in_queue_sql);
@@ -137,12 +206,53 @@ private_memory(pid_t pid)
 	return (int64) (pages - shared) * getpagesize();
 }
 
+/* Sets the progress of the worker's job and its message: two values, null if the job reported none. */
+static void
+get_progress(const Worker *worker, Datum *values, bool *nulls)
+{
+	const BgjobSlot *slot = &worker->slot;
+	BgjobOutput output;
+
+	nulls[0] = nulls[1] = true;
+	if (slot->job == 0 || !bgjob_console_read_progress(worker->index, slot->job, &output) ||
+		!output.has_progress)
+		return;
+	values[0] = DirectFunctionCall1(float8_numeric, Float8GetDatum(output.percent));
+	values[1] = CStringGetTextDatum(output.message);
+	nulls[0] = false;
+	nulls[1] = output.message[0] == '\0';
+}
+
+/* Returns a list of ids as an array. */
+static ArrayType *
+make_id_array(const BgjobIds *ids)
+{
+	Size size = ARR_OVERHEAD_NONULLS(1) + ids->n * sizeof(int64);
+	ArrayType *array;
+
+	if (ids->n == 0)
+		return construct_empty_array(INT8OID);
+	if (!AllocSizeIsValid(size))
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("too many jobs in these states: %d", ids->n),
+						errhint("Use bgjob_list() to read them in pages.")));
+	array = palloc0(size);
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->dataoffset = 0;
+	array->elemtype = INT8OID;
+	ARR_DIMS(array)[0] = ids->n;
+	ARR_LBOUND(array)[0] = 1;
+	memcpy(ARR_DATA_PTR(array), ids->ids, ids->n * sizeof(int64));
+	return array;
+}
+
 PG_FUNCTION_INFO_V1(bgjob_worker_slots);
 
 /*
  * bgjob_internal.worker_slots() returns the workers of this database that the
  * current user may see: pid, role, started_at, job (null: none), job_started_at,
- * jobs_done, retiring, memory, and the job's progress with its message.
+ * jobs_done, retiring, memory.
  */
 Datum
 bgjob_worker_slots(PG_FUNCTION_ARGS)
@@ -157,9 +267,8 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		const BgjobSlot *slot = &workers[i].slot;
-		BgjobOutput output;
-		Datum values[10];
-		bool nulls[10] = {false};
+		Datum values[8];
+		bool nulls[8] = {false};
 
 		if (!bgjob_may_see(slot->role))
 			continue;
@@ -173,19 +282,84 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 		values[5] = Int64GetDatum(slot->jobs_done);
 		values[6] = BoolGetDatum(slot->retire || slot->term);
 		values[7] = Int64GetDatum(private_memory(slot->pid));
-		nulls[8] = nulls[9] = true;
-		if (slot->job != 0 &&
-			bgjob_console_read_progress(workers[i].index, slot->job, &output) &&
-			output.has_progress)
-		{
-			values[8] = DirectFunctionCall1(float8_numeric, Float8GetDatum(output.percent));
-			values[9] = CStringGetTextDatum(output.message);
-			nulls[8] = false;
-			nulls[9] = output.message[0] == '\0';
-		}
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_running_jobs);
+
+/*
+ * bgjob_internal.running_jobs() returns the jobs that workers are at, as far as the
+ * current user may see them: job, pid, started_at, progress and its message.
+ */
+Datum
+bgjob_running_jobs(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	Worker *workers;
+	int n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	workers = read_workers(&n);
+	for (int i = 0; i < n; i++)
+	{
+		const BgjobSlot *slot = &workers[i].slot;
+		Datum values[5];
+		bool nulls[5] = {false};
+
+		if (slot->job == 0 || !bgjob_may_see(slot->role))
+			continue;
+		values[0] = Int64GetDatum(slot->job);
+		values[1] = Int32GetDatum(slot->pid);
+		values[2] = TimestampTzGetDatum(slot->job_started_at);
+		nulls[2] = slot->job_started_at == 0;
+		get_progress(&workers[i], &values[3], &nulls[3]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_job_ids);
+
+/*
+ * bgjob_internal.job_ids(states) returns the ids of the jobs in these states, as far
+ * as the current user may see them, and perhaps some in other states. Only states
+ * that are listed (store/instate.c); 22023 for any other.
+ */
+Datum
+bgjob_job_ids(PG_FUNCTION_ARGS)
+{
+	Sights sights = {InvalidOid};
+	uint32 states = 0;
+	BgjobIds ids;
+	Datum *names;
+	int n;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &names, NULL,
+					  &n);
+	for (int i = 0; i < n; i++)
+	{
+		const char *name = TextDatumGetCString(names[i]);
+		BgjobState state = bgjob_state_by_name(name);
+
+		if (!bgjob_state_is_listed(state))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("jobs in state \"%s\" are not listed", name)));
+		states |= 1u << state;
+	}
+	bgjob_ids_init(&ids);
+	bgjob_ids_in_states(&ids, states, sees_role, &sights);
+	if ((states & (1u << BGJOB_PROCESSING)) != 0)
+	{
+		Worker *workers = read_workers(&n);
+
+		for (int i = 0; i < n; i++)
+			if (workers[i].slot.job != 0 && bgjob_may_see(workers[i].slot.role))
+				bgjob_ids_add(&ids, workers[i].slot.job);
+	}
+	PG_RETURN_ARRAYTYPE_P(make_id_array(&ids));
 }
 
 /* Returns the log lines of one job as rows. */

@@ -95,6 +95,7 @@ CREATE TABLE bgjob_internal.schedule (
 -- Failed jobs, which wait for a user to act.
 CREATE TABLE bgjob_internal.failure (
     job bigint NOT NULL,
+    role regrole NOT NULL,              -- the role that the job runs as
     queue text COLLATE "C" NOT NULL,
     CONSTRAINT failure_pkey PRIMARY KEY (job)
 );

@@ -111,6 +111,14 @@ CREATE FUNCTION bgjob_internal.may_see(role regrole)
     RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'bgjob_may_see_sql';
 COMMENT ON FUNCTION bgjob_internal.may_see IS 'returns whether the current user sees the jobs of a role';
 
+CREATE FUNCTION bgjob_internal.may_see_job(job bigint)
+    RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'bgjob_may_see_job';
+COMMENT ON FUNCTION bgjob_internal.may_see_job IS 'returns whether the current user sees a job';
+
+CREATE FUNCTION bgjob_internal.job_ids(states text[])
+    RETURNS bigint[] LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'bgjob_job_ids';
+COMMENT ON FUNCTION bgjob_internal.job_ids IS 'returns the ids of the jobs in states that few jobs are in';
+
 CREATE FUNCTION bgjob_internal.in_queue(role regrole, queue text, priority smallint, pos bigint)
     RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_in_queue_sql';
 COMMENT ON FUNCTION bgjob_internal.in_queue IS 'returns whether a job is at a position of the queue';
@@ -133,9 +141,13 @@ COMMENT ON FUNCTION bgjob_internal.later IS 'adds an interval to a time; null if
 
 CREATE FUNCTION bgjob_internal.worker_slots(
     OUT pid integer, OUT role regrole, OUT started_at timestamptz, OUT job bigint, OUT job_started_at timestamptz,
-    OUT jobs_done bigint, OUT retiring boolean, OUT memory_bytes bigint, OUT progress numeric, OUT progress_message text)
+    OUT jobs_done bigint, OUT retiring boolean, OUT memory_bytes bigint)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'bgjob_worker_slots';
 COMMENT ON FUNCTION bgjob_internal.worker_slots IS 'returns the workers of this database that the current user may see';
+
+CREATE FUNCTION bgjob_internal.running_jobs(OUT job bigint, OUT pid integer, OUT started_at timestamptz, OUT progress numeric, OUT progress_message text)
+    RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'bgjob_running_jobs';
+COMMENT ON FUNCTION bgjob_internal.running_jobs IS 'returns the jobs that workers are at, as far as the current user may see them';
 
 CREATE FUNCTION bgjob_internal.worker_logs(OUT job bigint, OUT seq integer, OUT at timestamptz, OUT level text, OUT message text)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'bgjob_worker_logs';

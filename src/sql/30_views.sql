@@ -1,5 +1,10 @@
 -- The views: the contract. Each shows what the current user may see; security_barrier keeps a function in the
 -- reader's own conditions from seeing more.
+--
+-- src/api/viewplan.c opens jobs, job_states and job_logs to the planner, and moves their barrier down to their tables. So in these:
+-- the condition is may_see() or may_see_job() of a column of a table; functions in FROM return only what the reader may see; other
+-- subqueries are LATERAL; and no column shows another table's value by itself, not even to an operator that asks for statistics.
+-- That table is on no nullable side of an outer join.
 
 CREATE VIEW bgjob.jobs WITH (security_barrier) AS
 SELECT j.id,
@@ -21,7 +26,7 @@ SELECT j.id,
             WHEN j.state IN ('e', 's', 'a') THEN j.entry_reason ELSE j.reason END AS reason,
        j.created_at,
        j.run_at,
-       coalesce(w.job_started_at, j.started_at) AS started_at,
+       coalesce(w.started_at, j.started_at) AS started_at,
        j.finished_at,
        coalesce(j.retries, 0) AS retries,
        j.max_retries,
@@ -31,7 +36,7 @@ SELECT j.id,
        j.result,
        CASE WHEN w.job IS NOT NULL THEN w.progress ELSE j.progress END AS progress,
        CASE WHEN w.job IS NOT NULL THEN w.progress_message ELSE j.progress_message END AS progress_message,
-       CASE WHEN coalesce(w.job_started_at, j.started_at) IS NOT NULL THEN 'default' END AS server,
+       CASE WHEN coalesce(w.started_at, j.started_at) IS NOT NULL THEN 'default' END AS server,
        coalesce(w.pid, j.worker_pid) AS worker_pid,
        j.unique_key,
        j.sequence_key,
@@ -48,7 +53,7 @@ SELECT j.id,
             THEN bgjob_internal.later(j.finished_at, coalesce(j.retention, c.retention, nullif(current_setting('bgjob.retention'), '-1')::interval))
             END AS expires_at
 FROM bgjob_internal.job j
-LEFT JOIN bgjob_internal.worker_slots() w ON w.job = j.id
+LEFT JOIN bgjob_internal.running_jobs() w ON w.job = j.id
 LEFT JOIN bgjob_internal.settings f ON f.id = j.call_id
 LEFT JOIN bgjob_internal.settings s ON s.id = j.settings_id
 LEFT JOIN bgjob_internal.queue_conf c ON c.queue = j.queue
@@ -56,37 +61,41 @@ WHERE bgjob_internal.may_see(j.run_as);
 COMMENT ON VIEW bgjob.jobs IS 'jobs and their states';
 
 CREATE VIEW bgjob.job_states WITH (security_barrier) AS
-SELECT h.job_id, h.seq, h.state, h.reason, h.at, h.data
-FROM (SELECT j.*, coalesce(j.entered_at, CASE WHEN j.states IS NULL THEN j.created_at END) AS since,
-             least(coalesce(j.states, 0), 2147483600) AS archived FROM bgjob_internal.job j) j
-LEFT JOIN bgjob_internal.worker_slots() w ON w.job = j.id AND j.state = 'e'
+SELECT j.id AS job_id, h.seq, h.state, h.reason, h.at, h.data
+FROM bgjob_internal.job j
+LEFT JOIN bgjob_internal.running_jobs() w ON w.job = j.id AND j.state = 'e'
 CROSS JOIN LATERAL (
-    -- the transitions that the row of the job no longer carries
-    SELECT s.job AS job_id, s.seq, bgjob_internal.state_name(s.state) AS state, s.reason, s.at,
-           coalesce(s.data, CASE WHEN s.state IN ('a', 'd') THEN '{}'::jsonb END) AS data
-    FROM bgjob_internal.state s WHERE s.job = j.id
-    UNION ALL
-    -- the beginning of the wait
-    SELECT j.id, j.archived + 1,
-           CASE WHEN j.state IN ('s', 'a') THEN bgjob_internal.state_name(j.state) ELSE 'enqueued' END,
-           j.entry_reason, j.since,
-           CASE j.state WHEN 's' THEN jsonb_build_object('run_at', j.run_at) WHEN 'a' THEN '{}'
-                        ELSE jsonb_build_object('queue', j.queue) END
-    WHERE j.since IS NOT NULL
-    UNION ALL
-    -- the beginning of the attempt
-    SELECT j.id, j.archived + (j.since IS NOT NULL)::integer + 1, 'processing', NULL,
-           coalesce(w.job_started_at, j.started_at),
-           jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0)::bigint + 1)
-    WHERE coalesce(w.job_started_at, j.started_at) IS NOT NULL
-    UNION ALL
-    -- the end of the attempt
-    SELECT j.id, j.archived + (j.since IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
-           bgjob_internal.state_name(j.state), j.reason, j.finished_at,
-           CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob_internal.milliseconds(j.started_at, j.finished_at),
-                                                         'latency_ms', bgjob_internal.milliseconds(j.since, j.started_at))
-                        WHEN 'f' THEN j.error ELSE '{}' END
-    WHERE j.state IN ('k', 'f', 'd')
+    SELECT u.seq, u.state, u.reason, u.at, u.data
+    FROM (SELECT coalesce(j.entered_at, CASE WHEN j.states IS NULL THEN j.created_at END) AS since,
+                 coalesce(w.started_at, j.started_at) AS started_at,
+                 least(coalesce(j.states, 0), 2147483600) AS archived) c
+    CROSS JOIN LATERAL (
+        -- the transitions that the row of the job no longer carries
+        SELECT s.seq, bgjob_internal.state_name(s.state) AS state, s.reason, s.at,
+               coalesce(s.data, CASE WHEN s.state IN ('a', 'd') THEN '{}'::jsonb END) AS data
+        FROM bgjob_internal.state s WHERE s.job = j.id
+        UNION ALL
+        -- the beginning of the wait
+        SELECT c.archived + 1,
+               CASE WHEN j.state IN ('s', 'a') THEN bgjob_internal.state_name(j.state) ELSE 'enqueued' END,
+               j.entry_reason, c.since,
+               CASE j.state WHEN 's' THEN jsonb_build_object('run_at', j.run_at) WHEN 'a' THEN '{}'
+                            ELSE jsonb_build_object('queue', j.queue) END
+        WHERE c.since IS NOT NULL
+        UNION ALL
+        -- the beginning of the attempt
+        SELECT c.archived + (c.since IS NOT NULL)::integer + 1, 'processing', NULL, c.started_at,
+               jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0)::bigint + 1)
+        WHERE c.started_at IS NOT NULL
+        UNION ALL
+        -- the end of the attempt
+        SELECT c.archived + (c.since IS NOT NULL)::integer + (j.started_at IS NOT NULL)::integer + 1,
+               bgjob_internal.state_name(j.state), j.reason, j.finished_at,
+               CASE j.state WHEN 'k' THEN jsonb_build_object('duration_ms', bgjob_internal.milliseconds(j.started_at, j.finished_at),
+                                                             'latency_ms', bgjob_internal.milliseconds(c.since, j.started_at))
+                            WHEN 'f' THEN j.error ELSE '{}' END
+        WHERE j.state IN ('k', 'f', 'd')
+    ) u
 ) h
 WHERE bgjob_internal.may_see(j.run_as);
 COMMENT ON VIEW bgjob.job_states IS 'every state that a job has been in';
@@ -95,15 +104,14 @@ CREATE VIEW bgjob.job_logs WITH (security_barrier) AS
 -- The union is not the query itself: the planner takes one apart without regard to security_barrier.
 SELECT l.job_id, l.seq, l.at, l.level, l.message
 FROM (
-    SELECT t.job AS job_id, t.seq, t.at, t.level, t.message, j.run_as
-    FROM bgjob_internal.log t JOIN bgjob_internal.job j ON j.id = t.job
+    SELECT t.job AS job_id, t.seq, t.at, t.level, t.message
+    FROM bgjob_internal.log t WHERE bgjob_internal.may_see_job(t.job)
     UNION ALL
     -- of the attempts that are going on; what they have moved to the table meanwhile is not shown twice
-    SELECT w.job, w.seq, w.at, w.level, w.message, j.run_as
-    FROM bgjob_internal.worker_logs() w JOIN bgjob_internal.job j ON j.id = w.job
-    WHERE w.seq > coalesce(j.logs, 0)
-) l
-WHERE bgjob_internal.may_see(l.run_as);
+    SELECT w.job, w.seq, w.at, w.level, w.message
+    FROM bgjob_internal.worker_logs() w JOIN bgjob_internal.job j ON j.id = w.job AND w.seq > coalesce(j.logs, 0)
+    WHERE bgjob_internal.may_see(j.run_as)
+) l;
 COMMENT ON VIEW bgjob.job_logs IS 'lines logged by jobs, with bgjob_log()';
 
 CREATE VIEW bgjob.queues WITH (security_barrier) AS

@@ -171,9 +171,9 @@ count_tables(BgjobDatabase *entry, int64 *counts)
 		set_base(entry, doubts, counts, moves);
 }
 
-/* Reads the counts from shared memory; false if there is no base. */
-static bool
-read_counts(BgjobDatabase *entry, int64 *counts)
+/* bgjob_count_read reads the counts from shared memory; false if the jobs have not been counted yet. */
+bool
+bgjob_count_read(BgjobDatabase *entry, int64 *counts)
 {
 	bool known;
 
@@ -193,6 +193,6 @@ read_counts(BgjobDatabase *entry, int64 *counts)
 void
 bgjob_count_jobs(BgjobDatabase *entry, int64 *counts)
 {
-	if (entry == NULL || !read_counts(entry, counts))
+	if (entry == NULL || !bgjob_count_read(entry, counts))
 		count_tables(entry, counts);
 }

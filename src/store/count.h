@@ -12,6 +12,7 @@
 
 #include "base/registry.h"
 
+extern bool bgjob_count_read(BgjobDatabase *entry, int64 *counts);
 extern void bgjob_count_jobs(BgjobDatabase *entry, int64 *counts);
 
 #endif /* BGJOB_STORE_COUNT_H */

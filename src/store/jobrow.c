@@ -154,6 +154,25 @@ bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job)
 	return found;
 }
 
+/* bgjob_job_role returns the role that a job runs as, InvalidOid if the running query sees no job with that id. */
+Oid
+bgjob_job_role(int64 id)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_JOB);
+	ScanKeyData key;
+	BgjobScan *scan;
+	Oid role = InvalidOid;
+	bool isnull;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan = bgjob_scan_begin(rel, "job_pkey", GetActiveSnapshot(), &key, 1);
+	if (bgjob_scan_next(scan))
+		role = DatumGetObjectId(slot_getattr(rel->slot, BGJOB_C_RUN_AS, &isnull));
+	bgjob_scan_end(scan);
+	bgjob_rel_close(rel);
+	return role;
+}
+
 /*
  * bgjob_job_read_at reads the job that is at a tid as it is at this moment.
  * False if the job is not there, for example because it has been updated.

@@ -101,7 +101,7 @@ has_claimed(const BgjobJob *job)
 static void
 put_failed(const BgjobJob *job)
 {
-	bgjob_failure_insert(job->id, job->queue);
+	bgjob_failure_insert(job->id, job->run_as, job->queue);
 }
 
 static bool

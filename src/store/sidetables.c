@@ -57,9 +57,9 @@ delete_by_job(BgjobTable table, const char *index, int64 job)
 
 /* bgjob_failure_insert enters a job among the failed ones. */
 void
-bgjob_failure_insert(int64 job, const char *queue)
+bgjob_failure_insert(int64 job, Oid role, const char *queue)
 {
-	Datum values[] = {Int64GetDatum(job), CStringGetTextDatum(queue)};
+	Datum values[] = {Int64GetDatum(job), ObjectIdGetDatum(role), CStringGetTextDatum(queue)};
 
 	insert_row(BGJOB_TABLE_FAILURE, values);
 }
@@ -222,12 +222,11 @@ bgjob_total_add_up(void)
 			bgjob_total_add((BgjobState) state, jobs[state]);
 }
 
-/* Returns whether bgjob_internal.installation has a row of a database. */
+/* Returns whether bgjob_internal.installation has a row of a database, as a snapshot shows it. */
 static bool
-has_installation(Oid database)
+has_installation_at(Oid database, Snapshot snapshot)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_INSTALLATION);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
 	bool here = false;
 
@@ -237,6 +236,18 @@ has_installation(Oid database)
 		here = DatumGetObjectId(rel->slot->tts_values[0]) == database;
 	}
 	table_endscan(scan);
+	bgjob_rel_close(rel);
+	return here;
+}
+
+/* Returns the same as it is at this moment. */
+static bool
+has_installation(Oid database)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_INSTALLATION);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	bool here = has_installation_at(database, snapshot);
+
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
 	return here;
@@ -254,6 +265,13 @@ bool
 bgjob_restored_here(void)
 {
 	return has_installation(InvalidOid);
+}
+
+/* bgjob_restored_at tells the same of what a snapshot shows. */
+bool
+bgjob_restored_at(Snapshot snapshot)
+{
+	return has_installation_at(InvalidOid, snapshot);
 }
 
 /* bgjob_note_restored notes that SQL inserts jobs. */

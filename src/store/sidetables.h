@@ -13,8 +13,9 @@
 
 #include "datatype/timestamp.h"
 #include "rules/state.h"
+#include "utils/snapshot.h"
 
-extern void bgjob_failure_insert(int64 job, const char *queue);
+extern void bgjob_failure_insert(int64 job, Oid role, const char *queue);
 extern void bgjob_failure_delete(int64 job);
 extern bool bgjob_failure_has(int64 job);
 
@@ -36,6 +37,7 @@ extern void bgjob_total_add(BgjobState state, int64 jobs);
 extern bool bgjob_installed_here(void);
 extern void bgjob_install_here(void);
 extern bool bgjob_restored_here(void);
+extern bool bgjob_restored_at(Snapshot snapshot);
 extern void bgjob_note_restored(void);
 extern void bgjob_forget_restored(void);
 

@@ -65,7 +65,7 @@ static const struct
 			"j"},
 	{"queue", "llrplts"},
 	{"schedule", "zlrt"},
-	{"failure", "lt"},
+	{"failure", "lrt"},
 	{"claim", "liz"},
 	{"unique_key", "rtl"},
 	{"state", "licztj"},

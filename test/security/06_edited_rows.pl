@@ -87,7 +87,7 @@ $node->safe_psql('postgres', q~
 	ON CONFLICT DO NOTHING;
 	INSERT INTO bgjob_internal.schedule SELECT at, job, role, queue FROM unnest(ARRAY['alice'::regrole, 'postgres', '0', '4294967295']) role, unnest('{-infinity,"4713-01-01 BC",2000-01-01,294276-12-31,infinity}'::timestamptz[]) at,
 		unnest(ARRAY[-9223372036854775808, 0, 1, 9223372036854775807]) job, unnest(ARRAY[repeat('q', 200)]) queue;
-	INSERT INTO bgjob_internal.failure VALUES (-1, ''), (0, repeat('q', 200));
+	INSERT INTO bgjob_internal.failure VALUES (-1, 'postgres', ''), (0, 0, repeat('q', 200));
 	INSERT INTO bgjob_internal.claim VALUES (-1, -1, '-infinity'), (0, 0, 'infinity');
 	INSERT INTO bgjob_internal.state VALUES (1, -1, '?', 'infinity', NULL, '1'), (2, 2147483647, '', '-infinity', NULL, '[]');
 	INSERT INTO bgjob_internal.log VALUES (1, -1, 'infinity', '', '');

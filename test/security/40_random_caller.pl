@@ -185,7 +185,7 @@ my %cases = (
 	filters_changed    => [ 'BEGIN; DELETE FROM bgjob_internal.filter WHERE false; ROLLBACK', 'SELECT bgjob_internal.filters_changed()', '42501', 'admin' ],
 	note_applied       => [ 'BEGIN; SET LOCAL session_replication_role = replica; UPDATE bgjob_internal.job SET id = id WHERE false; ROLLBACK', 'SELECT bgjob_internal.note_applied()', '42501', 'admin' ],
 	ignore_row         => [ 'BEGIN; SET LOCAL session_replication_role = replica; DELETE FROM bgjob_internal.filter; ROLLBACK', 'SELECT bgjob_internal.ignore_row()', '42501', 'admin' ],
-	applied_row        => [ q{BEGIN; SET LOCAL session_replication_role = replica; INSERT INTO bgjob_internal.failure VALUES (1, 'x'); ROLLBACK}, 'SELECT bgjob_internal.applied_row()', '42501', 'admin' ]);
+	applied_row        => [ q{BEGIN; SET LOCAL session_replication_role = replica; INSERT INTO bgjob_internal.failure VALUES (1, 'postgres', 'x'); ROLLBACK}, 'SELECT bgjob_internal.applied_row()', '42501', 'admin' ]);
 
 # sql_states ROLE, STATEMENTS are the SQLSTATEs that they end with; a statement may have several commands, of which the last one but ROLLBACK counts.
 sub sql_states

@@ -52,6 +52,14 @@ my @goals = (
 	(map {
 		[ blocked => "100,000 jobs that cannot run, $_: at least 95 % of the rate without", percent('blocked', $_, 'blocked', 'without'), '>=', 95, '%.1f %%' ]
 	} 'scheduled', 'paused'),
+	(map { reading(@$_) } [ [ 'jobs by id' ], 60, 1 ], [ [ 'job_states by id', 'job_logs by id' ], 200, 1 ], [ ['newest 20'], 500, 5 ],
+		[ [ map { ("list $_", "list $_, 1000th page") } qw(enqueued scheduled awaiting processing succeeded failed deleted) ], 4000, 50 ],
+		[ [ 'list of a rare queue', 'list of a queue', 'list of a rare function', 'list of a function, far down' ], 4000, 50 ],
+		[ ['all failed'], undef, 50 ], [ [qw(queues stats)], 500, 10 ], [ ['recurring_jobs'], undef, 10 ], [ ['why'], 500, 5 ]),
+	(map {
+		my $variant = "all failed, $_";
+		[ views => "$variant: at most 10 blocks for each job", sub { my ($results) = @_; quotient(map { $results->median('views', $variant, $_) } 'blocks', 'rows') }, '<=', 10, '%.1f' ]
+	} 'superuser', 'one in ten'),
 	[ retention => 'retention of 5 s: the table stays bounded (its greatest size in the last minute against the first)',
 		sub { my ($results) = @_; quotient(map { $results->median('retention', 'bgjob', $_) } 'max_last', 'max_first') }, '<=', 1.5, '%.2f ×' ],
 	[ retention => 'retention of 5 s: the rate is flat (last minute against the first)',
@@ -94,6 +102,18 @@ sub figure
 	my @place = @_;
 
 	return sub { $_[0]->median(@place) };
+}
+
+# reading is the goals of some queries of the case "views", as both readers: at most so many blocks (undef: no such goal) and milliseconds.
+sub reading
+{
+	my ($queries, $blocks, $ms) = @_;
+
+	return map {
+		my $variant = $_;
+		(defined $blocks ? [ views => "$variant: at most $blocks blocks", figure('views', $variant, 'blocks'), '<=', $blocks, '%.0f' ] : (),
+			[ views => "$variant: at most $ms ms", figure('views', $variant, 'time'), '<=', $ms, '%.2f ms' ])
+	} map { ("$_, superuser", "$_, one in ten") } @$queries;
 }
 
 # ratio is the quotient of two rates, named by case and variant; percent is the same of a hundred.

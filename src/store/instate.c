@@ -1,0 +1,146 @@
+/*-------------------------------------------------------------------------
+ *
+ * instate.c
+ *	  The ids of the jobs in a state, without reading all jobs.
+ *
+ * A job in any state but succeeded and deleted stands in a small table besides its
+ * own row (store/place.h). These tables say which jobs are in such a state, at the
+ * cost of those jobs. After a restore they may lack jobs that are held back
+ * until bgjob_adopt(); then the table of all jobs is read instead.
+ *
+ * The list may have jobs that are in another state; it never lacks one that
+ * the snapshot of the query shows in the state. The caller reads the row of each.
+ * That a job is processing is known from the slot of its worker, which the caller
+ * adds: it is read at one moment, and the view reads it at another.
+ * Rows that a superuser has edited by UPDATE are not where they should be.
+ *
+ * Runs in a session that reads bgjob.jobs (api/viewplan.c), with the snapshot of its
+ * query. Locks: AccessShareLock on the tables while they are read.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "miscadmin.h"
+#include "store/instate.h"
+#include "store/jobrow.h"
+#include "store/relation.h"
+#include "store/sidetables.h"
+#include "utils/snapmgr.h"
+
+/*
+ * The table in which the jobs of a state stand, and its columns for the job's id, the
+ * id where that is null, and the role (0: none). No job is awaiting yet.
+ */
+static const struct
+{
+	bool listed;
+	bool has_table;
+	BgjobTable table;
+	AttrNumber job;
+	AttrNumber else_job;
+	AttrNumber role;
+} lists[BGJOB_NSTATES] = {
+	[BGJOB_ENQUEUED] = {true, true, BGJOB_TABLE_QUEUE, 5, 2, 3},
+	[BGJOB_SCHEDULED] = {true, true, BGJOB_TABLE_SCHEDULE, 2, 0, 3},
+	[BGJOB_AWAITING] = {true, false},
+	[BGJOB_PROCESSING] = {true, true, BGJOB_TABLE_CLAIM, 1, 0, 0},
+	[BGJOB_FAILED] = {true, true, BGJOB_TABLE_FAILURE, 1, 0, 2},
+};
+
+/* bgjob_state_is_listed returns whether the ids of the jobs in a state can be listed without reading all jobs. */
+bool
+bgjob_state_is_listed(BgjobState state)
+{
+	return lists[state].listed;
+}
+
+/* bgjob_ids_init makes an empty list, in the current memory context. */
+void
+bgjob_ids_init(BgjobIds *ids)
+{
+	ids->max = 64;
+	ids->n = 0;
+	ids->ids = palloc(ids->max * sizeof(int64));
+}
+
+/* bgjob_ids_add adds an id to a list. */
+void
+bgjob_ids_add(BgjobIds *ids, int64 id)
+{
+	if (ids->n == ids->max)
+	{
+		ids->max *= 2;
+		ids->ids = repalloc_huge(ids->ids, ids->max * sizeof(int64));
+	}
+	ids->ids[ids->n++] = id;
+}
+
+/* Returns a column of a row as an id; the second column where the first is null. */
+static int64
+id_in(TupleTableSlot *slot, AttrNumber column, AttrNumber otherwise)
+{
+	bool isnull;
+	Datum id = slot_getattr(slot, column, &isnull);
+
+	return DatumGetInt64(isnull ? slot_getattr(slot, otherwise, &isnull) : id);
+}
+
+/* Adds the jobs that stand in the table of a state. */
+static void
+add_listed(BgjobIds *ids, BgjobState state, BgjobSees sees, void *arg)
+{
+	BgjobRel *rel = bgjob_rel_open_read(lists[state].table);
+	TableScanDesc scan = table_beginscan(rel->rel, GetActiveSnapshot(), 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (lists[state].role == 0 ||
+			sees(DatumGetObjectId(slot_getattr(rel->slot, lists[state].role, &isnull)), arg))
+			bgjob_ids_add(ids, id_in(rel->slot, lists[state].job, lists[state].else_job));
+	}
+	table_endscan(scan);
+	bgjob_rel_close(rel);
+}
+
+/* Adds the jobs whose rows have one of the states. */
+static void
+add_from_all(BgjobIds *ids, uint32 states, BgjobSees sees, void *arg)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_JOB);
+	TableScanDesc scan = table_beginscan(rel->rel, GetActiveSnapshot(), 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		bool isnull;
+		char letter = DatumGetChar(slot_getattr(rel->slot, BGJOB_C_STATE, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if ((states & (1u << bgjob_state_by_letter(letter))) != 0 &&
+			sees(DatumGetObjectId(slot_getattr(rel->slot, BGJOB_C_RUN_AS, &isnull)), arg))
+			bgjob_ids_add(ids, DatumGetInt64(slot_getattr(rel->slot, BGJOB_C_ID, &isnull)));
+	}
+	table_endscan(scan);
+	bgjob_rel_close(rel);
+}
+
+/*
+ * bgjob_ids_in_states adds the ids of the jobs whose rows are in one of the states
+ * (bits 1 << BgjobState, each of them listed) and whose role "sees" accepts.
+ */
+void
+bgjob_ids_in_states(BgjobIds *ids, uint32 states, BgjobSees sees, void *arg)
+{
+	if (bgjob_restored_at(GetActiveSnapshot()))
+	{
+		add_from_all(ids, states, sees, arg);
+		return;
+	}
+	for (int state = 0; state < BGJOB_NSTATES; state++)
+		if ((states & (1u << state)) != 0 && lists[state].has_table)
+			add_listed(ids, state, sees, arg);
+}

@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * instate.h
+ *	  The ids of the jobs in a state, without reading all jobs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_INSTATE_H
+#define BGJOB_STORE_INSTATE_H
+
+#include "postgres.h"
+
+#include "rules/state.h"
+
+/* A growing list of ids. */
+typedef struct BgjobIds
+{
+	int64 *ids;
+	int n;
+	int max;
+} BgjobIds;
+
+extern bool bgjob_state_is_listed(BgjobState state);
+extern void bgjob_ids_init(BgjobIds *ids);
+extern void bgjob_ids_add(BgjobIds *ids, int64 id);
+/* Returns whether the jobs of a role are wanted. */
+typedef bool (*BgjobSees)(Oid role, void *arg);
+
+extern void bgjob_ids_in_states(BgjobIds *ids, uint32 states, BgjobSees sees, void *arg);
+
+#endif /* BGJOB_STORE_INSTATE_H */
