@@ -30,7 +30,10 @@ CREATE TABLE bgjob_internal.job (
     run_as regrole NOT NULL,
     args jsonb,
     CONSTRAINT job_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1); -- keeps room for the updates of a job on its own page (HOT)
+) WITH (fillfactor = 50, -- keeps room for the updates of a job on its own page (HOT)
+    -- Each job leaves a dead row or two. Autovacuum counts the rows inserted since its last run: by the dead rows it would read the
+    -- whole table in every round while a snapshot is held, and remove none.
+    autovacuum_vacuum_scale_factor = 2.0, autovacuum_vacuum_insert_scale_factor = 0.1);
 ALTER TABLE bgjob_internal.job
     ADD queue text COLLATE "C" NOT NULL DEFAULT 'default',
     ADD state "char" NOT NULL DEFAULT 'e', -- enqueued

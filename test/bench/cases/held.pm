@@ -27,6 +27,7 @@ sub load
 		rate   => [ 'jobs/s', mean(@rates) ],
 		begin  => [ 'jobs/s', mean(@rates[ 0 .. $tenth - 1 ]) ],
 		end    => [ 'jobs/s', mean(@rates[ -$tenth .. -1 ]) ],
+		parts  => [ 'jobs/s', [ map { [ $_ * $tenth, mean(@rates[ ($_ - 1) * $tenth .. $_ * $tenth - 1 ]) ] } 1 .. 10 ] ],
 		lowest => [ 'jobs/s', min @rates ],
 		jobs   => [ '', int sum @rates ]);
 }
