@@ -9,25 +9,24 @@
  * over a restart (base/functionstatsfile.c). After a crash of the server they
  * begin anew.
  *
- * COUNTING. Whoever records the end of an attempt (a worker, or the scheduler
- * where the worker was lost) finds the entry then, and notes what there is to
- * count. The notes are counted when the transaction has committed
- * (base/change.c); so an attempt counts as what it became, and once. The entry is
- * found by a table of this process, without a lock. At the commit the notes of
- * one function are summed up first, and then added under the lock of its entry:
- * once for a function and a transaction, also for a group of jobs. Nothing is
- * allocated there, and nothing evicted.
+ * COUNTING. The process that records the end of an attempt (a worker, or the
+ * scheduler if the worker was lost) finds the entry and notes the numbers to add.
+ * They are added when the transaction has committed (base/change.c): so an attempt
+ * is counted once, by its final outcome. A process caches the entries that it found
+ * last, and finds these without a lock. At the commit the notes of a function are
+ * summed up, and the sums added under the lock of the entry: once for each function
+ * and transaction, also for a group of jobs. The commit allocates and evicts nothing.
  *
  * EVICTION. There is room for bgjob.function_stats_max entries. When all are in
- * use, the next new function evicts a twentieth of them. Each role gives up its
- * least used entries, and the role that has the most gives up first: somebody
- * with ten thousand functions evicts his own. A note whose entry was evicted
- * before the commit is not counted. It finds out by the generation of the entry.
+ * use, the next new function evicts a twentieth of them: the least used entries of
+ * the role that has the most, so that a role with ten thousand functions evicts its
+ * own. A note whose entry was evicted before the commit is not counted; the
+ * generation of the entry tells that.
  *
- * LOCKS. One LWLock is for the index of the entries and for the list of unused ones;
- * each entry has a lock for its contents. To give an entry to another function
- * takes both, in this order. An entry is never freed otherwise, so a reader needs the
- * entry's lock alone. Nothing else is locked under them.
+ * LOCKS. One LWLock protects the index of the entries and the list of unused ones;
+ * each entry has a lock for its contents. Giving an entry to another function takes
+ * both, in this order. Entries are never freed otherwise, so a reader takes the
+ * entry's lock alone. No other lock is taken under them.
  *
  * Any process; no transaction is needed. Where the library is not preloaded
  * nothing is counted.
@@ -99,7 +98,7 @@ typedef struct Remembered
 static Table *table = NULL;
 static HTAB *index_of_entries = NULL;
 
-/* The entries that this process has found last. */
+/* The entries that this process found last. */
 static Remembered remembered[REMEMBERED];
 
 /* What is to be added to an entry. */

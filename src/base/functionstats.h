@@ -20,7 +20,7 @@
 /* Size of an SQLSTATE, with the closing zero. */
 #define BGJOB_SQLSTATE_SIZE 6
 
-/* What has statistics of its own. No padding: it is compared as bytes. */
+/* Identifies an entry. Without padding, since it is compared as bytes. */
 typedef struct BgjobFunctionKey
 {
 	Oid database;
@@ -30,7 +30,7 @@ typedef struct BgjobFunctionKey
 	uint32 unused;
 } BgjobFunctionKey;
 
-/* An entry, for as long as it keeps its generation. */
+/* An entry as it is now; with another generation, it is another function's. */
 typedef struct BgjobFunctionRef
 {
 	int entry; /* -1: none, nothing is counted */

@@ -8,9 +8,9 @@
  * and the attempt is counted when the transaction has committed.
  *
  * The times are those of bgjob.job_states: an attempt waits from the moment at which
- * its job was enqueued, or came due, and runs until its outcome is known; the
- * commit is not included. Of an attempt that another process records, since its
- * worker was lost, the end is not known: it has no run time.
+ * its job was enqueued, or became due, and runs until its outcome is known; the
+ * commit is not included. If the worker was lost, another process records the
+ * attempt and does not know its end: the attempt has no run time.
  *
  *-------------------------------------------------------------------------
  */

@@ -119,9 +119,9 @@ SELECT is((SELECT array_agg(attname || ' ' || format_type(atttypid, NULL) ORDER 
 		'last_run_at timestamp with time zone', 'last_failed_at timestamp with time zone', 'last_sqlstate text', 'last_error text', 'stats_since timestamp with time zone'],
 	'the columns of bgjob.function_stats, in order');
 SELECT is((SELECT array_agg(attname) FROM pg_attribute WHERE attrelid = 'bgjob.function_stats'::regclass AND attnum > 0
-		AND col_description(attrelid, attnum) IS NULL), NULL, 'each has a comment');
-SELECT isnt(obj_description('bgjob.function_stats'::regclass), NULL, 'so has the view');
-SELECT is((SELECT count(*) FROM bgjob.function_stats), 0::bigint, 'in a new database it has no rows');
+		AND col_description(attrelid, attnum) IS NULL), NULL, 'each column of the view has a comment');
+SELECT isnt(obj_description('bgjob.function_stats'::regclass), NULL, 'the view has a comment');
+SELECT is((SELECT count(*) FROM bgjob.function_stats), 0::bigint, 'in a new database the view has no rows');
 
 ----------------------------------------------------------------------------------------------------
 -- Functions, procedures, commands
@@ -131,24 +131,24 @@ SELECT count(bgjob_enqueue('t_sleep', '[0.01]')) AS enqueued FROM generate_serie
 CALL tap_counted();
 SELECT is(ARRAY(SELECT tap_wrong()), '{}', 'the statistics of a function are those of its jobs in the history');
 SELECT is((SELECT array_agg(format('%s %s %s %s %s', job, kind, run_as, jobs, failures)) FROM bgjob.function_stats),
-	ARRAY[format('public.t_sleep(double precision) function %s 5 0', current_user)], 'one row, named by the signature');
+	ARRAY[format('public.t_sleep(double precision) function %s 5 0', current_user)], 'a function has one row, named by its signature');
 SELECT ok(total_run_time >= 50 AND min_run_time BETWEEN 10 AND mean_run_time AND max_run_time >= mean_run_time AND stddev_run_time >= 0
 		AND min_wait_time BETWEEN 0 AND mean_wait_time AND max_wait_time >= mean_wait_time
 		AND abs(mean_run_time * attempts - total_run_time) < 0.001 AND abs(mean_wait_time * attempts - total_wait_time) < 0.001,
 	'the times are sound') FROM bgjob.function_stats;
 SELECT ok((tap_stats('public.t_sleep(double precision)')).last_run_at IN (SELECT started_at FROM bgjob.jobs), 'the last run is the start of a job');
 SELECT ok(last_failed_at IS NULL AND last_sqlstate IS NULL AND last_error IS NULL AND stats_since <= clock_timestamp()
-	AND stats_since >= (SELECT min(created_at) FROM bgjob.jobs), 'no error so far') FROM bgjob.function_stats;
+	AND stats_since >= (SELECT min(created_at) FROM bgjob.jobs), 'a function without failures has no last error') FROM bgjob.function_stats;
 
 -- A procedure, and a command that cannot run in a transaction, commit their claims first.
 SELECT bgjob_enqueue('t_commits', '[5]'), bgjob_enqueue('t_commits', '[10]'), bgjob_enqueue('t_commits', '[0]', max_retries => 0),
 	bgjob_enqueue('SELECT 1', kind => 'sql'), bgjob_enqueue('INSERT INTO t_effect VALUES ($1)', '[3]', kind => 'sql'), bgjob_enqueue('VACUUM t_effect', kind => 'sql'),
 	bgjob_enqueue('SELECT 1 / 0', kind => 'sql', max_retries => 0) \gset ignored_
 CALL tap_counted();
-SELECT is(ARRAY(SELECT tap_wrong()), '{}', 'likewise those of procedures and commands');
+SELECT is(ARRAY(SELECT tap_wrong()), '{}', 'the statistics of procedures and commands are those of the history');
 SELECT is((SELECT array_agg(format('%s %s %s %s', job, kind, jobs, failures) ORDER BY job COLLATE "C") FROM bgjob.function_stats WHERE job !~ 't_sleep'),
-	'{"INSERT sql 1 0","SELECT sql 2 1","VACUUM sql 1 0","public.t_commits(integer) function 3 1"}', 'a row for each kind of command');
-SELECT is((tap_stats('SELECT')).last_error || ' ' || (tap_stats('SELECT')).last_sqlstate, 'division by zero 22012', 'the error of one of them');
+	'{"INSERT sql 1 0","SELECT sql 2 1","VACUUM sql 1 0","public.t_commits(integer) function 3 1"}', 'each kind of command has a row');
+SELECT is((tap_stats('SELECT')).last_error || ' ' || (tap_stats('SELECT')).last_sqlstate, 'division by zero 22012', 'a command has its last error');
 
 ----------------------------------------------------------------------------------------------------
 -- Failures, retries, and other ends
@@ -158,13 +158,13 @@ SELECT bgjob_configure('t_divide', retry_delays => '{10 ms}'), bgjob_configure('
 SELECT bgjob_enqueue('t_divide', '[0]', max_retries => 2), bgjob_enqueue('t_divide', '[5]'), bgjob_enqueue('t_snooze'), bgjob_enqueue('t_discard') \gset ignored_
 CALL tap_wait_until($$ SELECT count(*) = 4 FROM bgjob.jobs WHERE job IN ('t_divide', 't_snooze', 't_discard') AND state IN ('succeeded', 'failed', 'deleted') $$);
 CALL tap_counted();
-SELECT is(ARRAY(SELECT tap_wrong()), '{}', 'retries, a snooze and a discard are as in the history');
-SELECT is(format('%s %s %s %s', s.jobs, s.attempts, s.failures, s.retries), '2 4 3 2', 'three failures, after two of which the job was tried again')
+SELECT is(ARRAY(SELECT tap_wrong()), '{}', 'retries, a snooze and a discard are counted as in the history');
+SELECT is(format('%s %s %s %s', s.jobs, s.attempts, s.failures, s.retries), '2 4 3 2', 'of three failures, two are followed by a retry')
 FROM tap_stats('public.t_divide(integer)') s;
 SELECT ok(s.last_failed_at = (SELECT max(at) FROM bgjob.job_states JOIN bgjob.jobs j ON j.id = job_id WHERE j.job = 't_divide' AND job_states.state = 'failed'),
-	'the last failure is the latest') FROM tap_stats('public.t_divide(integer)') s;
+	'the last failure is the latest of the history') FROM tap_stats('public.t_divide(integer)') s;
 SELECT is(format('%s %s %s', s.jobs, s.attempts, s.failures), '1 2 0', 'a snooze is an attempt, and no failure') FROM tap_stats('public.t_snooze()') s;
-SELECT is(format('%s %s %s', s.jobs, s.attempts, s.failures), '1 1 0', 'a discard ends the job, and is none either') FROM tap_stats('public.t_discard()') s;
+SELECT is(format('%s %s %s', s.jobs, s.attempts, s.failures), '1 1 0', 'a discard ends the job, and is no failure') FROM tap_stats('public.t_discard()') s;
 
 SELECT bgjob_enqueue('t_loud', max_retries => 1) AS id \gset
 SELECT bgjob_wait(:id, '20 s') AS loud \gset
@@ -201,7 +201,7 @@ CALL tap_wait_until($$ SELECT count(*) = 300 FROM bgjob.jobs WHERE queue = 'grou
 CALL tap_counted();
 SELECT is(ARRAY(SELECT tap_wrong()), '{}', 'jobs in groups are counted as in the history');
 SELECT is((SELECT array_agg(format('%s %s %s', job, jobs, failures) ORDER BY job COLLATE "C") FROM bgjob.function_stats WHERE job IN ('SELECT', 'public.t_work(integer)')),
-	'{"SELECT 102 26","public.t_work(integer) 100 0"}', 'none is missing');
+	'{"SELECT 102 26","public.t_work(integer) 100 0"}', 'no job of a group is missing');
 
 ----------------------------------------------------------------------------------------------------
 -- Roles
@@ -209,14 +209,14 @@ SELECT is((SELECT array_agg(format('%s %s %s', job, jobs, failures) ORDER BY job
 
 SELECT bgjob_enqueue('t_whoever', run_as => 'tap19_app'), bgjob_enqueue('t_whoever', run_as => 'tap19_other'), bgjob_enqueue('t_whoever') \gset ignored_
 CALL tap_wait_until($$ SELECT count(*) = 3 FROM bgjob.function_stats WHERE job = 'public.t_whoever()' $$);
-SELECT is(tap_seen_by('tap19_app'), '{"public.t_whoever() tap19_app"}', 'a role sees its own row');
-SELECT is(tap_seen_by('tap19_other'), '{"public.t_whoever() tap19_other"}', 'and so does another');
+SELECT is(tap_seen_by('tap19_app'), '{"public.t_whoever() tap19_app"}', 'a role sees its own row alone');
+SELECT is(tap_seen_by('tap19_other'), '{"public.t_whoever() tap19_other"}', 'another role sees its own row alone');
 SELECT is(tap_seen_by('tap19_monitor'), ARRAY(SELECT job || ' ' || run_as::text FROM bgjob.function_stats ORDER BY job COLLATE "C", run_as::text COLLATE "C"),
 	'a member of pg_monitor sees all');
 GRANT tap19_other TO tap19_app;
 SELECT is(tap_seen_by('tap19_app'), '{"public.t_whoever() tap19_app","public.t_whoever() tap19_other"}', 'a member of a role sees the rows of both');
 REVOKE tap19_other FROM tap19_app;
-SELECT is(tap_try('SELECT bgjob_internal.function_stats()', 'tap19_app'), 'ERROR 42501', 'what is behind the view is private');
+SELECT is(tap_try('SELECT bgjob_internal.function_stats()', 'tap19_app'), 'ERROR 42501', 'the function behind the view is private');
 SELECT is(tap_try('SELECT bgjob_function_stats_reset()', r), 'ERROR 42501', format('%s has no EXECUTE to reset them', r)) FROM unnest('{tap19_app,tap19_monitor}'::text[]) r;
 
 ----------------------------------------------------------------------------------------------------
@@ -224,15 +224,15 @@ SELECT is(tap_try('SELECT bgjob_function_stats_reset()', r), 'ERROR 42501', form
 ----------------------------------------------------------------------------------------------------
 
 SELECT count(*) AS rows FROM bgjob.function_stats \gset
-SELECT is(bgjob_function_stats_reset('public.no_such()'), 0::bigint, 'a function without statistics');
+SELECT is(bgjob_function_stats_reset('public.no_such()'), 0::bigint, 'a reset of a function without statistics finds no row');
 GRANT EXECUTE ON FUNCTION bgjob_function_stats_reset TO tap19_app;
 SELECT is(tap_try($$SELECT bgjob_function_stats_reset('public.t_whoever()')$$, 'tap19_app'), '3', 'a role with EXECUTE resets a function, for all roles');
-SELECT is((SELECT count(*) FROM bgjob.function_stats), :rows - 3::bigint, 'the others stay');
-SELECT is(bgjob_function_stats_reset(), :rows - 3::bigint, 'all are reset');
+SELECT is((SELECT count(*) FROM bgjob.function_stats), :rows - 3::bigint, 'a reset of one function leaves the other rows');
+SELECT is(bgjob_function_stats_reset(), :rows - 3::bigint, 'a reset without a name removes all rows');
 SELECT bgjob_enqueue('t_whoever') AS id \gset
 SELECT bgjob_wait(:id, '20 s') AS state \gset
 CALL tap_wait_until($$ SELECT count(*) = 1 FROM bgjob.function_stats $$);
-SELECT ok(jobs = 1 AND attempts = 1 AND last_run_at >= stats_since AND total_run_time = mean_run_time, 'and count anew') FROM bgjob.function_stats;
+SELECT ok(jobs = 1 AND attempts = 1 AND last_run_at >= stats_since AND total_run_time = mean_run_time, 'after a reset a function is counted anew') FROM bgjob.function_stats;
 
 \ir lib/check_counters.sql
 SELECT * FROM finish();
