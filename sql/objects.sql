@@ -5,7 +5,7 @@ AS $$ SELECT regexp_replace(signature, '(bgjob_(enqueue|enqueue_many|configure|r
 SELECT pg_temp.but_options(pg_describe_object(d.classid, d.objid, 0)) AS object
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'bgjob'
 WHERE d.deptype = 'e' AND d.classid <> 'pg_type'::regclass ORDER BY pg_describe_object(d.classid, d.objid, 0) COLLATE "C";
-SELECT pg_temp.but_options(p.oid::regprocedure::text) AS function, pg_get_function_result(p.oid), p.provolatile, p.proparallel
+SELECT pg_temp.but_options(p.oid::regprocedure::text) AS function, regexp_replace(pg_get_function_result(p.oid), '^TABLE.*', 'TABLE') AS pg_get_function_result, p.provolatile, p.proparallel
 FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'bgjob'
 ORDER BY p.oid::regprocedure::text COLLATE "C";

@@ -406,14 +406,15 @@ add_in_flight(BgjobSlot *slot, int64 *positions, int room)
 int64 *
 bgjob_slots_in_flight(Oid database, int *n)
 {
-	int room = bgjob_registry->nslots;
+	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
+	int room = Max(nslots, 1);
 	int64 *positions;
 
 	for (;;)
 	{
 		positions = palloc(room * sizeof(int64));
 		*n = 0;
-		for (int i = 0; i < bgjob_registry->nslots; i++)
+		for (int i = 0; i < nslots; i++)
 		{
 			BgjobSlot *slot = &bgjob_registry->slots[i];
 

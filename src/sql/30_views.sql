@@ -23,7 +23,9 @@ SELECT j.id,
                OR j.state = 'p' AND NOT EXISTS (SELECT FROM bgjob_internal.claim c WHERE c.job = j.id))
             THEN 'Not adopted: run bgjob_adopt()'
             WHEN j.state = 'p' THEN NULL
-            WHEN j.state IN ('e', 's', 'a') THEN j.entry_reason ELSE j.reason END AS reason,
+            WHEN j.state IN ('e', 's', 'a')
+            THEN coalesce(j.entry_reason, bgjob_internal.waiting_reason(j.state, j.run_as, j.queue, j.priority, coalesce(j.pos, j.id), coalesce(j.run_at, '-infinity')))
+            ELSE j.reason END AS reason,
        j.created_at,
        j.run_at,
        coalesce(w.started_at, j.started_at) AS started_at,

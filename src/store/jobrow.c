@@ -98,12 +98,10 @@ job_complete_call(BgjobJob *job)
 		job->job = "";
 }
 
-/* Copies the row from rel->slot and decodes the often used columns; a null number as 0. */
+/* Decodes the often used columns of the row itself; a null number as 0. */
 static void
-job_decode(BgjobRel *rel, BgjobJob *job)
+decode_columns(BgjobJob *job)
 {
-	bgjob_rel_take(rel, job->values, job->nulls, &job->external);
-	job->tid = rel->slot->tts_tid;
 	job->to_place = false;
 	job->id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_ID));
 	job->pos = bgjob_job_is_null(job, BGJOB_C_POS)
@@ -117,6 +115,15 @@ job_decode(BgjobRel *rel, BgjobJob *job)
 	job->max_retries = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_MAX_RETRIES));
 	job->crashes = DatumGetInt32(bgjob_job_datum(job, BGJOB_C_CRASHES));
 	job->queue = bgjob_job_text(job, BGJOB_C_QUEUE);
+}
+
+/* Copies the row from rel->slot and decodes it, with what the job calls. */
+static void
+job_decode(BgjobRel *rel, BgjobJob *job)
+{
+	bgjob_rel_take(rel, job->values, job->nulls, &job->external);
+	job->tid = rel->slot->tts_tid;
+	decode_columns(job);
 	job->job = bgjob_job_text(job, BGJOB_C_JOB);
 	job->func = NULL;
 	if (!bgjob_job_is_null(job, BGJOB_C_CALL_ID))
@@ -171,6 +178,38 @@ bgjob_job_role(int64 id)
 	bgjob_scan_end(scan);
 	bgjob_rel_close(rel);
 	return role;
+}
+
+/*
+ * bgjob_job_read_standing reads where a job stands: its row without what it calls,
+ * and without fetching what is stored out of line, however long its arguments and
+ * results are. For reading only, while a snapshot is held. False if there is no
+ * job with that id.
+ */
+bool
+bgjob_job_read_standing(BgjobRel *rel, int64 id, BgjobJob *job)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	bool found;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan = bgjob_scan_begin(rel, "job_pkey", snapshot, &key, 1);
+	found = bgjob_scan_next(scan);
+	if (found)
+	{
+		heap_deform_tuple(ExecCopySlotHeapTuple(rel->slot), rel->slot->tts_tupleDescriptor,
+						  job->values, job->nulls);
+		job->external = NULL;
+		job->tid = rel->slot->tts_tid;
+		decode_columns(job);
+		job->job = job->func = NULL;
+		ExecClearTuple(rel->slot);
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
 }
 
 /*

@@ -107,6 +107,7 @@ extern int64 bgjob_job_reserved;
 extern void bgjob_job_check_reserved(int64 id);
 
 extern bool bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job);
+extern bool bgjob_job_read_standing(BgjobRel *rel, int64 id, BgjobJob *job);
 extern bool bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job);
 extern Oid bgjob_job_role(int64 id);
 extern bool bgjob_job_lock(BgjobRel *rel, BgjobJob *job);

@@ -191,3 +191,48 @@ bgjob_queueconf_load(void)
 {
 	bgjob_queueconf_visit(tell_shared_memory, NULL);
 }
+
+static void
+add_if_paused(const char *queue, const BgjobQueueRow *row, void *arg)
+{
+	BgjobPausedQueues *paused = arg;
+
+	if (!row->paused)
+		return;
+	if (paused->n == paused->room)
+	{
+		paused->room *= 2;
+		paused->names = repalloc(paused->names, paused->room * sizeof(char *));
+	}
+	paused->names[paused->n++] = pstrdup(queue);
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/*
+ * bgjob_queueconf_paused reads which queues are paused, in the current memory
+ * context. Shared memory may not say it: no scheduler has copied it there on a
+ * standby, or where bgjob.enabled has been off since the start.
+ */
+BgjobPausedQueues *
+bgjob_queueconf_paused(void)
+{
+	BgjobPausedQueues *paused = palloc0(sizeof(BgjobPausedQueues));
+
+	paused->room = 16;
+	paused->names = palloc(paused->room * sizeof(char *));
+	bgjob_queueconf_visit(add_if_paused, paused);
+	qsort(paused->names, paused->n, sizeof(char *), compare_names);
+	return paused;
+}
+
+/* bgjob_queue_is_paused returns whether a queue is among the paused ones. */
+bool
+bgjob_queue_is_paused(const BgjobPausedQueues *paused, const char *queue)
+{
+	return bsearch(&queue, paused->names, paused->n, sizeof(char *), compare_names) != NULL;
+}

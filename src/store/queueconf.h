@@ -32,4 +32,15 @@ typedef void (*BgjobQueueVisitor)(const char *queue, const BgjobQueueRow *row, v
 
 extern void bgjob_queueconf_visit(BgjobQueueVisitor visitor, void *arg);
 
+/* The names of the paused queues, in ascending order. */
+typedef struct BgjobPausedQueues
+{
+	int n;
+	int room;
+	char **names;
+} BgjobPausedQueues;
+
+extern BgjobPausedQueues *bgjob_queueconf_paused(void);
+extern bool bgjob_queue_is_paused(const BgjobPausedQueues *paused, const char *queue);
+
 #endif /* BGJOB_STORE_QUEUECONF_H */

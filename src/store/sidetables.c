@@ -117,6 +117,17 @@ bgjob_failure_has(int64 job)
 	return found;
 }
 
+/* bgjob_claim_is_there returns whether a job has been claimed, even if the process that did so has gone. */
+bool
+bgjob_claim_is_there(int64 job)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_CLAIM);
+	bool found = find_by_job(rel, "claim_pkey", job);
+
+	bgjob_rel_close(rel);
+	return found;
+}
+
 /* bgjob_claim_is_held returns whether the process that has claimed a job is there. */
 bool
 bgjob_claim_is_held(int64 job)

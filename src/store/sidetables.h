@@ -29,6 +29,7 @@ typedef struct BgjobClaim
 
 extern void bgjob_claim_insert(int64 job, int pid, TimestampTz started_at);
 extern void bgjob_claim_delete(int64 job);
+extern bool bgjob_claim_is_there(int64 job);
 extern bool bgjob_claim_is_held(int64 job);
 extern int bgjob_claims(BgjobClaim *claims, int max);
 

@@ -1,0 +1,247 @@
+/*-------------------------------------------------------------------------
+ *
+ * service.c
+ *	  Who serves the jobs of this database: what can be said without reading jobs.
+ *
+ * A BgjobService collects what a session asks of shared memory, the settings and
+ * the catalogs, to say why jobs do not run (api/causes.c): of the database, of
+ * roles and of queues. Each thing is read when it is first asked for, and kept; so
+ * a view of a million jobs asks once for each role and queue. It is as of the
+ * moment when it was read, and is made anew for each statement.
+ *
+ * Of tables it reads the small one of configured queues, for each role the first
+ * rows of the queue, if the lanes do not have them at hand, and, where the database
+ * has no scheduler, the table of the installation.
+ *
+ * Runs in the calling session, also where the library is not preloaded and on a
+ * standby. No locks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "api/rights.h"
+#include "api/service.h"
+#include "base/database.h"
+#include "base/guc.h"
+#include "base/process.h"
+#include "base/slot.h"
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "rules/clock.h"
+#include "run/authority.h"
+#include "store/behind.h"
+#include "store/sidetables.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+struct BgjobService
+{
+	MemoryContext context;
+	TimestampTz at;
+	bool allowed;         /* bgjob.databases names the database */
+	BgjobDatabase *entry; /* NULL: none */
+	bool copy_known;
+	bool copy;                 /* the tables are a copy of another database's */
+	BgjobPausedQueues *paused; /* NULL: not yet read; likewise below */
+	int64 *in_flight;
+	int nin_flight;
+	HTAB *roles;
+	HTAB *queues;
+	BgjobRoleService *last_role; /* the one that was asked for last; NULL: none */
+	BgjobQueueService *last_queue;
+};
+
+static HTAB *
+make_table(MemoryContext context, const char *name, Size key, Size entry)
+{
+	HASHCTL info = {.keysize = key, .entrysize = entry, .hcxt = context};
+
+	return hash_create(name, 16, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* bgjob_service_create starts a collection, in a context below the current one. */
+BgjobService *
+bgjob_service_create(void)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob service", ALLOCSET_SMALL_SIZES);
+	BgjobService *service = MemoryContextAllocZero(context, sizeof(BgjobService));
+	const char *database = get_database_name(MyDatabaseId);
+
+	service->context = context;
+	service->at = bgjob_now();
+	service->allowed = database != NULL && bgjob_database_allowed(database);
+	service->entry = bgjob_database_find(MyDatabaseId);
+	service->roles =
+		make_table(context, "bgjob service roles", sizeof(Oid), sizeof(BgjobRoleService));
+	service->queues = make_table(context, "bgjob service queues", BGJOB_QUEUE_NAME_SIZE,
+								 sizeof(BgjobQueueService));
+	return service;
+}
+
+/* bgjob_service_free drops a collection. */
+void
+bgjob_service_free(BgjobService *service)
+{
+	MemoryContextDelete(service->context);
+}
+
+/* bgjob_service_time returns when the collection was started. */
+TimestampTz
+bgjob_service_time(const BgjobService *service)
+{
+	return service->at;
+}
+
+/* bgjob_service_is_allowed returns whether bgjob.databases lets the database have workers. */
+bool
+bgjob_service_is_allowed(const BgjobService *service)
+{
+	return service->allowed;
+}
+
+/* bgjob_service_entry returns the database's entry in the registry, NULL if there is none. */
+BgjobDatabase *
+bgjob_service_entry(const BgjobService *service)
+{
+	return service->entry;
+}
+
+/*
+ * bgjob_service_is_copy returns whether the tables are a copy of another
+ * database's. A database with a scheduler is none: only there the table is not read.
+ */
+bool
+bgjob_service_is_copy(BgjobService *service)
+{
+	if (!service->copy_known)
+		service->copy =
+			!(service->entry != NULL && service->entry->ready) && !bgjob_installed_here();
+	service->copy_known = true;
+	return service->copy;
+}
+
+/* bgjob_service_paused returns which queues are paused. */
+const BgjobPausedQueues *
+bgjob_service_paused(BgjobService *service)
+{
+	if (service->paused == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(service->context);
+
+		service->paused = bgjob_queueconf_paused();
+		MemoryContextSwitchTo(old);
+	}
+	return service->paused;
+}
+
+/* bgjob_service_queue returns what is known of a queue; the name need not end with a zero. */
+BgjobQueueService *
+bgjob_service_queue(BgjobService *service, const char *name, int length)
+{
+	BgjobQueueService *queue = service->last_queue;
+	char key[BGJOB_QUEUE_NAME_SIZE] = {0};
+	bool found;
+
+	length =
+		Min(length, BGJOB_QUEUE_NAME_MAX); /* a row that was written by hand may have more */
+	if (queue != NULL && memcmp(queue->name, name, length) == 0 && queue->name[length] == '\0')
+		return queue;
+	memcpy(key, name, length);
+	queue = hash_search(service->queues, key, HASH_FIND, NULL);
+	if (queue == NULL)
+	{
+		bool paused = bgjob_queue_is_paused(bgjob_service_paused(service), key);
+
+		queue = hash_search(service->queues, key, HASH_ENTER, &found);
+		queue->level = bgjob_queue_level(bgjob_queues, key);
+		queue->paused = paused;
+	}
+	service->last_queue = queue;
+	return queue;
+}
+
+/* Counts the workers of a role that take jobs, and those of them that have none. */
+static void
+count_workers(BgjobRoleService *role)
+{
+	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
+
+	for (int i = 0; i < nslots; i++)
+	{
+		const BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != MyDatabaseId ||
+			slot->role != role->role || slot->retire || slot->term)
+			continue;
+		role->workers++;
+		if (slot->job == 0)
+			role->free++;
+	}
+}
+
+static void
+fill_role(BgjobService *service, BgjobRoleService *role)
+{
+	uint64 failure =
+		service->entry != NULL ? pg_atomic_read_u64(&service->entry->claim_failure) : 0;
+
+	role->visible = bgjob_may_see(role->role);
+	role->exists = SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role->role));
+	role->may_log_in = bgjob_role_can_log_in(role->role);
+	role->may_connect = role->exists && bgjob_role_may_connect(role->role);
+	if ((Oid) (failure >> 32) == role->role)
+		role->failure = (uint32) failure;
+	count_workers(role);
+	role->has_first = bgjob_registry != NULL &&
+					  bgjob_first_turn(role->role, bgjob_service_paused(service), &role->first);
+}
+
+/* bgjob_service_role returns what is known of a role. */
+BgjobRoleService *
+bgjob_service_role(BgjobService *service, Oid role)
+{
+	BgjobRoleService *known = service->last_role;
+	bool found;
+
+	if (known != NULL && known->role == role)
+		return known;
+	known = hash_search(service->roles, &role, HASH_FIND, NULL);
+	if (known == NULL)
+	{
+		BgjobRoleService filled = {.role = role};
+
+		fill_role(service, &filled);
+		known = hash_search(service->roles, &role, HASH_ENTER, &found);
+		*known = filled;
+	}
+	service->last_role = known;
+	return known;
+}
+
+static int
+compare_positions(const void *a, const void *b)
+{
+	int64 left = *(const int64 *) a;
+	int64 right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* bgjob_service_has_in_flight returns whether a worker has the job at a position of the queue. */
+bool
+bgjob_service_has_in_flight(BgjobService *service, int64 pos)
+{
+	if (service->in_flight == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(service->context);
+
+		service->in_flight = bgjob_slots_in_flight(MyDatabaseId, &service->nin_flight);
+		MemoryContextSwitchTo(old);
+	}
+	return bsearch(&pos, service->in_flight, service->nin_flight, sizeof(int64),
+				   compare_positions) != NULL;
+}
