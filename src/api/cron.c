@@ -5,6 +5,7 @@
  *
  * Thin functions over rules/cron.h: users try a schedule with them before they
  * pass it to bgjob_recurring(), or use the times elsewhere. Stores nothing.
+ * bgjob.recurring_jobs describes its schedules here, too.
  *
  * Runs in the calling session, also in parallel workers and on standbys.
  * A null schedule or time returns null (or no rows).
@@ -18,12 +19,14 @@
 #include "api/rights.h"
 #include "base/guc.h"
 #include "base/zone.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "rules/cron.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* The number of bytes of a schedule that an error shows. */
@@ -203,20 +206,94 @@ bgjob_cron_describe_sql(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(description));
 }
 
-PG_FUNCTION_INFO_V1(bgjob_schedule_description);
+/* ---- for the view ---- */
 
-/* bgjob_internal.schedule_description(schedule, all_days, name) describes a stored schedule; null if it is invalid. */
-Datum
-bgjob_schedule_description(PG_FUNCTION_ARGS)
+/* So many descriptions are kept while a statement runs. */
+#define KEPT_MAX 256
+
+/* A description, and what it was made of. */
+typedef struct Description
+{
+	const char *schedule; /* NULL: none */
+	bool all_days;
+	const char *name; /* NULL: the schedule does not depend on it */
+	const char *text; /* NULL: the schedule is invalid */
+} Description;
+
+static const char *
+keep(MemoryContext context, const char *string)
+{
+	return string != NULL ? MemoryContextStrdup(context, string) : NULL;
+}
+
+/* Returns where the description of a schedule is kept in a statement. */
+static Description *
+place_of(FmgrInfo *call, const char *schedule, bool all_days)
+{
+	uint32 hash = hash_bytes((const unsigned char *) schedule, (int) strlen(schedule));
+
+	if (call->fn_extra == NULL)
+		call->fn_extra = MemoryContextAllocZero(call->fn_mcxt, KEPT_MAX * sizeof(Description));
+	return (Description *) call->fn_extra + (hash + all_days) % KEPT_MAX;
+}
+
+static bool
+is_of(const Description *kept, const char *schedule, bool all_days, const char *name)
+{
+	return kept->schedule != NULL && kept->all_days == all_days &&
+		   strcmp(kept->schedule, schedule) == 0 &&
+		   (kept->name == NULL || strcmp(kept->name, name) == 0);
+}
+
+static void
+forget(Description *kept)
+{
+	const void *strings[] = {kept->schedule, kept->name, kept->text};
+
+	for (int i = 0; i < lengthof(strings); i++)
+		if (strings[i] != NULL)
+			pfree((void *) strings[i]);
+	memset(kept, 0, sizeof(*kept));
+}
+
+/* Describes a schedule, and keeps the description instead of another one. */
+static void
+describe(Description *kept, MemoryContext context, const char *schedule, bool all_days,
+		 const char *name)
 {
 	BgjobCron cron;
 	BgjobCronError error;
-	char description[BGJOB_CRON_DESCRIPTION_SIZE];
+	char text[BGJOB_CRON_DESCRIPTION_SIZE];
+	bool valid = bgjob_cron_parse(schedule, all_days ? BGJOB_DAY_ALL : BGJOB_DAY_ANY, name,
+								  &cron, &error);
 
-	if (!bgjob_cron_parse(bgjob_arg_text(fcinfo, 0),
-						  PG_GETARG_BOOL(1) ? BGJOB_DAY_ALL : BGJOB_DAY_ANY,
-						  bgjob_arg_text(fcinfo, 2), &cron, &error))
+	if (valid)
+		bgjob_cron_describe(&cron, text, sizeof(text));
+	forget(kept);
+	kept->all_days = all_days;
+	kept->name = keep(context, valid && !cron.hashed ? NULL : name);
+	kept->text = keep(context, valid ? text : NULL);
+	kept->schedule = keep(context, schedule);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_schedule_description);
+
+/*
+ * bgjob_internal.schedule_description(schedule, all_days, name) describes a stored
+ * schedule; null if it is invalid. Many recurring jobs have the same schedule: it
+ * is parsed once in a statement.
+ */
+Datum
+bgjob_schedule_description(PG_FUNCTION_ARGS)
+{
+	const char *schedule = bgjob_arg_text(fcinfo, 0);
+	bool all_days = PG_GETARG_BOOL(1);
+	const char *name = bgjob_arg_text(fcinfo, 2);
+	Description *kept = place_of(fcinfo->flinfo, schedule, all_days);
+
+	if (!is_of(kept, schedule, all_days, name))
+		describe(kept, fcinfo->flinfo->fn_mcxt, schedule, all_days, name);
+	if (kept->text == NULL)
 		PG_RETURN_NULL();
-	bgjob_cron_describe(&cron, description, sizeof(description));
-	PG_RETURN_TEXT_P(cstring_to_text(description));
+	PG_RETURN_TEXT_P(cstring_to_text(kept->text));
 }
