@@ -28,7 +28,7 @@
  * One process of a database does so at a time (map->cleaner):
  *	 1. it clears map->since, and sets map->cleaning to the range;
  *	 2. it reads all versions of rows in that range that are not dead to everyone
- *		(SnapshotNonVacuumable), so no snapshot sees any other;
+ *		(SnapshotNonVacuumable), so no snapshot sees any other; see OLD SNAPSHOTS;
  *	 3. under the lock of the maps, it replaces the summary by what it has found and
  *		"since", and clears map->cleaning.
  * A writer reads map->cleaning when its row is in the table. If that is its range, it
@@ -40,9 +40,14 @@
  *
  * WHAT IS WORTH CLEANING. Writers flag a range in which they change rows ("touched"). At
  * the end of a round of some seconds that becomes "stale"; a range that is stale and
- * has not been touched since has come to rest (process/mapping.c). A summary that had
- * to include versions which only old snapshots see ("dead") is worth another cleaning
- * when these have gone.
+ * has not been touched since has come to rest (process/mapping.c).
+ *
+ * OLD SNAPSHOTS must not make the map useless for others. So cleaning leaves versions
+ * out whose deletion is committed, and notes the next transaction id after that
+ * ("dead_to"). A reader takes the summary for what it is only if its snapshot sees all
+ * these deletions; else the range is unknown to it. It does if its xmin is not less than
+ * dead_to, since all of them had lower ids. It also does if its xmax is greater: then a
+ * transaction that began after the deletions had ended before the snapshot was taken.
  *
  * Any process. LOCKS: map->cleaner is held while a range is read, and waited for only by
  * processes that hold no other lock; then the lock of the maps, for microseconds.
@@ -140,6 +145,7 @@ add_to_note(BgjobMapNote *to, const BgjobMapNote *note)
 	for (int word = 0; word < BGJOB_MAP_WORDS; word++)
 		to->names.words[word] |= note->names.words[word];
 	to->created_at = Max(to->created_at, note->created_at);
+	to->dead_to = Max(to->dead_to, note->dead_to);
 }
 
 /* Adds a note to a range that is, or just was, being cleaned. */
@@ -245,6 +251,15 @@ has_choice(BgjobMapSummary *summary, const BgjobMapChoice *choice)
 	return choice->n == 0;
 }
 
+/* Returns whether the reader's snapshot may see rows that were dead to new snapshots when the range was cleaned. */
+static bool
+sees_dead(BgjobMapSummary *summary, const BgjobMapProbe *probe)
+{
+	uint64 dead_to = pg_atomic_read_u64(&summary->dead_to);
+
+	return probe->xmin < dead_to && probe->xmax <= dead_to;
+}
+
 static bool
 is_unclean(uint64 states)
 {
@@ -261,7 +276,8 @@ may_contain(BgjobMapChunk *chunk, int64 range, const BgjobMapProbe *probe)
 
 	if (probe->unclean)
 		return is_unclean(states);
-	if ((states & BGJOB_MAP_UNKNOWN) != 0)
+	if ((states & BGJOB_MAP_UNKNOWN) != 0 ||
+		((states & BGJOB_MAP_DEAD) != 0 && sees_dead(summary, probe)))
 		return true;
 	return (states & probe->states & BGJOB_MAP_ALL_STATES) != 0 &&
 		   has_names(summary, &probe->names) && has_choice(summary, &probe->choices[0]) &&
@@ -348,8 +364,7 @@ bgjob_jobmap_may_clean(int64 range)
 		return bgjob_map_is_unknown(map, range);
 	states = pg_atomic_read_u64(&chunk->states[range % BGJOB_MAP_RANGES]);
 	return (states & BGJOB_MAP_CLEANED) == 0 ||
-		   (states &
-			(BGJOB_MAP_UNKNOWN | BGJOB_MAP_TOUCHED | BGJOB_MAP_STALE | BGJOB_MAP_DEAD)) != 0;
+		   (states & (BGJOB_MAP_UNKNOWN | BGJOB_MAP_TOUCHED | BGJOB_MAP_STALE)) != 0;
 }
 
 /* Lets a range be cleaned. False: there is no room for it, or its map has gone. */
@@ -413,6 +428,7 @@ replace_summary(BgjobMapChunk *chunk, int64 range, const BgjobMapNote *by)
 	for (int word = 0; word < BGJOB_MAP_WORDS; word++)
 		pg_atomic_write_u64(&summary->names[word], by->names.words[word]);
 	pg_atomic_write_u64(&summary->created_at, (uint64) by->created_at);
+	pg_atomic_write_u64(&summary->dead_to, by->dead_to);
 	pg_write_barrier();
 	pg_atomic_write_u64(&chunk->states[range % BGJOB_MAP_RANGES], by->states);
 }
@@ -480,42 +496,27 @@ bgjob_jobmap_unclean(void)
 	return unclean;
 }
 
-/* Makes the ranges of a chunk stale that have a flag, or (change is false) only tells whether there are any. */
-static bool
-age_chunk(BgjobMapChunk *chunk, uint64 flag, bool change)
-{
-	bool any = false;
-
-	for (int i = 0; i < BGJOB_MAP_RANGES; i++)
-	{
-		if ((pg_atomic_read_u64(&chunk->states[i]) & flag) == 0)
-			continue;
-		any = true;
-		if (!change)
-			break;
-		pg_atomic_fetch_or_u64(&chunk->states[i], BGJOB_MAP_STALE);
-		pg_atomic_fetch_and_u64(&chunk->states[i], ~flag);
-	}
-	return any;
-}
-
-/*
- * bgjob_jobmap_age makes the ranges stale that have a flag, which they lose: TOUCHED at
- * the end of a round, DEAD when old snapshots may have gone. Returns whether there
- * were any; unless "change", it does no more than that.
- */
-bool
-bgjob_jobmap_age(uint64 flag, bool change)
+/* bgjob_jobmap_end_round ends a round: ranges that were touched in it become stale. */
+void
+bgjob_jobmap_end_round(void)
 {
 	BgjobMap *map = bgjob_map_own();
 	int64 number = PG_INT64_MAX;
-	bool any = false;
 
 	if (map == NULL)
-		return false;
+		return;
 	bgjob_map_lock(LW_SHARED);
 	while (bgjob_map_is_own(map) && (number = bgjob_map_next_below(map, number)) >= 0)
-		any = age_chunk(bgjob_map_search(map, number), flag, change) || any;
+	{
+		BgjobMapChunk *chunk = bgjob_map_search(map, number);
+
+		for (int i = 0; i < BGJOB_MAP_RANGES; i++)
+		{
+			if ((pg_atomic_read_u64(&chunk->states[i]) & BGJOB_MAP_TOUCHED) == 0)
+				continue;
+			pg_atomic_fetch_or_u64(&chunk->states[i], BGJOB_MAP_STALE);
+			pg_atomic_fetch_and_u64(&chunk->states[i], ~BGJOB_MAP_TOUCHED);
+		}
+	}
 	bgjob_map_unlock();
-	return any;
 }

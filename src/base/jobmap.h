@@ -38,7 +38,7 @@ typedef struct BgjobMapNames
 	UINT64CONST(0x200) /* jobs have changed or gone since the last round */
 #define BGJOB_MAP_STALE   UINT64CONST(0x400)  /* they had before that */
 #define BGJOB_MAP_CLEANED UINT64CONST(0x800)  /* the range has been summarized from the table */
-#define BGJOB_MAP_DEAD    UINT64CONST(0x1000) /* it then had rows that only old snapshots see */
+#define BGJOB_MAP_DEAD    UINT64CONST(0x1000) /* without rows that only old snapshots see */
 
 #define BGJOB_MAP_ALL_STATES UINT64CONST(0xff)
 
@@ -48,6 +48,7 @@ typedef struct BgjobMapNote
 	uint64 states;
 	BgjobMapNames names;
 	TimestampTz created_at;
+	uint64 dead_to; /* BGJOB_MAP_DEAD: the snapshots that see none of these: base/jobmap.c */
 } BgjobMapNote;
 
 /* So many alternatives for a name can be looked for. */
@@ -66,6 +67,8 @@ typedef struct BgjobMapProbe
 	BgjobMapNames names;
 	BgjobMapChoice choices[2];
 	TimestampTz since;
+	uint64 xmin; /* of the snapshot of the reader, as full transaction ids */
+	uint64 xmax;
 	bool unclean; /* instead of all that: ranges that are to be summarized anew */
 } BgjobMapProbe;
 
@@ -94,7 +97,7 @@ extern bool bgjob_jobmap_may_clean(int64 range);
 extern bool bgjob_jobmap_clean_begin(int64 range, bool wait);
 extern void bgjob_jobmap_clean_end(const BgjobMapNote *found);
 extern int64 bgjob_jobmap_unclean(void);
-extern bool bgjob_jobmap_age(uint64 flag, bool change);
+extern void bgjob_jobmap_end_round(void);
 
 /* bgjob_jobmap_range_of returns the number of the range that an id is in. */
 static inline int64

@@ -405,6 +405,7 @@ init_chunk(BgjobMapChunk *chunk)
 		for (int word = 0; word < BGJOB_MAP_WORDS; word++)
 			pg_atomic_init_u64(&chunk->summaries[i].names[word], 0);
 		pg_atomic_init_u64(&chunk->summaries[i].created_at, 0);
+		pg_atomic_init_u64(&chunk->summaries[i].dead_to, 0);
 	}
 }
 
@@ -433,6 +434,7 @@ clear_chunk(BgjobMapChunk *chunk, BgjobMap *map, int64 number)
 		for (int word = 0; word < BGJOB_MAP_WORDS; word++)
 			pg_atomic_write_u64(&chunk->summaries[i].names[word], 0);
 		pg_atomic_write_u64(&chunk->summaries[i].created_at, 0);
+		pg_atomic_write_u64(&chunk->summaries[i].dead_to, 0);
 	}
 }
 

@@ -21,6 +21,7 @@ typedef struct BgjobMapSummary
 {
 	pg_atomic_uint64 names[BGJOB_MAP_WORDS];
 	pg_atomic_uint64 created_at; /* a TimestampTz */
+	pg_atomic_uint64 dead_to;
 } BgjobMapSummary;
 
 typedef struct BgjobMapChunk

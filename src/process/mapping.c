@@ -30,9 +30,6 @@
 /* Seconds of a round. */
 #define ROUND 10
 
-/* After so many rounds, ranges are cleaned again that had rows which only old snapshots see, if that may have changed. */
-#define ROUNDS_OF_DEAD 6
-
 /* So many ranges are left to the sessions that list jobs. */
 #define FEW BGJOB_MAP_SPAN
 
@@ -46,8 +43,6 @@ static struct
 	TimestampTz round_ends;
 	uint64 map;       /* bgjob_jobmap_current() in this round */
 	int64 left_alone; /* so many ranges of it could not be cleaned */
-	int rounds;
-	TransactionId horizon; /* when DEAD ranges were to be cleaned last */
 } mapping = {.from = -1};
 
 /* Begins the map, unless it has begun. False: there can be none. */
@@ -69,30 +64,13 @@ begin_map(void)
 	return begun;
 }
 
-/* Has ranges cleaned again that old snapshots have kept from being clean, if the oldest of these has gone. */
-static void
-revive_dead(void)
-{
-	TransactionId horizon;
-
-	if (++mapping.rounds % ROUNDS_OF_DEAD != 0 || !bgjob_jobmap_age(BGJOB_MAP_DEAD, false))
-		return;
-	bgjob_begin();
-	horizon = bgjob_ranges_horizon();
-	bgjob_commit();
-	if (horizon != mapping.horizon)
-		(void) bgjob_jobmap_age(BGJOB_MAP_DEAD, true);
-	mapping.horizon = horizon;
-}
-
 /* Ends a round. Returns whether there is enough to clean. */
 static bool
 end_round(TimestampTz now)
 {
 	int64 unclean = bgjob_jobmap_unclean();
 
-	(void) bgjob_jobmap_age(BGJOB_MAP_TOUCHED, true);
-	revive_dead();
+	bgjob_jobmap_end_round();
 	mapping.round_ends = now + ROUND * USECS_PER_SEC;
 	mapping.left_alone =
 		mapping.map == bgjob_jobmap_current() ? Min(mapping.left_alone, unclean) : 0;

@@ -71,6 +71,8 @@ bgjob_listing_begin(const BgjobListFilter *filter)
 	bgjob_matcher_probe(listing->matcher, &listing->probe);
 	listing->mapped = bgjob_ranges_settle(listing->jobs);
 	listing->snapshot = GetActiveSnapshot();
+	listing->probe.xmin = bgjob_full_transaction(listing->snapshot->xmin);
+	listing->probe.xmax = bgjob_full_transaction(listing->snapshot->xmax);
 	listing->index = index_open(bgjob_relation_oid("job_pkey"), AccessShareLock);
 	listing->scan = bgjob_index_beginscan(listing->jobs->rel, listing->index,
 										  bgjob_scan_snapshot(listing->snapshot), 2);

@@ -5,8 +5,8 @@
  *
  * A map begins with the highest id in bgjob_internal.job, in any version of a row, also
  * of transactions that have not been committed. A range is cleaned by reading its rows:
- * all versions but those that are dead to everyone, so that the summary covers what any
- * snapshot sees, old ones and those of prepared transactions included.
+ * all versions but those that are dead to new snapshots. Old snapshots do not use the
+ * summary where these were left out.
  *
  * A session that lists jobs cleans ranges which promised something and held nothing of
  * it (store/listing.c); the scheduler cleans what is unknown and what has come to
@@ -21,18 +21,32 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "base/compat.h"
 #include "base/jobmap.h"
 #include "miscadmin.h"
-#include "storage/procarray.h"
+#include "storage/bufmgr.h"
 #include "store/jobrow.h"
 #include "store/rangeclean.h"
 #include "store/summary.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
+
+/* bgjob_full_transaction returns the full id of a transaction that is not in the future, as a number. */
+uint64
+bgjob_full_transaction(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint32 epoch = EpochFromFullTransactionId(next);
+
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
+}
 
 /* Fills in two keys for the ids of a span of ranges. */
 static void
@@ -82,9 +96,24 @@ bgjob_ranges_settle(BgjobRel *jobs)
 	return bgjob_jobmap_current() != 0;
 }
 
-/* Adds all versions of the rows of a range that are not dead to everyone; "now" shows which of them are dead to new snapshots. */
+/* Returns whether the version of a row that a scan has read has been deleted, or replaced, by a transaction that has committed. */
+static bool
+is_dead(TupleTableSlot *slot)
+{
+	BufferHeapTupleTableSlot *read = (BufferHeapTupleTableSlot *) slot;
+	TransactionId deleter;
+	HTSV_Result state;
+
+	Assert(TTS_IS_BUFFERTUPLE(slot));
+	LockBuffer(read->buffer, BUFFER_LOCK_SHARE);
+	state = HeapTupleSatisfiesVacuumHorizon(read->base.tuple, read->buffer, &deleter);
+	LockBuffer(read->buffer, BUFFER_LOCK_UNLOCK);
+	return state == HEAPTUPLE_RECENTLY_DEAD || state == HEAPTUPLE_DEAD;
+}
+
+/* Adds all versions of the rows of a range that a new snapshot may see, now or when transactions in progress have ended. */
 static void
-read_range(BgjobRel *jobs, Relation index, int64 range, Snapshot now, BgjobMapNote *found)
+read_range(BgjobRel *jobs, Relation index, int64 range, BgjobMapNote *found)
 {
 	BgjobMapSpan span = {range, range};
 	SnapshotData versions;
@@ -98,13 +127,19 @@ read_range(BgjobRel *jobs, Relation index, int64 range, Snapshot now, BgjobMapNo
 	index_rescan(scan, keys, 2, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, jobs->slot))
 	{
+		if (is_dead(jobs->slot))
+		{
+			found->states |= BGJOB_MAP_DEAD;
+			continue;
+		}
 		slot_getsomeattrs(jobs->slot, BGJOB_C_TAGS);
 		bgjob_summary_add(found, jobs->slot->tts_values, jobs->slot->tts_isnull);
-		if (!table_tuple_satisfies_snapshot(jobs->rel, jobs->slot, now))
-			found->states |= BGJOB_MAP_DEAD;
 	}
 	ExecClearTuple(jobs->slot);
 	index_endscan(scan);
+	/* After the deletions: see OLD SNAPSHOTS in base/jobmap.c. */
+	if ((found->states & BGJOB_MAP_DEAD) != 0)
+		found->dead_to = U64FromFullTransactionId(ReadNextFullTransactionId());
 }
 
 /*
@@ -115,19 +150,16 @@ bool
 bgjob_range_clean(BgjobRel *jobs, Relation index, int64 range, bool wait)
 {
 	BgjobMapNote found = {.states = 0};
-	Snapshot now;
+	Snapshot snapshot = bgjob_rel_snapshot(jobs); /* keeps versions that it sees from going */
+	bool begun = bgjob_jobmap_clean_begin(range, wait);
 
-	/* Registered, so that no version becomes dead to everyone meanwhile. */
-	now = bgjob_rel_snapshot(jobs);
-	if (!bgjob_jobmap_clean_begin(range, wait))
+	if (begun)
 	{
-		UnregisterSnapshot(now);
-		return false;
+		read_range(jobs, index, range, &found);
+		bgjob_jobmap_clean_end(&found);
 	}
-	read_range(jobs, index, range, now, &found);
-	bgjob_jobmap_clean_end(&found);
-	UnregisterSnapshot(now);
-	return true;
+	UnregisterSnapshot(snapshot);
+	return begun;
 }
 
 /* Returns the highest range of a span that is worth cleaning, -1 if there is none. Those without a chunk may be far more than the rows. */
@@ -170,15 +202,4 @@ bgjob_ranges_clean_some(int64 *from, int max, bool wait)
 	index_close(index, AccessShareLock);
 	bgjob_rel_close(jobs);
 	return *from >= 0;
-}
-
-/* bgjob_ranges_horizon returns the oldest transaction whose deletions some snapshot may not see. */
-TransactionId
-bgjob_ranges_horizon(void)
-{
-	BgjobRel *jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
-	TransactionId horizon = GetOldestNonRemovableTransactionId(jobs->rel);
-
-	bgjob_rel_close(jobs);
-	return horizon;
 }

@@ -14,7 +14,7 @@
 
 extern bool bgjob_ranges_settle(BgjobRel *jobs);
 extern bool bgjob_range_clean(BgjobRel *jobs, Relation index, int64 range, bool wait);
-extern TransactionId bgjob_ranges_horizon(void);
+extern uint64 bgjob_full_transaction(TransactionId xid);
 extern bool bgjob_ranges_clean_some(int64 *from, int max, bool wait);
 
 #endif /* BGJOB_STORE_RANGECLEAN_H */
