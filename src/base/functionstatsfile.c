@@ -5,9 +5,9 @@
  *
  * The postmaster writes pg_stat/bgjob_function_stats.stat when it shuts down, and
  * reads and removes it when it starts, as the server does with its own
- * statistics. After a crash there is no file, and the statistics begin anew: in
- * shared memory they may have been left half changed. So no backup has them
- * either.
+ * statistics. After a crash or an immediate shutdown there is no file, and the
+ * statistics begin anew: a process may have been killed while it changed them. Nor
+ * has a backup of a running server the file.
  *
  * The file has a head, the statistics as they are in memory, and a checksum of
  * both. It is read only if its size, its layout and its checksum are right;
@@ -27,6 +27,8 @@
 #include "base/functionstats.h"
 #include "base/functionstatsfile.h"
 #include "base/guc.h"
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/pg_crc32c.h"
@@ -84,13 +86,24 @@ write_rows(FILE *file)
 	return ok && fwrite(&crc, sizeof(crc), 1, file) == 1;
 }
 
+/* Returns whether the server has been shut down in order. An immediate shutdown kills the processes, and is no failure either. */
+static bool
+is_shut_down(void)
+{
+	bool valid;
+	ControlFileData *control = get_controlfile(DataDir, &valid);
+
+	return valid &&
+		   (control->state == DB_SHUTDOWNED || control->state == DB_SHUTDOWNED_IN_RECOVERY);
+}
+
 /* Writes the file when the server shuts down; an exit callback, "code" is 0 unless the server has failed. */
 static void
 save(int code, Datum arg)
 {
 	FILE *file;
 
-	if (code != 0)
+	if (code != 0 || !is_shut_down())
 		return;
 	file = AllocateFile(STATS_FILE_NEW, PG_BINARY_W);
 	if (file != NULL && write_rows(file))

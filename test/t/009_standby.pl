@@ -38,6 +38,7 @@ is( $standby->safe_psql('postgres', q(SELECT string_agg(state || n, ' ' ORDER BY
 	sprintf('enqueued%d scheduled1 succeeded%d', $jobs / 2, $jobs / 2), 'the views of the standby show the jobs');
 is($standby->safe_psql('postgres', 'SELECT enqueued, scheduled, succeeded FROM bgjob.stats'),
 	sprintf('%d|1|%d', $jobs / 2, $jobs / 2), 'bgjob.stats of the standby counts the jobs');
+is($standby->safe_psql('postgres', 'SELECT count(*), bgjob_function_stats_reset() FROM bgjob.function_stats'), '0|0', 'bgjob.function_stats of the standby has no rows, and can be reset');
 my (undef, undef, $refused) = $standby->psql('postgres', q(SELECT bgjob_enqueue('work', '[0]')));
 like($refused, qr/cannot execute bgjob_enqueue\(\)/, 'nothing can be enqueued there');
 is($standby->safe_psql('postgres', q(SELECT bgjob_wait(min(id), '1 s') FROM bgjob.jobs WHERE state = 'succeeded')), 'succeeded',

@@ -139,6 +139,11 @@ is(sql("SELECT bgjob_delete($job)"), 't', 'the command is deleted');
 is_counted('SELECT', '1 1 0 0 0', 'the deleted command has a known kind');
 ok(!-e $file, 'a crash leaves no file');
 
+$node->stop('immediate');
+ok(!-e $file, 'an immediate shutdown leaves no file');
+$node->start;
+is(counts('SELECT'), '', 'after an immediate shutdown the statistics begin anew');
+
 # ---- a greedy neighbour ----
 
 is(sql(q{SELECT count(bgjob_enqueue('work', jsonb_build_array(n), run_as => 'app')) FROM generate_series(1, 2) n}), 2, 'a role has a few jobs');
