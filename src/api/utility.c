@@ -24,6 +24,7 @@
 
 #include <signal.h>
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "api/utility.h"
 #include "base/announce.h"
@@ -32,6 +33,7 @@
 #include "base/database.h"
 #include "base/jobmap.h"
 #include "base/prepared.h"
+#include "base/preparedmoves.h"
 #include "base/registry.h"
 #include "base/slot.h"
 #include "base/waits.h"
@@ -43,7 +45,6 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
-#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -52,12 +53,10 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "store/relation.h"
-#include "store/sidetables.h"
 #include "store/trust.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -372,8 +371,9 @@ examine_command(Node *stmt)
 	}
 }
 
+/* "counted": what the prepared transaction has moved has been added to the counts. */
 static void
-after_command(Aftermath aftermath)
+after_command(Aftermath aftermath, bool counted)
 {
 	switch (aftermath)
 	{
@@ -383,10 +383,10 @@ after_command(Aftermath aftermath)
 			if (OidIsValid(
 					get_extension_oid("bgjob", true))) /* perhaps the transaction created it */
 				bgjob_notify_launcher(bgjob_database_want(MyDatabaseId) == NULL);
-			bgjob_announce_unknown(true);
+			bgjob_announce_unknown(true, counted);
 			break;
 		case ABORTED_PREPARED:
-			bgjob_announce_unknown(false);
+			bgjob_announce_unknown(false, false);
 			break;
 		case OTHER_DATABASES:
 			bgjob_notify_launcher(true);
@@ -456,6 +456,39 @@ call_next_blocked(Oid database, PlannedStmt *pstmt, const char *query, bool read
 		unblock(0, ObjectIdGetDatum(database));
 }
 
+/* Executes COMMIT PREPARED or ROLLBACK PREPARED, and adds what the transaction moved to the counts. Returns whether that was known. */
+static pg_noinline bool
+call_next_prepared(bool commit, PlannedStmt *pstmt, const char *query, bool read_only,
+				   ProcessUtilityContext context, ParamListInfo params,
+				   QueryEnvironment *environment, DestReceiver *dest,
+				   QueryCompletion *completion)
+{
+	const TransactionStmt *stmt = castNode(TransactionStmt, pstmt->utilityStmt);
+	BgjobPreparedMoves *moves = palloc(sizeof(BgjobPreparedMoves));
+	bool known = bgjob_prepared_moves_find(stmt->gid, moves);
+
+	PG_TRY();
+	{
+		if (known && commit)
+			bgjob_database_moving(moves->xid);
+		call_next(pstmt, query, read_only, context, params, environment, dest, completion);
+	}
+	PG_CATCH();
+	{
+		bgjob_database_moving(InvalidTransactionId);
+		if (known && commit && TransactionIdDidCommit(moves->xid))
+			bgjob_database_recount(MyDatabaseId);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (known && commit)
+		bgjob_prepared_moves_commit(moves);
+	bgjob_database_moving(InvalidTransactionId);
+	if (known)
+		bgjob_prepared_moves_forget(moves);
+	return known && !moves->doubtful;
+}
+
 /*
  * Returns whether this backend has blocked a database. Raises 55006 in a worker
  * of that database: its job would interrupt itself and be restarted for ever.
@@ -508,6 +541,7 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 	Oid database = IsTransactionState() ? needed_database(stmt) : InvalidOid;
 	Oid dropped = IsA(stmt, DropdbStmt) ? database : InvalidOid;
 	Aftermath aftermath = examine_command(stmt);
+	bool counted = false;
 
 	if (IsTransactionState())
 		refuse_trigger(stmt);
@@ -516,15 +550,18 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 	 * A part of a command, such as ALTER … within CREATE SCHEMA, blocks
 	 * nothing, nor does a command within one that has blocked the database.
 	 */
-	if (database == InvalidOid || bgjob_database_find(database) == NULL ||
-		context == PROCESS_UTILITY_SUBCOMMAND || blocked_here(database))
+	if (aftermath == COMMITTED_PREPARED || aftermath == ABORTED_PREPARED)
+		counted = call_next_prepared(aftermath == COMMITTED_PREPARED, pstmt, query, read_only,
+									 context, params, environment, dest, completion);
+	else if (database == InvalidOid || bgjob_database_find(database) == NULL ||
+			 context == PROCESS_UTILITY_SUBCOMMAND || blocked_here(database))
 		call_next(pstmt, query, read_only, context, params, environment, dest, completion);
 	else
 		call_next_blocked(database, pstmt, query, read_only, context, params, environment, dest,
 						  completion);
 	if (OidIsValid(dropped))
 		bgjob_jobmap_forget(dropped); /* another database may get its OID */
-	after_command(aftermath);
+	after_command(aftermath, counted);
 }
 
 static void
@@ -559,33 +596,4 @@ bgjob_installed(PG_FUNCTION_ARGS)
 	bgjob_change_want(MyDatabaseId);
 	bgjob_change_recount(); /* the known counts may belong to a dropped extension */
 	PG_RETURN_VOID();
-}
-
-PG_FUNCTION_INFO_V1(bgjob_count_again);
-
-/*
- * bgjob_internal.count_again(), a trigger, makes the scheduler count the jobs
- * again after SQL changed rows of bgjob_internal.job. Inserted jobs and recurring
- * jobs are held back, which the scheduler logs.
- */
-Datum
-bgjob_count_again(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("this function must be called as a trigger")));
-	bgjob_change_recount();
-	trigger = (TriggerData *) fcinfo->context;
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
-		TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		bgjob_jobmap_forget(MyDatabaseId);
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-	{
-		if (RelationGetRelid(trigger->tg_relation) == bgjob_table_oid(BGJOB_TABLE_JOB))
-			bgjob_note_restored();
-		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESTORED);
-	}
-	return PointerGetDatum(NULL);
 }

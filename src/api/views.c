@@ -4,9 +4,10 @@
  *	  SQL functions that return the parts of the views from shared memory.
  *
  * The views (src/sql/30_views.sql) join bgjob's tables with the functions here:
- * workers and their jobs, and the counts of jobs by state. A view calls functions
- * as the role that reads it, so every role may call them, and they return no more
- * than the views: workers whose role the reader may see, and sums over all.
+ * workers and their jobs. (The counts of jobs are in api/counts.c and
+ * api/queueviews.c.) A view calls functions as the role that reads it, so every role
+ * may call them, and they return no more than the views: workers whose role the
+ * reader may see, and sums over all.
  *
  * Runs in the session that reads a view. Each slot is read under its mutex, so
  * each row is consistent, and no job shows at two workers. Otherwise rows need
@@ -31,7 +32,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "store/count.h"
 #include "store/instate.h"
 #include "store/jobrow.h"
 #include "store/queue.h"
@@ -453,42 +453,6 @@ bgjob_server_row(PG_FUNCTION_ARGS)
 		values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
 		nulls[2] = nulls[3] = false;
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
-}
-
-PG_FUNCTION_INFO_V1(bgjob_counts);
-
-/*
- * bgjob_internal.counts() returns the numbers of jobs: enqueued, scheduled,
- * awaiting, processing, succeeded, failed, deleted, retries. They come from
- * shared memory, or from the tables if shared memory does not have them yet.
- */
-Datum
-bgjob_counts(PG_FUNCTION_ARGS)
-{
-	TupleDesc desc;
-	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
-	int64 counts[BGJOB_NSTATES] = {0};
-	Datum values[8];
-	bool nulls[8] = {false};
-	int64 waiting;
-	int64 busy = count_busy();
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	bgjob_count_jobs(entry, counts);
-
-	/* A running job is stored as enqueued if it runs in one transaction. */
-	waiting = counts[BGJOB_ENQUEUED] + counts[BGJOB_PROCESSING];
-	busy = Min(busy, waiting);
-	values[0] = Int64GetDatum(waiting - busy);
-	values[1] = Int64GetDatum(counts[BGJOB_SCHEDULED]);
-	values[2] = Int64GetDatum(counts[BGJOB_AWAITING]);
-	values[3] = Int64GetDatum(busy);
-	values[4] = Int64GetDatum(counts[BGJOB_SUCCEEDED]);
-	values[5] = Int64GetDatum(counts[BGJOB_FAILED]);
-	values[6] = Int64GetDatum(counts[BGJOB_DELETED]);
-	values[7] = Int64GetDatum(counts[BGJOB_NONE]);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

@@ -105,15 +105,19 @@ bgjob_announce_due(TimestampTz due)
 		bgjob_notify_scheduler(MyDatabaseId, 0);
 }
 
-/* bgjob_announce_unknown announces the end of a prepared transaction, whose changes are unknown. */
+/*
+ * bgjob_announce_unknown announces the end of a prepared transaction, whose changes are
+ * unknown, except for its moves if these have been added to the counts ("counted").
+ */
 void
-bgjob_announce_unknown(bool committed)
+bgjob_announce_unknown(bool committed, bool counted)
 {
 	uint32 notices = BGJOB_NOTICE_RESCAN;
 
 	if (committed)
 	{
-		bgjob_database_recount(MyDatabaseId);
+		if (!counted)
+			bgjob_database_recount(MyDatabaseId);
 		pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes, 1);
 		bgjob_waiters_wake_all();
 		notices |= BGJOB_NOTICE_EXTENSION | BGJOB_NOTICE_QUEUES | BGJOB_NOTICE_RECURRING |

@@ -22,7 +22,7 @@ extern void bgjob_announce_again(const BgjobLaneKey *key, const BgjobLaneItem *i
 								 int64 count, int64 lowest);
 extern void bgjob_announce_rest(const BgjobGroupRest *rest, bool singly);
 extern void bgjob_announce_due(TimestampTz due);
-extern void bgjob_announce_unknown(bool committed);
+extern void bgjob_announce_unknown(bool committed, bool counted);
 extern void bgjob_wake_for(const BgjobLaneGroupKey *key, int64 count);
 
 #endif /* BGJOB_BASE_ANNOUNCE_H */

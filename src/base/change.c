@@ -24,7 +24,8 @@
  * the attempts are counted for bgjob.function_stats (base/functionstats.c).
  *
  * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since any session may
- * commit at any time, and leaves a mark instead (base/prepared.c). The session
+ * commit at any time, and leaves a mark instead (base/prepared.c), and what counts
+ * need (base/preparedmoves.c). The session
  * that ends a marked transaction has the whole queue scanned anew
  * (bgjob_announce_unknown). Without the library in shared_preload_libraries
  * there is no process to tell, and only what is to be settled is noted.
@@ -35,10 +36,12 @@
 
 #include "access/xact.h"
 #include "base/change.h"
+#include "base/committing.h"
 #include "base/database.h"
 #include "base/lanenotes.h"
 #include "base/lanes.h"
 #include "base/prepared.h"
+#include "base/preparedmoves.h"
 #include "base/registry.h"
 #include "base/waiters.h"
 #include "base/wake.h"
@@ -70,6 +73,7 @@ typedef struct Notes
 	QueueNote *queues;
 	TimestampTz due; /* DT_NOEND: none */
 	int64 counts[BGJOB_NSTATES];
+	BgjobTallyNotes tallies;
 	bool counted;
 	bool recount;
 	bool filters;
@@ -81,12 +85,6 @@ typedef struct Notes
 static Notes *notes = NULL;
 
 BgjobSettle bgjob_change_settle = NULL;
-
-/* Whether it is counted in bgjob_registry->filter_changers. */
-static bool changing_filters = false;
-
-/* Whether it is named in bgjob_registry->movers. */
-static bool moving = false;
 
 static void at_xact_event(XactEvent event, void *arg);
 static void
@@ -107,6 +105,8 @@ own_notes(void)
 			bgjob_lane_groups_prepare();
 		registered = true;
 	}
+	if (notes == NULL)
+		bgjob_tally_refs_trim();
 	if (notes == NULL || notes->subid != subid)
 	{
 		Notes *inner = MemoryContextAllocZero(TopTransactionContext, sizeof(Notes));
@@ -150,20 +150,48 @@ bgjob_change_due(TimestampTz at)
 		to->due = Min(to->due, at);
 }
 
-/* bgjob_change_count notes that a job went from one state to another; retries count by themselves. */
-void
-bgjob_change_count(BgjobState from, BgjobState to_state, bool from_retry, bool to_retry)
+/* Notes that a job is counted (by: 1), or no longer (-1), in a state; retries count by themselves. */
+static void
+count_one(Notes *to, const BgjobCounted *job, int by)
 {
-	Notes *to = current_notes();
+	BgjobTallied kind = bgjob_tallied(job->state);
 
-	if (to == NULL)
+	if (job->state != BGJOB_NONE)
+		to->counts[job->state] += by;
+	if (job->retry)
+		to->counts[BGJOB_NONE] += by;
+	if (kind != BGJOB_TALLIED_NOT)
+		bgjob_tally_note(&to->tallies, job->role, job->queue, kind, by);
+}
+
+/* bgjob_change_count notes that a job went from one state to another, maybe in another queue. */
+void
+bgjob_change_count(const BgjobCounted *from, const BgjobCounted *to)
+{
+	Notes *current = current_notes();
+
+	if (current == NULL)
 		return;
-	if (from != BGJOB_NONE)
-		to->counts[from]--;
-	if (to_state != BGJOB_NONE)
-		to->counts[to_state]++;
-	to->counts[BGJOB_NONE] += (to_retry ? 1 : 0) - (from_retry ? 1 : 0);
-	to->counted = true;
+	count_one(current, from, -1);
+	count_one(current, to, 1);
+	current->counted = true;
+}
+
+/* bgjob_change_add_own adds what the running transaction has moved by now to the counts of states. */
+void
+bgjob_change_add_own(int64 *counts)
+{
+	for (const Notes *note = notes; note != NULL; note = note->parent)
+		for (int state = 0; state < BGJOB_NSTATES; state++)
+			counts[state] += note->counts[state];
+}
+
+/* bgjob_change_visit_own calls a function for the same, by role and queue. */
+void
+bgjob_change_visit_own(BgjobTallyVisit visit, void *arg)
+{
+	for (const Notes *note = notes; note != NULL; note = note->parent)
+		bgjob_tally_notes_visit(&note->tallies, visit, arg);
 }
 
 /* bgjob_change_recount notes that jobs were added or removed without being counted. */
@@ -336,10 +364,14 @@ tell(const Notes *committed)
 		for (int state = 0; state < BGJOB_NSTATES; state++)
 			if (committed->counts[state] != 0)
 				pg_atomic_fetch_add_u64(&entry->moves[state], committed->counts[state]);
+		bgjob_tally_notes_commit(&committed->tallies);
 		pg_atomic_fetch_add_u64(&entry->movers, 1); /* after them */
 	}
 	if (committed->recount)
+	{
 		bgjob_database_recount(MyDatabaseId);
+		bgjob_notify_scheduler(MyDatabaseId, 0);
+	}
 	for (QueueNote *note = committed->queues; note != NULL; note = note->next)
 		if (note->conf.group_size > 0)
 			bgjob_queues_set(MyDatabaseId, note->queue, &note->conf);
@@ -373,52 +405,17 @@ prewake(void)
 		bgjob_lane_notes_prewake(&note->lanes);
 }
 
+/* The transaction is about to commit: shows what others must not miss. */
 static void
-begin_filter_change(void)
+begin_commit(void)
 {
-	for (const Notes *note = notes; note != NULL && !changing_filters; note = note->parent)
+	for (const Notes *note = notes; note != NULL; note = note->parent)
+	{
 		if (note->filters)
-		{
-			changing_filters = true;
-			pg_atomic_fetch_add_u32(&bgjob_registry->filter_changers, 1);
-		}
-}
-
-/* A process that finds no change under way must find that there was one: the order matters. */
-static void
-end_filter_change(void)
-{
-	if (!changing_filters)
-		return;
-	changing_filters = false;
-	pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes, 1);
-	pg_atomic_fetch_sub_u32(&bgjob_registry->filter_changers, 1);
-}
-
-/*
- * Announces that this process is about to commit a transaction that moves jobs:
- * a process that counts knows by it that the moves of visible rows are still to
- * come. The server's own locks order that before the commit can be seen.
- */
-static void
-begin_moves(void)
-{
-	for (const Notes *note = notes; note != NULL && !moving; note = note->parent)
+			bgjob_committing_filters();
 		if (note->counted)
-		{
-			moving = true;
-			bgjob_database_moving(GetTopTransactionIdIfAny());
-		}
-}
-
-/* Withdraws that: the moves were added, or never will be. */
-static void
-end_moves(void)
-{
-	if (!moving)
-		return;
-	moving = false;
-	bgjob_database_moving(InvalidTransactionId);
+			bgjob_committing_moves();
+	}
 }
 
 /* Settles the jobs and attempts that are over, and those that settling adds. All subtransactions have ended. */
@@ -452,6 +449,19 @@ end_notes(void (*tell_others)(const Notes *))
 		tell_others(ended);
 }
 
+/* Marks the transaction, which is being prepared, and notes what it moves. */
+static void
+prepare(void)
+{
+	if (notes == NULL || bgjob_registry == NULL)
+		return;
+	bgjob_prepared_mark();
+	bgjob_prepared_moves_begin(GetTopTransactionIdIfAny());
+	for (const Notes *note = notes; note != NULL; note = note->parent)
+		bgjob_prepared_moves_add(note->counts, note->recount);
+	bgjob_change_visit_own(bgjob_prepared_moves_add_tally, NULL);
+}
+
 static void
 at_xact_event(XactEvent event, void *arg)
 {
@@ -459,26 +469,25 @@ at_xact_event(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			settle();
-			begin_filter_change();
-			begin_moves();
+			begin_commit();
 			prewake();
 			break;
 		case XACT_EVENT_COMMIT:
-			end_filter_change();
+			bgjob_committed_filters();
 			end_notes(tell);
-			end_moves();
+			bgjob_committed_moves();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			settle();
-			if (notes != NULL && bgjob_registry != NULL)
-				bgjob_prepared_mark();
+			prepare();
 			break;
 		case XACT_EVENT_PREPARE:
+			bgjob_prepared_moves_keep();
 			notes = NULL;
 			break;
 		case XACT_EVENT_ABORT:
-			end_filter_change();
-			end_moves();
+			bgjob_committed_filters();
+			bgjob_committed_moves();
 			end_notes(tell_of_given_back);
 			break;
 		default:
@@ -491,6 +500,7 @@ static void
 free_notes(Notes *aborted)
 {
 	bgjob_lane_notes_free(&aborted->lanes);
+	bgjob_tally_notes_free(&aborted->tallies);
 	for (BgjobOver *note = aborted->over, *next; note != NULL; note = next)
 	{
 		next = note->next;
@@ -525,6 +535,8 @@ merge_into_parent(Notes *inner, Notes *outer)
 	outer->due = Min(outer->due, inner->due);
 	for (int state = 0; state < BGJOB_NSTATES; state++)
 		outer->counts[state] += inner->counts[state];
+	bgjob_tally_notes_merge(&inner->tallies, &outer->tallies);
+	bgjob_tally_notes_free(&inner->tallies);
 	outer->counted |= inner->counted;
 	outer->recount |= inner->recount;
 	outer->filters |= inner->filters;

@@ -13,6 +13,7 @@
 #include "base/functionstats.h"
 #include "base/lanegroup.h"
 #include "base/registry.h"
+#include "base/tallynotes.h"
 #include "datatype/timestamp.h"
 #include "rules/state.h"
 
@@ -34,13 +35,24 @@ typedef void (*BgjobSettle)(const BgjobOver *over);
 
 extern BgjobSettle bgjob_change_settle;
 
+/* As what a job is counted. */
+typedef struct BgjobCounted
+{
+	Oid role;
+	const char *queue;
+	BgjobState state; /* BGJOB_NONE: it is not there */
+	bool retry;       /* it is scheduled for one */
+} BgjobCounted;
+
 extern void bgjob_change_ready(Oid role, const char *queue, int priority,
 							   const BgjobLaneItem *first, int64 count);
 extern void bgjob_change_recount(void);
 extern void bgjob_change_filters(void);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
 extern void bgjob_change_due(TimestampTz at);
-extern void bgjob_change_count(BgjobState from, BgjobState to, bool from_retry, bool to_retry);
+extern void bgjob_change_count(const BgjobCounted *from, const BgjobCounted *to);
+extern void bgjob_change_add_own(int64 *counts);
+extern void bgjob_change_visit_own(BgjobTallyVisit visit, void *arg);
 extern void
 bgjob_change_ended(int64 job, BgjobState state, bool recurring, const BgjobAttempt *attempt);
 extern void bgjob_change_attempt_over(int64 job, BgjobState state, const BgjobAttempt *attempt);

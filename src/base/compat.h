@@ -40,7 +40,7 @@
 #define BGJOB_FAST_SETTINGS /* below: the changed settings by the server's own list */
 #define BGJOB_FAST_BLOCKS   /* store/relation.c: the number of blocks that is remembered */
 #define BGJOB_FAST_ROWS     /* store/bulk.c: rows without the columns at their end */
-#define BGJOB_FAST_MOVERS   /* store/count.c: whether a snapshot shows a transaction */
+#define BGJOB_FAST_MOVERS   /* store/moment.c: whether a snapshot shows a transaction */
 #define BGJOB_FAST_SUBXIDS  /* run/group.c: how many subtransactions have written */
 #define BGJOB_FAST_DEATH    /* base/process.c: the signal of the postmaster's death */
 #endif

@@ -52,6 +52,8 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u32(&entry->notices, 0);
 	pg_atomic_write_u32(&entry->saturated, 0);
 	entry->counted = 0;
+	entry->tallies_lost = false;
+	entry->strangers = true; /* from before the start of the server */
 	pg_atomic_write_u32(&entry->hungry, 0);
 	pg_atomic_write_u64(&entry->leavers, 0);
 	pg_atomic_write_u64(&entry->claim_failure, 0);
@@ -148,6 +150,31 @@ bgjob_database_recount(Oid database)
 
 	if (entry != NULL)
 		pg_atomic_fetch_add_u32(&entry->doubts, 1);
+}
+
+/*
+ * bgjob_database_is_counted returns whether the jobs of a database have been counted
+ * since the last doubt. The caller holds registry->lock or that of the tallies, if
+ * the answer must stay true.
+ */
+bool
+bgjob_database_is_counted(BgjobDatabase *entry)
+{
+	return entry->counted == (uint64) pg_atomic_read_u32(&entry->doubts) + 1;
+}
+
+/*
+ * bgjob_database_pass_gate waits, before a commit that moves jobs, for a process that
+ * looks for a moment at which nothing moves: some milliseconds at most. Only
+ * such a process needs it, to find the moment sooner; so it may be passed unnoticed.
+ */
+void
+bgjob_database_pass_gate(void)
+{
+	if (likely(pg_atomic_read_u32(&bgjob_registry->gated) == 0))
+		return;
+	LWLockAcquire(&bgjob_registry->gate, LW_SHARED);
+	LWLockRelease(&bgjob_registry->gate);
 }
 
 /*

@@ -125,6 +125,23 @@ bgjob_lane_peek(BgjobLane *lane, int64 *pos)
 	return peek;
 }
 
+/*
+ * bgjob_lane_start returns the position below which nothing is ready, but for jobs
+ * that somebody has taken and gives back, and those that nobody has announced.
+ */
+int64
+bgjob_lane_start(BgjobLane *lane)
+{
+	int64 start;
+
+	LWLockAcquire(&lane->mutex, LW_SHARED);
+	start = lane->mark;
+	if (lane->head < lane->nitems)
+		start = Min(start, lane->items[lane->head].pos);
+	LWLockRelease(&lane->mutex);
+	return start;
+}
+
 /* bgjob_lane_ready estimates how many jobs are ready; 0: there is none. */
 int64
 bgjob_lane_ready(BgjobLane *lane)

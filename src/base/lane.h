@@ -99,6 +99,7 @@ extern int bgjob_lane_number_priority(int64 number);
 extern void bgjob_lane_init(BgjobLane *lane, const BgjobLaneKey *key);
 extern bool bgjob_lane_is_empty(const BgjobLane *lane);
 extern BgjobLanePeek bgjob_lane_peek(BgjobLane *lane, int64 *pos);
+extern int64 bgjob_lane_start(BgjobLane *lane);
 extern int64 bgjob_lane_ready(BgjobLane *lane);
 extern void
 bgjob_lane_note(BgjobLane *lane, const BgjobLaneItem *first, int64 count, int singly);

@@ -382,3 +382,52 @@ bgjob_lane_swept(const BgjobLaneKey *key, int64 from, int64 to)
 		bgjob_lane_sweep_set(lane, from, to);
 	LWLockRelease(&group->lock);
 }
+
+/* ---- for views ---- */
+
+typedef struct Starts
+{
+	BgjobLaneStart *starts;
+	int n;
+} Starts;
+
+static void
+add_starts(BgjobLaneGroup *group, void *arg)
+{
+	Starts *all = arg;
+
+	LWLockAcquire(&group->lock, LW_SHARED);
+	for (BgjobLane *lane = group->lanes; lane != NULL && all->n < BGJOB_LANES;
+		 lane = lane->next)
+		all->starts[all->n++] =
+			(BgjobLaneStart){group->key.role, lane->key.number, bgjob_lane_start(lane)};
+	LWLockRelease(&group->lock);
+}
+
+static int
+compare_starts(const void *a, const void *b)
+{
+	const BgjobLaneStart *left = a;
+	const BgjobLaneStart *right = b;
+
+	if (left->role != right->role)
+		return left->role < right->role ? -1 : 1;
+	return left->number < right->number ? -1 : left->number > right->number;
+}
+
+/*
+ * bgjob_lanes_starts returns the starts of all lanes of a database, in the order of
+ * the index of the queue, and their number; in the current memory context.
+ */
+BgjobLaneStart *
+bgjob_lanes_starts(Oid database, int *n)
+{
+	Starts all = {.n = 0};
+
+	all.starts = palloc(BGJOB_LANES * sizeof(BgjobLaneStart));
+	if (bgjob_registry != NULL)
+		bgjob_lane_groups_visit(database, add_starts, &all);
+	qsort(all.starts, all.n, sizeof(BgjobLaneStart), compare_starts);
+	*n = all.n;
+	return all.starts;
+}

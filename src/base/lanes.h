@@ -37,6 +37,16 @@ extern BgjobDemand *bgjob_lanes_demand(Oid database, int *n);
 extern int bgjob_lanes_unknown(Oid database, BgjobLaneKey *keys, int max);
 extern void bgjob_lanes_sweep_anew(Oid database);
 extern bool bgjob_lanes_sweep_next(Oid database, BgjobLaneKey *key, int64 *below);
+
+/* From which position on a lane has jobs that no worker has taken, as far as is known. */
+typedef struct BgjobLaneStart
+{
+	Oid role;
+	int64 number;
+	int64 pos;
+} BgjobLaneStart;
+
+extern BgjobLaneStart *bgjob_lanes_starts(Oid database, int *n);
 extern void bgjob_lane_swept(const BgjobLaneKey *key, int64 from, int64 to);
 
 #endif /* BGJOB_BASE_LANES_H */

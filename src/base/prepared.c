@@ -5,7 +5,8 @@
  *
  * The notes of a transaction (base/change.c) are lost when it is prepared:
  * another session ends it, maybe after a restart, or on a standby that was
- * promoted meanwhile. All that is kept is a mark that it changed jobs. The mark is
+ * promoted meanwhile. All that is kept for certain is a mark that it changed jobs
+ * (what the counts need is kept while the server runs: base/preparedmoves.c). The mark is
  * a lock, since the server keeps the locks of a prepared transaction: one on a name
  * made of its identifier, and one that all marked transactions of the database
  * share. No process ever waits for either.
@@ -22,6 +23,7 @@
 #include "postgres.h"
 
 #include "base/prepared.h"
+#include "base/preparedmoves.h"
 #include "catalog/pg_extension.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -69,6 +71,7 @@ void
 bgjob_prepared_name(const char *gid)
 {
 	my_name = name_of(gid);
+	bgjob_prepared_moves_name(gid);
 }
 
 /* bgjob_prepared_mark marks the running transaction, which is being prepared. */

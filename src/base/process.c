@@ -123,8 +123,8 @@ detach(int code, Datum arg)
 	pg_memory_barrier();
 	slot->stage = BGJOB_STAGE_LEFT; /* from here on it may belong to another process */
 	pg_memory_barrier();
-	if (kind == BGJOB_WORKER)
-		bgjob_notify_scheduler(database, BGJOB_NOTICE_REAP);
+	if (kind != BGJOB_SCHEDULER)
+		bgjob_notify_scheduler(database, kind == BGJOB_WORKER ? BGJOB_NOTICE_REAP : 0);
 	else
 	{
 		end_deserted(database);

@@ -18,6 +18,7 @@
 #define BGJOB_LAUNCHER_TYPE  "bgjob launcher"
 #define BGJOB_SCHEDULER_TYPE "bgjob scheduler"
 #define BGJOB_WORKER_TYPE    "bgjob worker"
+#define BGJOB_CENSUS_TYPE    "bgjob census"
 
 extern bool bgjob_process_start(BgjobSlot *slot, const char *type, const char *function,
 								BackgroundWorkerHandle **handle);

@@ -44,6 +44,8 @@ create_registry(void)
 
 	memset(bgjob_registry, 0, bgjob_registry_size());
 	LWLockInitialize(&bgjob_registry->lock, LWLockNewTrancheId());
+	LWLockInitialize(&bgjob_registry->gate, LWLockNewTrancheId());
+	pg_atomic_init_u32(&bgjob_registry->gated, 0);
 	bgjob_registry->group_tranche = LWLockNewTrancheId();
 	bgjob_registry->next_generation = 1;
 	pg_atomic_init_u32(&bgjob_registry->filter_changes, 0);
@@ -75,6 +77,7 @@ create_registry(void)
 		pg_atomic_init_u32(&entry->notices, 0);
 		pg_atomic_init_u32(&entry->saturated, 0);
 		pg_atomic_init_u32(&entry->doubts, 0);
+		pg_atomic_init_u32(&entry->unnamed, 0);
 		pg_atomic_init_u64(&entry->movers, 0);
 		pg_atomic_init_u32(&entry->hungry, 0);
 		pg_atomic_init_u64(&entry->leavers, 0);
@@ -97,5 +100,6 @@ bgjob_registry_startup(void)
 	if (!found)
 		create_registry();
 	LWLockRegisterTranche(bgjob_registry->lock.tranche, "BgjobRegistry");
+	LWLockRegisterTranche(bgjob_registry->gate.tranche, "BgjobGate");
 	LWLockRegisterTranche(bgjob_registry->group_tranche, "BgjobGroup");
 }

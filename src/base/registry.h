@@ -52,7 +52,7 @@
  * Latches may be set without any lock, and from signal handlers: at worst, a process
  * that has left, or the new owner of a slot, is woken without need.
  *
- * Order: those of lane groups, registry lock, lane mutex, group lock, slot mutex. Only the
+ * Order: those of lane groups, registry lock, that of tallies, lane mutex, group lock, slot mutex. Only the
  * last is a spinlock: nothing is called and no other lock taken under it
  * (test/gates/spinlocks.pl).
  *
@@ -82,7 +82,8 @@
 typedef enum BgjobProcessKind
 {
 	BGJOB_SCHEDULER,
-	BGJOB_WORKER
+	BGJOB_WORKER,
+	BGJOB_CENSUS /* counts the jobs of a large database */
 } BgjobProcessKind;
 
 /* What another process may ask of a worker about its current job. */
@@ -286,7 +287,13 @@ typedef struct BgjobDatabase
 	pg_atomic_uint64 movers;               /* how many of these there were */
 	pg_atomic_uint32 doubts;               /* grows when the base may have become wrong */
 	int64 base[BGJOB_NSTATES];             /* under registry->lock */
-	uint64 counted;                        /* likewise: doubts + 1 at the counting; 0: never */
+	/* under registry->lock and the lock of tallies (base/tally.c), both; read under either of them */
+	uint64 counted;    /* doubts + 1 at the counting; 0: never */
+	bool tallies_lost; /* some role has no tallies, for lack of room */
+
+	/* Prepared transactions that end without a command: see process/unannounced.c. */
+	bool strangers;           /* there may be some whose moves are not known */
+	pg_atomic_uint32 unnamed; /* so many have been prepared without a command */
 } BgjobDatabase;
 
 typedef struct BgjobRegistry
@@ -309,6 +316,9 @@ typedef struct BgjobRegistry
 	BgjobDatabase *databases;
 	/* for each process of the server the transaction whose moves it has still to add, else invalid */
 	TransactionId *movers;
+	/* while a process looks for a moment at which nothing moves (store/count.c) */
+	pg_atomic_uint32 gated;
+	LWLock gate;
 	BgjobSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } BgjobRegistry;
 

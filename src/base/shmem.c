@@ -19,8 +19,10 @@
 #include "base/jobmap.h"
 #include "base/lanegroup.h"
 #include "base/queues.h"
+#include "base/preparedmoves.h"
 #include "base/registry.h"
 #include "base/shmem.h"
+#include "base/tally.h"
 #include "base/waiters.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -38,6 +40,8 @@ request(void)
 	RequestAddinShmemSpace(bgjob_registry_size());
 	RequestAddinShmemSpace(bgjob_queues_size());
 	RequestAddinShmemSpace(bgjob_lane_groups_size());
+	RequestAddinShmemSpace(bgjob_tallies_size());
+	RequestAddinShmemSpace(bgjob_prepared_moves_size());
 	RequestAddinShmemSpace(bgjob_waiters_size());
 	RequestAddinShmemSpace(bgjob_console_size());
 	RequestAddinShmemSpace(bgjob_function_stats_size());
@@ -53,6 +57,8 @@ startup(void)
 	bgjob_registry_startup();
 	bgjob_queues_startup();
 	bgjob_lane_groups_startup();
+	bgjob_tallies_startup();
+	bgjob_prepared_moves_startup();
 	bgjob_waiters_startup();
 	bgjob_console_startup();
 	bgjob_function_stats_startup();

@@ -367,6 +367,34 @@ bgjob_slot_lives(pid_t pid, TimestampTz started_at)
 	return false;
 }
 
+/*
+ * bgjob_slots_running returns the jobs that workers of a database are at, each once,
+ * and their number; in the current memory context.
+ */
+BgjobRunning *
+bgjob_slots_running(Oid database, int *n)
+{
+	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
+	BgjobRunning *running = palloc(Max(nslots, 1) * sizeof(BgjobRunning));
+
+	*n = 0;
+	for (int i = 0; i < nslots; i++)
+	{
+		const BgjobSlot *slot = &bgjob_registry->slots[i];
+		BgjobRunning one = {slot->role, *(volatile const int64 *) &slot->job};
+		bool known = false;
+
+		if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != database ||
+			slot->pid == 0 || one.job == 0)
+			continue;
+		for (int j = 0; j < *n && !known; j++)
+			known = running[j].job == one.job;
+		if (!known)
+			running[(*n)++] = one;
+	}
+	return running;
+}
+
 static int
 compare_positions(const void *a, const void *b)
 {

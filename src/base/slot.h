@@ -12,6 +12,13 @@
 
 #include "base/registry.h"
 
+/* A job that a worker is at, and the role that performs it. */
+typedef struct BgjobRunning
+{
+	Oid role;
+	int64 job;
+} BgjobRunning;
+
 /* This process's slot, NULL if it has none. */
 extern BgjobSlot *bgjob_my_slot;
 
@@ -33,6 +40,7 @@ extern void bgjob_slot_end(bool done);
 extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
 extern bool bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase);
 extern bool bgjob_slot_lives(pid_t pid, TimestampTz started_at);
+extern BgjobRunning *bgjob_slots_running(Oid database, int *n);
 extern int64 *bgjob_slots_in_flight(Oid database, int *n);
 extern int64 *bgjob_slots_jobs(Oid database, int *n);
 

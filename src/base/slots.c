@@ -164,12 +164,23 @@ bgjob_slots_may_have(Oid database)
 	return Max(has, Min(bgjob_workers, has + Max(0, more)));
 }
 
+static int
+count_schedulers(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+		if (bgjob_registry->slots[i].in_use && bgjob_registry->slots[i].kind == BGJOB_SCHEDULER)
+			n++;
+	return n;
+}
+
 /* bgjob_slots_for_scheduler returns whether there may be another scheduler. */
 bool
 bgjob_slots_for_scheduler(void)
 {
 	int room = bgjob_slots_most(BGJOB_NEED_DATABASE);
-	int schedulers = bgjob_slots_used() - bgjob_slots_workers();
+	int schedulers = count_schedulers();
 
 	return schedulers < Max(1, room * 2 / 3) && bgjob_slots_used() < room;
 }

@@ -23,9 +23,8 @@
  * something is due, or after LONGEST_REST. A scheduler whose turn (TURN) is over
  * does the same, once its workers have ended their jobs.
  *
- * An error ends the process; the launcher starts it again, and the workers go
- * on meanwhile. At shutdown, and when its database is needed by a command
- * such as DROP DATABASE, it ends all its workers before it leaves.
+ * An error ends the process; the launcher starts it again, and the workers go on. At
+ * shutdown, and for a command such as DROP DATABASE, it ends its workers and leaves.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,6 +48,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "process/census.h"
 #include "process/clockset.h"
 #include "process/leftover.h"
 #include "process/duejobs.h"
@@ -231,6 +231,7 @@ static Step steps[] = {{serve_notices},
 					   {bgjob_unannounced_discover},
 					   {bgjob_unannounced_sweep},
 					   {bgjob_unannounced_scan_unknown},
+					   {bgjob_census_serve},
 					   {bgjob_pool_balance},
 					   {bgjob_expiry_serve},
 					   {bgjob_expiry_serve_unused},
@@ -398,6 +399,7 @@ end_service(void)
 	bool at_once = entry->blocked_by != 0 || gone;
 
 	bgjob_expiry_end();
+	bgjob_census_end();
 	bgjob_workers_drain(database, at_once ? 0 : bgjob_shutdown_timeout,
 						ShutdownRequestPending ? BGJOB_BY_SHUTDOWN
 						: at_once              ? BGJOB_BY_COMMAND
@@ -444,7 +446,7 @@ make_way(TimestampTz now, TimestampTz wake)
 	bgjob_pool_yield(turn_is_over);
 	if (!others_wait)
 		return;
-	empty = bgjob_pool_is_empty(&has_work);
+	empty = bgjob_pool_is_empty(&has_work) && !bgjob_census_is_running();
 	if (turn_is_over && empty)
 		rest(now);
 	else if (empty && !has_work && wake > now + SHORTEST_REST * USECS_PER_SEC)
@@ -489,9 +491,8 @@ recover(void)
 }
 
 /*
- * Ends this process because of an error. The launcher starts another one, at growing
- * intervals if each fails at once (process/launcher.c). A repeated failure is not
- * logged again.
+ * Ends this process because of an error. The launcher starts another one, later and later
+ * if each fails at once. A repeated failure is not logged again.
  */
 static void
 leave_failed(MemoryContext context)

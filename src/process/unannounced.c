@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "base/announce.h"
+#include "base/database.h"
 #include "base/compat.h"
 #include "base/lanes.h"
 #include "base/prepared.h"
@@ -43,6 +44,7 @@
 static TimestampTz next_poll;
 static uint64 polled_at; /* completed transactions, at the last poll */
 static uint32 prepared;  /* the prepared transactions with jobs, likewise */
+static uint32 unnamed;   /* how many have been prepared without a command, likewise */
 static bool unsettled;   /* jobs of a crash, or claims, that another transaction was changing */
 static TimestampTz next_search;
 static TimestampTz sweep_at = DT_NOEND; /* the next step; DT_NOEND: no sweep is under way */
@@ -125,11 +127,19 @@ bgjob_unannounced_scan_unknown(TimestampTz now)
 static void
 check_prepared(void)
 {
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
 	uint32 before = prepared;
+	uint32 unnamed_before = unnamed;
+	bool strangers = entry->strangers;
 
+	entry->strangers = false; /* not after the look: one may come in between */
+	pg_memory_barrier();
+	unnamed = pg_atomic_read_u32(&entry->unnamed);
 	prepared = bgjob_prepared_all();
-	if (prepared != before)
-		bgjob_announce_unknown(true);
+	if (strangers && prepared != 0)
+		entry->strangers = true;
+	if (prepared != before || unnamed != unnamed_before)
+		bgjob_announce_unknown(true, !strangers);
 }
 
 /* Keeps the table of removed jobs small. */

@@ -164,6 +164,15 @@ CREATE FUNCTION bgjob_internal.counts(
     RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_counts';
 COMMENT ON FUNCTION bgjob_internal.counts IS 'returns the number of jobs in each state';
 
+CREATE FUNCTION bgjob_internal.queue_counts(
+    role regrole DEFAULT NULL, OUT queue text, OUT enqueued bigint, OUT processing bigint, OUT scheduled bigint, OUT failed bigint)
+    RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'bgjob_queue_counts';
+COMMENT ON FUNCTION bgjob_internal.queue_counts IS 'returns the queues, and the number of their jobs that the current user may see';
+
+CREATE FUNCTION bgjob_internal.oldest_enqueued(queue text)
+    RETURNS timestamptz LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'bgjob_oldest_enqueued';
+COMMENT ON FUNCTION bgjob_internal.oldest_enqueued IS 'returns since when the oldest waiting job of a queue waits';
+
 CREATE FUNCTION bgjob_internal.server_count()
     RETURNS integer LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_server_count';
 COMMENT ON FUNCTION bgjob_internal.server_count IS 'returns the number of servers in this database';

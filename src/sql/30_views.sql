@@ -117,41 +117,17 @@ FROM (
 COMMENT ON VIEW bgjob.job_logs IS 'lines logged by jobs, with bgjob_log()';
 
 CREATE VIEW bgjob.queues WITH (security_barrier) AS
-WITH ready AS (
-    SELECT q.queue::text AS queue, count(*) AS jobs, count(w.job) AS running
-    FROM bgjob_internal.queue q LEFT JOIN bgjob_internal.worker_slots() w ON w.job = coalesce(q.job, q.pos)
-    WHERE bgjob_internal.may_see(q.role) GROUP BY 1
-), claimed AS (
-    SELECT j.queue::text AS queue, count(*) AS jobs
-    FROM bgjob_internal.claim c JOIN bgjob_internal.job j ON j.id = c.job WHERE bgjob_internal.may_see(j.run_as) GROUP BY 1
-), scheduled AS (
-    SELECT s.queue::text AS queue, count(*) AS jobs
-    FROM bgjob_internal.schedule s JOIN bgjob_internal.job j ON j.id = s.job WHERE bgjob_internal.may_see(j.run_as) GROUP BY 1
-), failed AS (
-    SELECT f.queue::text AS queue, count(*) AS jobs
-    FROM bgjob_internal.failure f JOIN bgjob_internal.job j ON j.id = f.job WHERE bgjob_internal.may_see(j.run_as) GROUP BY 1
-), oldest AS (
-    SELECT l.queue::text AS queue, min(coalesce(j.entered_at, j.created_at)) AS at
-    FROM (SELECT role, lane, queue, priority, min(pos) AS pos FROM bgjob_internal.queue
-          WHERE coalesce(job, pos) NOT IN (SELECT w.job FROM bgjob_internal.worker_slots() w WHERE w.job IS NOT NULL) GROUP BY 1, 2, 3, 4) l
-    JOIN bgjob_internal.queue q USING (role, lane, pos) JOIN bgjob_internal.job j ON j.id = coalesce(q.job, q.pos)
-    WHERE bgjob_internal.may_see(l.role) GROUP BY 1
-), names AS (
-    SELECT queue FROM ready UNION SELECT queue FROM claimed UNION SELECT queue FROM scheduled UNION SELECT queue FROM failed
-    UNION SELECT c.queue::text FROM bgjob_internal.queue_conf c UNION SELECT 'default'
-)
 SELECT n.queue,
        coalesce(c.paused, false) AS paused,
-       coalesce(ready.jobs - ready.running, 0) AS enqueued,
-       coalesce(ready.running, 0) + coalesce(claimed.jobs, 0) AS processing,
-       coalesce(scheduled.jobs, 0) AS scheduled,
-       coalesce(failed.jobs, 0) AS failed,
-       oldest.at AS oldest_enqueued_at,
+       n.enqueued,
+       n.processing,
+       n.scheduled,
+       n.failed,
+       bgjob_internal.oldest_enqueued(n.queue) AS oldest_enqueued_at,
        NULL::integer AS max_running,
        coalesce(c.group_size, 1) AS group_size
-FROM names n
-LEFT JOIN ready USING (queue) LEFT JOIN claimed USING (queue) LEFT JOIN scheduled USING (queue)
-LEFT JOIN failed USING (queue) LEFT JOIN oldest USING (queue) LEFT JOIN bgjob_internal.queue_conf c ON c.queue = n.queue;
+FROM bgjob_internal.queue_counts() n
+LEFT JOIN bgjob_internal.queue_conf c ON c.queue = n.queue;
 COMMENT ON VIEW bgjob.queues IS 'queues that have jobs or are configured, and the number of their jobs';
 
 CREATE VIEW bgjob.functions WITH (security_barrier) AS

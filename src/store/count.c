@@ -1,25 +1,28 @@
 /*-------------------------------------------------------------------------
  *
  * count.c
- *	  The number of jobs in each state.
+ *	  The number of jobs in each state, and by role and queue.
  *
- * bgjob.stats is cheap at any size, and no row is written for it. Every
- * transaction adds its moves between states to shared memory when it has
- * committed (base/change.c). The base, the jobs from before, is counted from
- * the tables by the first session that asks, and anew after each doubt: a start
- * of the server, rows inserted or deleted by SQL, a commit of a prepared
- * transaction. The number of jobs is base + moves.
+ * bgjob.stats and bgjob.queues are cheap at any size, and no row is written for
+ * them. Every transaction adds its moves between states to shared memory when it
+ * has committed (base/change.c): to the sums of the database, and to the tally of
+ * the role and queue (base/tally.c). The bases, the jobs from before, are counted
+ * from the tables, all in one scan, and anew after each doubt: a start of the server,
+ * rows inserted or deleted by SQL, the commit of a prepared transaction of which
+ * nothing is known (base/preparedmoves.c). The number of jobs is base + moves. store/moment.c says how both are made to fit.
  *
- * THE MOMENT. The base is what the snapshot shows, less the moves at that
- * moment. Both must cover exactly the same transactions. A transaction adds its
- * moves a little after it becomes visible, and names itself in
- * bgjob_registry->movers from before until after that. So the session reads the
- * moves, and then takes the snapshot. If moves were added meanwhile, or the
- * snapshot shows a named transaction, the session tries again. A session that
- * finds no such moment counts for itself alone.
+ * Who counts? A small table whoever needs the numbers first, at once: a session
+ * that reads a view, or the scheduler. A large one is counted by a process of its
+ * own (process/census.c); until it has, the numbers are not known, and the views
+ * say so. Where no scheduler serves the database, and on a standby, sessions count
+ * large tables, too.
  *
- * Runs in the session that asks. No locks are held while counting; several
- * sessions may count at a time, with the same result.
+ * Of some doubts it is known that they concern one transaction, and so a few jobs at
+ * most. Even so the old numbers are not shown any more: that they are wrong would be an error that
+ * no reader can see; a number that is missing can be seen to be.
+ *
+ * Any process. No locks are held while counting; several processes may count at a
+ * time, with the same result.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,40 +30,132 @@
 
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "base/compat.h"
+#include "base/change.h"
+#include "base/database.h"
+#include "base/tally.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "store/count.h"
 #include "store/job.h"
+#include "store/moment.h"
 #include "store/relation.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-/* Number of attempts to find a moment at which no transaction adds moves, and the pause between, in microseconds. */
-#define MOMENT_TRIES 1000
-#define MOMENT_PAUSE 50
+/* A table with so many blocks at most is small: it takes some milliseconds. */
+#define SMALL 1000
 
-/* Adds the jobs of the table to the counts; [BGJOB_NONE] is for the retries among the scheduled ones. */
+/* Number of rows between two looks whether to stop. */
+#define ROWS_PER_LOOK 1000
+
+/* A count that is under way. */
+typedef struct Count
+{
+	int64 *counts; /* by state; [BGJOB_NONE] is for the retries among the scheduled ones */
+	HTAB *tallies; /* BgjobTallyRow by role and queue; NULL: not wanted */
+	HTAB *heads;   /* Head by role */
+	BgjobTallyRow *last;
+} Count;
+
+/* How many queues of a role have been met. */
+typedef struct Head
+{
+	Oid role; /* must be first */
+	int nqueues;
+} Head;
+
+/* The key of BgjobTallyRow: its first two members. */
+typedef struct RowKey
+{
+	Oid role;
+	char queue[BGJOB_QUEUE_NAME_SIZE];
+} RowKey;
+
+static HTAB *
+make_hash(const char *name, Size key, Size entry)
+{
+	HASHCTL info = {.keysize = key, .entrysize = entry, .hcxt = CurrentMemoryContext};
+
+	return hash_create(name, 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/*
+ * Finds the count of a role and queue, or adds it. NULL: the role has so many queues
+ * that there are no tallies for all; one too many has been added.
+ */
+static BgjobTallyRow *
+row_of(Count *count, Oid role, const text *queue)
+{
+	RowKey key;
+	Head *head;
+	bool found;
+
+	memset(&key, 0, sizeof(key));
+	key.role = role;
+	text_to_cstring_buffer(queue, key.queue, sizeof(key.queue));
+	if (count->last != NULL && memcmp(count->last, &key, sizeof(key)) == 0)
+		return count->last;
+	count->last = hash_search(count->tallies, &key, HASH_FIND, NULL);
+	if (count->last != NULL)
+		return count->last;
+	head = hash_search(count->heads, &role, HASH_ENTER, &found);
+	if (!found)
+		head->nqueues = 0;
+	if (head->nqueues > BGJOB_TALLIES_OF_ROLE)
+		return NULL;
+	head->nqueues++;
+	count->last = hash_search(count->tallies, &key, HASH_ENTER, NULL);
+	memset(count->last->counts, 0, sizeof(count->last->counts));
+	return count->last;
+}
+
+/* Adds a job, whose row is in a slot. */
 static void
-add_jobs(BgjobRel *rel, Snapshot snapshot, int64 *counts)
+add_job(Count *count, TupleTableSlot *slot)
+{
+	bool isnull;
+	BgjobState state =
+		bgjob_state_by_letter(DatumGetChar(slot_getattr(slot, BGJOB_C_STATE, &isnull)));
+	BgjobTallied kind = bgjob_tallied(state);
+	BgjobTallyRow *row;
+
+	count->counts[state]++;
+	if (kind == BGJOB_TALLIED_NOT)
+		return;
+	if (count->tallies != NULL)
+	{
+		row = row_of(count, DatumGetObjectId(slot_getattr(slot, BGJOB_C_RUN_AS, &isnull)),
+					 DatumGetTextPP(slot_getattr(slot, BGJOB_C_QUEUE, &isnull)));
+		if (row != NULL)
+			row->counts[kind]++;
+	}
+	if (state != BGJOB_SCHEDULED)
+		return;
+	if (DatumGetInt32(slot_getattr(slot, BGJOB_C_RETRIES, &isnull)) > 0 && !isnull)
+		count->counts[BGJOB_NONE]++;
+}
+
+/* Adds the jobs of the table. False: it was stopped. */
+static bool
+add_jobs(BgjobRel *rel, Snapshot snapshot, Count *count, bool (*stop)(void))
 {
 	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+	int rows = 0;
+	bool stopped = false;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	while (!stopped && table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
 	{
-		BgjobState state;
-		bool isnull;
-		int retries;
-
 		CHECK_FOR_INTERRUPTS();
-		state = bgjob_state_by_letter(
-			DatumGetChar(slot_getattr(rel->slot, BGJOB_C_STATE, &isnull)));
-		counts[state]++;
-		if (state != BGJOB_SCHEDULED)
-			continue;
-		retries = DatumGetInt32(slot_getattr(rel->slot, BGJOB_C_RETRIES, &isnull));
-		if (!isnull && retries > 0)
-			counts[BGJOB_NONE]++;
+		add_job(count, rel->slot);
+		if (stop != NULL && ++rows % ROWS_PER_LOOK == 0)
+			stopped = stop();
 	}
+	ExecClearTuple(rel->slot);
 	table_endscan(scan);
+	return !stopped;
 }
 
 /* Adds the jobs that have been removed. */
@@ -80,95 +175,89 @@ add_removed(Snapshot snapshot, int64 *counts)
 	bgjob_rel_close(rel);
 }
 
-/* Returns whether a snapshot shows a transaction, or may show it. */
+/* Returns the tallies that were counted as an array, and their number. */
+static BgjobTallyRow *
+list_rows(HTAB *tallies, int *n)
+{
+	BgjobTallyRow *rows = palloc_extended(
+		(hash_get_num_entries(tallies) + 1) * sizeof(BgjobTallyRow), MCXT_ALLOC_HUGE);
+	HASH_SEQ_STATUS all;
+	BgjobTallyRow *row;
+
+	*n = 0;
+	hash_seq_init(&all, tallies);
+	while ((row = hash_seq_search(&all)) != NULL)
+		rows[(*n)++] = *row;
+	return rows;
+}
+
+/* Publishes the counts as the shared bases, unless a doubt has arisen since. Returns whether it did. */
 static bool
-may_show(Snapshot snapshot, TransactionId xid)
+set_bases(BgjobDatabase *entry, const BgjobMoment *moment, const Count *count)
 {
-#ifdef BGJOB_FAST_MOVERS
-	return !XidInMVCCSnapshot(xid, snapshot);
-#else
-	return true;
-#endif
-}
+	int n;
+	BgjobTallyRow *rows = list_rows(count->tallies, &n);
+	bool valid;
 
-/* Returns whether a transaction that a snapshot shows has not added its moves yet. */
-static bool
-has_mover(Snapshot snapshot)
-{
-	for (int i = 0; i < MaxBackends; i++)
-	{
-		TransactionId xid = *(volatile TransactionId *) &bgjob_registry->movers[i];
-
-		if (TransactionIdIsValid(xid) && may_show(snapshot, xid))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Takes a snapshot, and the moves of exactly the transactions that it shows.
- * *exact: whether such a moment was found.
- */
-static Snapshot
-take_moment(BgjobRel *rel, BgjobDatabase *entry, int64 *moves, bool *exact)
-{
-	for (int tries = 0;; tries++)
-	{
-		uint64 movers = pg_atomic_read_u64(&entry->movers);
-		Snapshot snapshot;
-
-		pg_memory_barrier();
-		for (int state = 0; state < BGJOB_NSTATES; state++)
-			moves[state] = (int64) pg_atomic_read_u64(&entry->moves[state]);
-		pg_memory_barrier();
-		snapshot = bgjob_rel_snapshot(rel);
-		*exact = !has_mover(snapshot);
-		pg_memory_barrier();
-		*exact = *exact && pg_atomic_read_u64(&entry->movers) == movers;
-		if (*exact || tries == MOMENT_TRIES)
-			return snapshot;
-		UnregisterSnapshot(snapshot);
-		pg_usleep(MOMENT_PAUSE);
-	}
-}
-
-/* Publishes the counts as the shared base, unless a doubt has arisen since. */
-static void
-set_base(BgjobDatabase *entry, uint32 doubts, const int64 *counts, const int64 *moves)
-{
 	LWLockAcquire(&bgjob_registry->lock, LW_EXCLUSIVE);
-	if (pg_atomic_read_u32(&entry->doubts) == doubts)
+	valid = pg_atomic_read_u32(&entry->doubts) == moment->doubts;
+	if (valid)
 	{
 		for (int state = 0; state < BGJOB_NSTATES; state++)
-			entry->base[state] = counts[state] - moves[state];
-		entry->counted = (uint64) doubts + 1;
+			entry->base[state] = count->counts[state] - moment->moves[state];
+		bgjob_tallies_set(entry, (uint64) moment->doubts + 1, moment->tallies, moment->ntallies,
+						  rows, n);
 	}
 	LWLockRelease(&bgjob_registry->lock);
+	pfree(rows);
+	return valid;
+}
+
+/* bgjob_count_is_small returns whether all jobs may be counted while somebody waits. */
+bool
+bgjob_count_is_small(void)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_JOB);
+	bool small = RelationGetNumberOfBlocks(rel->rel) <= SMALL;
+
+	bgjob_rel_close(rel);
+	return small;
 }
 
 /*
- * Counts from the tables, and publishes the base if there is an entry; not in a
- * transaction with changes of its own, whose moves are not added yet.
+ * bgjob_count_tables counts all jobs from the tables, and adds them to "counts".
+ * With an entry of the database, the result is published for all, but not in a
+ * transaction with changes of its own, whose moves are not added yet. "stop" (which
+ * may be NULL) is asked now and then whether to stop. False: nothing was published.
  */
-static void
-count_tables(BgjobDatabase *entry, int64 *counts)
+bool
+bgjob_count_tables(BgjobDatabase *entry, int64 *counts, bool (*stop)(void))
 {
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob count", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_JOB);
-	bool for_all = entry != NULL && !TransactionIdIsValid(GetTopTransactionIdIfAny());
-	uint32 doubts = for_all ? pg_atomic_read_u32(&entry->doubts) : 0;
-	int64 moves[BGJOB_NSTATES];
-	Snapshot snapshot;
+	BgjobMoment moment = {.exact = false};
+	Count count = {.counts = counts};
+	bool complete;
 
-	if (for_all)
-		snapshot = take_moment(rel, entry, moves, &for_all);
+	if (entry != NULL && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		bgjob_moment_take(&moment, rel, entry);
 	else
-		snapshot = bgjob_rel_snapshot(rel);
-	add_jobs(rel, snapshot, counts);
-	add_removed(snapshot, counts);
-	UnregisterSnapshot(snapshot);
+		moment.snapshot = bgjob_rel_snapshot(rel);
+	if (moment.exact)
+	{
+		count.tallies = make_hash("bgjob counted", sizeof(RowKey), sizeof(BgjobTallyRow));
+		count.heads = make_hash("bgjob counted roles", sizeof(Oid), sizeof(Head));
+	}
+	complete = add_jobs(rel, moment.snapshot, &count, stop);
+	add_removed(moment.snapshot, counts);
+	UnregisterSnapshot(moment.snapshot);
 	bgjob_rel_close(rel);
-	if (for_all)
-		set_base(entry, doubts, counts, moves);
+	complete = complete && moment.exact && set_bases(entry, &moment, &count);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return complete;
 }
 
 /* bgjob_count_read reads the counts from shared memory; false if the jobs have not been counted yet. */
@@ -178,21 +267,28 @@ bgjob_count_read(BgjobDatabase *entry, int64 *counts)
 	bool known;
 
 	LWLockAcquire(&bgjob_registry->lock, LW_SHARED);
-	known = entry->counted == (uint64) pg_atomic_read_u32(&entry->doubts) + 1;
+	known = bgjob_database_is_counted(entry);
 	for (int state = 0; known && state < BGJOB_NSTATES; state++)
 		counts[state] = entry->base[state] + (int64) pg_atomic_read_u64(&entry->moves[state]);
 	LWLockRelease(&bgjob_registry->lock);
+	if (known)
+		bgjob_change_add_own(counts);
 	return known;
 }
 
 /*
  * bgjob_count_jobs counts the jobs in each state; [BGJOB_NONE] is that
  * of the retries among the scheduled ones. "counts" must be zero. "entry" is
- * the database's, NULL if it has none.
+ * the database's, NULL if it has none. "later": another process counts large tables.
+ * False: it has not done so yet.
  */
-void
-bgjob_count_jobs(BgjobDatabase *entry, int64 *counts)
+bool
+bgjob_count_jobs(BgjobDatabase *entry, bool later, int64 *counts)
 {
-	if (entry == NULL || !bgjob_count_read(entry, counts))
-		count_tables(entry, counts);
+	if (entry != NULL && bgjob_count_read(entry, counts))
+		return true;
+	if (later && !bgjob_count_is_small())
+		return false;
+	(void) bgjob_count_tables(entry, counts, NULL);
+	return true;
 }

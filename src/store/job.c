@@ -242,14 +242,33 @@ job_note_over(const BgjobJob *job, const BgjobAttempt *attempt)
 		bgjob_change_attempt_over(job->id, job->state, attempt);
 }
 
+/* Returns as what a job is counted. Its queue stays where it is in memory if the job gets another one. */
+static BgjobCounted
+counted_as(const BgjobJob *job)
+{
+	BgjobCounted counted = {job->run_as, job->queue, job->state,
+							job->state == BGJOB_SCHEDULED && job->retries > 0};
+
+	return counted;
+}
+
+/* Notes that a job is counted as something else than before. */
+static void
+count_change(const BgjobCounted *was, const BgjobJob *job)
+{
+	BgjobCounted is = counted_as(job);
+
+	bgjob_change_count(was, &is);
+}
+
 /* bgjob_job_apply_unfiltered does the same without calling filters. */
 void
 bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what)
 {
 	BgjobState from = job->state;
 	BgjobState to = job_state_after(job, event, what);
-	bool was_retry = from == BGJOB_SCHEDULED && job->retries > 0;
 	bool ends_attempt = job_ends_attempt(from, to, what);
+	BgjobCounted was = counted_as(job);
 	BgjobAttempt attempt;
 
 	if (to == BGJOB_NONE)
@@ -310,7 +329,7 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 	job_set_state(job, to);
 	job->to_place = !what->in_queue;
 	job_note_over(job, ends_attempt ? &attempt : NULL);
-	bgjob_change_count(from, to, was_retry, to == BGJOB_SCHEDULED && job->retries > 0);
+	count_change(&was, job);
 }
 
 /*
@@ -321,7 +340,7 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 void
 bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances *what)
 {
-	BgjobState from = job->state;
+	BgjobCounted was = counted_as(job);
 
 	if (what->contents != NULL)
 	{
@@ -330,13 +349,12 @@ bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances 
 	}
 	if (what->crashed)
 		job_count_crash(job);
-	if (from != BGJOB_ENQUEUED)
+	if (was.state != BGJOB_ENQUEUED)
 	{
-		bgjob_change_count(from, BGJOB_ENQUEUED, from == BGJOB_SCHEDULED && job->retries > 0,
-						   false);
 		job_leave(job);
 		job_set_state(job, BGJOB_ENQUEUED);
 	}
+	count_change(&was, job);
 	bgjob_job_set_jsonb(job, BGJOB_C_PENDING, pending);
 	if (what->in_queue)
 		return;
@@ -349,10 +367,11 @@ bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances 
 void
 bgjob_job_resume(BgjobJob *job, BgjobState state)
 {
+	BgjobCounted was = counted_as(job);
+
 	bgjob_job_set_null(job, BGJOB_C_PENDING);
-	bgjob_change_count(BGJOB_ENQUEUED, state, false,
-					   state == BGJOB_SCHEDULED && job->retries > 0);
 	job_set_state(job, state);
+	count_change(&was, job);
 }
 
 /* bgjob_job_remove removes a job whose creation was put off and then refused: it may have a key, but no history. */

@@ -213,6 +213,32 @@ bgjob_job_read_standing(BgjobRel *rel, int64 id, BgjobJob *job)
 }
 
 /*
+ * bgjob_job_peek reads the row of a job, as it is at this moment, into rel->slot,
+ * where it stays until something else is read. Large values are not fetched. "tid"
+ * (which may be NULL) is where the row was. False if there is no job with that id.
+ */
+bool
+bgjob_job_peek(BgjobRel *rel, int64 id, ItemPointer tid)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	bool isnull;
+	bool found = tid != NULL && bgjob_rel_fetch(rel, tid, snapshot) &&
+				 DatumGetInt64(slot_getattr(rel->slot, BGJOB_C_ID, &isnull)) == id;
+
+	if (!found)
+	{
+		bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+		scan = bgjob_scan_begin(rel, "job_pkey", snapshot, &key, 1);
+		found = bgjob_scan_next(scan);
+		bgjob_scan_end(scan);
+	}
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
  * bgjob_job_read_at reads the job that is at a tid as it is at this moment.
  * False if the job is not there, for example because it has been updated.
  */

@@ -92,6 +92,7 @@ typedef struct Finished
 	int64 id;
 	BgjobState state;
 	Oid run_as;
+	const text *queue; /* in the row */
 	TimestampTz created_at;
 	TimestampTz finished_at; /* 0: not finished */
 	bool has_history;
@@ -192,6 +193,7 @@ read_finished(TupleTableSlot *slot, Finished *row)
 	row->id = DatumGetInt64(values[BGJOB_C_ID]);
 	row->state = bgjob_state_by_letter(DatumGetChar(values[BGJOB_C_STATE]));
 	row->run_as = DatumGetObjectId(values[BGJOB_C_RUN_AS]);
+	row->queue = (const text *) DatumGetPointer(values[BGJOB_C_QUEUE]);
 	row->created_at = DatumGetTimestampTz(values[BGJOB_C_CREATED_AT]);
 	row->finished_at = nulls[BGJOB_C_FINISHED_AT] || !bgjob_state_is_final(row->state)
 						   ? 0
@@ -206,6 +208,11 @@ read_finished(TupleTableSlot *slot, Finished *row)
 static bool
 remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed)
 {
+	char queue[BGJOB_QUEUE_NAME_SIZE];
+	BgjobCounted was = {.role = row->run_as, .queue = queue, .state = row->state};
+	BgjobCounted gone = {.state = BGJOB_NONE};
+
+	text_to_cstring_buffer(row->queue, queue, sizeof(queue));
 	if (!bgjob_rel_delete(rel, tid, NULL))
 		return false;
 	bgjob_summary_removed(row->id);
@@ -214,8 +221,8 @@ remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed
 	if (row->has_logs)
 		bgjob_log_delete(row->id);
 	bgjob_place_leave(bgjob_place_of_state(row->state), row->id);
-	bgjob_change_count(row->state == BGJOB_FAILED ? BGJOB_FAILED : BGJOB_NONE, BGJOB_NONE,
-					   false, false);
+	if (row->state == BGJOB_FAILED) /* the others are in the totals from now on */
+		bgjob_change_count(&was, &gone);
 	removed->jobs[row->state]++;
 	return true;
 }

@@ -25,6 +25,7 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
+#include "access/tableam.h"
 #include "base/change.h"
 #include "miscadmin.h"
 #include "store/schedule.h"
@@ -414,4 +415,25 @@ bgjob_schedule_behind(const BgjobScheduled *after, BgjobScheduled *places, int m
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
 	return n;
+}
+
+/* bgjob_schedule_visit calls a function for each scheduled job; to count them. */
+void
+bgjob_schedule_visit(BgjobScheduleVisit visit, void *arg)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_SCHEDULE);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		slot_getallattrs(rel->slot);
+		visit(DatumGetObjectId(rel->slot->tts_values[S_ROLE - 1]),
+			  DatumGetTextPP(rel->slot->tts_values[S_QUEUE - 1]), arg);
+	}
+	ExecClearTuple(rel->slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
 }

@@ -36,4 +36,9 @@ extern TimestampTz bgjob_schedule_take_due(TimestampTz now, int max, TimestampTz
 										   BgjobScheduleDue due);
 extern int bgjob_schedule_behind(const BgjobScheduled *after, BgjobScheduled *places, int max);
 
+/* Called for each scheduled job, with its role and queue. */
+typedef void (*BgjobScheduleVisit)(Oid role, const text *queue, void *arg);
+
+extern void bgjob_schedule_visit(BgjobScheduleVisit visit, void *arg);
+
 #endif /* BGJOB_STORE_SCHEDULE_H */

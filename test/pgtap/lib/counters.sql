@@ -1,7 +1,7 @@
 -- counters.sql
 --
 -- Compares bgjob's counts and tables with bgjob_internal.job, the reference: the columns of bgjob.stats, those of
--- bgjob.queues, the side tables (queue, schedule, failure, claim, unique_key) and the history.
+-- bgjob.queues, also by role, the side tables (queue, schedule, failure, claim, unique_key) and the history.
 --
 -- Included by check_counters.sql, and read by check_counters() of test/t/lib/BgjobTest.pm. For a superuser.
 
@@ -43,6 +43,16 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	FULL JOIN (SELECT queue::text AS queue, format('%s unfinished, %s scheduled, %s failed', count(*) FILTER (WHERE state IN ('e', 'p')),
 			count(*) FILTER (WHERE state = 's'), count(*) FILTER (WHERE state = 'f')) AS actual
 		FROM bgjob_internal.job WHERE state IN ('e', 'p', 's', 'f') GROUP BY 1) t USING (queue)
+	WHERE q.told IS DISTINCT FROM t.actual
+	UNION ALL
+	-- The same by role: each tally.
+	SELECT format('queue %s of role %s has %s, should have %s', coalesce(q.queue, t.queue), coalesce(q.role, t.role)::regrole, q.told, t.actual)
+	FROM (SELECT r.role, c.queue, format('%s unfinished, %s scheduled, %s failed', c.enqueued + c.processing, c.scheduled, c.failed) AS told
+		FROM (SELECT DISTINCT run_as::oid AS role FROM bgjob_internal.job) r, bgjob_internal.queue_counts(r.role::regrole) c
+		WHERE c.enqueued + c.processing + c.scheduled + c.failed > 0) q
+	FULL JOIN (SELECT run_as::oid AS role, queue::text AS queue, format('%s unfinished, %s scheduled, %s failed',
+			count(*) FILTER (WHERE state IN ('e', 'p')), count(*) FILTER (WHERE state = 's'), count(*) FILTER (WHERE state = 'f')) AS actual
+		FROM bgjob_internal.job WHERE state IN ('e', 'p', 's', 'f') GROUP BY 1, 2) t USING (role, queue)
 	WHERE q.told IS DISTINCT FROM t.actual
 	UNION ALL
 	-- A job has a row in the side table of its state, and in no other.

@@ -1,0 +1,42 @@
+/*-------------------------------------------------------------------------
+ *
+ * tallynotes.h
+ *	  What the running transaction moves, by role and queue.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_TALLYNOTES_H
+#define BGJOB_BASE_TALLYNOTES_H
+
+#include "postgres.h"
+
+#include "base/tally.h"
+
+typedef struct BgjobTallyNote
+{
+	struct BgjobTallyRef *ref;
+	int64 counts[BGJOB_NTALLIED];
+} BgjobTallyNote;
+
+/* The notes of a subtransaction; all zero: none. Must not be copied. */
+typedef struct BgjobTallyNotes
+{
+	uint64 serial; /* tells them from all others of this process */
+	int n;
+	int room;
+	BgjobTallyNote *items;
+	BgjobTallyNote first; /* most transactions have no more */
+} BgjobTallyNotes;
+
+typedef void (*BgjobTallyVisit)(Oid role, const char *queue, const int64 *counts, void *arg);
+
+extern void bgjob_tally_refs_trim(void);
+extern void bgjob_tally_note(BgjobTallyNotes *notes, Oid role, const char *queue,
+							 BgjobTallied kind, int by);
+extern void bgjob_tally_notes_merge(const BgjobTallyNotes *inner, BgjobTallyNotes *outer);
+extern void bgjob_tally_notes_free(BgjobTallyNotes *notes);
+extern void bgjob_tally_notes_commit(const BgjobTallyNotes *notes);
+extern void
+bgjob_tally_notes_visit(const BgjobTallyNotes *notes, BgjobTallyVisit visit, void *arg);
+
+#endif /* BGJOB_BASE_TALLYNOTES_H */
