@@ -13,8 +13,9 @@
  * no code but bgjob's own. It takes one of the slots that are free beyond what roles
  * and databases without workers may need (base/slots.c); where there is none, the
  * scheduler tries again later. It never waits for the lock of a table. It holds
- * a snapshot while it counts, and leaves when it has counted, when a command needs
- * the database to itself, and at SIGTERM.
+ * a snapshot while it counts. When it has counted, it maps the jobs for bgjob_list()
+ * (process/mapping.c). It leaves then, when a command needs the database to itself,
+ * and at SIGTERM.
  *
  * Doubts may arise again and again, while a dump is restored for example. The pause
  * before the next census is as long as the last one took, and at least MIN_PAUSE.
@@ -39,6 +40,7 @@
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "process/census.h"
+#include "process/mapping.h"
 #include "process/workers.h"
 #include "rules/clock.h"
 #include "storage/ipc.h"
@@ -222,6 +224,14 @@ count(void *arg)
 							MyDatabaseId)));
 }
 
+/* Maps the jobs; likewise. */
+static void
+map_jobs(void *arg)
+{
+	pgstat_report_activity(STATE_RUNNING, "mapping jobs");
+	bgjob_mapping_fill(must_stop);
+}
+
 /* bgjob_census_main is a census; arg is the index of its slot. */
 void
 bgjob_census_main(Datum arg)
@@ -243,6 +253,8 @@ bgjob_census_main(Datum arg)
 	{
 		if (!must_stop())
 			(void) bgjob_try(count, NULL);
+		if (!must_stop())
+			(void) bgjob_try(map_jobs, NULL);
 	}
 	PG_CATCH();
 	{

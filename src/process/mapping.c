@@ -6,7 +6,8 @@
  * A step of the scheduler's round (process/scheduler.c). It begins the map of the
  * database, and cleans ranges of ids that are unknown or have come to rest
  * (base/jobmap.c): BATCH of them in a step, with a PAUSE between two steps, which is
- * some hundred thousand jobs in a second. A few ranges are left to the sessions that
+ * some hundred thousand jobs in a second. After a start of the server, the process that
+ * counts the jobs of a large database (process/census.c) does the same faster. A few ranges are left to the sessions that
  * list jobs, so a database with few jobs or with nothing to do costs nothing.
  *
  *-------------------------------------------------------------------------
@@ -33,8 +34,8 @@
 /* So many ranges are left to the sessions that list jobs. */
 #define FEW BGJOB_MAP_SPAN
 
-/* Ranges in one transaction of bgjob_jobmap_fill. */
-#define FILL_BATCH 1000
+/* Ranges in one transaction of bgjob_mapping_fill. */
+#define FILL_BATCH 100
 
 static struct
 {
@@ -114,16 +115,16 @@ bgjob_mapping_serve(TimestampTz now)
 }
 
 /*
- * bgjob_jobmap_fill begins the map of the database and cleans all that is worth it, in
- * transactions of its own; by a process that has nothing else to do.
+ * bgjob_mapping_fill begins the map of the database and cleans all that is worth it, in
+ * transactions of its own, unless it must stop; by a process that has nothing else to do.
  */
 void
-bgjob_jobmap_fill(void)
+bgjob_mapping_fill(bool (*must_stop)(void))
 {
 	int64 from = PG_INT64_MAX / BGJOB_MAP_RANGE;
 	bool more = begin_map();
 
-	while (more)
+	while (more && !must_stop())
 	{
 		CHECK_FOR_INTERRUPTS();
 		bgjob_begin();

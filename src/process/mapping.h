@@ -13,6 +13,6 @@
 #include "datatype/timestamp.h"
 
 extern TimestampTz bgjob_mapping_serve(TimestampTz now);
-extern void bgjob_jobmap_fill(void);
+extern void bgjob_mapping_fill(bool (*must_stop)(void));
 
 #endif /* BGJOB_PROCESS_MAPPING_H */

@@ -120,6 +120,57 @@ add_call(BgjobMapNames *names, const Datum *values, const bool *nulls)
 	bgjob_summary_add_command(names, length);
 }
 
+static void
+add_names(BgjobMapNames *names, const Datum *values, const bool *nulls)
+{
+	add_text(names, BGJOB_MAP_QUEUE, values[BGJOB_C_QUEUE - 1]);
+	add_call(names, values, nulls);
+	bgjob_summary_add_role(names, DatumGetObjectId(values[BGJOB_C_RUN_AS - 1]));
+	if (!nulls[BGJOB_C_TAGS - 1])
+		add_tags(names, values[BGJOB_C_TAGS - 1]);
+}
+
+/* The names of a row, which most rows have in common with the one before. */
+static struct
+{
+	int length; /* of the queue's name; 0: there was none */
+	char queue[NAMEDATALEN];
+	int64 call;
+	Oid role;
+	BgjobMapNames names;
+} last;
+
+/* Returns whether a row calls a function, has no tags, and a queue whose name fits. */
+static bool
+is_simple(const Datum *values, const bool *nulls)
+{
+	Pointer queue = DatumGetPointer(values[BGJOB_C_QUEUE - 1]);
+
+	return !nulls[BGJOB_C_CALL_ID - 1] && nulls[BGJOB_C_TAGS - 1] &&
+		   is_plain(PointerGetDatum(queue)) && VARSIZE_ANY_EXHDR(queue) < sizeof(last.queue);
+}
+
+/* Returns the names of a row that is simple. */
+static const BgjobMapNames *
+names_of_simple(const Datum *values, const bool *nulls)
+{
+	Pointer queue = DatumGetPointer(values[BGJOB_C_QUEUE - 1]);
+	int length = VARSIZE_ANY_EXHDR(queue);
+	int64 call = DatumGetInt64(values[BGJOB_C_CALL_ID - 1]);
+	Oid role = DatumGetObjectId(values[BGJOB_C_RUN_AS - 1]);
+
+	if (last.length == length && last.call == call && last.role == role && length > 0 &&
+		memcmp(last.queue, VARDATA_ANY(queue), length) == 0)
+		return &last.names;
+	memset(&last, 0, sizeof(last));
+	add_names(&last.names, values, nulls);
+	memcpy(last.queue, VARDATA_ANY(queue), length);
+	last.length = length;
+	last.call = call;
+	last.role = role;
+	return &last.names;
+}
+
 /* bgjob_summary_add adds a row of bgjob_internal.job, as far as its tags, to a note. */
 void
 bgjob_summary_add(BgjobMapNote *note, const Datum *values, const bool *nulls)
@@ -128,11 +179,15 @@ bgjob_summary_add(BgjobMapNote *note, const Datum *values, const bool *nulls)
 					<< bgjob_state_by_letter(DatumGetChar(values[BGJOB_C_STATE - 1]));
 	note->created_at =
 		Max(note->created_at, DatumGetTimestampTz(values[BGJOB_C_CREATED_AT - 1]));
-	add_text(&note->names, BGJOB_MAP_QUEUE, values[BGJOB_C_QUEUE - 1]);
-	add_call(&note->names, values, nulls);
-	bgjob_summary_add_role(&note->names, DatumGetObjectId(values[BGJOB_C_RUN_AS - 1]));
-	if (!nulls[BGJOB_C_TAGS - 1])
-		add_tags(&note->names, values[BGJOB_C_TAGS - 1]);
+	if (is_simple(values, nulls))
+	{
+		const BgjobMapNames *names = names_of_simple(values, nulls);
+
+		for (int word = 0; word < BGJOB_MAP_WORDS; word++)
+			note->names.words[word] |= names->words[word];
+	}
+	else
+		add_names(&note->names, values, nulls);
 }
 
 /* bgjob_summary_written tells the map of a job whose row has just been inserted, or updated. */
