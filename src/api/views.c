@@ -321,6 +321,23 @@ bgjob_running_jobs(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+PG_FUNCTION_INFO_V1(bgjob_is_running_sql);
+
+/* bgjob_internal.is_running(job) returns whether a worker is at a job, and the current user sees the jobs of its role. */
+Datum
+bgjob_is_running_sql(PG_FUNCTION_ARGS)
+{
+	int64 job = PG_GETARG_INT64(0);
+	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
+	BgjobSlot slot;
+
+	for (int i = 0; i < nslots; i++)
+		if (bgjob_registry->slots[i].job == job &&
+			copy_worker(&bgjob_registry->slots[i], &slot) && slot.job == job && job != 0)
+			PG_RETURN_BOOL(bgjob_may_see(slot.role));
+	PG_RETURN_BOOL(false);
+}
+
 PG_FUNCTION_INFO_V1(bgjob_job_ids);
 
 /*

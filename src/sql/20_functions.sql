@@ -123,8 +123,9 @@ CREATE FUNCTION bgjob_internal.in_queue(role regrole, queue text, priority small
     RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_in_queue_sql';
 COMMENT ON FUNCTION bgjob_internal.in_queue IS 'returns whether a job is at a position of the queue';
 
+-- Not STRICT: then the planner writes it into the query.
 CREATE FUNCTION bgjob_internal.state_name(state "char")
-    RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE state WHEN 'e' THEN 'enqueued' WHEN 's' THEN 'scheduled' WHEN 'a' THEN 'awaiting' WHEN 'p' THEN 'processing'
                       WHEN 'k' THEN 'succeeded' WHEN 'f' THEN 'failed' WHEN 'd' THEN 'deleted' END;
 COMMENT ON FUNCTION bgjob_internal.state_name IS 'returns the name of a state that the tables store as a letter';
@@ -148,6 +149,10 @@ COMMENT ON FUNCTION bgjob_internal.worker_slots IS 'returns the workers of this 
 CREATE FUNCTION bgjob_internal.running_jobs(OUT job bigint, OUT pid integer, OUT started_at timestamptz, OUT progress numeric, OUT progress_message text)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'bgjob_running_jobs';
 COMMENT ON FUNCTION bgjob_internal.running_jobs IS 'returns the jobs that workers are at, as far as the current user may see them';
+
+CREATE FUNCTION bgjob_internal.is_running(job bigint)
+    RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_is_running_sql';
+COMMENT ON FUNCTION bgjob_internal.is_running IS 'returns whether a worker is at a job that the current user may see';
 
 CREATE FUNCTION bgjob_internal.worker_logs(OUT job bigint, OUT seq integer, OUT at timestamptz, OUT level text, OUT message text)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'bgjob_worker_logs';

@@ -10,9 +10,8 @@ SELECT r.name,
        CASE WHEN NOT r.lost THEN nullif(r.next_at, 'infinity') END AS next_run_at,
        r.last_run_at,
        r.last_job AS last_job_id,
-       -- As in bgjob.jobs, which reads more than the state. A subquery looks each job up by its id, however many there are.
-       (SELECT CASE WHEN j.state IN ('e', 'p') AND j.id IN (SELECT w.job FROM bgjob_internal.worker_slots() w WHERE w.job IS NOT NULL)
-                    THEN 'processing' ELSE bgjob_internal.state_name(j.state) END
+       -- As in bgjob.jobs, which reads more than the state. A subquery looks each job up by its id, however many jobs there are.
+       (SELECT CASE WHEN j.state IN ('e', 'p') AND bgjob_internal.is_running(j.id) THEN 'processing' ELSE bgjob_internal.state_name(j.state) END
         FROM bgjob_internal.job j WHERE j.id = r.last_job AND bgjob_internal.may_see(j.run_as)) AS last_state,
        CASE r.misfire WHEN 'o' THEN 'once' WHEN 'a' THEN 'all' ELSE 'skip' END AS misfire,
        CASE r.overlap WHEN 'a' THEN 'allow' WHEN 's' THEN 'skip' WHEN 'q' THEN 'queue' ELSE 'cancel' END AS overlap,

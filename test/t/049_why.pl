@@ -113,6 +113,12 @@ cmp_ok(blocks($node, $_), '<=', 500, "... in a bounded number of blocks: job $_"
 is($node->safe_psql('postgres', "SELECT count(*), count(*) FILTER (WHERE reason = 'behind') FROM bgjob.jobs WHERE state = 'enqueued' AND queue = 'default'"),
 	'100000|99999', 'bgjob.jobs shows the reason of each');
 
+# Arguments of 10 MB are not read.
+my $large = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('pg_catalog.length(text)', jsonb_build_array(string_agg(md5(i::text), '')), queue => 'paused') FROM generate_series(1, 330000) i});
+is(why($node, $large), 'queue paused: Queue "paused" is paused.', 'a job with 10 MB of arguments waits in the paused queue');
+cmp_ok(blocks($node, $large), '<=', 50, '... and its arguments are not read');
+$node->safe_psql('postgres', "SELECT bgjob_delete($large)");
+
 # A role that sees no other jobs, and whose own jobs stand in a line of their own.
 my $app = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('SELECT pg_advisory_xact_lock_shared(49)', kind => 'sql')});
 wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $app", 'another role has a worker of its own');
