@@ -156,6 +156,16 @@ for my $chunk (1 .. 20)
 same('jobs are found where the map has no room for them');
 is(sql(q{SELECT count(*) FROM bgjob_list(queue => 'far', max_rows => 100)}), 20, 'in the order of their ids');
 
+# ---- another database with the same OID ----
+
+sql(q{CREATE DATABASE template; CREATE DATABASE same OID 99999});
+$node->safe_psql($_, 'CREATE EXTENSION bgjob') for 'template', 'same';
+$node->safe_psql('template', q{SELECT count(bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 day')) FROM generate_series(1, 20)});
+is($node->safe_psql('same', 'SELECT count(*) FROM bgjob_list()'), 0, 'a database without jobs lists none');
+sql($_) for 'DROP DATABASE same', 'CREATE DATABASE same TEMPLATE template OID 99999';
+is($node->safe_psql('same', 'SELECT count(*) FROM bgjob_list(max_rows => 100)'), 20, 'another one with its OID lists its own');
+sql("DROP DATABASE $_") for 'same', 'template';
+
 # ---- beside a load ----
 
 # Sessions enqueue, delete, requeue and reschedule; workers perform; others list, and so clean.
@@ -210,6 +220,10 @@ $standby->init_from_backup($node, 'b', has_streaming => 1);
 $standby->start;
 $node->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', $differs), '', 'a standby lists the same as its view');
+$standby->promote;
+$standby->safe_psql('postgres', q{SELECT bgjob_enqueue('work', '[1]', queue => 'promoted', delay => '1 day')});
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM bgjob_list(queue => 'promoted')}), 1, 'when it is promoted it lists a new job');
+is($standby->safe_psql('postgres', $differs), '', 'and all others');
 $standby->stop;
 
 $node->append_conf('postgresql.conf', 'bgjob.list_memory = 0');
