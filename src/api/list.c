@@ -19,10 +19,12 @@
 
 #include "access/htup_details.h"
 #include "api/arguments.h"
+#include "api/list.h"
 #include "api/rights.h"
 #include "base/jobmap.h"
 #include "base/slot.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -31,13 +33,13 @@
 #include "store/listing.h"
 #include "store/listrows.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-/* The most rows of a page, and the most words of a search. */
-#define MOST_ROWS  10000
+/* The most words of a search. */
 #define MOST_WORDS 32
 
 /* Parameters of bgjob_list, in their order. */
@@ -62,9 +64,9 @@ rows_arg(FunctionCallInfo fcinfo)
 
 	bgjob_arg_require(fcinfo, P_MAX_ROWS, "max_rows", "It is the size of a page.");
 	rows = PG_GETARG_INT32(P_MAX_ROWS);
-	if (rows < 1 || rows > MOST_ROWS)
+	if (rows < 1 || rows > BGJOB_LIST_MOST)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("max_rows must be between 1 and %d", MOST_ROWS),
+						errmsg("max_rows must be between 1 and %d", BGJOB_LIST_MOST),
 						errdetail("The value is %d.", rows),
 						errhint("The next page begins with before_id => the last id.")));
 	return rows;
@@ -108,11 +110,21 @@ role_arg(FunctionCallInfo fcinfo)
 	return name == NULL ? InvalidOid : get_role_oid(name, false);
 }
 
+/* Has a filter pass the jobs that the current user may see. */
 static void
-read_filter(FunctionCallInfo fcinfo, BgjobListFilter *filter)
+pass_visible(BgjobListFilter *filter)
 {
 	Oid *roles = palloc(BGJOB_MAP_ALTERNATIVES * sizeof(Oid));
 
+	filter->sees = bgjob_may_see;
+	filter->roles = roles;
+	filter->nroles = bgjob_roles_seen(roles, BGJOB_MAP_ALTERNATIVES);
+	filter->running = bgjob_slots_jobs(MyDatabaseId, &filter->nrunning);
+}
+
+static void
+read_filter(FunctionCallInfo fcinfo, BgjobListFilter *filter)
+{
 	filter->state = bgjob_arg_state(fcinfo, P_STATE);
 	filter->queue = bgjob_arg_text(fcinfo, P_QUEUE);
 	filter->job = bgjob_arg_text(fcinfo, P_JOB);
@@ -122,10 +134,7 @@ read_filter(FunctionCallInfo fcinfo, BgjobListFilter *filter)
 	filter->since = PG_ARGISNULL(P_SINCE) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(P_SINCE);
 	filter->before =
 		PG_ARGISNULL(P_BEFORE_ID) ? PG_INT64_MAX : Max(PG_GETARG_INT64(P_BEFORE_ID), 0);
-	filter->sees = bgjob_may_see;
-	filter->roles = roles;
-	filter->nroles = bgjob_roles_seen(roles, BGJOB_MAP_ALTERNATIVES);
-	filter->running = bgjob_slots_jobs(MyDatabaseId, &filter->nrunning);
+	pass_visible(filter);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_list);
@@ -157,6 +166,30 @@ bgjob_list(PG_FUNCTION_ARGS)
 		rows -= bgjob_list_rows(ids, n, state, result->setResult);
 	bgjob_listing_end(listing);
 	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_newest_ids);
+
+/* bgjob_internal.newest_ids(n) returns the ids of the newest jobs that the current user may see, at most n. */
+Datum
+bgjob_newest_ids(PG_FUNCTION_ARGS)
+{
+	int most = Min(Max(PG_GETARG_INT32(0), 0), BGJOB_LIST_MOST);
+	BgjobListFilter filter = {.since = DT_NOBEGIN, .before = PG_INT64_MAX};
+	int64 *ids = palloc(Max(most, 1) * sizeof(int64));
+	Datum *values = palloc(Max(most, 1) * sizeof(Datum));
+	BgjobListing *listing;
+	int listed = 0;
+	int n;
+
+	pass_visible(&filter);
+	listing = bgjob_listing_begin(&filter);
+	while (listed < most && (n = bgjob_listing_next(listing, ids, most - listed)) > 0)
+		for (int i = 0; i < n; i++)
+			values[listed++] = Int64GetDatum(ids[i]);
+	bgjob_listing_end(listing);
+	PG_RETURN_ARRAYTYPE_P(construct_array(values, listed, INT8OID, sizeof(int64),
+										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_note_applied);

@@ -185,6 +185,13 @@ add_memberships(Oid member, Oid *roles, int *n, int max)
 	return room;
 }
 
+/* bgjob_sees_all returns whether the current user sees the jobs of all roles. */
+bool
+bgjob_sees_all(void)
+{
+	return bgjob_is_administrator() || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+}
+
 /*
  * bgjob_roles_seen returns the number of roles, which "roles" gets, of which the current
  * user may see jobs: no other role's. 0: all roles, or more than "max".
@@ -194,7 +201,7 @@ bgjob_roles_seen(Oid *roles, int max)
 {
 	int n = 1;
 
-	if (bgjob_is_administrator() || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
+	if (bgjob_sees_all())
 		return 0;
 	roles[0] = GetUserId();
 	for (int i = 0; i < n; i++)

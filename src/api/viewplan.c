@@ -25,13 +25,7 @@
  * its barrier. So does every view without the library in shared_preload_libraries:
  * the result is the same, only slower.
  *
- * JOBS IN A STATE. A condition state = 'failed' (or IN a list) on bgjob.jobs is on
- * an expression, and an index on the state would make each update of a job
- * an insertion into all indexes. But the jobs in these states are in small tables of
- * their own. So the view gets one condition more, id = ANY (ids of the jobs in these
- * states), which the index on id answers. It is added to the condition of the
- * query, which stays. The ids are listed once for a query (an InitPlan), but sorted for each
- * scan of the index: so in a join it is done only for few jobs.
+ * api/viewids.c adds what makes a condition on the state, and the newest jobs, cheap.
  *
  * Runs in each session that plans a query. A query without a security_barrier view
  * costs a look at its range table. No locks: the views are locked by the query.
@@ -40,42 +34,16 @@
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
 #include "api/viewplan.h"
-#include "base/database.h"
 #include "catalog/dependency.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_operator.h"
-#include "catalog/pg_opfamily.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
 #include "commands/extension.h"
-#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
 #include "parser/parsetree.h"
-#include "rules/state.h"
-#include "store/count.h"
-#include "store/instate.h"
 #include "store/trust.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
-
-/* Jobs in a state are few if they are not more than this; or, where only they are read, such a part of all jobs. */
-#define FEW        5000
-#define FEW_IN_ALL 20
-
-/* The query that is planned, with all that is below it. */
-typedef struct Planned
-{
-	Query *top;
-	ParamListInfo params;
-} Planned;
 
 static planner_hook_type next_planner = NULL;
 
@@ -222,256 +190,11 @@ open_query(Query *query)
 	query->jointree->quals = NULL;
 }
 
-/* ---- jobs in a state ---- */
-
-/* Returns the value of an expression as a constant, NULL if it has none before execution. */
-static const Const *
-value_of(Node *node, ParamListInfo params)
-{
-	const Param *param;
-	ParamExternData space;
-	const ParamExternData *value;
-
-	while (IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
-	if (IsA(node, Const))
-		return (const Const *) node;
-	param = (const Param *) node;
-	if (!IsA(node, Param) || param->paramkind != PARAM_EXTERN || params == NULL ||
-		param->paramid <= 0 || param->paramid > params->numParams)
-		return NULL;
-	value = params->paramFetch != NULL
-				? params->paramFetch(params, param->paramid, true, &space)
-				: &params->params[param->paramid - 1];
-	if (value->ptype != param->paramtype || (value->pflags & PARAM_FLAG_CONST) == 0)
-		return NULL;
-	return makeConst(param->paramtype, param->paramtypmod, param->paramcollid,
-					 get_typlen(param->paramtype), value->value, value->isnull,
-					 get_typbyval(param->paramtype));
-}
-
-/* Adds a state, given by its name, to a set; false if its jobs are not listed anywhere but among all. */
-static bool
-add_state(Node *node, ParamListInfo params, uint32 *states)
-{
-	const Const *value = value_of(node, params);
-	BgjobState state;
-
-	if (value == NULL || value->constisnull ||
-		(value->consttype != TEXTOID && value->consttype != VARCHAROID))
-		return false;
-	state = bgjob_state_by_name(TextDatumGetCString(value->constvalue));
-	if (state == BGJOB_NONE || !bgjob_state_is_listed(state))
-		return false;
-	*states |= 1u << state;
-	return true;
-}
-
-/* Does so for each element of an array. */
-static bool
-add_states(Node *node, ParamListInfo params, uint32 *states)
-{
-	const Const *value;
-	Datum *elements;
-	bool *nulls;
-	int n;
-
-	if (IsA(node, ArrayExpr))
-	{
-		ListCell *cell;
-
-		foreach (cell, ((ArrayExpr *) node)->elements)
-			if (!add_state(lfirst(cell), params, states))
-				return false;
-		return true;
-	}
-	value = value_of(node, params);
-	if (value == NULL || value->constisnull || value->consttype != TEXTARRAYOID)
-		return false;
-	deconstruct_array(DatumGetArrayTypeP(value->constvalue), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &n);
-	for (int i = 0; i < n; i++)
-		if (!add_state(
-				(Node *) makeConst(TEXTOID, -1, InvalidOid, -1, elements[i], nulls[i], false),
-				params, states))
-			return false;
-	return true;
-}
-
-/* Returns whether a node is a column of an entry of the range table. */
-static bool
-is_column(Node *node, int varno, AttrNumber column)
-{
-	const Var *var;
-
-	while (IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
-	var = (const Var *) node;
-	return IsA(node, Var) && var->varlevelsup == 0 && var->varno == varno &&
-		   var->varattno == column;
-}
-
-/* Returns whether texts that are equal by a collation are the same bytes. */
-static bool
-is_bytewise(Oid collation)
-{
-	return OidIsValid(collation) && get_collation_isdeterministic(collation);
-}
-
-/* Returns the states that a condition allows for the column "state" of an entry, 0 if it is another condition. */
-static uint32
-states_of(Node *condition, int varno, AttrNumber column, ParamListInfo params)
-{
-	uint32 states = 0;
-
-	if (IsA(condition, OpExpr) && ((OpExpr *) condition)->opno == TextEqualOperator &&
-		is_bytewise(((OpExpr *) condition)->inputcollid))
-	{
-		Node *left = linitial(((OpExpr *) condition)->args);
-		Node *right = lsecond(((OpExpr *) condition)->args);
-
-		if (is_column(right, varno, column))
-			return add_state(left, params, &states) ? states : 0;
-		return is_column(left, varno, column) && add_state(right, params, &states) ? states : 0;
-	}
-	if (IsA(condition, ScalarArrayOpExpr) &&
-		((ScalarArrayOpExpr *) condition)->opno == TextEqualOperator &&
-		((ScalarArrayOpExpr *) condition)->useOr &&
-		is_bytewise(((ScalarArrayOpExpr *) condition)->inputcollid))
-	{
-		List *args = ((ScalarArrayOpExpr *) condition)->args;
-
-		return is_column(linitial(args), varno, column) &&
-					   add_states(lsecond(args), params, &states)
-				   ? states
-				   : 0;
-	}
-	return 0;
-}
-
-/* Returns the entry of a view's target list with a name; there is one. */
-static TargetEntry *
-output_of(const Query *view, const char *name)
-{
-	ListCell *cell;
-
-	foreach (cell, view->targetList)
-		if (!lfirst_node(TargetEntry, cell)->resjunk &&
-			strcmp(lfirst_node(TargetEntry, cell)->resname, name) == 0)
-			return lfirst_node(TargetEntry, cell);
-	return NULL;
-}
-
-/* Returns the function job_ids(text[]), InvalidOid if it is missing. The reader need not have USAGE on its schema. */
-static Oid
-find_job_ids(void)
-{
-	Oid argument = TEXTARRAYOID;
-
-	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("job_ids"),
-						   PointerGetDatum(buildoidvector(&argument, 1)),
-						   ObjectIdGetDatum(bgjob_tables_schema_oid(true)));
-}
-
-/* Builds the expression bgjob_internal.job_ids(states); NULL if that function is missing. */
-static FuncExpr *
-make_id_list(uint32 states)
-{
-	Oid function = find_job_ids();
-	Datum names[BGJOB_NSTATES];
-	int n = 0;
-	ArrayType *list;
-
-	if (!OidIsValid(function))
-		return NULL;
-	for (int state = 0; state < BGJOB_NSTATES; state++)
-		if ((states & (1u << state)) != 0)
-			names[n++] = CStringGetTextDatum(bgjob_state_name(state));
-	list = construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT);
-	return makeFuncExpr(function, INT8ARRAYOID,
-						list_make1(makeConst(TEXTARRAYOID, -1, DEFAULT_COLLATION_OID, -1,
-											 PointerGetDatum(list), false, false)),
-						InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
-}
-
-/* Builds the condition id = ANY ((SELECT list)). */
-static Node *
-make_id_condition(Node *id, FuncExpr *list)
-{
-	ScalarArrayOpExpr *condition = makeNode(ScalarArrayOpExpr);
-	SubLink *link = makeNode(SubLink);
-	Query *query = makeNode(Query);
-
-	query->commandType = CMD_SELECT;
-	query->jointree = makeFromExpr(NIL, NULL);
-	query->targetList = list_make1(makeTargetEntry((Expr *) list, 1, "ids", false));
-	link->subLinkType = EXPR_SUBLINK;
-	link->subselect = (Node *) query;
-	link->location = -1;
-	condition->opno =
-		get_opfamily_member(INTEGER_BTREE_FAM_OID, INT8OID, INT8OID, BTEqualStrategyNumber);
-	condition->opfuncid = F_INT8EQ;
-	condition->useOr = true;
-	condition->args = list_make2(id, link);
-	condition->location = -1;
-	return (Node *) condition;
-}
-
-/*
- * Returns whether so few jobs are in these states that listing them costs less than
- * reading all jobs. alone: the query reads nothing but the view, and is not part of another.
- */
-static bool
-are_few(uint32 states, bool alone)
-{
-	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
-	int64 counts[BGJOB_NSTATES];
-	int64 in_states = 0;
-	int64 all = 0;
-
-	if (entry == NULL || !bgjob_count_read(entry, counts))
-		return alone;
-	for (int state = BGJOB_NONE + 1; state < BGJOB_NSTATES; state++)
-	{
-		all += counts[state];
-		if ((states & (1u << state)) != 0)
-			in_states += counts[state];
-	}
-	return in_states <= (alone ? Max(FEW, all / FEW_IN_ALL) : FEW);
-}
-
-/* Adds to the view of all jobs that it need only return those in the states that the query wants. */
-static void
-narrow(const Query *query, int varno, Query *view, const Planned *planned)
-{
-	const TargetEntry *id = output_of(view, "id");
-	const TargetEntry *state = output_of(view, "state");
-	bool alone = query == planned->top && list_length(query->jointree->fromlist) == 1 &&
-				 IsA(linitial(query->jointree->fromlist), RangeTblRef);
-	List *quals = make_ands_implicit((Expr *) query->jointree->quals);
-	ListCell *cell;
-
-	if (id == NULL || state == NULL)
-		return;
-	foreach (cell, quals)
-	{
-		uint32 states = states_of(lfirst(cell), varno, state->resno, planned->params);
-		FuncExpr *list = states != 0 && are_few(states, alone) ? make_id_list(states) : NULL;
-
-		if (list == NULL)
-			continue;
-		view->jointree->quals = make_and_qual(
-			view->jointree->quals, make_id_condition(copyObject((Node *) id->expr), list));
-		view->hasSubLinks = true;
-		return;
-	}
-}
-
 /* ---- the hook ---- */
 
 /* Opens the views among the entries of a query's range table. */
 static void
-open_views(Query *query, const Planned *planned)
+open_views(Query *query, const BgjobPlanned *planned)
 {
 	int varno = 0;
 	ListCell *cell;
@@ -489,7 +212,7 @@ open_views(Query *query, const Planned *planned)
 		rte->security_barrier = false;
 		/* before 17, the condition of a MERGE is that of its join */
 		if (jobs && query->jointree != NULL && query->commandType != CMD_MERGE)
-			narrow(query, varno, rte->subquery, planned);
+			bgjob_viewplan_narrow(query, varno, rte->subquery, planned);
 	}
 }
 
@@ -522,7 +245,7 @@ may_have_views(const Query *query)
 static PlannedStmt *
 plan(Query *query, const char *source, int options, ParamListInfo params)
 {
-	Planned planned = {query, params};
+	BgjobPlanned planned = {query, params};
 
 	if (may_have_views(query))
 		walk((Node *) query, &planned);

@@ -115,6 +115,19 @@ SET ROLE tap16_reader;
 INSERT INTO tap16_plans SELECT tap16_plan('SELECT * FROM bgjob.jobs WHERE state = ''failed''');
 RESET ROLE;
 SELECT alike(plan, '%job_ids%', 'a role that sees a part has the same plan') FROM tap16_plans;
+DELETE FROM tap16_plans;
+SET ROLE tap16_reader;
+INSERT INTO tap16_plans SELECT tap16_plan(query) FROM unnest(ARRAY['SELECT * FROM bgjob.jobs ORDER BY id DESC LIMIT 20', 'SELECT id FROM bgjob.jobs v ORDER BY v.id DESC OFFSET 10 FETCH FIRST 5 ROWS ONLY']) query;
+RESET ROLE;
+SELECT alike(plan, '%newest_ids%', 'the newest jobs, for a role that sees a part: their ids are listed') FROM tap16_plans;
+DELETE FROM tap16_plans;
+SET ROLE tap16_reader;
+INSERT INTO tap16_plans SELECT tap16_plan('SELECT ' || query) FROM unnest(ARRAY['id FROM bgjob.jobs ORDER BY id LIMIT 20', 'id FROM bgjob.jobs ORDER BY id DESC', 'count(*) FROM bgjob.jobs ORDER BY 1 DESC LIMIT 1',
+	'id FROM bgjob.jobs WHERE queue = ''x'' ORDER BY id DESC LIMIT 20', 'DISTINCT id FROM bgjob.jobs ORDER BY id DESC LIMIT 20', 'id FROM bgjob.jobs GROUP BY id ORDER BY id DESC LIMIT 20',
+	'id FROM bgjob.jobs ORDER BY id DESC, queue LIMIT 20', 'id FROM bgjob.jobs ORDER BY id DESC FETCH FIRST 3 ROWS WITH TIES', 'id FROM bgjob.jobs, tap16_ref ORDER BY id DESC LIMIT 20',
+	'id FROM bgjob.jobs ORDER BY id DESC LIMIT 20000', 'id, generate_series(1, 2) FROM bgjob.jobs ORDER BY id DESC LIMIT 20', '-id AS id FROM bgjob.jobs ORDER BY 1 DESC LIMIT 20']) query;
+RESET ROLE;
+SELECT unalike(plan, '%newest_ids%', 'other queries: no list of the newest') FROM tap16_plans;
 
 ----------------------------------------------------------------------------------------------------
 -- The same rows
@@ -155,6 +168,8 @@ SELECT tap16_same(query, query) FROM unnest(ARRAY[
 	'SELECT r.note, j.id FROM tap16_ref r FULL JOIN bgjob.jobs j ON j.id = r.job_id WHERE j.state = ''failed'' OR r.note IS NULL',
 	'SELECT r.note, j.id FROM bgjob.jobs j RIGHT JOIN tap16_ref r ON j.id = r.job_id AND j.state = ''succeeded''',
 	'SELECT j.id, (SELECT count(*) FROM bgjob.job_states h WHERE h.job_id = j.id) FROM bgjob.jobs j ORDER BY j.id DESC LIMIT 30',
+	'SELECT j.* FROM bgjob.jobs j ORDER BY j.id DESC LIMIT 20', 'SELECT j.id FROM bgjob.jobs j ORDER BY j.id DESC LIMIT 1000', 'SELECT j.id FROM bgjob.jobs j ORDER BY j.id DESC LIMIT 7 OFFSET 295',
+	'SELECT * FROM (SELECT j.id FROM bgjob.jobs j ORDER BY j.id DESC LIMIT 20) t WHERE t.id % 2 = 0', 'SELECT j.id FROM bgjob.jobs j ORDER BY j.id DESC LIMIT 0',
 	'SELECT h.* FROM bgjob.job_states h WHERE h.job_id BETWEEN 290 AND 310',
 	'SELECT h.job_id, h.state FROM bgjob.jobs j JOIN bgjob.job_states h ON h.job_id = j.id WHERE j.state = ''failed''',
 	'SELECT l.* FROM bgjob.job_logs l JOIN bgjob.jobs j ON j.id = l.job_id WHERE j.state = ''failed''',
