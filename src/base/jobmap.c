@@ -49,6 +49,9 @@
  * dead_to, since all of them had lower ids. It also does if its xmax is greater: then a
  * transaction that began after the deletions had ended before the snapshot was taken.
  *
+ * test/unit/map_model.c tries all interleavings of writers and of those that begin, clean,
+ * forget and give away.
+ *
  * Any process. LOCKS: map->cleaner is held while a range is read, and waited for only by
  * processes that hold no other lock; then the lock of the maps, for microseconds.
  *

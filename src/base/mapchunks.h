@@ -14,8 +14,10 @@
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 
-/* Number of ranges in a chunk. */
+/* Number of ranges in a chunk; test/unit/map_model.c has fewer. */
+#ifndef BGJOB_MAP_RANGES
 #define BGJOB_MAP_RANGES 1024
+#endif
 
 typedef struct BgjobMapSummary
 {
