@@ -4,7 +4,7 @@
  *	  SQL functions about the number of jobs in each state.
  *
  * For bgjob.stats, and the trigger that puts the numbers in doubt when SQL changes
- * rows of bgjob's tables. The numbers come from shared memory (store/count.c). Where
+ * rows of bgjob's tables, or counts them. The numbers come from shared memory (store/count.c). Where
  * they are not known yet, the scheduler is told that somebody asks for them.
  *
  * Every role may call bgjob_internal.counts(): bgjob.stats is for all roles.
@@ -29,8 +29,10 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "store/count.h"
+#include "store/jobrow.h"
 #include "store/relation.h"
 #include "store/sidetables.h"
+#include "utils/builtins.h"
 #include "utils/rel.h"
 
 /*
@@ -123,4 +125,47 @@ bgjob_count_again(PG_FUNCTION_ARGS)
 		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESTORED);
 	}
 	return PointerGetDatum(NULL);
+}
+
+/* Returns as what a job is counted, by its row. NULL: it is not there. */
+static BgjobCounted
+counted_row(HeapTuple row, TupleDesc desc)
+{
+	BgjobCounted counted = {.state = BGJOB_NONE};
+	Datum retries;
+	bool isnull;
+
+	if (row == NULL)
+		return counted;
+	counted.role = DatumGetObjectId(heap_getattr(row, BGJOB_C_RUN_AS, desc, &isnull));
+	counted.queue = TextDatumGetCString(heap_getattr(row, BGJOB_C_QUEUE, desc, &isnull));
+	counted.state =
+		bgjob_state_by_letter(DatumGetChar(heap_getattr(row, BGJOB_C_STATE, desc, &isnull)));
+	retries = heap_getattr(row, BGJOB_C_RETRIES, desc, &isnull);
+	counted.retry = counted.state == BGJOB_SCHEDULED && !isnull && DatumGetInt32(retries) > 0;
+	return counted;
+}
+
+/*
+ * bgjob_count_applied counts a row of bgjob_internal.job that logical replication has
+ * changed. Where a job was removed by the publisher, all jobs are counted anew: it
+ * is among the totals there, which come on their own.
+ */
+void
+bgjob_count_applied(const TriggerData *trigger)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	bool inserted = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	HeapTuple new = inserted ? trigger->tg_trigtuple : trigger->tg_newtuple;
+	BgjobCounted was;
+	BgjobCounted is;
+
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+	{
+		bgjob_change_recount();
+		return;
+	}
+	was = counted_row(inserted ? NULL : trigger->tg_trigtuple, desc);
+	is = counted_row(new, desc);
+	bgjob_change_count(&was, &is);
 }

@@ -19,6 +19,7 @@
 
 #include "access/htup_details.h"
 #include "api/arguments.h"
+#include "api/counts.h"
 #include "api/list.h"
 #include "api/rights.h"
 #include "base/jobmap.h"
@@ -195,8 +196,8 @@ bgjob_newest_ids(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_note_applied);
 
 /*
- * bgjob_internal.note_applied(), a trigger, tells the map of jobs of a row that logical
- * replication has written: triggers for statements do not fire there.
+ * bgjob_internal.note_applied(), a trigger, tells the map of jobs and the counts of a
+ * row that logical replication has changed: triggers for statements do not fire there.
  */
 Datum
 bgjob_note_applied(PG_FUNCTION_ARGS)
@@ -210,6 +211,9 @@ bgjob_note_applied(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("this function must be called as a trigger")));
 	trigger = (TriggerData *) fcinfo->context;
+	bgjob_count_applied(trigger);
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		return PointerGetDatum(NULL);
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 													 : trigger->tg_trigtuple;
 	bgjob_jobmap_note(DatumGetInt64(heap_getattr(

@@ -36,6 +36,7 @@
 #include "base/preparedmoves.h"
 #include "base/registry.h"
 #include "base/slot.h"
+#include "base/tally.h"
 #include "base/waits.h"
 #include "base/wake.h"
 #include "catalog/objectaccess.h"
@@ -371,7 +372,6 @@ examine_command(Node *stmt)
 	}
 }
 
-/* "counted": what the prepared transaction has moved has been added to the counts. */
 static void
 after_command(Aftermath aftermath, bool counted)
 {
@@ -463,14 +463,13 @@ call_next_prepared(bool commit, PlannedStmt *pstmt, const char *query, bool read
 				   QueryEnvironment *environment, DestReceiver *dest,
 				   QueryCompletion *completion)
 {
-	const TransactionStmt *stmt = castNode(TransactionStmt, pstmt->utilityStmt);
-	BgjobPreparedMoves *moves = palloc(sizeof(BgjobPreparedMoves));
-	bool known = bgjob_prepared_moves_find(stmt->gid, moves);
+	const char *gid = castNode(TransactionStmt, pstmt->utilityStmt)->gid;
+	BgjobPreparedMoves *moves = palloc0(sizeof(BgjobPreparedMoves));
+	bool known = bgjob_prepared_moves_find(gid, moves);
 
 	PG_TRY();
 	{
-		if (known && commit)
-			bgjob_database_moving(moves->xid);
+		bgjob_database_moving(moves->xid);
 		call_next(pstmt, query, read_only, context, params, environment, dest, completion);
 	}
 	PG_CATCH();
@@ -484,8 +483,7 @@ call_next_prepared(bool commit, PlannedStmt *pstmt, const char *query, bool read
 	if (known && commit)
 		bgjob_prepared_moves_commit(moves);
 	bgjob_database_moving(InvalidTransactionId);
-	if (known)
-		bgjob_prepared_moves_forget(moves);
+	bgjob_prepared_moves_forget(moves);
 	return known && !moves->doubtful;
 }
 
@@ -559,8 +557,11 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 	else
 		call_next_blocked(database, pstmt, query, read_only, context, params, environment, dest,
 						  completion);
-	if (OidIsValid(dropped))
-		bgjob_jobmap_forget(dropped); /* another database may get its OID */
+	if (OidIsValid(dropped)) /* another database may get its OID */
+	{
+		bgjob_jobmap_forget(dropped);
+		bgjob_tallies_forget(dropped);
+	}
 	after_command(aftermath, counted);
 }
 

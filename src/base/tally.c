@@ -22,7 +22,7 @@
  * session looks at the generation, and adds, while it is named among the movers
  * (base/database.c). bgjob_tallies_renew unlinks tallies, waits for the movers of
  * that moment, and frees the tallies after that. The tallies of a database that was
- * dropped are freed at once: no session is connected to it.
+ * dropped are freed at once (api/utility.c): no session is connected to it.
  *
  * LOCKS. control->lock: shared to find and read tallies, exclusively to add and
  * free some and to set bases; held for some milliseconds where there are very many.

@@ -39,7 +39,6 @@
 #include "base/request.h"
 #include "base/slot.h"
 #include "base/slots.h"
-#include "base/tally.h"
 #include "base/wake.h"
 #include "catalog/pg_database.h"
 #include "libpq/pqsignal.h"
@@ -172,7 +171,6 @@ reap_scheduler(BgjobDatabase *entry, BgjobSlot *slot)
 typedef struct Presence
 {
 	Oid database;
-	bool exists;
 	bool there;
 } Presence;
 
@@ -197,9 +195,8 @@ check_presence(void *arg)
 	scan = systable_beginscan(rel, DatabaseOidIndexId, criticalSharedRelcachesBuilt, NULL, 1,
 							  &key);
 	tuple = systable_getnext(scan);
-	presence->exists = HeapTupleIsValid(tuple);
 	presence->there =
-		presence->exists &&
+		HeapTupleIsValid(tuple) &&
 		bgjob_database_allowed(NameStr(((Form_pg_database) GETSTRUCT(tuple))->datname));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -237,12 +234,10 @@ free_slots(Oid database)
  * bgjob is there and no command holds it; else it is tried again in a second.
  */
 static void
-forget(BgjobDatabase *entry, bool exists, TimestampTz now)
+forget(BgjobDatabase *entry, TimestampTz now)
 {
 	if (free_slots(entry->database))
 	{
-		if (!exists)
-			bgjob_tallies_forget(entry->database);
 		bgjob_inflight_forget(entry->database);
 		bgjob_lane_groups_forget(entry->database, InvalidOid);
 		bgjob_queues_forget(entry->database);
@@ -410,7 +405,7 @@ serve_databases(void)
 			break;
 		}
 		if (!presence.there)
-			forget(entry, presence.exists, now);
+			forget(entry, now);
 		else if (!start_scheduler(entry))
 		{
 			waits = true;

@@ -54,10 +54,10 @@ BEGIN
     END LOOP;
 END $$;
 
--- Tells the map of jobs (src/base/jobmap.c) what is applied: for rows that are applied no trigger of a statement fires.
+-- Tells the map of jobs (src/base/jobmap.c) and the counts what is applied: for rows that are applied no trigger of a statement fires.
 CREATE FUNCTION bgjob_internal.note_applied()
     RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bgjob_note_applied';
-COMMENT ON FUNCTION bgjob_internal.note_applied IS 'trigger function: notes where a publisher''s jobs are';
+COMMENT ON FUNCTION bgjob_internal.note_applied IS 'trigger function: notes where a publisher''s jobs are, and counts them';
 REVOKE ALL ON FUNCTION bgjob_internal.note_applied() FROM PUBLIC;
-CREATE TRIGGER note_applied AFTER INSERT OR UPDATE ON bgjob_internal.job FOR EACH ROW EXECUTE FUNCTION bgjob_internal.note_applied();
+CREATE TRIGGER note_applied AFTER INSERT OR UPDATE OR DELETE ON bgjob_internal.job FOR EACH ROW EXECUTE FUNCTION bgjob_internal.note_applied();
 ALTER TABLE bgjob_internal.job ENABLE REPLICA TRIGGER note_applied;
