@@ -72,7 +72,7 @@ sub finished
 			SELECT i, i, CASE i % 10 WHEN 0 THEN 'app' ELSE 'tenant' || i % 10 END::regrole,
 				CASE WHEN i % 100003 = 0 THEN 'rare' ELSE 'q' || i % 9 END,
 				CASE WHEN i % $one_in = (i / $one_in) % 10 THEN 'f' WHEN i % 50021 = 0 THEN 'd' ELSE 'k' END::"char",
-				CASE WHEN i % 100019 = 0 THEN $calls[2] WHEN i % 2 = 0 THEN $calls[0] ELSE $calls[1] END, $columns
+				CASE WHEN i % 100019 = 0 THEN $calls[2] WHEN i / 10 % 2 = 0 THEN $calls[0] ELSE $calls[1] END, $columns
 			FROM (SELECT nextval('bgjob_internal.job_id_seq') AS i FROM generate_series(1, $n)) ids,
 				(SELECT * FROM bgjob_internal.job ORDER BY job.id LIMIT 1) model
 			SQL
