@@ -21,7 +21,11 @@ sub run
 	models($bench, $admin);
 	finished($bench, $admin, $finished, $finished / $failed);
 	waiting($bench, $admin, $waiting);
-	$admin->rows("SELECT bgjob_recurring('r' || i, '0 4 * * *', 'bench_rare') FROM generate_series(1, $recurring) i");
+	for my $share ([ $admin, 9 ], [ $bench->session('bench', 'app'), 1 ])
+	{
+		my ($owner, $tenths) = @$share;
+		$owner->rows("SELECT bgjob_recurring('r' || i, '0 4 * * *', 'bench_noop'), bgjob_recurring_trigger('r' || i) FROM generate_series(1, $recurring * $tenths / 10) i");
+	}
 	$admin->rows('SELECT bgjob_adopt()');
 	$admin->rows('VACUUM ANALYZE');
 	# The scheduler counts and maps them; nothing can run.
