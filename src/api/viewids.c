@@ -330,21 +330,49 @@ make_newest(const Query *query, int varno, AttrNumber id, ParamListInfo params)
 
 /* ---- both ---- */
 
-/* Builds the list of the jobs in the states that a query wants, if it wants only some and these are few; else NULL. */
+/* Returns whether a condition is that a column equals something, or one of several things. */
+static bool
+is_equality(Node *condition, int varno, AttrNumber column)
+{
+	List *args = NIL;
+	Oid operation = InvalidOid;
+
+	if (IsA(condition, OpExpr))
+	{
+		args = ((OpExpr *) condition)->args;
+		operation = ((OpExpr *) condition)->opno;
+	}
+	else if (IsA(condition, ScalarArrayOpExpr) && ((ScalarArrayOpExpr *) condition)->useOr)
+	{
+		args = ((ScalarArrayOpExpr *) condition)->args;
+		operation = ((ScalarArrayOpExpr *) condition)->opno;
+	}
+	return list_length(args) == 2 &&
+		   get_op_opfamily_strategy(operation, INTEGER_BTREE_FAM_OID) ==
+			   BTEqualStrategyNumber &&
+		   (is_column(linitial(args), varno, column) ||
+			is_column(lsecond(args), varno, column));
+}
+
+/*
+ * Builds the list of the jobs in the states that a query wants, if it wants only some
+ * and these are few; else NULL. The index finds those with given ids without a list.
+ */
 static FuncExpr *
-make_in_states(const Query *query, int varno, AttrNumber column, bool alone,
+make_in_states(const Query *query, int varno, AttrNumber id, AttrNumber state, bool alone,
 			   ParamListInfo params)
 {
+	uint32 wanted = 0;
 	ListCell *cell;
 
 	foreach (cell, make_ands_implicit((Expr *) query->jointree->quals))
 	{
-		uint32 states = states_of(lfirst(cell), varno, column, params);
-
-		if (states != 0 && are_few(states, alone))
-			return make_ids_in_states(states);
+		if (is_equality(lfirst(cell), varno, id))
+			return NULL;
+		if (wanted == 0)
+			wanted = states_of(lfirst(cell), varno, state, params);
 	}
-	return NULL;
+	return wanted != 0 && are_few(wanted, alone) ? make_ids_in_states(wanted) : NULL;
 }
 
 /*
@@ -362,7 +390,7 @@ bgjob_viewplan_narrow(const Query *query, int varno, Query *view, const BgjobPla
 
 	if (id == NULL || state == NULL)
 		return;
-	list = make_in_states(query, varno, state->resno, alone, planned->params);
+	list = make_in_states(query, varno, id->resno, state->resno, alone, planned->params);
 	if (list == NULL && alone)
 		list = make_newest(query, varno, id->resno, planned->params);
 	if (list == NULL)
