@@ -29,6 +29,7 @@ is(scalar(() = $err =~ /WARNING/g), 1, 'the next session gets a warning as well'
 
 is($node->safe_psql('postgres', q(SELECT string_agg(state, ' ' ORDER BY id) FROM bgjob.jobs)),
 	'enqueued scheduled enqueued enqueued enqueued enqueued enqueued', 'bgjob.jobs shows the jobs');
+is($node->safe_psql('postgres', q(SELECT string_agg(id::text, ' ') FROM bgjob_list(state => 'enqueued', before_id => 6))), '5 4 3 1', 'bgjob_list()');
 is($node->safe_psql('postgres', q(SELECT count(*) FROM bgjob.job_states WHERE state IN ('enqueued', 'scheduled'))),
 	7, 'bgjob.job_states');
 is($node->safe_psql('postgres', 'SELECT queue, enqueued, scheduled, processing FROM bgjob.queues'), 'default|6|1|0', 'bgjob.queues');
