@@ -37,6 +37,9 @@
 /* So many jobs are counted before a job. */
 #define BEHIND_AT_MOST 1000
 
+/* A worker is started within so many microseconds, as a rule. */
+#define PATIENCE USECS_PER_SEC
+
 /* Hints. */
 #define ADOPT      "Run SELECT bgjob_adopt() to have its jobs run here."
 #define MORE_SLOTS "Increase max_worker_processes and restart the server."
@@ -478,6 +481,29 @@ no_slot(const BgjobSituation *situation, BgjobAnswer *answer)
 			   MORE_SLOTS);
 }
 
+/* Returns since when a job waits. */
+static TimestampTz
+waits_since(const BgjobJob *job)
+{
+	return bgjob_job_time(job, bgjob_job_is_null(job, BGJOB_C_ENTERED_AT) ? BGJOB_C_CREATED_AT
+																		  : BGJOB_C_ENTERED_AT);
+}
+
+/* The role has no worker and could have one, and none has come for a while: as a rule they fail to start. */
+static bool
+none_starts(const BgjobSituation *situation, BgjobAnswer *answer)
+{
+	const BgjobDatabase *entry = bgjob_service_entry(situation->service);
+
+	if (answer == NULL || !is_in_queue(situation) || situation->queue->paused ||
+		situation->queue->level < 0 || entry == NULL || !entry->ready ||
+		situation->role->workers > 0 || lacks_worker(situation) ||
+		bgjob_service_time(situation->service) - waits_since(situation->job) < PATIENCE)
+		return false;
+	return say(answer, psprintf("Role \"%s\" has no worker yet.", role_name(situation)),
+			   "If no worker comes, the server log says why it could not be started.");
+}
+
 /* The causes, the most important first. */
 const BgjobCause bgjob_causes[] = {
 	{"finished", finished},
@@ -504,6 +530,7 @@ const BgjobCause bgjob_causes[] = {
 	{"no worker", all_busy},
 	{"no worker", as_many_as_max_workers},
 	{"no worker", no_slot},
+	{"no worker", none_starts},
 	{"scheduled", is_due},
 };
 

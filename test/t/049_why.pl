@@ -163,14 +163,17 @@ set_and_reload($node, 'bgjob.enabled' => 'on');
 wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $app", 'when they can, it runs');
 
 $session = $node->background_psql('postgres', on_error_stop => 1);
-$node->safe_psql('postgres', q{ALTER DATABASE postgres SET session_preload_libraries = 'no such library'});    # for sessions from now on
+$node->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS false');    # no other process can connect from now on
+$session->query_safe(q{SELECT pg_terminate_backend(pid, 60000) FROM bgjob.workers});
+my $unstarted = $session->query_safe(q{SELECT bgjob_enqueue('SELECT 4', kind => 'sql')});
+like(poll(sub { $session->query_safe("SELECT reason, detail FROM bgjob_why($unstarted)") }, qr/yet/), qr/^no worker\|Role ".*" has no worker yet\.$/m, 'workers that fail to start');
 $session->query_safe(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'});
 my $late = $session->query_safe(q{SELECT bgjob_enqueue('SELECT 3', kind => 'sql')});
 like(poll(sub { $session->query_safe("SELECT reason, detail FROM bgjob_why($late)") }, qr/failed/),
 	qr/^no worker\|The scheduler of the database has failed, and is started again\.$/m, 'a scheduler that fails');
-$session->query_safe('ALTER DATABASE postgres RESET session_preload_libraries');
+$node->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS true');
 $session->quit;
-wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $late", 'when it does not, the job runs');
+wait_until($node, "SELECT count(*) = 2 FROM bgjob.jobs WHERE id IN ($unstarted, $late) AND state = 'succeeded'", 'when they start, the jobs run');
 
 #
 # Databases: a copy, one that a command needs, one whose extension is not as it should be.
