@@ -71,23 +71,23 @@ CALL tap_wait_until('SELECT count(*) = 1 FROM bgjob.workers');
 -- Arguments, rights, and jobs that have ended
 ----------------------------------------------------------------------------------------------------
 
-SELECT is(tap_why(NULL), '{}', 'null: no row');
-SELECT is(tap_error('SELECT bgjob_why(0)'), '22023', 'there is no such job');
+SELECT is(tap_why(NULL), '{}', 'a null id has no reason');
+SELECT is(tap_error('SELECT bgjob_why(0)'), '22023', 'an unknown job is an error');
 SELECT is(tap_lacks('SELECT bgjob_why(0)'), '', 'the error has message, detail and hint');
 
 SELECT bgjob_enqueue('t_run', '["good"]') AS good \gset
 SELECT bgjob_enqueue('t_bad', max_retries => 0) AS bad \gset
 SELECT bgjob_enqueue('SELECT bgjob_discard(''unwanted'')', kind => 'sql') AS unwanted \gset
 CALL tap_idle();
-SELECT matches(tap_why(:good)::text, '^\{"finished: It is succeeded since 20[^"]*\."\}$', 'a job that has succeeded');
-SELECT matches(tap_why(:bad)::text, '^\{"finished: It is failed since 20[^"]*: broken"\}$', 'one that has failed, with the error');
-SELECT matches(tap_why(:unwanted)::text, '^\{"finished: It is deleted since 20[^"]*: unwanted"\}$', 'one that was deleted, with the reason');
+SELECT matches(tap_why(:good)::text, '^\{"finished: It is succeeded since 20[^"]*\."\}$', 'a job that has succeeded is finished');
+SELECT matches(tap_why(:bad)::text, '^\{"finished: It is failed since 20[^"]*: broken"\}$', 'a job that has failed shows the error');
+SELECT matches(tap_why(:unwanted)::text, '^\{"finished: It is deleted since 20[^"]*: unwanted"\}$', 'a job that was deleted shows the reason');
 SELECT is((SELECT hint FROM bgjob_why(:bad)), 'bgjob_requeue() makes it run again.', 'the hint says how to run it again');
 SELECT is(tap_reason(:good), NULL, 'bgjob.jobs shows no reason of a job that has succeeded');
 
 SELECT is(tap_try(format('SELECT reason FROM bgjob_why(%s)', :good), 'tap18_monitor'), 'finished', 'a member of pg_monitor may ask');
-SELECT is(tap_try(format('SELECT reason FROM bgjob_why(%s)', :good), 'tap18_a'), 'ERROR 42501', 'a role that may not see the job may not');
-SELECT is(tap_try(format('SELECT reason FROM bgjob_why(%s)', :good), 'tap18_stranger'), 'ERROR 42501', 'nor a role without USAGE');
+SELECT is(tap_try(format('SELECT reason FROM bgjob_why(%s)', :good), 'tap18_a'), 'ERROR 42501', 'a role that may not see the job may not ask');
+SELECT is(tap_try(format('SELECT reason FROM bgjob_why(%s)', :good), 'tap18_stranger'), 'ERROR 42501', 'a role without USAGE may not ask');
 
 ----------------------------------------------------------------------------------------------------
 -- Scheduled, and in a paused queue
@@ -96,30 +96,30 @@ SELECT is(tap_try(format('SELECT reason FROM bgjob_why(%s)', :good), 'tap18_stra
 SELECT bgjob_enqueue('t_run', '["later"]', run_at => '2100-01-01') AS later \gset
 SELECT is((SELECT array_agg(w::text) FROM bgjob_why(:later) w),
 	ARRAY[ROW('scheduled', 'Its time has not come.', 'bgjob_requeue() and bgjob_reschedule() make it run earlier.', '2100-01-01'::timestamptz)::text],
-	'a job that waits for its time: until');
-SELECT is(tap_reason(:later), 'scheduled', 'bgjob.jobs shows that reason');
+	'a job that waits for its time shows that time in until');
+SELECT is(tap_reason(:later), 'scheduled', 'bgjob.jobs shows the reason of the first row');
 SELECT bgjob_enqueue('t_bad') AS retry \gset
 CALL tap_state_is(:retry, 'scheduled');
-SELECT is(tap_why(:retry), '{"scheduled: Retry attempt 1 of 10: broken"}', 'a retry: the detail has the last error');
-SELECT is((SELECT until FROM bgjob_why(:retry)), (SELECT run_at FROM bgjob.jobs WHERE id = :retry), 'and until is its time');
+SELECT is(tap_why(:retry), '{"scheduled: Retry attempt 1 of 10: broken"}', 'the detail of a retry has the last error');
+SELECT is((SELECT until FROM bgjob_why(:retry)), (SELECT run_at FROM bgjob.jobs WHERE id = :retry), 'until is the time of the retry');
 SELECT is(tap_reason(:retry), 'Retry attempt 1 of 10: broken', 'bgjob.jobs shows the reason of the job itself');
 
 SELECT bgjob_queue_pause('paused') AS x \gset
 SELECT bgjob_enqueue('t_run', '["paused"]', queue => 'paused') AS paused \gset
 SELECT bgjob_enqueue('t_run', '["paused later"]', queue => 'paused', run_at => '2100-01-01') AS paused_later \gset
-SELECT is(tap_why(:paused), '{"queue paused: Queue \"paused\" is paused."}', 'a job in a paused queue');
-SELECT is(tap_reason(:paused), 'queue paused', 'bgjob.jobs shows that reason');
-SELECT is(tap_why(:paused_later), '{"scheduled: Its time has not come.","queue paused: Queue \"paused\" is paused."}', 'a scheduled one: two rows');
-SELECT is(tap_reason(:paused_later), 'scheduled', 'and bgjob.jobs shows the first');
+SELECT is(tap_why(:paused), '{"queue paused: Queue \"paused\" is paused."}', 'a job in a paused queue has that reason');
+SELECT is(tap_reason(:paused), 'queue paused', 'bgjob.jobs shows the reason of the first row');
+SELECT is(tap_why(:paused_later), '{"scheduled: Its time has not come.","queue paused: Queue \"paused\" is paused."}', 'a scheduled job in a paused queue has two reasons');
+SELECT is(tap_reason(:paused_later), 'scheduled', 'bgjob.jobs shows the first of two reasons');
 SELECT bgjob_queue_resume('paused') AS x \gset
-SELECT is(bgjob_wait(:paused, '60 s'), 'succeeded', 'the queue resumed, it runs');
-SELECT is(tap_why(:paused_later), '{"scheduled: Its time has not come."}', 'the scheduled one only waits for its time');
+SELECT is(bgjob_wait(:paused, '60 s'), 'succeeded', 'a job of a resumed queue runs');
+SELECT is(tap_why(:paused_later), '{"scheduled: Its time has not come."}', 'a scheduled job of a resumed queue only waits for its time');
 SELECT bgjob_delete(:paused_later), bgjob_delete(:later), bgjob_delete(:retry) \g /dev/null
 
 BEGIN;
 SELECT bgjob_enqueue('t_run', '["new"]') AS new \gset
-SELECT is((tap_why(:new))[1], 'no worker: This transaction has written it, and not committed.', 'a job that this transaction has enqueued');
-SELECT is((SELECT reason FROM bgjob_why(bgjob_enqueue('t_run', '["new"]')) LIMIT 1), 'no worker', 'or this very statement');
+SELECT is((tap_why(:new))[1], 'no worker: This transaction has written it, and not committed.', 'a job of this transaction waits for the commit');
+SELECT is((SELECT reason FROM bgjob_why(bgjob_enqueue('t_run', '["new"]')) LIMIT 1), 'no worker', 'a job of this very statement can be asked for');
 ROLLBACK;
 
 ----------------------------------------------------------------------------------------------------
@@ -130,31 +130,31 @@ SELECT pg_advisory_lock(1818) AS x \gset
 SELECT bgjob_enqueue('t_block') AS running \gset
 CALL tap_held(1818);
 SELECT is(tap_why(:running), '{}', 'nothing holds up a running job');
-SELECT is(tap_reason(:running), NULL, 'and bgjob.jobs shows no reason');
+SELECT is(tap_reason(:running), NULL, 'bgjob.jobs shows no reason of a running job');
 
 SELECT bgjob_enqueue('t_run', '["a"]') AS a \gset
 CALL tap_wait_until(format('SELECT tap_why(%s) <> ''{}''', :a));
 SELECT bgjob_enqueue('t_run', '["b"]') AS b \gset
 SELECT bgjob_enqueue('t_run', '["c"]', queue => 'other') AS c \gset
-SELECT is(tap_why(:a), ARRAY[format('no worker: The worker of role "%s" is busy.', current_user)], 'the first one waits for the worker');
+SELECT is(tap_why(:a), ARRAY[format('no worker: The worker of role "%s" is busy.', current_user)], 'the first job waits for the worker');
 SELECT is((SELECT hint FROM bgjob_why(:a)), 'Increase bgjob.workers (1), or make the jobs shorter.', 'the hint names the setting');
-SELECT is(tap_why(:b), ARRAY['behind: 1 job stands before it.', format('no worker: The worker of role "%s" is busy.', current_user)], 'the second is behind the first');
+SELECT is(tap_why(:b), ARRAY['behind: 1 job stands before it.', format('no worker: The worker of role "%s" is busy.', current_user)], 'the second job is behind the first');
 SELECT is((tap_why(:c))[1], 'behind: 2 jobs stand before it.', 'a job of another queue of the same level is behind older ones');
 SELECT is(ARRAY[tap_reason(:a), tap_reason(:b), tap_reason(:c)], '{no worker,behind,behind}', 'bgjob.jobs shows the first reason of each');
 
 SELECT bgjob_enqueue('t_run', '["first"]', priority => 5) AS first \gset
 SELECT is((tap_why(:first))[1], format('no worker: The worker of role "%s" is busy.', current_user), 'a higher priority goes before them');
-SELECT is((tap_why(:a))[1], 'behind: 1 job stands before it.', 'and they are behind it');
-SELECT is((tap_why(:c))[1], 'behind: 3 jobs stand before it.', 'in every queue');
+SELECT is((tap_why(:a))[1], 'behind: 1 job stands before it.', 'jobs are behind one of a higher priority');
+SELECT is((tap_why(:c))[1], 'behind: 3 jobs stand before it.', 'jobs of another queue are behind one of a higher priority, too');
 SELECT bgjob_enqueue('t_run', '["last"]', priority => -5) AS last \gset
-SELECT is((tap_why(:last))[1], 'behind: 4 jobs stand before it.', 'a lower priority comes last');
-SELECT is((tap_why(:a))[1], 'behind: 1 job stands before it.', 'and is in nobody''s way');
+SELECT is((tap_why(:last))[1], 'behind: 4 jobs stand before it.', 'a job of a lower priority is behind all others');
+SELECT is((tap_why(:a))[1], 'behind: 1 job stands before it.', 'jobs are not behind one of a lower priority');
 SELECT bgjob_delete(:b) AS x \gset
 SELECT is((tap_why(:c))[1], 'behind: 2 jobs stand before it.', 'a deleted job does not count');
 SELECT bgjob_queue_pause('default') AS x \gset
 SELECT is(tap_why(:c), ARRAY[format('no worker: The worker of role "%s" is busy.', current_user)], 'jobs of a paused queue do not count');
-SELECT is(tap_why(:a), '{"queue paused: Queue \"default\" is paused."}', 'they have that reason alone');
-SELECT is(ARRAY[tap_reason(:a), tap_reason(:c)], '{queue paused,no worker}', 'also in bgjob.jobs');
+SELECT is(tap_why(:a), '{"queue paused: Queue \"default\" is paused."}', 'a job of a paused queue has no other reason');
+SELECT is(ARRAY[tap_reason(:a), tap_reason(:c)], '{queue paused,no worker}', 'bgjob.jobs shows the same reason');
 SELECT bgjob_queue_resume('default') AS x \gset
 
 -- The order of bgjob.queues counts before the priority.
@@ -163,13 +163,13 @@ SELECT pg_reload_conf() AS x \gset
 \set condition 'current_setting(''bgjob.queues'') = ''other, *'''
 \ir lib/wait_here.sql
 SELECT is((tap_why(:c))[1], format('no worker: The worker of role "%s" is busy.', current_user), 'a queue that is named before the others goes first');
-SELECT is((tap_why(:first))[1], 'behind: 1 job stands before it.', 'whatever the priority');
+SELECT is((tap_why(:first))[1], 'behind: 1 job stands before it.', 'a preferred queue goes before a higher priority');
 ALTER SYSTEM SET bgjob.queues = 'default';
 SELECT pg_reload_conf() AS x \gset
 \set condition 'current_setting(''bgjob.queues'') = ''default'''
 \ir lib/wait_here.sql
 SELECT is(tap_why(:c), '{"no worker: bgjob.queues does not name queue \"other\"."}', 'no worker takes a queue that is not named');
-SELECT is(tap_reason(:c), 'no worker', 'also in bgjob.jobs');
+SELECT is(tap_reason(:c), 'no worker', 'bgjob.jobs shows the same reason');
 ALTER SYSTEM RESET bgjob.queues;
 SELECT pg_reload_conf() AS x \gset
 \set condition 'current_setting(''bgjob.queues'') = ''*'''
@@ -182,23 +182,23 @@ SELECT bgjob_enqueue('SELECT 1', kind => 'sql') AS second_of_a \gset
 RESET ROLE;
 CALL tap_wait_until('SELECT count(*) = 2 FROM pg_locks WHERE locktype = ''advisory'' AND objid = 1818 AND NOT granted');
 SELECT is(tap_why(:second_of_a), '{"no worker: The worker of role \"tap18_a\" is busy."}', 'jobs of other roles stand before no job');
-SELECT is((tap_why(:last))[1], 'behind: 3 jobs stand before it.', 'nor does this one before theirs');
+SELECT is((tap_why(:last))[1], 'behind: 3 jobs stand before it.', 'a job of another role is not counted');
 SELECT is(tap_try(format('SELECT reason FROM bgjob_why(%s)', :second_of_a), 'tap18_b'), 'ERROR 42501', 'another role may not ask');
-SELECT is(tap_try(format('SELECT reason FROM bgjob_why(%s)', :second_of_a), 'tap18_a'), 'no worker', 'its own role may');
-SELECT is(tap_try(format('SELECT reason FROM bgjob.jobs WHERE id = %s', :second_of_a), 'tap18_a'), 'no worker', 'and sees it in bgjob.jobs');
+SELECT is(tap_try(format('SELECT reason FROM bgjob_why(%s)', :second_of_a), 'tap18_a'), 'no worker', 'the role of the job may ask');
+SELECT is(tap_try(format('SELECT reason FROM bgjob.jobs WHERE id = %s', :second_of_a), 'tap18_a'), 'no worker', 'the role of the job sees the reason in bgjob.jobs');
 
 -- More than 1,000.
 CREATE TABLE t_many AS SELECT id FROM bgjob_enqueue_many('t_run', array_fill('["many"]'::jsonb, ARRAY[1500])) id;
 SELECT min(id) AS first_of_many, max(id) AS last_of_many FROM t_many \gset
-SELECT is((tap_why(:first_of_many + 900))[1], 'behind: 903 jobs stand before it.', 'jobs are counted');
-SELECT is((tap_why(:last_of_many))[1], 'behind: More than 1,000 jobs stand before it.', 'up to 1,000');
-SELECT cmp_ok(tap_blocks(format('SELECT * FROM bgjob_why(%s)', :last_of_many)), '<=', 500, 'that reads at most 500 blocks');
-SELECT is((SELECT array_agg(DISTINCT reason) FROM bgjob.jobs JOIN t_many USING (id)), '{behind}', 'bgjob.jobs shows it for all of them');
+SELECT is((tap_why(:first_of_many + 900))[1], 'behind: 903 jobs stand before it.', '903 jobs before a job are counted');
+SELECT is((tap_why(:last_of_many))[1], 'behind: More than 1,000 jobs stand before it.', 'more than 1,000 jobs are not counted');
+SELECT cmp_ok(tap_blocks(format('SELECT * FROM bgjob_why(%s)', :last_of_many)), '<=', 500, 'the count reads at most 500 blocks');
+SELECT is((SELECT array_agg(DISTINCT reason) FROM bgjob.jobs JOIN t_many USING (id)), '{behind}', 'bgjob.jobs shows for 1,500 jobs that they are behind');
 
 -- A role with many lanes: at least so many, within the bound.
 SELECT count(*) AS n FROM (SELECT bgjob_enqueue('t_run', '["lane"]', queue => 'q' || i, priority => i % 50) FROM generate_series(1, 1000) i) x \gset
-SELECT matches((tap_why(:last_of_many))[1], '^behind: (At least \d+|More than 1,000) jobs stand before it.$', 'with a thousand queues, too');
-SELECT cmp_ok(tap_blocks(format('SELECT * FROM bgjob_why(%s)', :last_of_many)), '<=', 500, 'within the bound');
+SELECT matches((tap_why(:last_of_many))[1], '^behind: (At least \d+|More than 1,000) jobs stand before it.$', 'the count of a role with a thousand queues is a lower bound');
+SELECT cmp_ok(tap_blocks(format('SELECT * FROM bgjob_why(%s)', :last_of_many)), '<=', 500, 'the count of a role with a thousand queues reads at most 500 blocks');
 
 ----------------------------------------------------------------------------------------------------
 -- Settings: no worker
@@ -208,21 +208,21 @@ ALTER SYSTEM SET bgjob.enabled = off;
 SELECT pg_reload_conf() AS x \gset
 \set condition 'current_setting(''bgjob.enabled'') = ''off'''
 \ir lib/wait_here.sql
-SELECT is((tap_why(:a))[1], 'no worker: bgjob.enabled is off.', 'bgjob.enabled');
-SELECT is((SELECT hint FROM bgjob_why(:a) LIMIT 1), 'Change the setting and reload the configuration.', 'with a hint');
+SELECT is((tap_why(:a))[1], 'no worker: bgjob.enabled is off.', 'bgjob.enabled = off is a reason');
+SELECT is((SELECT hint FROM bgjob_why(:a) LIMIT 1), 'Change the setting and reload the configuration.', 'the hint says what to do');
 SELECT is(tap_reason(:a), 'no worker', 'bgjob.jobs shows that before the jobs that stand before it');
 ALTER SYSTEM SET bgjob.databases = 'elsewhere';
 SELECT pg_reload_conf() AS x \gset
 \set condition 'current_setting(''bgjob.databases'') = ''elsewhere'''
 \ir lib/wait_here.sql
-SELECT is((tap_why(:a))[1:2], ARRAY['no worker: bgjob.enabled is off.', format('no worker: bgjob.databases does not name database "%s".', current_database())], 'bgjob.databases: a row for each');
+SELECT is((tap_why(:a))[1:2], ARRAY['no worker: bgjob.enabled is off.', format('no worker: bgjob.databases does not name database "%s".', current_database())], 'bgjob.databases and bgjob.enabled have a row each');
 ALTER SYSTEM RESET bgjob.databases;
 ALTER SYSTEM RESET bgjob.enabled;
 ALTER SYSTEM SET bgjob.workers = 0;
 SELECT pg_reload_conf() AS x \gset
 \set condition 'current_setting(''bgjob.workers'') = ''0'''
 \ir lib/wait_here.sql
-SELECT is((tap_why(:a))[1], 'no worker: bgjob.workers is 0.', 'bgjob.workers');
+SELECT is((tap_why(:a))[1], 'no worker: bgjob.workers is 0.', 'bgjob.workers = 0 is a reason');
 ALTER SYSTEM SET bgjob.workers = 1;
 SELECT pg_reload_conf() AS x \gset
 \set condition 'current_setting(''bgjob.workers'') = ''1'''
@@ -230,7 +230,7 @@ SELECT pg_reload_conf() AS x \gset
 
 SELECT pg_advisory_unlock(1818) AS x \gset
 CALL tap_idle(120);
-SELECT is((SELECT count(*) FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')), 0::bigint, 'in the end all of them run');
+SELECT is((SELECT count(*) FROM bgjob.jobs WHERE state IN ('enqueued', 'processing')), 0::bigint, 'all jobs run in the end');
 
 ----------------------------------------------------------------------------------------------------
 -- The role
@@ -241,14 +241,14 @@ SET ROLE tap18_b;
 SELECT bgjob_enqueue('SELECT 1', kind => 'sql') AS of_b \gset
 RESET ROLE;
 ALTER ROLE tap18_b NOLOGIN;
-SELECT is(tap_why(:of_b), '{"queue paused: Queue \"default\" is paused.","no worker: Role \"tap18_b\" is not permitted to log in."}', 'a role that may not log in');
+SELECT is(tap_why(:of_b), '{"queue paused: Queue \"default\" is paused.","no worker: Role \"tap18_b\" is not permitted to log in."}', 'a role that may not log in is a reason');
 ALTER ROLE tap18_b LOGIN;
 SELECT format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database()) \gexec
-SELECT is((tap_why(:of_b))[2], format('no worker: Role "tap18_b" may not connect to database "%s".', current_database()), 'a role that may not connect');
-SELECT is((SELECT hint FROM bgjob_why(:of_b) WHERE reason = 'no worker'), 'Grant it CONNECT. A worker tries again within a minute.', 'with a hint');
+SELECT is((tap_why(:of_b))[2], format('no worker: Role "tap18_b" may not connect to database "%s".', current_database()), 'a role that may not connect is a reason');
+SELECT is((SELECT hint FROM bgjob_why(:of_b) WHERE reason = 'no worker'), 'Grant it CONNECT. A worker tries again within a minute.', 'the hint says what to do');
 SELECT format('GRANT CONNECT ON DATABASE %I TO PUBLIC', current_database()) \gexec
 SELECT bgjob_queue_resume('default') AS x \gset
-SELECT is(bgjob_wait(:of_b, '60 s'), 'succeeded', 'allowed again, its job runs');
+SELECT is(bgjob_wait(:of_b, '60 s'), 'succeeded', 'the job runs when its role is allowed to connect again');
 
 ----------------------------------------------------------------------------------------------------
 -- Recurring jobs
@@ -268,14 +268,14 @@ SELECT bgjob_recurring_trigger('runs') AS r \gset
 CALL tap_held(1818);
 SELECT is((SELECT array_agg(name || ' ' || coalesce(last_state, '-') ORDER BY name) FROM bgjob.recurring_jobs),
 	'{bad failed,good succeeded,hashed -,never -,runs processing,waits enqueued}', 'bgjob.recurring_jobs shows the state of each last job');
-SELECT is((SELECT count(*) FROM bgjob.recurring_jobs r LEFT JOIN bgjob.jobs j ON j.id = r.last_job_id WHERE j.state IS DISTINCT FROM r.last_state), 0::bigint, 'as bgjob.jobs does');
+SELECT is((SELECT count(*) FROM bgjob.recurring_jobs r LEFT JOIN bgjob.jobs j ON j.id = r.last_job_id WHERE j.state IS DISTINCT FROM r.last_state), 0::bigint, 'bgjob.recurring_jobs shows the same states as bgjob.jobs');
 SELECT is((SELECT array_agg(name ORDER BY name) FROM bgjob.recurring_jobs WHERE description IS DISTINCT FROM bgjob_cron_describe(schedule, name => name)), NULL,
-	'each has its own description, also if several have the same schedule');
-SELECT isnt((SELECT description FROM bgjob.recurring_jobs WHERE name = 'runs'), (SELECT description FROM bgjob.recurring_jobs WHERE name = 'hashed'), 'H is described by the name');
+	'each recurring job has its own description, also if several have the same schedule');
+SELECT isnt((SELECT description FROM bgjob.recurring_jobs WHERE name = 'runs'), (SELECT description FROM bgjob.recurring_jobs WHERE name = 'hashed'), 'the description of H depends on the name');
 UPDATE bgjob_internal.recurring SET schedule = 'nonsense' WHERE name = 'never';
-SELECT is((SELECT array_agg(name ORDER BY name) FROM bgjob.recurring_jobs WHERE description IS NULL), '{never}', 'one that was damaged has none, and hides no other');
+SELECT is((SELECT array_agg(name ORDER BY name) FROM bgjob.recurring_jobs WHERE description IS NULL), '{never}', 'a damaged schedule has no description, and hides no other');
 SELECT pg_advisory_unlock(1818) AS x \gset
-SELECT is(bgjob_wait(:r, '60 s'), 'succeeded', 'the running one ends');
+SELECT is(bgjob_wait(:r, '60 s'), 'succeeded', 'the running job ends');
 
 -- The owner of a recurring job that runs as another role may not see its jobs any more.
 GRANT tap18_b TO tap18_a;
@@ -286,8 +286,8 @@ RESET ROLE;
 SELECT bgjob_wait(:as_b, '60 s') \g /dev/null
 SELECT is(tap_try($$SELECT last_state FROM bgjob.recurring_jobs WHERE name = 'as b'$$, 'tap18_a'), 'succeeded', 'a member of its role sees the state');
 REVOKE tap18_b FROM tap18_a;
-SELECT is(tap_try($$SELECT coalesce(last_state, '-') FROM bgjob.recurring_jobs WHERE name = 'as b'$$, 'tap18_a'), '-', 'no longer a member, it sees none');
-SELECT is(tap_try($$SELECT last_job_id IS NOT NULL FROM bgjob.recurring_jobs WHERE name = 'as b'$$, 'tap18_a'), 'true', 'but the recurring job');
+SELECT is(tap_try($$SELECT coalesce(last_state, '-') FROM bgjob.recurring_jobs WHERE name = 'as b'$$, 'tap18_a'), '-', 'a role that is no longer a member sees no state');
+SELECT is(tap_try($$SELECT last_job_id IS NOT NULL FROM bgjob.recurring_jobs WHERE name = 'as b'$$, 'tap18_a'), 'true', 'a role that is no longer a member still sees the recurring job');
 
 -- Blocks: those of the rows, of the last jobs' rows, and a few.
 SELECT count(*) AS n FROM (SELECT bgjob_recurring('r' || i, '0 4 * * *', 't_run', '["x"]', queue => 'paused') FROM generate_series(1, 1000) i) x \gset

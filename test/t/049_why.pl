@@ -59,20 +59,20 @@ my $first = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 1', kind
 my $second = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 2', kind => 'sql')});
 my $paused = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 3', kind => 'sql', queue => 'paused')});
 my $preload = 'no worker: The library "bgjob" is not in shared_preload_libraries.';
-is(why($node, $first), $preload, 'not preloaded');
+is(why($node, $first), $preload, 'a library that is not preloaded is a reason');
 is(why($node, $second), "$preload\nbehind: 1 job stands before it.", 'the jobs before a job are counted all the same');
 is(why($node, $paused), "queue paused: Queue \"paused\" is paused.\n$preload", 'the queue is known to be paused');
 is(join('|', map { first_reason($node, $_) } $first, $second, $paused), 'no worker|no worker|queue paused', 'bgjob.jobs shows the first reason of each');
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'bgjob'\nbgjob.enabled = off");
 $node->restart;
 my $off = 'no worker: bgjob.enabled is off.';
-is(why($node, $second), "$off\nbehind: 1 job stands before it.", 'bgjob.enabled is off since the start');
-is(why($node, $paused), "queue paused: Queue \"paused\" is paused.\n$off", 'a paused queue is known there, too');
-is(join('|', map { first_reason($node, $_) } $first, $second, $paused), 'no worker|no worker|queue paused', 'bgjob.jobs likewise');
+is(why($node, $second), "$off\nbehind: 1 job stands before it.", 'bgjob.enabled is a reason since the start');
+is(why($node, $paused), "queue paused: Queue \"paused\" is paused.\n$off", 'a paused queue is known where bgjob.enabled is off since the start');
+is(join('|', map { first_reason($node, $_) } $first, $second, $paused), 'no worker|no worker|queue paused', 'bgjob.jobs shows the first reasons where bgjob.enabled is off since the start');
 
 # A job that is missing from its place.
 $node->safe_psql('postgres', "DELETE FROM bgjob_internal.queue WHERE pos = $first");
-is(why($node, $first), "not adopted: It was restored, or came by replication.\n$off", 'a restored job');
+is(why($node, $first), "not adopted: It was restored, or came by replication.\n$off", 'a restored job is not adopted');
 
 #
 # A standby.
@@ -82,14 +82,14 @@ my $standby = PostgreSQL::Test::Cluster->new('why_standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->append_conf('postgresql.conf', 'bgjob.enabled = on');
 $standby->start;
-is(why($standby, $second), 'no worker: The server is a standby.', 'a standby');
-is(why($standby, $paused), "queue paused: Queue \"paused\" is paused.\nno worker: The server is a standby.", 'it knows paused queues');
-is(first_reason($standby, $second), 'no worker', 'bgjob.jobs on a standby');
+is(why($standby, $second), 'no worker: The server is a standby.', 'a standby is a reason');
+is(why($standby, $paused), "queue paused: Queue \"paused\" is paused.\nno worker: The server is a standby.", 'a standby knows paused queues');
+is(first_reason($standby, $second), 'no worker', 'bgjob.jobs shows the reason on a standby');
 $standby->stop;
 is($node->safe_psql('postgres', 'SELECT bgjob_adopt()'), 1, 'the restored job is adopted');
 set_and_reload($node, 'bgjob.enabled' => 'on');
 wait_until($node, "SELECT count(*) = 2 FROM bgjob.jobs WHERE id IN ($first, $second) AND state = 'succeeded'", 'the jobs run');
-is(why($node, $paused), 'queue paused: Queue "paused" is paused.', 'except for the paused one');
+is(why($node, $paused), 'queue paused: Queue "paused" is paused.', 'the job of the paused queue still waits');
 
 #
 # Many jobs, and dead rows that an old transaction keeps.
@@ -105,27 +105,27 @@ wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $block
 is(why($node, $blocking), '', 'nothing holds up the job that it runs');
 my ($low, $high) = split /\|/, $node->safe_psql('postgres', q{SELECT min(id), max(id) FROM bgjob_enqueue_many('pg_catalog.int4pl', array_fill('[1, 1]'::jsonb, ARRAY[100000])) id});
 my $busy = 'no worker: The worker of role "' . $node->safe_psql('postgres', 'SELECT current_user') . '" is busy.';
-wait_why($node, $low, '^no worker: The worker', 'the first one waits for the worker');
-is(why($node, $low), $busy, 'and for nothing else');
-is(why($node, $low + 77), "behind: 77 jobs stand before it.\n$busy", 'those before a job are counted');
-is(why($node, $high), "behind: More than 1,000 jobs stand before it.\n$busy", 'up to 1,000 of 100,000');
-cmp_ok(blocks($node, $_), '<=', 500, "... in a bounded number of blocks: job $_") for $low, $low + 77, $high;
+wait_why($node, $low, '^no worker: The worker', 'the first job waits for the worker');
+is(why($node, $low), $busy, 'the first job waits for nothing else');
+is(why($node, $low + 77), "behind: 77 jobs stand before it.\n$busy", 'the jobs before a job are counted');
+is(why($node, $high), "behind: More than 1,000 jobs stand before it.\n$busy", 'of 100,000 jobs, 1,000 are counted');
+cmp_ok(blocks($node, $_), '<=', 500, "bgjob_why($_) reads a bounded number of blocks") for $low, $low + 77, $high;
 is($node->safe_psql('postgres', "SELECT count(*), count(*) FILTER (WHERE reason = 'behind') FROM bgjob.jobs WHERE state = 'enqueued' AND queue = 'default'"),
-	'100000|99999', 'bgjob.jobs shows the reason of each');
+	'100000|99999', 'bgjob.jobs shows the reason of each of 100,000 jobs');
 
 # Arguments of 10 MB are not read.
 my $large = $node->safe_psql('postgres', q{SELECT bgjob_enqueue('pg_catalog.length(text)', jsonb_build_array(string_agg(md5(i::text), '')), queue => 'paused') FROM generate_series(1, 330000) i});
 is(why($node, $large), 'queue paused: Queue "paused" is paused.', 'a job with 10 MB of arguments waits in the paused queue');
-cmp_ok(blocks($node, $large), '<=', 50, '... and its arguments are not read');
+cmp_ok(blocks($node, $large), '<=', 50, '10 MB of arguments are not read');
 $node->safe_psql('postgres', "SELECT bgjob_delete($large)");
 
 # A role that sees no other jobs, and whose own jobs stand in a line of their own.
 my $app = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('SELECT pg_advisory_xact_lock_shared(49)', kind => 'sql')});
 wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $app", 'another role has a worker of its own');
 my $next = $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION app; SELECT bgjob_enqueue('SELECT 1', kind => 'sql')});
-is($node->safe_psql('postgres', "SET SESSION AUTHORIZATION app; SELECT reason, detail FROM bgjob_why($next)"), 'no worker|The worker of role "app" is busy.', 'its job is behind none of the others');
+is($node->safe_psql('postgres', "SET SESSION AUTHORIZATION app; SELECT reason, detail FROM bgjob_why($next)"), 'no worker|The worker of role "app" is busy.', 'a job is not behind those of another role');
 my ($status, undef, $err) = $node->psql('postgres', "\\set VERBOSITY sqlstate\nSET SESSION AUTHORIZATION app; SELECT bgjob_why($high)");
-like($err, qr/42501/, 'it may not ask for theirs');
+like($err, qr/42501/, 'a role may not ask for the jobs of another');
 
 # Nothing is known of the lanes after a crash; the dead rows are still there.
 $node->append_conf('postgresql.conf', 'bgjob.enabled = off');
@@ -133,8 +133,8 @@ $node->stop('immediate');
 eval { $holder->quit };
 $node->start;
 like(why($node, $low + 77), qr/^\Q$off\E\nbehind: (At least )?78 jobs stand before it\.$/, 'after a crash a bounded number of rows is read: those near the job');
-is(why($node, $high), "$off\nbehind: More than 1,000 jobs stand before it.", 'so the last one is known to be far behind');
-cmp_ok(blocks($node, $_), '<=', 500, "... in a bounded number of blocks: job $_") for $low + 77, $high;
+is(why($node, $high), "$off\nbehind: More than 1,000 jobs stand before it.", 'after a crash the last job is known to be far behind');
+cmp_ok(blocks($node, $_), '<=', 500, "bgjob_why($_) reads a bounded number of blocks after a crash") for $low + 77, $high;
 $node->safe_psql('postgres', q{ROLLBACK PREPARED 'old'});
 
 #
@@ -157,23 +157,23 @@ poll(sub { substr slurp_file($node->logfile), $log }, qr/cannot take jobs/);
 set_and_reload($node, 'bgjob.enabled' => 'off');
 wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^bgjob (scheduler|worker)'}, 'the processes have gone');
 rename "$file.away", $file or die;
-is(why($node, $app), "$off\nno worker: The workers of role \"app\" cannot take jobs (SQLSTATE 58P01).", 'workers that cannot take jobs');
+is(why($node, $app), "$off\nno worker: The workers of role \"app\" cannot take jobs (SQLSTATE 58P01).", 'workers that cannot take jobs are a reason');
 $session->quit;
 set_and_reload($node, 'bgjob.enabled' => 'on');
-wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $app", 'when they can, it runs');
+wait_until($node, "SELECT state = 'succeeded' FROM bgjob.jobs WHERE id = $app", 'the job runs when workers can take jobs');
 
 $session = $node->background_psql('postgres', on_error_stop => 1);
 $node->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS false');    # no other process can connect from now on
 $session->query_safe(q{SELECT pg_terminate_backend(pid, 60000) FROM bgjob.workers});
 my $unstarted = $session->query_safe(q{SELECT bgjob_enqueue('SELECT 4', kind => 'sql')});
-like(poll(sub { $session->query_safe("SELECT reason, detail FROM bgjob_why($unstarted)") }, qr/yet/), qr/^no worker\|Role ".*" has no worker yet\.$/m, 'workers that fail to start');
+like(poll(sub { $session->query_safe("SELECT reason, detail FROM bgjob_why($unstarted)") }, qr/yet/), qr/^no worker\|Role ".*" has no worker yet\.$/m, 'workers that fail to start are a reason');
 $session->query_safe(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'});
 my $late = $session->query_safe(q{SELECT bgjob_enqueue('SELECT 3', kind => 'sql')});
 like(poll(sub { $session->query_safe("SELECT reason, detail FROM bgjob_why($late)") }, qr/failed/),
-	qr/^no worker\|The scheduler of the database has failed, and is started again\.$/m, 'a scheduler that fails');
+	qr/^no worker\|The scheduler of the database has failed, and is started again\.$/m, 'a scheduler that fails is a reason');
 $node->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS true');
 $session->quit;
-wait_until($node, "SELECT count(*) = 2 FROM bgjob.jobs WHERE id IN ($unstarted, $late) AND state = 'succeeded'", 'when they start, the jobs run');
+wait_until($node, "SELECT count(*) = 2 FROM bgjob.jobs WHERE id IN ($unstarted, $late) AND state = 'succeeded'", 'the jobs run when scheduler and workers start');
 
 #
 # Databases: a copy, one that a command needs, one whose extension is not as it should be.
@@ -183,25 +183,25 @@ my $waits = $node->safe_psql('origin', q{CREATE EXTENSION bgjob; SELECT bgjob_qu
 $waits =~ s/.*\n//s;
 wait_until($node, 'SELECT count(*) > 0 FROM bgjob.servers', 'another database is served', 60, 'origin');
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE origin');
-like(why($node, $waits, 'copy'), qr/^not adopted: The database is a copy of another one\.\nqueue paused/, 'a job in a copy of a database');
-is(first_reason($node, $waits, 'copy'), 'Not adopted: run bgjob_adopt()', 'bgjob.jobs says so, too');
+like(why($node, $waits, 'copy'), qr/^not adopted: The database is a copy of another one\.\nqueue paused/, 'a job in a copy of a database is not adopted');
+is(first_reason($node, $waits, 'copy'), 'Not adopted: run bgjob_adopt()', 'bgjob.jobs shows that a job in a copy is not adopted');
 $node->safe_psql('copy', 'SELECT bgjob_adopt()');
-wait_until($node, "SELECT count(*) = 1 AND min(reason) = 'queue paused' FROM bgjob_why($waits)", 'adopted, it is as in the original', 60, 'copy');
+wait_until($node, "SELECT count(*) = 1 AND min(reason) = 'queue paused' FROM bgjob_why($waits)", 'an adopted job waits as in the original', 60, 'copy');
 
 # A session that is there already, which the command waits for; a new one would wait for the command.
 $session = $node->background_psql('origin', on_error_stop => 1);
 my $command = IPC::Run::start([ 'psql', '-X', '-d', $node->connstr('postgres'), '-c', 'CREATE DATABASE another TEMPLATE origin' ], '>', '/dev/null', '2>', '/dev/null');
 like(poll(sub { $session->query_safe("SELECT reason, detail FROM bgjob_why($waits)") }, qr/Process/),
-	qr/^no worker\|Process \d+ runs a command that needs the database to itself\.$/m, 'a command needs the database');
+	qr/^no worker\|Process \d+ runs a command that needs the database to itself\.$/m, 'a command that needs the database is a reason');
 $session->quit;
 IPC::Run::finish($command);
-wait_until($node, "SELECT count(*) = 1 FROM bgjob_why($waits)", 'afterwards it is served again', 60, 'origin');
+wait_until($node, "SELECT count(*) = 1 FROM bgjob_why($waits)", 'the database is served again after the command', 60, 'origin');
 
 $node->safe_psql('origin', 'ALTER EXTENSION bgjob DROP TABLE bgjob_internal.filter');
 $node->restart;
-wait_why($node, $waits, '^no worker: The extension is not as the library expects it: relation "filter": It is not a member', 'an extension that was changed by hand', 'origin');
+wait_why($node, $waits, '^no worker: The extension is not as the library expects it: relation "filter": It is not a member', 'an extension that was changed by hand is a reason', 'origin');
 $node->safe_psql('origin', 'ALTER EXTENSION bgjob ADD TABLE bgjob_internal.filter; SELECT bgjob_adopt()');
-wait_until($node, "SELECT count(*) = 1 FROM bgjob_why($waits)", 'put right, it is served', 60, 'origin');
+wait_until($node, "SELECT count(*) = 1 FROM bgjob_why($waits)", 'an extension that was put right is served', 60, 'origin');
 check_counters($node);
 check_counters($node, 'origin');
 $node->stop;
@@ -211,10 +211,10 @@ $node->stop;
 #
 my $slots = bgjob_cluster('why_slots', max_worker_processes => 6, 'bgjob.workers' => 10, 'bgjob.shutdown_timeout' => '100ms');
 $slots->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT pg_sleep(600)', kind => 'sql') FROM generate_series(1, 10)});
-wait_why($slots, 10, '^no worker: No slot of max_worker_processes \(6\) is free for another worker', 'no slot for a worker');
-like(why($slots, 10), qr/^behind: \d jobs stand before it\.\nno worker: (The worker|All \d workers) of role ".*" (is|are) busy\.\nno worker: No slot/, 'after those that go before it, and the busy workers');
+wait_why($slots, 10, '^no worker: No slot of max_worker_processes \(6\) is free for another worker', 'a missing slot for a worker is a reason');
+like(why($slots, 10), qr/^behind: \d jobs stand before it\.\nno worker: (The worker|All \d workers) of role ".*" (is|are) busy\.\nno worker: No slot/, 'jobs before it and busy workers come before the missing slot');
 set_and_reload($slots, 'bgjob.max_workers' => 1);
-wait_why($slots, 10, '^no worker: bgjob.max_workers \(1\) allows no more workers in all databases', 'bgjob.max_workers');
+wait_why($slots, 10, '^no worker: bgjob.max_workers \(1\) allows no more workers in all databases', 'bgjob.max_workers is a reason');
 set_and_reload($slots, 'bgjob.max_workers' => -1);
 my @databases = map { "d$_" } 1 .. 4;
 for my $db (@databases)
@@ -223,6 +223,6 @@ for my $db (@databases)
 	$slots->safe_psql($db, q{CREATE EXTENSION bgjob; SELECT bgjob_enqueue('SELECT pg_sleep(600)', kind => 'sql')});
 }
 like(poll(sub { join "\n", map { why($slots, 1, $_) } @databases }, qr/scheduler/),
-	qr/^no worker: No slot of max_worker_processes \(6\) is free for the scheduler of the database\.$/m, 'no slot for a scheduler');
+	qr/^no worker: No slot of max_worker_processes \(6\) is free for the scheduler of the database\.$/m, 'a missing slot for a scheduler is a reason');
 $slots->stop;
 done_testing();
