@@ -103,7 +103,8 @@ static bool
 finished(const BgjobSituation *situation, BgjobAnswer *answer)
 {
 	const BgjobJob *job = situation->job;
-	const char *state = bgjob_state_name(situation->state);
+	const char *what =
+		situation->state == BGJOB_DELETED ? "was deleted" : bgjob_state_name(situation->state);
 	const char *reason;
 	const char *at;
 
@@ -116,8 +117,8 @@ finished(const BgjobSituation *situation, BgjobAnswer *answer)
 			 ? "an unknown time"
 			 : time_text(bgjob_job_time(job, BGJOB_C_FINISHED_AT));
 	return say(answer,
-			   reason != NULL ? psprintf("It is %s since %s: %s", state, at, reason)
-							  : psprintf("It is %s since %s.", state, at),
+			   reason != NULL ? psprintf("It %s at %s: %s", what, at, reason)
+							  : psprintf("It %s at %s.", what, at),
 			   "bgjob_requeue() makes it run again.");
 }
 

@@ -32,6 +32,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "store/call.h"
 #include "store/instate.h"
 #include "store/jobrow.h"
 #include "store/queue.h"
@@ -113,6 +114,21 @@ bgjob_may_see_job(PG_FUNCTION_ARGS)
 		sights->sees_job = sees;
 	}
 	PG_RETURN_BOOL(sights->sees_job);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_call_name);
+
+/* bgjob_internal.call_name(call_id) returns the name of the function that a job calls; null if it is not stored. */
+Datum
+bgjob_call_name(PG_FUNCTION_ARGS)
+{
+	const char *job;
+	const char *func;
+
+	bgjob_call_read(bgjob_table_oid(BGJOB_TABLE_JOB), PG_GETARG_INT64(0), &job, &func);
+	if (job[0] == '\0')
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(job));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_in_queue_sql);

@@ -119,6 +119,11 @@ CREATE FUNCTION bgjob_internal.job_ids(states text[])
     RETURNS bigint[] LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'bgjob_job_ids';
 COMMENT ON FUNCTION bgjob_internal.job_ids IS 'returns the ids of the jobs in states that few jobs are in';
 
+-- Cheap, so that a condition on the name is checked before others: they may fail for jobs of other functions.
+CREATE FUNCTION bgjob_internal.call_name(call_id bigint)
+    RETURNS text LANGUAGE c STABLE STRICT PARALLEL SAFE COST 0.1 AS 'MODULE_PATHNAME', 'bgjob_call_name';
+COMMENT ON FUNCTION bgjob_internal.call_name IS 'returns the name of the function that a job calls';
+
 CREATE FUNCTION bgjob_internal.newest_ids(n integer)
     RETURNS bigint[] LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'bgjob_newest_ids';
 COMMENT ON FUNCTION bgjob_internal.newest_ids IS 'returns the ids of the newest jobs that the current user may see';

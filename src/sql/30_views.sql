@@ -9,7 +9,7 @@
 CREATE VIEW bgjob.jobs WITH (security_barrier) AS
 SELECT j.id,
        CASE j.kind WHEN 'f' THEN 'function' WHEN 's' THEN 'sql' ELSE 'external' END AS kind,
-       coalesce(j.job, f.settings->>'job') AS job,
+       coalesce(j.job, bgjob_internal.call_name(j.call_id)) AS job,
        j.args,
        j.queue::text AS queue,
        j.priority::integer AS priority,
@@ -56,7 +56,6 @@ SELECT j.id,
             END AS expires_at
 FROM bgjob_internal.job j
 LEFT JOIN bgjob_internal.running_jobs() w ON w.job = j.id
-LEFT JOIN bgjob_internal.settings f ON f.id = j.call_id
 LEFT JOIN bgjob_internal.settings s ON s.id = j.settings_id
 LEFT JOIN bgjob_internal.queue_conf c ON c.queue = j.queue
 WHERE bgjob_internal.may_see(j.run_as);

@@ -179,11 +179,17 @@ SELECT tap16_same(query, query) FROM unnest(ARRAY[
 	'SELECT count(*) FROM bgjob.jobs a JOIN bgjob.jobs b ON a.id = b.id + 1 WHERE a.state = ''succeeded'' AND b.state = ''failed''',
 	'SELECT j.id FROM bgjob.jobs j WHERE EXISTS (SELECT FROM bgjob.job_logs l WHERE l.job_id = j.id AND l.message LIKE ''%7%'')']) query;
 
+-- A condition that fails for the jobs of other functions comes after the one on the name, as it would on a table.
+SELECT bgjob_enqueue('pg_catalog.int4pl', '[1, 2]') AS sum \gset
+CALL tap_state_is(:sum, 'succeeded');
+SELECT is(ARRAY(SELECT id FROM bgjob.jobs WHERE (result #>> '{}')::int = 3 AND job = 'pg_catalog.int4pl'), ARRAY[:sum]::bigint[], 'a condition on the name comes first');
+SELECT is(ARRAY(SELECT id FROM bgjob.jobs WHERE (args ->> 0)::int = 1 AND job ~ 'int4pl'), ARRAY[:sum]::bigint[], 'a pattern for the name comes first');
+
 -- The condition of a MERGE's join does not filter its source.
 CREATE TABLE tap16_target (id bigint, state text);
 MERGE INTO tap16_target t USING bgjob.jobs v ON t.id = v.id AND v.state = 'failed'
 WHEN MATCHED THEN UPDATE SET state = v.state WHEN NOT MATCHED THEN INSERT VALUES (v.id, v.state);
-SELECT is((SELECT count(*) FROM tap16_target), (SELECT count(*) FROM tap16_all), 'MERGE sees all jobs');
+SELECT is((SELECT count(*) FROM tap16_target), (SELECT count(*) FROM bgjob.jobs), 'MERGE sees all jobs');
 
 -- Jobs that are held back after a restore are in no list of their state.
 BEGIN;

@@ -79,9 +79,9 @@ SELECT bgjob_enqueue('t_run', '["good"]') AS good \gset
 SELECT bgjob_enqueue('t_bad', max_retries => 0) AS bad \gset
 SELECT bgjob_enqueue('SELECT bgjob_discard(''unwanted'')', kind => 'sql') AS unwanted \gset
 CALL tap_idle();
-SELECT matches(tap_why(:good)::text, '^\{"finished: It is succeeded since 20[^"]*\."\}$', 'a job that has succeeded is finished');
-SELECT matches(tap_why(:bad)::text, '^\{"finished: It is failed since 20[^"]*: broken"\}$', 'a job that has failed shows the error');
-SELECT matches(tap_why(:unwanted)::text, '^\{"finished: It is deleted since 20[^"]*: unwanted"\}$', 'a job that was deleted shows the reason');
+SELECT matches(tap_why(:good)::text, '^\{"finished: It succeeded at 20[^"]*\."\}$', 'a job that has succeeded is finished');
+SELECT matches(tap_why(:bad)::text, '^\{"finished: It failed at 20[^"]*: broken"\}$', 'a job that has failed shows the error');
+SELECT matches(tap_why(:unwanted)::text, '^\{"finished: It was deleted at 20[^"]*: unwanted"\}$', 'a job that was deleted shows the reason');
 SELECT is((SELECT hint FROM bgjob_why(:bad)), 'bgjob_requeue() makes it run again.', 'the hint says how to run it again');
 SELECT is(tap_reason(:good), NULL, 'bgjob.jobs shows no reason of a job that has succeeded');
 
