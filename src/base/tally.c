@@ -432,14 +432,15 @@ unlink_lost(BgjobDatabase *entry, BgjobTally **unlinked)
 		}
 	if (control->nfree > 0)
 		entry->tallies_lost = false;
+	if (n > 0)
+		pg_atomic_fetch_add_u32(&entry->doubts, 1); /* what others count now is void */
 	LWLockRelease(&control->lock);
 	return n;
 }
 
 /*
  * bgjob_tallies_renew gives roles of this database that are lost another chance,
- * before the jobs are counted anew. The counts must be in doubt, and the caller be
- * the only one that counts.
+ * before the jobs are counted anew; the counts are in doubt.
  */
 void
 bgjob_tallies_renew(BgjobDatabase *entry)

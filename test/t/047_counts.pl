@@ -94,11 +94,18 @@ value(q{SET ROLE many; DO $$ BEGIN FOR i IN 1..10000 LOOP PERFORM bgjob_enqueue(
 is(value(q{SET ROLE many; SELECT count(*), sum(enqueued), count(oldest_enqueued_at) FROM bgjob.queues WHERE queue LIKE 'tenant-%'}), '10000|10000|10000', 'ten thousand queues');
 value(q{SET ROLE many; SELECT bgjob_enqueue('pg_catalog.int4pl', '[1, 1]', queue => 'tenant-' || n) FROM generate_series(1, 10000, 1000) n});
 is(value(q{SELECT sum(enqueued) FROM bgjob.queues WHERE queue LIKE 'tenant-%'}), '10010', 'their numbers stay right');
+cmp_ok(blocks('SET ROLE many; SELECT queue, enqueued FROM bgjob.queues;', 'SELECT queue, enqueued FROM bgjob.queues'), '>', 50, 'they are counted from the tables');
 few_blocks('SET ROLE one; ', 'SELECT * FROM bgjob.queues');
 few_blocks('SELECT * FROM bgjob.stats');
 check_counters($node);
 value(q{SELECT count(bgjob_delete(id)) FROM bgjob_internal.job WHERE queue LIKE 'tenant-%'});
 is(value(q{SELECT count(*) FROM bgjob.queues WHERE queue LIKE 'tenant-%'}), '0', 'and there are none when their jobs are deleted');
+kill 'CONT', stop_census('postgres');
+wait_until($node, q{SELECT enqueued IS NOT NULL FROM bgjob.stats}, 'the jobs are counted anew');
+value(q{SET ROLE many; SELECT bgjob_enqueue('pg_catalog.int4pl', '[1, 1]', queue => 'tenant-1')});
+cmp_ok(blocks('SET ROLE many; SELECT queue, enqueued FROM bgjob.queues;', 'SELECT queue, enqueued FROM bgjob.queues'), '<', 50, 'the role is counted in shared memory again');
+is(value(q{SET ROLE many; SELECT enqueued FROM bgjob.queues WHERE queue = 'tenant-1'}), '1', 'and its numbers are right');
+check_counters($node);
 
 # Prepared transactions.
 value(q{BEGIN; SELECT bgjob_enqueue('pg_catalog.int4pl', '[1, 1]', queue => 'prepared'); PREPARE TRANSACTION 'p'});
@@ -174,13 +181,20 @@ sub seen
 # few_blocks [BEFORE,] SQL tests that a query reads few blocks.
 sub few_blocks
 {
-	my $query = pop;
-	my $before = shift // '';
-	my $blocks = value(qq{$before EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) $query});
-	my ($hit, $read) = map { $blocks =~ /Buffers: shared.*?$_=(\d+)/ ? $1 : 0 } 'hit', 'read';
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	cmp_ok($hit + $read, '<=', 500, "$query reads few blocks") or diag($blocks);
+	cmp_ok(blocks(@_), '<=', 500, "$_[-1] reads few blocks");
+}
+
+# blocks [BEFORE,] SQL: the number of blocks that a query reads.
+sub blocks
+{
+	my $query = pop;
+	my $before = shift // '';
+	my $plan = value(qq{$before EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) $query});
+	my ($hit, $read) = map { $plan =~ /Buffers: shared.*?$_=(\d+)/ ? $1 : 0 } 'hit', 'read';
+
+	return $hit + $read;
 }
 
 # stop_census DATABASE has the jobs counted anew, and stops the process that does it (SIGSTOP). Returns its pid.
