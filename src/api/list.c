@@ -22,6 +22,7 @@
 #include "api/counts.h"
 #include "api/list.h"
 #include "api/rights.h"
+#include "base/change.h"
 #include "base/jobmap.h"
 #include "base/slot.h"
 #include "catalog/pg_collation.h"
@@ -33,6 +34,7 @@
 #include "store/jobrow.h"
 #include "store/listing.h"
 #include "store/listrows.h"
+#include "store/sidetables.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -193,6 +195,16 @@ bgjob_newest_ids(PG_FUNCTION_ARGS)
 										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/* Notes that there are jobs in no place besides their rows, as after a restore (store/instate.c). */
+static void
+note_held_back(void)
+{
+	if (bgjob_restored_here())
+		return;
+	bgjob_note_restored();
+	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESTORED);
+}
+
 PG_FUNCTION_INFO_V1(bgjob_note_applied);
 
 /*
@@ -214,6 +226,8 @@ bgjob_note_applied(PG_FUNCTION_ARGS)
 	bgjob_count_applied(trigger);
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		return PointerGetDatum(NULL);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		note_held_back();
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 													 : trigger->tg_trigtuple;
 	bgjob_jobmap_note(DatumGetInt64(heap_getattr(

@@ -35,6 +35,10 @@ cmp_ok($node->safe_psql('target', 'SELECT count(*) FROM bgjob.jobs'), '>', 3, 't
 my $listed = q{SELECT ARRAY(SELECT id FROM bgjob_list(max_rows => 10000)) = ARRAY(SELECT id FROM bgjob.jobs ORDER BY id DESC)};
 is($node->safe_psql('target', $listed), 't', 'bgjob_list() lists them');
 
+is($node->safe_psql('target', q{SELECT count(*) FROM bgjob.jobs WHERE state = 'scheduled'}), $node->safe_psql('target', q{SELECT count(*) FROM bgjob.jobs WHERE state || '' = 'scheduled'}),
+	'a condition on the state finds jobs that are in no other table');
+cmp_ok($node->safe_psql('target', q{SELECT count(*) FROM bgjob.jobs WHERE state = 'scheduled'}), '>=', 1, 'there is such a job');
+
 # Jobs of the subscriber's own, of the same queue and key.
 my $own = $node->safe_psql('target', q{SELECT bgjob_queue('mail', group_size => 7); SELECT bgjob_enqueue('tick', queue => 'mail', unique_key => 'two')});
 ($own) = $own =~ /(\d+)$/;
