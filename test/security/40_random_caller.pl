@@ -171,6 +171,8 @@ my %cases = (
 	in_queue           => [ 'SELECT count(t::text) FROM bgjob.jobs AS t', q{SELECT bgjob_internal.in_queue('fuzz_user', 'default', 0::smallint, 1)}, '42501' ],
 	may_see_job        => [ 'SELECT count(t::text) FROM bgjob.job_logs AS t', 'SELECT bgjob_internal.may_see_job(1)', '42501' ],
 	job_ids            => [ q{SELECT count(t::text) FROM bgjob.jobs AS t WHERE state = 'failed'}, q{SELECT bgjob_internal.job_ids('{failed}')}, '42501' ],
+	newest_ids         => [ 'SELECT count(t::text) FROM (SELECT * FROM bgjob.jobs ORDER BY id DESC LIMIT 20) AS t', 'SELECT bgjob_internal.newest_ids(20)', '42501' ],
+	call_name          => [ 'SELECT count(t.job) FROM bgjob.jobs AS t', 'SELECT bgjob_internal.call_name(1)', '42501' ],
 	running_jobs       => [ 'SELECT count(t::text) FROM bgjob.jobs AS t', 'SELECT bgjob_internal.running_jobs()', '42501' ],
 	queue_counts       => [ 'SELECT count(t::text) FROM bgjob.queues AS t', 'SELECT bgjob_internal.queue_counts()', '42501' ],
 	oldest_enqueued    => [ 'SELECT count(t::text) FROM bgjob.queues AS t', 'SELECT bgjob_internal.oldest_enqueued()', '42501' ],
