@@ -27,24 +27,6 @@ CREATE EXTENSION IF NOT EXISTS bgjob;
 
 \ir lib/wait.sql
 
--- tap_wait_disabled waits until a new job no longer starts, and deletes its trial jobs.
-CREATE PROCEDURE tap_wait_disabled() LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + interval '20 s';
-	probe bigint;
-	started boolean;
-BEGIN
-	LOOP
-		probe := bgjob_enqueue('SELECT 1', kind => 'sql', queue => 'probe');
-		COMMIT;
-		started := bgjob_wait(probe, '300 ms') IS NOT NULL;
-		COMMIT;
-		PERFORM bgjob_delete(probe);
-		COMMIT;
-		EXIT WHEN NOT started OR clock_timestamp() >= stop;
-	END LOOP;
-END $$;
-
 -- The columns that api.md names, in order, each with a pattern for its type.
 CREATE TABLE tap_column (view text, position int, name text, type text);
 CREATE PROCEDURE tap_columns(view text, columns text[]) LANGUAGE sql AS $$
@@ -167,7 +149,7 @@ SELECT is((SELECT failed FROM bgjob.stats), 1::bigint, 'failed counts the jobs t
 
 ALTER SYSTEM SET bgjob.enabled = off;
 SELECT pg_reload_conf() AS reloaded \gset
-CALL tap_wait_disabled();
+CALL tap_wait_stopped('probe');
 SELECT count(*) AS n FROM bgjob_enqueue_many('pg_catalog.int4pl', ARRAY(SELECT '[1, 1]'::jsonb FROM generate_series(1, 100)), queue => 'waiting') \gset
 SELECT is((SELECT format('%s %s', enqueued, processing) FROM bgjob.stats), '100 0', 'bgjob.enabled = off: 100 jobs stay enqueued');
 SELECT is((SELECT format('%s %s %s', enqueued, processing, oldest_enqueued_at = (SELECT min(created_at) FROM bgjob.jobs WHERE queue = 'waiting'))

@@ -62,24 +62,6 @@ BEGIN
 	CALL tap_state_is(marker, 'succeeded');
 END $$;
 
--- tap_wait_paused waits until a new job of a queue does not start, and deletes its trial jobs.
-CREATE PROCEDURE tap_wait_paused(queue text) LANGUAGE plpgsql AS $$
-DECLARE
-	stop timestamptz := clock_timestamp() + interval '20 s';
-	probe bigint;
-	started boolean;
-BEGIN
-	LOOP
-		probe := bgjob_enqueue('SELECT 1', kind => 'sql', queue => queue);
-		COMMIT;
-		started := bgjob_wait(probe, '300 ms') IS NOT NULL;
-		COMMIT;
-		PERFORM bgjob_delete(probe);
-		COMMIT;
-		EXIT WHEN NOT started OR clock_timestamp() >= stop;
-	END LOOP;
-END $$;
-
 SELECT * FROM no_plan();
 
 CALL tap_wait_setting('bgjob.workers', '1');
@@ -368,7 +350,7 @@ SELECT bgjob_enqueue('t_run', '["prepared"]', queue => 'prepared') AS p \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'succeeded', 'a prepared pause is not in force');
 COMMIT PREPARED 'tap09';
 SELECT is(tap_queue('prepared'), 't/1', 'the pause is there after COMMIT PREPARED');
-CALL tap_wait_paused('prepared'); -- the scheduler reads it after the commit
+CALL tap_wait_stopped('prepared'); -- the scheduler reads it after the commit
 SELECT bgjob_enqueue('t_run', '["prepared"]', queue => 'prepared') AS p \gset
 CALL tap_pass();
 SELECT is(tap_states(:p), '{enqueued}'::text[], 'the next job of the paused queue is not started');

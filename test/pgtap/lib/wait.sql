@@ -53,3 +53,21 @@ CREATE PROCEDURE tap_held(lock int, deadline float8 = 60) LANGUAGE plpgsql AS $$
 BEGIN
 	CALL tap_wait_until(format('SELECT count(*) = 1 FROM pg_locks WHERE locktype = ''advisory'' AND objid = %s AND NOT granted', lock), deadline);
 END $$;
+
+-- tap_wait_stopped waits until a new job of a queue does not start, and deletes its trial jobs.
+CREATE PROCEDURE tap_wait_stopped(queue text, deadline float8 = 60) LANGUAGE plpgsql AS $$
+DECLARE
+	stop timestamptz := clock_timestamp() + make_interval(secs => deadline);
+	probe bigint;
+	started boolean;
+BEGIN
+	LOOP
+		probe := bgjob_enqueue('SELECT 1', kind => 'sql', queue => queue);
+		COMMIT;
+		started := bgjob_wait(probe, '300 ms') IS NOT NULL;
+		COMMIT;
+		PERFORM bgjob_delete(probe);
+		COMMIT;
+		EXIT WHEN NOT started OR clock_timestamp() >= stop;
+	END LOOP;
+END $$;
