@@ -32,6 +32,7 @@
 #include "run/identity.h"
 #include "run/placeholders.h"
 #include "store/bulk.h"
+#include "store/count.h"
 #include "store/functionconf.h"
 #include "store/job.h"
 #include "store/newjob.h"
@@ -470,6 +471,7 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 
 	bgjob_check_usage();
 	bgjob_check_writable("bgjob_enqueue_many()");
+	bgjob_count_early();
 	read_options(fcinfo, &options);
 	read_many(fcinfo, &elements, &nulls, &n);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

@@ -292,3 +292,19 @@ bgjob_count_jobs(BgjobDatabase *entry, bool later, int64 *counts)
 	(void) bgjob_count_tables(entry, counts, NULL);
 	return true;
 }
+
+/*
+ * bgjob_count_early counts the jobs if that has not been done and they are still few,
+ * before a session adds many: else a database that has just got them would have a table
+ * that is counted in the background.
+ */
+void
+bgjob_count_early(void)
+{
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	int64 counts[BGJOB_NSTATES] = {0};
+
+	if (entry != NULL && !bgjob_database_is_counted(entry) &&
+		!TransactionIdIsValid(GetTopTransactionIdIfAny()) && bgjob_count_is_small())
+		(void) bgjob_count_tables(entry, counts, NULL);
+}

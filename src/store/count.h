@@ -15,6 +15,7 @@
 extern bool bgjob_count_read(BgjobDatabase *entry, int64 *counts);
 extern bool bgjob_count_is_small(void);
 extern bool bgjob_count_tables(BgjobDatabase *entry, int64 *counts, bool (*stop)(void));
+extern void bgjob_count_early(void);
 extern bool bgjob_count_jobs(BgjobDatabase *entry, bool later, int64 *counts);
 
 #endif /* BGJOB_STORE_COUNT_H */

@@ -165,6 +165,18 @@ ok(!kill(0, $census), 'its process has left');
 $census = stop_census('postgres');
 kill 'KILL', $census;
 wait_until($node, q{SELECT enqueued IS NOT NULL FROM bgjob.stats}, 'after kill -9 of the census the jobs are counted');
+# A database that gets many jobs at once, before anything has counted there: they are counted before that.
+$node->safe_psql('postgres', 'CREATE DATABASE fresh');
+value(q{ALTER SYSTEM SET bgjob.enabled = off});
+$node->reload;
+wait_until($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, 'no scheduler is left');
+$node->safe_psql('fresh', 'CREATE EXTENSION bgjob');
+$node->safe_psql('fresh', q{SELECT count(*) FROM bgjob_enqueue_many('pg_catalog.int4pl', array_fill('[1, 1]'::jsonb, ARRAY[} . MANY . q{]), queue => 'big')});
+value(q{ALTER SYSTEM RESET bgjob.enabled});
+$node->reload;
+wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'fresh'}, 'the new database is served');
+is($node->safe_psql('fresh', 'SELECT enqueued FROM bgjob.stats'), MANY, 'the jobs of a new database are known at once');
+check_counters($node, 'fresh');
 check_counters($node);
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal (?:6|11)\b/, 'no process has crashed by itself');
 

@@ -34,8 +34,13 @@ sub stats
 	my ($bench, $db) = @_;
 	my %stats;
 
-	@stats{qw(enqueued processing succeeded failed scheduled)} = $bench->session($db // 'bench')->row(
-		'SELECT enqueued, processing, succeeded, failed, scheduled FROM bgjob.stats');
+	# After a start of the server the numbers of a large table are null until it has been counted.
+	until (defined $stats{enqueued})
+	{
+		@stats{qw(enqueued processing succeeded failed scheduled)} = $bench->session($db // 'bench')->row(
+			'SELECT enqueued, processing, succeeded, failed, scheduled FROM bgjob.stats');
+		sleep 0.01 unless defined $stats{enqueued};
+	}
 	return \%stats;
 }
 
