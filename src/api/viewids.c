@@ -49,6 +49,20 @@
 #define FEW        5000
 #define FEW_IN_ALL 20
 
+/* ---- queries ---- */
+
+/*
+ * bgjob_viewplan_returns_rows returns whether a query returns a row for each row that
+ * it selects: no aggregates, groups, windows, DISTINCT or sets, and no row locks.
+ */
+bool
+bgjob_viewplan_returns_rows(const Query *query)
+{
+	return !query->hasAggs && query->groupClause == NIL && query->groupingSets == NIL &&
+		   query->havingQual == NULL && !query->hasWindowFuncs && !query->hasTargetSRFs &&
+		   query->distinctClause == NIL && query->rowMarks == NIL;
+}
+
 /* ---- values ---- */
 
 /* Returns the value of an expression as a constant, NULL if it has none before execution. */
@@ -308,9 +322,7 @@ newest_wanted(const Query *query, int varno, AttrNumber id, ParamListInfo params
 
 	if (query->commandType != CMD_SELECT || query->jointree->quals != NULL ||
 		query->limitOption != LIMIT_OPTION_COUNT || limit < 0 || offset < 0 ||
-		limit + offset > BGJOB_LIST_MOST || query->hasAggs || query->groupClause != NIL ||
-		query->groupingSets != NIL || query->havingQual != NULL || query->hasWindowFuncs ||
-		query->hasTargetSRFs || query->distinctClause != NIL || query->rowMarks != NIL ||
+		limit + offset > BGJOB_LIST_MOST || !bgjob_viewplan_returns_rows(query) ||
 		!sorts_down(query, varno, id))
 		return 0;
 	return limit + offset;

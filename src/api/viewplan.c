@@ -114,6 +114,7 @@ table_of_sight(Node *condition, const Query *query)
 
 static bool can_open(const Query *query);
 
+/* Returns whether a node of a query's FROM clause is, or contains, a table. */
 static bool
 is_table(Node *node, void *query)
 {
@@ -132,33 +133,27 @@ reads_tables(const Query *query)
 	return is_table((Node *) query->jointree, (void *) query);
 }
 
-/* Returns whether that can be done with a subquery of a view. */
+/* Returns whether an entry of a view's range table does not keep the view from being opened. */
 static bool
-can_open_subquery(const RangeTblEntry *rte)
+can_open_with(const RangeTblEntry *rte)
 {
 	return rte->rtekind != RTE_SUBQUERY || rte->lateral || can_open(rte->subquery);
 }
 
-/* Returns whether a query does more than to select rows of its tables: to condition them is not to filter its result then. */
-static bool
-does_more(const Query *query)
-{
-	return query->cteList != NIL || query->hasAggs || query->groupClause != NIL ||
-		   query->groupingSets != NIL || query->havingQual != NULL || query->hasWindowFuncs ||
-		   query->hasTargetSRFs || query->distinctClause != NIL || query->limitOffset != NULL ||
-		   query->limitCount != NULL || query->rowMarks != NIL;
-}
-
-/* Returns whether all conditions of a view's query can be moved, and there is one, unless its subqueries have them. */
+/*
+ * Returns whether a view's query can be opened: it selects rows, all of its conditions
+ * can be moved, and there is one, unless its subqueries have them.
+ */
 static bool
 can_open(const Query *query)
 {
 	ListCell *cell;
 
-	if (query->jointree == NULL || does_more(query))
+	if (query->jointree == NULL || !bgjob_viewplan_returns_rows(query) ||
+		query->cteList != NIL || query->limitOffset != NULL || query->limitCount != NULL)
 		return false;
 	foreach (cell, query->rtable)
-		if (!can_open_subquery(lfirst_node(RangeTblEntry, cell)))
+		if (!can_open_with(lfirst_node(RangeTblEntry, cell)))
 			return false;
 	foreach (cell, make_ands_implicit((Expr *) query->jointree->quals))
 		if (table_of_sight(lfirst(cell), query) == NULL)
@@ -216,7 +211,7 @@ open_views(Query *query, const BgjobPlanned *planned)
 	}
 }
 
-/* Does so in each query below a node. */
+/* Opens the views of all queries in a tree. */
 static bool
 walk(Node *node, void *planned)
 {
@@ -242,6 +237,7 @@ may_have_views(const Query *query)
 	return false;
 }
 
+/* Plans a query; the hook itself. */
 static PlannedStmt *
 plan(Query *query, const char *source, int options, ParamListInfo params)
 {

@@ -20,6 +20,7 @@ typedef struct BgjobPlanned
 	ParamListInfo params;
 } BgjobPlanned;
 
+extern bool bgjob_viewplan_returns_rows(const Query *query);
 extern void bgjob_viewplan_install(void);
 extern void
 bgjob_viewplan_narrow(const Query *query, int varno, Query *view, const BgjobPlanned *planned);

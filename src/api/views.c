@@ -27,6 +27,7 @@
 #include "base/guc.h"
 #include "base/interval.h"
 #include "base/registry.h"
+#include "base/slot.h"
 #include "base/slots.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -239,30 +240,6 @@ get_progress(const Worker *worker, Datum *values, bool *nulls)
 	nulls[1] = output.message[0] == '\0';
 }
 
-/* Returns a list of ids as an array. */
-static ArrayType *
-make_id_array(const BgjobIds *ids)
-{
-	Size size = ARR_OVERHEAD_NONULLS(1) + ids->n * sizeof(int64);
-	ArrayType *array;
-
-	if (ids->n == 0)
-		return construct_empty_array(INT8OID);
-	if (!AllocSizeIsValid(size))
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("too many jobs in these states: %d", ids->n),
-						errhint("Use bgjob_list() to read them in pages.")));
-	array = palloc0(size);
-	SET_VARSIZE(array, size);
-	array->ndim = 1;
-	array->dataoffset = 0;
-	array->elemtype = INT8OID;
-	ARR_DIMS(array)[0] = ids->n;
-	ARR_LBOUND(array)[0] = 1;
-	memcpy(ARR_DATA_PTR(array), ids->ids, ids->n * sizeof(int64));
-	return array;
-}
-
 PG_FUNCTION_INFO_V1(bgjob_worker_slots);
 
 /*
@@ -357,9 +334,9 @@ bgjob_is_running_sql(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(bgjob_job_ids);
 
 /*
- * bgjob_internal.job_ids(states) returns the ids of the jobs in these states, as far
- * as the current user may see them, and perhaps some in other states. Only states
- * that are listed (store/instate.c); 22023 for any other.
+ * bgjob_internal.job_ids(states) returns the ids of the jobs in these states that the
+ * current user may see, and perhaps of some others. Only states that are listed
+ * (store/instate.c); 22023 for any other.
  */
 Datum
 bgjob_job_ids(PG_FUNCTION_ARGS)
@@ -386,13 +363,13 @@ bgjob_job_ids(PG_FUNCTION_ARGS)
 	bgjob_ids_in_states(&ids, states, sees_role, &sights);
 	if ((states & (1u << BGJOB_PROCESSING)) != 0)
 	{
-		Worker *workers = read_workers(&n);
+		const int64 *running = bgjob_slots_jobs(MyDatabaseId, &n);
 
 		for (int i = 0; i < n; i++)
-			if (workers[i].slot.job != 0 && bgjob_may_see(workers[i].slot.role))
-				bgjob_ids_add(&ids, workers[i].slot.job);
+			bgjob_ids_add(&ids, running[i]);
 	}
-	PG_RETURN_ARRAYTYPE_P(make_id_array(&ids));
+	PG_RETURN_ARRAYTYPE_P(construct_array(ids.ids, ids.n, INT8OID, sizeof(int64),
+										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /* Returns the log lines of one job as rows. */

@@ -62,7 +62,7 @@ bgjob_ids_init(BgjobIds *ids)
 {
 	ids->max = 64;
 	ids->n = 0;
-	ids->ids = palloc(ids->max * sizeof(int64));
+	ids->ids = palloc(ids->max * sizeof(Datum));
 }
 
 /* bgjob_ids_add adds an id to a list. */
@@ -72,9 +72,9 @@ bgjob_ids_add(BgjobIds *ids, int64 id)
 	if (ids->n == ids->max)
 	{
 		ids->max *= 2;
-		ids->ids = repalloc_huge(ids->ids, ids->max * sizeof(int64));
+		ids->ids = repalloc_huge(ids->ids, ids->max * sizeof(Datum));
 	}
-	ids->ids[ids->n++] = id;
+	ids->ids[ids->n++] = Int64GetDatum(id);
 }
 
 /* Returns a column of a row as an id; the second column where the first is null. */

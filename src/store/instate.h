@@ -15,7 +15,7 @@
 /* A growing list of ids. */
 typedef struct BgjobIds
 {
-	int64 *ids;
+	Datum *ids; /* as the elements of an array */
 	int n;
 	int max;
 } BgjobIds;
