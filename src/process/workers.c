@@ -29,12 +29,12 @@
 #include "base/slots.h"
 #include "base/waits.h"
 #include "base/wake.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "process/recovery.h"
 #include "process/roles.h"
+#include "process/runninglog.h"
 #include "process/workers.h"
 #include "rules/clock.h"
 #include "replication/syncrep.h"
@@ -233,37 +233,8 @@ interrupt_all(BgjobInterruption why)
 			bgjob_slot_interrupt(&bgjob_registry->slots[i], why);
 }
 
-/* Milliseconds after which the wait for workers is logged, and how many jobs that names. */
-#define QUIET      1000
-#define JOBS_NAMED 10
-
-/* Logs the jobs that a scheduler waits for before it leaves. False if no worker runs a job. */
-static bool
-log_wait(const char *database, int grace_ms)
-{
-	StringInfoData jobs;
-	int n = 0;
-
-	initStringInfo(&jobs);
-	for (int i = 0; i < bgjob_registry->nslots; i++)
-	{
-		int64 job = bgjob_registry->slots[i].job;
-
-		if (!bgjob_worker_is_mine(&bgjob_registry->slots[i]) || job == 0)
-			continue;
-		if (n++ < JOBS_NAMED)
-			appendStringInfo(&jobs, "%s" INT64_FORMAT, n > 1 ? ", " : "", job);
-	}
-	if (n > 0)
-		ereport(LOG,
-				(errmsg_plural("waiting for %d job in database \"%s\" to end",
-							   "waiting for %d jobs in database \"%s\" to end", n, n, database),
-				 errdetail("Running jobs: %s%s. They are interrupted after %d ms "
-						   "(bgjob.shutdown_timeout) and run again later.",
-						   jobs.data, n > JOBS_NAMED ? ", ..." : "", grace_ms)));
-	pfree(jobs.data);
-	return n > 0;
-}
+/* Milliseconds after which the wait for workers is logged: most jobs have ended by then. */
+#define QUIET 200
 
 /* Ends workers' waits for a synchronous standby, as a shutdown does those of the server's own backends. */
 static void
@@ -292,22 +263,29 @@ bgjob_workers_drain(const char *database, int grace_ms, BgjobInterruption why)
 	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
 	int64 begin = bgjob_steady_now();
 	int64 until = begin + (int64) grace_ms * 1000;
-	bool logged = false;
+	bool logged_wait = false;
+	bool logged_interrupt = false;
 
 	while (retire_all() > 0)
 	{
 		int64 now = bgjob_steady_now();
 		long rest = entry->blocked_by != 0 ? 0 : (long) Max(0, (until - now + 999) / 1000);
 
+		if (entry->blocked_by != 0)
+			why = BGJOB_BY_COMMAND;
 		if (rest == 0)
-			interrupt_all(entry->blocked_by != 0 ? BGJOB_BY_COMMAND : why);
-		else if (!logged && now - begin > QUIET * (int64) 1000)
-			logged = log_wait(database, grace_ms);
+		{
+			if (!logged_interrupt)
+				logged_interrupt = bgjob_runninglog_interrupt(database, why);
+			interrupt_all(why);
+		}
+		else if (!logged_wait && now - begin > QUIET * (int64) 1000)
+			logged_wait = bgjob_runninglog_wait(database, grace_ms);
 		if (rest == 0 || ShutdownRequestPending)
 			stop_waiting_for_standbys();
 		(void) bgjob_workers_end_unresponsive(bgjob_now());
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 rest == 0 ? 100 : Min(rest, 1000),
+						 rest == 0 ? 100 : Min(rest, logged_wait ? 1000 : 100),
 						 bgjob_wait_event(BGJOB_WAIT_SCHEDULER_EXIT));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS(); /* also serves what others wait for, barriers for example */

@@ -42,6 +42,7 @@
 #include "run/attempt.h"
 #include "run/authority.h"
 #include "run/group.h"
+#include "run/notices.h"
 #include "run/pending.h"
 #include "run/perform.h"
 #include "storage/latch.h"
@@ -152,13 +153,14 @@ recover(void)
 
 	error_context_stack = NULL;
 	HOLD_INTERRUPTS();
+	bgjob_notices_pause();
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
 	MemoryContextSwitchTo(bgjob_job_context);
 	error = CopyErrorData();
 	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE && !bgjob_underway.ending.given &&
 		!is_known_failure(error->sqlerrcode))
-		EmitErrorReport();
+		bgjob_notices_report_error();
 	AbortOutOfAnyTransaction();
 	PortalErrorCleanup();
 	bgjob_session_release_slot();

@@ -35,6 +35,7 @@
 #include "run/filtercall.h"
 #include "run/function.h"
 #include "run/group.h"
+#include "run/notices.h"
 #include "run/perform.h"
 #include "storage/proc.h"
 #include "store/claim.h"
@@ -120,12 +121,13 @@ recover_subtransaction(ResourceOwner owner)
 	ErrorData *error;
 
 	HOLD_INTERRUPTS();
+	bgjob_notices_pause();
 	bgjob_perform_stop_clocks();
 	QueryCancelPending = false;
 	MemoryContextSwitchTo(bgjob_job_context);
 	error = CopyErrorData();
 	if (bgjob_slot_request_seen() == BGJOB_REQUEST_NONE && !bgjob_underway.ending.given)
-		EmitErrorReport();
+		bgjob_notices_report_error();
 	FlushErrorState();
 	RollbackAndReleaseCurrentSubTransaction();
 	CurrentResourceOwner = owner;

@@ -39,6 +39,7 @@
 #include "run/filtercall.h"
 #include "run/function.h"
 #include "run/invoke.h"
+#include "run/notices.h"
 #include "run/perform.h"
 #include "run/statefilters.h"
 #include "run/statementlog.h"
@@ -96,6 +97,7 @@ bgjob_perform_init(void)
 		AllocSetContextCreate(TopMemoryContext, "bgjob job", ALLOCSET_DEFAULT_SIZES);
 	job_timeout = RegisterTimeout(USER_TIMEOUT, on_job_timeout);
 	note_names();
+	bgjob_notices_init();
 }
 
 /*
@@ -111,6 +113,7 @@ bgjob_perform_context(void *arg)
 				   bgjob_text_cut(bgjob_underway.job.job, BGJOB_TITLE_MAX), role, database);
 	else
 		errcontext("bgjob worker, role \"%s\", database \"%s\"", role, database);
+	bgjob_notices_prepare();
 }
 
 /* bgjob_perform_start_transaction starts a transaction for the job, or for what became of it. */
@@ -275,17 +278,22 @@ static Jsonb *
 run_itself(void)
 {
 	Jsonb *args = bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_ARGS);
+	Jsonb *result;
 
 	bgjob_underway.ran = true;
 	bgjob_underway.logged = bgjob_log_statement(&bgjob_underway.job, args);
+	bgjob_notices_resume();
 	if (bgjob_underway.job.kind == BGJOB_KIND_FUNCTION)
-		return bgjob_invoke(bgjob_function_find(bgjob_underway.job.func), args,
-							bgjob_underway.committed);
-	if (bgjob_underway.job.kind != BGJOB_KIND_SQL)
+		result = bgjob_invoke(bgjob_function_find(bgjob_underway.job.func), args,
+							  bgjob_underway.committed);
+	else if (bgjob_underway.job.kind == BGJOB_KIND_SQL)
+		result = bgjob_command_run(bgjob_underway.job.job, args);
+	else
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("unknown kind of job: \"%c\"", bgjob_underway.job.kind),
 						errdetail("The row in bgjob_internal.job was modified by hand.")));
-	return bgjob_command_run(bgjob_underway.job.job, args);
+	bgjob_notices_pause();
+	return result;
 }
 
 /*
@@ -353,6 +361,7 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 	if (bgjob_underway.committed || bgjob_underway.changed)
 		bgjob_underway_read_row(jobs, &bgjob_underway.job);
 	lift_start_limit();
+	bgjob_notices_sum_up();
 	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
 	bgjob_job_apply(&bgjob_underway.job, event, &what);
 	bgjob_job_save(jobs, &bgjob_underway.job);
@@ -367,9 +376,12 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 void
 bgjob_perform_complete(void)
 {
+	if (bgjob_underway.ran)
+		bgjob_notices_resume();
 	do
 		AfterTriggerFireDeferred();
 	while (PreCommit_Portals(false));
+	bgjob_notices_pause();
 	CHECK_FOR_INTERRUPTS();
 }
 
@@ -391,6 +403,7 @@ bgjob_perform_forget_output(void)
 	int slot = bgjob_slot_index(bgjob_my_slot);
 
 	bgjob_trace_end();
+	bgjob_notices_forget();
 	if (bgjob_console_in_use(slot))
 		bgjob_console_clear(slot);
 }
@@ -461,6 +474,7 @@ bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *erro
 	BgjobEvent event;
 
 	lift_start_limit();
+	bgjob_notices_sum_up();
 	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
 	if (!bgjob_outcome_requested(request, &event, what) &&
 		!bgjob_outcome_of_ending(&bgjob_underway.ending, &event, what))

@@ -113,7 +113,7 @@ FROM (
     FROM bgjob_internal.worker_logs() w JOIN bgjob_internal.job j ON j.id = w.job AND w.seq > coalesce(j.logs, 0)
     WHERE bgjob_internal.may_see(j.run_as)
 ) l;
-COMMENT ON VIEW bgjob.job_logs IS 'lines logged by jobs, with bgjob_log()';
+COMMENT ON VIEW bgjob.job_logs IS 'lines of the logs of jobs: of bgjob_log(), and messages that the jobs raised';
 
 CREATE VIEW bgjob.queues WITH (security_barrier) AS
 SELECT n.queue,

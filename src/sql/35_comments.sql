@@ -44,7 +44,7 @@ COMMENT ON COLUMN bgjob.job_states.data IS 'details, depending on the state';
 COMMENT ON COLUMN bgjob.job_logs.job_id IS 'job';
 COMMENT ON COLUMN bgjob.job_logs.seq IS 'number of the line, from 1';
 COMMENT ON COLUMN bgjob.job_logs.at IS 'when it was logged';
-COMMENT ON COLUMN bgjob.job_logs.level IS 'level, such as info';
+COMMENT ON COLUMN bgjob.job_logs.level IS 'level, such as info; of a message notice, warning or info';
 COMMENT ON COLUMN bgjob.job_logs.message IS 'text';
 
 COMMENT ON COLUMN bgjob.queues.queue IS 'name';
