@@ -76,7 +76,7 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT count(*) FROM bgjob.jobs;
-SELECT bgjob_delete(0), bgjob_requeue(0), bgjob_reschedule(0, delay => '1 s'), bgjob_result(0), bgjob_current_id();
+SELECT bgjob_delete(0), bgjob_requeue(0), bgjob_reschedule(0, delay => '1 s'), bgjob_change(0, 'q'), bgjob_result(0), bgjob_current_id();
 -- A read-only transaction changes nothing, although bgjob writes below SQL.
 BEGIN READ ONLY;
 SELECT bgjob_enqueue('add', '[1]');

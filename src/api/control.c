@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * control.c
- *	  Changes jobs: delete, requeue, reschedule, purge; returns results.
+ *	  Changes jobs: delete, requeue, reschedule, change, purge; returns results.
  *
  * How a job is changed depends on its state, which may change at any moment.
  * So each change is a loop of attempts, and no attempt waits while it holds a
@@ -47,7 +47,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* A requested change of a job. */
+/* A requested change of a job: an event, or other options for a waiting job. */
 typedef struct Change
 {
 	const char *function; /* the SQL function, for messages */
@@ -56,6 +56,7 @@ typedef struct Change
 	BgjobState from;      /* BGJOB_NONE: any */
 	TimestampTz run_at;   /* of RESCHEDULE */
 	const char *reason;
+	const BgjobOptionSet *options; /* NULL: an event */
 } Change;
 
 typedef enum Outcome
@@ -75,7 +76,7 @@ regain_key(const BgjobJob *job, const Change *change)
 {
 	int64 other;
 
-	if (!bgjob_state_is_final(job->state) ||
+	if (change->options != NULL || !bgjob_state_is_final(job->state) ||
 		bgjob_state_is_final(bgjob_transition(job->state, change->event)))
 		return true;
 	other = bgjob_unique_try_reenter(job);
@@ -103,9 +104,29 @@ apply(BgjobRel *jobs, BgjobJob *job, const Change *change)
 	bgjob_job_save(jobs, job);
 }
 
+static int
+priority_given(const BgjobJob *job, const BgjobOptionSet *options)
+{
+	return options->given[BGJOB_O_PRIORITY] ? DatumGetInt16(options->values[BGJOB_O_PRIORITY])
+											: job->priority;
+}
+
+/* Gives a job that is locked another queue or priority. */
+static void
+move(BgjobRel *jobs, BgjobJob *job, const BgjobOptionSet *options, bool there)
+{
+	char *queue = bgjob_option_text(options, BGJOB_O_QUEUE);
+
+	bgjob_job_move(job, queue != NULL ? queue : job->queue, priority_given(job, options),
+				   there);
+	bgjob_job_save(jobs, job);
+}
+
 static bool
 is_wanted(BgjobState state, const Change *change)
 {
+	if (change->options != NULL)
+		return state != BGJOB_PROCESSING && !bgjob_state_is_final(state);
 	if (change->from != BGJOB_NONE && state != change->from)
 		return false;
 	return bgjob_transition(state, change->event) != BGJOB_NONE;
@@ -139,6 +160,7 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 {
 	BgjobJob job;
 	bool running;
+	bool there;
 	Outcome outcome;
 
 	CommandCounterIncrement(); /* see this transaction's own changes */
@@ -151,11 +173,14 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 		return outcome;
 	if (!is_wanted(job.state, change))
 		return OUTCOME_REFUSED;
-	if (!bgjob_job_acquire(jobs, &job, holder))
+	if (!bgjob_job_acquire_there(jobs, &job, holder, &there))
 		return OUTCOME_AGAIN;
 	if (!regain_key(&job, change))
 		return OUTCOME_REFUSED;
-	apply(jobs, &job, change);
+	if (change->options != NULL)
+		move(jobs, &job, change->options, there);
+	else
+		apply(jobs, &job, change);
 	return OUTCOME_DONE;
 }
 
@@ -241,6 +266,30 @@ bgjob_reschedule(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("run_at must be finite"),
 				 errdetail("The value is infinite."), errhint("Use a finite timestamp.")));
 	change.from = bgjob_arg_state(fcinfo, 3);
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
+}
+
+PG_FUNCTION_INFO_V1(bgjob_change);
+
+/*
+ * bgjob_change(id, queue, priority) moves a waiting job to another queue or
+ * priority; null: it stays. Returns false for a job that does not wait. Raises
+ * 22023 if neither is given, or one is invalid.
+ */
+Datum
+bgjob_change(PG_FUNCTION_ARGS)
+{
+	BgjobOptionSet options = {0};
+	Change change = {.function = "bgjob_change()", .options = &options};
+
+	if (!PG_ARGISNULL(1))
+		bgjob_option_set(&options, BGJOB_O_QUEUE, PG_GETARG_DATUM(1));
+	if (!PG_ARGISNULL(2))
+		bgjob_option_set(&options, BGJOB_O_PRIORITY, PG_GETARG_DATUM(2));
+	if (PG_ARGISNULL(1) && PG_ARGISNULL(2))
+		bgjob_invalid("queue or priority must be given", "Both are null.",
+					  "What is null stays as it is.");
+	bgjob_options_check(&options);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
 }
 

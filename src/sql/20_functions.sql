@@ -29,6 +29,10 @@ CREATE FUNCTION @extschema@.bgjob_reschedule(id bigint, run_at timestamptz DEFAU
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_reschedule IS 'makes a job run at a given time, whatever its state';
 
+CREATE FUNCTION @extschema@.bgjob_change(id bigint, queue text DEFAULT NULL, priority integer DEFAULT NULL)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.bgjob_change IS 'moves a waiting job to another queue or priority; null: stays as it is';
+
 CREATE FUNCTION @extschema@.bgjob_wait(id bigint, timeout interval DEFAULT NULL)
     RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_wait IS 'waits until a job has succeeded, failed or been deleted, and returns its state; null after the timeout';

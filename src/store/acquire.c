@@ -26,25 +26,36 @@
 #include "utils/timestamp.h"
 
 /*
- * bgjob_job_acquire locks a job that has just been read, and that no worker has,
+ * bgjob_job_acquire_there locks a job that has just been read, and that no worker has,
  * for the running transaction. False: another process was faster, and the caller
  * reads the job again; *holder is the other transaction, if there is one. 55000:
  * the caller is a filter of that very job.
  *
  * A waiting job may be missing from its place: in a restored database before
  * bgjob_adopt(), and in a replica. If it is still missing when its own row is
- * locked, the job's own row is the lock.
+ * locked, the job's own row is the lock. *there is whether the job was taken out of
+ * its place.
  */
 bool
-bgjob_job_acquire(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
+bgjob_job_acquire_there(BgjobRel *jobs, BgjobJob *job, TransactionId *holder, bool *there)
 {
 	BgjobTaken taken;
 
 	bgjob_job_check_reserved(job->id);
 	taken = bgjob_place_take(job, holder);
-	if (taken != BGJOB_NOT_THERE)
-		return taken == BGJOB_TAKEN;
-	return bgjob_job_lock(jobs, job) && bgjob_place_take(job, holder) != BGJOB_BUSY;
+	if (taken == BGJOB_NOT_THERE)
+		taken = bgjob_job_lock(jobs, job) ? bgjob_place_take(job, holder) : BGJOB_BUSY;
+	*there = taken == BGJOB_TAKEN;
+	return taken != BGJOB_BUSY;
+}
+
+/* bgjob_job_acquire does the same for a caller that does not need to know whether the job was in its place. */
+bool
+bgjob_job_acquire(BgjobRel *jobs, BgjobJob *job, TransactionId *holder)
+{
+	bool there;
+
+	return bgjob_job_acquire_there(jobs, job, holder, &there);
 }
 
 /*

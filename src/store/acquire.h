@@ -13,6 +13,8 @@
 #include "store/jobrow.h"
 
 extern bool bgjob_job_acquire(BgjobRel *jobs, BgjobJob *job, TransactionId *holder);
+extern bool
+bgjob_job_acquire_there(BgjobRel *jobs, BgjobJob *job, TransactionId *holder, bool *there);
 extern bool bgjob_job_try_acquire(BgjobRel *jobs, BgjobJob *job);
 extern void bgjob_job_wait_for_holder(int64 id, TransactionId holder);
 

@@ -374,6 +374,24 @@ bgjob_job_resume(BgjobJob *job, BgjobState state)
 	count_change(&was, job);
 }
 
+/*
+ * bgjob_job_move gives a waiting job a queue and a priority. Its state and its
+ * position stay, and its history does not show the change. "there": the caller has
+ * taken the job out of its place, and bgjob_job_save() puts it into the new one.
+ */
+void
+bgjob_job_move(BgjobJob *job, const char *queue, int priority, bool there)
+{
+	BgjobCounted was = counted_as(job);
+
+	job->queue = pstrdup(queue);
+	job->priority = priority;
+	bgjob_job_set_text(job, BGJOB_C_QUEUE, queue);
+	bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(priority));
+	count_change(&was, job);
+	job->to_place = there;
+}
+
 /* bgjob_job_remove removes a job whose creation was put off and then refused: it may have a key, but no history. */
 void
 bgjob_job_remove(BgjobRel *rel, BgjobJob *job)

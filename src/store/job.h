@@ -84,6 +84,7 @@ extern bool
 bgjob_job_can(const BgjobJob *job, BgjobEvent event, const BgjobCircumstances *what);
 extern void
 bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances *what);
+extern void bgjob_job_move(BgjobJob *job, const char *queue, int priority, bool there);
 extern void bgjob_job_resume(BgjobJob *job, BgjobState state);
 extern void bgjob_job_remove(BgjobRel *rel, BgjobJob *job);
 extern void bgjob_job_save(BgjobRel *rel, BgjobJob *job);

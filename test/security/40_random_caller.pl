@@ -134,6 +134,7 @@ my %cases = (
 	bgjob_delete           => [ 'SELECT bgjob_delete(fz.waiting())', q{SELECT bgjob_delete(1, 'none')}, '22023' ],
 	bgjob_requeue          => [ 'SELECT bgjob_requeue(fz.waiting())', q{SELECT bgjob_requeue(1, 'none')}, '22023' ],
 	bgjob_reschedule       => [ q{SELECT bgjob_reschedule(fz.waiting(), delay => '2 hours')}, 'SELECT bgjob_reschedule(1)', '22023' ],
+	bgjob_change           => [ q{SELECT bgjob_change(fz.waiting(), 'q1', 3)}, 'SELECT bgjob_change(1)', '22023' ],
 	bgjob_wait             => [ q{SELECT bgjob_wait(fz.some_job(0), '0')}, 'SELECT bgjob_wait(-1)', '22023' ],
 	bgjob_result           => [ 'SELECT bgjob_result(fz.some_job(0))', "SELECT bgjob_result(1)", '42501', 'fuzz_user', 'fuzz_stranger' ],
 	bgjob_why              => [ 'SELECT count(*) FROM bgjob_why(fz.some_job(0))', 'SELECT bgjob_why(-1)', '22023' ],

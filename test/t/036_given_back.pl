@@ -28,7 +28,8 @@ $node->safe_psql('postgres', q{
 	END $$});
 
 # The only worker is busy; another session locks the job; the worker skips it; the session rolls back.
-foreach my $case ([ 'ROLLBACK', 'SELECT bgjob_delete(%s)' ], [ 'ROLLBACK', q{SELECT bgjob_reschedule(%s, delay => '1 hour')} ], [ 'ROLLBACK TO s', 'SELECT bgjob_requeue(%s)' ])
+foreach my $case ([ 'ROLLBACK', 'SELECT bgjob_delete(%s)' ], [ 'ROLLBACK', q{SELECT bgjob_reschedule(%s, delay => '1 hour')} ], [ 'ROLLBACK TO s', 'SELECT bgjob_requeue(%s)' ],
+	[ 'ROLLBACK', 'SELECT bgjob_change(%s, priority => -9)' ])
 {
 	my ($end, $take) = @$case;
 	my $took = $node->safe_psql('postgres', sprintf q{
