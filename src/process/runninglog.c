@@ -22,7 +22,6 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "process/runninglog.h"
-#include "process/workers.h"
 #include "rules/clock.h"
 #include "storage/spin.h"
 #include "store/jobrow.h"
@@ -53,7 +52,7 @@ collect(void)
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 		Running one = {.name = ""};
 
-		if (!bgjob_worker_is_mine(slot))
+		if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != MyDatabaseId)
 			continue;
 		SpinLockAcquire(&slot->mutex);
 		one.job = slot->job;
