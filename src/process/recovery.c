@@ -120,6 +120,7 @@ blame(BgjobRel *jobs, BgjobJob *job, LostAttempt lost, const char *did)
 {
 	int times = job->crashes + 1;
 	char *reason;
+	char *role;
 
 	if (times < bgjob_max_crashes)
 	{
@@ -128,9 +129,11 @@ blame(BgjobRel *jobs, BgjobJob *job, LostAttempt lost, const char *did)
 		return true;
 	}
 	reason = psprintf("%s %d times", did, times);
-	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) is not retried", job->id,
-						 bgjob_text_cut(job->job, BGJOB_TITLE_MAX)),
-				  errdetail("%s.", reason)));
+	role = GetUserNameFromId(job->run_as, true);
+	ereport(LOG, (errmsg("job " INT64_FORMAT " (%s) of role \"%s\" is not retried", job->id,
+						 bgjob_text_cut(job->job, BGJOB_TITLE_MAX), role != NULL ? role : "?"),
+				  errdetail("%s.", reason),
+				  errhint("Requeue the job when the cause has been found.")));
 	(void) fail_job(jobs, job, lost, reason,
 					error_json(ERRCODE_CRASH_SHUTDOWN, reason,
 							   "Requeue the job when the cause has been found."),

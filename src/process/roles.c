@@ -17,6 +17,7 @@
 
 #include "base/process.h"
 #include "base/slot.h"
+#include "miscadmin.h"
 #include "process/roles.h"
 #include "rules/clock.h"
 #include "utils/hsearch.h"
@@ -65,6 +66,18 @@ bgjob_role_exists(Oid role)
 	return exists;
 }
 
+/* Returns the name of a role for a message; "?" if it has been dropped. In a transaction of its own. */
+static const char *
+name_of(Oid role)
+{
+	const char *name;
+
+	bgjob_begin();
+	name = GetUserNameFromId(role, true);
+	bgjob_commit();
+	return name != NULL ? name : "?";
+}
+
 /* Pauses a role after a failure of a worker. Failures during the pause count as the same one. */
 static void
 pause_role(BgjobRoleState *state)
@@ -89,7 +102,7 @@ bgjob_role_failed_start(Oid role)
 	if (state->failures == 0)
 		ereport(
 			WARNING,
-			(errmsg("could not start a worker for role with OID %u", role),
+			(errmsg("could not start a worker for role \"%s\"", name_of(role)),
 			 errdetail("The jobs of the role wait. See the previous message of the worker for "
 					   "the cause."),
 			 errhint("The role must have LOGIN, and CONNECT on the database.")));
@@ -103,7 +116,7 @@ bgjob_role_failed_claims(const BgjobSlot *slot)
 	BgjobRoleState *state = bgjob_role_state(slot->role);
 
 	if (state->failures == 0)
-		ereport(LOG, (errmsg("a worker for role with OID %u cannot take jobs", slot->role),
+		ereport(LOG, (errmsg("a worker for role \"%s\" cannot take jobs", name_of(slot->role)),
 					  errdetail("See the previous message of the worker for the cause. New "
 								"workers are started "
 								"at growing intervals. Repeated failures are not logged.")));

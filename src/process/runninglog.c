@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * runninglog.c
- *	  The jobs that a scheduler waits for before it leaves, in the server's log.
+ *	  The jobs that a scheduler waits for and interrupts, in the server's log.
  *
  * A shutdown, a command such as ALTER DATABASE … RENAME or a changed setting has
  * the scheduler end its workers. Two lines say what it does to their jobs: that it
@@ -9,7 +9,9 @@
  * and running time. Job and role are read from the tables. Where that cannot be done
  * (they are locked, or the extension has been dropped) the ids must do.
  *
- * By the scheduler, outside of any transaction, while it leaves.
+ * A third line names a job that did not end when it was canceled.
+ *
+ * By the scheduler, outside of any transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,7 +38,7 @@ typedef struct Running
 {
 	int64 job;
 	TimestampTz since; /* 0: not known */
-	char *name;        /* " (send_mail), role "app"", or empty */
+	char *name;        /* (send_mail), role "app"; empty: not known */
 } Running;
 
 static Running running[JOBS_NAMED];
@@ -66,7 +68,7 @@ collect(void)
 	}
 }
 
-/* Reads whose jobs they are. */
+/* Reads what jobs these are, and whose. */
 static void
 read_names(void)
 {
@@ -88,7 +90,7 @@ read_names(void)
 	bgjob_commit();
 }
 
-/* Does so, unless the tables cannot be read: the line is worth no error, which would end this process now. */
+/* Does so, unless the tables cannot be read: that is no reason for this process to fail now. */
 static void
 try_read_names(void)
 {
@@ -185,4 +187,17 @@ bgjob_runninglog_interrupt(const char *database, BgjobInterruption why)
 								nrunning, database, cause_of(why)),
 				  errdetail("Running: %s.", list)));
 	return true;
+}
+
+/* bgjob_runninglog_terminate logs that the worker of a job that did not end is terminated. */
+void
+bgjob_runninglog_terminate(const char *database, const BgjobSlot *slot, int64 job)
+{
+	running[0] = (Running){.job = job, .name = ""};
+	nrunning = 1;
+	try_read_names();
+	ereport(LOG, (errmsg("job " INT64_FORMAT " did not end when it was canceled", job),
+				  errdetail("Its worker, with PID %d, is terminated.", (int) slot->last_pid),
+				  errcontext("bgjob job " INT64_FORMAT "%s, database \"%s\"", job,
+							 running[0].name, database)));
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * runninglog.h
- *	  The jobs that a scheduler waits for before it leaves, in the server's log.
+ *	  The jobs that a scheduler waits for and interrupts, in the server's log.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,9 +10,10 @@
 
 #include "postgres.h"
 
-#include "base/registry.h"
+#include "base/slot.h"
 
 extern bool bgjob_runninglog_wait(const char *database, int grace_ms);
 extern bool bgjob_runninglog_interrupt(const char *database, BgjobInterruption why);
+extern void bgjob_runninglog_terminate(const char *database, const BgjobSlot *slot, int64 job);
 
 #endif /* BGJOB_PROCESS_RUNNINGLOG_H */

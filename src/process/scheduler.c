@@ -472,7 +472,7 @@ do_round(void)
 		wake = Min(wake, again);
 		CHECK_FOR_INTERRUPTS();
 	}
-	forced = bgjob_workers_end_unresponsive(GetCurrentTimestamp());
+	forced = bgjob_workers_end_unresponsive(database, GetCurrentTimestamp());
 	wake = Min(wake, forced);
 	make_way(now, wake);
 	if (!must_leave())

@@ -190,7 +190,7 @@ bgjob_workers_end_terminated(void)
  * BGJOB_FORCE_AFTER ago. Returns when to check again (DT_NOEND: when notified).
  */
 TimestampTz
-bgjob_workers_end_unresponsive(TimestampTz now)
+bgjob_workers_end_unresponsive(const char *database, TimestampTz now)
 {
 	int64 steady = bgjob_steady_now();
 	int64 wake = DT_NOEND;
@@ -201,8 +201,7 @@ bgjob_workers_end_unresponsive(TimestampTz now)
 		int64 job = slot->job;
 
 		if (bgjob_worker_is_mine(slot) && bgjob_slot_force(slot, steady, &wake))
-			ereport(LOG, (errmsg("job " INT64_FORMAT " did not end when it was canceled", job),
-						  errdetail("Its worker is terminated.")));
+			bgjob_runninglog_terminate(database, slot, job);
 	}
 	return bgjob_by_clock(wake, now);
 }
@@ -283,7 +282,7 @@ bgjob_workers_drain(const char *database, int grace_ms, BgjobInterruption why)
 			logged_wait = bgjob_runninglog_wait(database, grace_ms);
 		if (rest == 0 || ShutdownRequestPending)
 			stop_waiting_for_standbys();
-		(void) bgjob_workers_end_unresponsive(bgjob_now());
+		(void) bgjob_workers_end_unresponsive(database, bgjob_now());
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 rest == 0 ? 100 : Min(rest, logged_wait ? 1000 : 100),
 						 bgjob_wait_event(BGJOB_WAIT_SCHEDULER_EXIT));

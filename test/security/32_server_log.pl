@@ -105,6 +105,19 @@ $node->safe_psql('shop', q{SELECT count(pg_terminate_backend(pid)) FROM bgjob.wo
 wait_until($node, q{SELECT count(*) = 0 FROM bgjob.workers}, 'the workers leave', 20, 'shop');
 my ($id, $both) = run_job(q{bgjob_enqueue('good', '[1]')}, 'succeeded');
 is($of_worker->($both), "statement: job $id: public.good(integer) DETAIL:  parameters: [1] duration", 'settings of the role');
+
+# auto_explain has the statements of jobs.
+SKIP:
+{
+	skip 'no auto_explain', 6 unless glob $node->config_data('--pkglibdir') . '/auto_explain.*';
+	$node->safe_psql('postgres', q{ALTER ROLE app RESET ALL});
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'bgjob, auto_explain'\nauto_explain.log_min_duration = 0");
+	$node->restart;
+	$from = -s $node->logfile;
+	$node->safe_psql('shop', q{SET SESSION AUTHORIZATION app; CREATE FUNCTION reads() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM late); END'});
+	like((run_job($_, 'succeeded'))[1], qr/LOG:  duration: .* plan:\n\tQuery Text: \(?SELECT count\(\*\) FROM late.*\n(?:\t.*\n)*.*CONTEXT:  (?:.*\n\t)*bgjob job \d+ /, "auto_explain: $_")
+		for q{bgjob_enqueue('SELECT count(*) FROM late', kind => 'sql')}, q{bgjob_enqueue('reads')};
+}
 check_counters($node, 'shop');
 $node->stop;
 done_testing();

@@ -115,7 +115,7 @@ wait_until($node, 'SELECT workers = 0 FROM bgjob.stats', 'its worker has left', 
 $from = -s $node->logfile;
 take('bgjob_internal.job');
 $session->query_safe(q{SELECT bgjob_enqueue('SELECT 2', kind => 'sql') FROM generate_series(1, 100)});
-until_said($from, qr/LOG:  a worker for role with OID \d+ cannot take jobs/, 'workers that cannot take jobs leave');
+until_said($from, qr/LOG:  a worker for role "app" cannot take jobs/, 'workers that cannot take jobs leave');
 sql('SELECT pg_sleep(1.5)');
 my $later = -s $node->logfile;
 sql('SELECT pg_sleep(2.5)');

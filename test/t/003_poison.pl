@@ -39,6 +39,8 @@ for my $poison ('crashme_abort', 'crashme_segv', 'crashme_stack', 'late_crash', 
 	is($node->safe_psql('postgres', qq{SELECT reason FROM bgjob.jobs WHERE id = $id}), 
 		$poison eq 'crashme_fatal' ? 'Ended its worker 3 times' : 'Crashed the server 3 times', 'the reason of the failed job is the crash');
 	is($node->safe_psql('postgres', qq{SELECT retries FROM bgjob.jobs WHERE id = $id}), '0', 'no retry was used');
+	like(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/LOG:  job $id \($poison\) of role "\w+" is not retried\n.*DETAIL:  .* 3 times\.\n.*HINT:  Requeue/,
+		'the log says that it is not retried, and whose it is');
 	is($node->safe_psql('postgres', qq{SELECT count(*) FROM bgjob.job_states WHERE job_id = $id AND state = 'processing'}), '3',
 		'its history has three attempts');
 	wait_until($node, qq{SELECT bool_and(state = 'succeeded') FROM bgjob.jobs WHERE id <> $id AND job = 'innocent'},

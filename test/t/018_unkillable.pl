@@ -274,5 +274,7 @@ for my $job ('traps', 'traps_in_c', 'traps_after_commit', 'traps_in_trigger', 't
 }
 check_counters($node);
 stops_fast('a fast stop when no such job is left');
+like(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/LOG:  job (\d+) did not end when it was canceled\n.*DETAIL:  Its worker, with PID [1-9]\d*, is terminated\.\n.*CONTEXT:  bgjob job \g1 \(traps\w*\), role "\w+", database "\w+"\n/,
+	'the log says whose jobs had to be ended so');
 $node->stop('immediate');
 done_testing();
