@@ -12,6 +12,13 @@ BEGIN
 	FOREACH command IN ARRAY ARRAY[
 		$c$bgjob_enqueue('no_such_function')$c$,
 		$c$bgjob_enqueue('no_such_schema.f')$c$,
+		$c$bgjob_enqueue('public.gone()')$c$,
+		$c$bgjob_enqueue('add(1)')$c$,
+		$c$bgjob_enqueue('SELEC 1')$c$,
+		$c$bgjob_enqueue('')$c$,
+		$c$bgjob_enqueue('SELECT 1; SELECT 2')$c$,
+		$c$bgjob_enqueue('SELECT 1', kind => 'function')$c$,
+		$c$bgjob_enqueue('checkpoint')$c$,
 		$c$bgjob_enqueue('add(text)', '[1]')$c$,
 		$c$bgjob_enqueue('twice', '[1]')$c$,
 		$c$bgjob_enqueue('twice', '[1, 2]')$c$,
@@ -29,6 +36,7 @@ BEGIN
 		$c$bgjob_enqueue('add', '[1]', kind => 'magic')$c$,
 		$c$bgjob_enqueue('add', '[1]', kind => 'external')$c$,
 		$c$bgjob_enqueue('add', '[1]', queue => 'No Good')$c$,
+		$c$bgjob_enqueue('add', '[1]', queue => 'Mail')$c$,
 		$c$bgjob_enqueue('add', '[1]', priority => 40000)$c$,
 		$c$bgjob_enqueue('add', '[1]', delay => '1 s', run_at => now())$c$,
 		$c$bgjob_enqueue('add', '[1]', delay => '-1 s')$c$,
@@ -77,6 +85,17 @@ BEGIN
 END $$;
 SELECT count(*) FROM bgjob.jobs;
 SELECT bgjob_delete(0), bgjob_requeue(0), bgjob_reschedule(0, delay => '1 s'), bgjob_change(0, 'q'), bgjob_result(0), bgjob_current_id();
+-- What names nothing that exists is said, so that a misspelt name is noticed.
+SELECT bgjob_queue_resume('mial'), bgjob_queue_remove('mial'), bgjob_filter_remove('nope'), bgjob_unconfigure('add');
+SELECT bgjob_recurring_trigger('nope'), bgjob_recurring_pause('nope'), bgjob_recurring_resume('nope'), bgjob_recurring_remove('nope');
+SELECT bgjob_queue_pause('mial');
+SELECT bgjob_queue_remove('mial');
+-- An error has its position in the command, and names the argument.
+\set SHOW_CONTEXT errors
+SELECT bgjob_enqueue('SELECT 1 FRM x WHERE');
+SELECT bgjob_enqueue('add', '{"b": "x", "a": 1}');
+SELECT bgjob_enqueue_many('twice(int)', '{[1],"[\"x\"]"}');
+\set SHOW_CONTEXT never
 -- A read-only transaction changes nothing, although bgjob writes below SQL.
 BEGIN READ ONLY;
 SELECT bgjob_enqueue('add', '[1]');

@@ -24,13 +24,17 @@
 #include "api/enqueue.h"
 #include "api/rights.h"
 #include "base/compat.h"
+#include "base/text.h"
+#include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "run/function.h"
+#include "run/functionname.h"
 #include "run/placeholders.h"
 #include "run/policy.h"
 #include "store/functionconf.h"
 #include "utils/array.h"
+#include "utils/regproc.h"
 #include "utils/timestamp.h"
 
 /* Parameters of bgjob_configure, in their order. */
@@ -131,24 +135,75 @@ bgjob_configure(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+static bool
+is_unknown(const char *name)
+{
+	if (*bgjob_text_find_unquoted(name, "(") != '\0')
+		return bgjob_function_is_gone(name);
+	return FuncnameGetCandidates(bgjob_qualified_name(name), -1, NIL, false, false, false,
+								 true) == NULL;
+}
+
+/* Returns the signature of the configured function that begins so; NULL: there is none. Raises 42725 if there are several. */
+static const char *
+find_configured(const char *name, const char *beginning)
+{
+	const char *found[2];
+	int n = bgjob_functionconf_list(beginning, found, 2);
+
+	while (n > 0 && strncmp(found[n - 1], beginning, strlen(beginning)) != 0)
+		n--;
+	if (n > 1)
+		ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_FUNCTION),
+						errmsg("function name \"%s\" is not unique", name),
+						errdetail("Several functions of that name, which no longer exist, are "
+								  "configured."),
+						errhint("Specify the types of the arguments, as in %s.", found[0])));
+	return n == 1 ? found[0] : NULL;
+}
+
+/* Removes the configuration of a function that no longer exists, however its name and types are written. */
+static bool
+remove_gone(const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, bgjob_name_signatures(name))
+	{
+		const char *signature = lfirst(cell);
+
+		if (signature[strlen(signature) - 1] == '(')
+			signature = find_configured(name, signature);
+		if (signature != NULL && bgjob_functionconf_remove(signature))
+			return true;
+	}
+	return false;
+}
+
 PG_FUNCTION_INFO_V1(bgjob_unconfigure);
 
 /*
  * bgjob_unconfigure(job) removes the configuration of a function. Returns false
- * if there is none. A function that no longer exists is named by its signature,
- * as bgjob.functions shows it. Errors as bgjob_configure().
+ * if there is none. A function that no longer exists may be named in any way that
+ * it could be when it existed. Errors as bgjob_configure().
  */
 Datum
 bgjob_unconfigure(PG_FUNCTION_ARGS)
 {
 	char *name;
 	Oid func;
+	bool removed;
 
 	bgjob_check_granted("bgjob_unconfigure()");
 	name = required(fcinfo, P_JOB, "job");
-	if (bgjob_is_granted_by_name(fcinfo->flinfo->fn_oid) && bgjob_functionconf_remove(name))
+	if (bgjob_is_granted_by_name(fcinfo->flinfo->fn_oid) &&
+		(bgjob_functionconf_remove(name) || (is_unknown(name) && remove_gone(name))))
 		PG_RETURN_BOOL(true);
 	func = bgjob_function_by_name(name, GetUserId());
 	check_may_configure(func, fcinfo->flinfo->fn_oid);
-	PG_RETURN_BOOL(bgjob_functionconf_remove(bgjob_function_signature(func)));
+	removed = bgjob_functionconf_remove(bgjob_function_signature(func));
+	if (!removed)
+		ereport(NOTICE,
+				(errmsg("function %s is not configured", bgjob_function_signature(func))));
+	PG_RETURN_BOOL(removed);
 }

@@ -30,6 +30,7 @@
 #include "run/filter.h"
 #include "run/function.h"
 #include "run/identity.h"
+#include "run/jobkind.h"
 #include "run/placeholders.h"
 #include "store/bulk.h"
 #include "store/count.h"
@@ -68,9 +69,12 @@ struct BgjobTemplate
 	int expected;   /* how many more jobs may need an id */
 };
 
+/* Returns the kind of a name; the text of the job decides if that is NULL. */
 static BgjobKind
-check_kind(const char *kind)
+kind_by_name(const char *kind, const char *job)
 {
+	if (kind == NULL)
+		return bgjob_kind_of_text(job);
 	if (strcmp(kind, "function") == 0)
 		return BGJOB_KIND_FUNCTION;
 	if (strcmp(kind, "sql") == 0)
@@ -151,7 +155,7 @@ BgjobTemplate *
 bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 {
 	BgjobTemplate *template = palloc0(sizeof(BgjobTemplate));
-	BgjobKind kind = check_kind(options->kind);
+	BgjobKind kind = kind_by_name(options->kind, options->job);
 	Oid run_as = bgjob_role_to_run_as(bgjob_option_text(&options->set, BGJOB_O_RUN_AS));
 	BgjobOptionSet set = options->set;
 	BgjobCircumstances now = {.at = bgjob_now()};
@@ -163,7 +167,9 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	template->event = bgjob_job_first_event(&now);
 	if (kind == BGJOB_KIND_FUNCTION)
 	{
-		template->func = bgjob_function_resolve(options->job, first_args, run_as);
+		template->func = options->kind == NULL
+							 ? bgjob_function_or_hint(options->job, first_args, run_as)
+							 : bgjob_function_resolve(options->job, first_args, run_as);
 		template->job.func = bgjob_function_signature(template->func);
 		template->conf = bgjob_functionconf_find(template->job.func);
 	}
@@ -411,7 +417,7 @@ static void
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
 	options->job = required(fcinfo, P_JOB, "job");
-	options->kind = required(fcinfo, P_KIND, "kind");
+	options->kind = bgjob_arg_text(fcinfo, P_KIND);
 	options->plain_session = false;
 	(void) bgjob_args_options(fcinfo, P_OPTIONS, BGJOB_IN_ENQUEUE, &options->set);
 	bgjob_option_require(&options->set, BGJOB_O_CONDITION, WHAT_FOR);
@@ -452,6 +458,25 @@ read_many(FunctionCallInfo fcinfo, Datum **elements, bool **nulls, int *n)
 						  elements, nulls, n);
 }
 
+/* The element of args that is being enqueued, for the context of an error. */
+typedef struct Element
+{
+	int number;      /* from 1 on */
+	bool overloaded; /* the first element chose among functions of one name */
+} Element;
+
+/* Says which element an error is about, and why it may not fit the function. */
+static void
+name_element(void *arg)
+{
+	const Element *element = arg;
+
+	if (element->overloaded && geterrcode() == ERRCODE_INVALID_PARAMETER_VALUE)
+		errhint("The first element chose among the functions of that name. Specify the types "
+				"of the arguments, and enqueue jobs of different functions separately.");
+	errcontext("element %d of args", element->number);
+}
+
 PG_FUNCTION_INFO_V1(bgjob_enqueue_many);
 
 /*
@@ -465,6 +490,8 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 	BgjobOptions options;
 	BgjobTemplate *template;
 	MemoryContext per_job;
+	Element element = {0};
+	ErrorContextCallback context = {.callback = name_element, .arg = &element};
 	Datum *elements;
 	bool *nulls;
 	int n;
@@ -480,6 +507,10 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 	bgjob_template_expect_many(template, n);
 	per_job =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob enqueue", ALLOCSET_DEFAULT_SIZES);
+	element.overloaded =
+		n > 1 && OidIsValid(template->func) && bgjob_function_is_overloaded(template->job.job);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(per_job);
@@ -487,6 +518,7 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 		bool isnull = false;
 
 		CHECK_FOR_INTERRUPTS();
+		element.number = i + 1;
 		id = Int64GetDatum(
 			bgjob_template_enqueue(template, nulls[i] ? NULL : DatumGetJsonbP(elements[i])));
 		MemoryContextSwitchTo(old);
@@ -494,6 +526,7 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 			tuplestore_putvalues(result->setResult, result->setDesc, &id, &isnull);
 		MemoryContextReset(per_job);
 	}
+	error_context_stack = context.previous;
 	MemoryContextDelete(per_job);
 	bgjob_template_free(template);
 	return (Datum) 0;

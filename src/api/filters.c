@@ -172,11 +172,15 @@ Datum
 bgjob_filter_remove(PG_FUNCTION_ARGS)
 {
 	char *name;
+	bool removed;
 
 	bgjob_check_granted("bgjob_filter_remove()");
 	name = required_text(fcinfo, 0, "name");
 	check_may_change(name);
-	PG_RETURN_BOOL(bgjob_filter_delete(name));
+	removed = bgjob_filter_delete(name);
+	if (!removed)
+		ereport(NOTICE, (errmsg("there is no filter \"%s\"", name)));
+	PG_RETURN_BOOL(removed);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_filters_changed);

@@ -19,6 +19,7 @@
 #include "base/interval.h"
 #include "base/queues.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -65,13 +66,17 @@ void
 bgjob_check_queue_name(const char *queue)
 {
 	size_t length = strlen(queue);
+	size_t allowed = strspn(queue, "abcdefghijklmnopqrstuvwxyz0123456789_-");
 
-	if (length < 1 || length > BGJOB_QUEUE_NAME_MAX ||
-		strspn(queue, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid name of a queue: \"%s\"", queue),
-						errdetail("It must have 1 to %d characters.", BGJOB_QUEUE_NAME_MAX),
-						errhint("Use lower-case letters, digits, \"_\" and \"-\".")));
+	if (length < 1 || length > BGJOB_QUEUE_NAME_MAX || allowed != length)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid name of a queue: \"%s\"", queue),
+				 allowed != length
+					 ? errdetail("It must not have the character \"%.*s\".",
+								 pg_mblen(queue + allowed), queue + allowed)
+					 : errdetail("It must have 1 to %d characters.", BGJOB_QUEUE_NAME_MAX),
+				 errhint("Use lower-case letters, digits, \"_\" and \"-\".")));
 }
 
 /* bgjob_check_unique_key raises 22023 unless a text can be a unique_key. */

@@ -90,6 +90,13 @@ bgjob_queue(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* A queue without a configuration may be one whose name is misspelt. */
+static void
+notice_unknown(const char *queue)
+{
+	ereport(NOTICE, (errmsg("queue \"%s\" has no configuration", queue)));
+}
+
 /* Pauses or resumes a queue. Returns whether that was a change. */
 static bool
 set_paused(const char *queue, bool paused)
@@ -99,6 +106,8 @@ set_paused(const char *queue, bool paused)
 	bool known = bgjob_queueconf_get(queue, &row);
 	bool was_paused = known && row.paused;
 
+	if (!known && !paused)
+		notice_unknown(queue);
 	if (was_paused == paused)
 		return false;
 	check_room(queue);
@@ -136,5 +145,10 @@ PG_FUNCTION_INFO_V1(bgjob_queue_remove);
 Datum
 bgjob_queue_remove(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(bgjob_queueconf_remove(queue_to_change(fcinfo, "bgjob_queue_remove()")));
+	char *queue = queue_to_change(fcinfo, "bgjob_queue_remove()");
+	bool removed = bgjob_queueconf_remove(queue);
+
+	if (!removed)
+		notice_unknown(queue);
+	PG_RETURN_BOOL(removed);
 }

@@ -381,7 +381,7 @@ static int
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
 	options->job = required(fcinfo, P_JOB, "job");
-	options->kind = required(fcinfo, P_KIND, "kind");
+	options->kind = bgjob_arg_text(fcinfo, P_KIND);
 	options->plain_session = false;
 	return bgjob_args_options(fcinfo, P_OPTIONS, BGJOB_IN_RECURRING, &options->set);
 }
@@ -451,20 +451,23 @@ find_to_change(BgjobRel *rel, const char *name, BgjobRecurring *row)
 	return OidIsValid(owner) && find_and_lock(rel, owner, name, row);
 }
 
-/* Checks rights, then finds and locks the recurring job to change. Returns NULL if there is none. */
+/* Checks rights, then finds and locks the recurring job to change. If there is none, raises a notice and returns NULL. */
 static BgjobRel *
 begin_change(FunctionCallInfo fcinfo, const char *function, BgjobRecurring *row)
 {
 	BgjobRel *rel;
+	char *name;
 
 	bgjob_check_usage();
 	bgjob_check_writable(function);
 	if (PG_ARGISNULL(0))
 		return NULL;
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	if (find_to_change(rel, text_to_cstring(PG_GETARG_TEXT_PP(0)), row))
+	if (find_to_change(rel, name, row))
 		return rel;
 	bgjob_rel_close(rel);
+	ereport(NOTICE, (errmsg("there is no recurring job \"%s\"", name)));
 	return NULL;
 }
 
@@ -571,12 +574,7 @@ bgjob_recurring_trigger(PG_FUNCTION_ARGS)
 	int64 id;
 
 	if (rel == NULL)
-	{
-		if (!PG_ARGISNULL(0))
-			ereport(NOTICE, (errmsg("there is no recurring job \"%s\"",
-									text_to_cstring(PG_GETARG_TEXT_PP(0)))));
 		PG_RETURN_NULL();
-	}
 	check_rights(&row);
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	id = bgjob_recurring_enqueue(jobs, &row, now, now, now, true);

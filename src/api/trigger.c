@@ -32,6 +32,7 @@
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "run/jobkind.h"
 #include "run/tojson.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -247,6 +248,21 @@ read_option(TriggerPlan *plan, const char *text)
 						 "a comma in double quotes.")));
 }
 
+/* Raises 22023 if the job is a command: it has no names for the columns of a row. */
+static void
+refuse_command(const BgjobOptions *options)
+{
+	if (options->kind != NULL ? strcmp(options->kind, "sql") != 0
+							  : bgjob_kind_of_text(options->job) != BGJOB_KIND_SQL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("bgjob_enqueue_trigger() cannot enqueue a command"),
+			 errdetail("The columns of the row become named arguments, and the parameters of a "
+					   "command have no names."),
+			 errhint("Enqueue a function that runs the command.")));
+}
+
 static void
 read_plan(TriggerPlan *plan, TriggerData *data)
 {
@@ -260,9 +276,9 @@ read_plan(TriggerPlan *plan, TriggerData *data)
 				 errdetail("The trigger was created without arguments."),
 				 errhint("Write EXECUTE FUNCTION bgjob_enqueue_trigger('my_function').")));
 	plan->options.job = trigger->tgargs[0];
-	plan->options.kind = "function";
 	for (int i = 1; i < trigger->tgnargs; i++)
 		read_option(plan, trigger->tgargs[i]);
+	refuse_command(&plan->options);
 	check_columns(plan, data->tg_relation);
 	prepare_virtual(plan, data->tg_relation);
 }

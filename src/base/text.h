@@ -12,5 +12,6 @@
 #define BGJOB_TITLE_MAX 255
 
 extern const char *bgjob_text_cut(const char *text, int max);
+extern const char *bgjob_text_find_unquoted(const char *text, const char *characters);
 
 #endif /* BGJOB_BASE_TEXT_H */

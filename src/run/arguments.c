@@ -389,9 +389,32 @@ bgjob_value_of(JsonbValue *json, Oid type)
 
 /* ---- binding ---- */
 
-/* Collects positional arguments from number "first" on into an array. */
+/* The argument that is being converted, for the context of an error. */
+typedef struct Converting
+{
+	const BgjobFunction *function;
+	int argument; /* counted from 0 */
+} Converting;
+
+/* Says which argument an error is about. Looks up nothing, since an error is under way. */
+static void
+name_argument(void *arg)
+{
+	const Converting *now = arg;
+	int last = now->function->nargs - 1;
+	const BgjobArgument *argument = &now->function->args[Min(now->argument, last)];
+
+	if (argument->name != NULL)
+		errcontext("argument \"%s\" (%d), type %s, of %s", argument->name, now->argument + 1,
+				   argument->type_name, now->function->signature);
+	else
+		errcontext("argument %d, type %s, of %s", now->argument + 1, argument->type_name,
+				   now->function->signature);
+}
+
+/* Collects positional arguments from number "first" on into an array; converting->argument follows. */
 static BgjobValue
-collect_variadic(const Jsonb *args, int first, Oid array_type)
+collect_variadic(const Jsonb *args, int first, Oid array_type, Converting *converting)
 {
 	Oid element_type = get_element_type(array_type);
 	int n = JB_ROOT_COUNT(args) - first;
@@ -405,7 +428,10 @@ collect_variadic(const Jsonb *args, int first, Oid array_type)
 
 	for (int i = 0; i < n; i++)
 	{
-		BgjobValue value = bgjob_value_of(
+		BgjobValue value;
+
+		converting->argument = first + i;
+		value = bgjob_value_of(
 			getIthJsonbValueFromContainer(unconstify(JsonbContainer *, &args->root), first + i),
 			element_type);
 
@@ -427,30 +453,53 @@ empty_variadic(Oid array_type)
 }
 
 static void
-bind_positional(const BgjobFunction *function, const Jsonb *args, BgjobValue *values)
+bind_positional(Converting *converting, const Jsonb *args, BgjobValue *values)
 {
+	const BgjobFunction *function = converting->function;
 	int n = JB_ROOT_COUNT(args);
 	int fixed = function->nargs - (function->variadic ? 1 : 0);
 
 	for (int i = 0; i < Min(n, fixed); i++)
+	{
+		converting->argument = i;
 		values[i] = bgjob_value_of(
 			getIthJsonbValueFromContainer(unconstify(JsonbContainer *, &args->root), i),
 			function->args[i].type);
+	}
 	if (function->variadic && n > fixed)
-		values[fixed] = collect_variadic(args, fixed, function->args[fixed].type);
+		values[fixed] = collect_variadic(args, fixed, function->args[fixed].type, converting);
 }
 
 static void
-bind_named(const BgjobFunction *function, const Jsonb *args, BgjobValue *values)
+bind_named(Converting *converting, const Jsonb *args, BgjobValue *values)
 {
+	const BgjobFunction *function = converting->function;
+
 	for (int i = 0; i < function->nargs; i++)
 	{
 		const BgjobArgument *arg = &function->args[i];
 		JsonbValue *json = arg->name == NULL ? NULL : get_member(args, arg->name);
 
+		converting->argument = i;
 		if (json != NULL)
 			values[i] = bgjob_value_of(json, arg->type);
 	}
+}
+
+/* Converts arguments that are not taken whole; an error says which argument it is about. */
+static void
+bind_each(const BgjobFunction *function, const Jsonb *args, BgjobValue *values)
+{
+	Converting converting = {.function = function};
+	ErrorContextCallback context = {.callback = name_argument, .arg = &converting};
+
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	if (is_object(args))
+		bind_named(&converting, args, values);
+	else
+		bind_positional(&converting, args, values);
+	error_context_stack = context.previous;
 }
 
 /* Returns the JSON itself, for a function that takes it whole; SQL null if there is none. */
@@ -481,10 +530,8 @@ bgjob_arguments_bind(const BgjobFunction *function, const Jsonb *args)
 	check_fit(function, args);
 	if (function->whole)
 		values[0] = bind_whole(function, args);
-	else if (args != NULL && is_object(args))
-		bind_named(function, args, values);
 	else if (args != NULL)
-		bind_positional(function, args, values);
+		bind_each(function, args, values);
 	if (function->variadic && !values[function->nargs - 1].given &&
 		function->args[function->nargs - 1].default_expr == NULL)
 		values[function->nargs - 1] = empty_variadic(function->args[function->nargs - 1].type);

@@ -148,12 +148,21 @@ bgjob_command_log_level(const char *sql)
 	return GetCommandLogLevel(parse(sql)->stmt);
 }
 
+/* Says which parameter an error is about. */
+static void
+name_parameter(void *number)
+{
+	errcontext("parameter $%d of the command", *(int *) number);
+}
+
 /* Binds the elements of a JSON array to parameters of known types. */
 static ParamListInfo
 bind_parameters(const Jsonb *args, const Oid *types, int ntypes)
 {
 	ParamListInfo params;
 	int given = args == NULL ? 0 : JB_ROOT_COUNT(args);
+	int number;
+	ErrorContextCallback context = {.callback = name_parameter, .arg = &number};
 
 	if (ntypes == 0)
 		return NULL;
@@ -170,9 +179,13 @@ bind_parameters(const Jsonb *args, const Oid *types, int ntypes)
 							errmsg("could not determine data type of parameter $%d", i + 1),
 							errdetail("The command does not use it."),
 							errhint("Number the parameters of the command without gaps.")));
+		number = i + 1;
+		context.previous = error_context_stack;
+		error_context_stack = &context;
 		value = bgjob_value_of(
 			getIthJsonbValueFromContainer(unconstify(JsonbContainer *, &args->root), i),
 			types[i]);
+		error_context_stack = context.previous;
 		params->params[i] = (ParamExternData){.value = value.value,
 											  .isnull = value.isnull,
 											  .pflags = PARAM_FLAG_CONST,

@@ -30,6 +30,7 @@
 #include "nodes/nodeFuncs.h"
 #include "run/arguments.h"
 #include "run/function.h"
+#include "run/functionname.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -127,6 +128,7 @@ describe_arguments(BgjobFunction *function, HeapTuple tuple, char **names)
 			continue;
 		arg->name = names != NULL && names[i][0] != '\0' ? names[i] : NULL;
 		arg->type = function->all_types[i];
+		arg->type_name = format_type_be(arg->type);
 		function->nargs++;
 	}
 	first_default = function->nargs - list_length(defaults);
@@ -246,10 +248,9 @@ check_kind(Oid func, const char *name)
 static void
 unknown_function(const char *name)
 {
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
-					errmsg("function \"%s\" does not exist", name),
-					errdetail("No function of that name is visible along the search_path."),
-					errhint("Check its name, or qualify it with its schema.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_FUNCTION),
+			 errmsg("function \"%s\" does not exist", name), bgjob_name_explain_unknown(name)));
 }
 
 /* Turns the error of a missing function, schema or type into that of a missing function. */
@@ -262,8 +263,7 @@ add_signature_hint(void *name)
 	{
 		(void) errmsg("invalid name of a function: \"%s\"", (const char *) name);
 		errdetail("The parentheses enclose the types of the arguments, not their values.");
-		errhint("Write it like send_mail or send_mail(integer), with args => '[13]'; a "
-				"command has kind => 'sql'.");
+		errhint("Write it like send_mail or send_mail(integer), with args => '[13]'.");
 		errposition(0);
 		return;
 	}
@@ -271,11 +271,9 @@ add_signature_hint(void *name)
 		code != ERRCODE_UNDEFINED_OBJECT)
 		return;
 	errcode(ERRCODE_UNDEFINED_FUNCTION);
+	(void) bgjob_name_explain_unknown(name);
 	if (code != ERRCODE_UNDEFINED_FUNCTION)
 		errdetail("The function is %s.", (const char *) name);
-	else
-		errdetail("No function of that name is visible along the search_path.");
-	errhint("Check its name, or qualify it with its schema.");
 }
 
 /* Returns the function that a name with the types of its arguments means. */
@@ -299,8 +297,7 @@ add_name_hint(void *name)
 	if (geterrcode() != ERRCODE_INVALID_NAME)
 		return;
 	errdetail("The name is \"%s\".", (const char *) name);
-	errhint("Write a function as in SQL: name, schema.name, or \"Name\"; a command has kind => "
-			"'sql'.");
+	errhint("Write a function as in SQL: name, schema.name, or \"Name\".");
 }
 
 /* Returns all functions of a name; 42883 if there is none, 42602 if it cannot be a name. */
@@ -423,6 +420,13 @@ has_types(const char *name)
 	const char *end = strrchr(name, ')');
 
 	return end != NULL && end[1 + strspn(end + 1, " \t\r\n")] == '\0';
+}
+
+/* bgjob_function_is_overloaded returns whether a name, which has a function, has several. */
+bool
+bgjob_function_is_overloaded(const char *name)
+{
+	return !has_types(name) && candidates_of(name)->next != NULL;
 }
 
 /*

@@ -18,7 +18,8 @@ typedef struct BgjobArgument
 {
 	const char *name; /* NULL: it has none */
 	Oid type;
-	Node *default_expr; /* NULL: none */
+	const char *type_name; /* for messages */
+	Node *default_expr;    /* NULL: none */
 } BgjobArgument;
 
 /* What must be known of a function to call it. In the caller's memory context. */
@@ -42,6 +43,7 @@ typedef struct BgjobFunction
 	char *all_modes; /* NULL: all are input */
 } BgjobFunction;
 
+extern bool bgjob_function_is_overloaded(const char *name);
 extern Oid bgjob_function_by_name(const char *name, Oid role);
 extern Oid bgjob_function_resolve(const char *name, const Jsonb *args, Oid role);
 extern char *bgjob_function_signature(Oid func);

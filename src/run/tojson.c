@@ -45,6 +45,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
@@ -280,6 +281,84 @@ bgjob_result_to_jsonb(Datum value, Oid type)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 
+/* ---- the names of columns ---- */
+
+/* A name that columns have, and the number that the next column of that name gets. */
+typedef struct ColumnName
+{
+	NameData name;
+	int next;
+} ColumnName;
+
+static HTAB *
+collect_names(TupleDesc desc)
+{
+	HASHCTL info = {
+		.keysize = NAMEDATALEN, .entrysize = sizeof(ColumnName), .hcxt = CurrentMemoryContext};
+	HTAB *names = hash_create("bgjob columns", desc->natts, &info,
+							  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		bool found;
+		ColumnName *name =
+			hash_search(names, NameStr(TupleDescAttr(desc, i)->attname), HASH_ENTER, &found);
+
+		if (!found)
+			name->next = 0;
+	}
+	return names;
+}
+
+/* Writes the next name with a number that no column has, such as name_1, into "name". */
+static void
+number_name(HTAB *names, ColumnName *entry, NameData *name)
+{
+	bool found = true;
+
+	while (found)
+	{
+		char number[12];
+		char *base = pstrdup(NameStr(entry->name));
+		ColumnName *made;
+
+		snprintf(number, sizeof(number), "_%d", entry->next++);
+		base[pg_mbcliplen(base, (int) strlen(base), NAMEDATALEN - 1 - (int) strlen(number))] =
+			'\0';
+		namestrcpy(name, psprintf("%s%s", base, number));
+		made = hash_search(names, NameStr(*name), HASH_ENTER, &found);
+		if (!found)
+			made->next = 1;
+	}
+}
+
+/*
+ * Gives the columns of a row names that differ, since an object has one value for a
+ * name: of two columns "name" the second becomes "name_1", as in a view that the
+ * server prints. A name that another column has is not taken.
+ */
+static void
+rename_duplicates(TupleDesc desc)
+{
+	HTAB *names;
+
+	if (desc->natts < 2)
+		return;
+	names = collect_names(desc);
+	if (hash_get_num_entries(names) < desc->natts)
+		for (int i = 0; i < desc->natts; i++)
+		{
+			NameData *name = &TupleDescAttr(desc, i)->attname;
+			ColumnName *entry = hash_search(names, NameStr(*name), HASH_FIND, NULL);
+
+			if (entry->next == 0)
+				entry->next = 1; /* the first keeps its name */
+			else
+				number_name(names, entry, name);
+		}
+	hash_destroy(names);
+}
+
 /* ---- collecting rows ---- */
 
 typedef struct RowsReceiver
@@ -305,7 +384,10 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
 	MemoryContext old;
 
 	old = MemoryContextSwitchTo(receiver->context);
-	receiver->desc = BlessTupleDesc(CreateTupleDescCopy(desc)); /* with rules, more than once */
+	receiver->desc = CreateTupleDescCopy(desc); /* with rules, more than once */
+	if (receiver->shape == BGJOB_ROWS_OBJECTS)
+		rename_duplicates(receiver->desc);
+	BlessTupleDesc(receiver->desc);
 	receiver->may_hold_json = false;
 	for (int i = 0; i < desc->natts; i++)
 		receiver->may_hold_json =

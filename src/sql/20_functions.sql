@@ -2,13 +2,13 @@
 -- The options of jobs, where a line says so, are those of src/store/optionlist.h (expand.awk).
 
 CREATE FUNCTION @extschema@.bgjob_enqueue(
-    job text, args jsonb DEFAULT NULL, kind text DEFAULT 'function',
+    job text, args jsonb DEFAULT NULL, kind text DEFAULT NULL,
     @options ENQUEUE condition='succeeded'@)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_enqueue IS 'enqueues a background job; it exists, and runs, when the transaction commits';
 
 CREATE FUNCTION @extschema@.bgjob_enqueue_many(
-    job text, args jsonb[], kind text DEFAULT 'function',
+    job text, args jsonb[], kind text DEFAULT NULL,
     @options ENQUEUE condition='succeeded'@)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_enqueue_many IS 'enqueues one background job for each element of args';

@@ -2,7 +2,7 @@
 
 CREATE FUNCTION @extschema@.bgjob_recurring(
     name text, schedule text, job text, args jsonb DEFAULT NULL,
-    kind text DEFAULT 'function',
+    kind text DEFAULT NULL,
     @options RECURRING@,
     time_zone text DEFAULT NULL, misfire text DEFAULT 'once', overlap text DEFAULT 'allow',
     jitter interval DEFAULT NULL, starts_at timestamptz DEFAULT NULL, ends_at timestamptz DEFAULT NULL,

@@ -25,7 +25,7 @@ CREATE FUNCTION tap_parameters(function_name text) RETURNS text LANGUAGE sql AS
 	$$ SELECT string_agg(pg_get_function_arguments(oid), '; ') FROM pg_proc WHERE proname = function_name $$;
 
 SELECT is(tap_parameters('bgjob_enqueue'),
-	'job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT ''function''::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, '
+	'job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, '
 	'delay interval DEFAULT NULL::interval, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_retries integer DEFAULT NULL::integer, '
 	'timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], after bigint[] DEFAULT NULL::bigint[], after_batch bigint DEFAULT NULL::bigint, '
@@ -42,7 +42,7 @@ SELECT is(tap_parameters('bgjob_configure'),
 	'on_exhausted text DEFAULT ''fail''::text, retention interval DEFAULT NULL::interval',
 	'bgjob_configure has these');
 SELECT is(tap_parameters('bgjob_recurring'),
-	'name text, schedule text, job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT ''function''::text, queue text DEFAULT NULL::text, '
+	'name text, schedule text, job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, '
 	'priority integer DEFAULT NULL::integer, max_retries integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, '
 	'unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], '

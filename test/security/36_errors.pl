@@ -75,8 +75,8 @@ is(errors(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', unique_key => 'runs'
 value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE unique_key = 'runs'});
 
 # Unknown names.
-for my $case ([ q{bgjob_enqueue('SELECT 1')}, q{kind => 'sql'} ], [ q{bgjob_enqueue('VACUUM person')}, q{kind => 'sql'} ], [ q{bgjob_recurring('x', '*/5 * * * *', 'SELECT 1')}, q{kind => 'sql'} ],
-	[ q{bgjob_enqueue('SELECT nothing(1)')}, q{kind => 'sql'} ], [ q{bgjob_enqueue('send_mail(13)')}, q{types of the arguments, not their values} ], [ q{bgjob_enqueue('nothing', queue => 'Mail')}, q{lower-case letters} ])
+for my $case ([ q{bgjob_enqueue('VACUUM')}, q{kind => 'sql'} ], [ q{bgjob_recurring('x', '*/5 * * * *', 'CHECKPOINT')}, q{kind => 'sql'} ],
+	[ q{bgjob_enqueue('SELEC 1')}, q{neither the name of a function nor a command} ], [ q{bgjob_enqueue('nothing', queue => 'Mail')}, q{character "M"} ], [ q{bgjob_enqueue('send_mail(13)')}, q{types of the arguments, not their values} ], [ q{bgjob_enqueue('nothing', queue => 'Mail')}, q{lower-case letters} ])
 {
 	my ($call, $says) = @$case;
 	my $said = errors("SELECT $call");
