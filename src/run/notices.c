@@ -68,8 +68,21 @@ static struct
 
 #define NO_ENCODING (-1)
 
+/* Messages of the protocol. */
+#define NOTICE_RESPONSE 'N'
+#define COPY_IN         'G'
+#define COPY_OUT        'H'
+
 static bool is_worker = false;
 static int client_encoding = NO_ENCODING; /* to return to, once a message has been "sent" */
+
+static void
+use_database_encoding(void)
+{
+	if (client_encoding == NO_ENCODING)
+		client_encoding = pg_get_client_encoding();
+	(void) SetClientEncoding(GetDatabaseEncoding());
+}
 
 static void
 restore_encoding(void)
@@ -126,6 +139,17 @@ append_part(StringInfo line, const char *title, const char *part)
 	appendBinaryStringInfo(line, part, pg_mbcliplen(part, strnlen(part, room + 1), room));
 }
 
+/* Replaces bytes that are no characters, as messages of libraries may have: whoever reads the line would get an error. */
+static void
+make_valid(StringInfo line)
+{
+	if (pg_verifymbstr(line->data, line->len, true))
+		return;
+	for (int i = 0; i < line->len; i++)
+		if (IS_HIGHBIT_SET(line->data[i]))
+			line->data[i] = '?';
+}
+
 /* Adds a message to the output of the job, with its detail and hint as psql shows them. */
 static void
 keep(const Message *message)
@@ -146,6 +170,7 @@ keep(const Message *message)
 	append_part(&line, "", message->text);
 	append_part(&line, "\nDETAIL:  ", message->detail);
 	append_part(&line, "\nHINT:  ", message->hint);
+	make_valid(&line);
 	bgjob_console_log(job->id, DatumGetInt32(bgjob_job_datum(job, BGJOB_C_LOGS)) + 1, level,
 					  line.data);
 	kept.messages++;
@@ -173,13 +198,24 @@ is_send_pending(void)
 	return false;
 }
 
+/* Raises an error for COPY from or to the client, which not only jobs can contain, but scripts of extensions. */
+static void
+refuse_copy(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("a job cannot copy from or to a client"),
+					errdetail("It runs in a background worker.")));
+}
+
 static int
 put_message(char type, const char *content, size_t length)
 {
 	static bool keeping = false;
 
-	if (type == 'N' && !keeping && whereToSendOutput == DestRemote && bgjob_my_slot != NULL &&
-		!proc_exit_inprogress)
+	if (type == COPY_IN || type == COPY_OUT)
+		refuse_copy();
+	if (type == NOTICE_RESPONSE && !keeping && whereToSendOutput == DestRemote &&
+		bgjob_my_slot != NULL && !proc_exit_inprogress)
 	{
 		Message message = read_message(content, length);
 
@@ -245,13 +281,15 @@ bgjob_notices_prepare(void)
 	if (whereToSendOutput != DestRemote || !is_worker ||
 		pg_get_client_encoding() == GetDatabaseEncoding())
 		return;
+	if (CritSectionCount > 0)
+	{
+		use_database_encoding(); /* nothing may be allocated; some later message restores it */
+		return;
+	}
 	caller = MemoryContextSwitchTo(bgjob_job_context);
 	error = CopyErrorData();
-	if (error->output_to_client && error->elevel != ERROR && client_encoding == NO_ENCODING)
-	{
-		client_encoding = pg_get_client_encoding();
-		(void) SetClientEncoding(GetDatabaseEncoding());
-	}
+	if (error->output_to_client && error->elevel != ERROR)
+		use_database_encoding();
 	FreeErrorData(error);
 	MemoryContextSwitchTo(caller);
 }

@@ -95,8 +95,19 @@ my $huge = run_job(q{bgjob_enqueue('huge')}, 'succeeded');
 is($node->safe_psql('postgres', "SELECT string_agg(octet_length(message) || ' ' || left(message, 6), ', ' ORDER BY seq) FROM bgjob.job_logs WHERE job_id = $huge"),
 	'262144 éééééé, 27 1 more', 'a huge one is cut between two characters');
 
+# Messages of libraries: bytes that are no characters, and where nothing may fail.
+$node->safe_psql('postgres', 'CREATE EXTENSION crashme');
+is(lines(run_job(q{bgjob_enqueue('crashme_warn')}, 'succeeded', $_)), 'warning caf?, warning 1 more message was left out', "bytes that are no characters, role $_") for 'app', 'latin';
+is(lines(run_job(q{bgjob_enqueue('euro', '[false]')}, 'succeeded', 'latin')), 'notice 20 €', 'the next job of the role has its encoding');
+
 # There is no client for anything else.
 run_job(q{bgjob_enqueue('copies', max_retries => 0)}, 'failed');
+my $share = $node->config_data('--sharedir') . '/extension/job_copies';
+my %script = ("$share.control" => "default_version = '1.0'\n", "$share--1.0.sql" => "CREATE TABLE job_copies (n int);\nCOPY job_copies FROM STDIN;\n");
+for my $file (keys %script) { open(my $out, '>', $file) or die "$file: $!"; print $out $script{$file}; }
+my $copies = run_job(q{bgjob_enqueue('CREATE EXTENSION job_copies', kind => 'sql', max_retries => 0)}, 'failed', 'postgres');
+unlink keys %script;
+is($node->safe_psql('postgres', "SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = $copies"), '0A000', 'a script of an extension that copies from a client fails');
 
 # A worker that ends in the middle.
 for my $how ('TERM', 'KILL')

@@ -189,3 +189,16 @@ crashme_hide_setting(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(false);
 #endif
 }
+
+PG_FUNCTION_INFO_V1(crashme_warn);
+
+/* crashme_warn() raises warnings with bytes that are no characters, and in a critical section. */
+Datum
+crashme_warn(PG_FUNCTION_ARGS)
+{
+	ereport(WARNING, (errmsg("caf\xe9")));
+	START_CRIT_SECTION();
+	ereport(WARNING, (errmsg("critical")));
+	END_CRIT_SECTION();
+	PG_RETURN_VOID();
+}
