@@ -110,11 +110,10 @@ describe_call(const BgjobFunction *function)
 static void
 misfit(const BgjobFunction *function, const char *message)
 {
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
-		 errdetail("The function is %s.", describe_call(function)),
-		 errhint("An array gives the arguments in their order, an object by their names.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
+					errdetail("The function is %s.", describe_call(function)),
+					errhint("An array gives the arguments in their order, such as [13], an "
+							"object by their names.")));
 }
 
 /* Returns the first name in an object that is no argument's; NULL: there is none. */

@@ -28,6 +28,9 @@
 /* The characters of most names; a text of these alone is a name. */
 #define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_."
 
+/* Longest name with types that is remembered, in bytes. */
+#define LONGEST_REMEMBERED 255
+
 /* Returns whether the first bytes of a text can be a name without types. */
 static bool
 is_plain_name(const char *text, size_t length)
@@ -70,6 +73,21 @@ bgjob_name_is_call(const char *text)
 		   is_plain_name(text, parenthesis - text);
 }
 
+/* Returns whether a text is a name with types; remembers the last one, since a session enqueues the same again and again. */
+static bool
+is_typed_name(const char *text)
+{
+	static char last[LONGEST_REMEMBERED + 1];
+
+	if (text[0] != '\0' && strcmp(text, last) == 0)
+		return true;
+	if (!bgjob_name_is_call(text) || !is_type_list(bgjob_text_find_unquoted(text, "(")))
+		return false;
+	if (strlen(text) <= LONGEST_REMEMBERED)
+		strcpy(last, text);
+	return true;
+}
+
 /* bgjob_name_is_function returns whether a text can be the name of a function, with or without the types of its arguments. */
 bool
 bgjob_name_is_function(const char *text)
@@ -78,9 +96,7 @@ bgjob_name_is_function(const char *text)
 
 	if (length > 0 && strspn(text, NAME_CHARACTERS) == length)
 		return true;
-	if (is_plain_name(text, length))
-		return true;
-	return bgjob_name_is_call(text) && is_type_list(bgjob_text_find_unquoted(text, "("));
+	return is_plain_name(text, length) || is_typed_name(text);
 }
 
 /* bgjob_name_explain_unknown adds to an error why a name has no function: a detail and a hint. Looks up nothing. */
@@ -96,8 +112,9 @@ bgjob_name_explain_unknown(const char *name)
 		errdetail("Its schema does not exist, or has no %s.", what);
 	else
 		errdetail("No %s is visible along the search_path.", what);
-	return errhint("Check the name%s%s.", typed ? " and the types" : "",
-				   qualified ? "" : ", or qualify the name with its schema");
+	return typed       ? errhint("Check the name and the types, or omit the parentheses.")
+		   : qualified ? errhint("Check the name.")
+					   : errhint("Check the name, or qualify it with its schema.");
 }
 
 /* Parses a name; NULL: the grammar has none like it. */

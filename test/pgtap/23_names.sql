@@ -7,19 +7,28 @@
 --   * the same in bgjob_enqueue_many, bgjob_recurring and bgjob_enqueue_trigger;
 --   * an argument that cannot be converted is named, when the job is enqueued and when it runs;
 --   * columns of one name are all in the result of a command;
---   * the configuration of a function that has gone is removed by any spelling of its name.
+--   * the configuration of a function that has gone is removed by any spelling of its name;
+--   * the extension's functions cannot be in the schemas of its views and tables.
 --
--- Runs in autocommit, in a fresh database, as the bootstrap superuser.
+-- Runs in autocommit, in a fresh database, as the bootstrap superuser. It drops and creates the extension.
 
 \ir lib/session.sql
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS bgjob;
+DROP EXTENSION IF EXISTS bgjob;
+
+SELECT * FROM no_plan();
+
+-- The schemas of the views and tables are created, so the functions cannot be in one of them.
+CREATE SCHEMA bgjob;
+SELECT throws_ok('CREATE EXTENSION bgjob SCHEMA bgjob', '42P06');
+DROP SCHEMA bgjob;
+SELECT throws_ok('CREATE EXTENSION bgjob SCHEMA bgjob', '3F000');
+SELECT throws_ok('CREATE EXTENSION bgjob SCHEMA bgjob_internal', '3F000');
+CREATE EXTENSION bgjob;
 
 \ir lib/wait.sql
 \ir lib/errors.sql
-
-SELECT * FROM no_plan();
 
 ----------------------------------------------------------------------------------------------------
 -- A function or a command
