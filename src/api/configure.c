@@ -100,12 +100,13 @@ static void
 check_may_configure(Oid func, Oid by)
 {
 	if (!bgjob_function_owner(func, GetUserId()) && !bgjob_is_granted_by_name(by))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of function %s", bgjob_function_signature(func)),
-				 errdetail("Only its owner, administrators and roles with EXECUTE granted by "
-						   "name may configure a function."),
-				 errhint("Have an administrator GRANT EXECUTE ON FUNCTION bgjob_configure.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be owner of function %s", bgjob_function_describe(func)->signature),
+			 errdetail("Only its owner, administrators and roles with EXECUTE granted by "
+					   "name may configure a function."),
+			 errhint("Have an administrator GRANT EXECUTE ON FUNCTION bgjob_configure.")));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_configure);
@@ -203,7 +204,7 @@ bgjob_unconfigure(PG_FUNCTION_ARGS)
 	check_may_configure(func, fcinfo->flinfo->fn_oid);
 	removed = bgjob_functionconf_remove(bgjob_function_signature(func));
 	if (!removed)
-		ereport(NOTICE,
-				(errmsg("function %s is not configured", bgjob_function_signature(func))));
+		ereport(NOTICE, (errmsg("function %s is not configured",
+								bgjob_function_describe(func)->signature)));
 	PG_RETURN_BOOL(removed);
 }

@@ -84,7 +84,11 @@ bgjob_check_sight(void)
 	AclResult result = bgjob_schema_aclcheck(schema, GetUserId(), ACL_USAGE);
 
 	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_SCHEMA, "bgjob");
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for schema bgjob"),
+						errdetail("Only roles with USAGE on the schema use bgjob."),
+						errhint("Have an administrator GRANT USAGE ON SCHEMA bgjob TO %s.",
+								quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 	bgjob_warn_if_not_preloaded();
 }
 

@@ -38,7 +38,7 @@ is_plain_name(const char *text, size_t length)
 	char *copy = pnstrdup(text, length);
 	List *parts;
 
-	return *bgjob_text_find_unquoted(copy, "();'") == '\0' &&
+	return *bgjob_text_find_unquoted(copy, "();'[]{}") == '\0' &&
 		   SplitIdentifierString(copy, '.', &parts) && parts != NIL;
 }
 

@@ -198,9 +198,9 @@ SELECT is(error_of($$SELECT * FROM bgjob_cron_occurrences('* * * * *', now(), 'i
 
 CREATE ROLE tap10_plain;
 SET ROLE tap10_plain;
-SELECT is(error_of($$SELECT public.bgjob_cron_next('* * * * *')$$), '42501 | permission denied for schema bgjob', 'next: who may not use bgjob may not ask');
-SELECT is(error_of($$SELECT public.bgjob_cron_describe('* * * * *')$$), '42501 | permission denied for schema bgjob', 'describe');
-SELECT is(error_of($$SELECT public.bgjob_cron_occurrences('* * * * *', now(), now())$$), '42501 | permission denied for schema bgjob', 'occurrences');
+SELECT is(error_of($$SELECT public.bgjob_cron_next('* * * * *')$$), '42501 | permission denied for schema bgjob | detail | hint', 'next: who may not use bgjob may not ask');
+SELECT is(error_of($$SELECT public.bgjob_cron_describe('* * * * *')$$), '42501 | permission denied for schema bgjob | detail | hint', 'describe');
+SELECT is(error_of($$SELECT public.bgjob_cron_occurrences('* * * * *', now(), now())$$), '42501 | permission denied for schema bgjob | detail | hint', 'occurrences');
 RESET ROLE;
 GRANT USAGE ON SCHEMA bgjob TO tap10_plain;
 SET ROLE tap10_plain;

@@ -66,7 +66,7 @@ SELECT is(tap_text(job, args), 'sql', format('a command: %s', left(job, 40))) FR
 	('SELECT $1::int', '[1]'), ('DELETE FROM t_row WHERE id = $1', '[1]'), ('REFRESH MATERIALIZED VIEW gone', NULL),
 	('SELECT ' || repeat('1, ', 100000) || '1', NULL)) t (job, args);
 SELECT is(tap_text(job), '42601', format('neither: %s', left(job, 40))) FROM (VALUES
-	('SELEC 1'), ('SELECT 1; SELECT 2'), ('send_mail(13)'), ('send_mail("13", 1)'), ('send mail'), ('send_mail('), ('send_mail(int'), ('send_mail(int))'), (''), (' '), (';'), ('f(int) IS NULL --)'),
+	('SELEC 1'), ('SELECT 1; SELECT 2'), ('send_mail(13)'), ('send_mail("13", 1)'), ('send mail'), ('send_mail('), ('send_mail(int'), ('send_mail(int))'), (''), (' '), (';'), ('f(int) IS NULL --)'), ('["a"]'),
 	('-- nothing'), ('"open'), ('SELECT ''open'), ('send_mail(int) IS NULL; DROP TABLE t_row'), (repeat('(', 100) || '1')) t (job);
 SELECT is(tap_text(job), '42883', format('the name of no function: %s', job)) FROM (VALUES
 	('VACUUM'), ('checkpoint'), ('COMMIT'), ('VACUUM (FULL)'), ('VALUES (a)'), ('SELECT (send_mail(13))'), ('gone'), ('t_schema.gone'), ('t_schema.gone(int)'), ('send_mail(text)'), ('send_mail()')) t (job);
