@@ -325,11 +325,11 @@ convert_structured(JsonbValue *json, Oid type)
 	Datum whole;
 	MemoryContext caller = CurrentMemoryContext;
 	char *query = psprintf(
-		"SELECT r.x FROM pg_catalog.jsonb_to_record($1) AS r(x %s)",
+		"SELECT r.value FROM pg_catalog.jsonb_to_record($1) AS r(value %s)",
 		format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY | FORMAT_TYPE_TYPEMOD_GIVEN));
 
 	bgjob_json_begin(&state);
-	bgjob_json_string(&state, WJB_KEY, "x");
+	bgjob_json_string(&state, WJB_KEY, "value"); /* the hints of errors name it */
 	pushJsonbValue(&state, WJB_VALUE, json);
 	whole = JsonbPGetDatum(bgjob_json_end(&state));
 

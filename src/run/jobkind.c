@@ -27,6 +27,16 @@
 #include "run/jobkind.h"
 #include "run/parse.h"
 
+/* Returns whether a text would be a command with SELECT before it. */
+static bool
+is_call(const char *text)
+{
+	ErrorData *error;
+
+	return bgjob_name_is_call(text) &&
+		   bgjob_parse_count(psprintf("SELECT %s", text), &error) == 1;
+}
+
 /*
  * Raises 42601: the text is neither a name nor a command. "error" is why it does
  * not parse, NULL if it is empty.
@@ -35,7 +45,7 @@ static void
 refuse_text(const char *text, const ErrorData *error)
 {
 	const char *shown = bgjob_text_cut(text, BGJOB_TITLE_MAX);
-	bool call = bgjob_name_is_call(text);
+	bool call = is_call(text);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_SYNTAX_ERROR),

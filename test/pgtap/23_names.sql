@@ -80,11 +80,11 @@ SELECT bgjob_enqueue('CHECKPOINT', kind => 'sql', queue => 'held') AS checkpoint
 SELECT is(kind, 'sql', 'a command that is also a name needs its kind') FROM bgjob.jobs WHERE id = :checkpoint;
 
 -- The hints.
-CREATE FUNCTION tap_hint(job text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION tap_hint(job text, args jsonb = NULL) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	h text;
 BEGIN
-	PERFORM bgjob_enqueue(job);
+	PERFORM bgjob_enqueue(job, args);
 	RETURN 'no error';
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS h = PG_EXCEPTION_HINT;
@@ -94,6 +94,7 @@ SELECT matches(tap_hint('checkpoint'), 'kind => ''sql''', 'a name that is also a
 SELECT matches(tap_hint('VACUUM (FULL)'), 'kind => ''sql''', 'also with something in parentheses');
 SELECT doesnt_match(tap_hint('gone'), 'sql', 'another name: it has not');
 SELECT matches(tap_hint('send_mail(13)'), 'SELECT send_mail\(13\)', 'a call: the hint has the command');
+SELECT matches(tap_hint('SELECT (1 +)'), 'Write a function', 'a command in parentheses that does not parse is no call');
 SELECT matches(tap_hint('SELEC 1'), 'send_mail', 'a typing error: the hint says how a function is written');
 SELECT is(tap_error(format('SELECT bgjob_enqueue(%L)', job)), '42601', format('the style of the error: %s', job)) FROM unnest('{SELEC 1,send_mail(13),""}'::text[]) job;
 
@@ -143,6 +144,9 @@ SELECT is(tap_context(format('SELECT bgjob_enqueue(%L, %L)', job, args)), said, 
 	('SELECT $1::text, $2::int', '["x", "y"]', '22P02 parameter $2 of the command')) t (job, args, said);
 SELECT is(tap_context($$SELECT bgjob_enqueue_many('send_mail', '{[1],"[\"x\"]"}')$$),
 	'22P02 argument "number" (1), type bigint, of send_mail(bigint,text), element 2 of args', 'bgjob_enqueue_many names the element, too');
+
+-- What the server says of a value inside of an array does not name a key that nobody wrote.
+SELECT is(tap_hint('t_types', '{"a": [[1], 2]}'), 'See the array element [1] of key "value".', 'an element of an array is named');
 
 -- The type has changed since the job was enqueued.
 SELECT bgjob_enqueue('t_types', '{"c": 5}', max_retries => 0, delay => '1 hour') AS tightened \gset
