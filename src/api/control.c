@@ -35,6 +35,8 @@
 #include "pgstat.h"
 #include "rules/clock.h"
 #include "run/attempt.h"
+#include "run/inplace.h"
+#include "run/outcome.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "store/acquire.h"
@@ -184,6 +186,17 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 	return OUTCOME_DONE;
 }
 
+/* Ends the attempt at the job that this session itself performs, as a worker's would be; never returns. */
+static void
+end_own_attempt(const Change *change)
+{
+	BgjobCircumstances what = {0};
+	BgjobEvent event;
+
+	if (bgjob_outcome_requested(change->request, &event, &what))
+		bgjob_attempt_end(event, change->run_at, what.reason);
+}
+
 /* Changes a job: repeats attempts until one of them decides. */
 static bool
 change_job(int64 id, const Change *change)
@@ -197,6 +210,12 @@ change_job(int64 id, const Change *change)
 	bgjob_check_usage();
 	bgjob_check_writable(change->function);
 	bgjob_job_check_reserved(id);
+	if (bgjob_inplace_is_at(id))
+	{
+		if (!is_wanted(BGJOB_PROCESSING, change))
+			return false;
+		end_own_attempt(change);
+	}
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	per_attempt =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob change", ALLOCSET_SMALL_SIZES);

@@ -9,8 +9,9 @@
  * Parameters are part of the job's transaction. bgjob_snooze() and
  * bgjob_discard() do not return.
  *
- * Runs in workers, called by the job's own code. No function here can name
- * another job, so none checks rights.
+ * Runs in workers, and in sessions within bgjob_run(), called by the job's own code.
+ * There, the output is kept in the session until the job has ended (base/output.h). No
+ * function here can name another job, so none checks rights.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,12 +25,14 @@
 #include "base/console.h"
 #include "base/interval.h"
 #include "base/json.h"
+#include "base/output.h"
 #include "base/registry.h"
 #include "base/request.h"
 #include "base/slot.h"
 #include "fmgr.h"
 #include "rules/clock.h"
 #include "run/attempt.h"
+#include "run/inplace.h"
 #include "run/underway.h"
 #include "store/job.h"
 #include "utils/builtins.h"
@@ -77,6 +80,7 @@ Datum
 bgjob_progress(PG_FUNCTION_ARGS)
 {
 	const BgjobJob *job = this_job("bgjob_progress()");
+	char *message;
 	double percent;
 
 	if (PG_ARGISNULL(0))
@@ -93,8 +97,11 @@ bgjob_progress(PG_FUNCTION_ARGS)
 						DatumGetCString(DirectFunctionCall1(numeric_out, PG_GETARG_DATUM(0)))),
 				 errdetail("It is the progress of the job in percent."),
 				 errhint("Use a number from 0 to 100.")));
-	bgjob_console_progress(job->id, percent,
-						   PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	message = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (bgjob_my_slot == NULL)
+		bgjob_output_progress(percent, message);
+	else
+		bgjob_console_progress(job->id, percent, message);
 	PG_RETURN_VOID();
 }
 
@@ -119,8 +126,11 @@ bgjob_log(PG_FUNCTION_ARGS)
 						errmsg("invalid level of a line in the log: \"%s\"", level),
 						errdetail("It must have 1 to %d bytes.", BGJOB_LEVEL_MAX),
 						errhint("Usual levels are debug, info, warning and error.")));
-	bgjob_console_log(job->id, DatumGetInt32(bgjob_job_datum(job, BGJOB_C_LOGS)) + 1, level,
-					  message);
+	if (bgjob_my_slot == NULL)
+		bgjob_output_log(level, message);
+	else
+		bgjob_console_log(job->id, DatumGetInt32(bgjob_job_datum(job, BGJOB_C_LOGS)) + 1, level,
+						  message);
 	PG_RETURN_VOID();
 }
 
@@ -136,6 +146,8 @@ Datum
 bgjob_cancel_requested(PG_FUNCTION_ARGS)
 {
 	(void) this_job("bgjob_cancel_requested()");
+	if (bgjob_my_slot == NULL)
+		PG_RETURN_BOOL(bgjob_inplace_is_timed_out());
 	PG_RETURN_BOOL(bgjob_slot_request_seen() != BGJOB_REQUEST_NONE ||
 				   bgjob_my_slot->timed_out || bgjob_my_slot->term);
 }

@@ -80,12 +80,12 @@ typedef bool bgjob_update_indexes;
 
 /* 18 no longer lets a portal or an executor be run in parts, so there is nothing to say about it. */
 #if PG_VERSION_NUM >= 180000
-#define bgjob_portal_run(portal, receiver, completion)                                         \
-	((void) PortalRun(portal, FETCH_ALL, true, receiver, receiver, completion))
+#define bgjob_portal_run(portal, at_top, receiver, completion)                                 \
+	((void) PortalRun(portal, FETCH_ALL, at_top, receiver, receiver, completion))
 #define bgjob_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0)
 #else
-#define bgjob_portal_run(portal, receiver, completion)                                         \
-	((void) PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, completion))
+#define bgjob_portal_run(portal, at_top, receiver, completion)                                 \
+	((void) PortalRun(portal, FETCH_ALL, at_top, true, receiver, receiver, completion))
 #define bgjob_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0, true)
 #endif
 

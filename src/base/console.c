@@ -252,7 +252,6 @@ append(Console *console, const char *level, const char *message, Size length)
 void
 bgjob_console_log(int64 job, int first_seq, const char *level, const char *message)
 {
-	static const char *const note = "more was logged than is kept; the rest is left out";
 	Console *console = my_console();
 	Size length = strlen(message);
 	Size room;
@@ -270,7 +269,7 @@ bgjob_console_log(int64 job, int first_seq, const char *level, const char *messa
 		pg_mbcliplen(message, (int) Min(length, room + MAX_MULTIBYTE_CHAR_LEN), (int) room);
 	if (length > 0)
 		(void) append(console, level, message, length);
-	(void) append(console, "warning", note, strlen(note));
+	(void) append(console, "warning", BGJOB_LOG_CUT, strlen(BGJOB_LOG_CUT));
 	console->cut = true;
 }
 

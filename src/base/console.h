@@ -19,6 +19,9 @@
 #define BGJOB_PROGRESS_MESSAGE_MAX 255
 #define BGJOB_LEVEL_MAX            31
 
+/* The last line of a log that is longer. */
+#define BGJOB_LOG_CUT "more was logged than is kept; the rest is left out"
+
 typedef struct BgjobLogLine
 {
 	TimestampTz at;

@@ -13,7 +13,8 @@
  * Commands that would end the worker's own transaction under it (BEGIN,
  * COMMIT, …) and COPY from or to a client, which is not there, are refused.
  *
- * Checking runs in the session that enqueues, running in workers.
+ * Checking runs in the session that enqueues, running in workers and, for bgjob_run(),
+ * in sessions.
  *
  *-------------------------------------------------------------------------
  */
@@ -300,13 +301,13 @@ sends_rows(List *plans)
 }
 
 /*
- * bgjob_command_run runs a command as one statement at top level, as the
- * current user. Returns its rows as an array of objects, in the current
+ * bgjob_command_run runs a command as one statement, at top level in a worker, as
+ * the current user. Returns its rows as an array of objects, in the current
  * memory context; NULL for a command that has none. Errors: those of the
  * command, and 22023 or the type's own about its parameters.
  */
 Jsonb *
-bgjob_command_run(const char *sql, const Jsonb *args)
+bgjob_command_run(const char *sql, const Jsonb *args, BgjobCaller caller)
 {
 	DestReceiver *receiver = bgjob_rows_receiver(BGJOB_ROWS_OBJECTS);
 	RawStmt *raw = parse(sql);
@@ -323,6 +324,6 @@ bgjob_command_run(const char *sql, const Jsonb *args)
 	PopActiveSnapshot();
 
 	rows = sends_rows(plans);
-	bgjob_run_in_portal(plans, params, sql, CreateCommandTag(raw->stmt), receiver);
+	bgjob_run_in_portal(plans, params, sql, CreateCommandTag(raw->stmt), receiver, caller);
 	return rows ? bgjob_rows_result(receiver) : NULL;
 }

@@ -14,7 +14,8 @@
  * the call; the schema's USAGE is checked here, and once more that the function
  * is one that a job can call: it may have been replaced since the job came.
  *
- * Runs in workers, inside a transaction that is no block.
+ * Runs in workers, inside a transaction that is no block; for bgjob_run() in a
+ * session, inside of its statement.
  *
  *-------------------------------------------------------------------------
  */
@@ -175,26 +176,28 @@ output_expressions(const BgjobFunction *function, List *inputs)
 
 /*
  * bgjob_run_in_portal runs planned statements as one statement at top level,
- * as if a client had sent it: they may be ones that end transactions. Rows go
+ * as if a client had sent it: they may be ones that end transactions. Within a
+ * statement of a session they may not, and the server refuses that. Rows go
  * to the receiver. The plans must live until it returns.
  */
 void
 bgjob_run_in_portal(List *plans, ParamListInfo params, const char *source, CommandTag tag,
-					DestReceiver *receiver)
+					DestReceiver *receiver, BgjobCaller caller)
 {
-	Portal portal = CreatePortal("", true, true);
+	bool at_top = caller != BGJOB_CALLER_STATEMENT; /* else the unnamed portal may be in use */
+	Portal portal = at_top ? CreatePortal("", true, true) : CreateNewPortal();
 	QueryCompletion completion;
 
 	portal->visible = false;
 	InitializeQueryCompletion(&completion);
 	PortalDefineQuery(portal, NULL, source, tag, plans, NULL);
 	PortalStart(portal, params, 0, InvalidSnapshot);
-	bgjob_portal_run(portal, receiver, &completion);
+	bgjob_portal_run(portal, at_top, receiver, &completion);
 	PortalDrop(portal, false);
 }
 
 static Jsonb *
-call_procedure(const BgjobFunction *function, List *expressions)
+call_procedure(const BgjobFunction *function, List *expressions, BgjobCaller caller)
 {
 	CallStmt *stmt = makeNode(CallStmt);
 	PlannedStmt *plan = makeNode(PlannedStmt);
@@ -211,8 +214,8 @@ call_procedure(const BgjobFunction *function, List *expressions)
 	plan->utilityStmt = (Node *) stmt;
 	plan->stmt_location = -1;
 	bgjob_run_in_portal(list_make1(plan), NULL,
-						debug_query_string ? debug_query_string : "CALL", CMDTAG_CALL,
-						receiver);
+						debug_query_string ? debug_query_string : "CALL", CMDTAG_CALL, receiver,
+						caller);
 	return bgjob_rows_result(receiver);
 }
 
@@ -229,12 +232,12 @@ replaced_by_procedure(const BgjobFunction *function)
  * bgjob_invoke calls a function or procedure as the current user and returns
  * its result as jsonb, in the current memory context: NULL for void, SQL null
  * and procedures without output; an array for a set; an object for a row.
- * may_commit: the claim has been committed, so that a procedure may do that.
- * Errors: what bgjob_arguments_bind and bgjob_function_check raise, 55000 a
- * procedure that may not commit, and whatever the function raises.
+ * A procedure may commit where the claim has been committed. Errors: what
+ * bgjob_arguments_bind and bgjob_function_check raise, 55000 a procedure in the
+ * transaction of the claim, and whatever the function raises.
  */
 Jsonb *
-bgjob_invoke(Oid func, const Jsonb *args, bool may_commit)
+bgjob_invoke(Oid func, const Jsonb *args, BgjobCaller caller)
 {
 	const BgjobFunction *function = bgjob_function_describe(func);
 	BgjobFunction copy = *function; /* the cache may be emptied while the function runs */
@@ -244,7 +247,7 @@ bgjob_invoke(Oid func, const Jsonb *args, bool may_commit)
 	bgjob_function_check_execute(func, GetUserId());
 	if (!copy.callable || copy.unsupported_reason != NULL)
 		bgjob_function_check(func, GetUserId());
-	if (copy.procedure && !may_commit)
+	if (copy.procedure && caller == BGJOB_CALLER_CLAIM)
 		replaced_by_procedure(&copy);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	expressions = input_expressions(&copy, bgjob_arguments_bind(&copy, args));
@@ -257,7 +260,7 @@ bgjob_invoke(Oid func, const Jsonb *args, bool may_commit)
 			copy.all_modes = memcpy(palloc(copy.nall), copy.all_modes, copy.nall);
 		}
 		PopActiveSnapshot();
-		return call_procedure(&copy, expressions);
+		return call_procedure(&copy, expressions, caller);
 	}
 	result =
 		copy.set ? call_set_function(&copy, expressions) : call_function(&copy, expressions);

@@ -15,8 +15,16 @@
 #include "nodes/params.h"
 #include "utils/jsonb.h"
 
-extern Jsonb *bgjob_invoke(Oid func, const Jsonb *args, bool may_commit);
+/* From where a job is called. */
+typedef enum BgjobCaller
+{
+	BGJOB_CALLER_CLAIM,     /* a worker, in the transaction of its claim */
+	BGJOB_CALLER_COMMITTED, /* a worker that has committed its claim */
+	BGJOB_CALLER_STATEMENT  /* a statement of a session, by bgjob_run() */
+} BgjobCaller;
+
+extern Jsonb *bgjob_invoke(Oid func, const Jsonb *args, BgjobCaller caller);
 extern void bgjob_run_in_portal(List *plans, ParamListInfo params, const char *source,
-								CommandTag tag, DestReceiver *receiver);
+								CommandTag tag, DestReceiver *receiver, BgjobCaller caller);
 
 #endif /* BGJOB_RUN_INVOKE_H */

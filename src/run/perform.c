@@ -6,7 +6,8 @@
  * The steps of a worker with a job that it has claimed: shows the job in
  * pg_stat_activity, applies the settings, starts the clocks, runs the job between
  * its filters, fires deferred triggers, and records the outcome. attempt.c puts these
- * together into a transaction for a job by itself, group.c for several.
+ * together into a transaction for a job by itself, group.c for several, and inplace.c
+ * some of them for a session, which has no slot.
  *
  * The job runs as the role that the worker is connected as, and so does all
  * of this: the bookkeeping below SQL needs no rights (store/relation.c), and
@@ -58,7 +59,6 @@
 MemoryContext bgjob_attempt_context = NULL;
 MemoryContext bgjob_job_context = NULL;
 volatile sig_atomic_t bgjob_timed_out = false;
-static TimeoutId job_timeout;
 static char role[NAMEDATALEN]; /* as whom, and where, this process performs jobs */
 static char database[NAMEDATALEN];
 
@@ -67,10 +67,21 @@ static void
 on_job_timeout(void)
 {
 	bgjob_timed_out = true;
-	bgjob_slot_timed_out(bgjob_steady_now());
+	if (bgjob_my_slot != NULL)
+		bgjob_slot_timed_out(bgjob_steady_now());
 	InterruptPending = true;
 	QueryCancelPending = true;
 	SetLatch(MyLatch);
+}
+
+static TimeoutId
+job_timer(void)
+{
+	static TimeoutId timer = MAX_TIMEOUTS;
+
+	if (timer == MAX_TIMEOUTS)
+		timer = RegisterTimeout(USER_TIMEOUT, on_job_timeout);
+	return timer;
 }
 
 /* Notes the names of role and database, for messages: their context is made where catalogs cannot be read. */
@@ -95,7 +106,6 @@ bgjob_perform_init(void)
 		AllocSetContextCreate(TopMemoryContext, "bgjob attempt", ALLOCSET_DEFAULT_SIZES);
 	bgjob_job_context =
 		AllocSetContextCreate(TopMemoryContext, "bgjob job", ALLOCSET_DEFAULT_SIZES);
-	job_timeout = RegisterTimeout(USER_TIMEOUT, on_job_timeout);
 	note_names();
 	bgjob_notices_init();
 }
@@ -130,7 +140,10 @@ bgjob_perform_start_transaction(void)
 /* No attempt takes longer, in milliseconds: some 30 years. */
 #define LONGEST_CLOCK INT64CONST(1000000000000)
 
-/* bgjob_perform_start_clocks starts the job's own time limit, and the role's statement_timeout as for any statement. */
+/*
+ * bgjob_perform_start_clocks starts the job's own time limit, and the role's
+ * statement_timeout as for any statement; in a session, the server has done that.
+ */
 void
 bgjob_perform_start_clocks(void)
 {
@@ -139,9 +152,9 @@ bgjob_perform_start_clocks(void)
 	bgjob_underway.time_limit = limit;
 	bgjob_timed_out = false;
 	if (limit > 0)
-		enable_timeout_at(job_timeout, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+		enable_timeout_at(job_timer(), TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 																   Min(limit, LONGEST_CLOCK)));
-	if (StatementTimeout > 0)
+	if (StatementTimeout > 0 && bgjob_my_slot != NULL)
 		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
 }
 
@@ -149,8 +162,9 @@ bgjob_perform_start_clocks(void)
 void
 bgjob_perform_stop_clocks(void)
 {
-	disable_timeout(job_timeout, false);
-	disable_timeout(STATEMENT_TIMEOUT, false);
+	disable_timeout(job_timer(), false);
+	if (bgjob_my_slot != NULL)
+		disable_timeout(STATEMENT_TIMEOUT, false);
 }
 
 /* ---- the time to start ---- */
@@ -193,12 +207,15 @@ expire(void)
 	decision->given = true;
 }
 
-/* Once the job has been started, its start is limited no more, whatever becomes of it. */
+/* Prepares the job's row for an outcome: adds the output, and limits its start no more once it has been started. */
 static void
-lift_start_limit(void)
+note_attempt(void)
 {
 	if (bgjob_underway.ran)
 		bgjob_job_set_null(&bgjob_underway.job, BGJOB_C_START_WITHIN);
+	bgjob_notices_sum_up();
+	bgjob_log_store(&bgjob_underway.job,
+					bgjob_my_slot != NULL ? bgjob_slot_index(bgjob_my_slot) : BGJOB_NO_SLOT);
 }
 
 /* ---- performing ---- */
@@ -274,20 +291,30 @@ bgjob_perform_settings(void)
 	bgjob_trace_begin(bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_PARAMETERS));
 }
 
+/* Returns from where the job is called. */
+static BgjobCaller
+caller_of_job(void)
+{
+	if (bgjob_my_slot == NULL)
+		return BGJOB_CALLER_STATEMENT;
+	return bgjob_underway.committed ? BGJOB_CALLER_COMMITTED : BGJOB_CALLER_CLAIM;
+}
+
 static Jsonb *
 run_itself(void)
 {
 	Jsonb *args = bgjob_job_jsonb(&bgjob_underway.job, BGJOB_C_ARGS);
+	BgjobCaller caller = caller_of_job();
 	Jsonb *result;
 
 	bgjob_underway.ran = true;
-	bgjob_underway.logged = bgjob_log_statement(&bgjob_underway.job, args);
+	if (caller != BGJOB_CALLER_STATEMENT)
+		bgjob_underway.logged = bgjob_log_statement(&bgjob_underway.job, args);
 	bgjob_notices_resume();
 	if (bgjob_underway.job.kind == BGJOB_KIND_FUNCTION)
-		result = bgjob_invoke(bgjob_function_find(bgjob_underway.job.func), args,
-							  bgjob_underway.committed);
+		result = bgjob_invoke(bgjob_function_find(bgjob_underway.job.func), args, caller);
 	else if (bgjob_underway.job.kind == BGJOB_KIND_SQL)
-		result = bgjob_command_run(bgjob_underway.job.job, args);
+		result = bgjob_command_run(bgjob_underway.job.job, args, caller);
 	else
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("unknown kind of job: \"%c\"", bgjob_underway.job.kind),
@@ -360,9 +387,7 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 	}
 	if (bgjob_underway.committed || bgjob_underway.changed)
 		bgjob_underway_read_row(jobs, &bgjob_underway.job);
-	lift_start_limit();
-	bgjob_notices_sum_up();
-	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
+	note_attempt();
 	bgjob_job_apply(&bgjob_underway.job, event, &what);
 	bgjob_job_save(jobs, &bgjob_underway.job);
 }
@@ -473,9 +498,7 @@ bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *erro
 {
 	BgjobEvent event;
 
-	lift_start_limit();
-	bgjob_notices_sum_up();
-	bgjob_log_store(&bgjob_underway.job, bgjob_slot_index(bgjob_my_slot));
+	note_attempt();
 	if (!bgjob_outcome_requested(request, &event, what) &&
 		!bgjob_outcome_of_ending(&bgjob_underway.ending, &event, what))
 	{

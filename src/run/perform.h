@@ -3,7 +3,7 @@
  * perform.h
  *	  The parts of an attempt at a job.
  *
- * For attempt.c and group.c alone.
+ * For attempt.c, group.c and inplace.c alone.
  *
  *-------------------------------------------------------------------------
  */

@@ -10,8 +10,8 @@
  * for machines), before every line that the job causes in the server's log:
  * there a collector of traces finds it. The server shows %a only of clients.
  *
- * Run by workers. The setting is undone as any is, the other by
- * bgjob_trace_end.
+ * Run by workers, and in sessions for bgjob_run(), where the setting is all. It is
+ * undone as any setting is, the other by bgjob_trace_end.
  *
  *-------------------------------------------------------------------------
  */
@@ -63,8 +63,11 @@ bgjob_trace_begin(const Jsonb *parameters)
 		!bgjob_traceparent_is_valid(value->val.string.val, value->val.string.len))
 		return;
 	text = pnstrdup(value->val.string.val, value->val.string.len);
-	strlcpy(plain_type, MyBgworkerEntry->bgw_type, BGW_MAXLEN);
-	snprintf(MyBgworkerEntry->bgw_type, BGW_MAXLEN, "%s %s", plain_type, text);
+	if (MyBgworkerEntry != NULL)
+	{
+		strlcpy(plain_type, MyBgworkerEntry->bgw_type, BGW_MAXLEN);
+		snprintf(MyBgworkerEntry->bgw_type, BGW_MAXLEN, "%s %s", plain_type, text);
+	}
 	(void) set_config_option("application_name", text, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SET, true, WARNING, false);
 }

@@ -9,13 +9,15 @@
  * outcome. The lines of a job are numbered through all its attempts;
  * bgjob_internal.job.logs is the last number, null if the job has logged nothing.
  *
- * Workers, and the scheduler for lost workers; inside a transaction.
+ * Workers, the scheduler for lost workers, and sessions for bgjob_run(); inside a
+ * transaction.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "base/console.h"
+#include "base/output.h"
 #include "store/bulk.h"
 #include "store/log.h"
 #include "store/relation.h"
@@ -55,17 +57,27 @@ insert_lines(BgjobRel *rel, int64 job, int seq, const BgjobOutput *output)
 	}
 }
 
+/* Reads a job's output from the console of a slot, or where it has none that of this session's job. */
+static bool
+read_output(const BgjobJob *job, int slot, BgjobOutput *output)
+{
+	if (slot == BGJOB_NO_SLOT)
+		return bgjob_output_read(output);
+	return bgjob_console_in_use(slot) && bgjob_console_read(slot, job->id, output);
+}
+
 /*
- * bgjob_log_store stores a job's output from the console of a slot: it inserts
- * the lines, and sets progress and number of lines in the job, which the caller
- * saves. The console is cleared when the attempt is over.
+ * bgjob_log_store stores a job's output from the console of a slot, or of this
+ * session's job (BGJOB_NO_SLOT): it inserts the lines, and sets progress and number
+ * of lines in the job, which the caller saves. The console is cleared when the
+ * attempt is over.
  */
 void
 bgjob_log_store(BgjobJob *job, int slot)
 {
 	BgjobOutput output;
 
-	if (!bgjob_console_in_use(slot) || !bgjob_console_read(slot, job->id, &output))
+	if (!read_output(job, slot, &output))
 		return;
 	if (output.has_progress)
 	{

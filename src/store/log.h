@@ -12,6 +12,9 @@
 
 #include "store/job.h"
 
+/* The job has no slot: a session performs it. */
+#define BGJOB_NO_SLOT (-1)
+
 extern void bgjob_log_store(BgjobJob *job, int slot);
 extern void bgjob_log_delete(int64 job);
 

@@ -25,6 +25,7 @@ my %call = (
 	bgjob_requeue           => q{1},
 	bgjob_reschedule        => q{1, delay => '1 s'},
 	bgjob_change            => q{1, priority => 1},
+	bgjob_run               => q{1},
 	bgjob_purge             => q{'succeeded'},
 	bgjob_adopt             => q{},
 	bgjob_queue             => q{'q', group_size => 3},

@@ -137,6 +137,7 @@ my %cases = (
 	bgjob_change           => [ q{SELECT bgjob_change(fz.waiting(), 'q1', 3)}, 'SELECT bgjob_change(1)', '22023' ],
 	bgjob_wait             => [ q{SELECT bgjob_wait(fz.some_job(0), '0')}, 'SELECT bgjob_wait(-1)', '22023' ],
 	bgjob_result           => [ 'SELECT bgjob_result(fz.some_job(0))', "SELECT bgjob_result(1)", '42501', 'fuzz_user', 'fuzz_stranger' ],
+	bgjob_run              => [ 'SELECT bgjob_run(fz.waiting())', 'SELECT bgjob_run(-1)', '22023' ],
 	bgjob_why              => [ 'SELECT count(*) FROM bgjob_why(fz.some_job(0))', 'SELECT bgjob_why(-1)', '22023' ],
 	bgjob_purge            => [ q{SELECT bgjob_purge('deleted')}, q{SELECT bgjob_purge('none')}, '22023' ],
 	bgjob_current_id       => [ 'SELECT bgjob_current_id()', undef ],

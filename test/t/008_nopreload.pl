@@ -48,6 +48,8 @@ is($node->safe_psql('postgres', 'SELECT enqueued, scheduled, deleted FROM bgjob.
 $node->psql('postgres', q(\set VERBOSITY verbose
 	SELECT bgjob_wait(1, '1 s')), stderr => \$err);
 like($err, qr/ERROR:  55000:/, 'bgjob_wait raises an error');
+is($node->safe_psql('postgres', q{BEGIN; SELECT count(bgjob_run(1)); SELECT state FROM bgjob.jobs WHERE id = 1; SELECT * FROM done; ROLLBACK}), "0\nsucceeded\n1", 'bgjob_run() performs a job');
+is($node->safe_psql('postgres', q{SELECT count(bgjob_run(bgjob_enqueue('SELECT bgjob_log($1), bgjob_progress(10)', '["x"]', kind => 'sql'))); SELECT message FROM bgjob.job_logs; SELECT bgjob_purge('succeeded')}), "1\nx\n1", 'which may log');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM done'), 0, 'nothing has run');
 
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'bgjob'");
@@ -57,7 +59,7 @@ $err = '';
 $node->psql('postgres', q(SELECT bgjob_enqueue('work', '[8]')), stderr => \$err);
 is($err, '', 'there is no warning');
 wait_until($node, q(SELECT array_agg(n ORDER BY n) = '{1,4,6,7,8}' FROM done), 'a new job runs');
-is($node->safe_psql('postgres', 'SELECT succeeded, enqueued, scheduled, deleted FROM bgjob.stats'), '5|0|2|1', 'bgjob.stats agrees');
+is($node->safe_psql('postgres', 'SELECT succeeded, enqueued, scheduled, deleted FROM bgjob.stats'), '6|0|2|1', 'bgjob.stats agrees');
 check_counters($node);
 $node->stop;
 done_testing();

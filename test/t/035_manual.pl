@@ -24,6 +24,10 @@ foreach my $file ('manual.md', 'cron.md')
 	is(() = $out =~ /^example$/mg, scalar @examples, "$file: all examples were run");
 }
 wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing'))}, 'the jobs of the examples end');
+
+# What needs pgTAP is run by a test that has it.
+my $with_pgtap = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../pgtap/22_run.sql");
+ok(index($with_pgtap, $_) >= 0, 'test/pgtap/22_run.sql has the example for pgTAP') for PostgreSQL::Test::Utils::slurp_file("$doc/manual.md") =~ /^```sql pgtap\n(.*?)^```$/msg;
 is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', job, state, error ->> 'message'), ', ') FROM bgjob.jobs WHERE state NOT IN ('succeeded', 'scheduled', 'deleted')}),
 	'', 'no job of the examples fails');
 
