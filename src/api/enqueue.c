@@ -162,6 +162,8 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 
 	bgjob_check_writable("bgjob_enqueue()");
 	bgjob_options_check(&set);
+	if (options->kept != NULL)
+		bgjob_options_merge(&set, options->kept);
 	(void) bgjob_options_time(&set, now.at, &now.run_at);
 	template->run_at = now.run_at;
 	template->event = bgjob_job_first_event(&now);
@@ -419,6 +421,7 @@ read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 	options->job = required(fcinfo, P_JOB, "job");
 	options->kind = bgjob_arg_text(fcinfo, P_KIND);
 	options->plain_session = false;
+	options->kept = NULL;
 	(void) bgjob_args_options(fcinfo, P_OPTIONS, BGJOB_IN_ENQUEUE, &options->set);
 	bgjob_option_require(&options->set, BGJOB_O_CONDITION, WHAT_FOR);
 }

@@ -114,21 +114,21 @@ name_or_number(const CronJob *job)
 static void
 import_job(const CronJob *job, const char *zone)
 {
-	BgjobRecurringOptions recurring = {.misfire = BGJOB_MISFIRE_SKIP,
-									   .overlap = BGJOB_OVERLAP_QUEUE,
-									   .starts_at = DT_NOBEGIN,
-									   .ends_at = DT_NOEND,
-									   .day_match = BGJOB_DAY_ANY};
-	BgjobOptions options = {.kind = "sql", .plain_session = true};
+	BgjobRecurringCall call = {
+		.name = name_or_number(job),
+		.options = {.job = job->command, .kind = "sql", .plain_session = true}};
+	BgjobRecurring *columns = &call.columns;
 
-	recurring.name = name_or_number(job);
-	recurring.schedule = job->schedule;
-	recurring.time_zone = zone;
-	recurring.active = job->active[0] == 't';
-	options.job = job->command;
-	bgjob_option_set(&options.set, BGJOB_O_MAX_RETRIES, Int32GetDatum(0));
-	bgjob_option_set(&options.set, BGJOB_O_RUN_AS, CStringGetTextDatum(job->user));
-	bgjob_recurring_add(get_role_oid(job->user, false), &recurring, &options, NULL);
+	bgjob_recurring_clear(columns);
+	bgjob_recurring_set_text(columns, BGJOB_R_SCHEDULE, job->schedule);
+	bgjob_recurring_set_text(columns, BGJOB_R_TIME_ZONE, zone);
+	bgjob_recurring_set(columns, BGJOB_R_MISFIRE, CharGetDatum(BGJOB_MISFIRE_SKIP));
+	bgjob_recurring_set(columns, BGJOB_R_OVERLAP, CharGetDatum(BGJOB_OVERLAP_QUEUE));
+	bgjob_recurring_set(columns, BGJOB_R_ALL_DAYS, BoolGetDatum(false));
+	bgjob_recurring_set(columns, BGJOB_R_ACTIVE, BoolGetDatum(job->active[0] == 't'));
+	bgjob_option_set(&call.options.set, BGJOB_O_MAX_RETRIES, Int32GetDatum(0));
+	bgjob_option_set(&call.options.set, BGJOB_O_RUN_AS, CStringGetTextDatum(job->user));
+	bgjob_recurring_add(get_role_oid(job->user, false), &call);
 }
 
 /* Returns whether a job runs on this server; pg_cron may connect to others. */

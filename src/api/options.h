@@ -20,7 +20,8 @@ typedef struct BgjobOptions
 	const char *job;
 	const char *kind;
 	BgjobOptionSet set;
-	bool plain_session; /* the caller's settings are not captured */
+	bool plain_session;         /* the caller's settings are not captured */
+	const BgjobOptionSet *kept; /* checked options, for what "set" does not give; NULL: none */
 } BgjobOptions;
 
 extern void bgjob_invalid(const char *message, const char *detail, const char *hint);

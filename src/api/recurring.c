@@ -1,21 +1,30 @@
 /*-------------------------------------------------------------------------
  *
  * recurring.c
- *	  Adds and changes recurring jobs.
+ *	  Adds and updates recurring jobs.
  *
  * A recurring job belongs to the role that adds it; its name is unique among the
- * owner's. Its schedule, its zone and its job are checked when it is added, like
- * a job that is enqueued. The scheduler runs it (process/recurring.c) and is
- * notified at commit.
+ * owner's. bgjob_recurring() adds one, or updates the one of that name. A parameter
+ * that is null is not given. A new row gets its default; a row that is updated keeps
+ * what it has, so a deployment that repeats a call undoes nothing that was done since.
+ *
+ * The row has the value of every option, since the scheduler (process/recurring.c)
+ * reads no configuration. Its column "given" names the options that callers gave.
+ * These stay. The others get their default again at each update, which may come from
+ * the configuration of the function: so they follow a change of it, or of the job.
+ *
+ * Schedule, zone and job are checked at each call, as when a job is enqueued. The
+ * caller's settings are captured again.
  *
  * Runs in the calling session. If two sessions add the same name, the second
- * waits for the transaction of the first, then updates its row.
+ * waits for the transaction of the first, then updates its row. The scheduler is
+ * notified at commit. What else can be done to a recurring job is in
+ * api/recurringcontrol.c.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "api/arguments.h"
 #include "api/cron.h"
@@ -25,128 +34,84 @@
 #include "base/guc.h"
 #include "base/registry.h"
 #include "base/zone.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
-#include "run/authority.h"
-#include "run/function.h"
 #include "run/occurrence.h"
 #include "store/sequence.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* Longest name of a recurring job, in bytes. */
 #define LONGEST_NAME 200
 
+/* The name of the kind in the column "given"; it is no option of store/optionlist.h. */
+#define KIND_NAME "kind"
+
+/* The columns that parameters of the same meaning set. */
+static const BgjobRecurringColumn parameters[] = {
+	BGJOB_R_SCHEDULE, BGJOB_R_TIME_ZONE, BGJOB_R_ALL_DAYS, BGJOB_R_MISFIRE, BGJOB_R_OVERLAP,
+	BGJOB_R_JITTER,   BGJOB_R_STARTS_AT, BGJOB_R_ENDS_AT,  BGJOB_R_ACTIVE};
+
 /* ---- schedules ---- */
 
-/* Returns the first occurrence of a row's schedule after now, within its bounds; DT_NOEND if there is none. */
-static TimestampTz
-first_occurrence(const BgjobRecurring *row)
+static BgjobDayMatch
+day_match_of(const BgjobRecurring *row)
+{
+	return DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_ALL_DAYS)) ? BGJOB_DAY_ALL
+																	  : BGJOB_DAY_ANY;
+}
+
+/* Raises 22023 unless the schedule of a row is valid. */
+static void
+check_schedule(const BgjobRecurring *row)
 {
 	BgjobCron cron;
 
-	bgjob_read_schedule(bgjob_recurring_text(row, BGJOB_R_SCHEDULE),
-						DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_ALL_DAYS))
-							? BGJOB_DAY_ALL
-							: BGJOB_DAY_ANY,
+	bgjob_read_schedule(bgjob_recurring_text(row, BGJOB_R_SCHEDULE), day_match_of(row),
 						bgjob_recurring_text(row, BGJOB_R_NAME), &cron);
+}
+
+/*
+ * bgjob_recurring_first returns the first occurrence of a row's schedule after now, within its
+ * bounds; DT_NOEND: there is none. Raises 22023 if the schedule is invalid.
+ */
+TimestampTz
+bgjob_recurring_first(const BgjobRecurring *row)
+{
+	check_schedule(row);
 	return bgjob_occurrence_first(row, bgjob_now());
 }
 
 /*
  * Sets the next occurrence of a row. If its times did not change ("same"), it
- * keeps the occurrence that was computed, unless the clock was ahead then.
+ * keeps the occurrence that was computed, unless the clock was ahead then. A paused
+ * one has none, and what waited for the end of its last job is dropped.
  */
 static void
 set_next(BgjobRecurring *row, bool same)
 {
-	TimestampTz next;
+	TimestampTz next = DT_NOEND;
 
+	check_schedule(row);
 	if (!DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_ACTIVE)))
-		next = DT_NOEND;
+		bgjob_recurring_set_null(row, BGJOB_R_QUEUED);
 	else if (same)
 		next = bgjob_occurrence_corrected(row, bgjob_now(), 0);
 	else
-		next = first_occurrence(row);
+		next = bgjob_recurring_first(row);
 	bgjob_recurring_set_time(row, BGJOB_R_NEXT_AT, next);
 	bgjob_recurring_set(row, BGJOB_R_LOST, BoolGetDatum(false));
 }
 
-/* ---- adding ---- */
-
-/* Raises 22023 unless the scheduler can load the zone (base/zone.c). NULL is the zone of the setting, which is checked. */
-static void
-check_zone(const char *name)
+/* Returns whether a restore inserted a row; it is inactive until bgjob_adopt(). */
+static bool
+is_restored(const BgjobRecurring *row)
 {
-	if (name == NULL || bgjob_time_zone_exists(name))
-		return;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("time zone \"%s\" not recognized", name),
-					errdetail("The server does not know a time zone of that name."),
-					errhint("The view pg_timezone_names lists the names.")));
-}
-
-static void
-check_recurring(const BgjobRecurringOptions *recurring)
-{
-	if (recurring->name[0] == '\0' || strlen(recurring->name) > LONGEST_NAME)
-		bgjob_invalid(psprintf("invalid name of a recurring job: \"%s\"", recurring->name),
-					  "It must have 1 to 200 bytes.",
-					  "Use a short name that says what the job does.");
-	check_zone(recurring->time_zone);
-	if (recurring->jitter != NULL)
-		bgjob_check_interval(
-			"jitter", recurring->jitter,
-			"Each job is enqueued up to this much later than its schedule says.",
-			"Omit jitter for none.");
-	if (recurring->starts_at == DT_NOEND || recurring->ends_at == DT_NOBEGIN)
-		bgjob_invalid("starts_at and ends_at must be points in time",
-					  "One of them is infinite, so the recurring job would never run.",
-					  "Omit a bound that does not apply.");
-	if (recurring->starts_at >= recurring->ends_at)
-		bgjob_invalid("ends_at must be later than starts_at",
-					  "The recurring job runs between the two.",
-					  "Omit a bound that does not apply.");
-}
-
-static void
-copy_column(BgjobRecurring *row, BgjobRecurringColumn to, const BgjobJob *job, BgjobColumn from)
-{
-	if (bgjob_job_is_null(job, from))
-		bgjob_recurring_set_null(row, to);
-	else
-		bgjob_recurring_set(row, to, bgjob_job_datum(job, from));
-}
-
-/* Copies the options of a job, and what to do if an unfinished job has its unique_key. */
-static void
-fill_options(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate)
-{
-	for (int option = 0; option < BGJOB_NOPTIONS; option++)
-		if (bgjob_options[option].job != 0)
-			copy_column(row, (BgjobRecurringColumn) bgjob_options[option].recurring, job,
-						(BgjobColumn) bgjob_options[option].job);
-	bgjob_recurring_set(row, BGJOB_R_ON_DUPLICATE, CharGetDatum(on_duplicate));
-}
-
-static void
-fill_job(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate,
-		 const Jsonb *args)
-{
-	copy_column(row, BGJOB_R_RUN_AS, job, BGJOB_C_RUN_AS);
-	copy_column(row, BGJOB_R_SETTINGS_ID, job, BGJOB_C_SETTINGS_ID);
-	copy_column(row, BGJOB_R_POLICY_ID, job, BGJOB_C_POLICY_ID);
-	copy_column(row, BGJOB_R_KIND, job, BGJOB_C_KIND);
-	copy_column(row, BGJOB_R_CUSTOM_SETTINGS, job, BGJOB_C_CUSTOM_SETTINGS);
-	fill_options(row, job, on_duplicate);
-	bgjob_recurring_set_text(row, BGJOB_R_JOB, job->job);
-	bgjob_recurring_set_text(row, BGJOB_R_FUNC, job->func);
-	if (args != NULL)
-		bgjob_recurring_set(row, BGJOB_R_ARGS, JsonbPGetDatum(args));
-	else
-		bgjob_recurring_set_null(row, BGJOB_R_ARGS);
+	return !bgjob_recurring_is_null(row, BGJOB_R_NEXT_AT) &&
+		   TIMESTAMP_NOT_FINITE(bgjob_recurring_time(row, BGJOB_R_NEXT_AT, DT_NOEND));
 }
 
 /* Returns whether two rows have the same schedule, zone, bounds and active flag. */
@@ -167,92 +132,305 @@ same_times(const BgjobRecurring *a, const BgjobRecurring *b)
 			   bgjob_recurring_time(b, BGJOB_R_ENDS_AT, DT_NOEND);
 }
 
+/* ---- checks ---- */
+
+/* Raises 22023 unless the scheduler can load the zone (base/zone.c). NULL is the zone of the setting, which is checked. */
 static void
-fill_times(BgjobRecurring *row, const BgjobRecurringOptions *recurring)
+check_zone(const char *name)
 {
-	bgjob_recurring_set_text(row, BGJOB_R_SCHEDULE, recurring->schedule);
-	bgjob_recurring_set_text(row, BGJOB_R_TIME_ZONE,
-							 recurring->time_zone != NULL ? recurring->time_zone
-														  : bgjob_time_zone);
-	bgjob_recurring_set(row, BGJOB_R_ALL_DAYS,
-						BoolGetDatum(recurring->day_match == BGJOB_DAY_ALL));
-	bgjob_recurring_set(row, BGJOB_R_MISFIRE, CharGetDatum(recurring->misfire));
-	bgjob_recurring_set(row, BGJOB_R_OVERLAP, CharGetDatum(recurring->overlap));
-	if (recurring->jitter != NULL)
-		bgjob_recurring_set(row, BGJOB_R_JITTER, IntervalPGetDatum(recurring->jitter));
-	else
-		bgjob_recurring_set_null(row, BGJOB_R_JITTER);
-	bgjob_recurring_set_time(row, BGJOB_R_STARTS_AT, recurring->starts_at);
-	bgjob_recurring_set_time(row, BGJOB_R_ENDS_AT, recurring->ends_at);
-	bgjob_recurring_set(row, BGJOB_R_ACTIVE, BoolGetDatum(recurring->active));
+	if (name == NULL || bgjob_time_zone_exists(name))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("time zone \"%s\" not recognized", name),
+					errdetail("The server does not know a time zone of that name."),
+					errhint("The view pg_timezone_names lists the names.")));
 }
 
-/* Returns whether a restore inserted a row; it is inactive until bgjob_adopt(). */
-static bool
-is_restored(const BgjobRecurring *row)
+static void
+check_name(const char *name)
 {
-	return !bgjob_recurring_is_null(row, BGJOB_R_NEXT_AT) &&
-		   TIMESTAMP_NOT_FINITE(bgjob_recurring_time(row, BGJOB_R_NEXT_AT, DT_NOEND));
+	if (name[0] == '\0' || strlen(name) > LONGEST_NAME)
+		bgjob_invalid(psprintf("invalid name of a recurring job: \"%s\"", name),
+					  "It must have 1 to 200 bytes.",
+					  "Use a short name that says what the job does.");
 }
 
-/* Reads a row by its name and locks it. Retries if another session changes it meanwhile. */
-static bool
-find_and_lock(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row)
+/* Checks what the caller gives, apart from the schedule. */
+static void
+check_given(const BgjobRecurring *given)
 {
-	while (bgjob_recurring_find(rel, owner, name, row))
+	check_zone(bgjob_recurring_text(given, BGJOB_R_TIME_ZONE));
+	if (!bgjob_recurring_is_null(given, BGJOB_R_JITTER))
+		bgjob_check_interval(
+			"jitter", DatumGetIntervalP(bgjob_recurring_datum(given, BGJOB_R_JITTER)),
+			"Each job is enqueued up to this much later than its schedule says.",
+			"Use '0' for none.");
+	if (bgjob_recurring_time(given, BGJOB_R_STARTS_AT, DT_NOBEGIN) == DT_NOEND ||
+		bgjob_recurring_time(given, BGJOB_R_ENDS_AT, DT_NOEND) == DT_NOBEGIN)
+		bgjob_invalid(
+			"starts_at and ends_at must be points in time",
+			"One of them is infinite, so the recurring job would never run.",
+			"A bound that does not apply is '-infinity' for starts_at, 'infinity' for "
+			"ends_at.");
+}
+
+/* Checks the bounds of a row, of which the caller may have given one. */
+static void
+check_bounds(const BgjobRecurring *row)
+{
+	if (bgjob_recurring_time(row, BGJOB_R_STARTS_AT, DT_NOBEGIN) >=
+		bgjob_recurring_time(row, BGJOB_R_ENDS_AT, DT_NOEND))
+		bgjob_invalid(
+			"ends_at must be later than starts_at", "The recurring job runs between the two.",
+			"A bound that does not apply is '-infinity' for starts_at, 'infinity' for "
+			"ends_at.");
+}
+
+static void
+require(const void *value, const char *name)
+{
+	if (value == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
+				 errdetail("There is no recurring job of that name yet."),
+				 errhint("Specify a value for %s.", name)));
+}
+
+/* ---- options that stay ---- */
+
+/* Returns whether an option is stored with a recurring job, so that it can stay. */
+static bool
+is_option(int option)
+{
+	return (bgjob_options[option].places & BGJOB_IN_RECURRING) != 0 &&
+		   bgjob_options[option].recurring != 0;
+}
+
+/* Reads the options that earlier calls gave, and whether one gave the kind. */
+static void
+read_kept(const BgjobRecurring *row, BgjobOptionSet *kept, bool *kind)
+{
+	Datum *names;
+	int n;
+
+	memset(kept, 0, sizeof(*kept));
+	*kind = false;
+	if (bgjob_recurring_is_null(row, BGJOB_R_GIVEN))
+		return;
+	deconstruct_array(DatumGetArrayTypeP(bgjob_recurring_datum(row, BGJOB_R_GIVEN)), TEXTOID,
+					  -1, false, TYPALIGN_INT, &names, NULL, &n);
+	for (int i = 0; i < n; i++)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (bgjob_recurring_lock(rel, row, true))
-			return true;
+		char *name = TextDatumGetCString(names[i]);
+		int option = bgjob_option_by_name(name, BGJOB_IN_RECURRING);
+		BgjobRecurringColumn column;
+
+		if (strcmp(name, KIND_NAME) == 0)
+			*kind = true;
+		if (option == BGJOB_NOPTIONS || !is_option(option))
+			continue;
+		column = (BgjobRecurringColumn) bgjob_options[option].recurring;
+		if (!bgjob_recurring_is_null(row, column))
+			bgjob_option_set(kept, (BgjobOption) option, bgjob_recurring_datum(row, column));
 	}
-	return false;
+}
+
+/* Stores which options have been given, by this call or an earlier one. */
+static void
+write_given(BgjobRecurring *row, const BgjobOptionSet *given, const BgjobOptionSet *kept,
+			bool kind)
+{
+	Datum names[BGJOB_NOPTIONS + 1];
+	int n = 0;
+
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+		if (is_option(option) && (given->given[option] || kept->given[option]))
+			names[n++] = CStringGetTextDatum(bgjob_options[option].name);
+	if (kind)
+		names[n++] = CStringGetTextDatum(KIND_NAME);
+	if (n == 0)
+		bgjob_recurring_set_null(row, BGJOB_R_GIVEN);
+	else
+		bgjob_recurring_set(
+			row, BGJOB_R_GIVEN,
+			PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT)));
+}
+
+/* An empty unique_key takes away the one that was given. */
+static void
+drop_empty_key(BgjobOptionSet *given, BgjobOptionSet *kept)
+{
+	char *key = bgjob_option_text(given, BGJOB_O_UNIQUE_KEY);
+
+	if (key != NULL && key[0] == '\0')
+		given->given[BGJOB_O_UNIQUE_KEY] = kept->given[BGJOB_O_UNIQUE_KEY] = false;
+}
+
+static const char *
+kind_name(const BgjobRecurring *row)
+{
+	return DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_KIND)) == BGJOB_KIND_SQL
+			   ? "sql"
+			   : "function";
+}
+
+/* Returns the name of the role that a recurring job runs as. Raises 42704 if it has been dropped. */
+static const char *
+role_name(const BgjobRecurring *row)
+{
+	Oid role = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
+	const char *name = GetUserNameFromId(role, true);
+
+	if (name == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("the role that recurring job \"%s\" runs as does not exist",
+							   bgjob_recurring_text(row, BGJOB_R_NAME)),
+						errdetail("Role with OID %u was dropped.", role),
+						errhint("Specify a role for run_as.")));
+	return name;
+}
+
+/* Adds what the row has, of what the call does not give. *kind: the kind was given, now or earlier. */
+static void
+keep(const BgjobRecurring *row, BgjobRecurringCall *call, BgjobOptionSet *kept, bool *kind)
+{
+	read_kept(row, kept, kind);
+	drop_empty_key(&call->options.set, kept);
+	if (call->options.job == NULL || (call->options.kind == NULL && *kind))
+		call->options.kind = kind_name(row);
+	if (call->options.job == NULL)
+		call->options.job = bgjob_recurring_text(
+			row, bgjob_recurring_is_null(row, BGJOB_R_FUNC) ? BGJOB_R_JOB : BGJOB_R_FUNC);
+	if (!call->options.set.given[BGJOB_O_RUN_AS])
+		bgjob_option_set(&call->options.set, BGJOB_O_RUN_AS,
+						 CStringGetTextDatum(role_name(row)));
+	if (call->args == NULL && !bgjob_recurring_is_null(row, BGJOB_R_ARGS))
+		call->args = DatumGetJsonbP(bgjob_recurring_datum(row, BGJOB_R_ARGS));
+}
+
+/* ---- rows ---- */
+
+/* Begins a new row, with the defaults. */
+static void
+begin_row(BgjobRecurring *row, Oid owner, const BgjobRecurringCall *call)
+{
+	require(bgjob_recurring_text(&call->columns, BGJOB_R_SCHEDULE), "schedule");
+	require(call->options.job, "job");
+	bgjob_recurring_clear(row);
+	bgjob_recurring_set(row, BGJOB_R_ID, Int64GetDatum(bgjob_next_id()));
+	bgjob_recurring_set(row, BGJOB_R_OWNER, ObjectIdGetDatum(owner));
+	bgjob_recurring_set_text(row, BGJOB_R_NAME, call->name);
+	bgjob_recurring_set_time(row, BGJOB_R_CREATED_AT, bgjob_now());
+	bgjob_recurring_set(row, BGJOB_R_LOST, BoolGetDatum(false));
+	bgjob_recurring_set_text(row, BGJOB_R_TIME_ZONE, bgjob_time_zone);
+	bgjob_recurring_set(row, BGJOB_R_ALL_DAYS, BoolGetDatum(false));
+	bgjob_recurring_set(row, BGJOB_R_MISFIRE, CharGetDatum(BGJOB_MISFIRE_ONCE));
+	bgjob_recurring_set(row, BGJOB_R_OVERLAP, CharGetDatum(BGJOB_OVERLAP_ALLOW));
+	bgjob_recurring_set(row, BGJOB_R_ACTIVE, BoolGetDatum(true));
+}
+
+/* Sets the columns that the call gives. A bound that is infinite is none. */
+static void
+set_columns(BgjobRecurring *row, const BgjobRecurring *given)
+{
+	for (int i = 0; i < lengthof(parameters); i++)
+		if (!bgjob_recurring_is_null(given, parameters[i]))
+			bgjob_recurring_set(row, parameters[i],
+								bgjob_recurring_datum(given, parameters[i]));
+	check_bounds(row);
+	bgjob_recurring_set_time(row, BGJOB_R_STARTS_AT,
+							 bgjob_recurring_time(row, BGJOB_R_STARTS_AT, DT_NOBEGIN));
+	bgjob_recurring_set_time(row, BGJOB_R_ENDS_AT,
+							 bgjob_recurring_time(row, BGJOB_R_ENDS_AT, DT_NOEND));
 }
 
 static void
-announce_change(void)
+copy_column(BgjobRecurring *row, BgjobRecurringColumn to, const BgjobJob *job, BgjobColumn from)
+{
+	if (bgjob_job_is_null(job, from))
+		bgjob_recurring_set_null(row, to);
+	else
+		bgjob_recurring_set(row, to, bgjob_job_datum(job, from));
+}
+
+/* Copies the columns of a job, and what to do if an unfinished job has its unique_key. */
+static void
+copy_job(BgjobRecurring *row, const BgjobJob *job, BgjobDuplicate on_duplicate)
+{
+	copy_column(row, BGJOB_R_RUN_AS, job, BGJOB_C_RUN_AS);
+	copy_column(row, BGJOB_R_SETTINGS_ID, job, BGJOB_C_SETTINGS_ID);
+	copy_column(row, BGJOB_R_POLICY_ID, job, BGJOB_C_POLICY_ID);
+	copy_column(row, BGJOB_R_KIND, job, BGJOB_C_KIND);
+	copy_column(row, BGJOB_R_CUSTOM_SETTINGS, job, BGJOB_C_CUSTOM_SETTINGS);
+	for (int option = 0; option < BGJOB_NOPTIONS; option++)
+		if (bgjob_options[option].job != 0)
+			copy_column(row, (BgjobRecurringColumn) bgjob_options[option].recurring, job,
+						(BgjobColumn) bgjob_options[option].job);
+	bgjob_recurring_set(row, BGJOB_R_ON_DUPLICATE, CharGetDatum(on_duplicate));
+	bgjob_recurring_set_text(row, BGJOB_R_FUNC, job->func);
+}
+
+/* Says where the arguments come from that an error is about. */
+static void
+name_kept_arguments(void *arg)
+{
+	errcontext("arguments of recurring job \"%s\", which stay because none are given",
+			   (const char *) arg);
+}
+
+/* Checks the job with all its options, and sets the columns of both. "found": the row is updated. */
+static void
+set_job(BgjobRecurring *row, bool found, const BgjobRecurringCall *call)
+{
+	BgjobRecurringCall full = *call;
+	BgjobOptionSet kept = {0};
+	ErrorContextCallback context = {.callback = name_kept_arguments,
+									.arg = (void *) call->name};
+	BgjobDuplicate on_duplicate;
+	BgjobTemplate *template;
+	const BgjobJob *job;
+	bool kind = false;
+
+	if (found)
+		keep(row, &full, &kept, &kind);
+	full.options.kept = &kept;
+	context.previous = error_context_stack;
+	if (full.args != call->args)
+		error_context_stack = &context;
+	template = bgjob_template_create(&full.options, full.args);
+	job = bgjob_template_job(template, full.args, &on_duplicate);
+	copy_job(row, job, on_duplicate);
+	bgjob_template_free(template);
+	error_context_stack = context.previous;
+	if (call->options.job != NULL)
+		bgjob_recurring_set_text(row, BGJOB_R_JOB, call->options.job);
+	if (call->args != NULL)
+		bgjob_recurring_set(row, BGJOB_R_ARGS, JsonbPGetDatum(call->args));
+	write_given(row, &full.options.set, &kept, kind || call->options.kind != NULL);
+}
+
+/* bgjob_recurring_announce notifies the scheduler, at commit, that a recurring job was added or changed. */
+void
+bgjob_recurring_announce(void)
 {
 	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RECURRING);
 	CommandCounterIncrement();
 }
 
-static void
-save(BgjobRel *rel, BgjobRecurring *row)
-{
-	bgjob_recurring_save(rel, row);
-	announce_change();
-}
-
-static void
-fill_new(BgjobRecurring *row, Oid owner, const char *name)
-{
-	memset(row, 0, sizeof(*row));
-	memset(row->nulls, true, sizeof(row->nulls));
-	ItemPointerSetInvalid(&row->tid);
-	bgjob_recurring_set(row, BGJOB_R_ID, Int64GetDatum(bgjob_next_id()));
-	bgjob_recurring_set(row, BGJOB_R_OWNER, ObjectIdGetDatum(owner));
-	bgjob_recurring_set_text(row, BGJOB_R_NAME, name);
-	bgjob_recurring_set_time(row, BGJOB_R_CREATED_AT, bgjob_now());
-	bgjob_recurring_set(row, BGJOB_R_LOST, BoolGetDatum(false));
-}
-
 /* Adds or updates a row. Returns false if another transaction has added that name meanwhile. */
 static bool
-try_add(BgjobRel *rel, Oid owner, const BgjobRecurringOptions *recurring,
-		BgjobTemplate *template, const Jsonb *args)
+try_add(BgjobRel *rel, Oid owner, const BgjobRecurringCall *call)
 {
-	BgjobDuplicate on_duplicate;
 	BgjobRecurring before;
 	BgjobRecurring row;
-	const BgjobJob *job;
-	bool found = find_and_lock(rel, owner, recurring->name, &before);
+	bool found = bgjob_recurring_find_and_lock(rel, owner, call->name, &before);
 
 	if (found)
 		row = before;
 	else
-		fill_new(&row, owner, recurring->name);
-	fill_times(&row, recurring);
-	job = bgjob_template_job(template, args, &on_duplicate);
-	fill_job(&row, job, on_duplicate, args);
+		begin_row(&row, owner, call);
+	set_columns(&row, &call->columns);
+	set_job(&row, found, call);
 	bgjob_recurring_set_null(&row, BGJOB_R_ERROR);
 	set_next(&row, found && same_times(&before, &row) && !is_restored(&row) &&
 					   !DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_LOST)));
@@ -260,7 +438,7 @@ try_add(BgjobRel *rel, Oid owner, const BgjobRecurringOptions *recurring,
 		bgjob_recurring_save(rel, &row);
 	else if (!bgjob_recurring_insert(rel, &row))
 		return false;
-	announce_change();
+	bgjob_recurring_announce();
 	return true;
 }
 
@@ -269,45 +447,19 @@ try_add(BgjobRel *rel, Oid owner, const BgjobRecurringOptions *recurring,
  * job of that name. Waits only for a transaction that has changed the same one.
  */
 void
-bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
-					const BgjobOptions *options, const Jsonb *args)
+bgjob_recurring_add(Oid owner, const BgjobRecurringCall *call)
 {
-	BgjobTemplate *template;
 	BgjobRel *rel;
 
-	check_recurring(recurring);
-	template = bgjob_template_create(options, args);
+	check_name(call->name);
+	check_given(&call->columns);
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	while (!try_add(rel, owner, recurring, template, args))
+	while (!try_add(rel, owner, call))
 		CHECK_FOR_INTERRUPTS();
-	bgjob_rel_close(rel);
-	bgjob_template_free(template);
-}
-
-/* bgjob_recurring_adopt activates the recurring jobs that a restore has inserted; for bgjob_adopt(). */
-void
-bgjob_recurring_adopt(void)
-{
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	int64 id = 0;
-
-	while (bgjob_recurring_read_restored(rel, id, &id))
-	{
-		BgjobRecurring row;
-		bool active;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!bgjob_recurring_read(rel, id, &row) || !bgjob_recurring_lock(rel, &row, true))
-			continue;
-		active = DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_ACTIVE));
-		bgjob_recurring_set_time(&row, BGJOB_R_NEXT_AT,
-								 active ? first_occurrence(&row) : DT_NOEND);
-		save(rel, &row);
-	}
 	bgjob_rel_close(rel);
 }
 
-/* ---- the SQL functions ---- */
+/* ---- the SQL function ---- */
 
 /* Parameters of bgjob_recurring(), in their order. The options are between the two lists. */
 enum
@@ -332,57 +484,61 @@ enum
 	P_ACTIVE
 };
 
-static const char *
-required(FunctionCallInfo fcinfo, int arg, const char *name)
+/* Sets a column to an argument, unless that is null. */
+static void
+read_column(FunctionCallInfo fcinfo, int arg, BgjobRecurring *columns,
+			BgjobRecurringColumn column)
 {
-	return bgjob_arg_required_text(fcinfo, arg, name, "It determines what runs, or when.");
+	if (!PG_ARGISNULL(arg))
+		bgjob_recurring_set(columns, column, PG_GETARG_DATUM(arg));
 }
 
-/* Returns the letter that is stored for a value of a fixed list. */
-static char
-choice(FunctionCallInfo fcinfo, int arg, const char *name, const char *const *values,
-	   const char *letters)
+/* The same for an argument that is one of a list of values, each of which is stored as a letter. */
+static void
+read_letter(FunctionCallInfo fcinfo, int arg, const char *name, const char *const *values,
+			const char *letters, BgjobRecurring *columns, BgjobRecurringColumn column)
 {
-	return letters[bgjob_choice(name, required(fcinfo, arg, name), values)];
+	if (!PG_ARGISNULL(arg))
+		bgjob_recurring_set(
+			columns, column,
+			CharGetDatum(letters[bgjob_choice(name, bgjob_arg_text(fcinfo, arg), values)]));
 }
 
 /* Reads the parameters that are no options of jobs. "behind" is the first one after the options. */
 static void
-read_recurring(FunctionCallInfo fcinfo, int behind, BgjobRecurringOptions *recurring)
+read_columns(FunctionCallInfo fcinfo, int behind, BgjobRecurring *columns)
 {
 	static const char *const misfires[] = {"once", "all", "skip", NULL};
 	static const char *const overlaps[] = {"allow", "skip", "queue", "cancel", NULL};
 	static const char *const matches[] = {"any", "all", NULL};
 
-	recurring->name = required(fcinfo, P_NAME, "name");
-	recurring->schedule = required(fcinfo, P_SCHEDULE, "schedule");
-	recurring->time_zone = bgjob_arg_text(fcinfo, behind + P_TIME_ZONE);
-	recurring->misfire =
-		(BgjobMisfire) choice(fcinfo, behind + P_MISFIRE, "misfire", misfires, "oas");
-	recurring->overlap =
-		(BgjobOverlap) choice(fcinfo, behind + P_OVERLAP, "overlap", overlaps, "asqc");
-	recurring->day_match =
-		choice(fcinfo, behind + P_DAY_MATCH, "day_match", matches, "yl") == 'l' ? BGJOB_DAY_ALL
-																				: BGJOB_DAY_ANY;
-	recurring->jitter =
-		PG_ARGISNULL(behind + P_JITTER) ? NULL : PG_GETARG_INTERVAL_P(behind + P_JITTER);
-	recurring->starts_at = PG_ARGISNULL(behind + P_STARTS_AT)
-							   ? DT_NOBEGIN
-							   : PG_GETARG_TIMESTAMPTZ(behind + P_STARTS_AT);
-	recurring->ends_at =
-		PG_ARGISNULL(behind + P_ENDS_AT) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(behind + P_ENDS_AT);
-	bgjob_arg_require(fcinfo, behind + P_ACTIVE, "active",
-					  "It determines whether the recurring job runs.");
-	recurring->active = PG_GETARG_BOOL(behind + P_ACTIVE);
+	bgjob_recurring_clear(columns);
+	bgjob_recurring_set_text(columns, BGJOB_R_SCHEDULE, bgjob_arg_text(fcinfo, P_SCHEDULE));
+	bgjob_recurring_set_text(columns, BGJOB_R_TIME_ZONE,
+							 bgjob_arg_text(fcinfo, behind + P_TIME_ZONE));
+	read_letter(fcinfo, behind + P_MISFIRE, "misfire", misfires, "oas", columns,
+				BGJOB_R_MISFIRE);
+	read_letter(fcinfo, behind + P_OVERLAP, "overlap", overlaps, "asqc", columns,
+				BGJOB_R_OVERLAP);
+	if (!PG_ARGISNULL(behind + P_DAY_MATCH))
+		bgjob_recurring_set(
+			columns, BGJOB_R_ALL_DAYS,
+			BoolGetDatum(bgjob_choice("day_match", bgjob_arg_text(fcinfo, behind + P_DAY_MATCH),
+									  matches) == 1));
+	read_column(fcinfo, behind + P_JITTER, columns, BGJOB_R_JITTER);
+	read_column(fcinfo, behind + P_STARTS_AT, columns, BGJOB_R_STARTS_AT);
+	read_column(fcinfo, behind + P_ENDS_AT, columns, BGJOB_R_ENDS_AT);
+	read_column(fcinfo, behind + P_ACTIVE, columns, BGJOB_R_ACTIVE);
 }
 
 /* Reads the job and its options. Returns the number of the first parameter after them. */
 static int
 read_options(FunctionCallInfo fcinfo, BgjobOptions *options)
 {
-	options->job = required(fcinfo, P_JOB, "job");
+	options->job = bgjob_arg_text(fcinfo, P_JOB);
 	options->kind = bgjob_arg_text(fcinfo, P_KIND);
 	options->plain_session = false;
+	options->kept = NULL;
 	return bgjob_args_options(fcinfo, P_OPTIONS, BGJOB_IN_RECURRING, &options->set);
 }
 
@@ -390,198 +546,21 @@ PG_FUNCTION_INFO_V1(bgjob_recurring);
 
 /*
  * bgjob_recurring adds a recurring job, or updates the caller's own of that
- * name. The manual lists parameters and defaults. Errors: 22023 an invalid
- * schedule, zone or value; 22004 null for a required parameter; and for the job
- * those of bgjob_enqueue().
+ * name, which keeps what is null. The manual lists parameters and defaults. Errors:
+ * 22023 an invalid schedule, zone or value; 22004 a null name, or a null schedule or
+ * job of a new one; and for the job those of bgjob_enqueue().
  */
 Datum
 bgjob_recurring(PG_FUNCTION_ARGS)
 {
-	BgjobRecurringOptions recurring;
-	BgjobOptions options;
+	BgjobRecurringCall call;
 
 	bgjob_check_usage();
 	bgjob_check_writable("bgjob_recurring()");
-	read_recurring(fcinfo, read_options(fcinfo, &options), &recurring);
-	bgjob_recurring_add(GetUserId(), &recurring, &options,
-						PG_ARGISNULL(P_ARGS) ? NULL : PG_GETARG_JSONB_P(P_ARGS));
+	call.name =
+		bgjob_arg_required_text(fcinfo, P_NAME, "name", "It identifies the recurring job.");
+	read_columns(fcinfo, read_options(fcinfo, &call.options), &call.columns);
+	call.args = PG_ARGISNULL(P_ARGS) ? NULL : PG_GETARG_JSONB_P(P_ARGS);
+	bgjob_recurring_add(GetUserId(), &call);
 	PG_RETURN_VOID();
-}
-
-/* Returns the owner of the recurring job of that name that the caller controls. Raises 42725 if there are several. */
-static Oid
-find_others(BgjobRel *rel, const char *name)
-{
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
-	Oid owner = InvalidOid;
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
-	{
-		bool isnull;
-		Oid candidate = DatumGetObjectId(slot_getattr(rel->slot, BGJOB_R_OWNER, &isnull));
-		text *its_name = DatumGetTextPP(slot_getattr(rel->slot, BGJOB_R_NAME, &isnull));
-
-		CHECK_FOR_INTERRUPTS();
-		if (VARSIZE_ANY_EXHDR(its_name) != strlen(name) ||
-			memcmp(VARDATA_ANY(its_name), name, strlen(name)) != 0 ||
-			!bgjob_may_control(candidate))
-			continue;
-		if (OidIsValid(owner))
-			ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_FUNCTION),
-							errmsg("the name \"%s\" of a recurring job is not unique", name),
-							errdetail("Several roles have a recurring job of that name."),
-							errhint("Use SET ROLE to choose the owner.")));
-		owner = candidate;
-	}
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	return owner;
-}
-
-/* Finds and locks a recurring job by its name: the caller's own, else one that the caller controls. */
-static bool
-find_to_change(BgjobRel *rel, const char *name, BgjobRecurring *row)
-{
-	Oid owner;
-
-	if (find_and_lock(rel, GetUserId(), name, row))
-		return true;
-	owner = find_others(rel, name);
-	return OidIsValid(owner) && find_and_lock(rel, owner, name, row);
-}
-
-/* Checks rights, then finds and locks the recurring job to change. If there is none, raises a notice and returns NULL. */
-static BgjobRel *
-begin_change(FunctionCallInfo fcinfo, const char *function, BgjobRecurring *row)
-{
-	BgjobRel *rel;
-	char *name;
-
-	bgjob_check_usage();
-	bgjob_check_writable(function);
-	if (PG_ARGISNULL(0))
-		return NULL;
-	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
-	if (find_to_change(rel, name, row))
-		return rel;
-	bgjob_rel_close(rel);
-	ereport(NOTICE, (errmsg("there is no recurring job \"%s\"", name)));
-	return NULL;
-}
-
-/* Raises 42501 unless the owner of a recurring job may still run jobs as its role. */
-static void
-check_authority(const BgjobRecurring *row)
-{
-	bgjob_authority_check(DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_OWNER)),
-						  DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS)));
-}
-
-/* Checks also what the scheduler checks at each occurrence: 28000, 42883, 42501, 42809, 22023. */
-static void
-check_rights(const BgjobRecurring *row)
-{
-	Oid role = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
-
-	check_authority(row);
-	bgjob_check_role_can_run(role);
-	if (!bgjob_recurring_is_null(row, BGJOB_R_FUNC))
-		bgjob_function_check(bgjob_function_find(bgjob_recurring_text(row, BGJOB_R_FUNC)),
-							 role);
-}
-
-PG_FUNCTION_INFO_V1(bgjob_recurring_remove);
-
-/* bgjob_recurring_remove(name) removes a recurring job, not the jobs that it has enqueued. Returns false if there is none. */
-Datum
-bgjob_recurring_remove(PG_FUNCTION_ARGS)
-{
-	BgjobRecurring row;
-	BgjobRel *rel = begin_change(fcinfo, "bgjob_recurring_remove()", &row);
-
-	if (rel == NULL)
-		PG_RETURN_BOOL(false);
-	bgjob_recurring_delete(rel, &row);
-	bgjob_rel_close(rel);
-	CommandCounterIncrement();
-	PG_RETURN_BOOL(true);
-}
-
-/* Pauses or resumes a recurring job. Returns whether that was a change. */
-static bool
-set_active(FunctionCallInfo fcinfo, const char *function, bool active)
-{
-	BgjobRecurring row;
-	BgjobRel *rel = begin_change(fcinfo, function, &row);
-
-	if (rel == NULL)
-		return false;
-	if (DatumGetBool(bgjob_recurring_datum(&row, BGJOB_R_ACTIVE)) == active)
-	{
-		bgjob_rel_close(rel);
-		return false;
-	}
-	if (active)
-		check_rights(&row);
-	else
-		check_authority(&row);
-	bgjob_recurring_set(&row, BGJOB_R_ACTIVE, BoolGetDatum(active));
-	bgjob_recurring_set(&row, BGJOB_R_LOST, BoolGetDatum(false));
-	bgjob_recurring_set_time(&row, BGJOB_R_NEXT_AT, active ? first_occurrence(&row) : DT_NOEND);
-	if (!active)
-		bgjob_recurring_set_null(&row, BGJOB_R_QUEUED);
-	save(rel, &row);
-	bgjob_rel_close(rel);
-	return true;
-}
-
-PG_FUNCTION_INFO_V1(bgjob_recurring_pause);
-
-/* bgjob_recurring_pause(name) pauses a recurring job. Returns false if there is none, or it was paused. */
-Datum
-bgjob_recurring_pause(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_BOOL(set_active(fcinfo, "bgjob_recurring_pause()", false));
-}
-
-PG_FUNCTION_INFO_V1(bgjob_recurring_resume);
-
-/* bgjob_recurring_resume(name) resumes it with its next occurrence. Returns false if there is none, or it was not paused. */
-Datum
-bgjob_recurring_resume(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_BOOL(set_active(fcinfo, "bgjob_recurring_resume()", true));
-}
-
-PG_FUNCTION_INFO_V1(bgjob_recurring_trigger);
-
-/*
- * bgjob_recurring_trigger(name) enqueues the job of a recurring job now, also if
- * it is paused; its next occurrence stays. Returns the id, null if there is none
- * of that name. Errors include: 42883 the function no longer exists; 42501 the
- * role may not call it, or the owner is no longer a member of the role; 28000 the
- * role may not log in.
- */
-Datum
-bgjob_recurring_trigger(PG_FUNCTION_ARGS)
-{
-	BgjobRecurring row;
-	BgjobRel *rel = begin_change(fcinfo, "bgjob_recurring_trigger()", &row);
-	TimestampTz now = bgjob_now();
-	BgjobRel *jobs;
-	int64 id;
-
-	if (rel == NULL)
-		PG_RETURN_NULL();
-	check_rights(&row);
-	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	id = bgjob_recurring_enqueue(jobs, &row, now, now, now, true);
-	bgjob_rel_close(jobs);
-	save(rel, &row);
-	bgjob_rel_close(rel);
-	if (id == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(id);
 }

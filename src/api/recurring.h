@@ -14,23 +14,18 @@
 #include "rules/cron.h"
 #include "store/recurring.h"
 
-/* The parameters of bgjob_recurring() that are no options of a job. */
-typedef struct BgjobRecurringOptions
+/* What a call of bgjob_recurring() gives. */
+typedef struct BgjobRecurringCall
 {
 	const char *name;
-	const char *schedule;
-	const char *time_zone; /* NULL: the setting */
-	BgjobMisfire misfire;
-	BgjobOverlap overlap;
-	Interval *jitter; /* NULL: none */
-	TimestampTz starts_at;
-	TimestampTz ends_at;
-	BgjobDayMatch day_match;
-	bool active;
-} BgjobRecurringOptions;
+	BgjobRecurring columns; /* those that parameters set directly; null: not given */
+	BgjobOptions options;   /* job and kind are NULL if not given */
+	const Jsonb *args;      /* NULL: not given */
+} BgjobRecurringCall;
 
+extern TimestampTz bgjob_recurring_first(const BgjobRecurring *row);
+extern void bgjob_recurring_announce(void);
 extern void bgjob_recurring_adopt(void);
-extern void bgjob_recurring_add(Oid owner, const BgjobRecurringOptions *recurring,
-								const BgjobOptions *options, const Jsonb *args);
+extern void bgjob_recurring_add(Oid owner, const BgjobRecurringCall *call);
 
 #endif /* BGJOB_API_RECURRING_H */

@@ -38,6 +38,7 @@ CREATE TABLE bgjob_internal.recurring (
     on_duplicate "char" NOT NULL,
     tags text[],
     parameters jsonb,
+    given text[],                       -- the options that callers gave: these stay when it is updated
     @column@ @type@,
     CONSTRAINT recurring_pkey PRIMARY KEY (id),
     CONSTRAINT recurring_name UNIQUE (owner, name)

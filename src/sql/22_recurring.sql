@@ -4,11 +4,11 @@ CREATE FUNCTION @extschema@.bgjob_recurring(
     name text, schedule text, job text, args jsonb DEFAULT NULL,
     kind text DEFAULT NULL,
     @options RECURRING@,
-    time_zone text DEFAULT NULL, misfire text DEFAULT 'once', overlap text DEFAULT 'allow',
+    time_zone text DEFAULT NULL, misfire text DEFAULT NULL, overlap text DEFAULT NULL,
     jitter interval DEFAULT NULL, starts_at timestamptz DEFAULT NULL, ends_at timestamptz DEFAULT NULL,
-    day_match text DEFAULT 'any', active boolean DEFAULT true)
+    day_match text DEFAULT NULL, active boolean DEFAULT NULL)
     RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.bgjob_recurring IS 'adds a recurring job, or updates the one with that name';
+COMMENT ON FUNCTION @extschema@.bgjob_recurring IS 'adds a recurring job, or updates the one with that name; what is null stays as it is';
 
 CREATE FUNCTION @extschema@.bgjob_recurring_remove(name text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';

@@ -17,8 +17,25 @@ SELECT r.name,
        CASE r.overlap WHEN 'a' THEN 'allow' WHEN 's' THEN 'skip' WHEN 'q' THEN 'queue' ELSE 'cancel' END AS overlap,
        r.active,
        CASE WHEN r.next_at = 'infinity' AND NOT r.lost THEN 'Not adopted: run bgjob_adopt()' ELSE r.error END AS error,
-       r.created_at
+       r.created_at,
+       CASE r.kind WHEN 'f' THEN 'function' WHEN 's' THEN 'sql' ELSE 'external' END AS kind,
+       r.run_as,
+       r.priority::integer AS priority,
+       r.max_retries,
+       r.timeout,
+       r.unique_key,
+       CASE r.on_duplicate WHEN 's' THEN 'skip' WHEN 'r' THEN 'replace' WHEN 'd' THEN 'reschedule' ELSE 'error' END AS on_duplicate,
+       r.@column@,
+       r.tags,
+       r.parameters,
+       coalesce(s.settings, '{}') || coalesce(r.custom_settings, '{}') AS settings,
+       r.jitter,
+       r.starts_at,
+       r.ends_at,
+       CASE WHEN r.all_days THEN 'all' ELSE 'any' END AS day_match,
+       r.given
 FROM bgjob_internal.recurring r
+LEFT JOIN bgjob_internal.settings s ON s.id = r.settings_id
 WHERE bgjob_internal.may_see(r.owner);
 COMMENT ON VIEW bgjob.recurring_jobs IS 'recurring jobs, their next run, and the state of their last job';
 GRANT SELECT ON bgjob.recurring_jobs TO PUBLIC;

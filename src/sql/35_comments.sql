@@ -120,6 +120,22 @@ COMMENT ON COLUMN bgjob.recurring_jobs.overlap IS 'what happens while the last j
 COMMENT ON COLUMN bgjob.recurring_jobs.active IS 'false: paused';
 COMMENT ON COLUMN bgjob.recurring_jobs.error IS 'why the last occurrence enqueued no job';
 COMMENT ON COLUMN bgjob.recurring_jobs.created_at IS 'when it was added';
+COMMENT ON COLUMN bgjob.recurring_jobs.kind IS 'function, sql or external';
+COMMENT ON COLUMN bgjob.recurring_jobs.run_as IS 'role that its jobs run as';
+COMMENT ON COLUMN bgjob.recurring_jobs.priority IS 'priority of its jobs';
+COMMENT ON COLUMN bgjob.recurring_jobs.max_retries IS 'retries allowed';
+COMMENT ON COLUMN bgjob.recurring_jobs.timeout IS 'time limit of an attempt';
+COMMENT ON COLUMN bgjob.recurring_jobs.unique_key IS 'key of its jobs';
+COMMENT ON COLUMN bgjob.recurring_jobs.on_duplicate IS 'what a job does while another one has the key: skip, replace, reschedule or error';
+COMMENT ON COLUMN bgjob.recurring_jobs.@column@ IS 'option @column@ of its jobs';
+COMMENT ON COLUMN bgjob.recurring_jobs.tags IS 'tags of its jobs';
+COMMENT ON COLUMN bgjob.recurring_jobs.parameters IS 'metadata of its jobs';
+COMMENT ON COLUMN bgjob.recurring_jobs.settings IS 'settings of the session that added or last updated it, in force when its jobs run';
+COMMENT ON COLUMN bgjob.recurring_jobs.jitter IS 'each job runs later by a random time up to this';
+COMMENT ON COLUMN bgjob.recurring_jobs.starts_at IS 'no occurrence before';
+COMMENT ON COLUMN bgjob.recurring_jobs.ends_at IS 'no occurrence after';
+COMMENT ON COLUMN bgjob.recurring_jobs.day_match IS 'if day of month and day of week are both restricted: any or all must match';
+COMMENT ON COLUMN bgjob.recurring_jobs.given IS 'options that a call has given: an update keeps these, the others get their default';
 
 COMMENT ON COLUMN bgjob.filters.name IS 'name';
 COMMENT ON COLUMN bgjob.filters.event IS 'event at which it is called';

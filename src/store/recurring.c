@@ -187,6 +187,22 @@ bgjob_recurring_lock(BgjobRel *rel, BgjobRecurring *row, bool wait)
 	return result == TM_Ok;
 }
 
+/*
+ * bgjob_recurring_find_and_lock reads a row by its owner and name, and locks it. Waits
+ * for a transaction that is changing it, and then reads it again. False: there is none.
+ */
+bool
+bgjob_recurring_find_and_lock(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row)
+{
+	while (bgjob_recurring_find(rel, owner, name, row))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (bgjob_recurring_lock(rel, row, true))
+			return true;
+	}
+	return false;
+}
+
 /* bgjob_recurring_save writes a row: inserts a new one, updates one that was read and locked. */
 void
 bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row)

@@ -55,6 +55,7 @@ typedef enum BgjobRecurringColumn
 	BGJOB_R_ON_DUPLICATE,
 	BGJOB_R_TAGS,
 	BGJOB_R_PARAMETERS,
+	BGJOB_R_GIVEN,
 #define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_R_##symbol,
 #include "store/optionlist.h"
 	BGJOB_R_END
@@ -114,6 +115,15 @@ bgjob_recurring_set_null(BgjobRecurring *row, BgjobRecurringColumn column)
 	row->nulls[column - 1] = true;
 }
 
+/* Makes a new row, all of whose columns are null. */
+static inline void
+bgjob_recurring_clear(BgjobRecurring *row)
+{
+	memset(row, 0, sizeof(*row));
+	memset(row->nulls, true, sizeof(row->nulls));
+	ItemPointerSetInvalid(&row->tid);
+}
+
 /* One that is due; they are in the order of these. */
 typedef struct BgjobDue
 {
@@ -136,6 +146,8 @@ extern bool bgjob_recurring_read(BgjobRel *rel, int64 id, BgjobRecurring *row);
 extern int64 bgjob_recurring_count_restored(void);
 extern bool bgjob_recurring_read_restored(BgjobRel *rel, int64 after, int64 *id);
 extern bool bgjob_recurring_lock(BgjobRel *rel, BgjobRecurring *row, bool wait);
+extern bool
+bgjob_recurring_find_and_lock(BgjobRel *rel, Oid owner, const char *name, BgjobRecurring *row);
 extern void bgjob_recurring_save(BgjobRel *rel, BgjobRecurring *row);
 extern bool bgjob_recurring_insert(BgjobRel *rel, BgjobRecurring *row);
 extern void bgjob_recurring_delete(BgjobRel *rel, BgjobRecurring *row);

@@ -77,7 +77,7 @@ static const struct
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 	},
-	{"recurring", "lrtzttbccvzzbzzzlZtbrllcsivvtttjjtcTj"
+	{"recurring", "lrtzttbccvzzbzzzlZtbrllcsivvtttjjtcTjT"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 	},

@@ -90,10 +90,6 @@ FROM (VALUES
 	($$misfire => 'twice'$$, '22023', 'an unknown misfire is refused'),
 	($$overlap => 'never'$$, '22023', 'an unknown overlap is refused'),
 	($$day_match => 'some'$$, '22023', 'an unknown day_match is refused'),
-	($$misfire => NULL$$, '22004', 'misfire must not be null'),
-	($$overlap => NULL$$, '22004', 'overlap must not be null'),
-	($$day_match => NULL$$, '22004', 'day_match must not be null'),
-	($$active => NULL$$, '22004', 'active must not be null'),
 	($$jitter => '-1 s'$$, '22023', 'a negative jitter is refused'),
 	($$starts_at => '2100-01-02', ends_at => '2100-01-01'$$, '22023', 'ends_at before starts_at is refused'),
 	($$queue => 'Not a queue!'$$, '22023', 'an impossible queue is refused'),
@@ -103,8 +99,9 @@ FROM (VALUES
 	($$limits => '{k}'$$, '0A000', 'limits are not there yet')) v(options, code, what);
 SELECT matches(tap_try_message($$SELECT bgjob_recurring('', '@daily', 't_nothing')$$), '^22023 ', 'an empty name raises 22023');
 SELECT matches(tap_try_message($$SELECT bgjob_recurring(NULL, '@daily', 't_nothing')$$), '^22004 ', 'a null name raises 22004');
-SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', NULL, 't_nothing')$$), '^22004 ', 'a null schedule raises 22004');
-SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@daily', NULL)$$), '^22004 ', 'a null job raises 22004');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', NULL, 't_nothing')$$), '^22004 ', 'a null schedule of a new one raises 22004');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@daily', NULL)$$), '^22004 ', 'a null job of a new one raises 22004');
+SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@never', 't_nothing', active => false)$$), '^22023 ', 'the schedule of a paused one is checked');
 SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@daily', 't_missing')$$), '^42883 ', 'an unknown function raises 42883');
 SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@daily', 't_int', '["x"]')$$), '^22', 'an argument of a wrong type raises an error');
 SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', '@daily', 'SELEC 1', kind => 'sql')$$), '^42601 ', 'a command with a syntax error raises 42601');
@@ -130,7 +127,8 @@ SELECT is((SELECT count(*) FROM bgjob.recurring_jobs), 0::bigint, 'a rolled-back
 ----------------------------------------------------------------------------------------------------
 
 SELECT is((SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'bgjob.recurring_jobs'::regclass AND attnum > 0),
-	'{name,owner,schedule,time_zone,description,job,args,queue,next_run_at,last_run_at,last_job_id,last_state,misfire,overlap,active,error,created_at}'::text[],
+	'{name,owner,schedule,time_zone,description,job,args,queue,next_run_at,last_run_at,last_job_id,last_state,misfire,overlap,active,error,created_at,'
+	'kind,run_as,priority,max_retries,timeout,unique_key,on_duplicate,start_within,tags,parameters,settings,jitter,starts_at,ends_at,day_match,given}'::text[],
 	'the columns of bgjob.recurring_jobs are those promised');
 SELECT bgjob_recurring('yearly', '30 2 1 1 *', 't_int', '[7]', queue => 'mail', time_zone => 'Europe/Berlin',
 	misfire => 'all', overlap => 'skip', day_match => 'all') \g /dev/null
@@ -143,8 +141,9 @@ SELECT is((SELECT next_run_at FROM bgjob.recurring_jobs), bgjob_cron_next('30 2 
 	'next_run_at is what bgjob_cron_next() says');
 SELECT bgjob_recurring('yearly', '0 4 1 7 *', 't_int', '[8]') \g /dev/null
 SELECT t_same('SELECT schedule, time_zone, args, queue, misfire, overlap, next_run_at FROM bgjob.recurring_jobs',
-	$$VALUES ('0 4 1 7 *', 'UTC', '[8]'::jsonb, 'default', 'once', 'allow', bgjob_cron_next('0 4 1 7 *', now(), 'UTC'))$$,
-	'a second call of that name updates the one row, with the defaults for what it leaves out');
+	$$VALUES ('0 4 1 7 *', 'Europe/Berlin', '[8]'::jsonb, 'mail', 'all', 'skip', bgjob_cron_next('0 4 1 7 *', now(), 'Europe/Berlin'))$$,
+	'a second call of that name updates the one row, which keeps what the call leaves out');
+SELECT bgjob_recurring('yearly', NULL, NULL, time_zone => 'UTC', day_match => 'any') \g /dev/null
 
 ----------------------------------------------------------------------------------------------------
 -- Pause, resume, trigger, remove

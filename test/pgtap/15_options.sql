@@ -47,9 +47,9 @@ SELECT is(tap_parameters('bgjob_recurring'),
 	'unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], '
 	'run_as text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb, '
-	'time_zone text DEFAULT NULL::text, misfire text DEFAULT ''once''::text, overlap text DEFAULT ''allow''::text, jitter interval DEFAULT NULL::interval, '
+	'time_zone text DEFAULT NULL::text, misfire text DEFAULT NULL::text, overlap text DEFAULT NULL::text, jitter interval DEFAULT NULL::interval, '
 	'starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, ends_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
-	'day_match text DEFAULT ''any''::text, active boolean DEFAULT true',
+	'day_match text DEFAULT NULL::text, active boolean DEFAULT NULL::boolean',
 	'bgjob_recurring has these');
 
 ----------------------------------------------------------------------------------------------------

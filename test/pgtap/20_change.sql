@@ -5,6 +5,10 @@
 --   * what is null stays; jobs that do not wait, unknown jobs, jobs of others and invalid values;
 --   * a rollback, a savepoint and a prepared transaction take it back or keep it; 10,000 jobs in one statement;
 --   * keys, retries and the history stay, and the counts of queues follow.
+-- And about bgjob_recurring() for a recurring job that exists:
+--   * what is null stays, of each parameter; a repeated call moves nothing, and does not resume a paused one;
+--   * how each option is taken away again; options that were never given follow the configuration of the function;
+--   * another job takes the arguments that are there, or is refused; settings are captured again; a rollback; a run that is going.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes settings with ALTER SYSTEM and resets them at
 -- its end: do not run it beside other files.
@@ -179,6 +183,131 @@ SELECT bgjob_delete(:later) AS x \gset
 CALL tap_wait_until('SELECT count(*) = 10000 FROM ran WHERE label = ''many''');
 SELECT is((SELECT count(*) FROM ran WHERE label = 'many'), 10000::bigint, 'each of them runs once');
 SELECT bgjob_delete(:retry) AS x \gset
+
+----------------------------------------------------------------------------------------------------
+-- bgjob_recurring() keeps what is not given
+----------------------------------------------------------------------------------------------------
+
+-- Everything about the recurring job "r" but what its runs change.
+CREATE VIEW r AS SELECT to_jsonb(v) - '{description,last_run_at,last_job_id,last_state,created_at,settings}'::text[] AS v FROM bgjob.recurring_jobs v WHERE name = 'r';
+CREATE TABLE r_table ();
+-- tap_changes makes a call, and returns what it has changed.
+CREATE FUNCTION tap_changes(arguments text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	before jsonb := v FROM r;
+BEGIN
+	EXECUTE format('SELECT bgjob_recurring(''r'', %s)', arguments);
+	RETURN (SELECT coalesce(jsonb_object_agg(n.key, n.value), '{}') FROM r, jsonb_each(r.v) n WHERE n.value IS DISTINCT FROM before -> n.key);
+END $$;
+CREATE FUNCTION t_two(a int, b text = 'b') RETURNS void LANGUAGE sql AS $$ SELECT $$;
+CREATE FUNCTION t_other(a int, b text) RETURNS void LANGUAGE sql AS $$ SELECT $$;
+CREATE FUNCTION t_none() RETURNS void LANGUAGE sql AS $$ SELECT $$;
+
+SELECT is(tap_error($$SELECT bgjob_recurring('r', NULL, 't_none')$$), '22004', 'a new one needs a schedule');
+SELECT is(tap_error($$SELECT bgjob_recurring('r', '@daily', NULL)$$), '22004', 'a new one needs a job');
+SELECT bgjob_recurring('r', '3 4 * * *', 't_two', '[1, "x"]', kind => 'function', queue => 'bulk', priority => 3, max_retries => 4, timeout => '5 min', unique_key => 'k',
+	on_duplicate => 'replace', start_within => '1 h', run_as => 'tap20_a', tags => '{t}', parameters => '{"p": 1}', time_zone => 'Asia/Tokyo', misfire => 'all', overlap => 'queue',
+	jitter => '7 s', starts_at => '2001-01-01 00:00+00', ends_at => '2999-01-01 00:00+00', day_match => 'all', active => true) \g /dev/null
+SET TIME ZONE 'UTC';
+SELECT is((SELECT v - 'next_run_at' FROM r), jsonb_build_object('name', 'r', 'owner', current_user, 'schedule', '3 4 * * *', 'time_zone', 'Asia/Tokyo', 'job', 't_two', 'args', '[1, "x"]'::jsonb,
+	'queue', 'bulk', 'misfire', 'all', 'overlap', 'queue', 'active', true, 'error', NULL, 'kind', 'function', 'run_as', 'tap20_a', 'priority', 3, 'max_retries', 4, 'timeout', '00:05:00',
+	'unique_key', 'k', 'on_duplicate', 'replace', 'start_within', '01:00:00', 'tags', '{t}'::text[], 'parameters', '{"p": 1}'::jsonb, 'jitter', '00:00:07',
+	'starts_at', '2001-01-01T00:00:00+00:00', 'ends_at', '2999-01-01T00:00:00+00:00', 'day_match', 'all',
+	'given', '{queue,priority,max_retries,timeout,unique_key,on_duplicate,start_within,tags,parameters,kind}'::text[]), 'the view shows everything that was given');
+SELECT is(tap_changes($$'3 4 * * *', 't_two'$$), '{}', 'a call that gives only what is required changes nothing');
+SELECT is(tap_changes('NULL, NULL'), '{}', 'a call that gives nothing changes nothing');
+SELECT is(tap_changes(arguments), wanted, format('%s is changed, and nothing else', arguments)) FROM (VALUES
+	($$NULL, NULL, args => '[2]'$$, '{"args": [2]}'::jsonb),
+	($$NULL, NULL, queue => 'slow'$$, '{"queue": "slow"}'),
+	($$NULL, NULL, priority => -1$$, '{"priority": -1}'),
+	($$NULL, NULL, max_retries => 0$$, '{"max_retries": 0}'),
+	($$NULL, NULL, timeout => '1 min'$$, '{"timeout": "00:01:00"}'),
+	($$NULL, NULL, unique_key => 'l'$$, '{"unique_key": "l"}'),
+	($$NULL, NULL, on_duplicate => 'error'$$, '{"on_duplicate": "error"}'),
+	($$NULL, NULL, start_within => '2 h'$$, '{"start_within": "02:00:00"}'),
+	($$NULL, NULL, run_as => current_user$$, jsonb_build_object('run_as', current_user)),
+	($$NULL, NULL, tags => '{}'$$, '{"tags": []}'),
+	($$NULL, NULL, parameters => '{}'$$, '{"parameters": {}}'),
+	($$NULL, NULL, misfire => 'skip'$$, '{"misfire": "skip"}'),
+	($$NULL, NULL, overlap => 'cancel'$$, '{"overlap": "cancel"}'),
+	($$NULL, NULL, jitter => '0'$$, '{"jitter": "00:00:00"}'),
+	($$NULL, NULL, starts_at => '2002-01-01 00:00+00'$$, '{"starts_at": "2002-01-01T00:00:00+00:00"}'),
+	($$NULL, NULL, ends_at => '2998-01-01 00:00+00'$$, '{"ends_at": "2998-01-01T00:00:00+00:00"}'),
+	($$NULL, NULL, day_match => 'any'$$, '{"day_match": "any"}'),
+	($$NULL, NULL, active => false$$, '{"active": false, "next_run_at": null}'),
+	-- taken away again
+	($$NULL, NULL, starts_at => '-infinity', ends_at => 'infinity'$$, '{"starts_at": null, "ends_at": null}'),
+	($$NULL, NULL, timeout => '0', args => '[3]'$$, '{"timeout": "00:00:00", "args": [3]}'),
+	($$NULL, NULL, unique_key => ''$$, '{"unique_key": null, "given": ["queue", "priority", "max_retries", "timeout", "on_duplicate", "start_within", "tags", "parameters", "kind"]}')) v (arguments, wanted);
+
+-- A deployment repeats its call each day: a pause stays, an occurrence is not moved.
+SELECT is(tap_changes($$'3 4 * * *', 't_two', '[1]', queue => 'bulk'$$), '{"args": [1], "queue": "bulk"}', 'a repeated call does not resume a paused one');
+SELECT is(tap_changes($$NULL, NULL, active => true$$) ->> 'active', 'true', 'active => true resumes it');
+SELECT bgjob_recurring('r', 'H H * * *', NULL, jitter => '10 h') \g /dev/null
+SELECT is(tap_changes($$'H H * * *', 't_two', time_zone => 'Asia/Tokyo'$$), '{}', 'the next occurrence stays, also with jitter and H');
+SELECT bgjob_recurring('r', '5 hours', NULL) \g /dev/null
+SELECT is(tap_changes($$'5 hours', NULL$$), '{}', 'so does that of an interval');
+SELECT ok(tap_changes($$'@yearly', NULL$$) ?& '{schedule,next_run_at}', 'another schedule has another next occurrence');
+SELECT ok(tap_changes($$NULL, NULL, time_zone => 'UTC'$$) ?& '{time_zone,next_run_at}', 'and so has another zone');
+SELECT is(tap_error($$SELECT bgjob_recurring('r', NULL, NULL, ends_at => '2000-01-01'), bgjob_recurring('r', NULL, NULL, starts_at => '2000-01-02')$$), '22023', 'one bound is compared with the other');
+SELECT is(tap_error($$SELECT bgjob_recurring('r', NULL, NULL, starts_at => 'infinity')$$), '22023', 'a bound that excludes everything is refused');
+SELECT is(tap_error($$SELECT bgjob_recurring('r', '61 * * * *', NULL)$$), '22023', 'a schedule is checked');
+
+-- Another job.
+SELECT is(tap_changes($$NULL, 't_other', args => '[1, "y"]'$$), '{"job": "t_other", "args": [1, "y"]}', 'another function with its arguments');
+SELECT is(tap_changes($$NULL, 't_two'$$), '{"job": "t_two"}', 'another function that takes the arguments that are there');
+SELECT is(tap_error($$SELECT bgjob_recurring('r', NULL, 't_none')$$), '22023', 'one that does not take them is refused');
+DO $$
+DECLARE
+	c text;
+BEGIN
+	PERFORM bgjob_recurring('r', NULL, 't_none');
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS c = PG_EXCEPTION_CONTEXT;
+	PERFORM set_config('tap.context', c, false);
+END $$;
+SELECT matches(current_setting('tap.context'), '^arguments of recurring job "r", which stay because none are given', 'the error says whose arguments these are');
+SELECT is(tap_changes($$NULL, 't_none', args => '[]'$$), '{"job": "t_none", "args": []}', 'an empty list takes them away');
+SELECT is(tap_changes($$NULL, 'VACUUM r_table', kind => 'sql'$$), '{"job": "VACUUM r_table", "kind": "sql"}', 'a command');
+SELECT is(tap_changes($$NULL, 'ANALYZE r_table'$$), '{"job": "ANALYZE r_table"}', 'the kind that was given stays');
+SELECT is(tap_try($$SELECT bgjob_recurring('r', NULL, 'ANALYZ r_table')$$), 'ERROR 42601', 'a command is checked');
+
+-- Options that no call has given follow the configuration.
+SELECT bgjob_recurring_remove('r') AS x \gset
+SELECT bgjob_configure('t_two', queue => 'configured', priority => 9, unique_key => 'two {a}', tags => '{c}') AS x \gset
+SELECT bgjob_recurring('r', '@daily', 't_two', '[1]', priority => 1) \g /dev/null
+SELECT is((SELECT concat_ws(' ', v ->> 'queue', v ->> 'priority', v ->> 'unique_key', v ->> 'given') FROM r), 'configured 1 two 1 ["priority"]', 'a new one has the configured options');
+SELECT is(tap_changes($$'@daily', 't_two', '[2]'$$), '{"args": [2], "unique_key": "two 2"}', 'a configured key follows the arguments');
+SELECT bgjob_configure('t_two', queue => 'changed', priority => 8) AS x \gset
+SELECT is(tap_changes($$'@daily', 't_two'$$), '{"queue": "changed", "unique_key": null, "tags": null}', 'options that were never given follow a change of the configuration');
+SELECT is(tap_changes($$'@daily', 't_other', '[2, "x"]'$$), '{"job": "t_other", "args": [2, "x"], "queue": "default"}', 'and a change of the function');
+
+-- Settings, transactions, a run that is going.
+SET tap.mine = 'one';
+SELECT bgjob_recurring('r', '@daily', 't_other') \g /dev/null
+SELECT is((SELECT settings ->> 'tap.mine' FROM bgjob.recurring_jobs WHERE name = 'r'), 'one', 'settings are captured again');
+BEGIN;
+SELECT is(tap_changes($$'@yearly', NULL, queue => 'back'$$) - 'next_run_at', '{"schedule": "@yearly", "queue": "back", "given": ["queue", "priority"]}', 'changed in a transaction');
+ROLLBACK;
+SELECT is((SELECT concat_ws(' ', v ->> 'schedule', v ->> 'queue') FROM r), '@daily default', 'the rollback takes it back');
+SELECT pg_advisory_lock(2020) AS x \gset
+SELECT bgjob_recurring('r', NULL, 't_block', '[]') \g /dev/null
+SELECT bgjob_recurring_trigger('r') AS going \gset
+CALL tap_held(2020);
+SELECT is(tap_changes($$NULL, 't_none', queue => 'other'$$), '{"job": "t_none", "queue": "other", "given": ["queue", "priority"]}', 'changed while its job runs');
+SELECT is(tap_state(:going), 'processing', 'that job goes on');
+SELECT pg_advisory_unlock(2020) AS x \gset
+SELECT is(bgjob_wait(:going, '60 s'), 'succeeded', 'and ends');
+SELECT is((SELECT last_job_id FROM bgjob.recurring_jobs WHERE name = 'r'), :going::bigint, 'it is still the last job');
+
+-- Occurrences that wait for the last job are dropped by a pause, in either way.
+SELECT bgjob_recurring('r', '@every_second', 't_block', '[]', queue => 'default', overlap => 'queue') \g /dev/null
+SELECT pg_advisory_lock(2020) AS x \gset
+CALL tap_wait_until($$ SELECT queued IS NOT NULL FROM bgjob_internal.recurring WHERE name = 'r' $$);
+SELECT bgjob_recurring('r', NULL, NULL, active => false) \g /dev/null
+SELECT is((SELECT queued IS NULL FROM bgjob_internal.recurring WHERE name = 'r'), true, 'a pause drops the occurrences that wait');
+SELECT pg_advisory_unlock(2020) AS x \gset
+SELECT bgjob_recurring_remove('r') AS x \gset
 
 CALL tap_idle();
 \ir lib/check_counters.sql

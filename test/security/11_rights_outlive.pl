@@ -159,7 +159,7 @@ for my $queue (qw(held groups))
 }
 # The scheduler checks, too.
 $node->safe_psql('postgres', qq{DROP FUNCTION app.f(); CREATE FUNCTION app.f() RETURNS int LANGUAGE sql AS 'SELECT 1'});
-as('app', q{SELECT bgjob_recurring('f', '@every_second', 'app.f')});
+as('app', q{SELECT bgjob_recurring('f', '@every_second', 'app.f', active => true)});
 wait_until($node, q{SELECT last_state = 'succeeded' FROM bgjob.recurring_jobs WHERE name = 'f' AND owner = 'app'::regrole}, 'a recurring job');
 $node->safe_psql('postgres', "DROP FUNCTION app.f(); $becomes{window}[1]");
 wait_until($node, q{SELECT error ~ 'window function' FROM bgjob.recurring_jobs WHERE name = 'f' AND owner = 'app'::regrole}, 'shows what its function has become');
