@@ -3,6 +3,9 @@
  * parse.c
  *	  Whether a text parses, without an error if it does not.
  *
+ * The raw parser alone is asked, so the answer depends on the text and not on the
+ * catalogs: no table, function or type needs to exist.
+ *
  * Any process, inside a transaction; looks nothing up and takes no locks.
  *
  *-------------------------------------------------------------------------
