@@ -45,6 +45,7 @@
 #include "run/identity.h"
 #include "run/inplace.h"
 #include "run/perform.h"
+#include "run/trace.h"
 #include "run/underway.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -250,6 +251,7 @@ static void
 end(void)
 {
 	bgjob_underway.claimed = false;
+	bgjob_trace_end();
 	bgjob_output_end();
 	MemoryContextDelete(bgjob_attempt_context);
 	bgjob_attempt_context = bgjob_job_context = NULL;
