@@ -90,6 +90,9 @@ SELECT bgjob_queue_resume('mial'), bgjob_queue_remove('mial'), bgjob_filter_remo
 SELECT bgjob_recurring_trigger('nope'), bgjob_recurring_pause('nope'), bgjob_recurring_resume('nope'), bgjob_recurring_remove('nope');
 SELECT bgjob_queue_pause('mial');
 SELECT bgjob_queue_remove('mial');
+SELECT bgjob_recurring('never', '0 0 31 2 *', 'SELECT 1'), bgjob_recurring('over', '@daily', 'SELECT 1', ends_at => '2000-01-01');
+SELECT bgjob_recurring('never', '@reboot', 'SELECT 1'), bgjob_recurring('over', '0 0 31 2 *', 'SELECT 1', ends_at => 'infinity', active => false);
+SELECT count(bgjob_recurring_remove(name)) FROM bgjob.recurring_jobs;
 -- An error has its position in the command, and names the argument.
 \set SHOW_CONTEXT errors
 SELECT bgjob_enqueue('SELECT 1 FRM x WHERE');

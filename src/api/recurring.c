@@ -64,14 +64,20 @@ day_match_of(const BgjobRecurring *row)
 																	  : BGJOB_DAY_ANY;
 }
 
+static void
+read_schedule(const BgjobRecurring *row, BgjobCron *cron)
+{
+	bgjob_read_schedule(bgjob_recurring_text(row, BGJOB_R_SCHEDULE), day_match_of(row),
+						bgjob_recurring_text(row, BGJOB_R_NAME), cron);
+}
+
 /* Raises 22023 unless the schedule of a row is valid. */
 static void
 check_schedule(const BgjobRecurring *row)
 {
 	BgjobCron cron;
 
-	bgjob_read_schedule(bgjob_recurring_text(row, BGJOB_R_SCHEDULE), day_match_of(row),
-						bgjob_recurring_text(row, BGJOB_R_NAME), &cron);
+	read_schedule(row, &cron);
 }
 
 /*
@@ -104,6 +110,23 @@ set_next(BgjobRecurring *row, bool same)
 		next = bgjob_recurring_first(row);
 	bgjob_recurring_set_time(row, BGJOB_R_NEXT_AT, next);
 	bgjob_recurring_set(row, BGJOB_R_LOST, BoolGetDatum(false));
+}
+
+/* An active job without a next occurrence may have a wrong schedule, such as the 31st of February. */
+static void
+notice_never(const BgjobRecurring *row)
+{
+	BgjobCron cron;
+
+	if (!DatumGetBool(bgjob_recurring_datum(row, BGJOB_R_ACTIVE)) ||
+		!bgjob_recurring_is_null(row, BGJOB_R_NEXT_AT))
+		return;
+	read_schedule(row, &cron);
+	if (cron.kind != BGJOB_CRON_REBOOT)
+		ereport(NOTICE,
+				(errmsg("recurring job \"%s\" will not run",
+						bgjob_recurring_text(row, BGJOB_R_NAME)),
+				 errdetail("Its schedule has no future occurrence within its bounds.")));
 }
 
 /* Returns whether a restore inserted a row; it is inactive until bgjob_adopt(). */
@@ -438,6 +461,7 @@ try_add(BgjobRel *rel, Oid owner, const BgjobRecurringCall *call)
 		bgjob_recurring_save(rel, &row);
 	else if (!bgjob_recurring_insert(rel, &row))
 		return false;
+	notice_never(&row);
 	bgjob_recurring_announce();
 	return true;
 }
