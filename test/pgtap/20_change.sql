@@ -47,6 +47,7 @@ CREATE FUNCTION tap_queue(queue text) RETURNS text LANGUAGE sql AS
 
 CREATE TABLE ran (n serial, label text);
 CREATE FUNCTION t_run(label text) RETURNS void LANGUAGE sql AS $$ INSERT INTO ran (label) VALUES (label) $$;
+CREATE FUNCTION t_self() RETURNS boolean LANGUAGE sql AS $$ SELECT bgjob_change(bgjob_current_id(), 'other', 3) $$;
 CREATE FUNCTION t_bad() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
 -- Waits until this session releases the lock.
 CREATE FUNCTION t_block() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(2020); END $$;
@@ -67,6 +68,8 @@ SELECT is(tap_at(:job), 'paused 3 enqueued paused 3', 'a job waits in its queue'
 SELECT is(bgjob_change(:job, queue => 'other'), true, 'a waiting job is moved to another queue');
 SELECT is(tap_at(:job), 'other 3 enqueued other 3', 'its priority stays');
 SELECT is(ARRAY[tap_queue('paused'), tap_queue('other')], '{"0 enqueued, 0 scheduled","1 enqueued, 0 scheduled"}', 'bgjob.queues follows');
+SELECT is((SELECT id FROM bgjob_list(queue => 'other')), :job::bigint, 'bgjob_list() finds it there');
+SELECT is((SELECT reason FROM bgjob_why(:job)), 'queue paused', 'bgjob_why() looks there');
 SELECT is(bgjob_change(:job, priority => -32768), true, 'it gets another priority');
 SELECT is(tap_at(:job), 'other -32768 enqueued other -32768', 'its queue stays');
 SELECT is(bgjob_change(:job, 'paused', 32767), true, 'both at once');
@@ -119,6 +122,11 @@ SELECT is(bgjob_change(:bad, queue => 'other'), false, 'a failed job does not wa
 SELECT bgjob_enqueue('t_run', '["gone"]', queue => 'paused') AS gone \gset
 SELECT bgjob_delete(:gone) AS x \gset
 SELECT is(bgjob_change(:gone, queue => 'other'), false, 'a deleted job does not wait');
+SELECT bgjob_enqueue('t_self') AS self \gset
+SELECT is(bgjob_wait(:self, '60 s') || ' ' || bgjob_result(:self), 'succeeded false', 'a job does not wait while it runs');
+SELECT bgjob_enqueue('t_self', queue => 'paused') AS self \gset
+SELECT is(bgjob_run(:self), 'false', 'nor while bgjob_run() performs it');
+SELECT is(bgjob_change(:self, queue => 'other'), false, 'nor after that');
 SELECT is(bgjob_change(0, queue => 'other'), false, 'there is no such job');
 SELECT is(bgjob_change(NULL, queue => 'other'), false, 'null is no job');
 SELECT is(tap_error(format('SELECT bgjob_change(%s)', :job)), '22023', 'nothing to change is an error');
