@@ -23,12 +23,14 @@
 
 #include "access/xlog.h"
 #include "api/causes.h"
+#include "api/rights.h"
 #include "base/guc.h"
 #include "base/slot.h"
 #include "base/slots.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
+#include "store/awaiting.h"
 #include "store/behind.h"
 #include "store/trust.h"
 #include "utils/fmgrprotos.h"
@@ -95,6 +97,59 @@ unserved_entry(const BgjobSituation *situation)
 		entry->status == BGJOB_DATABASE_ABSENT)
 		return NULL;
 	return entry;
+}
+
+/* ---- what the job awaits ---- */
+
+/* Describes what target i of a job is, and its state; the state of another role's job is not told. */
+static const char *
+describe_target(BgjobRel *jobs, const BgjobPrerequisites *all, int i)
+{
+	BgjobJob target;
+
+	if (i >= all->njobs + all->nbatches)
+		return psprintf("signal \"%s\", which has not been sent",
+						all->signals[i - all->njobs - all->nbatches]);
+	if (i >= all->njobs)
+		return psprintf("batch " INT64_FORMAT ", which has not finished", all->targets[i]);
+	if (!bgjob_job_read_standing(jobs, all->targets[i], &target) ||
+		!bgjob_may_see(target.run_as))
+		return psprintf("job " INT64_FORMAT, all->targets[i]);
+	return psprintf("job " INT64_FORMAT ", which is %s", target.id,
+					bgjob_state_name(bgjob_slot_is_at(MyDatabaseId, target.id, NULL)
+										 ? BGJOB_PROCESSING
+										 : target.state));
+}
+
+static bool
+awaits_others(const BgjobSituation *situation, BgjobAnswer *answer)
+{
+	BgjobPrerequisites all;
+	BgjobRel *jobs;
+	BgjobLook look;
+	TimestampTz deadline;
+
+	if (situation->state != BGJOB_AWAITING)
+		return false;
+	if (answer == NULL || !bgjob_prerequisites_read(situation->job, &all))
+		return true;
+	jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
+	bgjob_prerequisites_look(jobs, &all, 0, true, &look);
+	deadline = bgjob_awaiting_deadline(situation->job);
+	if (deadline != DT_NOEND)
+		answer->until = deadline;
+	if (look.awaited == BGJOB_AWAITED_OPEN)
+		(void) say(answer,
+				   all.n == 1
+					   ? psprintf("It awaits %s.", describe_target(jobs, &all, look.open))
+					   : psprintf("It awaits %s. It has %d prerequisites.",
+								  describe_target(jobs, &all, look.open), all.n),
+				   deadline != DT_NOEND ? "At that time it is deleted (await_timeout)."
+										: "bgjob_requeue() makes it run at once.");
+	else
+		(void) say(answer, "What it awaits has ended; it is about to go on.", NULL);
+	bgjob_rel_close(jobs);
+	return true;
 }
 
 /* ---- the job ---- */
@@ -511,6 +566,7 @@ const BgjobCause bgjob_causes[] = {
 	{"not adopted", of_copied_database, "Not adopted: run bgjob_adopt()"},
 	{"not adopted", restored},
 	{"scheduled", waits_for_its_time},
+	{"awaiting", awaits_others},
 	{"queue paused", in_paused_queue},
 	{"no worker", uncommitted},
 	{"no worker", not_preloaded},

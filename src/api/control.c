@@ -23,6 +23,7 @@
 
 #include "access/xact.h"
 #include "api/arguments.h"
+#include "api/control.h"
 #include "api/options.h"
 #include "api/recurring.h"
 #include "api/rights.h"
@@ -230,6 +231,30 @@ change_job(int64 id, const Change *change)
 	MemoryContextDelete(per_attempt);
 	bgjob_rel_close(jobs);
 	return outcome == OUTCOME_DONE;
+}
+
+/* bgjob_control_delete deletes a job, as bgjob_delete() does, with a reason. */
+bool
+bgjob_control_delete(const char *function, int64 id, const char *reason)
+{
+	Change change = {.function = function,
+					 .event = BGJOB_EV_DELETE,
+					 .request = BGJOB_REQUEST_DELETE,
+					 .reason = reason};
+
+	return change_job(id, &change);
+}
+
+/* bgjob_control_requeue enqueues a job again, as bgjob_requeue() does, if it is in a state. */
+bool
+bgjob_control_requeue(const char *function, int64 id, BgjobState from)
+{
+	Change change = {.function = function,
+					 .event = BGJOB_EV_REQUEUE,
+					 .request = BGJOB_REQUEST_REQUEUE,
+					 .from = from};
+
+	return change_job(id, &change);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_delete);

@@ -15,7 +15,9 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "api/arguments.h"
+#include "api/continuation.h"
 #include "api/enqueue.h"
 #include "api/rights.h"
 #include "base/captured.h"
@@ -38,6 +40,7 @@
 #include "store/job.h"
 #include "store/newjob.h"
 #include "store/place.h"
+#include "store/release.h"
 #include "store/sequence.h"
 #include "store/settings.h"
 #include "store/summary.h"
@@ -58,6 +61,10 @@ struct BgjobTemplate
 	BgjobEvent
 		event; /* creates its jobs; decided once, so that all jobs of "bulk" go to the same table */
 	TimestampTz run_at;
+	BgjobContinuation continuation;
+	bool asked;    /* a review was asked for */
+	bool many;     /* there may be many jobs */
+	bool awaits;   /* they are created as awaiting */
 	bool filtered; /* its jobs have filters */
 	BgjobRel *jobs;
 	BgjobRel *queue; /* this and the rest are for many jobs */
@@ -144,6 +151,30 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobOptionSet *s
 		bgjob_job_set(job, BGJOB_C_CUSTOM_SETTINGS, JsonbPGetDatum(custom));
 }
 
+/* Reads what the jobs await, and has them created as awaiting if that is not there yet. */
+static void
+begin_continuation(BgjobTemplate *template, const BgjobOptionSet *set, BgjobCircumstances *what)
+{
+	BgjobDuplicate duplicate = template->on_duplicate;
+
+	bgjob_continuation_read(set, &template->job, &template->continuation);
+	template->awaits =
+		template->continuation.any &&template->continuation.awaited != BGJOB_AWAITED_MET;
+	if (!template->awaits)
+		return;
+	what->awaits = true;
+	if (set->given[BGJOB_O_DELAY])
+		template->run_at = what->run_at = 0; /* counts from the release */
+	if (what->run_at != 0)
+		bgjob_job_set_time(&template->job, BGJOB_C_RUN_AT, what->run_at);
+	if ((!bgjob_job_is_null(&template->job, BGJOB_C_UNIQUE_KEY) ||
+		 template->key_places != NULL) &&
+		(duplicate == BGJOB_DUPLICATE_REPLACE || duplicate == BGJOB_DUPLICATE_RESCHEDULE))
+		bgjob_invalid("a job that awaits something cannot replace or reschedule another one",
+					  "The other job would not await it.",
+					  "Use on_duplicate 'skip' or 'error', or no unique_key.");
+}
+
 /*
  * bgjob_template_create checks the options of bgjob_enqueue() and captures
  * the caller's settings. The arguments of the first job choose among
@@ -166,7 +197,6 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 		bgjob_options_merge(&set, options->kept);
 	(void) bgjob_options_time(&set, now.at, &now.run_at);
 	template->run_at = now.run_at;
-	template->event = bgjob_job_first_event(&now);
 	if (kind == BGJOB_KIND_FUNCTION)
 	{
 		template->func = options->kind == NULL
@@ -176,6 +206,8 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 		template->conf = bgjob_functionconf_find(template->job.func);
 	}
 	fill_job(template, options, &set, kind, run_as);
+	begin_continuation(template, &set, &now);
+	template->event = bgjob_job_first_event(&now);
 	if (!options->plain_session)
 		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
 					  Int64GetDatum(bgjob_settings_store(bgjob_capture_listed())));
@@ -246,6 +278,13 @@ has_key(const BgjobTemplate *template)
 	return !bgjob_job_is_null(&template->job, BGJOB_C_UNIQUE_KEY);
 }
 
+/* Returns whether the jobs of a template cannot run any more, since what they await has ended otherwise. */
+static bool
+is_hopeless(const BgjobTemplate *template)
+{
+	return template->awaits && template->continuation.awaited == BGJOB_AWAITED_HOPELESS;
+}
+
 /* Inserts the collected rows: the jobs, then their rows in the queue or the schedule. */
 static void
 flush_bulk(BgjobTemplate *template)
@@ -255,6 +294,7 @@ flush_bulk(BgjobTemplate *template)
 	int64 first = template->job.id - n + 1;
 
 	bgjob_summary_written_many(&template->job, first, n);
+	bgjob_job_join(&template->job, first, n);
 	bgjob_place_put_many(template->queue_bulk, &template->job, first, tids, n);
 }
 
@@ -274,7 +314,8 @@ add_to_bulk(BgjobTemplate *template)
 void
 bgjob_template_expect_many(BgjobTemplate *template, int n)
 {
-	if (n < 2 || has_key(template) || template->filtered)
+	template->many = n > 1;
+	if (n < 2 || has_key(template) || template->filtered || is_hopeless(template))
 		return;
 	template->queue = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	template->bulk = bgjob_bulk_begin(template->jobs);
@@ -335,6 +376,7 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .run_at = template->run_at,
 							   .on_duplicate = template->on_duplicate,
+							   .awaits = template->awaits,
 							   .wait = true};
 
 	begin_job(&job, bgjob_next_id(), args, what.at);
@@ -343,6 +385,27 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 	ereport(NOTICE, (errmsg("job \"%s\" was not enqueued: %s",
 							bgjob_text_cut(job.job, BGJOB_TITLE_MAX), what.reason)));
 	return 0;
+}
+
+/* Inserts one job; see bgjob_template_enqueue(). */
+static int64
+enqueue_one(BgjobTemplate *template, const Jsonb *args)
+{
+	BgjobJob *job = &template->job;
+	BgjobCircumstances what = {
+		.run_at = template->run_at, .on_duplicate = template->on_duplicate, .wait = true};
+	int64 id = draw_id(template);
+
+	what.at = template->bulk != NULL ? template->at : bgjob_now();
+	begin_job(job, id, args, what.at);
+	if (!bgjob_job_enter(template->jobs, job, &what))
+		return job->id;
+	bgjob_job_apply_unfiltered(job, template->event, &what);
+	if (template->bulk != NULL)
+		add_to_bulk(template);
+	else
+		bgjob_job_save(template->jobs, job);
+	return job->id;
 }
 
 /*
@@ -355,26 +418,23 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 int64
 bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 {
-	BgjobJob *job = &template->job;
-	BgjobCircumstances what = {
-		.run_at = template->run_at, .on_duplicate = template->on_duplicate, .wait = true};
+	TimestampTz deadline = DT_NOEND;
 	int64 id;
 
 	check_arguments(template, args);
 	set_key(template, args);
-	if (template->filtered)
-		return enqueue_filtered(template, args);
-	id = draw_id(template);
-	what.at = template->bulk != NULL ? template->at : bgjob_now();
-	begin_job(job, id, args, what.at);
-	if (!bgjob_job_enter(template->jobs, job, &what))
-		return job->id;
-	bgjob_job_apply_unfiltered(job, template->event, &what);
-	if (template->bulk != NULL)
-		add_to_bulk(template);
-	else
-		bgjob_job_save(template->jobs, job);
-	return job->id;
+	id = template->filtered ? enqueue_filtered(template, args) : enqueue_one(template, args);
+	if (!template->continuation.any || id == 0)
+		return id;
+	if (!template->many || !template->asked)
+		bgjob_continuation_ask(&template->continuation, id, template->many);
+	template->asked = true;
+	if (is_hopeless(template))
+	{
+		CommandCounterIncrement(); /* the job is to be seen */
+		(void) bgjob_review_job(id, &deadline);
+	}
+	return id;
 }
 
 /* bgjob_template_wants_all returns whether the function takes all arguments as one json value. */

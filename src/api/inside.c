@@ -20,6 +20,7 @@
 #include <math.h>
 
 #include "api/arguments.h"
+#include "api/inside.h"
 #include "api/options.h"
 #include "api/rights.h"
 #include "base/console.h"
@@ -43,9 +44,9 @@
 /* The shortest delay of a snooze, in seconds. */
 #define SHORTEST_SNOOZE 1
 
-/* Returns the running job. Raises 55000 outside of a job. */
-static const BgjobJob *
-this_job(const char *function)
+/* bgjob_this_job returns the running job. Raises 55000 outside of a job. */
+const BgjobJob *
+bgjob_this_job(const char *function)
 {
 	const BgjobJob *job = bgjob_underway_job();
 
@@ -79,7 +80,7 @@ PG_FUNCTION_INFO_V1(bgjob_progress);
 Datum
 bgjob_progress(PG_FUNCTION_ARGS)
 {
-	const BgjobJob *job = this_job("bgjob_progress()");
+	const BgjobJob *job = bgjob_this_job("bgjob_progress()");
 	char *message;
 	double percent;
 
@@ -115,7 +116,7 @@ PG_FUNCTION_INFO_V1(bgjob_log);
 Datum
 bgjob_log(PG_FUNCTION_ARGS)
 {
-	const BgjobJob *job = this_job("bgjob_log()");
+	const BgjobJob *job = bgjob_this_job("bgjob_log()");
 	char *message =
 		bgjob_arg_required_text(fcinfo, 0, "message", "It is a line of the job's log.");
 	char *level =
@@ -145,7 +146,7 @@ PG_FUNCTION_INFO_V1(bgjob_cancel_requested);
 Datum
 bgjob_cancel_requested(PG_FUNCTION_ARGS)
 {
-	(void) this_job("bgjob_cancel_requested()");
+	(void) bgjob_this_job("bgjob_cancel_requested()");
 	if (bgjob_my_slot == NULL)
 		PG_RETURN_BOOL(bgjob_inplace_is_timed_out());
 	PG_RETURN_BOOL(bgjob_slot_request_seen() != BGJOB_REQUEST_NONE ||
@@ -172,7 +173,7 @@ bgjob_parameter(PG_FUNCTION_ARGS)
 	Jsonb *parameters;
 	JsonbValue *value = NULL;
 
-	(void) this_job("bgjob_parameter()");
+	(void) bgjob_this_job("bgjob_parameter()");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	read_row(&job);
@@ -231,7 +232,7 @@ bgjob_set_parameter(PG_FUNCTION_ARGS)
 	BgjobRel *jobs;
 	BgjobJob job;
 
-	(void) this_job("bgjob_set_parameter()");
+	(void) bgjob_this_job("bgjob_set_parameter()");
 	bgjob_check_writable("bgjob_set_parameter()");
 	name = bgjob_arg_required_text(fcinfo, 0, "name", "It names the parameter.");
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
@@ -257,7 +258,7 @@ bgjob_snooze(PG_FUNCTION_ARGS)
 	TimestampTz run_at;
 	char *text;
 
-	(void) this_job("bgjob_snooze()");
+	(void) bgjob_this_job("bgjob_snooze()");
 	bgjob_arg_require(fcinfo, 0, "delay", "The job runs again after this time.");
 	bgjob_check_interval("delay", PG_GETARG_INTERVAL_P(0),
 						 "The job runs again after this time.",
@@ -277,7 +278,7 @@ PG_FUNCTION_INFO_V1(bgjob_discard);
 Datum
 bgjob_discard(PG_FUNCTION_ARGS)
 {
-	(void) this_job("bgjob_discard()");
+	(void) bgjob_this_job("bgjob_discard()");
 	bgjob_attempt_end(BGJOB_EV_DELETE, 0,
 					  PG_ARGISNULL(0) ? "Discarded by itself"
 									  : text_to_cstring(PG_GETARG_TEXT_PP(0)));

@@ -20,6 +20,8 @@
 #include "base/queues.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "store/prerequisite.h"
+#include "store/signalrow.h"
 #include "store/unique.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -89,6 +91,17 @@ bgjob_check_unique_key(const char *key)
 						errdetail("It must have 1 to %d bytes.", BGJOB_UNIQUE_KEY_MAX),
 						errhint("Omit unique_key if the job need not be unique. For a longer "
 								"key, use a hash such as md5().")));
+}
+
+/* bgjob_check_signal_name raises 22023 unless a text can be the name of a signal. */
+void
+bgjob_check_signal_name(const char *name)
+{
+	if (name[0] == '\0' || strlen(name) > BGJOB_SIGNAL_NAME_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid name of a signal: it has %zu bytes", strlen(name)),
+						errdetail("It must have 1 to %d bytes.", BGJOB_SIGNAL_NAME_MAX),
+						errhint("Use a name such as approved:17.")));
 }
 
 /*
@@ -261,10 +274,25 @@ check_unsupported(const char *name, Datum value)
 static Datum
 check_condition(const char *name, Datum value)
 {
-	static const char *const values[] = {"succeeded", "finished", "failed", "deleted", NULL};
+	static const char *const names[] = {"succeeded", "finished", "failed",
+										"deleted",   "any",      NULL};
+	static const BgjobCondition values[] = {BGJOB_IF_SUCCEEDED, BGJOB_IF_FINISHED,
+											BGJOB_IF_FAILED, BGJOB_IF_DELETED, BGJOB_IF_ANY};
 
-	if (bgjob_choice(name, TextDatumGetCString(value), values) > 0)
-		check_unsupported(name, value);
+	return CharGetDatum((char) values[bgjob_choice(name, TextDatumGetCString(value), names)]);
+}
+
+static Datum
+check_await_timeout(const char *name, Datum value)
+{
+	static const char *const meaning =
+		"A job that has not been released within this time is deleted.";
+	const Interval *limit = DatumGetIntervalP(value);
+
+	bgjob_check_interval(name, limit, meaning, "Omit await_timeout for no limit.");
+	if (bgjob_interval_microseconds(limit, DAYS_PER_MONTH) <= 0)
+		bgjob_invalid("await_timeout must be positive", meaning,
+					  "Omit await_timeout for no limit.");
 	return value;
 }
 

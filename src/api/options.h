@@ -24,6 +24,7 @@ typedef struct BgjobOptions
 	const BgjobOptionSet *kept; /* checked options, for what "set" does not give; NULL: none */
 } BgjobOptions;
 
+extern void bgjob_check_signal_name(const char *name);
 extern void bgjob_invalid(const char *message, const char *detail, const char *hint);
 extern int bgjob_choice(const char *name, const char *value, const char *const *values);
 extern void bgjob_check_interval(const char *name, const Interval *interval,

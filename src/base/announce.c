@@ -19,6 +19,7 @@
 #include "base/database.h"
 #include "base/lanes.h"
 #include "base/slot.h"
+#include "base/reviews.h"
 #include "base/waiters.h"
 #include "base/wake.h"
 #include "miscadmin.h"
@@ -114,6 +115,7 @@ bgjob_announce_unknown(bool committed, bool counted)
 {
 	uint32 notices = BGJOB_NOTICE_RESCAN;
 
+	bgjob_review_ask_all(MyDatabaseId);
 	if (committed)
 	{
 		if (!counted)

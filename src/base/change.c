@@ -43,7 +43,6 @@
 #include "base/prepared.h"
 #include "base/preparedmoves.h"
 #include "base/registry.h"
-#include "base/waiters.h"
 #include "base/wake.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
@@ -74,6 +73,7 @@ typedef struct Notes
 	TimestampTz due; /* DT_NOEND: none */
 	int64 counts[BGJOB_NSTATES];
 	BgjobTallyNotes tallies;
+	BgjobDependantNotes dependants;
 	bool counted;
 	bool recount;
 	bool filters;
@@ -85,6 +85,8 @@ typedef struct Notes
 static Notes *notes = NULL;
 
 BgjobSettle bgjob_change_settle = NULL;
+
+static bool settling = false;
 
 static void at_xact_event(XactEvent event, void *arg);
 static void
@@ -219,43 +221,18 @@ bgjob_change_filters(void)
 		to->filters = true;
 }
 
-static void
-add_over(int64 job, BgjobState state, bool recurring, const BgjobAttempt *attempt)
-{
-	Notes *to = own_notes();
-	Size size = sizeof(BgjobOver) + (attempt != NULL ? sizeof(BgjobAttempt) : 0);
-	BgjobOver *note = MemoryContextAlloc(TopTransactionContext, size);
-
-	*note = (BgjobOver){to->over, job, state, recurring, NULL};
-	if (attempt != NULL)
-	{
-		BgjobAttempt *copy = (BgjobAttempt *) (note + 1);
-
-		*copy = *attempt;
-		if (attempt->error != NULL)
-			copy->error = MemoryContextStrdup(TopTransactionContext, attempt->error);
-		note->attempt = copy;
-	}
-	to->over = note;
-}
-
-static void
-free_over(BgjobOver *note)
-{
-	if (note->attempt != NULL && note->attempt->error != NULL)
-		pfree(unconstify(char *, note->attempt->error));
-	pfree(note);
-}
-
 /*
  * bgjob_change_ended notes that a job has ended in a final state: nothing more
  * will happen to it by itself. Of one that is requeued in the same transaction
- * the note stays. "attempt" is how it ended (copied); NULL: it was not running.
+ * the note stays. "over" tells all but the attempt; "attempt" is how it ended
+ * (both are copied); NULL: it was not running.
  */
 void
-bgjob_change_ended(int64 job, BgjobState state, bool recurring, const BgjobAttempt *attempt)
+bgjob_change_ended(const BgjobOver *over, const BgjobAttempt *attempt)
 {
-	add_over(job, state, recurring, attempt);
+	Notes *to = own_notes();
+
+	to->over = bgjob_over_add(to->over, over, attempt);
 }
 
 /*
@@ -266,7 +243,9 @@ bgjob_change_ended(int64 job, BgjobState state, bool recurring, const BgjobAttem
 void
 bgjob_change_attempt_over(int64 job, BgjobState state, const BgjobAttempt *attempt)
 {
-	add_over(job, state, false, attempt);
+	BgjobOver over = {.job = job, .state = state};
+
+	bgjob_change_ended(&over, attempt);
 }
 
 /*
@@ -325,6 +304,13 @@ bgjob_change_took_scheduled(TimestampTz at)
 		to->taken_due = Min(to->taken_due, at);
 }
 
+/* bgjob_change_is_settling returns whether the running transaction is about to commit, and settles what is over. */
+bool
+bgjob_change_is_settling(void)
+{
+	return settling;
+}
+
 /* bgjob_change_want notes that a database has got the extension. */
 void
 bgjob_change_want(Oid database)
@@ -335,17 +321,13 @@ bgjob_change_want(Oid database)
 		to->wanted = database;
 }
 
-/* Counts the attempts that are over, and wakes the sessions that wait for their jobs. */
-static void
-tell_of_over(const BgjobOver *over)
+/* bgjob_change_dependants returns the notes of who awaits whom; NULL where there is no process to tell. */
+BgjobDependantNotes *
+bgjob_change_dependants(void)
 {
-	for (const BgjobOver *note = over; note != NULL; note = note->next)
-		if (note->attempt != NULL)
-			bgjob_function_stats_add(note->attempt);
-	bgjob_function_stats_flush();
-	for (const BgjobOver *note = over; note != NULL; note = note->next)
-		if (bgjob_state_is_final(note->state))
-			bgjob_waiters_wake(note->job);
+	Notes *to = current_notes();
+
+	return to == NULL ? NULL : &to->dependants;
 }
 
 static void
@@ -378,9 +360,10 @@ tell(const Notes *committed)
 		else
 			bgjob_queues_remove(MyDatabaseId, note->queue, note->conf.version);
 	bgjob_lane_notes_commit(&committed->lanes);
+	bgjob_dependant_notes_commit(&committed->dependants);
 	if (committed->due != DT_NOEND)
 		bgjob_announce_due(committed->due);
-	tell_of_over(committed->settled);
+	bgjob_over_tell(committed->settled);
 	if (committed->notices != 0)
 		bgjob_notify_scheduler(committed->notice_database, committed->notices);
 }
@@ -393,6 +376,7 @@ static void
 tell_of_given_back(const Notes *aborted)
 {
 	bgjob_lane_notes_abort(&aborted->lanes);
+	bgjob_dependant_notes_abort(&aborted->dependants);
 	if (aborted->taken_due != DT_NOEND)
 		bgjob_announce_due(aborted->taken_due);
 }
@@ -409,12 +393,13 @@ prewake(void)
 static void
 begin_commit(void)
 {
-	for (const Notes *note = notes; note != NULL; note = note->parent)
+	for (Notes *note = notes; note != NULL; note = note->parent)
 	{
 		if (note->filters)
 			bgjob_committing_filters();
 		if (note->counted)
 			bgjob_committing_moves();
+		bgjob_dependant_notes_show(&note->dependants);
 	}
 }
 
@@ -422,20 +407,16 @@ begin_commit(void)
 static void
 settle(void)
 {
-	while (notes != NULL && notes->over != NULL)
+	settling = true;
+	while (notes != NULL && (notes->over != NULL || notes->dependants.nbatches > 0))
 	{
 		BgjobOver *over = notes->over;
 
 		notes->over = NULL;
-		if (bgjob_change_settle != NULL)
-			bgjob_change_settle(over);
-		for (BgjobOver *next; over != NULL; over = next)
-		{
-			next = over->next;
-			over->next = notes->settled;
-			notes->settled = over;
-		}
+		bgjob_change_settle(over);
+		notes->settled = bgjob_over_concat(over, notes->settled);
 	}
+	settling = false;
 }
 
 /* Announces the notes of a transaction that has ended, and drops them. */
@@ -456,6 +437,8 @@ prepare(void)
 	if (notes == NULL || bgjob_registry == NULL)
 		return;
 	bgjob_prepared_mark();
+	for (Notes *note = notes; note != NULL; note = note->parent)
+		bgjob_dependant_notes_show(&note->dependants);
 	bgjob_prepared_moves_begin(GetTopTransactionIdIfAny());
 	for (const Notes *note = notes; note != NULL; note = note->parent)
 		bgjob_prepared_moves_add(note->counts, note->recount);
@@ -486,6 +469,7 @@ at_xact_event(XactEvent event, void *arg)
 			notes = NULL;
 			break;
 		case XACT_EVENT_ABORT:
+			settling = false;
 			bgjob_committed_filters();
 			bgjob_committed_moves();
 			end_notes(tell_of_given_back);
@@ -501,11 +485,8 @@ free_notes(Notes *aborted)
 {
 	bgjob_lane_notes_free(&aborted->lanes);
 	bgjob_tally_notes_free(&aborted->tallies);
-	for (BgjobOver *note = aborted->over, *next; note != NULL; note = next)
-	{
-		next = note->next;
-		free_over(note);
-	}
+	bgjob_dependant_notes_free(&aborted->dependants);
+	bgjob_over_free(aborted->over);
 	for (QueueNote *note = aborted->queues, *next; note != NULL; note = next)
 	{
 		next = note->next;
@@ -520,12 +501,7 @@ merge_into_parent(Notes *inner, Notes *outer)
 {
 	bgjob_lane_notes_merge(&inner->lanes, &outer->lanes);
 	outer->taken_due = Min(outer->taken_due, inner->taken_due);
-	for (BgjobOver *note = inner->over, *next; note != NULL; note = next)
-	{
-		next = note->next;
-		note->next = outer->over;
-		outer->over = note;
-	}
+	outer->over = bgjob_over_concat(inner->over, outer->over);
 	for (QueueNote *note = inner->queues, *next; note != NULL; note = next)
 	{
 		next = note->next;
@@ -537,6 +513,7 @@ merge_into_parent(Notes *inner, Notes *outer)
 		outer->counts[state] += inner->counts[state];
 	bgjob_tally_notes_merge(&inner->tallies, &outer->tallies);
 	bgjob_tally_notes_free(&inner->tallies);
+	bgjob_dependant_notes_merge(&inner->dependants, &outer->dependants);
 	outer->counted |= inner->counted;
 	outer->recount |= inner->recount;
 	outer->filters |= inner->filters;

@@ -10,28 +10,16 @@
 
 #include "postgres.h"
 
-#include "base/functionstats.h"
+#include "base/dependantnotes.h"
 #include "base/lanegroup.h"
+#include "base/over.h"
 #include "base/registry.h"
 #include "base/tallynotes.h"
 #include "datatype/timestamp.h"
 #include "rules/state.h"
 
-/*
- * A job that has ended, or an attempt after which the job goes on. Holds all that
- * settling needs, so that the row of the job is not read again.
- */
-typedef struct BgjobOver
-{
-	struct BgjobOver *next;
-	int64 job;
-	BgjobState state; /* that it got: final, or that in which it waits for the next attempt */
-	bool recurring;   /* the job of an occurrence */
-	const BgjobAttempt *attempt; /* to be counted at commit; NULL: the job was not running */
-} BgjobOver;
-
 /* Settles what is over in the running transaction, in no order. It may throw, and note more. */
-typedef void (*BgjobSettle)(const BgjobOver *over);
+typedef void (*BgjobSettle)(BgjobOver *over);
 
 extern BgjobSettle bgjob_change_settle;
 
@@ -53,12 +41,13 @@ extern void bgjob_change_due(TimestampTz at);
 extern void bgjob_change_count(const BgjobCounted *from, const BgjobCounted *to);
 extern void bgjob_change_add_own(int64 *counts);
 extern void bgjob_change_visit_own(BgjobTallyVisit visit, void *arg);
-extern void
-bgjob_change_ended(int64 job, BgjobState state, bool recurring, const BgjobAttempt *attempt);
+extern void bgjob_change_ended(const BgjobOver *over, const BgjobAttempt *attempt);
 extern void bgjob_change_attempt_over(int64 job, BgjobState state, const BgjobAttempt *attempt);
 extern void bgjob_change_notice(Oid database, uint32 scheduler_notices);
 extern void bgjob_change_took_scheduled(TimestampTz at);
 extern void bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 job);
+extern bool bgjob_change_is_settling(void);
 extern void bgjob_change_want(Oid database);
+extern BgjobDependantNotes *bgjob_change_dependants(void);
 
 #endif /* BGJOB_BASE_CHANGE_H */

@@ -63,7 +63,7 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	entry->waiting_since = entry->serving_since = 0;
 	entry->steady_at = 0;
 	entry->set_right = false;
-	entry->ready = entry->announced = false;
+	entry->ready = entry->announced = entry->edges_known = false;
 	entry->wants = 0;
 	pg_atomic_write_u64(&entry->next_due, 0);
 	pg_atomic_write_u64(&entry->low_due, 0);

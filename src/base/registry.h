@@ -235,6 +235,7 @@ typedef enum BgjobDatabaseStatus
 #define BGJOB_NOTICE_ENDED     0x40  /* a job of a recurring one has ended */
 #define BGJOB_NOTICE_RESTORED  0x80  /* SQL has inserted jobs, or they have been adopted */
 #define BGJOB_NOTICE_FUNCTIONS 0x100 /* a retention has been configured of a function */
+#define BGJOB_NOTICE_REVIEW    0x200 /* something may be released (base/reviews.h) */
 #define BGJOB_NOTICE_WAKE      0x08  /* do not sleep before one more round; always set */
 
 typedef struct BgjobDatabase
@@ -270,6 +271,8 @@ typedef struct BgjobDatabase
 	pg_atomic_uint64 next_due;  /* when the next scheduled job is due, at the latest */
 	pg_atomic_uint64
 		low_due; /* the earliest time announced since the scheduler has last read it */
+
+	bool edges_known; /* the edges of the database have been counted (base/dependants.h) */
 
 	int64 held_back; /* the scheduler's: number of jobs held back, as last logged */
 

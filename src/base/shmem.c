@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "base/console.h"
+#include "base/dependants.h"
 #include "base/functionstats.h"
 #include "base/functionstatsfile.h"
 #include "base/inflight.h"
@@ -21,6 +22,7 @@
 #include "base/queues.h"
 #include "base/preparedmoves.h"
 #include "base/registry.h"
+#include "base/reviews.h"
 #include "base/shmem.h"
 #include "base/tally.h"
 #include "base/waiters.h"
@@ -46,6 +48,8 @@ request(void)
 	RequestAddinShmemSpace(bgjob_console_size());
 	RequestAddinShmemSpace(bgjob_function_stats_size());
 	RequestAddinShmemSpace(bgjob_jobmap_size());
+	RequestAddinShmemSpace(bgjob_dependants_size());
+	RequestAddinShmemSpace(bgjob_reviews_size());
 }
 
 static void
@@ -64,6 +68,8 @@ startup(void)
 	bgjob_function_stats_startup();
 	bgjob_function_stats_file_startup();
 	bgjob_jobmap_startup();
+	bgjob_dependants_startup();
+	bgjob_reviews_startup();
 	bgjob_inflight_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

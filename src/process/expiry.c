@@ -12,14 +12,19 @@
 
 #include "base/compat.h"
 #include "base/database.h"
+#include "base/guc.h"
 #include "base/process.h"
 #include "miscadmin.h"
 #include "process/expiry.h"
 #include "process/unannounced.h"
+#include "store/composed.h"
 #include "store/retention.h"
 #include "store/unused.h"
 #include "utils/backend_status.h"
 #include "utils/timestamp.h"
+
+/* Pause between two looks at batches and signals, in seconds. */
+#define COMPOSED_PAUSE 10
 
 /* Rows in one step. */
 #define BATCH 2000
@@ -27,7 +32,10 @@
 static BgjobDatabase *entry; /* this database's */
 static BgjobSweep sweep;
 static TimestampTz next_sweep;
-static uint64 swept_at; /* completed transactions, at the last round's end */
+static TimestampTz next_composed;
+static uint64 composed_at; /* completed transactions, at the last look at batches and signals */
+static int64 batches_after; /* where the next look at batches begins */
+static uint64 swept_at;     /* completed transactions, at the last round's end */
 
 /* bgjob_expiry_anew restarts the sweep, since the times of expiry may have changed. */
 void
@@ -84,6 +92,27 @@ bgjob_expiry_serve(TimestampTz now)
 	if (next_sweep > now)
 		swept_at = completed;
 	return next_sweep;
+}
+
+/* bgjob_expiry_serve_composed removes batches and signals that have expired, some rows at a time, now and then. */
+TimestampTz
+bgjob_expiry_serve_composed(TimestampTz now)
+{
+	TimestampTz before;
+
+	if (bgjob_retention < 0 || now < next_composed)
+		return bgjob_retention < 0 ? DT_NOEND : next_composed;
+	next_composed = now + COMPOSED_PAUSE * USECS_PER_SEC;
+	if (composed_at == bgjob_completed_transactions() && batches_after == 0)
+		return next_composed;
+	before = now - bgjob_retention * USECS_PER_SEC;
+	bgjob_begin();
+	pgstat_report_activity(STATE_RUNNING, "removing expired batches");
+	(void) bgjob_batches_expire(before, &batches_after, BATCH);
+	(void) bgjob_signals_expire(before, BATCH);
+	bgjob_commit();
+	composed_at = bgjob_completed_transactions();
+	return next_composed;
 }
 
 /* bgjob_expiry_serve_unused removes settings that no job uses any more, some rows at a time. */

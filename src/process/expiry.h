@@ -17,6 +17,7 @@ extern void bgjob_expiry_end(void);
 extern void bgjob_expiry_anew(void);
 extern void bgjob_expiry_advance(void);
 extern TimestampTz bgjob_expiry_serve(TimestampTz now);
+extern TimestampTz bgjob_expiry_serve_composed(TimestampTz now);
 extern TimestampTz bgjob_expiry_serve_unused(TimestampTz now);
 
 #endif /* BGJOB_PROCESS_EXPIRY_H */

@@ -58,6 +58,7 @@
 #include "process/pool.h"
 #include "process/recovery.h"
 #include "process/recurring.h"
+#include "process/review.h"
 #include "process/scheduler.h"
 #include "process/unannounced.h"
 #include "process/workers.h"
@@ -226,6 +227,7 @@ static Step steps[] = {{serve_notices},
 					   {bgjob_workers_reap},
 					   {recover_put_off},
 					   {bgjob_duejobs_serve},
+					   {bgjob_review_serve},
 					   {bgjob_clockset_serve},
 					   {bgjob_recurring_serve},
 					   {bgjob_unannounced_discover},
@@ -234,6 +236,7 @@ static Step steps[] = {{serve_notices},
 					   {bgjob_census_serve},
 					   {bgjob_pool_balance},
 					   {bgjob_expiry_serve},
+					   {bgjob_expiry_serve_composed},
 					   {bgjob_expiry_serve_unused},
 					   {bgjob_heldback_serve},
 					   {bgjob_leftover_serve},
@@ -256,6 +259,7 @@ forget_times(TimestampTz now)
 		steps[i].not_before = 0;
 	bgjob_duejobs_clock_set(now);
 	bgjob_unannounced_clock_set(now);
+	bgjob_review_clock_set();
 	began_at = now;
 	bgjob_expiry_anew();
 }
@@ -317,24 +321,6 @@ sleep_until(TimestampTz wake)
 	}
 }
 
-/* Distinguishes a shutdown, of which this process gets a signal too, from a worker that was terminated by hand. */
-static void
-check_terminated(void)
-{
-	for (int i = 0; i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
-
-		if (!slot->in_use || slot->database != MyDatabaseId || !slot->term || slot->pid == 0)
-			continue;
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
-						 bgjob_wait_event(BGJOB_WAIT_SCHEDULER_MAIN));
-		if (!ShutdownRequestPending)
-			bgjob_workers_end_terminated();
-		return;
-	}
-}
-
 /* ---- the log ---- */
 
 /* Logs that the database is served; once, although schedulers come and go. */
@@ -367,6 +353,7 @@ begin_service(void *arg)
 	bgjob_heldback_count_anew(DT_NOBEGIN);
 	bgjob_expiry_begin();
 	bgjob_duejobs_begin();
+	bgjob_review_begin();
 	began_at = bgjob_now();
 	if (serving_since == 0)
 		serving_since = entry->serving_since != 0 ? entry->serving_since : began_at;
@@ -463,7 +450,7 @@ do_round(void)
 
 	if (bgjob_clockset_watch(now))
 		forget_times(now);
-	check_terminated();
+	bgjob_workers_check_terminated();
 	bgjob_workers_take_back();
 	for (int i = 0; i < lengthof(steps) && !must_leave(); i++)
 	{

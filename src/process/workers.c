@@ -291,3 +291,21 @@ bgjob_workers_drain(const char *database, int grace_ms, BgjobInterruption why)
 		(void) bgjob_workers_reap(GetCurrentTimestamp());
 	}
 }
+
+/* bgjob_workers_check_terminated distinguishes a shutdown, of which this process gets a signal too, from a worker that was terminated by hand. */
+void
+bgjob_workers_check_terminated(void)
+{
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (!slot->in_use || slot->database != MyDatabaseId || !slot->term || slot->pid == 0)
+			continue;
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
+						 bgjob_wait_event(BGJOB_WAIT_SCHEDULER_MAIN));
+		if (!ShutdownRequestPending)
+			bgjob_workers_end_terminated();
+		return;
+	}
+}

@@ -21,6 +21,7 @@ extern int64 bgjob_workers_no_slot_until(void);
 extern TimestampTz bgjob_workers_reap(TimestampTz now);
 extern void bgjob_workers_take_back(void);
 extern void bgjob_workers_end_terminated(void);
+extern void bgjob_workers_check_terminated(void);
 extern TimestampTz bgjob_workers_end_unresponsive(const char *database, TimestampTz now);
 extern void bgjob_workers_drain(const char *database, int grace_ms, BgjobInterruption why);
 extern TimestampTz bgjob_by_clock(int64 steady, TimestampTz now);

@@ -61,7 +61,7 @@ static const unsigned char transitions[BGJOB_NSTATES][BGJOB_NEVENTS] = {
 	[BGJOB_PROCESSING] = { _,      _,       _,    _,  _,      _,    K,      F,   S,    E,        D,     E,      S },
 	[BGJOB_SUCCEEDED] =  { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S },
 	[BGJOB_FAILED] =     { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S },
-	[BGJOB_DELETED] =    { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        _,     E,      S },
+	[BGJOB_DELETED] =    { _,      _,       A,    _,  _,      _,    _,      _,   _,    _,        _,     E,      S },
 };
 /* clang-format on */
 

@@ -35,10 +35,10 @@ typedef enum BgjobState
 /* What can happen to a job. */
 typedef enum BgjobEvent
 {
-	BGJOB_EV_ENQUEUE,    /* created, to run now */
-	BGJOB_EV_SCHEDULE,   /* created, to run later */
-	BGJOB_EV_AWAIT,      /* created, to run when its predecessor has ended */
-	BGJOB_EV_DUE,        /* its time has come */
+	BGJOB_EV_ENQUEUE,  /* created, to run now */
+	BGJOB_EV_SCHEDULE, /* created, to run later */
+	BGJOB_EV_AWAIT, /* created, to run when what it awaits is there; or it awaits that again */
+	BGJOB_EV_DUE,   /* its time has come */
 	BGJOB_EV_RELEASE,    /* its predecessor has ended as required */
 	BGJOB_EV_START,      /* a worker has claimed it */
 	BGJOB_EV_SUCCEED,    /* it ran */

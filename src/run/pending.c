@@ -146,6 +146,14 @@ state_of(const Jsonb *pending)
 
 /* ---- in the scheduler ---- */
 
+/* Returns whether a worker of the job's role can call filters of one of these events, and there are some. */
+static bool
+is_for_worker(const BgjobJob *job, int events)
+{
+	return job->crashes < bgjob_max_crashes && bgjob_filter_is_written(job, events) &&
+		   SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(job->run_as));
+}
+
 /*
  * bgjob_pending_is_for_worker returns whether one of these events must be left
  * to a worker: this is the scheduler, the job has filters, and a worker could
@@ -154,9 +162,7 @@ state_of(const Jsonb *pending)
 bool
 bgjob_pending_is_for_worker(const BgjobJob *job, int events)
 {
-	return bgjob_filter_in_scheduler() && job->crashes < bgjob_max_crashes &&
-		   bgjob_filter_is_written(job, events) &&
-		   SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(job->run_as));
+	return bgjob_filter_in_scheduler() && is_for_worker(job, events);
 }
 
 /*
@@ -171,7 +177,8 @@ bgjob_pending_leave(BgjobJob *job, BgjobEvent event, const BgjobCircumstances *w
 	BgjobState from = job->state;
 	Jsonb *pending;
 
-	if (event_names[event] == NULL || !bgjob_pending_is_for_worker(job, events))
+	if (event_names[event] == NULL ||
+		!(what->leave ? is_for_worker(job, events) : bgjob_pending_is_for_worker(job, events)))
 		return false;
 	if (bgjob_job_is_pending(job))
 		from = bgjob_pending_from(job);

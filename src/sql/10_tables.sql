@@ -70,6 +70,11 @@ ALTER TABLE bgjob_internal.job
     ADD progress numeric,               -- as reported by the last attempt
     ADD progress_message text,
     ADD enqueued_by regrole,            -- the role that enqueued it, if it runs as another role; else null
+    ADD after_batch bigint,
+    ADD after_signal text[],
+    ADD condition "char",               -- s(ucceeded), e(nded: finished), f(ailed), d(eleted), a(ny); null: s
+    ADD await_timeout interval,
+    ADD await_delay interval,           -- from the release until it may run
     ADD @column@ @type@,
     ADD pending jsonb;                  -- an event that a worker settles before it runs the job; null: none
 
@@ -94,6 +99,70 @@ CREATE TABLE bgjob_internal.schedule (
     queue text COLLATE "C" NOT NULL,
     CONSTRAINT schedule_pkey PRIMARY KEY (role, at, job)
 );
+
+-- Jobs that await others, a batch or signals.
+CREATE TABLE bgjob_internal.awaiting (
+    job bigint NOT NULL,
+    role regrole NOT NULL,              -- the role that the job runs as
+    queue text COLLATE "C" NOT NULL,
+    prerequisites integer NOT NULL,     -- how many jobs, batches and signals it awaits in all
+    condition "char" NOT NULL,
+    deadline timestamptz,               -- not released by then, it is deleted; null: none
+    behind_batch boolean NOT NULL,      -- it awaits a batch, directly or over other jobs
+    CONSTRAINT awaiting_pkey PRIMARY KEY (job)
+);
+CREATE INDEX awaiting_deadline_idx ON bgjob_internal.awaiting (deadline, job) WHERE deadline IS NOT NULL;
+
+-- Who awaits whom, as long as the result of the target may be needed. A target is a job, a batch or, negative, a hash of a signal's name.
+CREATE TABLE bgjob_internal.edge (
+    target bigint NOT NULL,
+    dependant bigint NOT NULL,          -- a job
+    CONSTRAINT edge_pkey PRIMARY KEY (target, dependant)
+);
+
+-- Signals that were sent. Rows are only inserted; of a name, the last one counts.
+CREATE TABLE bgjob_internal.signal (
+    id bigint NOT NULL,                 -- from the same sequence as the ids of jobs
+    hash bigint NOT NULL,               -- of the name, as in edge
+    name text COLLATE "C" NOT NULL,
+    role regrole NOT NULL,              -- that sent it: only jobs that it controls take notice
+    at timestamptz NOT NULL,
+    payload jsonb,
+    CONSTRAINT signal_pkey PRIMARY KEY (id)
+);
+CREATE INDEX signal_hash_idx ON bgjob_internal.signal (hash, id);
+
+-- Batches of jobs. Whether one has finished is known from its members.
+CREATE TABLE bgjob_internal.batch (
+    id bigint NOT NULL,                 -- from the same sequence as the ids of jobs
+    role regrole NOT NULL,
+    parent bigint,
+    created_at timestamptz NOT NULL,
+    finished_at timestamptz,            -- last; before it was opened again, if batch_total has a later time
+    description text,
+    parameters jsonb,
+    unique_key text COLLATE "C",
+    CONSTRAINT batch_pkey PRIMARY KEY (id)
+);
+CREATE INDEX batch_key_idx ON bgjob_internal.batch (role, unique_key) WHERE unique_key IS NOT NULL;
+
+-- The jobs of batches that have not succeeded, in their batch and in each one above it.
+CREATE TABLE bgjob_internal.member (
+    batch bigint NOT NULL,
+    state "char" NOT NULL,              -- o: not finished, f(ailed), d(eleted)
+    job bigint NOT NULL,
+    CONSTRAINT member_pkey PRIMARY KEY (batch, state, job)
+);
+
+-- Numbers of jobs of batches. Rows are only inserted, and added up when there are many.
+CREATE TABLE bgjob_internal.batch_total (
+    batch bigint NOT NULL,
+    at timestamptz NOT NULL,            -- jobs were added, or run again
+    jobs bigint NOT NULL,               -- that were added
+    failed bigint NOT NULL,             -- of these, failed and deleted ones that have been removed
+    deleted bigint NOT NULL
+);
+CREATE INDEX batch_total_idx ON bgjob_internal.batch_total (batch);
 
 -- Failed jobs, which wait for a user to act.
 CREATE TABLE bgjob_internal.failure (
@@ -200,5 +269,8 @@ SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.log', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.settings', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.total', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.unique_key', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.batch', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.batch_total', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.queue_conf', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.signal', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.function_conf', '');

@@ -15,6 +15,8 @@ SELECT j.id,
        j.priority::integer AS priority,
        CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN 'processing' ELSE bgjob_internal.state_name(j.state) END AS state,
        CASE WHEN w.job IS NOT NULL AND j.state IN ('e', 'p') THEN NULL
+            WHEN j.state = 'a' AND NOT EXISTS (SELECT FROM bgjob_internal.awaiting a WHERE a.job = j.id)
+            THEN 'Not adopted: run bgjob_adopt()'
             WHEN j.state = 's' AND NOT EXISTS (SELECT FROM bgjob_internal.schedule d WHERE d.role = j.run_as AND d.at = j.run_at AND d.job = j.id)
             THEN 'Not adopted: run bgjob_adopt()'
             -- of the others only a restore brings some that are held back
@@ -53,7 +55,13 @@ SELECT j.id,
        CASE WHEN j.state = 'f' THEN bgjob_internal.later(j.finished_at, nullif(current_setting('bgjob.retention_failed'), '-1')::interval)
             WHEN j.state IN ('k', 'd')
             THEN bgjob_internal.later(j.finished_at, coalesce(j.retention, c.retention, nullif(current_setting('bgjob.retention'), '-1')::interval))
-            END AS expires_at
+            END AS expires_at,
+       j.after_batch,
+       j.after_signal,
+       CASE WHEN j.after IS NOT NULL OR j.after_batch IS NOT NULL
+            THEN CASE j.condition WHEN 'e' THEN 'finished' WHEN 'f' THEN 'failed' WHEN 'd' THEN 'deleted' WHEN 'a' THEN 'any' ELSE 'succeeded' END
+            END AS condition,
+       j.await_timeout
 FROM bgjob_internal.job j
 LEFT JOIN bgjob_internal.running_jobs() w ON w.job = j.id
 LEFT JOIN bgjob_internal.settings s ON s.id = j.settings_id

@@ -33,6 +33,10 @@ COMMENT ON COLUMN bgjob.jobs.parameters IS 'free metadata';
 COMMENT ON COLUMN bgjob.jobs.settings IS 'settings of the session that enqueued it, in force when it runs';
 COMMENT ON COLUMN bgjob.jobs.timeout IS 'time limit of an attempt';
 COMMENT ON COLUMN bgjob.jobs.expires_at IS 'when retention may remove it';
+COMMENT ON COLUMN bgjob.jobs.after_batch IS 'batch that it continues';
+COMMENT ON COLUMN bgjob.jobs.after_signal IS 'signals that it awaits, or has awaited';
+COMMENT ON COLUMN bgjob.jobs.condition IS 'what must become of the jobs that it continues: succeeded, finished, failed, deleted or any';
+COMMENT ON COLUMN bgjob.jobs.await_timeout IS 'how long it may await; then it is deleted';
 
 COMMENT ON COLUMN bgjob.job_states.job_id IS 'job';
 COMMENT ON COLUMN bgjob.job_states.seq IS 'number of the entry, from 1';
@@ -143,3 +147,24 @@ COMMENT ON COLUMN bgjob.filters.function IS 'function that is called';
 COMMENT ON COLUMN bgjob.filters.jobs IS 'pattern of the jobs concerned';
 COMMENT ON COLUMN bgjob.filters.ordering IS 'filters are called in this order';
 COMMENT ON COLUMN bgjob.filters.created_at IS 'when it was added';
+
+COMMENT ON COLUMN bgjob.batches.id IS 'number of the batch';
+COMMENT ON COLUMN bgjob.batches.parent_id IS 'batch that it is in; null: none';
+COMMENT ON COLUMN bgjob.batches.description IS 'description';
+COMMENT ON COLUMN bgjob.batches.state IS 'processing, or, when all jobs have ended: failed, deleted or succeeded';
+COMMENT ON COLUMN bgjob.batches.total IS 'jobs that were enqueued into it, and into the batches in it';
+COMMENT ON COLUMN bgjob.batches.pending IS 'of these, jobs that have not ended and do not run';
+COMMENT ON COLUMN bgjob.batches.processing IS 'jobs that are running';
+COMMENT ON COLUMN bgjob.batches.succeeded IS 'jobs that have succeeded';
+COMMENT ON COLUMN bgjob.batches.failed IS 'jobs that have failed';
+COMMENT ON COLUMN bgjob.batches.deleted IS 'jobs that were deleted';
+COMMENT ON COLUMN bgjob.batches.created_at IS 'when it was created';
+COMMENT ON COLUMN bgjob.batches.finished_at IS 'when its last job ended; null: it has not finished';
+COMMENT ON COLUMN bgjob.batches.role IS 'role that created it';
+COMMENT ON COLUMN bgjob.batches.parameters IS 'free metadata';
+COMMENT ON COLUMN bgjob.batches.unique_key IS 'no other unfinished batch of the role has it';
+
+COMMENT ON COLUMN bgjob.signals.name IS 'name, as jobs await it';
+COMMENT ON COLUMN bgjob.signals.role IS 'role that sent it';
+COMMENT ON COLUMN bgjob.signals.at IS 'when it was sent last';
+COMMENT ON COLUMN bgjob.signals.payload IS 'payload of the last one';

@@ -31,7 +31,7 @@
 
 /*
  * The table in which the jobs of a state stand, and its columns for the job's id, the
- * id where that is null, and the role (0: none). No job is awaiting yet.
+ * id where that is null, and the role (0: none).
  */
 static const struct
 {
@@ -44,7 +44,7 @@ static const struct
 } lists[BGJOB_NSTATES] = {
 	[BGJOB_ENQUEUED] = {true, true, BGJOB_TABLE_QUEUE, 5, 2, 3},
 	[BGJOB_SCHEDULED] = {true, true, BGJOB_TABLE_SCHEDULE, 2, 0, 3},
-	[BGJOB_AWAITING] = {true, false},
+	[BGJOB_AWAITING] = {true, true, BGJOB_TABLE_AWAITING, 1, 0, 2},
 	[BGJOB_PROCESSING] = {true, true, BGJOB_TABLE_CLAIM, 1, 0, 0},
 	[BGJOB_FAILED] = {true, true, BGJOB_TABLE_FAILURE, 1, 0, 2},
 };

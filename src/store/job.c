@@ -28,10 +28,13 @@
 #include "base/change.h"
 #include "base/text.h"
 #include "store/attemptstats.h"
+#include "store/batch.h"
+#include "store/edge.h"
 #include "store/history.h"
 #include "store/job.h"
 #include "store/option.h"
 #include "store/place.h"
+#include "store/prerequisite.h"
 #include "store/sequence.h"
 #include "store/summary.h"
 #include "store/unique.h"
@@ -94,6 +97,16 @@ job_note_attempt(BgjobJob *job, const BgjobCircumstances *what)
 		bgjob_job_set_null(job, BGJOB_C_WORKER_PID);
 }
 
+/* Returns whether a job is deleted because it could not run: it may be revived, and then awaits again what it has awaited. */
+static bool
+is_hopeless(const BgjobJob *job, BgjobState state)
+{
+	const char *reason = bgjob_job_text(job, BGJOB_C_REASON);
+
+	return state == BGJOB_DELETED && reason != NULL &&
+		   strncmp(reason, BGJOB_HOPELESS_REASON, strlen(BGJOB_HOPELESS_REASON)) == 0;
+}
+
 static void
 job_enter_end(BgjobJob *job, BgjobState state, const BgjobCircumstances *what)
 {
@@ -108,6 +121,8 @@ job_enter_end(BgjobJob *job, BgjobState state, const BgjobCircumstances *what)
 		bgjob_job_set_jsonb(job, BGJOB_C_ERROR, what->error);
 	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
 		bgjob_unique_leave(job);
+	if (state != BGJOB_FAILED && bgjob_has_prerequisites(job) && !is_hopeless(job, state))
+		bgjob_edges_delete(job);
 }
 
 static void
@@ -174,6 +189,8 @@ start_anew(BgjobJob *job, BgjobState from, const BgjobCircumstances *what)
 		set_retries(job, 0);
 	if (bgjob_state_is_final(from))
 		bgjob_unique_reenter(job);
+	if (from == BGJOB_SUCCEEDED || from == BGJOB_DELETED)
+		bgjob_edges_restore(job);
 }
 
 /*
@@ -235,9 +252,14 @@ job_ends_attempt(BgjobState from, BgjobState to, const BgjobCircumstances *what)
 static void
 job_note_over(const BgjobJob *job, const BgjobAttempt *attempt)
 {
+	BgjobOver over = {.job = job->id,
+					  .state = job->state,
+					  .recurring = !bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME)};
+
+	if (!bgjob_job_is_null(job, BGJOB_C_BATCH_ID))
+		over.batch = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID));
 	if (bgjob_state_is_final(job->state))
-		bgjob_change_ended(job->id, job->state, !bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME),
-						   attempt);
+		bgjob_change_ended(&over, attempt);
 	else if (attempt != NULL)
 		bgjob_change_attempt_over(job->id, job->state, attempt);
 }
@@ -284,8 +306,15 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 	bgjob_job_set_null(job, BGJOB_C_PENDING);
 	switch (event)
 	{
-		case BGJOB_EV_ENQUEUE:
 		case BGJOB_EV_AWAIT:
+			if (from != BGJOB_NONE) /* revived */
+			{
+				bgjob_history_archive(job);
+				start_anew(job, from, what);
+			}
+			job_enter_waiting(job, what);
+			break;
+		case BGJOB_EV_ENQUEUE:
 			job_enter_waiting(job, what);
 			break;
 		case BGJOB_EV_SCHEDULE:
@@ -330,6 +359,8 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 	job->to_place = !what->in_queue;
 	job_note_over(job, ends_attempt ? &attempt : NULL);
 	count_change(&was, job);
+	if (ItemPointerIsValid(&job->tid)) /* else bgjob_job_save enters it into its batch */
+		bgjob_batch_flip(job, from);
 }
 
 /*
@@ -355,6 +386,7 @@ bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances 
 		job_set_state(job, BGJOB_ENQUEUED);
 	}
 	count_change(&was, job);
+	bgjob_batch_flip(job, was.state);
 	bgjob_job_set_jsonb(job, BGJOB_C_PENDING, pending);
 	if (what->in_queue)
 		return;
@@ -372,6 +404,7 @@ bgjob_job_resume(BgjobJob *job, BgjobState state)
 	bgjob_job_set_null(job, BGJOB_C_PENDING);
 	job_set_state(job, state);
 	count_change(&was, job);
+	bgjob_batch_flip(job, was.state);
 }
 
 /*
@@ -403,6 +436,19 @@ bgjob_job_remove(BgjobRel *rel, BgjobJob *job)
 }
 
 /*
+ * bgjob_job_join connects n new jobs, which differ only in their ids, consecutive from
+ * "first" on, with what they await, and with their batch.
+ */
+void
+bgjob_job_join(const BgjobJob *job, int64 first, int n)
+{
+	if (bgjob_has_prerequisites(job))
+		bgjob_edges_insert_many(job, first, n);
+	if (!bgjob_job_is_null(job, BGJOB_C_BATCH_ID))
+		bgjob_batch_join(job, first, n);
+}
+
+/*
  * bgjob_job_save writes a job's row: inserts a new one, updates one that was
  * read. The row in its place is inserted after that, since the queue stores the
  * tid of the job's row.
@@ -418,6 +464,8 @@ bgjob_job_save(BgjobRel *rel, BgjobJob *job)
 		bgjob_rel_insert_taken(rel, job->values, job->nulls, &job->external);
 	job->tid = rel->tid;
 	bgjob_summary_written(job, updated);
+	if (!updated)
+		bgjob_job_join(job, job->id, 1);
 	if (job->to_place)
 		bgjob_place_put(job);
 	job->to_place = false;

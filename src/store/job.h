@@ -58,9 +58,11 @@ typedef struct BgjobCircumstances
 	bool crashed;  /* INTERRUPT, FAIL: the attempt crashed the server */
 	bool
 		certain; /* the event records a failure: filters may change it, but an error of theirs does not fail it */
-	bool guarded;                /* an error of a filter fails the job, not the caller */
-	bool elected;                /* filters have already been asked about this event */
+	bool guarded; /* an error of a filter fails the job, not the caller */
+	bool elected; /* filters have already been asked about this event */
+	bool leave;   /* a worker of the job's role is to call filters, not this process */
 	BgjobDuplicate on_duplicate; /* of a new job with a unique_key */
+	bool awaits;                 /* of a new job: what it awaits is not there */
 	bool wait; /* likewise: wait for transactions that enter or leave the key */
 } BgjobCircumstances;
 
@@ -87,6 +89,7 @@ bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances 
 extern void bgjob_job_move(BgjobJob *job, const char *queue, int priority, bool there);
 extern void bgjob_job_resume(BgjobJob *job, BgjobState state);
 extern void bgjob_job_remove(BgjobRel *rel, BgjobJob *job);
+extern void bgjob_job_join(const BgjobJob *job, int64 first, int n);
 extern void bgjob_job_save(BgjobRel *rel, BgjobJob *job);
 
 #endif /* BGJOB_STORE_JOB_H */

@@ -102,7 +102,7 @@ job_complete_call(BgjobJob *job)
 static void
 decode_columns(BgjobJob *job)
 {
-	job->to_place = false;
+	job->to_place = job->behind_batch = false;
 	job->id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_ID));
 	job->pos = bgjob_job_is_null(job, BGJOB_C_POS)
 				   ? job->id
@@ -285,6 +285,26 @@ bool
 bgjob_job_try_lock(BgjobRel *rel, BgjobJob *job)
 {
 	return job_lock_row(rel, job, LockWaitSkip) == TM_Ok;
+}
+
+/* bgjob_job_is_over returns whether a job has succeeded or was deleted, or is no longer there. */
+bool
+bgjob_job_is_over(int64 id)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_JOB);
+	bool over = true;
+	bool isnull;
+
+	if (bgjob_job_peek(rel, id, NULL))
+	{
+		BgjobState state = bgjob_state_by_letter(
+			DatumGetChar(slot_getattr(rel->slot, BGJOB_C_STATE, &isnull)));
+
+		over = state == BGJOB_SUCCEEDED || state == BGJOB_DELETED;
+	}
+	ExecClearTuple(rel->slot);
+	bgjob_rel_close(rel);
+	return over;
 }
 
 /* bgjob_job_inserted_by_me returns whether the running transaction has inserted a job. */

@@ -62,6 +62,11 @@ typedef enum BgjobColumn
 	BGJOB_C_PROGRESS,
 	BGJOB_C_PROGRESS_MESSAGE,
 	BGJOB_C_ENQUEUED_BY,
+	BGJOB_C_AFTER_BATCH,
+	BGJOB_C_AFTER_SIGNAL,
+	BGJOB_C_CONDITION,
+	BGJOB_C_AWAIT_TIMEOUT,
+	BGJOB_C_AWAIT_DELAY,
 #define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_C_##symbol,
 #include "store/optionlist.h"
 	BGJOB_C_PENDING
@@ -84,7 +89,8 @@ typedef struct BgjobJob
 	bool nulls[BGJOB_NCOLUMNS];
 	const BgjobExternal *external; /* its values that are stored out of line; NULL: none */
 	ItemPointerData tid;           /* invalid: not yet inserted */
-	bool to_place;                 /* bgjob_job_save puts the job into the place of its state */
+	bool behind_batch; /* it awaits a batch, directly or over others; of a new job */
+	bool to_place;     /* bgjob_job_save puts the job into the place of its state */
 
 	/* decoded, kept in step by bgjob_job_apply */
 	int64 id;
@@ -114,6 +120,7 @@ extern Oid bgjob_job_role(int64 id);
 extern bool bgjob_job_lock(BgjobRel *rel, BgjobJob *job);
 extern bool bgjob_job_try_lock(BgjobRel *rel, BgjobJob *job);
 extern void bgjob_job_load(BgjobRel *rel, BgjobJob *job);
+extern bool bgjob_job_is_over(int64 id);
 extern bool bgjob_job_inserted_by_me(BgjobRel *rel, int64 id);
 
 extern const char *bgjob_job_text(const BgjobJob *job, BgjobColumn column);

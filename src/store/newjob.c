@@ -29,12 +29,14 @@ is_later(const BgjobCircumstances *what)
 }
 
 /*
- * bgjob_job_first_event returns the event that creates a job: it is to run at
- * what->run_at if that is later than what->at, else now.
+ * bgjob_job_first_event returns the event that creates a job: it awaits something
+ * (what->awaits), or is to run at what->run_at if that is later than what->at, else now.
  */
 BgjobEvent
 bgjob_job_first_event(const BgjobCircumstances *what)
 {
+	if (what->awaits)
+		return BGJOB_EV_AWAIT;
 	return is_later(what) ? BGJOB_EV_SCHEDULE : BGJOB_EV_ENQUEUE;
 }
 

@@ -8,8 +8,8 @@
  * a job from its place, bgjob_job_save() puts it into the new one, store/acquire.c
  * takes it out to lock it, and store/restore.c compares.
  *
- * There are two kinds of places. In the queue and in the schedule the row is the
- * lock: the transaction that deletes it has the job, and a change of state finds
+ * There are two kinds of places. In the queue, in the schedule and among those that await
+ * something the row is the lock: the transaction that deletes it has the job, and a change of state finds
  * no row to delete. In the others the lock is the job's own row, and the row in
  * the place is deleted when the state changes.
  *
@@ -25,6 +25,7 @@
 #include "base/registry.h"
 #include "base/slot.h"
 #include "miscadmin.h"
+#include "store/awaiting.h"
 #include "store/place.h"
 #include "store/queue.h"
 #include "store/schedule.h"
@@ -78,6 +79,28 @@ has_scheduled(const BgjobJob *job)
 	return bgjob_schedule_has(job->run_as, bgjob_job_time(job, BGJOB_C_RUN_AT), job->id);
 }
 
+/* Inserts new jobs that await the same. */
+static void
+put_many_awaiting(BgjobBulk *bulk, const BgjobJob *job, int64 first,
+				  const ItemPointerData *tids, int n)
+{
+	bgjob_awaiting_insert_many(job, first, n);
+}
+
+static BgjobTaken
+take_awaiting(const BgjobJob *job, TransactionId *holder)
+{
+	return bgjob_awaiting_take(job->id, holder);
+}
+
+static bool
+has_awaiting(const BgjobJob *job)
+{
+	BgjobAwaiting row;
+
+	return bgjob_awaiting_find(job->id, &row);
+}
+
 /* Inserts the claim of the current worker. */
 static void
 put_claimed(const BgjobJob *job)
@@ -129,15 +152,16 @@ static const struct
 						   bgjob_queue_holds, NULL},
 	[BGJOB_PLACE_SCHEDULE] = {true, put_scheduled, put_many_scheduled, take_scheduled,
 							  has_scheduled, NULL},
+	[BGJOB_PLACE_AWAITING] = {true, bgjob_awaiting_insert, put_many_awaiting, take_awaiting,
+							  has_awaiting, NULL},
 	[BGJOB_PLACE_CLAIM] = {false, put_claimed, NULL, take_claimed, has_claimed,
 						   bgjob_claim_delete},
 	[BGJOB_PLACE_FAILURE] = {false, put_failed, NULL, NULL, has_failed, bgjob_failure_delete},
 };
 
 static const BgjobPlace place_of_state[BGJOB_NSTATES] = {
-	[BGJOB_ENQUEUED] = BGJOB_PLACE_QUEUE,
-	[BGJOB_SCHEDULED] = BGJOB_PLACE_SCHEDULE,
-	[BGJOB_PROCESSING] = BGJOB_PLACE_CLAIM,
+	[BGJOB_ENQUEUED] = BGJOB_PLACE_QUEUE,    [BGJOB_SCHEDULED] = BGJOB_PLACE_SCHEDULE,
+	[BGJOB_AWAITING] = BGJOB_PLACE_AWAITING, [BGJOB_PROCESSING] = BGJOB_PLACE_CLAIM,
 	[BGJOB_FAILED] = BGJOB_PLACE_FAILURE,
 };
 

@@ -19,6 +19,7 @@ typedef enum BgjobPlace
 	BGJOB_PLACE_NONE, /* in its own row alone */
 	BGJOB_PLACE_QUEUE,
 	BGJOB_PLACE_SCHEDULE,
+	BGJOB_PLACE_AWAITING,
 	BGJOB_PLACE_CLAIM,
 	BGJOB_PLACE_FAILURE
 } BgjobPlace;

@@ -442,14 +442,27 @@ bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey ke
 	return scan;
 }
 
+static bool
+next_in(BgjobScan *scan, ScanDirection direction)
+{
+	while (index_getnext_slot(scan->scan, direction, scan->rel->slot))
+		if (bgjob_scan_sees(scan->rel, scan->scan, scan->snapshot))
+			return true;
+	return false;
+}
+
 /* bgjob_scan_next reads the next row into rel->slot; false if there is none. */
 bool
 bgjob_scan_next(BgjobScan *scan)
 {
-	while (index_getnext_slot(scan->scan, ForwardScanDirection, scan->rel->slot))
-		if (bgjob_scan_sees(scan->rel, scan->scan, scan->snapshot))
-			return true;
-	return false;
+	return next_in(scan, ForwardScanDirection);
+}
+
+/* bgjob_scan_previous reads the previous row, at first the last one; for scans that only go backwards. */
+bool
+bgjob_scan_previous(BgjobScan *scan)
+{
+	return next_in(scan, BackwardScanDirection);
 }
 
 /* bgjob_scan_end ends a scan. */

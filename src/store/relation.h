@@ -78,6 +78,7 @@ extern bool bgjob_scan_sees(BgjobRel *rel, IndexScanDesc scan, Snapshot snapshot
 extern BgjobScan *
 bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey keys, int nkeys);
 extern bool bgjob_scan_next(BgjobScan *scan);
+extern bool bgjob_scan_previous(BgjobScan *scan);
 extern void bgjob_scan_end(BgjobScan *scan);
 extern void bgjob_key(ScanKey key, AttrNumber column, StrategyNumber strategy,
 					  RegProcedure proc, Datum value);

@@ -17,6 +17,8 @@
 #include "access/tableam.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
+#include "store/batch.h"
+#include "store/edge.h"
 #include "store/job.h"
 #include "store/place.h"
 #include "store/restore.h"
@@ -59,6 +61,32 @@ rebuild_one(BgjobRel *jobs, int64 id)
 	else
 		bgjob_place_put(&job);
 	return !bgjob_state_is_final(job.state);
+}
+
+/* Connects a job again with what it awaits, and with its batch. */
+static void
+rejoin_one(BgjobRel *jobs, int64 id)
+{
+	BgjobJob job;
+
+	if (!bgjob_job_read(jobs, id, &job))
+		return;
+	if (job.state != BGJOB_SUCCEEDED && job.state != BGJOB_DELETED)
+		bgjob_edges_restore(&job);
+	bgjob_batch_restore(&job);
+}
+
+/* Returns whether the job whose row is in a slot awaits something, or is in a batch. */
+static bool
+is_joined(TupleTableSlot *slot)
+{
+	static const BgjobColumn columns[] = {BGJOB_C_AFTER, BGJOB_C_AFTER_BATCH,
+										  BGJOB_C_AFTER_SIGNAL, BGJOB_C_BATCH_ID};
+
+	for (int i = 0; i < lengthof(columns); i++)
+		if (!slot_attisnull(slot, columns[i]))
+			return true;
+	return false;
 }
 
 /*
@@ -146,6 +174,8 @@ bgjob_restore_rebuild(void)
 		CHECK_FOR_INTERRUPTS();
 		highest = Max(highest, DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull)));
 		highest = Max(highest, DatumGetInt64(slot_getattr(slot, BGJOB_C_POS, &isnull)));
+		if (is_joined(slot))
+			rejoin_one(jobs, DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull)));
 		if (has_place(slot) &&
 			rebuild_one(jobs, DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull))))
 			n++;

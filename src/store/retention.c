@@ -27,14 +27,18 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "base/change.h"
+#include "base/dependants.h"
 #include "base/guc.h"
 #include "base/interval.h"
 #include "miscadmin.h"
+#include "store/batch.h"
+#include "store/edge.h"
 #include "store/functionconf.h"
 #include "store/history.h"
 #include "store/job.h"
 #include "store/log.h"
 #include "store/place.h"
+#include "store/prerequisite.h"
 #include "store/queueconf.h"
 #include "store/retention.h"
 #include "store/sidetables.h"
@@ -57,6 +61,9 @@
 /* Limits of the pause between two visits of a range, in seconds; long retentions have longer ones. */
 #define SHORTEST_PAUSE 1
 #define LONGEST_PAUSE  3600
+
+/* Pause before an expired job is visited again that another one still needs, in seconds. */
+#define NEEDED_PAUSE 60
 
 /* Pause before scanning for jobs again where there were none, in seconds. */
 #define IDLE_PAUSE 10
@@ -97,6 +104,7 @@ typedef struct Finished
 	TimestampTz finished_at; /* 0: not finished */
 	bool has_history;
 	bool has_logs;
+	int64 batch;               /* 0: none */
 	const Interval *retention; /* NULL: that of the queue, or the setting */
 } Finished;
 
@@ -198,10 +206,43 @@ read_finished(TupleTableSlot *slot, Finished *row)
 	row->finished_at = nulls[BGJOB_C_FINISHED_AT] || !bgjob_state_is_final(row->state)
 						   ? 0
 						   : DatumGetTimestampTz(values[BGJOB_C_FINISHED_AT]);
+	row->batch = nulls[BGJOB_C_BATCH_ID] ? 0 : DatumGetInt64(values[BGJOB_C_BATCH_ID]);
 	row->has_history = DatumGetInt32(values[BGJOB_C_STATES]) > 0;
 	row->has_logs = DatumGetInt32(values[BGJOB_C_LOGS]) > 0;
 	row->retention = nulls[BGJOB_C_RETENTION] ? queue_retention(slot)
 											  : DatumGetIntervalP(values[BGJOB_C_RETENTION]);
+}
+
+/* Deletes the edges that are left of a job in rel->slot, which is being removed. */
+static void
+remove_edges(BgjobRel *rel)
+{
+	BgjobJob job;
+
+	slot_getallattrs(rel->slot);
+	memcpy(job.values, rel->slot->tts_values, sizeof(job.values));
+	memcpy(job.nulls, rel->slot->tts_isnull, sizeof(job.nulls));
+	job.id = DatumGetInt64(job.values[BGJOB_C_ID - 1]);
+	job.run_as = DatumGetObjectId(job.values[BGJOB_C_RUN_AS - 1]);
+	if (bgjob_has_prerequisites(&job))
+		bgjob_edges_delete(&job);
+}
+
+/* Returns whether an unfinished job needs, or may need again, the result of a finished one. */
+static bool
+is_needed(int64 id)
+{
+	bool needed = false;
+	int n = 0;
+	int64 *dependants;
+
+	if (bgjob_dependants_count(id) == 0)
+		return false;
+	dependants = bgjob_edges_of(id, &n);
+	for (int i = 0; i < n && !needed; i++)
+		needed = !bgjob_job_is_over(dependants[i]);
+	pfree(dependants);
+	return needed;
 }
 
 /* Removes a job; false if another transaction is changing it. */
@@ -215,6 +256,10 @@ remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed
 	text_to_cstring_buffer(row->queue, queue, sizeof(queue));
 	if (!bgjob_rel_delete(rel, tid, NULL))
 		return false;
+	if (row->state != BGJOB_SUCCEEDED)
+		remove_edges(rel);
+	if (row->batch != 0)
+		bgjob_batch_removed(row->batch, row->id, row->state);
 	bgjob_summary_removed(row->id);
 	if (row->has_history)
 		bgjob_history_delete(row->id);
@@ -327,10 +372,12 @@ visit_row(BgjobRel *rel, BgjobRange *range, TimestampTz now, TimestampTz unknown
 	expires = expiry(&row);
 	if (expires <= now)
 	{
+		bool needed = is_needed(row.id);
+
 		range->empty_visits = 0;
-		if (remove_job(rel, &rel->slot->tts_tid, &row, removed))
+		if (!needed && remove_job(rel, &rel->slot->tts_tid, &row, removed))
 			return;
-		expires = now + SHORTEST_PAUSE * USECS_PER_SEC;
+		expires = now + (needed ? NEEDED_PAUSE : SHORTEST_PAUSE) * USECS_PER_SEC;
 	}
 	range->rows = true;
 	range->next_visit = Min(range->next_visit, expires == DT_NOEND ? unknown : expires);
@@ -480,7 +527,7 @@ bgjob_retention_purge(BgjobState state, TimestampTz finished_before, Oid role)
 		CHECK_FOR_INTERRUPTS();
 		read_finished(rel->slot, &row);
 		if (row.state == state && row.finished_at != 0 && row.finished_at <= finished_before &&
-			(role == InvalidOid || has_privs_of_role(role, row.run_as)))
+			(role == InvalidOid || has_privs_of_role(role, row.run_as)) && !is_needed(row.id))
 			(void) remove_job(rel, &rel->slot->tts_tid, &row, &removed);
 	}
 	table_endscan(scan);

@@ -37,6 +37,12 @@ static const struct
 	[BGJOB_TABLE_JOB] = {"job", true},
 	[BGJOB_TABLE_QUEUE] = {"queue"},
 	[BGJOB_TABLE_SCHEDULE] = {"schedule"},
+	[BGJOB_TABLE_AWAITING] = {"awaiting"},
+	[BGJOB_TABLE_EDGE] = {"edge"},
+	[BGJOB_TABLE_SIGNAL] = {"signal", true},
+	[BGJOB_TABLE_BATCH] = {"batch", true},
+	[BGJOB_TABLE_MEMBER] = {"member"},
+	[BGJOB_TABLE_BATCH_TOTAL] = {"batch_total"},
 	[BGJOB_TABLE_FAILURE] = {"failure"},
 	[BGJOB_TABLE_CLAIM] = {"claim"},
 	[BGJOB_TABLE_UNIQUE_KEY] = {"unique_key"},
@@ -52,7 +58,7 @@ static const struct
 };
 
 /* OIDs that have been looked up; each is forgotten when its relation, or any schema, changes. The names are constants. */
-#define KNOWN_MAX 48
+#define KNOWN_MAX 64
 
 static struct
 {

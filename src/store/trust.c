@@ -59,12 +59,18 @@ static const struct
 	const char *name;
 	const char *types;
 } tables[] = {
-	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntr"
+	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntrlTcvv"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 			"j"},
 	{"queue", "llrplts"},
 	{"schedule", "zlrt"},
+	{"awaiting", "lrticzb"},
+	{"edge", "ll"},
+	{"signal", "lltrzj"},
+	{"batch", "lrlzztjt"},
+	{"member", "lcl"},
+	{"batch_total", "lzlll"},
 	{"failure", "lrt"},
 	{"claim", "liz"},
 	{"unique_key", "rtl"},
@@ -95,6 +101,15 @@ static const struct
 	{"job_pkey", "job", {1}},
 	{"queue_pkey", "queue", {3, 1, 2}},
 	{"schedule_pkey", "schedule", {3, 1, 2}},
+	{"awaiting_pkey", "awaiting", {1}},
+	{"awaiting_deadline_idx", "awaiting", {6, 1}},
+	{"edge_pkey", "edge", {1, 2}},
+	{"signal_pkey", "signal", {1}},
+	{"signal_hash_idx", "signal", {2, 1}},
+	{"batch_pkey", "batch", {1}},
+	{"batch_key_idx", "batch", {2, 8}},
+	{"member_pkey", "member", {1, 2, 3}},
+	{"batch_total_idx", "batch_total", {1}},
 	{"failure_pkey", "failure", {1}},
 	{"claim_pkey", "claim", {1}},
 	{"unique_key_pkey", "unique_key", {1, 2}},

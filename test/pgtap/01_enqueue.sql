@@ -377,8 +377,9 @@ SELECT tap_refused(format('SELECT bgjob_enqueue(%s)', arguments), expected, desc
 	($$'t_nothing', unique_key => ''$$, '22023', 'an empty unique_key'),
 	($$'t_nothing', sequence_key => 'k'$$, '0A000', 'sequence_key is not there yet'),
 	($$'t_nothing', limits => '{l}'$$, '0A000', 'limits are not there yet'),
-	($$'t_nothing', after => ARRAY[1::bigint]$$, '0A000', 'after is not there yet'),
-	($$'t_nothing', after_batch => 1$$, '0A000', 'after_batch is not there yet'),
+	($$'t_nothing', after => ARRAY[987654321::bigint]$$, '22023', 'an unknown job to await'),
+	($$'t_nothing', after_batch => 987654321$$, '22023', 'an unknown batch to await'),
+	($$'t_nothing', batch => 987654321$$, '22023', 'an unknown batch'),
 	($$'t_nothing', batch => 1$$, '0A000', 'batch is not there yet'),
 	($$'t_nothing', kind => 'external'$$, '0A000', 'external jobs are not there yet')
 ) AS v (arguments, expected, description);

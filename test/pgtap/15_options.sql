@@ -28,8 +28,8 @@ SELECT is(tap_parameters('bgjob_enqueue'),
 	'job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, '
 	'delay interval DEFAULT NULL::interval, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_retries integer DEFAULT NULL::integer, '
 	'timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
-	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], after bigint[] DEFAULT NULL::bigint[], after_batch bigint DEFAULT NULL::bigint, '
-	'condition text DEFAULT ''succeeded''::text, batch bigint DEFAULT NULL::bigint, run_as text DEFAULT NULL::text, '
+	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], after bigint[] DEFAULT NULL::bigint[], after_batch bigint DEFAULT NULL::bigint, after_signal text[] DEFAULT NULL::text[], '
+	'condition text DEFAULT ''succeeded''::text, await_timeout interval DEFAULT NULL::interval, batch bigint DEFAULT NULL::bigint, run_as text DEFAULT NULL::text, '
 	'tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb',
 	'bgjob_enqueue has these parameters');
 SELECT is(tap_parameters('bgjob_enqueue_many'),

@@ -55,16 +55,61 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 		FROM bgjob_internal.job WHERE state IN ('e', 'p', 's', 'f') GROUP BY 1, 2) t USING (role, queue)
 	WHERE q.told IS DISTINCT FROM t.actual
 	UNION ALL
+	-- Each batch: what its view shows, and its members, from the jobs that name it or a batch in it.
+	SELECT * FROM (
+		WITH RECURSIVE up AS (
+			SELECT id AS batch, id AS above FROM bgjob_internal.batch
+			UNION ALL SELECT u.batch, b.parent FROM up u JOIN bgjob_internal.batch b ON b.id = u.above WHERE b.parent IS NOT NULL
+		), truth AS (
+			SELECT u.above AS id, count(*) FILTER (WHERE j.state NOT IN ('k', 'f', 'd')) AS open, count(*) FILTER (WHERE j.state = 'f') AS failed,
+				count(*) FILTER (WHERE j.state = 'd') AS deleted, count(*) AS jobs
+			FROM bgjob_internal.job j JOIN up u ON u.batch = j.batch_id GROUP BY 1
+		), totals AS (
+			SELECT batch AS id, sum(jobs) AS jobs, sum(failed) AS failed, sum(deleted) AS deleted FROM bgjob_internal.batch_total GROUP BY 1
+		)
+		SELECT format('batch %s has %s open, %s failed, %s deleted; should have %s, %s, %s', v.id, v.pending + v.processing, v.failed, v.deleted,
+			coalesce(t.open, 0), coalesce(t.failed, 0) + coalesce(x.failed, 0), coalesce(t.deleted, 0) + coalesce(x.deleted, 0))
+		FROM bgjob.batches v LEFT JOIN truth t USING (id) LEFT JOIN totals x USING (id)
+		WHERE (v.pending + v.processing, v.failed, v.deleted) IS DISTINCT FROM
+			(coalesce(t.open, 0), coalesce(t.failed, 0) + coalesce(x.failed, 0), coalesce(t.deleted, 0) + coalesce(x.deleted, 0))
+			OR v.total < coalesce(t.jobs, 0) OR v.succeeded < 0 OR v.pending < 0
+			OR v.total <> v.pending + v.processing + v.succeeded + v.failed + v.deleted
+			OR (v.state = 'processing') IS DISTINCT FROM (coalesce(t.open, 0) > 0)
+			OR (v.finished_at IS NULL) IS DISTINCT FROM (coalesce(t.open, 0) > 0)
+		UNION ALL
+		SELECT format('member %s of batch %s is %s, its job is %s in batch %s', m.job, m.batch, m.state, j.state, j.batch_id)
+		FROM bgjob_internal.member m LEFT JOIN bgjob_internal.job j ON j.id = m.job
+		LEFT JOIN up u ON u.batch = j.batch_id AND u.above = m.batch
+		WHERE u.above IS NULL OR m.state <> CASE WHEN j.state IN ('f', 'd') THEN j.state ELSE 'o' END OR j.state = 'k'
+	) b
+	UNION ALL
+	-- A job awaits only while something can release it; what it awaits has an edge to it.
+	SELECT format('job %s awaits, but all of what it awaits has ended: %s', j.id, j.after)
+	FROM bgjob_internal.job j
+	WHERE j.state = 'a' AND j.after_signal IS NULL
+		AND NOT EXISTS (SELECT FROM unnest(j.after) a LEFT JOIN bgjob_internal.job p ON p.id = a WHERE p.state NOT IN ('k', 'f', 'd'))
+		AND NOT EXISTS (SELECT FROM bgjob_internal.member m WHERE m.batch = j.after_batch AND m.state = 'o')
+	UNION ALL
+	SELECT format('job %s in state %s has %s edges, should have %s', j.id, j.state, (SELECT count(*) FROM bgjob_internal.edge e WHERE e.dependant = j.id), n.edges)
+	FROM bgjob_internal.job j,
+		LATERAL (SELECT coalesce(cardinality(j.after), 0) + (j.after_batch IS NOT NULL)::integer + coalesce(cardinality(j.after_signal), 0)) n (edges)
+	WHERE n.edges > 0 AND n.edges < 1000 AND j.state IN ('a', 'e', 's', 'p', 'f') AND (SELECT count(*) FROM bgjob_internal.edge e WHERE e.dependant = j.id) <> n.edges
+	UNION ALL
+	SELECT format('an edge leads from %s to job %s, which is not there, or over', e.target, e.dependant)
+	FROM bgjob_internal.edge e LEFT JOIN bgjob_internal.job j ON j.id = e.dependant
+	WHERE j.id IS NULL OR j.state = 'k' OR j.state = 'd' AND j.reason NOT LIKE 'Cannot run: %'
+	UNION ALL
 	-- A job has a row in the side table of its state, and in no other.
-	SELECT format('job %s is in state %s, in queue: %s, in schedule: %s, in failure: %s, in claim: %s', id, j.state, q.places, s.places, f.places, c.places)
+	SELECT format('job %s is in state %s, in queue: %s, in schedule: %s, in failure: %s, in claim: %s, in awaiting: %s', id, j.state, q.places, s.places, f.places, c.places, w.places)
 	FROM (SELECT * FROM bgjob_internal.job WHERE state NOT IN ('k', 'd')) j
 	FULL JOIN (SELECT coalesce(job, pos) AS id, count(*) AS places, min(pos) AS pos, min(queue::text) AS queue, min(priority) AS priority, min(role::oid) AS role
 		FROM bgjob_internal.queue GROUP BY 1) q USING (id)
 	FULL JOIN (SELECT job AS id, count(*) AS places, min(at) AS at, min(queue::text) AS queue FROM bgjob_internal.schedule GROUP BY 1) s USING (id)
 	FULL JOIN (SELECT job AS id, count(*) AS places, min(queue::text) AS queue FROM bgjob_internal.failure GROUP BY 1) f USING (id)
 	FULL JOIN (SELECT job AS id, count(*) AS places FROM bgjob_internal.claim GROUP BY 1) c USING (id)
-	WHERE (j.state = 'e', j.state = 's', j.state = 'f', j.state = 'p') IS DISTINCT FROM
-			(coalesce(q.places, 0) = 1, coalesce(s.places, 0) = 1, coalesce(f.places, 0) = 1, coalesce(c.places, 0) = 1)
+	FULL JOIN (SELECT job AS id, count(*) AS places FROM bgjob_internal.awaiting GROUP BY 1) w USING (id)
+	WHERE (j.state = 'e', j.state = 's', j.state = 'f', j.state = 'p', j.state = 'a') IS DISTINCT FROM
+			(coalesce(q.places, 0) = 1, coalesce(s.places, 0) = 1, coalesce(f.places, 0) = 1, coalesce(c.places, 0) = 1, coalesce(w.places, 0) = 1)
 		OR j.state = 'e' AND (q.pos, q.queue, q.priority, q.role) IS DISTINCT FROM (coalesce(j.pos, j.id), j.queue::text, j.priority, j.run_as::oid)
 		OR j.state = 's' AND (s.at, s.queue) IS DISTINCT FROM (j.run_at, j.queue::text)
 		OR j.state = 'f' AND f.queue IS DISTINCT FROM j.queue::text

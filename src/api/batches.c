@@ -1,0 +1,257 @@
+/*-------------------------------------------------------------------------
+ *
+ * batches.c
+ *	  Creates, cancels and retries batches.
+ *
+ * A batch is filled by enqueueing jobs into it; store/batch.c says what a batch
+ * is, and when it has finished. Canceling and retrying change its jobs one by one, as
+ * bgjob_delete() and bgjob_requeue() do, with the same rights.
+ *
+ * Runs in the calling session, in its transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "api/arguments.h"
+#include "api/control.h"
+#include "api/inside.h"
+#include "api/options.h"
+#include "api/rights.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "rules/clock.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "store/batch.h"
+#include "store/batchjobs.h"
+#include "store/revive.h"
+#include "store/sequence.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+/* So many jobs are read at a time. */
+#define PORTION 1000
+
+/* Raises 22023 unless there is a batch, and 42501 unless the caller controls it. */
+static void
+check_batch(int64 id)
+{
+	BgjobBatch batch;
+
+	CommandCounterIncrement(); /* it may be this transaction's own */
+	if (!bgjob_batch_read(id, &batch))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("batch " INT64_FORMAT " does not exist", id),
+						errdetail("It was never created, or has been removed."),
+						errhint("bgjob_batch() creates a batch and returns its id.")));
+	if (!bgjob_may_control(batch.role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for batch " INT64_FORMAT, id),
+				 errdetail("It belongs to role \"%s\".", GetUserNameFromId(batch.role, true))));
+}
+
+/* ---- bgjob_batch ---- */
+
+/* Has sessions that create batches with the same key do it one after the other, until their transactions end. */
+static void
+lock_key(const char *key)
+{
+	LOCKTAG tag;
+	uint32 hash = hash_bytes((const unsigned char *) key, (int) strlen(key)) ^ GetUserId();
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, bgjob_table_oid(BGJOB_TABLE_BATCH), hash, 0);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_batch);
+
+/*
+ * bgjob_batch(description, parent, parameters, unique_key) creates a batch and
+ * returns its id; or the id of the caller's unfinished batch with that key. Raises 22023 for
+ * an unknown parent, parameters that are no object, or an invalid key; 42501 for
+ * another's parent; 25006 in a read-only transaction.
+ */
+Datum
+bgjob_batch(PG_FUNCTION_ARGS)
+{
+	BgjobBatch batch = {.role = GetUserId(),
+						.created_at = bgjob_now(),
+						.description = bgjob_arg_text(fcinfo, 0),
+						.parent = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1),
+						.parameters = PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2),
+						.unique_key = bgjob_arg_text(fcinfo, 3)};
+
+	bgjob_check_usage();
+	bgjob_check_writable("bgjob_batch()");
+	if (batch.parameters != NULL && !JB_ROOT_IS_OBJECT(batch.parameters))
+		bgjob_invalid("parameters must be a JSON object",
+					  "They are pairs of a name and a value.", "Write {\"name\": \"value\"}.");
+	if (!PG_ARGISNULL(1))
+		check_batch(batch.parent);
+	if (batch.unique_key != NULL)
+	{
+		bgjob_check_unique_key(batch.unique_key);
+		lock_key(batch.unique_key);
+		CommandCounterIncrement();
+		batch.id = bgjob_batch_unfinished_with_key(batch.role, batch.unique_key);
+	}
+	if (batch.id == 0)
+	{
+		batch.id = bgjob_next_id();
+		bgjob_batch_insert(&batch);
+	}
+	PG_RETURN_INT64(batch.id);
+}
+
+PG_FUNCTION_INFO_V1(bgjob_current_batch);
+
+/* bgjob_current_batch() returns the batch of the running job, null if it is in none. Raises 55000 outside of a job. */
+Datum
+bgjob_current_batch(PG_FUNCTION_ARGS)
+{
+	const BgjobJob *job = bgjob_this_job("bgjob_current_batch()");
+
+	if (bgjob_job_is_null(job, BGJOB_C_BATCH_ID))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(bgjob_job_datum(job, BGJOB_C_BATCH_ID));
+}
+
+/* ---- bgjob_batch_cancel ---- */
+
+PG_FUNCTION_INFO_V1(bgjob_batch_cancel);
+
+/*
+ * bgjob_batch_cancel(id) deletes the unfinished jobs of a batch and of those in it; running ones are
+ * canceled. Returns their number. Raises 22023 for an unknown batch, 42501 for
+ * another's batch or job.
+ */
+Datum
+bgjob_batch_cancel(PG_FUNCTION_ARGS)
+{
+	int64 canceled = 0;
+	int64 after = 0;
+	int64 *jobs;
+	int64 id;
+	int n;
+
+	bgjob_check_usage();
+	bgjob_check_writable("bgjob_batch_cancel()");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_INT64(0);
+	id = PG_GETARG_INT64(0);
+	check_batch(id);
+	jobs = palloc(PORTION * sizeof(int64));
+	while ((n = bgjob_members_read(id, BGJOB_MEMBER_OPEN, after, jobs, PORTION)) > 0)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (bgjob_control_delete("bgjob_batch_cancel()", jobs[i],
+									 psprintf("Batch " INT64_FORMAT " was canceled", id)))
+				canceled++;
+		}
+		after = jobs[n - 1];
+	}
+	PG_RETURN_INT64(canceled);
+}
+
+/* ---- bgjob_batch_retry ---- */
+
+typedef enum Which
+{
+	WHICH_FAILED,
+	WHICH_UNSUCCESSFUL,
+	WHICH_ALL
+} Which;
+
+/* Requeues a job of a batch. Jobs that could not run are revived instead, when what they await is. */
+static bool
+retry(BgjobRevival *revival, int64 job, BgjobState from)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!bgjob_control_requeue("bgjob_batch_retry()", job, from))
+		return false;
+	bgjob_revival_of_job(revival, job);
+	return true;
+}
+
+/* Requeues those members of a batch that are in a state. Returns their number. */
+static int64
+retry_members(BgjobRevival *revival, int64 batch, BgjobMember member, BgjobState from)
+{
+	int64 *jobs = palloc(PORTION * sizeof(int64));
+	int64 retried = 0;
+	int64 after = 0;
+	int n;
+
+	while ((n = bgjob_members_read(batch, member, after, jobs, PORTION)) > 0)
+	{
+		for (int i = 0; i < n; i++)
+			if (member == BGJOB_MEMBER_FAILED || !bgjob_job_could_not_run(jobs[i]))
+				retried += retry(revival, jobs[i], from) ? 1 : 0;
+		after = jobs[n - 1];
+	}
+	pfree(jobs);
+	return retried;
+}
+
+/* Requeues the jobs of a batch that have succeeded. Returns their number. */
+static int64
+retry_succeeded(BgjobRevival *revival, int64 batch)
+{
+	int64 *jobs = palloc(PORTION * sizeof(int64));
+	int64 retried = 0;
+	int64 after = batch;
+	int n;
+
+	while ((n = bgjob_batch_succeeded(batch, &after, jobs, PORTION)) >= 0)
+		for (int i = 0; i < n; i++)
+			retried += retry(revival, jobs[i], BGJOB_SUCCEEDED) ? 1 : 0;
+	pfree(jobs);
+	return retried;
+}
+
+PG_FUNCTION_INFO_V1(bgjob_batch_retry);
+
+/*
+ * bgjob_batch_retry(id, which) requeues jobs of a batch, and of those in it: those that have failed; also
+ * deleted ones; or all that have ended. What could not run because of them awaits them again. Returns
+ * the number of jobs that go on. Raises 22023 for an unknown batch or another
+ * "which", 42501 for another's batch or job.
+ */
+Datum
+bgjob_batch_retry(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"failed", "unsuccessful", "all", NULL};
+	BgjobRevival *revival;
+	Which which;
+	int64 id;
+	int64 retried;
+	const int64 *chain;
+	int n;
+
+	bgjob_check_usage();
+	bgjob_check_writable("bgjob_batch_retry()");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_INT64(0);
+	id = PG_GETARG_INT64(0);
+	which = (Which) bgjob_choice(
+		"which",
+		bgjob_arg_required_text(fcinfo, 1, "which", "It says which jobs are to run again."),
+		names);
+	check_batch(id);
+	revival = bgjob_revival_begin(bgjob_may_control);
+	retried = retry_members(revival, id, BGJOB_MEMBER_FAILED, BGJOB_FAILED);
+	if (which >= WHICH_UNSUCCESSFUL)
+		retried += retry_members(revival, id, BGJOB_MEMBER_DELETED, BGJOB_DELETED);
+	if (which == WHICH_ALL)
+		retried += retry_succeeded(revival, id);
+	chain = bgjob_batch_chain(id, &n);
+	for (int i = 0; i < n && retried > 0; i++)
+		bgjob_revival_of(revival, chain[i]);
+	PG_RETURN_INT64(retried + bgjob_revival_end(revival));
+}

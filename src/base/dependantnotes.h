@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ *
+ * dependantnotes.h
+ *	  What the running transaction changes about who awaits whom.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_DEPENDANTNOTES_H
+#define BGJOB_BASE_DEPENDANTNOTES_H
+
+#include "postgres.h"
+
+/* Edges of a target that are inserted (by > 0) or deleted (by < 0). */
+typedef struct BgjobEdgeNote
+{
+	int64 target;
+	int64 by;
+} BgjobEdgeNote;
+
+/* A batch that has finished, or a signal: what awaits it has been looked for. */
+typedef struct BgjobTargetNote
+{
+	int64 target;
+	uint32 edges; /* that were found */
+} BgjobTargetNote;
+
+/* A review to ask for. */
+typedef struct BgjobReviewNote
+{
+	int64 id;
+	int64 ended; /* not if the dependant watches another target than this one; 0: in any case */
+} BgjobReviewNote;
+
+/* The notes of one subtransaction. All zero: none. */
+typedef struct BgjobDependantNotes
+{
+	BgjobEdgeNote *edges;
+	int nedges;
+	int edges_room;
+	bool shown; /* the inserted ones have been counted, as the commit begins */
+	BgjobTargetNote *targets;
+	int ntargets;
+	int targets_room;
+	BgjobReviewNote *reviews;
+	int nreviews;
+	int reviews_room;
+	int64 *batches; /* that may have finished, still to be settled */
+	int nbatches;
+	int batches_room;
+} BgjobDependantNotes;
+
+extern void bgjob_dependant_note_edge(BgjobDependantNotes *notes, int64 target, int by);
+extern void bgjob_dependant_note_target(BgjobDependantNotes *notes, int64 target, uint32 edges);
+extern void bgjob_dependant_note_review(BgjobDependantNotes *notes, int64 id, int64 ended);
+extern void bgjob_dependant_note_batch(BgjobDependantNotes *notes, int64 batch);
+extern void bgjob_dependant_notes_merge(BgjobDependantNotes *inner, BgjobDependantNotes *outer);
+extern void bgjob_dependant_notes_free(BgjobDependantNotes *notes);
+extern void bgjob_dependant_notes_show(BgjobDependantNotes *notes);
+extern void bgjob_dependant_notes_commit(const BgjobDependantNotes *notes);
+extern void bgjob_dependant_notes_abort(const BgjobDependantNotes *notes);
+
+#endif /* BGJOB_BASE_DEPENDANTNOTES_H */

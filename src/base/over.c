@@ -1,0 +1,96 @@
+/*-------------------------------------------------------------------------
+ *
+ * over.c
+ *	  Jobs and attempts that are over in the running transaction.
+ *
+ * Part of the notes of a transaction (base/change.c), which has a list of them for each
+ * subtransaction. When it has committed, they are told to those whom they concern: the
+ * statistics of functions, sessions that wait, and the scheduler, if more jobs may await one
+ * than the transaction has seen.
+ *
+ * Any process, inside a transaction; what runs after its end does not throw.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/dependants.h"
+#include "base/over.h"
+#include "base/reviews.h"
+#include "base/waiters.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* bgjob_over_add puts a copy before a list, in the memory of the transaction. Returns the list. */
+BgjobOver *
+bgjob_over_add(BgjobOver *list, const BgjobOver *over, const BgjobAttempt *attempt)
+{
+	Size size = sizeof(BgjobOver) + (attempt != NULL ? sizeof(BgjobAttempt) : 0);
+	BgjobOver *note = MemoryContextAlloc(TopTransactionContext, size);
+
+	*note = *over;
+	note->next = list;
+	note->attempt = NULL;
+	if (attempt != NULL)
+	{
+		BgjobAttempt *copy = (BgjobAttempt *) (note + 1);
+
+		*copy = *attempt;
+		if (attempt->error != NULL)
+			copy->error = MemoryContextStrdup(TopTransactionContext, attempt->error);
+		note->attempt = copy;
+	}
+	return note;
+}
+
+/* bgjob_over_concat puts the elements of a list before another one, in no order. Returns the list. */
+BgjobOver *
+bgjob_over_concat(BgjobOver *first, BgjobOver *rest)
+{
+	for (BgjobOver *next; first != NULL; first = next)
+	{
+		next = first->next;
+		first->next = rest;
+		rest = first;
+	}
+	return rest;
+}
+
+/* bgjob_over_free frees a list. */
+void
+bgjob_over_free(BgjobOver *list)
+{
+	for (BgjobOver *next; list != NULL; list = next)
+	{
+		next = list->next;
+		if (list->attempt != NULL && list->attempt->error != NULL)
+			pfree(unconstify(char *, list->attempt->error));
+		pfree(list);
+	}
+}
+
+/* Has the scheduler review what awaits a job, if that may be more than settling has found. */
+static void
+review_dependants(const BgjobOver *over)
+{
+	uint32 edges = bgjob_dependants_count(over->job);
+
+	if (edges > over->edges && edges != BGJOB_DEPENDANTS_UNKNOWN)
+		bgjob_review_ask(MyDatabaseId, over->job);
+}
+
+/* bgjob_over_tell tells others of what is over, after the commit. */
+void
+bgjob_over_tell(const BgjobOver *list)
+{
+	for (const BgjobOver *over = list; over != NULL; over = over->next)
+		if (over->attempt != NULL)
+			bgjob_function_stats_add(over->attempt);
+	bgjob_function_stats_flush();
+	for (const BgjobOver *over = list; over != NULL; over = over->next)
+		if (bgjob_state_is_final(over->state))
+		{
+			bgjob_waiters_wake(over->job);
+			review_dependants(over);
+		}
+}

@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * reviews.h
+ *	  What the scheduler of a database is to look at again: jobs that await others, and what is awaited.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_REVIEWS_H
+#define BGJOB_BASE_REVIEWS_H
+
+#include "postgres.h"
+
+/* So many are taken at a time. */
+#define BGJOB_REVIEWS 256
+
+extern Size bgjob_reviews_size(void);
+extern void bgjob_reviews_startup(void);
+
+extern void bgjob_review_ask(Oid database, int64 id);
+extern void bgjob_review_ask_all(Oid database);
+extern int bgjob_review_take(int64 *ids, bool *all);
+extern void bgjob_review_watch(int64 dependant, int64 target);
+extern int64 bgjob_review_watched(int64 dependant);
+
+#endif /* BGJOB_BASE_REVIEWS_H */

@@ -1,0 +1,160 @@
+/*-------------------------------------------------------------------------
+ *
+ * cycle.c
+ *	  Whether a job of a batch would await itself.
+ *
+ * A new job can only name jobs that exist, so jobs alone cannot form a cycle. A batch
+ * takes new jobs at any time, so a job that joins it can close one: it awaits, over others,
+ * a job that awaits this very batch, or one above it. Such a job is refused
+ * (api/continuation.c). So can a job of a batch that is revived (store/revive.c); it stays deleted.
+ *
+ * The search goes from job to job only where one awaits a batch, directly or over others
+ * (bgjob_internal.awaiting.behind_batch). Two transactions that each add one half of a
+ * cycle would not see each other's. Each half awaits a batch and joins another one, so both search;
+ * and those that search do it one after the other, until their transactions end.
+ *
+ * Runs in the calling session. Lock: an object lock on the table of jobs, which nothing else takes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "store/awaiting.h"
+#include "store/batch.h"
+#include "store/cycle.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+/* A search for a job that awaits one of the batches of a job. */
+typedef struct Search
+{
+	BgjobRel *jobs;
+	int64 *chain; /* the batch that the job is in, and those above it */
+	int length;
+	HTAB *seen;
+	int64 *todo;
+	int n;
+	int room;
+	BgjobCycleFound found;
+	BgjobCycle *cycle;
+} Search;
+
+static void
+visit_later(Search *search, int64 id)
+{
+	bool seen;
+
+	(void) hash_search(search->seen, &id, HASH_ENTER, &seen);
+	if (seen)
+		return;
+	if (hash_get_num_entries(search->seen) > BGJOB_CYCLE_SEARCH_MAX)
+	{
+		search->found = BGJOB_CYCLE_UNKNOWN;
+		return;
+	}
+	if (search->n == search->room)
+	{
+		search->room *= 2;
+		search->todo = repalloc(search->todo, search->room * sizeof(int64));
+	}
+	search->todo[search->n++] = id;
+}
+
+static void
+visit_members(Search *search, int64 batch)
+{
+	int64 members[100];
+	int64 after = 0;
+	int n;
+
+	while (search->found == BGJOB_NO_CYCLE &&
+		   (n = bgjob_members_read(batch, BGJOB_MEMBER_OPEN, after, members,
+								   lengthof(members))) > 0)
+	{
+		for (int i = 0; i < n; i++)
+			visit_later(search, members[i]);
+		after = members[n - 1];
+	}
+}
+
+/* Visits a batch that a job awaits; "by" is that job, 0: the one that is searched for. */
+static void
+visit_batch(Search *search, int64 by, int64 batch)
+{
+	for (int i = 0; i < search->length; i++)
+		if (search->chain[i] == batch)
+		{
+			search->found = BGJOB_CYCLE;
+			*search->cycle = (BgjobCycle){batch, by};
+			return;
+		}
+	visit_members(search, batch);
+}
+
+/* Visits what a job awaits, if there may be a batch among that, directly or over others. */
+static void
+visit_job(Search *search, int64 id)
+{
+	BgjobAwaiting row;
+	BgjobPrerequisites all;
+	BgjobJob job;
+
+	if (!bgjob_awaiting_find(id, &row) || !row.behind_batch ||
+		!bgjob_job_read(search->jobs, id, &job) || !bgjob_prerequisites_read(&job, &all))
+		return;
+	for (int i = 0; i < all.njobs; i++)
+		visit_later(search, all.targets[i]);
+	if (all.nbatches > 0)
+		visit_batch(search, id, all.targets[all.njobs]);
+}
+
+/* Has the sessions that search do it one after the other. */
+static void
+lock_searches(BgjobRel *jobs)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationGetRelid(jobs->rel), 0, 1);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+static void
+search_all(Search *search, const BgjobPrerequisites *all)
+{
+	for (int i = 0; i < all->njobs; i++)
+		visit_later(search, all->targets[i]);
+	if (all->nbatches > 0)
+		visit_batch(search, 0, all->targets[all->njobs]);
+	while (search->n > 0 && search->found == BGJOB_NO_CYCLE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		visit_job(search, search->todo[--search->n]);
+	}
+}
+
+/* bgjob_cycle_find searches for a cycle that a job of a batch closes by what it awaits; *cycle describes it. */
+BgjobCycleFound
+bgjob_cycle_find(BgjobRel *jobs, int64 batch, const BgjobPrerequisites *all, BgjobCycle *cycle)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob search", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	HASHCTL info = {.keysize = sizeof(int64), .entrysize = sizeof(int64), .hcxt = context};
+	Search search = {.jobs = jobs, .room = 64, .cycle = cycle};
+	const int64 *chain;
+
+	lock_searches(jobs);
+	chain = bgjob_batch_chain(batch, &search.length);
+	search.chain = palloc(Max(search.length, 1) * sizeof(int64));
+	memcpy(search.chain, chain, search.length * sizeof(int64));
+	search.seen = hash_create("bgjob seen", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	search.todo = palloc(search.room * sizeof(int64));
+	search_all(&search, all);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return search.found;
+}

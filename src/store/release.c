@@ -1,0 +1,342 @@
+/*-------------------------------------------------------------------------
+ *
+ * release.c
+ *	  Jobs that go on because what they await is there, or cannot run any more.
+ *
+ * THE DIRECT WAY. The transaction that ends a target looks for its dependants when it
+ * begins to commit (store/settle.c), and releases those for which nothing else is
+ * missing. So the end of a parent and the release of its child are one commit, and the
+ * child starts as any job that was just enqueued. A dependant that cannot run any more is
+ * deleted there, too, and as that ends it, so are those that await it.
+ *
+ * WHY NOTHING IS STRANDED. The direct way sees what is committed, and takes only what no
+ * other transaction has. It misses (1) a dependant whose insertion is not committed yet,
+ * (2) one that another transaction has, (3) one that awaits several targets that end at
+ * the same moment: each sees the other still going on. In each of these cases there are two
+ * transactions, and whichever commits last must find what both have done. A third does
+ * that, the scheduler, by a review: it looks with a snapshot of its own, after the commit of whoever
+ * asks for it:
+ *
+ *	 (1) A transaction that inserts a dependant of a target that it has seen going on
+ *	     asks for a review after its commit. One that ends a target asks for one
+ *	     after its commit if there are more edges than it has seen: the edges are counted in
+ *	     shared memory before the commit that brings them (base/dependants.h). Let the
+ *	     target's transaction be the last to commit: then it reads the count after
+ *	     the dependant's commit, and asks. Let the dependant's be the last: its review comes
+ *	     after both, and sees the target's end. A target that the same transaction
+ *	     has inserted cannot have been ended by another, so no review is asked for.
+ *	 (2) Who finds a dependant taken asks for a review. A review that finds it
+ *	     taken is repeated until it is free (process/review.c).
+ *	 (3) Who ends one of several targets, while another goes on, asks for a review of the dependant.
+ *	     If it awaits more than FEW, only if the other one is not watched (base/reviews.h).
+ *
+ * After a start of the server, after the end of a prepared transaction, and when there
+ * were too many reviews to list, everything that awaits something is reviewed.
+ *
+ * Nothing here waits for a row: neither does a worker for a client, nor a client for a worker.
+ *
+ * FILTERS of a job that is released, or deleted, may be code of another role than
+ * that of the process. They are left to a worker of its own (run/pending.c).
+ *
+ * Any process, inside a transaction. The caller has incremented the command counter.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/interval.h"
+#include "base/reviews.h"
+#include "miscadmin.h"
+#include "rules/clock.h"
+#include "store/acquire.h"
+#include "store/awaiting.h"
+#include "store/batch.h"
+#include "store/edge.h"
+#include "store/job.h"
+#include "store/place.h"
+#include "store/release.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* The states of so many targets are read by whoever ends one of them. */
+#define FEW 16
+
+/* Of so many jobs that await very many others this process remembers how many of these have ended. */
+#define HINTS 64
+
+/* All targets before "from" have ended, without making the job hopeless. */
+typedef struct Hint
+{
+	int64 job;
+	int from;
+} Hint;
+
+static Hint hints[HINTS];
+
+static Hint *
+hint_of(int64 job)
+{
+	return &hints[(uint64) job % HINTS];
+}
+
+/* ---- one dependant ---- */
+
+/* Releases a job that this transaction has taken. It may have to wait for its time. */
+static void
+release(BgjobRel *jobs, BgjobJob *job)
+{
+	BgjobCircumstances what = {.at = bgjob_now(), .leave = true};
+	BgjobEvent event = BGJOB_EV_RELEASE;
+
+	if (!bgjob_job_is_null(job, BGJOB_C_AWAIT_DELAY))
+		what.run_at = bgjob_time_plus(
+			what.at, DatumGetIntervalP(bgjob_job_datum(job, BGJOB_C_AWAIT_DELAY)));
+	else if (!bgjob_job_is_null(job, BGJOB_C_RUN_AT))
+		what.run_at = bgjob_job_time(job, BGJOB_C_RUN_AT);
+	if (what.run_at > what.at)
+		event = BGJOB_EV_RESCHEDULE;
+	bgjob_job_apply(job, event, &what);
+	bgjob_job_save(jobs, job);
+}
+
+/* Deletes a job that this transaction has taken, since it cannot run any more. */
+static void
+give_up(BgjobRel *jobs, BgjobJob *job, const char *reason)
+{
+	BgjobCircumstances what = {.at = bgjob_now(), .reason = reason, .leave = true};
+
+	bgjob_job_apply(job, BGJOB_EV_DELETE, &what);
+	bgjob_job_save(jobs, job);
+}
+
+/* Takes a job that awaits, whose row has been read, and reads it again: it may have been changed in between. */
+static BgjobReviewed
+take(BgjobRel *jobs, BgjobJob *job)
+{
+	switch (bgjob_place_take(job, NULL))
+	{
+		case BGJOB_BUSY:
+			return BGJOB_REVIEWED_BUSY;
+		case BGJOB_NOT_THERE:
+			return BGJOB_REVIEWED_GONE; /* held back after a restore, or it goes on by now */
+		default:
+			if (!bgjob_job_read(jobs, job->id, job) || job->state != BGJOB_AWAITING)
+				return BGJOB_REVIEWED_GONE; /* a row that was written by hand */
+			return BGJOB_REVIEWED_AWAITS;
+	}
+}
+
+/*
+ * Looks what a job awaits. If it is very much, continues where the last look of this
+ * process ended, watches the first target that is open, and looks again: it may have ended before.
+ */
+static void
+look_at(BgjobRel *jobs, const BgjobJob *job, const BgjobPrerequisites *all, BgjobLook *look)
+{
+	Hint *hint = hint_of(job->id);
+	bool many = all->n > FEW;
+	bool hinted = many && hint->job == job->id && hint->from < all->n;
+
+	bgjob_prerequisites_look(jobs, all, hinted ? hint->from : 0, hinted, look);
+	while (many && look->awaited == BGJOB_AWAITED_OPEN)
+	{
+		int open = look->open;
+
+		*hint = (Hint){job->id, open};
+		bgjob_review_watch(job->id, all->targets[open]);
+		bgjob_prerequisites_look(jobs, all, open, true, look);
+		if (look->awaited == BGJOB_AWAITED_OPEN && look->open == open)
+			return;
+	}
+	if (many)
+		*hint = (Hint){0, 0};
+}
+
+/* Returns why a job is deleted whose time is up. */
+static const char *
+reason_of_delay(const BgjobPrerequisites *all, int open, TimestampTz deadline)
+{
+	const char *what;
+
+	if (open < all->njobs)
+		what = psprintf("job " INT64_FORMAT, all->targets[open]);
+	else if (open < all->njobs + all->nbatches)
+		what = psprintf("batch " INT64_FORMAT, all->targets[open]);
+	else
+		what = psprintf("signal \"%s\"", all->signals[open - all->njobs - all->nbatches]);
+	return psprintf("Waited too long for %s (await_timeout)", what);
+}
+
+/* Looks at a job that has just been read, and lets it go on if it may. */
+static BgjobReviewed
+review(BgjobRel *jobs, BgjobJob *job, TimestampTz *deadline)
+{
+	BgjobPrerequisites all;
+	BgjobLook look;
+	BgjobReviewed reviewed;
+	const char *late = NULL;
+	TimestampTz until;
+
+	if (job->state != BGJOB_AWAITING || !bgjob_prerequisites_read(job, &all))
+		return BGJOB_REVIEWED_GONE;
+	look_at(jobs, job, &all, &look);
+	until = bgjob_awaiting_deadline(job);
+	if (look.awaited == BGJOB_AWAITED_OPEN && until <= bgjob_now())
+		late = reason_of_delay(&all, look.open, until);
+	if (look.awaited == BGJOB_AWAITED_OPEN && late == NULL)
+	{
+		*deadline = Min(*deadline, until);
+		return BGJOB_REVIEWED_AWAITS;
+	}
+	reviewed = take(jobs, job);
+	if (reviewed != BGJOB_REVIEWED_AWAITS)
+		return reviewed;
+	if (look.awaited == BGJOB_AWAITED_MET)
+		release(jobs, job);
+	else
+		give_up(jobs, job, late != NULL ? late : look.reason);
+	return look.awaited == BGJOB_AWAITED_MET ? BGJOB_REVIEWED_RELEASED : BGJOB_REVIEWED_DELETED;
+}
+
+/*
+ * bgjob_review_job lets a job go on if what it awaits is there, or cannot be met
+ * any more. *deadline is lowered to the time until which it may await.
+ */
+BgjobReviewed
+bgjob_review_job(int64 id, TimestampTz *deadline)
+{
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	BgjobReviewed reviewed = BGJOB_REVIEWED_GONE;
+	BgjobJob job;
+
+	if (bgjob_job_read(jobs, id, &job))
+		reviewed = review(jobs, &job, deadline);
+	bgjob_rel_close(jobs);
+	return reviewed;
+}
+
+/* ---- the dependants of a target ---- */
+
+/* Returns whether the end of one of very many targets is all that has to be known to let a job go on. */
+static bool
+decides(const BgjobAwaiting *row, BgjobState state)
+{
+	BgjobAwaited awaited = bgjob_condition_of(row->condition, state);
+
+	return row->condition == BGJOB_IF_ANY ? awaited == BGJOB_AWAITED_MET
+										  : awaited == BGJOB_AWAITED_HOPELESS;
+}
+
+static void
+ask_for_review(int64 id, int64 ended)
+{
+	BgjobDependantNotes *notes = bgjob_change_dependants();
+
+	if (notes != NULL)
+		bgjob_dependant_note_review(notes, id, ended);
+}
+
+/* Lets one dependant of a target go on if it may; else has it reviewed after the commit, if others could be too late to do that. */
+static BgjobReviewed
+release_dependant(int64 dependant, int64 target, BgjobState state)
+{
+	TimestampTz deadline = DT_NOEND;
+	BgjobReviewed reviewed;
+	BgjobAwaiting row;
+
+	if (!bgjob_awaiting_find(dependant, &row))
+		return BGJOB_REVIEWED_GONE;
+	if (row.prerequisites > FEW && !decides(&row, state))
+	{
+		ask_for_review(dependant, target);
+		return BGJOB_REVIEWED_AWAITS;
+	}
+	if (row.prerequisites > FEW)
+		*hint_of(dependant) = (Hint){0, 0}; /* the one that decides may come before */
+	reviewed = bgjob_review_job(dependant, &deadline);
+	if (reviewed == BGJOB_REVIEWED_BUSY ||
+		(reviewed == BGJOB_REVIEWED_AWAITS && row.prerequisites > 1))
+		ask_for_review(dependant, 0);
+	return reviewed;
+}
+
+/*
+ * bgjob_release_dependants lets those go on that await a target which is in a final state now, as
+ * far as they may. Returns how many edges it has seen.
+ */
+uint32
+bgjob_release_dependants(int64 target, BgjobState state)
+{
+	int n;
+	int64 *dependants = bgjob_edges_of(target, &n);
+	MemoryContext each = n == 0 ? NULL
+								: AllocSetContextCreate(CurrentMemoryContext, "bgjob dependant",
+														ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(each);
+
+		CHECK_FOR_INTERRUPTS();
+		(void) release_dependant(dependants[i], target, state);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(each);
+	}
+	if (n > 0)
+		MemoryContextDelete(each);
+	pfree(dependants);
+	return n;
+}
+
+/*
+ * Reviews a batch: has it watch one of its unfinished jobs, or notes that it has
+ * finished, and lets those go on that await it. False: another transaction does that.
+ */
+static bool
+review_batch(int64 batch)
+{
+	BgjobDependantNotes *notes = bgjob_change_dependants();
+	BgjobState state;
+	int64 last;
+
+	while ((last = bgjob_members_last_open(batch)) != 0)
+	{
+		bgjob_review_watch(batch, last);
+		if (bgjob_member_is_open(batch, last))
+			return true;
+	}
+	bgjob_review_watch(batch, 0);
+	state = bgjob_batch_state(batch);
+	if (!bgjob_state_is_final(state))
+		return true;
+	if (notes != NULL)
+		bgjob_dependant_note_target(notes, batch, bgjob_release_dependants(batch, state));
+	return bgjob_batch_note_finished(batch);
+}
+
+/*
+ * bgjob_review reviews an id that was asked for: a job that awaits something, a batch, or a target and all that
+ * awaits it. *deadline as above. False: another transaction has one of them.
+ */
+bool
+bgjob_review(int64 id, TimestampTz *deadline)
+{
+	bool complete = bgjob_review_job(id, deadline) != BGJOB_REVIEWED_BUSY;
+	BgjobBatch batch;
+	int n;
+	int64 *dependants;
+
+	if (id > 0 && bgjob_batch_read(id, &batch))
+		return review_batch(id);
+	dependants = bgjob_edges_of(id, &n);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (hint_of(dependants[i])->job == dependants[i])
+			*hint_of(dependants[i]) = (Hint){0, 0};
+		complete = bgjob_review_job(dependants[i], deadline) != BGJOB_REVIEWED_BUSY && complete;
+	}
+	pfree(dependants);
+	return complete;
+}

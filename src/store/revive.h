@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * revive.h
+ *	  Jobs that were deleted since they could not run, and await again what they awaited.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_REVIVE_H
+#define BGJOB_STORE_REVIVE_H
+
+#include "postgres.h"
+
+typedef struct BgjobRevival BgjobRevival;
+
+extern BgjobRevival *bgjob_revival_begin(bool (*may)(Oid role));
+extern void bgjob_revival_of_job(BgjobRevival *revival, int64 id);
+extern void bgjob_revival_of(BgjobRevival *revival, int64 target);
+extern int64 bgjob_revival_end(BgjobRevival *revival);
+
+#endif /* BGJOB_STORE_REVIVE_H */
