@@ -53,15 +53,15 @@ static const struct
 
 /* clang-format off */
 static const unsigned char transitions[BGJOB_NSTATES][BGJOB_NEVENTS] = {
-	/*                     ENQUEUE SCHEDULE AWAIT DUE RELEASE START SUCCEED FAIL RETRY INTERRUPT DELETE REQUEUE RESCHEDULE */
-	[BGJOB_NONE] =       { E,      S,       A,    _,  _,      _,    _,      _,   _,    _,        _,     _,      _ },
-	[BGJOB_ENQUEUED] =   { _,      _,       _,    _,  _,      P,    _,      F,   _,    _,        D,     E,      S },
-	[BGJOB_SCHEDULED] =  { _,      _,       _,    E,  _,      _,    _,      F,   _,    _,        D,     E,      S },
-	[BGJOB_AWAITING] =   { _,      _,       _,    _,  E,      _,    _,      F,   _,    _,        D,     E,      S },
-	[BGJOB_PROCESSING] = { _,      _,       _,    _,  _,      _,    K,      F,   S,    E,        D,     E,      S },
-	[BGJOB_SUCCEEDED] =  { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S },
-	[BGJOB_FAILED] =     { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S },
-	[BGJOB_DELETED] =    { _,      _,       A,    _,  _,      _,    _,      _,   _,    _,        _,     E,      S },
+	/*                     ENQUEUE SCHEDULE AWAIT DUE RELEASE START SUCCEED FAIL RETRY INTERRUPT DELETE REQUEUE RESCHEDULE REVIVE */
+	[BGJOB_NONE] =       { E,      S,       A,    _,  _,      _,    _,      _,   _,    _,        _,     _,      _,          _ },
+	[BGJOB_ENQUEUED] =   { _,      _,       _,    _,  _,      P,    _,      F,   _,    _,        D,     E,      S,          _ },
+	[BGJOB_SCHEDULED] =  { _,      _,       _,    E,  _,      _,    _,      F,   _,    _,        D,     E,      S,          _ },
+	[BGJOB_AWAITING] =   { _,      _,       _,    _,  E,      _,    _,      F,   _,    _,        D,     E,      S,          _ },
+	[BGJOB_PROCESSING] = { _,      _,       _,    _,  _,      _,    K,      F,   S,    E,        D,     E,      S,          _ },
+	[BGJOB_SUCCEEDED] =  { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S,          _ },
+	[BGJOB_FAILED] =     { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S,          _ },
+	[BGJOB_DELETED] =    { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        _,     E,      S,          A },
 };
 /* clang-format on */
 

@@ -35,10 +35,10 @@ typedef enum BgjobState
 /* What can happen to a job. */
 typedef enum BgjobEvent
 {
-	BGJOB_EV_ENQUEUE,  /* created, to run now */
-	BGJOB_EV_SCHEDULE, /* created, to run later */
-	BGJOB_EV_AWAIT, /* created, to run when what it awaits is there; or it awaits that again */
-	BGJOB_EV_DUE,   /* its time has come */
+	BGJOB_EV_ENQUEUE,    /* created, to run now */
+	BGJOB_EV_SCHEDULE,   /* created, to run later */
+	BGJOB_EV_AWAIT,      /* created, to run when what it awaits is there */
+	BGJOB_EV_DUE,        /* its time has come */
 	BGJOB_EV_RELEASE,    /* its predecessor has ended as required */
 	BGJOB_EV_START,      /* a worker has claimed it */
 	BGJOB_EV_SUCCEED,    /* it ran */
@@ -48,9 +48,10 @@ typedef enum BgjobEvent
 	BGJOB_EV_DELETE,     /* deleted by a user */
 	BGJOB_EV_REQUEUE,    /* a user wants it to run now */
 	BGJOB_EV_RESCHEDULE, /* a user wants it to run later */
+	BGJOB_EV_REVIVE,     /* a user has what it awaited run again: it awaits that again */
 } BgjobEvent;
 
-#define BGJOB_NEVENTS (BGJOB_EV_RESCHEDULE + 1)
+#define BGJOB_NEVENTS (BGJOB_EV_REVIVE + 1)
 
 /*
  * bgjob_transition returns the state that a job in state "from" is in after

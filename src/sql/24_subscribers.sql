@@ -23,11 +23,11 @@ BEGIN
     IF TG_TABLE_NAME = 'settings' THEN
         id := NEW.id;
         PERFORM setval('bgjob_internal.settings_id_seq', id + 1, false) FROM bgjob_internal.settings_id_seq s WHERE s.last_value <= id;
-    ELSIF TG_TABLE_NAME IN ('job', 'recurring') THEN
+    ELSIF TG_TABLE_NAME IN ('job', 'recurring', 'batch', 'signal') THEN
         id := NEW.id;
         IF TG_TABLE_NAME = 'job' THEN
             id := greatest(id, NEW.pos);
-        ELSE
+        ELSIF TG_TABLE_NAME = 'recurring' THEN
             NEW.next_at := 'infinity';
             NEW.queued := NULL;
         END IF;
@@ -42,12 +42,12 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['queue', 'schedule', 'claim', 'total', 'queue_conf', 'function_conf', 'filter', 'installation'] LOOP
+    FOREACH name IN ARRAY ARRAY['queue', 'schedule', 'awaiting', 'edge', 'member', 'claim', 'total', 'queue_conf', 'function_conf', 'filter', 'installation'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER not_on_subscribers BEFORE INSERT OR UPDATE OR DELETE ON bgjob_internal.%I
             FOR EACH ROW EXECUTE FUNCTION bgjob_internal.ignore_row()', name);
         EXECUTE pg_catalog.format('ALTER TABLE bgjob_internal.%I ENABLE REPLICA TRIGGER not_on_subscribers', name);
     END LOOP;
-    FOREACH name IN ARRAY ARRAY['job', 'failure', 'unique_key', 'state', 'log', 'settings', 'recurring'] LOOP
+    FOREACH name IN ARRAY ARRAY['job', 'failure', 'unique_key', 'state', 'log', 'settings', 'recurring', 'batch', 'batch_total', 'signal'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER on_subscribers BEFORE INSERT OR UPDATE OR DELETE ON bgjob_internal.%I
             FOR EACH ROW EXECUTE FUNCTION bgjob_internal.applied_row()', name);
         EXECUTE pg_catalog.format('ALTER TABLE bgjob_internal.%I ENABLE REPLICA TRIGGER on_subscribers', name);

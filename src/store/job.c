@@ -306,15 +306,8 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 	bgjob_job_set_null(job, BGJOB_C_PENDING);
 	switch (event)
 	{
-		case BGJOB_EV_AWAIT:
-			if (from != BGJOB_NONE) /* revived */
-			{
-				bgjob_history_archive(job);
-				start_anew(job, from, what);
-			}
-			job_enter_waiting(job, what);
-			break;
 		case BGJOB_EV_ENQUEUE:
+		case BGJOB_EV_AWAIT:
 			job_enter_waiting(job, what);
 			break;
 		case BGJOB_EV_SCHEDULE:
@@ -353,6 +346,11 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 			bgjob_history_archive(job);
 			start_anew(job, from, what);
 			job_enter_scheduled(job, what);
+			break;
+		case BGJOB_EV_REVIVE:
+			bgjob_history_archive(job);
+			start_anew(job, from, what);
+			job_enter_waiting(job, what);
 			break;
 	}
 	job_set_state(job, to);

@@ -148,6 +148,13 @@ my %cases = (
 	bgjob_set_parameter    => [ 'job', q{SELECT bgjob_set_parameter('x', '1')}, '55000' ],
 	bgjob_snooze           => [ 'job scheduled', q{SELECT bgjob_snooze('1 hour')}, '55000' ],
 	bgjob_discard          => [ 'job deleted', 'SELECT bgjob_discard()', '55000' ],
+	bgjob_current_batch    => [ 'job', 'SELECT bgjob_current_batch()', '55000' ],
+	bgjob_antecedents      => [ 'job', 'SELECT bgjob_antecedents()', '55000' ],
+	bgjob_batch            => [ q{SELECT bgjob_batch('b')}, 'SELECT bgjob_batch(parent => -1)', '22023' ],
+	bgjob_batch_cancel     => [ q{SELECT bgjob_batch_cancel(bgjob_batch('b'))}, 'SELECT bgjob_batch_cancel(-1)', '22023' ],
+	bgjob_batch_retry      => [ q{SELECT bgjob_batch_retry(bgjob_batch('b'))}, q{SELECT bgjob_batch_retry(bgjob_batch('b'), 'none')}, '22023' ],
+	bgjob_signal           => [ q{SELECT bgjob_signal('s')}, q{SELECT bgjob_signal('')}, '22023' ],
+	bgjob_signal_remove    => [ q{SELECT bgjob_signal_remove('s')}, q{SELECT bgjob_signal_remove(NULL)}, '22004' ],
 	bgjob_adopt            => [ 'SELECT bgjob_adopt()', "SELECT bgjob_adopt()", '42501', 'admin', 'fuzz_stranger' ],
 	bgjob_queue            => [ q{SELECT bgjob_queue('q1', group_size => 5)}, q{SELECT bgjob_queue('Q 1')}, '22023', 'admin', 'admin' ],
 	bgjob_queue_pause      => [ q{SELECT bgjob_queue_pause('q1')}, q{SELECT bgjob_queue_pause('')}, '22023', 'admin', 'admin' ],
@@ -365,6 +372,8 @@ sub test_comes_to_rest
 	my $recurring = 'SELECT owner, quote_literal(name) FROM bgjob.recurring_jobs';
 	my $left;
 
+	# what awaits a signal that nobody has sent would await it for ever
+	$remove .= q{; SELECT count(bgjob_signal(s)) FROM (SELECT DISTINCT unnest(after_signal) FROM bgjob.jobs WHERE state = 'awaiting') AS a (s)};
 	do
 	{
 		value($remove);
