@@ -293,7 +293,7 @@ SELECT is(tap_error(format('SELECT bgjob_run(%s)', :id)), '55000', 'a failed job
 BEGIN READ ONLY;
 SELECT is(tap_try('SELECT bgjob_run(1)'), 'ERROR 25006', 'a read-only transaction');
 ROLLBACK;
-CREATE FUNCTION t_indexed(a int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 1 FROM (SELECT bgjob_run(1)) x $$;
+CREATE FUNCTION t_indexed(a int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 1 FROM (SELECT public.bgjob_run(1)) x $$;
 SELECT is(tap_try('CREATE INDEX ON letter (t_indexed(id))'), 'ERROR 42501', 'within a security-restricted operation');
 CREATE FUNCTION t_gone() RETURNS int LANGUAGE sql AS 'SELECT 1';
 SELECT bgjob_enqueue('t_gone', queue => 'held') AS id \gset
@@ -323,6 +323,23 @@ BEGIN;
 SELECT bgjob_run(bgjob_enqueue('INSERT INTO t_child VALUES (1)', kind => 'sql')) \g /dev/null
 SELECT is(tap_try('SET CONSTRAINTS ALL IMMEDIATE'), 'ERROR 23503', 'a deferred constraint is checked when the caller wants it');
 ROLLBACK;
+
+-- At the commit, by a deferred trigger; and in a loop that commits.
+CREATE TABLE t_late (a int);
+CREATE FUNCTION t_runs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM bgjob_run(bgjob_enqueue('t_double', jsonb_build_array(NEW.a), queue => 'held', tags => '{late}')); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER t_late AFTER INSERT ON t_late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION t_runs();
+INSERT INTO t_late VALUES (11), (12);
+SELECT is((SELECT string_agg(state || result, ' ' ORDER BY id) FROM bgjob.jobs WHERE tags = '{late}'), 'succeeded22 succeeded24', 'a deferred trigger performs jobs at the commit');
+DO $$
+DECLARE
+	job bigint;
+BEGIN
+	FOR job IN SELECT bgjob_enqueue('t_double', jsonb_build_array(i), queue => 'held', tags => '{loop}') FROM generate_series(1, 20) i LOOP
+		PERFORM bgjob_run(job);
+		IF job % 3 = 0 THEN COMMIT; END IF;
+	END LOOP;
+END $$;
+SELECT is((SELECT string_agg(DISTINCT state, ' ') || sum(result::int) FROM bgjob.jobs WHERE tags = '{loop}'), 'succeeded420', 'a loop performs jobs, and commits in between');
 
 -- Two-phase commit is not for every server.
 SELECT current_setting('max_prepared_transactions')::int > 0 AS two_phase \gset
