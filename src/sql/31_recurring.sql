@@ -28,14 +28,13 @@ SELECT r.name,
        r.@column@,
        r.tags,
        r.parameters,
-       coalesce(s.settings, '{}') || coalesce(r.custom_settings, '{}') AS settings,
+       coalesce((SELECT s.settings FROM bgjob_internal.settings s WHERE s.id = r.settings_id), '{}') || coalesce(r.custom_settings, '{}') AS settings,
        r.jitter,
        r.starts_at,
        r.ends_at,
        CASE WHEN r.all_days THEN 'all' ELSE 'any' END AS day_match,
        r.given
 FROM bgjob_internal.recurring r
-LEFT JOIN bgjob_internal.settings s ON s.id = r.settings_id
 WHERE bgjob_internal.may_see(r.owner);
 COMMENT ON VIEW bgjob.recurring_jobs IS 'recurring jobs, their next run, and the state of their last job';
 GRANT SELECT ON bgjob.recurring_jobs TO PUBLIC;
