@@ -420,6 +420,7 @@ bgjob_job_move(BgjobJob *job, const char *queue, int priority, bool there)
 	bgjob_job_set_text(job, BGJOB_C_QUEUE, queue);
 	bgjob_job_set(job, BGJOB_C_PRIORITY, Int16GetDatum(priority));
 	count_change(&was, job);
+	job->behind_batch = true; /* it may be: then it is searched for cycles */
 	job->to_place = there;
 }
 

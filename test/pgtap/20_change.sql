@@ -91,6 +91,20 @@ SELECT is((SELECT concat_ws(' ', state, retries, reason, queue) FROM bgjob.jobs 
 SELECT is(bgjob_requeue(:retry), true, 'it is requeued');
 SELECT is(tap_at(:retry), 'other 0 enqueued other 0', 'into its new queue');
 
+SELECT bgjob_enqueue('t_run', '["parent"]', queue => 'paused') AS parent \gset
+SELECT bgjob_enqueue('t_run', '["child"]', queue => 'paused', after => ARRAY[:parent]) AS child \gset
+BEGIN;
+SELECT is(bgjob_change(:child, 'other', 8), true, 'a job that awaits another is changed');
+ROLLBACK;
+SELECT is((SELECT state || queue || priority FROM bgjob.jobs WHERE id = :child), 'awaitingpaused0', 'the rollback takes it back');
+SELECT is(bgjob_change(:child, 'other', 8), true, 'it is changed again');
+SELECT is((SELECT state || queue || priority FROM bgjob.jobs WHERE id = :child), 'awaitingother8', 'it still awaits it');
+SELECT is(bgjob_change(:parent, 'default'), true, 'what it awaits is moved to where it runs');
+CALL tap_state_is(:child, 'enqueued');
+SELECT is(tap_at(:child), 'other 8 enqueued other 8', 'released, it is in its new queue');
+SELECT bgjob_delete(:child) AS x \gset
+TRUNCATE ran;
+
 ----------------------------------------------------------------------------------------------------
 -- Its age decides, not the time of the change
 ----------------------------------------------------------------------------------------------------
