@@ -313,13 +313,13 @@ role_name(const BgjobRecurring *row)
 	return name;
 }
 
-/* Adds what the row has, of what the call does not give. *kind: the kind was given, now or earlier. */
+/* Adds what the row has, of what the call does not give. *kind: an earlier call gave the kind. */
 static void
 keep(const BgjobRecurring *row, BgjobRecurringCall *call, BgjobOptionSet *kept, bool *kind)
 {
 	read_kept(row, kept, kind);
 	drop_empty_key(&call->options.set, kept);
-	if (call->options.job == NULL || (call->options.kind == NULL && *kind))
+	if (call->options.kind == NULL && (call->options.job == NULL || *kind))
 		call->options.kind = kind_name(row);
 	if (call->options.job == NULL)
 		call->options.job = bgjob_recurring_text(

@@ -290,9 +290,15 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SELECT matches(current_setting('tap.context'), '^arguments of recurring job "r", which stay because none are given', 'the error says whose arguments these are');
 SELECT is(tap_changes($$NULL, 't_none', args => '[]'$$), '{"job": "t_none", "args": []}', 'an empty list takes them away');
+SELECT is(tap_try($$SELECT bgjob_recurring('r', NULL, NULL, kind => 'sql')$$), 'ERROR 42601', 'a function is no command');
 SELECT is(tap_changes($$NULL, 'VACUUM r_table', kind => 'sql'$$), '{"job": "VACUUM r_table", "kind": "sql"}', 'a command');
 SELECT is(tap_changes($$NULL, 'ANALYZE r_table'$$), '{"job": "ANALYZE r_table"}', 'the kind that was given stays');
 SELECT is(tap_try($$SELECT bgjob_recurring('r', NULL, 'ANALYZ r_table')$$), 'ERROR 42601', 'a command is checked');
+
+SELECT bgjob_recurring_remove('r') AS x \gset
+SELECT bgjob_recurring('r', '@daily', 'VACUUM r_table') \g /dev/null
+SELECT is(tap_changes($$NULL, NULL, priority => 1$$), '{"priority": 1, "given": ["priority"]}', 'a command that was taken for one stays one');
+SELECT is(tap_changes($$NULL, 't_none'$$), '{"job": "t_none", "kind": "function"}', 'a kind that no call has given follows the text of the job');
 
 -- Options that no call has given follow the configuration.
 SELECT bgjob_recurring_remove('r') AS x \gset
