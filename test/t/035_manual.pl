@@ -53,14 +53,6 @@ is_deeply([ sort { $a cmp $b } keys %{ { map { $_->{name} => 1 } @$cases } } ], 
 $node->safe_psql('postgres', 'CREATE DATABASE errors');
 $node->safe_psql('errors', 'CREATE EXTENSION bgjob');
 
-# The first job of the README, and the one that fails.
-my ($first_job) = PostgreSQL::Test::Utils::slurp_file("$doc/../README.md") =~ /^## The first job\n(.*?)^## /ms;
-my ($statements) = $first_job =~ /^```sql\n(.*?)^```$/ms;
-my ($failing) = $first_job =~ /Now let one fail: `(.*?)`/;
-like($node->safe_psql('errors', $statements), qr/^succeeded\n"hello, world"\n/m, 'the first job of the README says hello');
-my $fails = $node->safe_psql('errors', $failing);
-wait_until($node, "SELECT state = 'scheduled' AND error ->> 'message' = 'division by zero' FROM bgjob.jobs WHERE id = $fails", 'the one that fails is scheduled for a retry', undef, 'errors');
-
 $node->safe_psql('errors', PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/lib/manual_errors.sql"));
 foreach my $case (@$cases)
 {
