@@ -67,12 +67,12 @@ read_job(BgjobRel *jobs, int64 id, BgjobJob *job)
 						errmsg("job " INT64_FORMAT " is for external workers", id)));
 }
 
-/* Raises 55000: a job does not wait, with the detail, and the hint unless it is NULL. */
+/* Raises 55000: a job does not wait, or is not free, with the detail, and the hint unless it is NULL. */
 static void
 refuse(int64 id, const char *detail, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("job " INT64_FORMAT " is not waiting", id),
+					errmsg("job " INT64_FORMAT " cannot be performed now", id),
 					errdetail_internal("%s", detail), hint != NULL ? errhint("%s", hint) : 0));
 }
 
@@ -87,7 +87,7 @@ take(const BgjobJob *job)
 	if (bgjob_slot_is_at(MyDatabaseId, job->id, NULL))
 		refuse(job->id, "A worker is performing it.", NULL);
 	if (bgjob_job_is_pending(job))
-		refuse(job->id, "A worker has to call its filters first.", NULL);
+		refuse(job->id, "It has become due, and a worker has to call its filters first.", NULL);
 	switch (bgjob_place_take(job, NULL))
 	{
 		case BGJOB_TAKEN:

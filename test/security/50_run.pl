@@ -85,7 +85,7 @@ my $holder = $node->background_psql('postgres', on_error_stop => 0);
 $holder->query_safe('SELECT pg_advisory_lock(50)');
 my $runs = value(q{SELECT bgjob_enqueue('block')});
 wait_until($node, "SELECT state = 'processing' FROM bgjob.jobs WHERE id = $runs", 'a worker performs a job');
-like(reply('postgres', "SELECT bgjob_run($runs)"), qr/^55000: job $runs is not waiting/, 'which no session performs, or waits for');
+like(reply('postgres', "SELECT bgjob_run($runs)"), qr/^55000: job $runs cannot be performed now/, 'which no session performs, or waits for');
 $holder->query_safe('SELECT pg_advisory_unlock(50)');
 is(value("SELECT bgjob_wait($runs, '60 s')"), 'succeeded', 'the worker goes on');
 
