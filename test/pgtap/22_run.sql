@@ -324,6 +324,13 @@ SELECT bgjob_run(bgjob_enqueue('INSERT INTO t_child VALUES (1)', kind => 'sql'))
 SELECT is(tap_try('SET CONSTRAINTS ALL IMMEDIATE'), 'ERROR 23503', 'a deferred constraint is checked when the caller wants it');
 ROLLBACK;
 
+-- A continuation is released at the commit.
+SELECT bgjob_enqueue('t_double', '[40]', queue => 'held') AS first \gset
+SELECT bgjob_enqueue('t_double', '[41]', queue => 'held', after => ARRAY[:first]) AS second \gset
+SELECT is(tap_try(format('SELECT bgjob_run(%s)', :second)), 'ERROR 55000', 'a job that awaits another does not run');
+SELECT is(bgjob_run(:first), '80', 'the other one does');
+SELECT is(bgjob_run(:second), '82', 'and releases its continuation at the commit');
+
 -- At the commit, by a deferred trigger; and in a loop that commits.
 CREATE TABLE t_late (a int);
 CREATE FUNCTION t_runs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM bgjob_run(bgjob_enqueue('t_double', jsonb_build_array(NEW.a), queue => 'held', tags => '{late}')); RETURN NULL; END $$;
