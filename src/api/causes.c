@@ -284,10 +284,11 @@ not_in_databases(const BgjobSituation *situation, BgjobAnswer *answer)
 static bool
 no_workers_allowed(const BgjobSituation *situation, BgjobAnswer *answer)
 {
-	if (bgjob_workers != 0 && bgjob_max_workers != 0)
+	if (bgjob_slots_allowed(MyDatabaseId) != 0 && bgjob_max_workers != 0)
 		return false;
 	return answer == NULL ||
-		   say(answer, bgjob_workers == 0 ? "bgjob.workers is 0." : "bgjob.max_workers is 0.",
+		   say(answer,
+			   bgjob_max_workers == 0 ? "bgjob.max_workers is 0." : "bgjob.workers is 0.",
 			   RELOAD);
 }
 
@@ -468,8 +469,8 @@ lacks_worker(const BgjobSituation *situation)
 
 	return is_in_queue(situation) && !situation->queue->paused &&
 		   situation->queue->level >= 0 && is_to_be_served(situation) && entry != NULL &&
-		   entry->ready && bgjob_workers > 0 && situation->role->free == 0 &&
-		   pg_atomic_read_u32(&entry->saturated) != 0;
+		   entry->ready && bgjob_slots_allowed(MyDatabaseId) > 0 &&
+		   situation->role->free == 0 && pg_atomic_read_u32(&entry->saturated) != 0;
 }
 
 /* Says how many workers there are, and, if bgjob.workers allows no more, so. */
@@ -489,10 +490,10 @@ explain_busy(const BgjobSituation *situation, BgjobAnswer *answer)
 		detail =
 			psprintf("All %d workers of role \"%s\" are busy.", of_role, role_name(situation));
 	return say(answer, detail,
-			   of_database < bgjob_workers
+			   of_database < bgjob_slots_allowed(MyDatabaseId)
 				   ? NULL
 				   : psprintf("Increase bgjob.workers (%d), or make the jobs shorter.",
-							  bgjob_workers));
+							  bgjob_slots_allowed(MyDatabaseId)));
 }
 
 static bool
@@ -527,7 +528,7 @@ static bool
 no_slot(const BgjobSituation *situation, BgjobAnswer *answer)
 {
 	if (!lacks_worker(situation) ||
-		bgjob_count_workers(MyDatabaseId, InvalidOid) >= bgjob_workers ||
+		bgjob_count_workers(MyDatabaseId, InvalidOid) >= bgjob_slots_allowed(MyDatabaseId) ||
 		bgjob_slots_used() < bgjob_slots_most(need_of(situation)))
 		return false;
 	return answer == NULL ||

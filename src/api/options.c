@@ -68,7 +68,7 @@ void
 bgjob_check_queue_name(const char *queue)
 {
 	size_t length = strlen(queue);
-	size_t allowed = strspn(queue, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+	size_t allowed = strspn(queue, BGJOB_QUEUE_CHARACTERS);
 
 	if (length < 1 || length > BGJOB_QUEUE_NAME_MAX || allowed != length)
 		ereport(ERROR,

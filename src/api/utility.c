@@ -26,6 +26,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "api/refused.h"
 #include "api/utility.h"
 #include "base/announce.h"
 #include "base/change.h"
@@ -506,30 +507,6 @@ blocked_here(Oid database)
 	return entry != NULL && entry->blocked_by == MyProcPid;
 }
 
-/*
- * Raises an error for a trigger on one of bgjob's tables. Rows are written below
- * SQL and fire no triggers, so a tool that relies on them, such as pg_repack,
- * would lose jobs.
- */
-static void
-refuse_trigger(Node *stmt)
-{
-	RangeVar *table;
-	Oid relation;
-
-	if (!IsA(stmt, CreateTrigStmt) || creating_extension || IsBinaryUpgrade)
-		return;
-	table = castNode(CreateTrigStmt, stmt)->relation;
-	relation = RangeVarGetRelid(table, NoLock, true);
-	if (OidIsValid(relation) && bgjob_trust_table("bgjob", relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot create a trigger on \"%s\"", table->relname),
-				 errdetail("bgjob writes its tables without firing triggers."),
-				 errhint("To follow what happens to jobs, use bgjob_filter(). To compact the "
-						 "table, use VACUUM FULL.")));
-}
-
 static void
 utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityContext context,
 		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
@@ -542,7 +519,7 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 	bool counted = false;
 
 	if (IsTransactionState())
-		refuse_trigger(stmt);
+		bgjob_refuse_command(stmt);
 
 	/*
 	 * A part of a command, such as ALTER … within CREATE SCHEMA, blocks

@@ -60,6 +60,8 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u64(&entry->settings_floor, 0);
 	entry->settings_seen = entry->held_back = 0;
 	entry->settings_checked = 0;
+	entry->workers = -1;
+	entry->own_settings = 0;
 	entry->waiting_since = entry->serving_since = 0;
 	entry->steady_at = 0;
 	entry->set_right = false;

@@ -6,7 +6,9 @@
  * They are defined when the library is loaded: by the postmaster where it is
  * in shared_preload_libraries, else by the first call of a bgjob function in
  * a session. Most steer the server's own processes, so they are read from the
- * configuration file (SIGHUP). bgjob.max_retries and bgjob.time_zone are
+ * configuration file (SIGHUP). Those in database_settings may also differ
+ * between databases: ALTER DATABASE … SET (process/renewal.c). For a role or a session
+ * they would mean nothing, so their check hooks refuse that. bgjob.max_retries and bgjob.time_zone are
  * defaults of a session that enqueues, and any role may set them;
  * bgjob.job_timeout and bgjob.capture_settings are set by administrators, also
  * per role or database. bgjob.function_stats_max and bgjob.list_memory need a
@@ -26,7 +28,9 @@
 #include "base/guc.h"
 #include "base/compat.h"
 #include "base/inflight.h"
+#include "base/queues.h"
 #include "base/zone.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -49,6 +53,42 @@ char *bgjob_capture_settings;
 int bgjob_function_stats_max;
 int bgjob_inflight_cell;
 int bgjob_list_memory;
+
+static const char *const database_settings[] = {
+	"bgjob.queues",           "bgjob.retention",           "bgjob.retention_failed",
+	"bgjob.shutdown_timeout", "bgjob.worker_idle_timeout", "bgjob.workers"};
+
+/* bgjob_setting_is_database_wide returns whether a setting holds for a whole database, and not for a role or a session. */
+bool
+bgjob_setting_is_database_wide(const char *name)
+{
+	for (int i = 0; i < lengthof(database_settings); i++)
+		if (pg_strcasecmp(name, database_settings[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Returns false for values that ALTER ROLE … SET, a connection or SET gives to a setting
+ * of a database. ALTER DATABASE and ALTER ROLE check with PGC_S_TEST.
+ */
+static bool
+check_source(GucSource source)
+{
+	if (source < PGC_S_USER || source == PGC_S_OVERRIDE || source == PGC_S_TEST)
+		return true;
+	GUC_check_errcode(ERRCODE_CANT_CHANGE_RUNTIME_PARAM);
+	GUC_check_errmsg(
+		"a setting of bgjob for a whole database cannot be set for a role or a session");
+	GUC_check_errhint("Use ALTER DATABASE ... SET, or ALTER SYSTEM.");
+	return false;
+}
+
+static bool
+check_database_number(int *newval, void **extra, GucSource source)
+{
+	return check_source(source);
+}
 
 /* Returns the default number of workers: five for each core, but not more than 20. */
 static int
@@ -85,6 +125,33 @@ check_name_list(char **newval, void **extra, GucSource source)
 	return check_list(*newval, false);
 }
 
+/* Checks a list of names of queues. */
+static bool
+check_queues(char **newval, void **extra, GucSource source)
+{
+	const char *name = *newval;
+
+	if (!check_list(name, false))
+		return false;
+	while (*(name += strspn(name, BGJOB_QUEUE_SEPARATORS)) != '\0')
+	{
+		size_t length = strcspn(name, BGJOB_QUEUE_SEPARATORS);
+
+		if (length > BGJOB_QUEUE_NAME_MAX ||
+			(strspn(name, BGJOB_QUEUE_CHARACTERS) < length && (length != 1 || *name != '*')))
+		{
+			GUC_check_errdetail("\"%.*s\" cannot be the name of a queue.",
+								pg_mbcliplen(name, (int) length, BGJOB_QUEUE_NAME_MAX), name);
+			GUC_check_errhint("Use 1 to %d lower-case letters, digits, \"_\" and \"-\", or "
+							  "\"*\" for all other queues.",
+							  BGJOB_QUEUE_NAME_MAX);
+			return false;
+		}
+		name += length;
+	}
+	return check_source(source);
+}
+
 static bool
 check_setting_list(char **newval, void **extra, GucSource source)
 {
@@ -115,19 +182,19 @@ bgjob_define_settings(void)
 							   PGC_SIGHUP, GUC_LIST_INPUT, check_name_list, NULL, NULL);
 	DefineCustomIntVariable("bgjob.workers", "Workers of server \"default\", per database.",
 							"As many start as jobs and max_worker_processes call for.",
-							&bgjob_workers, default_workers(), 0, 1000, PGC_SIGHUP, 0, NULL,
-							NULL, NULL);
+							&bgjob_workers, default_workers(), 0, 1000, PGC_SUSET, 0,
+							check_database_number, NULL, NULL);
 	DefineCustomIntVariable("bgjob.max_workers", "Workers of all databases together.",
 							"-1 leaves it to max_worker_processes.", &bgjob_max_workers, -1, -1,
 							INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("bgjob.queues", "Queues of server \"default\".",
 							   "In the order of taking; * stands for all others.",
-							   &bgjob_queues, "*", PGC_SIGHUP, GUC_LIST_INPUT, check_name_list,
+							   &bgjob_queues, "*", PGC_SUSET, GUC_LIST_INPUT, check_queues,
 							   NULL, NULL);
 	DefineCustomIntVariable("bgjob.worker_idle_timeout",
 							"Time after which a worker without a job leaves.", NULL,
-							&bgjob_worker_idle_timeout, 60, 1, INT_MAX / 1000, PGC_SIGHUP,
-							GUC_UNIT_S, NULL, NULL, NULL);
+							&bgjob_worker_idle_timeout, 60, 1, INT_MAX / 1000, PGC_SUSET,
+							GUC_UNIT_S, check_database_number, NULL, NULL);
 	DefineCustomIntVariable("bgjob.max_retries", "Default number of retries of a failed job.",
 							NULL, &bgjob_max_retries, 10, 0, INT_MAX, PGC_USERSET, 0, NULL,
 							NULL, NULL);
@@ -137,8 +204,8 @@ bgjob_define_settings(void)
 							NULL, NULL);
 	DefineCustomIntVariable("bgjob.shutdown_timeout", "Time that running jobs get at shutdown.",
 							"Then they are canceled and go back to the head of their queue.",
-							&bgjob_shutdown_timeout, 15000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
-							NULL, NULL, NULL);
+							&bgjob_shutdown_timeout, 15000, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS,
+							check_database_number, NULL, NULL);
 	DefineCustomIntVariable("bgjob.max_crashes",
 							"Crashes of the server after which the job that caused them fails.",
 							NULL, &bgjob_max_crashes, 3, 1, 1000, PGC_SIGHUP, 0, NULL, NULL,
@@ -146,11 +213,11 @@ bgjob_define_settings(void)
 	DefineCustomIntVariable("bgjob.retention",
 							"Time after which succeeded and deleted jobs are removed.",
 							"-1 keeps them for ever.", &bgjob_retention, 86400, -1, INT_MAX,
-							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+							PGC_SUSET, GUC_UNIT_S, check_database_number, NULL, NULL);
 	DefineCustomIntVariable("bgjob.retention_failed",
 							"Time after which failed jobs are removed.",
 							"-1 keeps them for ever.", &bgjob_retention_failed, -1, -1, INT_MAX,
-							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+							PGC_SUSET, GUC_UNIT_S, check_database_number, NULL, NULL);
 	DefineCustomStringVariable(
 		"bgjob.time_zone", "Time zone of recurring jobs that do not name one.", NULL,
 		&bgjob_time_zone, "UTC", PGC_USERSET, 0, check_time_zone, NULL, NULL);

@@ -31,6 +31,8 @@ extern int bgjob_function_stats_max;
 extern int bgjob_inflight_cell; /* internal, -1 = none */
 extern int bgjob_list_memory;   /* kilobytes */
 
+extern bool bgjob_setting_is_database_wide(const char *name);
+
 /* bgjob_define_settings defines them; called once, by _PG_init. */
 extern void bgjob_define_settings(void);
 

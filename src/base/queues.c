@@ -28,9 +28,6 @@
 
 #define MAX_QUEUES 1024
 
-/* Between the names in bgjob.queues. */
-#define SEPARATORS ", \t\n\""
-
 typedef struct QueueKey
 {
 	Oid database;
@@ -187,9 +184,9 @@ bgjob_queue_level(const char *list, const char *queue)
 	int level = 0;
 	int others = -1;
 
-	while (*(list += strspn(list, SEPARATORS)) != '\0')
+	while (*(list += strspn(list, BGJOB_QUEUE_SEPARATORS)) != '\0')
 	{
-		size_t n = strcspn(list, SEPARATORS);
+		size_t n = strcspn(list, BGJOB_QUEUE_SEPARATORS);
 
 		if (n == length && memcmp(list, queue, n) == 0)
 			return level;

@@ -14,6 +14,10 @@
 #define BGJOB_QUEUE_NAME_MAX  63
 #define BGJOB_QUEUE_NAME_SIZE (BGJOB_QUEUE_NAME_MAX + 1)
 
+/* What the name of a queue consists of, and what stands between names in bgjob.queues. */
+#define BGJOB_QUEUE_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789_-"
+#define BGJOB_QUEUE_SEPARATORS ", \t\n\r\f\v\""
+
 /* The largest number of jobs that may be performed in one transaction. */
 #define BGJOB_GROUP_MAX 1000
 

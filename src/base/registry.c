@@ -78,6 +78,7 @@ create_registry(void)
 		pg_atomic_init_u32(&entry->saturated, 0);
 		pg_atomic_init_u32(&entry->doubts, 0);
 		pg_atomic_init_u32(&entry->unnamed, 0);
+		pg_atomic_init_u32(&entry->renewals, 0);
 		pg_atomic_init_u64(&entry->movers, 0);
 		pg_atomic_init_u32(&entry->hungry, 0);
 		pg_atomic_init_u64(&entry->leavers, 0);

@@ -276,6 +276,11 @@ typedef struct BgjobDatabase
 
 	int64 held_back; /* the scheduler's: number of jobs held back, as last logged */
 
+	/* The settings of the database: see process/renewal.c. */
+	int workers;         /* bgjob.workers, as its scheduler has it; -1: none serves */
+	uint64 own_settings; /* the scheduler's: hash of what ALTER DATABASE … SET has set */
+	pg_atomic_uint32 renewals; /* grows when that changes: earlier workers leave */
+
 	/* The removal of settings that no job uses: see store/unused.c. */
 	pg_atomic_uint64 settings_floor; /* a pass may remove rows below it; 0: there is none */
 	int64 settings_seen;             /* the scheduler's: rows up to this one are old */

@@ -149,6 +149,22 @@ bgjob_session_pin_all(void)
 	pin("transform_null_equals", "off");
 }
 
+/*
+ * bgjob_session_wait_for_no_standby makes the commits of this process wait for the
+ * local disk, if the administrator wants that, but for no standby: a standby may be
+ * gone, and other processes wait for this one. Nothing is lost by that. WAL is replayed
+ * in order, so a standby that has received a job's end has everything that was written
+ * before it. Called again after a reload.
+ */
+void
+bgjob_session_wait_for_no_standby(void)
+{
+	SetConfigOption("synchronous_commit", NULL, PGC_SUSET,
+					PGC_S_SESSION); /* may have been changed */
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_SESSION);
+}
+
 /* Resets a setting to the value of the connection, or the pinned one; reads no catalogs. */
 static void
 reset(const char *name)

@@ -12,6 +12,7 @@
 
 extern void bgjob_session_pin(void);
 extern void bgjob_session_pin_all(void);
+extern void bgjob_session_wait_for_no_standby(void);
 extern void bgjob_session_release_slot(void);
 extern void bgjob_session_clean(void);
 extern bool bgjob_session_clean_between(void);

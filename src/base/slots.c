@@ -148,20 +148,33 @@ bgjob_slots_worker_limit(BgjobNeed need)
 															: bgjob_max_workers;
 }
 
+/*
+ * bgjob_slots_allowed returns bgjob.workers as it is in force in a database: as its
+ * scheduler has it, since the session may have connected before it was changed.
+ */
+int
+bgjob_slots_allowed(Oid database)
+{
+	BgjobDatabase *entry = bgjob_database_find(database);
+
+	return entry != NULL && entry->workers >= 0 ? entry->workers : bgjob_workers;
+}
+
 /* bgjob_slots_may_have returns how many workers a database may have now, those that it has included. */
 int
 bgjob_slots_may_have(Oid database)
 {
 	int has = bgjob_count_workers(database, InvalidOid);
 	int used = bgjob_slots_used();
+	int allowed = bgjob_slots_allowed(database);
 	int more = Min(bgjob_slots_most(BGJOB_NEED_MORE) - used,
 				   bgjob_slots_worker_limit(BGJOB_NEED_MORE) - bgjob_slots_workers());
 
-	if (bgjob_workers == 0)
+	if (allowed == 0)
 		return 0;
 	if (has == 0 && more < 1 && bgjob_slots_most(BGJOB_NEED_DATABASE) > used)
 		more = 1;
-	return Max(has, Min(bgjob_workers, has + Max(0, more)));
+	return Max(has, Min(allowed, has + Max(0, more)));
 }
 
 static int

@@ -58,6 +58,7 @@
 #include "process/pool.h"
 #include "process/recovery.h"
 #include "process/recurring.h"
+#include "process/renewal.h"
 #include "process/review.h"
 #include "process/scheduler.h"
 #include "process/unannounced.h"
@@ -99,10 +100,17 @@ static char
 
 /* Returns whether this process must end its workers and leave. */
 static bool
-must_leave(void)
+must_end(void)
 {
 	return ShutdownRequestPending || gone || unwanted || resting || !bgjob_enabled ||
 		   entry->blocked_by != 0;
+}
+
+/* Returns whether this process must leave. */
+static bool
+must_leave(void)
+{
+	return must_end() || bgjob_renewal_is_due();
 }
 
 /* Returns whether the extension is in this database, and is not a copy of another's. */
@@ -159,6 +167,8 @@ static void
 find_extension(void *arg)
 {
 	gone = !has_extension();
+	if (!gone)
+		bgjob_renewal_begin();
 }
 
 /*
@@ -224,6 +234,7 @@ typedef struct Step
 } Step;
 
 static Step steps[] = {{serve_notices},
+					   {bgjob_renewal_serve},
 					   {bgjob_workers_reap},
 					   {recover_put_off},
 					   {bgjob_duejobs_serve},
@@ -262,6 +273,7 @@ forget_times(TimestampTz now)
 	bgjob_review_clock_set();
 	began_at = now;
 	bgjob_expiry_anew();
+	bgjob_renewal_anew();
 }
 
 /* Runs a step, unless it has just failed to get a lock. Returns when to run it again. */
@@ -276,21 +288,6 @@ try_step(Step *step, TimestampTz now)
 		return step->wake;
 	step->not_before = now + LOCK_PAUSE;
 	return step->not_before;
-}
-
-/*
- * Makes the commits of this process wait for the local disk, if the administrator
- * wants that, but for no standby: a standby may be gone, and other processes wait
- * for this one. Nothing is lost by that. WAL is replayed in order, so a standby
- * that has received a job's end has everything that was written before it.
- */
-static void
-wait_for_no_standby(void)
-{
-	SetConfigOption("synchronous_commit", NULL, PGC_SUSET,
-					PGC_S_SESSION); /* may have been changed */
-	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
-		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_SESSION);
 }
 
 /* Sleeps until something has to be done, or this process is notified. */
@@ -315,9 +312,10 @@ sleep_until(TimestampTz wake)
 	if (bgjob_process_wait((long) rest, BGJOB_WAIT_SCHEDULER_MAIN))
 	{
 		bgjob_expiry_anew();
+		bgjob_renewal_anew();
 		pg_atomic_fetch_or_u32(&entry->notices, BGJOB_NOTICE_RESCAN); /* bgjob.queues */
 		unwanted = !bgjob_database_allowed(database);
-		wait_for_no_standby();
+		bgjob_session_wait_for_no_standby();
 	}
 }
 
@@ -338,7 +336,7 @@ log_begin(void)
 static void
 log_end(void)
 {
-	bool pauses = resting || entry->blocked_by != 0;
+	bool pauses = resting || entry->blocked_by != 0 || !must_end();
 
 	ereport(pauses || !entry->announced ? DEBUG1 : LOG,
 			(errmsg("bgjob no longer serves database \"%s\"", database)));
@@ -379,7 +377,7 @@ do_when_possible(void (*step)(void *arg))
 	return false;
 }
 
-/* Ends all workers. */
+/* Ends all workers, unless another scheduler follows at once. */
 static void
 end_service(void)
 {
@@ -387,6 +385,12 @@ end_service(void)
 
 	bgjob_expiry_end();
 	bgjob_census_end();
+	if (!must_end())
+	{
+		bgjob_renewal_leave(entry, serving_since, database);
+		return;
+	}
+	entry->workers = -1;
 	bgjob_workers_drain(database, at_once ? 0 : bgjob_shutdown_timeout,
 						ShutdownRequestPending ? BGJOB_BY_SHUTDOWN
 						: at_once              ? BGJOB_BY_COMMAND
@@ -572,7 +576,7 @@ bgjob_scheduler_main(Datum arg)
 	if (entry == NULL)
 		proc_exit(0);
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
-	wait_for_no_standby();
+	bgjob_session_wait_for_no_standby();
 	bgjob_rel_nowait = true;
 	bgjob_pool_init();
 	if (!do_when_possible(find_extension))

@@ -66,6 +66,8 @@
 #define JOBS_PER_CHECK 256
 
 static bool grown = false; /* to MOST_MEMORY */
+static BgjobDatabase *entry;
+static uint32 renewals; /* entry->renewals before this process connected */
 
 static void
 cancel_current(void)
@@ -118,7 +120,7 @@ static void
 on_terminate(int number, siginfo_t *info, void *context)
 {
 	int save_errno = errno;
-	BgjobDatabase *entry = NULL;
+	BgjobDatabase *database = NULL;
 	bool by_itself = info->si_code == SI_USER && info->si_pid == MyProcPid;
 
 	if (waits_for_standby())
@@ -127,11 +129,11 @@ on_terminate(int number, siginfo_t *info, void *context)
 	{
 		bgjob_my_slot->term = true;
 		pg_memory_barrier();
-		entry = bgjob_database_find(bgjob_my_slot->database);
+		database = bgjob_database_find(bgjob_my_slot->database);
 	}
-	if (entry != NULL && entry->scheduler >= 0 &&
-		bgjob_registry->slots[entry->scheduler].pid != 0 && !bgjob_my_slot->die)
-		bgjob_notify_scheduler(entry->database, BGJOB_NOTICE_REAP);
+	if (database != NULL && database->scheduler >= 0 &&
+		bgjob_registry->slots[database->scheduler].pid != 0 && !bgjob_my_slot->die)
+		bgjob_notify_scheduler(database->database, BGJOB_NOTICE_REAP);
 	else
 	{
 		InterruptPending = true;
@@ -155,6 +157,7 @@ must_leave(void)
 {
 	return !PostmasterIsAlive() || bgjob_authority_is_lost() || bgjob_my_slot->retire ||
 		   bgjob_my_slot->term || !bgjob_enabled || grown ||
+		   pg_atomic_read_u32(&entry->renewals) != renewals ||
 		   bgjob_my_slot->jobs_done >= JOBS_PER_WORKER ||
 		   (bgjob_my_slot->asked && bgjob_slot_may_leave());
 }
@@ -233,6 +236,10 @@ bgjob_worker_main(Datum arg)
 
 	if (!bgjob_process_attach(arg))
 		proc_exit(0);
+	entry = bgjob_database_find(bgjob_my_slot->database);
+	if (entry == NULL)
+		proc_exit(0);
+	renewals = pg_atomic_read_u32(&entry->renewals);
 	bgjob_inflight_attach(bgjob_slot_index(bgjob_my_slot));
 	bgjob_process_connect(BGJOB_WORKER_TYPE);
 	bgjob_session_pin();

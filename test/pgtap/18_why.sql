@@ -220,7 +220,7 @@ ALTER SYSTEM RESET bgjob.databases;
 ALTER SYSTEM RESET bgjob.enabled;
 ALTER SYSTEM SET bgjob.workers = 0;
 SELECT pg_reload_conf() AS x \gset
-\set condition 'current_setting(''bgjob.workers'') = ''0'''
+\set condition '(tap_why(' :a '))[1] = ''no worker: bgjob.workers is 0.'''
 \ir lib/wait_here.sql
 SELECT is((tap_why(:a))[1], 'no worker: bgjob.workers is 0.', 'bgjob.workers = 0 is a reason');
 ALTER SYSTEM SET bgjob.workers = 1;

@@ -52,6 +52,13 @@ is($node->safe_psql('postgres', q{BEGIN; SELECT count(bgjob_run(1)); SELECT stat
 is($node->safe_psql('postgres', q{SELECT count(bgjob_run(bgjob_enqueue('SELECT bgjob_log($1), bgjob_progress(10)', '["x"]', kind => 'sql'))); SELECT message FROM bgjob.job_logs; SELECT bgjob_purge('succeeded')}), "1\nx\n1", 'which may log');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM done'), 0, 'nothing has run');
 
+# A session may set what it likes before the library is loaded. What cannot be is then ignored, with a warning.
+$out = '';
+$node->psql('postgres', q{SET bgjob.workers = 3; SET bgjob.queues = 'A'; SET bgjob.max_retries = 'many'; SET bgjob.time_zone = 'Nowhere/City'; SET bgjob.nothing = 1;
+	SELECT count(*) FROM bgjob_enqueue_many('work', '{}'); SHOW bgjob.max_retries; SHOW bgjob.queues}, stdout => \$out, stderr => \$err);
+is($out, "0\n10\n*", 'invalid settings from before the library was loaded are ignored');
+is(scalar(() = $err =~ /^psql:.*WARNING:  (?:.*(?:bgjob\.\w+|a setting of bgjob))/mg), 5, 'with a warning each') or diag($err);
+
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'bgjob'");
 $node->restart;
 wait_until($node, q(SELECT array_agg(n ORDER BY n) = '{1,4,6,7}' FROM done), 'the library preloaded, the jobs run');
