@@ -48,6 +48,7 @@
 #include "run/underway.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "store/history.h"
 #include "store/log.h"
 #include "store/settings.h"
 #include "tcop/tcopprot.h"
@@ -175,6 +176,8 @@ could_run_at(const BgjobJob *job)
 {
 	static const BgjobColumn times[] = {BGJOB_C_RUN_AT, BGJOB_C_ENTERED_AT};
 
+	if (bgjob_has_prerequisites(job)) /* not before its release, whatever its run_at */
+		return bgjob_history_waiting_since(job);
 	for (int i = 0; i < lengthof(times); i++)
 		if (!bgjob_job_is_null(job, times[i]))
 			return DatumGetTimestampTz(bgjob_job_datum(job, times[i]));

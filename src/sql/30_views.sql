@@ -77,12 +77,19 @@ CROSS JOIN LATERAL (
     SELECT u.seq, u.state, u.reason, u.at, u.data
     FROM (SELECT coalesce(j.entered_at, CASE WHEN j.states IS NULL THEN j.created_at END) AS since,
                  coalesce(w.started_at, j.started_at) AS started_at,
-                 least(coalesce(j.states, 0), 2147483600) AS archived) c
+                 r.released,
+                 least(coalesce(j.states, 0), 2147483600) + r.released::integer AS archived
+          FROM (SELECT j.states IS NULL AND j.entered_at IS NOT NULL AND j.state <> 'a'
+                       AND (j.after IS NOT NULL OR j.after_batch IS NOT NULL OR j.after_signal IS NOT NULL)) r (released)) c
     CROSS JOIN LATERAL (
         -- the transitions that the row of the job no longer carries
         SELECT s.seq, bgjob_internal.state_name(s.state) AS state, s.reason, s.at,
                coalesce(s.data, CASE WHEN s.state IN ('a', 'd') THEN '{}'::jsonb END) AS data
         FROM bgjob_internal.state s WHERE s.job = j.id
+        UNION ALL
+        -- that it awaited something, before it was released
+        SELECT 1, 'awaiting', NULL, j.created_at, '{}'
+        WHERE c.released
         UNION ALL
         -- the beginning of the wait
         SELECT c.archived + 1,

@@ -178,6 +178,21 @@ bgjob_history_waiting_since(const BgjobJob *job)
 												  : DT_NOBEGIN;
 }
 
+/* bgjob_history_is_first returns whether a job is still in the state in which it was created, by its row. */
+bool
+bgjob_history_is_first(const BgjobJob *job)
+{
+	return bgjob_job_is_null(job, BGJOB_C_STATES) && bgjob_job_is_null(job, BGJOB_C_ENTERED_AT);
+}
+
+/* Returns whether the row of a job that was released stands for its awaiting, too. */
+static bool
+tells_awaiting(const BgjobJob *job)
+{
+	return bgjob_job_is_null(job, BGJOB_C_STATES) &&
+		   !bgjob_job_is_null(job, BGJOB_C_ENTERED_AT) && bgjob_has_prerequisites(job);
+}
+
 /* Moves the entry of the waiting to bgjob_internal.state, if the row stands for one. */
 static void
 archive_waiting(BgjobJob *job)
@@ -187,6 +202,8 @@ archive_waiting(BgjobJob *job)
 
 	if (since == DT_NOBEGIN)
 		return;
+	if (tells_awaiting(job))
+		archive_entry(job, BGJOB_AWAITING, bgjob_job_time(job, BGJOB_C_CREATED_AT), NULL, NULL);
 	if (state != BGJOB_SCHEDULED && state != BGJOB_AWAITING)
 		state = BGJOB_ENQUEUED;
 	archive_entry(job, state, since, bgjob_job_text(job, BGJOB_C_ENTRY_REASON),

@@ -12,6 +12,8 @@
  * bgjob_internal.job.states counts the archived entries.
  *
  * The entries that a row stands for, in this order:
+ *	 awaiting   if nothing has been archived yet, entered_at is set, and it
+ *	            has awaited something: from created_at to entered_at
  *	 waiting    if entered_at is set, or nothing has been archived yet (then
  *	            it is created_at): scheduled or awaiting if that is the
  *	            state, else enqueued; reason in entry_reason
@@ -314,9 +316,14 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 			job_enter_scheduled(job, what);
 			break;
 		case BGJOB_EV_DUE:
-		case BGJOB_EV_RELEASE:
 			bgjob_history_archive(job);
 			job_enter_enqueued(job, what, false);
+			break;
+		case BGJOB_EV_RELEASE:
+			if (!bgjob_history_is_first(job)) /* else the row tells that it has awaited */
+				bgjob_history_archive(job);
+			job_enter_enqueued(job, what, false);
+			bgjob_job_set_time(job, BGJOB_C_ENTERED_AT, what->at);
 			break;
 		case BGJOB_EV_START:
 			break;

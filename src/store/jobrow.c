@@ -102,7 +102,8 @@ job_complete_call(BgjobJob *job)
 static void
 decode_columns(BgjobJob *job)
 {
-	job->to_place = job->behind_batch = false;
+	job->to_place = false;
+	job->behind_batch = true; /* it may be */
 	job->id = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_ID));
 	job->pos = bgjob_job_is_null(job, BGJOB_C_POS)
 				   ? job->id
@@ -285,6 +286,15 @@ bool
 bgjob_job_try_lock(BgjobRel *rel, BgjobJob *job)
 {
 	return job_lock_row(rel, job, LockWaitSkip) == TM_Ok;
+}
+
+/* bgjob_has_prerequisites returns whether a job awaits, or has awaited, anything. */
+bool
+bgjob_has_prerequisites(const BgjobJob *job)
+{
+	return !bgjob_job_is_null(job, BGJOB_C_AFTER) ||
+		   !bgjob_job_is_null(job, BGJOB_C_AFTER_BATCH) ||
+		   !bgjob_job_is_null(job, BGJOB_C_AFTER_SIGNAL);
 }
 
 /* bgjob_job_is_over returns whether a job has succeeded or was deleted, or is no longer there. */

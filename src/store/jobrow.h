@@ -89,8 +89,8 @@ typedef struct BgjobJob
 	bool nulls[BGJOB_NCOLUMNS];
 	const BgjobExternal *external; /* its values that are stored out of line; NULL: none */
 	ItemPointerData tid;           /* invalid: not yet inserted */
-	bool behind_batch; /* it awaits a batch, directly or over others; of a new job */
-	bool to_place;     /* bgjob_job_save puts the job into the place of its state */
+	bool behind_batch;             /* it may await a batch, directly or over others */
+	bool to_place;                 /* bgjob_job_save puts the job into the place of its state */
 
 	/* decoded, kept in step by bgjob_job_apply */
 	int64 id;
@@ -120,6 +120,7 @@ extern Oid bgjob_job_role(int64 id);
 extern bool bgjob_job_lock(BgjobRel *rel, BgjobJob *job);
 extern bool bgjob_job_try_lock(BgjobRel *rel, BgjobJob *job);
 extern void bgjob_job_load(BgjobRel *rel, BgjobJob *job);
+extern bool bgjob_has_prerequisites(const BgjobJob *job);
 extern bool bgjob_job_is_over(int64 id);
 extern bool bgjob_job_inserted_by_me(BgjobRel *rel, int64 id);
 

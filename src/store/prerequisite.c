@@ -26,15 +26,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-/* bgjob_has_prerequisites returns whether a job awaits, or has awaited, anything. */
-bool
-bgjob_has_prerequisites(const BgjobJob *job)
-{
-	return !bgjob_job_is_null(job, BGJOB_C_AFTER) ||
-		   !bgjob_job_is_null(job, BGJOB_C_AFTER_BATCH) ||
-		   !bgjob_job_is_null(job, BGJOB_C_AFTER_SIGNAL);
-}
-
 /* Returns the elements of an array column that are not null, and their number. */
 static Datum *
 elements(const BgjobJob *job, BgjobColumn column, Oid type, int *n)

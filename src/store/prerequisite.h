@@ -53,7 +53,6 @@ typedef struct BgjobLook
 /* The reason of a job that was deleted since it could not run begins with this. */
 #define BGJOB_HOPELESS_REASON "Cannot run: "
 
-extern bool bgjob_has_prerequisites(const BgjobJob *job);
 extern bool bgjob_prerequisites_read(const BgjobJob *job, BgjobPrerequisites *all);
 extern void bgjob_prerequisites_free(BgjobPrerequisites *all);
 extern BgjobAwaited bgjob_condition_of(BgjobCondition condition, BgjobState state);

@@ -128,7 +128,6 @@ revive(const BgjobRevival *revival, int64 id)
 
 	if (can)
 	{
-		job.behind_batch = true; /* it may be: then it is searched for cycles */
 		bgjob_job_apply(&job, BGJOB_EV_REVIVE, &what);
 		bgjob_job_save(jobs, &job);
 	}
