@@ -207,7 +207,7 @@ refuse_cycles(BgjobRel *jobs, int64 batch, const BgjobPrerequisites *all)
 {
 	BgjobCycle cycle;
 
-	switch (bgjob_cycle_find(jobs, batch, all, &cycle))
+	switch (bgjob_cycle_find(jobs, 0, batch, all, &cycle))
 	{
 		case BGJOB_NO_CYCLE:
 			break;
@@ -318,7 +318,7 @@ bgjob_continuation_ask(const BgjobContinuation *continuation, int64 job, bool ma
 		continuation->awaited != BGJOB_AWAITED_OPEN)
 		return;
 	if (!many)
-		bgjob_dependant_note_review(notes, job, 0);
+		bgjob_dependant_note_review(notes, job);
 	for (int i = 0; i < continuation->all.n && many; i++)
-		bgjob_dependant_note_review(notes, continuation->all.targets[i], 0);
+		bgjob_dependant_note_review(notes, continuation->all.targets[i]);
 }

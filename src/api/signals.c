@@ -55,7 +55,7 @@ release(int64 target)
 		released += reviewed == BGJOB_REVIEWED_RELEASED ? 1 : 0;
 		if (notes != NULL &&
 			(reviewed == BGJOB_REVIEWED_BUSY || reviewed == BGJOB_REVIEWED_AWAITS))
-			bgjob_dependant_note_review(notes, dependants[i], 0);
+			bgjob_dependant_note_review(notes, dependants[i]);
 	}
 	if (notes != NULL)
 		bgjob_dependant_note_target(notes, target, n);

@@ -70,13 +70,13 @@ bgjob_dependant_note_target(BgjobDependantNotes *notes, int64 target, uint32 edg
 }
 
 /*
- * bgjob_dependant_note_review asks for a review of a job, batch or target after the
- * commit; if "ended" is not 0, only if the dependant does not watch another target (base/reviews.h).
+ * bgjob_dependant_note_ended asks for a review of a job or batch after the commit, unless it
+ * watches a target whose id is not one from "first" to "last" (base/reviews.h): these have ended.
  */
 void
-bgjob_dependant_note_review(BgjobDependantNotes *notes, int64 id, int64 ended)
+bgjob_dependant_note_ended(BgjobDependantNotes *notes, int64 id, int64 first, int64 last)
 {
-	BgjobReviewNote note = {id, ended};
+	BgjobReviewNote note = {id, first, last};
 
 	if (notes->nreviews > 0 &&
 		memcmp(&notes->reviews[notes->nreviews - 1], &note, sizeof(note)) == 0)
@@ -84,6 +84,13 @@ bgjob_dependant_note_review(BgjobDependantNotes *notes, int64 id, int64 ended)
 	notes->reviews = make_room(notes->reviews, notes->nreviews, &notes->reviews_room,
 							   sizeof(BgjobReviewNote));
 	notes->reviews[notes->nreviews++] = note;
+}
+
+/* bgjob_dependant_note_review asks for a review of a job, batch or target after the commit. */
+void
+bgjob_dependant_note_review(BgjobDependantNotes *notes, int64 id)
+{
+	bgjob_dependant_note_ended(notes, id, 0, 0);
 }
 
 /* bgjob_dependant_note_batch notes that a batch may have finished, to be settled before the commit. */
@@ -107,7 +114,8 @@ bgjob_dependant_notes_merge(BgjobDependantNotes *inner, BgjobDependantNotes *out
 	for (int i = 0; i < inner->ntargets; i++)
 		bgjob_dependant_note_target(outer, inner->targets[i].target, inner->targets[i].edges);
 	for (int i = 0; i < inner->nreviews; i++)
-		bgjob_dependant_note_review(outer, inner->reviews[i].id, inner->reviews[i].ended);
+		bgjob_dependant_note_ended(outer, inner->reviews[i].id, inner->reviews[i].first,
+								   inner->reviews[i].last);
 	for (int i = 0; i < inner->nbatches; i++)
 		bgjob_dependant_note_batch(outer, inner->batches[i]);
 	bgjob_dependant_notes_free(inner);
@@ -162,9 +170,9 @@ bgjob_dependant_notes_commit(const BgjobDependantNotes *notes)
 	for (int i = 0; i < notes->nreviews; i++)
 	{
 		const BgjobReviewNote *note = &notes->reviews[i];
-		int64 watched = note->ended == 0 ? 0 : bgjob_review_watched(note->id);
+		int64 watched = note->last == 0 ? 0 : bgjob_review_watched(note->id);
 
-		if (watched == 0 || watched == note->ended)
+		if (watched == 0 || (watched >= note->first && watched <= note->last))
 			bgjob_review_ask(MyDatabaseId, note->id);
 	}
 }

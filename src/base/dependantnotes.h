@@ -28,7 +28,8 @@ typedef struct BgjobTargetNote
 typedef struct BgjobReviewNote
 {
 	int64 id;
-	int64 ended; /* not if the dependant watches another target than this one; 0: in any case */
+	int64 first; /* not if the dependant watches a target that is not among the ids from here */
+	int64 last;  /* to here; 0: in any case */
 } BgjobReviewNote;
 
 /* The notes of one subtransaction. All zero: none. */
@@ -51,7 +52,9 @@ typedef struct BgjobDependantNotes
 
 extern void bgjob_dependant_note_edge(BgjobDependantNotes *notes, int64 target, int by);
 extern void bgjob_dependant_note_target(BgjobDependantNotes *notes, int64 target, uint32 edges);
-extern void bgjob_dependant_note_review(BgjobDependantNotes *notes, int64 id, int64 ended);
+extern void
+bgjob_dependant_note_ended(BgjobDependantNotes *notes, int64 id, int64 first, int64 last);
+extern void bgjob_dependant_note_review(BgjobDependantNotes *notes, int64 id);
 extern void bgjob_dependant_note_batch(BgjobDependantNotes *notes, int64 batch);
 extern void bgjob_dependant_notes_merge(BgjobDependantNotes *inner, BgjobDependantNotes *outer);
 extern void bgjob_dependant_notes_free(BgjobDependantNotes *notes);

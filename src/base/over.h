@@ -24,7 +24,8 @@ typedef struct BgjobOver
 	BgjobState state; /* that it got: final, or that in which it waits for the next attempt */
 	bool recurring;   /* the job of an occurrence */
 	int64 batch;      /* of the job; 0: none */
-	uint32 edges;     /* to jobs that await it, as settling has found them */
+	bool member;  /* the job is still a member of its batch (store/batch.h), and has to leave */
+	uint32 edges; /* to jobs that await it, as settling has found them */
 	const BgjobAttempt *attempt; /* to be counted at commit; NULL: the job was not running */
 } BgjobOver;
 

@@ -94,7 +94,7 @@ bgjob_awaiting_insert_many(const BgjobJob *job, int64 first, int n)
 	bgjob_rel_close(rel);
 	bgjob_prerequisites_free(&all);
 	if (notes != NULL && deadline != DT_NOEND)
-		bgjob_dependant_note_review(notes, first, 0);
+		bgjob_dependant_note_review(notes, first);
 }
 
 /* bgjob_awaiting_insert inserts a job. */
@@ -151,6 +151,7 @@ bgjob_awaiting_find(int64 job, BgjobAwaiting *row)
 	{
 		slot_getallattrs(rel->slot);
 		row->job = job;
+		row->tid = rel->slot->tts_tid;
 		row->prerequisites = DatumGetInt32(rel->slot->tts_values[A_PREREQUISITES - 1]);
 		row->condition = (BgjobCondition) DatumGetChar(rel->slot->tts_values[A_CONDITION - 1]);
 		row->behind_batch = DatumGetBool(rel->slot->tts_values[A_BEHIND_BATCH - 1]);
@@ -161,6 +162,17 @@ bgjob_awaiting_find(int64 job, BgjobAwaiting *row)
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
 	return found;
+}
+
+/* bgjob_awaiting_take_found takes out the job of a row that has just been read, like bgjob_awaiting_take. False: another transaction has it. */
+bool
+bgjob_awaiting_take_found(BgjobAwaiting *row)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_AWAITING);
+	bool taken = bgjob_rel_delete(rel, &row->tid, NULL);
+
+	bgjob_rel_close(rel);
+	return taken;
 }
 
 /* bgjob_awaiting_after reads the ids of at most "max" jobs after an id, in their order; returns their number. */

@@ -20,13 +20,15 @@ typedef struct BgjobAwaiting
 	int prerequisites;
 	BgjobCondition condition;
 	TimestampTz deadline; /* DT_NOEND: none */
-	bool behind_batch;    /* it awaits a batch, directly or over others */
+	ItemPointerData tid;
+	bool behind_batch; /* it awaits a batch, directly or over others */
 } BgjobAwaiting;
 
 extern TimestampTz bgjob_awaiting_deadline(const BgjobJob *job);
 extern void bgjob_awaiting_insert(const BgjobJob *job);
 extern void bgjob_awaiting_insert_many(const BgjobJob *job, int64 first, int n);
 extern BgjobTaken bgjob_awaiting_take(int64 job, TransactionId *holder);
+extern bool bgjob_awaiting_take_found(BgjobAwaiting *row);
 extern bool bgjob_awaiting_find(int64 job, BgjobAwaiting *row);
 extern int bgjob_awaiting_after(int64 after, int64 *jobs, int max);
 extern int bgjob_awaiting_overdue(TimestampTz now, int64 *jobs, int max, TimestampTz *next);

@@ -6,7 +6,9 @@
  * A new job can only name jobs that exist, so jobs alone cannot form a cycle. A batch
  * takes new jobs at any time, so a job that joins it can close one: it awaits, over others,
  * a job that awaits this very batch, or one above it. Such a job is refused
- * (api/continuation.c). So can a job of a batch that is revived (store/revive.c); it stays deleted.
+ * (api/continuation.c). A job that is revived (store/revive.c) can close one, too, since batches
+ * are open again that had finished, and others may await the job itself by now; it stays deleted.
+ * Each cycle leads over a job that awaits a batch and one that is in it, so no others are searched for.
  *
  * The search goes from job to job only where one awaits a batch, directly or over others
  * (bgjob_internal.awaiting.behind_batch). Two transactions that each add one half of a
@@ -33,6 +35,7 @@
 typedef struct Search
 {
 	BgjobRel *jobs;
+	int64 self;   /* the job, if others may await it; else 0 */
 	int64 *chain; /* the batch that the job is in, and those above it */
 	int length;
 	HTAB *seen;
@@ -48,6 +51,8 @@ visit_later(Search *search, int64 id)
 {
 	bool seen;
 
+	if (id == search->self)
+		search->found = BGJOB_CYCLE;
 	(void) hash_search(search->seen, &id, HASH_ENTER, &seen);
 	if (seen)
 		return;
@@ -136,21 +141,27 @@ search_all(Search *search, const BgjobPrerequisites *all)
 	}
 }
 
-/* bgjob_cycle_find searches for a cycle that a job of a batch closes by what it awaits; *cycle describes it. */
+/*
+ * bgjob_cycle_find searches for a cycle that a job closes by what it awaits. "self" is its id if other
+ * jobs may await it, 0 if it is new; "batch" is its batch, 0: none. Of a new job *cycle describes the cycle.
+ */
 BgjobCycleFound
-bgjob_cycle_find(BgjobRel *jobs, int64 batch, const BgjobPrerequisites *all, BgjobCycle *cycle)
+bgjob_cycle_find(BgjobRel *jobs, int64 self, int64 batch, const BgjobPrerequisites *all,
+				 BgjobCycle *cycle)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob search", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	HASHCTL info = {.keysize = sizeof(int64), .entrysize = sizeof(int64), .hcxt = context};
-	Search search = {.jobs = jobs, .room = 64, .cycle = cycle};
-	const int64 *chain;
+	Search search = {.jobs = jobs, .self = self, .room = 64, .cycle = cycle};
+	const int64 *chain = NULL;
 
 	lock_searches(jobs);
-	chain = bgjob_batch_chain(batch, &search.length);
+	if (batch != 0)
+		chain = bgjob_batch_chain(batch, &search.length);
 	search.chain = palloc(Max(search.length, 1) * sizeof(int64));
-	memcpy(search.chain, chain, search.length * sizeof(int64));
+	if (search.length > 0)
+		memcpy(search.chain, chain, search.length * sizeof(int64));
 	search.seen = hash_create("bgjob seen", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	search.todo = palloc(search.room * sizeof(int64));
 	search_all(&search, all);

@@ -29,7 +29,7 @@ typedef struct BgjobCycle
 	int64 by;    /* a job that awaits it, and that the job awaits, directly or over others */
 } BgjobCycle;
 
-extern BgjobCycleFound
-bgjob_cycle_find(BgjobRel *jobs, int64 batch, const BgjobPrerequisites *all, BgjobCycle *cycle);
+extern BgjobCycleFound bgjob_cycle_find(BgjobRel *jobs, int64 self, int64 batch,
+										const BgjobPrerequisites *all, BgjobCycle *cycle);
 
 #endif /* BGJOB_STORE_CYCLE_H */

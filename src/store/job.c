@@ -28,6 +28,7 @@
 #include "postgres.h"
 
 #include "base/change.h"
+#include "base/slot.h"
 #include "base/text.h"
 #include "store/attemptstats.h"
 #include "store/batch.h"
@@ -250,6 +251,16 @@ job_ends_attempt(BgjobState from, BgjobState to, const BgjobCircumstances *what)
 		   (from == BGJOB_PROCESSING || (from == BGJOB_ENQUEUED && what->started_at != 0));
 }
 
+/*
+ * Returns whether a job leaves its batch when the transaction is settled, and so together with
+ * the others of its group: it has succeeded, in a worker, where nobody can look before that.
+ */
+static bool
+leaves_batch_later(const BgjobJob *job)
+{
+	return job->state == BGJOB_SUCCEEDED && bgjob_my_slot != NULL;
+}
+
 /* Notes the end of a job or of an attempt (NULL: there was none), for store/settle.c and the statistics. */
 static void
 job_note_over(const BgjobJob *job, const BgjobAttempt *attempt)
@@ -259,7 +270,10 @@ job_note_over(const BgjobJob *job, const BgjobAttempt *attempt)
 					  .recurring = !bgjob_job_is_null(job, BGJOB_C_RECURRING_NAME)};
 
 	if (!bgjob_job_is_null(job, BGJOB_C_BATCH_ID))
+	{
 		over.batch = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID));
+		over.member = leaves_batch_later(job);
+	}
 	if (bgjob_state_is_final(job->state))
 		bgjob_change_ended(&over, attempt);
 	else if (attempt != NULL)
@@ -364,7 +378,8 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 	job->to_place = !what->in_queue;
 	job_note_over(job, ends_attempt ? &attempt : NULL);
 	count_change(&was, job);
-	if (ItemPointerIsValid(&job->tid)) /* else bgjob_job_save enters it into its batch */
+	if (ItemPointerIsValid(&job->tid) && /* else bgjob_job_save enters it into its batch */
+		!leaves_batch_later(job))
 		bgjob_batch_flip(job, from);
 }
 

@@ -44,6 +44,9 @@ enum
 
 #define T_COUNT T_DELETED
 
+/* Rows of jobs are deleted by one scan if it reads at most so many for each. */
+#define SCAN_SPAN 8
+
 /* ---- reading ---- */
 
 static BgjobScan *
@@ -213,6 +216,43 @@ bgjob_member_delete(BgjobRel *rel, int64 batch, BgjobMember state, int64 job)
 		(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
+}
+
+/* Deletes the rows of unfinished jobs of a batch by one scan. The ids ascend. */
+static void
+leave_by_scan(BgjobRel *rel, int64 batch, const int64 *jobs, int n)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	BgjobScan *scan = scan_members(rel, snapshot, batch, BGJOB_MEMBER_OPEN, jobs[0] - 1);
+	int i = 0;
+
+	while (i < n && bgjob_scan_next(scan))
+	{
+		bool isnull;
+		int64 job = DatumGetInt64(slot_getattr(rel->slot, M_JOB, &isnull));
+
+		while (i < n && jobs[i] < job)
+			i++;
+		if (i < n && jobs[i] == job)
+			(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
+	}
+	ExecClearTuple(rel->slot);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+}
+
+/* bgjob_members_leave deletes the rows of n jobs of a batch that were unfinished. Their ids ascend; mostly they are close together. */
+void
+bgjob_members_leave(int64 batch, const int64 *jobs, int n)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_MEMBER);
+
+	if (jobs[n - 1] - jobs[0] < SCAN_SPAN * (int64) n)
+		leave_by_scan(rel, batch, jobs, n);
+	else
+		for (int i = 0; i < n; i++)
+			bgjob_member_delete(rel, batch, BGJOB_MEMBER_OPEN, jobs[i]);
+	bgjob_rel_close(rel);
 }
 
 /* bgjob_batch_totals_add adds numbers to those of a batch; also the time: it is open again. */

@@ -40,6 +40,7 @@ extern bool bgjob_member_is_open(int64 batch, int64 job);
 extern void
 bgjob_members_insert(BgjobRel *rel, int64 batch, BgjobMember state, int64 first, int n);
 extern void bgjob_member_delete(BgjobRel *rel, int64 batch, BgjobMember state, int64 job);
+extern void bgjob_members_leave(int64 batch, const int64 *jobs, int n);
 extern void bgjob_batch_totals(int64 batch, BgjobBatchTotals *totals);
 extern void bgjob_batch_totals_add(int64 batch, int64 jobs, int64 failed, int64 deleted);
 

@@ -179,9 +179,9 @@ inherited_reason(BgjobRel *jobs, int64 id)
 	return NULL;
 }
 
-/* Returns the reason for which a job cannot run: target i ended in a state. It names the first culprit of a chain. */
-static const char *
-reason_for(BgjobRel *jobs, const BgjobPrerequisites *all, int i, BgjobState state)
+/* bgjob_hopeless_reason returns why a job cannot run: target i ended in a state. It names the first culprit of a chain. */
+const char *
+bgjob_hopeless_reason(BgjobRel *jobs, const BgjobPrerequisites *all, int i, BgjobState state)
 {
 	const char *what = i < all->njobs ? "job" : "batch";
 	const char *inherited = NULL;
@@ -237,7 +237,7 @@ look_for_all(BgjobRel *jobs, const BgjobPrerequisites *all, int from, bool stop,
 		if (awaited == BGJOB_AWAITED_HOPELESS)
 		{
 			look->awaited = awaited;
-			look->reason = reason_for(jobs, all, i, state);
+			look->reason = bgjob_hopeless_reason(jobs, all, i, state);
 			return;
 		}
 		if (awaited == BGJOB_AWAITED_OPEN)

@@ -57,6 +57,8 @@ extern bool bgjob_prerequisites_read(const BgjobJob *job, BgjobPrerequisites *al
 extern void bgjob_prerequisites_free(BgjobPrerequisites *all);
 extern BgjobAwaited bgjob_condition_of(BgjobCondition condition, BgjobState state);
 extern BgjobState bgjob_target_state(BgjobRel *jobs, const BgjobPrerequisites *all, int i);
+extern const char *
+bgjob_hopeless_reason(BgjobRel *jobs, const BgjobPrerequisites *all, int i, BgjobState state);
 extern void bgjob_prerequisites_look(BgjobRel *jobs, const BgjobPrerequisites *all, int from,
 									 bool stop, BgjobLook *look);
 

@@ -228,13 +228,39 @@ decides(const BgjobAwaiting *row, BgjobState state)
 										  : awaited == BGJOB_AWAITED_HOPELESS;
 }
 
+/* Has a job reviewed after the commit; if "ended" is not 0, unless it watches another target. */
 static void
 ask_for_review(int64 id, int64 ended)
 {
 	BgjobDependantNotes *notes = bgjob_change_dependants();
 
 	if (notes != NULL)
-		bgjob_dependant_note_review(notes, id, ended);
+		bgjob_dependant_note_ended(notes, id, ended, ended);
+}
+
+/* Lets a job go on whose only target has ended. So the target need not be read. */
+static BgjobReviewed
+release_only(BgjobAwaiting *row, BgjobState state)
+{
+	BgjobAwaited awaited = bgjob_condition_of(row->condition, state);
+	BgjobRel *jobs;
+	BgjobPrerequisites all;
+	BgjobJob job;
+
+	if (!bgjob_awaiting_take_found(row))
+		return BGJOB_REVIEWED_BUSY;
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	if (!bgjob_job_read(jobs, row->job, &job) || job.state != BGJOB_AWAITING ||
+		!bgjob_prerequisites_read(&job, &all))
+		awaited = BGJOB_AWAITED_OPEN; /* a row that was written by hand */
+	else if (awaited == BGJOB_AWAITED_MET)
+		release(jobs, &job);
+	else
+		give_up(jobs, &job, bgjob_hopeless_reason(jobs, &all, 0, state));
+	bgjob_rel_close(jobs);
+	return awaited == BGJOB_AWAITED_MET        ? BGJOB_REVIEWED_RELEASED
+		   : awaited == BGJOB_AWAITED_HOPELESS ? BGJOB_REVIEWED_DELETED
+											   : BGJOB_REVIEWED_GONE;
 }
 
 /* Lets one dependant of a target go on if it may; else has it reviewed after the commit, if others could be too late to do that. */
@@ -254,7 +280,10 @@ release_dependant(int64 dependant, int64 target, BgjobState state)
 	}
 	if (row.prerequisites > FEW)
 		*hint_of(dependant) = (Hint){0, 0}; /* the one that decides may come before */
-	reviewed = bgjob_review_job(dependant, &deadline);
+	if (row.prerequisites == 1)
+		reviewed = release_only(&row, state);
+	else
+		reviewed = bgjob_review_job(dependant, &deadline);
 	if (reviewed == BGJOB_REVIEWED_BUSY ||
 		(reviewed == BGJOB_REVIEWED_AWAITS && row.prerequisites > 1))
 		ask_for_review(dependant, 0);

@@ -171,6 +171,21 @@ visit(BgjobRevival *revival, int64 target)
 	pfree(dependants);
 }
 
+/* Returns whether a revived job that awaits would await itself. */
+static bool
+closes_cycle(BgjobRel *jobs, const BgjobJob *job)
+{
+	int64 batch = bgjob_job_is_null(job, BGJOB_C_BATCH_ID)
+					  ? 0
+					  : DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID));
+	BgjobPrerequisites all;
+	BgjobCycle cycle;
+
+	return job->state == BGJOB_AWAITING && bgjob_prerequisites_read(job, &all) &&
+		   (batch != 0 || all.nbatches > 0) &&
+		   bgjob_cycle_find(jobs, job->id, batch, &all, &cycle) != BGJOB_NO_CYCLE;
+}
+
 /* Deletes a revived job again if it would await itself, over a batch that has been opened again. */
 static void
 give_up_cycle(int64 id)
@@ -179,14 +194,9 @@ give_up_cycle(int64 id)
 							   .reason = BGJOB_HOPELESS_REASON "it would await itself",
 							   .leave = true};
 	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	BgjobPrerequisites all;
-	BgjobCycle cycle;
 	BgjobJob job;
 
-	if (bgjob_job_read(jobs, id, &job) && job.state == BGJOB_AWAITING &&
-		!bgjob_job_is_null(&job, BGJOB_C_BATCH_ID) && bgjob_prerequisites_read(&job, &all) &&
-		bgjob_cycle_find(jobs, DatumGetInt64(bgjob_job_datum(&job, BGJOB_C_BATCH_ID)), &all,
-						 &cycle) != BGJOB_NO_CYCLE &&
+	if (bgjob_job_read(jobs, id, &job) && closes_cycle(jobs, &job) &&
 		bgjob_job_try_acquire(jobs, &job))
 	{
 		bgjob_job_apply(&job, BGJOB_EV_DELETE, &what);
@@ -214,7 +224,7 @@ review_revived(const BgjobRevival *revival)
 		if (bgjob_review_job(revival->revived[i], &deadline) != BGJOB_REVIEWED_DELETED)
 			left++;
 		if (notes != NULL)
-			bgjob_dependant_note_review(notes, revival->revived[i], 0);
+			bgjob_dependant_note_review(notes, revival->revived[i]);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(revival->each);
 	}

@@ -42,37 +42,101 @@ settle_batch(BgjobDependantNotes *notes, int64 batch)
 	if (!bgjob_state_is_final(state))
 		return;
 	if (!bgjob_batch_note_finished(batch))
-		bgjob_dependant_note_review(notes, batch, 0);
+		bgjob_dependant_note_review(notes, batch);
 	if (bgjob_dependants_count(batch) > 0)
 		edges = bgjob_release_dependants(batch, state);
 	bgjob_dependant_note_target(notes, batch, edges);
 }
 
-/* Notes the batches of a job that has ended. Most of them watch another job, and have not finished then. */
-static void
-note_batches(const BgjobOver *over, BgjobDependantNotes *notes)
+/* A job that has ended, and its batch. */
+typedef struct Ended
 {
-	int n;
-	const int64 *chain = bgjob_batch_chain(over->batch, &n);
+	int64 batch;
+	int64 job;
+	bool member;
+} Ended;
+
+static int
+compare(const void *a, const void *b)
+{
+	const Ended *left = a;
+	const Ended *right = b;
+
+	if (left->batch != right->batch)
+		return left->batch < right->batch ? -1 : 1;
+	return left->job < right->job ? -1 : left->job > right->job ? 1 : 0;
+}
+
+/* Has jobs of one batch that are still members leave it, and those above it. Their ids ascend. */
+static void
+leave(const Ended *ended, int n)
+{
+	int64 *jobs = palloc(n * sizeof(int64));
+	const int64 *chain;
+	int length;
+	int leaving = 0;
 
 	for (int i = 0; i < n; i++)
+		if (ended[i].member && (leaving == 0 || jobs[leaving - 1] != ended[i].job))
+			jobs[leaving++] = ended[i].job;
+	chain = bgjob_batch_chain(ended[0].batch, &length);
+	for (int i = 0; i < length && leaving > 0; i++)
+		bgjob_members_leave(chain[i], jobs, leaving);
+	pfree(jobs);
+}
+
+/*
+ * Notes the batches of jobs of one batch. Most of them watch another job, and have not finished
+ * then; that is asked again after the commit.
+ */
+static void
+note_batches(const Ended *ended, int n, BgjobDependantNotes *notes)
+{
+	int64 first = ended[0].job;
+	int64 last = ended[n - 1].job;
+	const int64 *chain;
+	int length;
+
+	chain = bgjob_batch_chain(ended[0].batch, &length);
+	for (int i = 0; i < length; i++)
 	{
 		int64 watched = bgjob_review_watched(chain[i]);
 
-		bgjob_dependant_note_review(notes, chain[i], over->job);
-		if (watched == 0 || watched == over->job)
+		bgjob_dependant_note_ended(notes, chain[i], first, last);
+		if (watched == 0 || (watched >= first && watched <= last))
 			bgjob_dependant_note_batch(notes, chain[i]);
 	}
 }
 
-/* Lets those go on that await one job. Jobs that nothing awaits cost two reads of memory. */
+/* Settles what batches have of jobs that have ended: once for each batch. */
 static void
-settle_job(BgjobOver *over, BgjobDependantNotes *notes)
+settle_members(const BgjobOver *first, BgjobDependantNotes *notes)
 {
-	if (bgjob_dependants_count(over->job) > 0)
-		over->edges = bgjob_release_dependants(over->job, over->state);
-	if (over->batch != 0 && notes != NULL)
-		note_batches(over, notes);
+	Ended *ended;
+	int n = 0;
+	int begin = 0;
+
+	for (const BgjobOver *over = first; over != NULL; over = over->next)
+		n += over->batch != 0 ? 1 : 0;
+	if (n == 0)
+		return;
+	ended = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(Ended));
+	n = 0;
+	for (const BgjobOver *over = first; over != NULL; over = over->next)
+		if (over->batch != 0)
+			ended[n++] = (Ended){over->batch, over->job, over->member};
+	qsort(ended, n, sizeof(Ended), compare);
+	for (int i = 1; i <= n; i++)
+	{
+		if (i < n && ended[i].batch == ended[begin].batch)
+			continue;
+		leave(&ended[begin], i - begin);
+		if (notes != NULL)
+			note_batches(&ended[begin], i - begin, notes);
+		begin = i;
+	}
+	pfree(ended);
+	CommandCounterIncrement(); /* that they have left is to be seen */
 }
 
 static void
@@ -80,6 +144,14 @@ settle_batches(BgjobDependantNotes *notes)
 {
 	while (notes->nbatches > 0)
 		settle_batch(notes, notes->batches[--notes->nbatches]);
+}
+
+/* Lets those go on that await one job. Jobs that nothing awaits cost two reads of memory. */
+static void
+settle_job(BgjobOver *over)
+{
+	if (bgjob_dependants_count(over->job) > 0)
+		over->edges = bgjob_release_dependants(over->job, over->state);
 }
 
 /* Counts what has ended. Returns whether something may depend on it, beyond recurring jobs. */
@@ -122,9 +194,10 @@ settle(BgjobOver *first)
 			AllocSetContextCreate(CurrentMemoryContext, "bgjob settle", ALLOCSET_SMALL_SIZES);
 		old = MemoryContextSwitchTo(context);
 		CommandCounterIncrement(); /* what has ended is to be seen */
+		settle_members(first, notes);
 		for (BgjobOver *over = first; over != NULL; over = over->next)
 			if (bgjob_state_is_final(over->state))
-				settle_job(over, notes);
+				settle_job(over);
 		if (notes != NULL)
 			settle_batches(notes);
 		MemoryContextSwitchTo(old);

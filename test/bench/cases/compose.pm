@@ -13,7 +13,7 @@ sub run
 	$bench->alternate('compose',
 		plain      => sub { rate($bench, $jobs) },
 		batch      => sub { rate($bench, $jobs, batch => 1) },
-		'2 × plain' => sub { rate($bench, 2 * $jobs) },
+		'twice as many' => sub { rate($bench, 2 * $jobs) },
 		pairs      => sub { rate($bench, $jobs, pairs => 1) },
 		beside     => sub { rate($bench, $jobs, awaiting => $jobs) });
 	$bench->fresh('bench');
