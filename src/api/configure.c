@@ -75,7 +75,6 @@ static void
 read_options(FunctionCallInfo fcinfo, BgjobOptionSet *set)
 {
 	(void) bgjob_args_options(fcinfo, P_OPTIONS, BGJOB_IN_CONFIGURE, set);
-	bgjob_option_require(set, BGJOB_O_ON_DUPLICATE, WHAT_FOR);
 	bgjob_option_require(set, BGJOB_O_ON_EXHAUSTED, WHAT_FOR);
 	bgjob_options_check(set);
 }

@@ -34,6 +34,7 @@
 #include "store/newjob.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
@@ -131,6 +132,11 @@ read_option(const char *filter, int key, const JsonbValue *value, BgjobOptionSet
 			break;
 		case TEXTARRAYOID:
 			bgjob_option_set(set, option, read_texts(filter, key, value));
+			break;
+		case INTERVALARRAYOID:
+			bgjob_option_from_text(
+				set, option,
+				OidOutputFunctionCall(F_ARRAY_OUT, read_texts(filter, key, value)));
 			break;
 		case JSONBOID:
 			bgjob_option_set(

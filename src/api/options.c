@@ -19,6 +19,7 @@
 #include "base/interval.h"
 #include "base/queues.h"
 #include "catalog/pg_type.h"
+#include "run/policy.h"
 #include "mb/pg_wchar.h"
 #include "store/prerequisite.h"
 #include "store/signalrow.h"
@@ -192,6 +193,13 @@ check_max_retries(const char *name, Datum value)
 	if (DatumGetInt32(value) < 0)
 		bgjob_invalid("max_retries must not be negative",
 					  "It is how often a failed job is retried.", "Use 0 for no retries.");
+	return value;
+}
+
+static Datum
+check_retry_delays(const char *name, Datum value)
+{
+	bgjob_policy_check_delays(DatumGetArrayTypeP(value));
 	return value;
 }
 

@@ -118,13 +118,27 @@ policy_of(const BgjobJob *job)
 	return bgjob_settings_read(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POLICY_ID)));
 }
 
+/* Returns how long to wait before the next retry of a job, in microseconds. */
+static int64
+delay_of_retry(const BgjobJob *job, const Jsonb *policy)
+{
+	int retry = job->retries + 1;
+	int random = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, BGJOB_RETRY_SPREAD - 1);
+	int64 delay;
+
+	if (bgjob_job_is_null(job, BGJOB_C_RETRY_DELAYS))
+		delay = bgjob_policy_delay(policy, retry);
+	else
+		delay = bgjob_policy_own_delay(
+			DatumGetArrayTypeP(bgjob_job_datum(job, BGJOB_C_RETRY_DELAYS)), retry);
+	return delay >= 0 ? delay : bgjob_retry_delay(retry, random) * USECS_PER_SEC;
+}
+
 /* bgjob_outcome_of_error gives what an error of the job's own leads to; what->at must be set. */
 BgjobEvent
 bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircumstances *what)
 {
-	int random = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, BGJOB_RETRY_SPREAD - 1);
 	const Jsonb *policy = policy_of(job);
-	int64 delay;
 
 	what->error = bgjob_failure_json(error);
 	if (job->retries >= job->max_retries || !bgjob_policy_may_retry(policy, error->sqlerrcode))
@@ -132,10 +146,8 @@ bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircums
 		what->reason = error->message;
 		return bgjob_policy_deletes(policy) ? BGJOB_EV_DELETE : BGJOB_EV_FAIL;
 	}
-	delay = bgjob_policy_delay(policy, job->retries + 1);
-	if (delay < 0)
-		delay = bgjob_retry_delay(job->retries + 1, random) * USECS_PER_SEC;
-	what->run_at = Min(bgjob_time_later(what->at, delay), END_TIMESTAMP - 1);
+	what->run_at =
+		Min(bgjob_time_later(what->at, delay_of_retry(job, policy)), END_TIMESTAMP - 1);
 	return BGJOB_EV_RETRY;
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * policy.c
- *	  The policy of a function for its failed jobs.
+ *	  What happens to failed jobs: the policies of functions, and the delays before retries.
  *
  * bgjob_configure() can set the delays before the retries of a function's jobs, the
  * errors after which they are retried, and the state when no retry is left. That is
@@ -14,6 +14,10 @@
  *
  * A missing member has the default. The policy is written by the session that
  * configures, and read by workers and the scheduler when a job has failed.
+ *
+ * A job may have retry_delays of its own, in a column of its row. They are in force
+ * instead of those of the policy; the rest of the policy stays in force. They are
+ * not stored as a policy: each job may have others, and they end with its row.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,9 +54,9 @@ elements(ArrayType *array, const char *name, Datum **values)
 	return n;
 }
 
-/* Returns a delay in microseconds. 22023: it is negative or too long. */
-static int64
-delay_microseconds(const Interval *delay, int number)
+/* Raises 22023 if a delay is negative or too long. */
+static void
+check_delay(const Interval *delay, int number)
 {
 	if (bgjob_interval_is_negative(delay))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -64,9 +68,36 @@ delay_microseconds(const Interval *delay, int number)
 						errmsg("retry_delays are out of range"),
 						errdetail("Element %d is out of range.", number),
 						errhint("The longest delay is %d years.", BGJOB_LONGEST_YEARS)));
-	return bgjob_interval_microseconds(delay, DAYS_PER_MONTH);
 }
 
+/*
+ * bgjob_policy_check_delays checks retry_delays. 22023: an element is negative or too
+ * long, there are too many, or the array has several dimensions; 22004: an
+ * element is null.
+ */
+void
+bgjob_policy_check_delays(ArrayType *delays)
+{
+	Datum *values;
+	int n;
+
+	if (ARR_NDIM(delays) > 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("retry_delays must have one dimension"),
+						errdetail("The array has %d dimensions.", ARR_NDIM(delays)),
+						errhint("Write '{1 s,10 s,5 min}'.")));
+	n = elements(delays, "retry_delays", &values);
+	if (n > BGJOB_MOST_RETRY_DELAYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("retry_delays must not have more than %d elements",
+						BGJOB_MOST_RETRY_DELAYS),
+				 errdetail("The array has %d elements.", n), errhint("The last one repeats.")));
+	for (int i = 0; i < n; i++)
+		check_delay(DatumGetIntervalP(values[i]), i + 1);
+}
+
+/* Adds the delays, which have been checked. 22023: there are none. */
 static void
 push_delays(JsonbParseState **state, ArrayType *delays)
 {
@@ -82,7 +113,7 @@ push_delays(JsonbParseState **state, ArrayType *delays)
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < n; i++)
 	{
-		int64 delay = delay_microseconds(DatumGetIntervalP(values[i]), i + 1);
+		int64 delay = bgjob_interval_microseconds(DatumGetIntervalP(values[i]), DAYS_PER_MONTH);
 		JsonbValue value = {.type = jbvNumeric};
 
 		value.val.numeric = int64_div_fast_to_numeric(delay, 6);
@@ -117,8 +148,9 @@ push_codes(JsonbParseState **state, const char *name, ArrayType *codes)
 }
 
 /*
- * bgjob_policy_make makes a policy; NULL if it is empty. delays are intervals, the
- * other two texts; NULL: not given. 22023, 22004: an element is invalid.
+ * bgjob_policy_make makes a policy; NULL if it is empty. delays are intervals and
+ * have been checked, the other two are texts; NULL: not given. 22023, 22004: an
+ * element is invalid.
  */
 const Jsonb *
 bgjob_policy_make(ArrayType *delays, ArrayType *retry_on, ArrayType *no_retry_on, bool deletes)
@@ -210,6 +242,25 @@ bgjob_policy_delay(const Jsonb *policy, int retry)
 			 USECS_PER_SEC +
 		 0.5;
 	return us >= 0 && us < END_TIMESTAMP ? (int64) us : END_TIMESTAMP;
+}
+
+/* bgjob_policy_own_delay does the same for the retry_delays of a job. */
+int64
+bgjob_policy_own_delay(ArrayType *delays, int retry)
+{
+	Datum *values;
+	bool *nulls;
+	int n;
+	int i;
+	int64 us;
+
+	deconstruct_array(delays, INTERVALOID, sizeof(Interval), false, TYPALIGN_DOUBLE, &values,
+					  &nulls, &n);
+	i = Min(Max(retry, 1), n) - 1;
+	if (i < 0 || nulls[i])
+		return -1;
+	us = bgjob_interval_microseconds(DatumGetIntervalP(values[i]), DAYS_PER_MONTH);
+	return Max(us, 0);
 }
 
 /* bgjob_policy_deletes returns whether a job without retries left is deleted, rather than failed. */

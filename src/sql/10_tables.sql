@@ -75,6 +75,7 @@ ALTER TABLE bgjob_internal.job
     ADD condition "char",               -- s(ucceeded), e(nded: finished), f(ailed), d(eleted), a(ny); null: s
     ADD await_timeout interval,
     ADD await_delay interval,           -- from the release until it may run
+    ADD retry_delays interval[],        -- its own; null: those of the policy; empty: the default back-off
     ADD @column@ @type@,
     ADD pending jsonb;                  -- an event that a worker settles before it runs the job; null: none
 
@@ -243,7 +244,7 @@ CREATE TABLE bgjob_internal.function_conf (
     max_retries integer,
     timeout interval,
     unique_key text,                    -- with placeholders for arguments
-    on_duplicate "char" NOT NULL,       -- s(kip), r(eplace), d: reschedule, e(rror)
+    on_duplicate "char",                -- s(kip), r(eplace), d: reschedule, e(rror)
     tags text[],
     parameters jsonb,
     policy jsonb,                       -- retry_delays in seconds, retry_on, no_retry_on, on_exhausted

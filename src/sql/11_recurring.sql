@@ -39,6 +39,7 @@ CREATE TABLE bgjob_internal.recurring (
     tags text[],
     parameters jsonb,
     given text[],                       -- the options that callers gave: these stay when it is updated
+    retry_delays interval[],            -- as in bgjob_internal.job
     @column@ @type@,
     CONSTRAINT recurring_pkey PRIMARY KEY (id),
     CONSTRAINT recurring_name UNIQUE (owner, name)

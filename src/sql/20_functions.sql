@@ -100,7 +100,7 @@ COMMENT ON FUNCTION @extschema@.bgjob_queue_remove IS 'removes the configuration
 
 CREATE FUNCTION @extschema@.bgjob_configure(
     job text, kind text DEFAULT 'function',
-    @options CONFIGURE on_duplicate='skip' on_exhausted='fail'@)
+    @options CONFIGURE on_exhausted='fail'@)
     RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_configure IS 'configures a function: defaults for the jobs that call it, and their retries';
 

@@ -61,7 +61,8 @@ SELECT j.id,
        CASE WHEN j.after IS NOT NULL OR j.after_batch IS NOT NULL
             THEN CASE j.condition WHEN 'e' THEN 'finished' WHEN 'f' THEN 'failed' WHEN 'd' THEN 'deleted' WHEN 'a' THEN 'any' ELSE 'succeeded' END
             END AS condition,
-       j.await_timeout
+       j.await_timeout,
+       j.retry_delays
 FROM bgjob_internal.job j
 LEFT JOIN bgjob_internal.running_jobs() w ON w.job = j.id
 LEFT JOIN bgjob_internal.settings s ON s.id = j.settings_id
@@ -151,7 +152,7 @@ SELECT c.func::text AS job,
        c.max_retries,
        c.timeout,
        c.unique_key,
-       CASE c.on_duplicate WHEN 's' THEN 'skip' WHEN 'r' THEN 'replace' WHEN 'd' THEN 'reschedule' ELSE 'error' END AS on_duplicate,
+       CASE c.on_duplicate WHEN 's' THEN 'skip' WHEN 'r' THEN 'replace' WHEN 'd' THEN 'reschedule' WHEN 'e' THEN 'error' END AS on_duplicate,
        c.tags,
        c.parameters,
        CASE WHEN jsonb_typeof(c.policy -> 'retry_delays') = 'array'

@@ -33,7 +33,8 @@ SELECT r.name,
        r.starts_at,
        r.ends_at,
        CASE WHEN r.all_days THEN 'all' ELSE 'any' END AS day_match,
-       r.given
+       r.given,
+       r.retry_delays
 FROM bgjob_internal.recurring r
 WHERE bgjob_internal.may_see(r.owner);
 COMMENT ON VIEW bgjob.recurring_jobs IS 'recurring jobs, their next run, and the state of their last job';

@@ -37,6 +37,7 @@ COMMENT ON COLUMN bgjob.jobs.after_batch IS 'batch that it continues';
 COMMENT ON COLUMN bgjob.jobs.after_signal IS 'signals that it awaits, or has awaited';
 COMMENT ON COLUMN bgjob.jobs.condition IS 'what must become of the jobs that it continues: succeeded, finished, failed, deleted or any';
 COMMENT ON COLUMN bgjob.jobs.await_timeout IS 'how long it may await; then it is deleted';
+COMMENT ON COLUMN bgjob.jobs.retry_delays IS 'its own delay before each retry; null: as configured for the function';
 
 COMMENT ON COLUMN bgjob.job_states.job_id IS 'job';
 COMMENT ON COLUMN bgjob.job_states.seq IS 'number of the entry, from 1';
@@ -67,7 +68,7 @@ COMMENT ON COLUMN bgjob.functions.priority IS 'default priority';
 COMMENT ON COLUMN bgjob.functions.max_retries IS 'default number of retries';
 COMMENT ON COLUMN bgjob.functions.timeout IS 'default time limit of an attempt';
 COMMENT ON COLUMN bgjob.functions.unique_key IS 'default key, with placeholders';
-COMMENT ON COLUMN bgjob.functions.on_duplicate IS 'what a second job with the key does: skip, replace, reschedule or error';
+COMMENT ON COLUMN bgjob.functions.on_duplicate IS 'what a second job with the key does: skip, replace, reschedule or error; null: skip';
 COMMENT ON COLUMN bgjob.functions.tags IS 'tags of its jobs';
 COMMENT ON COLUMN bgjob.functions.parameters IS 'metadata of its jobs';
 COMMENT ON COLUMN bgjob.functions.retry_delays IS 'delay before each retry';
@@ -140,6 +141,7 @@ COMMENT ON COLUMN bgjob.recurring_jobs.starts_at IS 'no occurrence before';
 COMMENT ON COLUMN bgjob.recurring_jobs.ends_at IS 'no occurrence after';
 COMMENT ON COLUMN bgjob.recurring_jobs.day_match IS 'if day of month and day of week are both restricted: any or all must match';
 COMMENT ON COLUMN bgjob.recurring_jobs.given IS 'options that a call has given: an update keeps these, the others get their default';
+COMMENT ON COLUMN bgjob.recurring_jobs.retry_delays IS 'delay before each retry of its jobs; null: as configured for the function';
 
 COMMENT ON COLUMN bgjob.filters.name IS 'name';
 COMMENT ON COLUMN bgjob.filters.event IS 'event at which it is called';

@@ -67,6 +67,7 @@ typedef enum BgjobColumn
 	BGJOB_C_CONDITION,
 	BGJOB_C_AWAIT_TIMEOUT,
 	BGJOB_C_AWAIT_DELAY,
+	BGJOB_C_RETRY_DELAYS,
 #define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_C_##symbol,
 #include "store/optionlist.h"
 	BGJOB_C_PENDING

@@ -23,26 +23,32 @@
 #include "utils/builtins.h"
 
 /* The keywords of the list. */
-#define ENQUEUE               BGJOB_IN_ENQUEUE
-#define CONFIGURE             BGJOB_IN_CONFIGURE
-#define RECURRING             BGJOB_IN_RECURRING
-#define CREATING              BGJOB_IN_CREATING
-#define EVERYWHERE(symbol)    BGJOB_C_##symbol, BGJOB_R_##symbol, BGJOB_F_##symbol
-#define NOT_IN_JOB(symbol)    0, BGJOB_R_##symbol, BGJOB_F_##symbol
-#define NOWHERE(symbol)       0, 0, 0
-#define OID_OF_text           TEXTOID
-#define OID_OF_integer        INT4OID
-#define OID_OF_bigint         INT8OID
-#define OID_OF_interval       INTERVALOID
-#define OID_OF_timestamptz    TIMESTAMPTZOID
-#define OID_OF_jsonb          JSONBOID
-#define OID_OF_text_array     TEXTARRAYOID
-#define OID_OF_bigint_array   INT8ARRAYOID
-#define OID_OF_interval_array INTERVALARRAYOID
+#define ENQUEUE                 BGJOB_IN_ENQUEUE
+#define CONFIGURE               BGJOB_IN_CONFIGURE
+#define RECURRING               BGJOB_IN_RECURRING
+#define CREATING                BGJOB_IN_CREATING
+#define EVERYWHERE(symbol)      BGJOB_C_##symbol, BGJOB_R_##symbol, BGJOB_F_##symbol
+#define NOT_IN_JOB(symbol)      0, BGJOB_R_##symbol, BGJOB_F_##symbol
+#define NOT_IN_FUNCTION(symbol) BGJOB_C_##symbol, BGJOB_R_##symbol, 0
+#define NOWHERE(symbol)         0, 0, 0
+/* Whether filters receive it by its name. */
+#define IN_CONTEXT_EVERYWHERE      false
+#define IN_CONTEXT_NOT_IN_JOB      false
+#define IN_CONTEXT_NOT_IN_FUNCTION true
+#define IN_CONTEXT_NOWHERE         false
+#define OID_OF_text                TEXTOID
+#define OID_OF_integer             INT4OID
+#define OID_OF_bigint              INT8OID
+#define OID_OF_interval            INTERVALOID
+#define OID_OF_timestamptz         TIMESTAMPTZOID
+#define OID_OF_jsonb               JSONBOID
+#define OID_OF_text_array          TEXTARRAYOID
+#define OID_OF_bigint_array        INT8ARRAYOID
+#define OID_OF_interval_array      INTERVALARRAYOID
 
 const BgjobOptionInfo bgjob_options[BGJOB_NOPTIONS] = {
 #define BGJOB_OPTION(symbol, name, type, check, places, columns)                               \
-	[BGJOB_O_##symbol] = {#name, OID_OF_##type, places, columns(symbol), false},
+	[BGJOB_O_##symbol] = {#name, OID_OF_##type, places, columns(symbol), IN_CONTEXT_##columns},
 #define BGJOB_OPTION_COLUMN(symbol, name, type, check, places)                                 \
 	[BGJOB_O_##symbol] = {#name, OID_OF_##type, places, EVERYWHERE(symbol), true},
 #include "store/optionlist.h"

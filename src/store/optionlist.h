@@ -22,7 +22,8 @@
  * CREATING, if filters may change the option.
  *
  * columns: EVERYWHERE, if the option is a column of bgjob_internal.job, bgjob_internal.recurring
- * and bgjob_internal.function_conf; NOT_IN_JOB, if the first does not have it; NOWHERE.
+ * and bgjob_internal.function_conf; NOT_IN_JOB, if the first does not have it;
+ * NOT_IN_FUNCTION, if the last does not have it (and it is passed to filters); NOWHERE.
  * The columns of a BGJOB_OPTION are written by hand in src/sql. A
  * BGJOB_OPTION_COLUMN gets one in each of the three tables, and is shown by
  * bgjob.functions; it is passed to filters.
@@ -43,6 +44,7 @@ BGJOB_OPTION(PRIORITY, priority, integer, check_priority, ENQUEUE | CONFIGURE | 
 BGJOB_OPTION(DELAY, delay, interval, NULL, ENQUEUE | CREATING, NOWHERE)
 BGJOB_OPTION(RUN_AT, run_at, timestamptz, NULL, ENQUEUE | CREATING, NOWHERE)
 BGJOB_OPTION(MAX_RETRIES, max_retries, integer, check_max_retries, ENQUEUE | CONFIGURE | RECURRING | CREATING, EVERYWHERE)
+BGJOB_OPTION(RETRY_DELAYS, retry_delays, interval_array, check_retry_delays, ENQUEUE | CONFIGURE | RECURRING | CREATING, NOT_IN_FUNCTION)
 BGJOB_OPTION(TIMEOUT, timeout, interval, check_timeout, ENQUEUE | CONFIGURE | RECURRING | CREATING, EVERYWHERE)
 BGJOB_OPTION(UNIQUE_KEY, unique_key, text, check_unique_key, ENQUEUE | CONFIGURE | RECURRING, EVERYWHERE)
 BGJOB_OPTION(ON_DUPLICATE, on_duplicate, text, check_on_duplicate, ENQUEUE | CONFIGURE | RECURRING, NOT_IN_JOB)
@@ -58,7 +60,6 @@ BGJOB_OPTION(BATCH, batch, bigint, NULL, ENQUEUE, NOWHERE)
 BGJOB_OPTION(RUN_AS, run_as, text, NULL, ENQUEUE | RECURRING, NOWHERE)
 BGJOB_OPTION(TAGS, tags, text_array, NULL, ENQUEUE | CONFIGURE | RECURRING | CREATING, EVERYWHERE)
 BGJOB_OPTION(PARAMETERS, parameters, jsonb, check_parameters, ENQUEUE | CONFIGURE | RECURRING | CREATING, EVERYWHERE)
-BGJOB_OPTION(RETRY_DELAYS, retry_delays, interval_array, NULL, CONFIGURE, NOWHERE)
 BGJOB_OPTION(RETRY_ON, retry_on, text_array, NULL, CONFIGURE, NOWHERE)
 BGJOB_OPTION(NO_RETRY_ON, no_retry_on, text_array, NULL, CONFIGURE, NOWHERE)
 BGJOB_OPTION(ON_EXHAUSTED, on_exhausted, text, check_on_exhausted, CONFIGURE, NOWHERE)

@@ -56,6 +56,7 @@ typedef enum BgjobRecurringColumn
 	BGJOB_R_TAGS,
 	BGJOB_R_PARAMETERS,
 	BGJOB_R_GIVEN,
+	BGJOB_R_RETRY_DELAYS,
 #define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_R_##symbol,
 #include "store/optionlist.h"
 	BGJOB_R_END

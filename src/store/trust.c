@@ -59,7 +59,7 @@ static const struct
 	const char *name;
 	const char *types;
 } tables[] = {
-	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntrlTcvv"
+	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntrlTcvvV"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 			"j"},
@@ -83,7 +83,7 @@ static const struct
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 	},
-	{"recurring", "lrtzttbccvzzbzzzlZtbrllcsivvtttjjtcTjT"
+	{"recurring", "lrtzttbccvzzbzzzlZtbrllcsivvtttjjtcTjTV"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 	},
@@ -146,6 +146,8 @@ type_of(char letter)
 			return INT8OID;
 		case 'L':
 			return INT8ARRAYOID;
+		case 'V':
+			return INTERVALARRAYOID;
 		case 'n':
 			return NUMERICOID;
 		case 'o':
