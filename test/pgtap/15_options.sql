@@ -27,7 +27,7 @@ CREATE FUNCTION tap_parameters(function_name text) RETURNS text LANGUAGE sql AS
 SELECT is(tap_parameters('bgjob_enqueue'),
 	'job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, '
 	'delay interval DEFAULT NULL::interval, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_retries integer DEFAULT NULL::integer, '
-	'timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
+	'retry_delays interval[] DEFAULT NULL::interval[], timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], after bigint[] DEFAULT NULL::bigint[], after_batch bigint DEFAULT NULL::bigint, after_signal text[] DEFAULT NULL::text[], '
 	'condition text DEFAULT ''succeeded''::text, await_timeout interval DEFAULT NULL::interval, batch bigint DEFAULT NULL::bigint, run_as text DEFAULT NULL::text, '
 	'tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb',
@@ -36,14 +36,14 @@ SELECT is(tap_parameters('bgjob_enqueue_many'),
 	replace(tap_parameters('bgjob_enqueue'), 'args jsonb DEFAULT NULL::jsonb', 'args jsonb[]'), 'bgjob_enqueue_many has the same, but an array of args');
 SELECT is(tap_parameters('bgjob_configure'),
 	'job text, kind text DEFAULT ''function''::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, max_retries integer DEFAULT NULL::integer, '
-	'timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT ''skip''::text, start_within interval DEFAULT NULL::interval, '
+	'retry_delays interval[] DEFAULT NULL::interval[], timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb, '
-	'retry_delays interval[] DEFAULT NULL::interval[], retry_on text[] DEFAULT NULL::text[], no_retry_on text[] DEFAULT NULL::text[], '
+	'retry_on text[] DEFAULT NULL::text[], no_retry_on text[] DEFAULT NULL::text[], '
 	'on_exhausted text DEFAULT ''fail''::text, retention interval DEFAULT NULL::interval',
 	'bgjob_configure has these');
 SELECT is(tap_parameters('bgjob_recurring'),
 	'name text, schedule text, job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, '
-	'priority integer DEFAULT NULL::integer, max_retries integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, '
+	'priority integer DEFAULT NULL::integer, max_retries integer DEFAULT NULL::integer, retry_delays interval[] DEFAULT NULL::interval[], timeout interval DEFAULT NULL::interval, '
 	'unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], '
 	'run_as text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb, '
