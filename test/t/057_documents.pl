@@ -25,7 +25,7 @@ foreach my $role ($node->safe_psql('postgres', 'SELECT current_user'), 'newcomer
 	is($node->safe_psql($db, q{SELECT string_agg(concat_ws(' ', job, state, reason), ', ' ORDER BY id) FROM bgjob.jobs WHERE state NOT IN ('succeeded', 'deleted')}),
 		'', "$role: the tour leaves no job that waits or has failed");
 	is($node->safe_psql($db, 'SELECT count(*) FROM bgjob.recurring_jobs'), 0, "$role: and no recurring job");
-	is($node->safe_psql($db, 'SELECT count(*), count(*) FILTER (WHERE body LIKE \'new: %\') FROM mail'), '23|1', "$role: its mails were sent");
+	is($node->safe_psql($db, 'SELECT count(*), count(*) FILTER (WHERE body LIKE \'new: %\') FROM mail'), '47|1', "$role: its mails were sent");
 }
 
 # The recipes. Instead of sendmail, a file takes the mails.
@@ -34,9 +34,21 @@ $node->safe_psql('postgres', 'CREATE DATABASE recipes');
 $node->safe_psql('recipes', 'CREATE EXTENSION bgjob');
 my $recipes = join('', blocks($text{'doc/recipes.md'}));
 is($recipes =~ s{/usr/sbin/sendmail -t -i}{cat >>$mails}, 1, 'a recipe calls sendmail');
+is($recipes =~ s{'\*/5 \* \* \* \*'}{'\@yearly'}, 1, 'a recipe looks for failures every five minutes');
 is_pasted('recipes', $node->safe_psql('postgres', 'SELECT current_user'), 'doc/recipes.md', $recipes);
 wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing', 'scheduled'))}, 'the jobs of the recipes end', undef, 'recipes');
-is($node->safe_psql('recipes', q{SELECT string_agg(job, ', ') FROM bgjob.jobs WHERE state <> 'succeeded'}), 'SELECT 1/0', 'one fails, on purpose');
+is($node->safe_psql('recipes', q{SELECT string_agg(job, ', ' ORDER BY id) FROM bgjob.jobs WHERE state NOT IN ('succeeded', 'deleted')}), 'SELECT 1/0, reserve', 'two fail, on purpose');
+is($node->safe_psql('recipes', q{SELECT string_agg(format('%s %s %s', id, state, charged), ', ' ORDER BY id) FROM sale}), '1 shipped 130, 2 called off ',
+	'the sale was charged and shipped, the one that could not be was called off');
+is($node->safe_psql('recipes', q{SELECT string_agg(concat_ws(' ', id, state, approved_by), ', ' ORDER BY id) FROM refund}), '1 paid Ada, 2 declined, 3 declined',
+	'a refund was paid after its approval; one was declined when it was refused, one when nobody answered in time');
+is($node->safe_psql('recipes', q{SELECT string_agg(concat_ws(' ', job, args, regexp_replace(reason, '(job|batch) \d+', '\1 n')), ', ' ORDER BY id) FROM bgjob.jobs WHERE state = 'deleted'}),
+	'call_off [1] Cannot run: batch n succeeded, charge [2] Cannot run: job n failed, ship [2] Cannot run: job n failed, '
+	  . 'decline_refund [1] Cannot run: job n succeeded, pay_refund [2], pay_refund [3] Waited too long for signal "refund:3" (await_timeout)',
+	'what cannot run any more is deleted, with a reason');
+like($node->safe_psql('recipes', q{SELECT result FROM bgjob.jobs WHERE job = 'nightly_report'}), qr/^"night of [-0-9]+: succeeded, 6 of 6 jobs in \d+ s"$/, 'the report has the figures of the batch');
+is($node->safe_psql('recipes', q{SELECT count(*), sum(total) FROM summary}), '3|1501500', 'each source was summarized after it was loaded');
+is($node->safe_psql('recipes', q{SELECT done, total, percent FROM progress WHERE description LIKE 'night%'}), '6|6|100', 'the progress of the batch is that of its jobs');
 is($node->safe_psql('recipes', 'SELECT count(*), sum(words) FROM document'), '490|' . (490 * (11 + 500) / 2 + 490), 'a job has counted the words of each document');
 is($node->safe_psql('recipes', 'SELECT array_length(ids, 1) FROM touched'), 10, 'one job got all ids of the statement, and none was enqueued for no rows');
 is($node->safe_psql('recipes', 'SELECT count(*) FROM daily'), 1, 'the materialized view was refreshed');
@@ -49,7 +61,8 @@ like($sent, qr/^\nRole: \w+\nArguments: .*\nAfter 0 retries: division by zero$/m
 # Again, with an old partition, and nothing new to tell.
 $node->safe_psql('recipes', q{CREATE TABLE reading_2001_01 PARTITION OF reading FOR VALUES FROM ('2001-01-01') TO ('2001-02-01')});
 like($node->safe_psql('recipes', 'SELECT maintain_readings()'), qr/^dropped reading_2001_01 $/, 'the old partition is dropped, the others exist');
-is($node->safe_psql('recipes', 'SELECT ops.mail_failures()'), 0, 'a failure is told once');
+is($node->safe_psql('recipes', 'SELECT ops.mail_failures()'), 1, 'a failure since then is told');
+is($node->safe_psql('recipes', 'SELECT ops.mail_failures()'), 0, 'once');
 my $again = $node->safe_psql('recipes', q{SELECT id FROM bgjob.jobs WHERE job = 'SELECT 1/0'});
 $node->safe_psql('recipes', "SELECT bgjob_requeue($again)");
 is($node->safe_psql('recipes', "SELECT bgjob_wait($again, '60 s')"), 'failed', 'the job is run again and fails again');
