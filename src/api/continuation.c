@@ -156,11 +156,36 @@ check_batch(int64 id)
 				 errdetail("It belongs to role \"%s\".", GetUserNameFromId(batch.role, true))));
 }
 
-/* Raises 22023 unless there is a job to be awaited, and 42501 unless the caller controls it. Returns whether this transaction has inserted it. */
-static bool
-check_target(BgjobRel *jobs, int64 id)
+/* What the targets of a new job have in common. */
+typedef struct Targets
 {
-	bool mine;
+	bool foreign; /* another transaction may be ending one of them */
+	bool
+		behind; /* one awaits a batch, directly or over others; or may be revived, and then does */
+} Targets;
+
+/* Returns whether the job in a slot awaits a batch, directly or over others, or may be revived. */
+static bool
+is_behind_batch(TupleTableSlot *slot, int64 id)
+{
+	bool isnull;
+	BgjobState state =
+		bgjob_state_by_letter(DatumGetChar(slot_getattr(slot, BGJOB_C_STATE, &isnull)));
+	BgjobAwaiting row;
+	Datum reason;
+
+	if (state == BGJOB_AWAITING)
+		return bgjob_awaiting_find(id, &row) && row.behind_batch;
+	if (state != BGJOB_DELETED)
+		return false;
+	reason = slot_getattr(slot, BGJOB_C_REASON, &isnull);
+	return !isnull && bgjob_is_hopeless_reason(TextDatumGetCString(reason));
+}
+
+/* Raises 22023 unless there is a job to be awaited, and 42501 unless the caller controls it. */
+static void
+check_target(BgjobRel *jobs, int64 id, Targets *targets)
+{
 	Oid role;
 	bool isnull;
 
@@ -171,32 +196,32 @@ check_target(BgjobRel *jobs, int64 id)
 								  "transaction has not committed."),
 						errhint("after awaits the jobs whose ids it names.")));
 	role = DatumGetObjectId(slot_getattr(jobs->slot, BGJOB_C_RUN_AS, &isnull));
-	mine = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(
-		slot_getsysattr(jobs->slot, MinTransactionIdAttributeNumber, &isnull)));
+	if (!TransactionIdIsCurrentTransactionId(DatumGetTransactionId(
+			slot_getsysattr(jobs->slot, MinTransactionIdAttributeNumber, &isnull))))
+		targets->foreign = true; /* it can end none that this one has inserted, or changed */
+	targets->behind = targets->behind || is_behind_batch(jobs->slot, id);
 	ExecClearTuple(jobs->slot);
 	bgjob_check_control(id, role);
-	return mine;
 }
 
-/*
- * Checks all targets. Returns whether another transaction may be ending one of them: it
- * can end none that this one has inserted, or changed.
- */
-static bool
-check_targets(BgjobRel *jobs, const BgjobPrerequisites *all)
+/* Checks all targets. */
+static void
+check_targets(BgjobRel *jobs, const BgjobPrerequisites *all, Targets *targets)
 {
-	bool foreign = all->n > all->njobs + all->nbatches;
 	BgjobBatch batch;
 
+	*targets =
+		(Targets){.foreign = all->n > all->njobs + all->nbatches, .behind = all->nbatches > 0};
 	for (int i = 0; i < all->njobs; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		foreign = !check_target(jobs, all->targets[i]) || foreign;
+		check_target(jobs, all->targets[i], targets);
 	}
 	if (all->nbatches == 0)
-		return foreign;
+		return;
 	check_batch(all->targets[all->njobs]);
-	return !bgjob_batch_read(all->targets[all->njobs], &batch) || !batch.mine || foreign;
+	if (!bgjob_batch_read(all->targets[all->njobs], &batch) || !batch.mine)
+		targets->foreign = true;
 }
 
 /* ---- cycles ---- */
@@ -253,20 +278,6 @@ refuse_own_batch(const BgjobJob *job, const BgjobPrerequisites *all)
 							errhint("Enqueue it outside of the batch.")));
 }
 
-/* Returns whether a new job awaits a batch, directly or over others. */
-static bool
-is_behind_batch(const BgjobPrerequisites *all)
-{
-	BgjobAwaiting row;
-
-	if (all->nbatches > 0)
-		return true;
-	for (int i = 0; i < all->njobs; i++)
-		if (bgjob_awaiting_find(all->targets[i], &row) && row.behind_batch)
-			return true;
-	return false;
-}
-
 /* ---- the whole ---- */
 
 /*
@@ -281,7 +292,7 @@ bgjob_continuation_read(const BgjobOptionSet *set, BgjobJob *job,
 	BgjobPrerequisites *all = &continuation->all;
 	BgjobRel *jobs;
 	BgjobLook look;
-	bool behind = false;
+	Targets targets;
 
 	memset(continuation, 0, sizeof(*continuation));
 	set_columns(set, job);
@@ -293,15 +304,15 @@ bgjob_continuation_read(const BgjobOptionSet *set, BgjobJob *job,
 	if (!continuation->any)
 		return;
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	continuation->foreign = check_targets(jobs, all);
+	check_targets(jobs, all, &targets);
+	continuation->foreign = targets.foreign;
 	bgjob_prerequisites_look(jobs, all, 0, false, &look);
 	continuation->awaited = look.awaited;
-	if (look.awaited == BGJOB_AWAITED_OPEN)
-		behind = is_behind_batch(all);
+	job->behind_batch = targets.behind;
 	refuse_own_batch(job, all);
-	if (behind && !bgjob_job_is_null(job, BGJOB_C_BATCH_ID))
+	if (targets.behind && look.awaited == BGJOB_AWAITED_OPEN &&
+		!bgjob_job_is_null(job, BGJOB_C_BATCH_ID))
 		refuse_cycles(jobs, DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID)), all);
-	job->behind_batch = behind;
 	bgjob_rel_close(jobs);
 }
 

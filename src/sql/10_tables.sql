@@ -110,6 +110,7 @@ CREATE TABLE bgjob_internal.awaiting (
     condition "char" NOT NULL,
     deadline timestamptz,               -- not released by then, it is deleted; null: none
     behind_batch boolean NOT NULL,      -- it awaits a batch, directly or over other jobs
+    job_tid tid NOT NULL,               -- where the row of the job was when it began to await: a hint
     CONSTRAINT awaiting_pkey PRIMARY KEY (job)
 );
 CREATE INDEX awaiting_deadline_idx ON bgjob_internal.awaiting (deadline, job) WHERE deadline IS NOT NULL;

@@ -36,10 +36,11 @@ enum
 	A_PREREQUISITES,
 	A_CONDITION,
 	A_DEADLINE,
-	A_BEHIND_BATCH
+	A_BEHIND_BATCH,
+	A_JOB_TID
 };
 
-#define A_COUNT A_BEHIND_BATCH
+#define A_COUNT A_JOB_TID
 
 /* bgjob_awaiting_deadline returns until when a job may await; DT_NOEND: there is no limit. */
 TimestampTz
@@ -59,7 +60,7 @@ bgjob_awaiting_deadline(const BgjobJob *job)
  * first of them.
  */
 void
-bgjob_awaiting_insert_many(const BgjobJob *job, int64 first, int n)
+bgjob_awaiting_insert_many(const BgjobJob *job, int64 first, const ItemPointerData *tids, int n)
 {
 	BgjobDependantNotes *notes = bgjob_change_dependants();
 	TimestampTz deadline = bgjob_awaiting_deadline(job);
@@ -84,6 +85,7 @@ bgjob_awaiting_insert_many(const BgjobJob *job, int64 first, int n)
 	for (int i = 0; i < n; i++)
 	{
 		values[A_JOB - 1] = Int64GetDatum(first + i);
+		values[A_JOB_TID - 1] = PointerGetDatum(&tids[i]);
 		if (bulk == NULL)
 			bgjob_rel_insert(rel, values, nulls);
 		else if (bgjob_bulk_add(bulk, values, nulls) || i == n - 1)
@@ -101,7 +103,7 @@ bgjob_awaiting_insert_many(const BgjobJob *job, int64 first, int n)
 void
 bgjob_awaiting_insert(const BgjobJob *job)
 {
-	bgjob_awaiting_insert_many(job, job->id, 1);
+	bgjob_awaiting_insert_many(job, job->id, &job->tid, 1);
 }
 
 /* Finds the row of a job; rel->slot holds it. */
@@ -152,6 +154,7 @@ bgjob_awaiting_find(int64 job, BgjobAwaiting *row)
 		slot_getallattrs(rel->slot);
 		row->job = job;
 		row->tid = rel->slot->tts_tid;
+		row->job_tid = *(ItemPointer) DatumGetPointer(rel->slot->tts_values[A_JOB_TID - 1]);
 		row->prerequisites = DatumGetInt32(rel->slot->tts_values[A_PREREQUISITES - 1]);
 		row->condition = (BgjobCondition) DatumGetChar(rel->slot->tts_values[A_CONDITION - 1]);
 		row->behind_batch = DatumGetBool(rel->slot->tts_values[A_BEHIND_BATCH - 1]);

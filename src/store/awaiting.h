@@ -21,12 +21,14 @@ typedef struct BgjobAwaiting
 	BgjobCondition condition;
 	TimestampTz deadline; /* DT_NOEND: none */
 	ItemPointerData tid;
-	bool behind_batch; /* it awaits a batch, directly or over others */
+	ItemPointerData job_tid; /* where the row of the job was: a hint */
+	bool behind_batch;       /* it awaits a batch, directly or over others */
 } BgjobAwaiting;
 
 extern TimestampTz bgjob_awaiting_deadline(const BgjobJob *job);
 extern void bgjob_awaiting_insert(const BgjobJob *job);
-extern void bgjob_awaiting_insert_many(const BgjobJob *job, int64 first, int n);
+extern void bgjob_awaiting_insert_many(const BgjobJob *job, int64 first,
+									   const ItemPointerData *tids, int n);
 extern BgjobTaken bgjob_awaiting_take(int64 job, TransactionId *holder);
 extern bool bgjob_awaiting_take_found(BgjobAwaiting *row);
 extern bool bgjob_awaiting_find(int64 job, BgjobAwaiting *row);

@@ -33,8 +33,7 @@ bgjob_job_could_not_run(int64 id)
 	if (bgjob_job_read_standing(jobs, id, &job) && job.state == BGJOB_DELETED)
 		reason = bgjob_job_text(&job, BGJOB_C_REASON);
 	bgjob_rel_close(jobs);
-	return reason != NULL &&
-		   strncmp(reason, BGJOB_HOPELESS_REASON, strlen(BGJOB_HOPELESS_REASON)) == 0;
+	return bgjob_is_hopeless_reason(reason);
 }
 
 /* Returns whether the job in a slot has succeeded, and is in a batch or in one that is in it. */

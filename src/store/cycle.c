@@ -11,7 +11,8 @@
  * Each cycle leads over a job that awaits a batch and one that is in it, so no others are searched for.
  *
  * The search goes from job to job only where one awaits a batch, directly or over others
- * (bgjob_internal.awaiting.behind_batch). Two transactions that each add one half of a
+ * (bgjob_internal.awaiting.behind_batch; a job counts as such a one if it awaits one that may
+ * be revived). Two transactions that each add one half of a
  * cycle would not see each other's. Each half awaits a batch and joins another one, so both search;
  * and those that search do it one after the other, until their transactions end.
  *

@@ -106,8 +106,7 @@ is_hopeless(const BgjobJob *job, BgjobState state)
 {
 	const char *reason = bgjob_job_text(job, BGJOB_C_REASON);
 
-	return state == BGJOB_DELETED && reason != NULL &&
-		   strncmp(reason, BGJOB_HOPELESS_REASON, strlen(BGJOB_HOPELESS_REASON)) == 0;
+	return state == BGJOB_DELETED && bgjob_is_hopeless_reason(reason);
 }
 
 static void

@@ -223,9 +223,16 @@ static void
 leave_by_scan(BgjobRel *rel, int64 batch, const int64 *jobs, int n)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	BgjobScan *scan = scan_members(rel, snapshot, batch, BGJOB_MEMBER_OPEN, jobs[0] - 1);
+	ScanKeyData keys[4];
+	BgjobScan *scan;
 	int i = 0;
 
+	bgjob_key(&keys[0], M_BATCH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(batch));
+	bgjob_key(&keys[1], M_STATE, BTEqualStrategyNumber, F_CHAREQ,
+			  CharGetDatum((char) BGJOB_MEMBER_OPEN));
+	bgjob_key(&keys[2], M_JOB, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(jobs[0]));
+	bgjob_key(&keys[3], M_JOB, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(jobs[n - 1]));
+	scan = bgjob_scan_begin(rel, "member_pkey", snapshot, keys, lengthof(keys));
 	while (i < n && bgjob_scan_next(scan))
 	{
 		bool isnull;
@@ -234,7 +241,10 @@ leave_by_scan(BgjobRel *rel, int64 batch, const int64 *jobs, int n)
 		while (i < n && jobs[i] < job)
 			i++;
 		if (i < n && jobs[i] == job)
+		{
 			(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
+			i++;
+		}
 	}
 	ExecClearTuple(rel->slot);
 	bgjob_scan_end(scan);
@@ -247,7 +257,7 @@ bgjob_members_leave(int64 batch, const int64 *jobs, int n)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_MEMBER);
 
-	if (jobs[n - 1] - jobs[0] < SCAN_SPAN * (int64) n)
+	if (n > 1 && jobs[n - 1] - jobs[0] < SCAN_SPAN * (int64) n)
 		leave_by_scan(rel, batch, jobs, n);
 	else
 		for (int i = 0; i < n; i++)

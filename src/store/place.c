@@ -84,7 +84,7 @@ static void
 put_many_awaiting(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 				  const ItemPointerData *tids, int n)
 {
-	bgjob_awaiting_insert_many(job, first, n);
+	bgjob_awaiting_insert_many(job, first, tids, n);
 }
 
 static BgjobTaken

@@ -158,6 +158,14 @@ bgjob_condition_of(BgjobCondition condition, BgjobState state)
 	return met ? BGJOB_AWAITED_MET : BGJOB_AWAITED_HOPELESS;
 }
 
+/* bgjob_is_hopeless_reason returns whether the reason of a deleted job says that it could not run. */
+bool
+bgjob_is_hopeless_reason(const char *reason)
+{
+	return reason != NULL &&
+		   strncmp(reason, BGJOB_HOPELESS_REASON, strlen(BGJOB_HOPELESS_REASON)) == 0;
+}
+
 /* Returns the reason of a deleted job if it says that the job itself could not run; else NULL. */
 static const char *
 inherited_reason(BgjobRel *jobs, int64 id)
@@ -173,10 +181,7 @@ inherited_reason(BgjobRel *jobs, int64 id)
 			reason = TextDatumGetCString(value);
 	}
 	ExecClearTuple(jobs->slot);
-	if (reason != NULL &&
-		strncmp(reason, BGJOB_HOPELESS_REASON, strlen(BGJOB_HOPELESS_REASON)) == 0)
-		return reason;
-	return NULL;
+	return bgjob_is_hopeless_reason(reason) ? reason : NULL;
 }
 
 /* bgjob_hopeless_reason returns why a job cannot run: target i ended in a state. It names the first culprit of a chain. */

@@ -55,6 +55,7 @@ typedef struct BgjobLook
 
 extern bool bgjob_prerequisites_read(const BgjobJob *job, BgjobPrerequisites *all);
 extern void bgjob_prerequisites_free(BgjobPrerequisites *all);
+extern bool bgjob_is_hopeless_reason(const char *reason);
 extern BgjobAwaited bgjob_condition_of(BgjobCondition condition, BgjobState state);
 extern BgjobState bgjob_target_state(BgjobRel *jobs, const BgjobPrerequisites *all, int i);
 extern const char *

@@ -250,8 +250,9 @@ release_only(BgjobAwaiting *row, BgjobState state)
 	if (!bgjob_awaiting_take_found(row))
 		return BGJOB_REVIEWED_BUSY;
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	if (!bgjob_job_read(jobs, row->job, &job) || job.state != BGJOB_AWAITING ||
-		!bgjob_prerequisites_read(&job, &all))
+	if ((!bgjob_job_read_at(jobs, &row->job_tid, row->job, &job) &&
+		 !bgjob_job_read(jobs, row->job, &job)) ||
+		job.state != BGJOB_AWAITING || !bgjob_prerequisites_read(&job, &all))
 		awaited = BGJOB_AWAITED_OPEN; /* a row that was written by hand */
 	else if (awaited == BGJOB_AWAITED_MET)
 		release(jobs, &job);

@@ -111,8 +111,7 @@ can_revive(const BgjobRevival *revival, const BgjobJob *job)
 		!revival->may(job->run_as))
 		return false;
 	reason = bgjob_job_text(job, BGJOB_C_REASON);
-	return reason != NULL &&
-		   strncmp(reason, BGJOB_HOPELESS_REASON, strlen(BGJOB_HOPELESS_REASON)) == 0;
+	return bgjob_is_hopeless_reason(reason);
 }
 
 /* Has a job await again. False: it is not one to be revived, or another transaction has it, or another job its key. */

@@ -65,7 +65,7 @@ static const struct
 			"j"},
 	{"queue", "llrplts"},
 	{"schedule", "zlrt"},
-	{"awaiting", "lrticzb"},
+	{"awaiting", "lrticzbp"},
 	{"edge", "ll"},
 	{"signal", "lltrzj"},
 	{"batch", "lrlzztjt"},
