@@ -38,7 +38,7 @@ CALL tap_columns('jobs', ARRAY['id bigint', 'kind text', 'job text', 'args jsonb
 	'run_as text|name|regrole', 'error jsonb', 'result jsonb', 'progress numeric|real|double precision', 'progress_message text',
 	'server text', 'worker_pid integer', 'unique_key text', 'sequence_key text', 'limits text\[\]', 'batch_id bigint',
 	'recurring_name text', 'after bigint\[\]', 'tags text\[\]', 'parameters jsonb', 'settings jsonb|text\[\]', 'timeout interval',
-	'expires_at timestamp with time zone', 'after_batch bigint', 'after_signal text\[\]', 'condition text', 'await_timeout interval']);
+	'expires_at timestamp with time zone', 'after_batch bigint', 'after_signal text\[\]', 'condition text', 'await_timeout interval', 'retry_delays interval\[\]']);
 CALL tap_columns('job_states', ARRAY['job_id bigint', 'seq integer|bigint', 'state text', 'reason text', 'at timestamp with time zone',
 	'data jsonb']);
 CALL tap_columns('queues', ARRAY['queue text', 'paused boolean', 'enqueued bigint', 'processing bigint', 'scheduled bigint', 'failed bigint',
