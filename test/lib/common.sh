@@ -31,6 +31,19 @@ as_root()
 	fi
 }
 
+# need_root PACKAGE… ends with one message if packages are missing and cannot be installed from here.
+need_root()
+{
+	command -v apt-get >/dev/null || die "these packages are missing, and there is no apt-get: $*"
+	[ "$(id -u)" -ne 0 ] || return 0
+	if command -v sudo >/dev/null; then
+		sudo -n true 2>/dev/null && return
+		# A password can be typed only at a terminal.
+		[ ! -t 0 ] || ! sudo -v || return 0
+	fi
+	die "packages are missing, and installing them needs root or sudo. As root: apt-get install $*"
+}
+
 # missing_packages NAME… prints the packages that are not installed.
 missing_packages()
 {
@@ -45,13 +58,10 @@ missing_packages()
 # apt COMMAND… runs apt-get as root without questions, quiet unless it fails.
 apt()
 {
-	local log status=0
+	local said status=0
 
-	log=$(mktemp)
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" \
-		>"$log" 2>&1 </dev/null || status=$?
-	[ "$status" -eq 0 ] || tail -n 25 "$log" >&2
-	rm -f "$log"
+	said=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" 2>&1 </dev/null) || status=$?
+	[ "$status" -eq 0 ] || tail -n 25 <<<"$said" >&2
 	return "$status"
 }
 
@@ -59,30 +69,33 @@ apt()
 apt_update()
 {
 	[ -z "${APT_UPDATED:-}" ] || return 0
-	command -v apt-get >/dev/null || die "this needs Debian's apt-get"
-	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
-		die "packages have to be installed: run this as root, or install sudo"
 	say "reading the package lists"
 	apt update || say "apt-get update failed, continuing with the present lists" >&2
 	APT_UPDATED=yes
 }
 
-# ensure_packages NAME… installs the missing packages. For this installation, keeps Debian from creating
-# and starting a cluster.
+# install_packages NAME… installs packages, and meanwhile keeps Debian from creating and starting a cluster.
+install_packages()
+(
+	conf=/etc/postgresql-common/createcluster.d/bgjob-no-cluster.conf
+	trap 'as_root rm -f "$conf"' EXIT
+	trap 'exit 1' INT TERM HUP
+	as_root mkdir -p "${conf%/*}"
+	say 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
+	apt install --no-install-recommends "$@"
+)
+
+# ensure_packages NAME… installs the missing packages.
 ensure_packages()
 {
-	local missing conf status=0
+	local missing
 
 	mapfile -t missing < <(missing_packages "$@")
 	[ "${#missing[@]}" -gt 0 ] || return 0
+	need_root "${missing[@]}"
 	apt_update
 	say "installing: ${missing[*]}"
-	conf=/etc/postgresql-common/createcluster.d/bgjob-no-cluster.conf
-	as_root mkdir -p "${conf%/*}"
-	say 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
-	apt install --no-install-recommends "${missing[@]}" || status=$?
-	as_root rm -f "$conf"
-	[ "$status" -eq 0 ] || die "could not install: ${missing[*]}"
+	install_packages "${missing[@]}" || die "could not install: ${missing[*]}"
 }
 
 # choose_version sets VERSION, the major version to use: the highest one that is installed with its
@@ -95,6 +108,7 @@ choose_version()
 			return
 		fi
 	done
+	need_root postgresql postgresql-server-dev-all gcc make
 	apt_update
 	VERSION=$(apt-cache depends postgresql | sed -n 's/^ *Depends: postgresql-\([0-9][0-9]*\)$/\1/p')
 	[ -n "$VERSION" ] || die "the package lists have no PostgreSQL"
@@ -131,19 +145,23 @@ test_user()
 	fi
 }
 
-# as_user COMMAND… runs a command as test_user, without the caller's own settings.
-as_user()
+# set_as_user sets AS_USER, the words before a command that run it as test_user, without the caller's own settings.
+set_as_user()
 {
-	local user clean
+	local user
 
 	user=$(test_user)
-	clean=(env -u LC_ALL -u LANGUAGE -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGDATA
+	AS_USER=(env -u LC_ALL -u LANGUAGE -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGDATA
 		-u PGSERVICE -u PGOPTIONS -u MAKEFLAGS LANG=C.UTF-8 USER="$user" LOGNAME="$user")
-	if [ "$(id -u)" -eq 0 ]; then
-		setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups "${clean[@]}" "$@"
-	else
-		"${clean[@]}" "$@"
-	fi
+	[ "$(id -u)" -ne 0 ] ||
+		AS_USER=(setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups "${AS_USER[@]}")
+}
+
+# as_user COMMAND… runs a command as test_user.
+as_user()
+{
+	set_as_user
+	"${AS_USER[@]}" "$@"
 }
 
 # copy_tree FROM TO copies the source without its build products and its history.

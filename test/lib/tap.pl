@@ -35,6 +35,8 @@ sub run
 	if ($pid == 0)
 	{
 		setpgrp(0, 0);
+		# The shell has let this process, as one in the background, ignore them.
+		$SIG{$_} = 'DEFAULT' for qw(INT QUIT);
 		open STDIN,  '<',  '/dev/null' or die;
 		open STDOUT, '>>', $opt{log}   or die "$opt{log}: $!";
 		open STDERR, '>&', \*STDOUT    or die;

@@ -63,4 +63,8 @@ wait_until($standby, q{SELECT succeeded = (SELECT count(*) FROM bgjob.jobs) AND 
 	'the statistics agree');
 check_counters($standby);
 $standby->stop;
+
+# Only its successor removes the shared memory of a server that was killed.
+start_again($primary);
+$primary->stop('immediate');
 done_testing();
