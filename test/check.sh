@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test: about 10 minutes on a machine with two cores. On a fresh Debian machine (12 or newer) it first
+# Runs every test: a quarter of an hour on a machine with two cores. On a fresh Debian machine (12 or newer) it first
 # installs missing packages, those that the selected tests need; for that it needs root or sudo.
 #
 #   bash test/check.sh                     everything
@@ -63,7 +63,7 @@ if WRONG=$(wrong_selection); then
 	say "0 passed, 1 failed"
 	exit 1
 fi
-[ $# -gt 0 ] || say "All tests: about 10 minutes on a machine with two cores. bash test/check.sh --help says how to run some"
+[ $# -gt 0 ] || say "All tests: a quarter of an hour on a machine with two cores. bash test/check.sh --help says how to run some"
 # shellcheck disable=SC2046	# several words are meant
 choose_server $(packages)
 

@@ -338,7 +338,7 @@ list_items()
 cost()
 {
 	case $1 in
-	unit | gates) say 3 ;;
+	unit | gates) say 2 ;;
 	plain) say 30 ;;
 	*) say 10 ;;
 	esac
@@ -365,21 +365,29 @@ clock()
 	printf '%d:%02d' "$(($1 / 60))" "$(($1 % 60))"
 }
 
+# progress NUMBER prints how far the run is, and after a twentieth of it when it will end. DONE and ALL are the costs of
+# what has ended and of everything; BEGAN is when the first file began.
+progress()
+{
+	local foreseen=
+
+	[ "$((DONE * 20))" -lt "$ALL" ] || foreseen=" of about $(clock "$((BEGAN + (SECONDS - BEGAN) * ALL / DONE))")"
+	say "$(($1 + 1)) of ${#ITEMS[@]}, $(clock "$SECONDS")$foreseen"
+}
+
 # show NUMBER prints what a unit of work has said and adds its results; the heading and the sums of its group, too,
-# if it is the first or the last one. DONE and ALL are the costs of what was shown and of everything.
+# if it is the first or the last one.
 show()
 {
-	local item=${ITEMS[$1]} out=$DIR/items/$1 group progress
+	local item=${ITEMS[$1]} out=$DIR/items/$1 group
 
 	group=${item%%/*}
 	if [ "$group" != "$GROUP" ]; then
 		GROUP=$group GROUP_FROM=$(wc -l <"$COUNTS") GROUP_TOOK=0
 		say "== $group"
 	fi
-	DONE=$((DONE + $(cost "$group")))
-	progress="$(($1 + 1)) of ${#ITEMS[@]}, $(clock "$SECONDS") of about $(clock "$((SECONDS * ALL / DONE))")"
-	sed "1s/\$/  [$progress]/" "$out.said"
-	[ -s "$out.counts" ] || fail "$item" "it has no results" >>"$COUNTS"
+	sed "1s/\$/  [$(progress "$1")]/" "$out.said"
+	[ -s "$out.counts" ] || fail "$item" "it has no results"
 	cat "$out.counts" >>"$COUNTS"
 	GROUP_TOOK=$((GROUP_TOOK + $(cat "$out.seconds" 2>/dev/null || say 0)))
 	if [ "$group" != "$(next_group "$1")" ]; then
@@ -401,7 +409,7 @@ run_all()
 {
 	local started=0 shown=0 lane pid item lanes=() number_of=() lane_of=() ended=()
 
-	DONE=0 ALL=0 GROUP=
+	DONE=0 ALL=0 BEGAN=$SECONDS GROUP=
 	for item in "${ITEMS[@]}"; do ALL=$((ALL + $(cost "${item%%/*}"))); done
 	for ((lane = JOBS; lane > 0; lane--)); do lanes+=("$lane"); done
 	while [ "$shown" -lt "${#ITEMS[@]}" ]; do
@@ -414,6 +422,8 @@ run_all()
 		wait -n -p pid "${!number_of[@]}"
 		lanes+=("${lane_of[pid]}")
 		ended[number_of[pid]]=yes
+		item=${ITEMS[number_of[pid]]}
+		DONE=$((DONE + $(cost "${item%%/*}")))
 		unset "number_of[pid]"
 		while [ -n "${ended[shown]:-}" ]; do
 			show "$shown"
