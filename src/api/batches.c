@@ -56,14 +56,18 @@ check_batch(int64 id)
 
 /* ---- bgjob_batch ---- */
 
-/* Has sessions that create batches with the same key do it one after the other, until their transactions end. */
+/*
+ * Has sessions of a role that create batches with the same key do it one after the other, until their
+ * transactions end. Sessions of other roles cannot get that lock, whatever their keys.
+ */
 static void
 lock_key(const char *key)
 {
 	LOCKTAG tag;
-	uint32 hash = hash_bytes((const unsigned char *) key, (int) strlen(key)) ^ GetUserId();
+	uint16 hash = (uint16) hash_bytes((const unsigned char *) key, (int) strlen(key));
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, bgjob_table_oid(BGJOB_TABLE_BATCH), hash, 0);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, bgjob_table_oid(BGJOB_TABLE_BATCH), GetUserId(),
+					   hash);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 

@@ -21,6 +21,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
+#include "store/awaiting.h"
 #include "store/edge.h"
 #include "store/release.h"
 #include "store/signalrow.h"
@@ -49,8 +50,12 @@ release(int64 target)
 	{
 		TimestampTz deadline = DT_NOEND;
 		BgjobReviewed reviewed;
+		BgjobAwaiting row;
 
 		CHECK_FOR_INTERRUPTS();
+		if (!bgjob_awaiting_find(dependants[i], &row) ||
+			!bgjob_signal_reaches(GetUserId(), row.role))
+			continue; /* another role awaits a signal of the same name */
 		reviewed = bgjob_review_job(dependants[i], &deadline);
 		released += reviewed == BGJOB_REVIEWED_RELEASED ? 1 : 0;
 		if (notes != NULL &&

@@ -118,6 +118,7 @@ bgjob_dependant_notes_merge(BgjobDependantNotes *inner, BgjobDependantNotes *out
 								   inner->reviews[i].last);
 	for (int i = 0; i < inner->nbatches; i++)
 		bgjob_dependant_note_batch(outer, inner->batches[i]);
+	outer->reopened |= inner->reopened;
 	bgjob_dependant_notes_free(inner);
 }
 
@@ -160,6 +161,8 @@ void
 bgjob_dependant_notes_commit(const BgjobDependantNotes *notes)
 {
 	take_off(notes, -1);
+	if (notes->reopened)
+		bgjob_review_reopened(MyDatabaseId);
 	for (int i = 0; i < notes->ntargets; i++)
 	{
 		uint32 edges = bgjob_dependants_count(notes->targets[i].target);

@@ -38,7 +38,8 @@ typedef struct BgjobDependantNotes
 	BgjobEdgeNote *edges;
 	int nedges;
 	int edges_room;
-	bool shown; /* the inserted ones have been counted, as the commit begins */
+	bool shown;    /* the inserted ones have been counted, as the commit begins */
+	bool reopened; /* a job that others await had ended, and goes on again */
 	BgjobTargetNote *targets;
 	int ntargets;
 	int targets_room;

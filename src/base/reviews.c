@@ -15,6 +15,9 @@
  * A watch may be lost at any time: the table of each database is small, and a dependant
  * that is hashed to the place of another takes it.
  *
+ * REOPENINGS. A process that reviews such a job remembers how many of its targets have ended
+ * (store/release.c). It forgets that when jobs that others await have run again, which are counted.
+ *
  * Locks: a list has an LWLock, a watch a spinlock. Called from commit callbacks: nothing
  * here throws.
  *
@@ -27,6 +30,7 @@
 #include "base/wake.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
@@ -42,7 +46,8 @@ typedef struct Watch
 
 typedef struct ReviewList
 {
-	LWLock lock; /* of all but the watches */
+	pg_atomic_uint32 reopenings;
+	LWLock lock; /* of the list */
 	bool all;
 	int n;
 	int64 ids[BGJOB_REVIEWS];
@@ -77,6 +82,7 @@ bgjob_reviews_startup(void)
 		control->tranche = LWLockNewTrancheId();
 		for (int i = 0; i < BGJOB_DATABASES; i++)
 		{
+			pg_atomic_init_u32(&control->lists[i].reopenings, 0);
 			LWLockInitialize(&control->lists[i].lock, control->tranche);
 			for (int j = 0; j < WATCHES; j++)
 				SpinLockInit(&control->lists[i].watches[j].mutex);
@@ -188,4 +194,25 @@ bgjob_review_watched(int64 dependant)
 		target = watch->target;
 	SpinLockRelease(&watch->mutex);
 	return target;
+}
+
+/* bgjob_review_reopened notes that jobs or batches of a database that had ended, and that others await, go on again. */
+void
+bgjob_review_reopened(Oid database)
+{
+	ReviewList *list = list_of(database);
+
+	if (list != NULL)
+		(void) pg_atomic_fetch_add_u32(&list->reopenings, 1);
+}
+
+/* bgjob_review_reopenings returns how often that was noted for this database. */
+uint32
+bgjob_review_reopenings(void)
+{
+	ReviewList *list = list_of(MyDatabaseId);
+	uint32 reopenings = list == NULL ? 0 : pg_atomic_read_u32(&list->reopenings);
+
+	pg_memory_barrier(); /* before the caller reads what has ended */
+	return reopenings;
 }

@@ -21,5 +21,7 @@ extern void bgjob_review_ask_all(Oid database);
 extern int bgjob_review_take(int64 *ids, bool *all);
 extern void bgjob_review_watch(int64 dependant, int64 target);
 extern int64 bgjob_review_watched(int64 dependant);
+extern void bgjob_review_reopened(Oid database);
+extern uint32 bgjob_review_reopenings(void);
 
 #endif /* BGJOB_BASE_REVIEWS_H */

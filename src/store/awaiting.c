@@ -153,6 +153,7 @@ bgjob_awaiting_find(int64 job, BgjobAwaiting *row)
 	{
 		slot_getallattrs(rel->slot);
 		row->job = job;
+		row->role = DatumGetObjectId(rel->slot->tts_values[A_ROLE - 1]);
 		row->tid = rel->slot->tts_tid;
 		row->job_tid = *(ItemPointer) DatumGetPointer(rel->slot->tts_values[A_JOB_TID - 1]);
 		row->prerequisites = DatumGetInt32(rel->slot->tts_values[A_PREREQUISITES - 1]);

@@ -17,6 +17,7 @@
 typedef struct BgjobAwaiting
 {
 	int64 job;
+	Oid role; /* that the job runs as */
 	int prerequisites;
 	BgjobCondition condition;
 	TimestampTz deadline; /* DT_NOEND: none */

@@ -13,10 +13,13 @@
  * The search goes from job to job only where one awaits a batch, directly or over others
  * (bgjob_internal.awaiting.behind_batch; a job counts as such a one if it awaits one that may
  * be revived). Two transactions that each add one half of a
- * cycle would not see each other's. Each half awaits a batch and joins another one, so both search;
- * and those that search do it one after the other, until their transactions end.
+ * cycle would not see each other's. Each half awaits a batch and joins another one, so both search.
+ * A search locks, until its transaction ends, the owner of each batch that the job joins
+ * and of each batch that it comes to, before it reads the jobs of that batch. So
+ * of two neighbours in a cycle one searches after the other has committed; the last one of all finds
+ * the cycle. Only those wait who compose batches of the same owner: no role holds up another's jobs.
  *
- * Runs in the calling session. Lock: an object lock on the table of jobs, which nothing else takes.
+ * Runs in the calling session. Locks: object locks on the table of jobs and a role, which nothing else takes.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +39,7 @@
 typedef struct Search
 {
 	BgjobRel *jobs;
+	Oid locked;   /* the owner that was locked last */
 	int64 self;   /* the job, if others may await it; else 0 */
 	int64 *chain; /* the batch that the job is in, and those above it */
 	int length;
@@ -70,6 +74,20 @@ visit_later(Search *search, int64 id)
 	search->todo[search->n++] = id;
 }
 
+/* Has those that search among batches of the owner of this one do it one after the other. */
+static void
+lock_owner(Search *search, int64 id)
+{
+	BgjobBatch batch;
+	LOCKTAG tag;
+
+	if (!bgjob_batch_read(id, &batch) || batch.role == search->locked)
+		return;
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationGetRelid(search->jobs->rel), batch.role, 1);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	search->locked = batch.role;
+}
+
 static void
 visit_members(Search *search, int64 batch)
 {
@@ -98,6 +116,7 @@ visit_batch(Search *search, int64 by, int64 batch)
 			*search->cycle = (BgjobCycle){batch, by};
 			return;
 		}
+	lock_owner(search, batch);
 	visit_members(search, batch);
 }
 
@@ -116,16 +135,6 @@ visit_job(Search *search, int64 id)
 		visit_later(search, all.targets[i]);
 	if (all.nbatches > 0)
 		visit_batch(search, id, all.targets[all.njobs]);
-}
-
-/* Has the sessions that search do it one after the other. */
-static void
-lock_searches(BgjobRel *jobs)
-{
-	LOCKTAG tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationGetRelid(jobs->rel), 0, 1);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 static void
@@ -157,12 +166,13 @@ bgjob_cycle_find(BgjobRel *jobs, int64 self, int64 batch, const BgjobPrerequisit
 	Search search = {.jobs = jobs, .self = self, .room = 64, .cycle = cycle};
 	const int64 *chain = NULL;
 
-	lock_searches(jobs);
 	if (batch != 0)
 		chain = bgjob_batch_chain(batch, &search.length);
 	search.chain = palloc(Max(search.length, 1) * sizeof(int64));
 	if (search.length > 0)
 		memcpy(search.chain, chain, search.length * sizeof(int64));
+	for (int i = 0; i < search.length; i++)
+		lock_owner(&search, search.chain[i]);
 	search.seen = hash_create("bgjob seen", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	search.todo = palloc(search.room * sizeof(int64));
 	search_all(&search, all);

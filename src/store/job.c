@@ -28,6 +28,7 @@
 #include "postgres.h"
 
 #include "base/change.h"
+#include "base/dependants.h"
 #include "base/slot.h"
 #include "base/text.h"
 #include "store/attemptstats.h"
@@ -289,13 +290,16 @@ counted_as(const BgjobJob *job)
 	return counted;
 }
 
-/* Notes that a job is counted as something else than before. */
+/* Notes that a job is counted as something else than before, and if it goes on again that others await. */
 static void
 count_change(const BgjobCounted *was, const BgjobJob *job)
 {
 	BgjobCounted is = counted_as(job);
 
 	bgjob_change_count(was, &is);
+	if (bgjob_state_is_final(was->state) && !bgjob_state_is_final(job->state) &&
+		bgjob_change_dependants() != NULL && bgjob_dependants_count(job->id) > 0)
+		bgjob_change_dependants()->reopened = true;
 }
 
 /* bgjob_job_apply_unfiltered does the same without calling filters. */

@@ -44,6 +44,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/interval.h"
 #include "base/reviews.h"
 #include "miscadmin.h"
@@ -65,11 +66,16 @@
 /* Of so many jobs that await very many others this process remembers how many of these have ended. */
 #define HINTS 64
 
-/* All targets before "from" have ended, without making the job hopeless. */
+/*
+ * All targets before "from" have ended, without making the job hopeless. That is true until
+ * jobs that others await run again, or the extension is made again.
+ */
 typedef struct Hint
 {
 	int64 job;
 	int from;
+	uint32 reopenings;
+	Oid relation;
 } Hint;
 
 static Hint hints[HINTS];
@@ -78,6 +84,33 @@ static Hint *
 hint_of(int64 job)
 {
 	return &hints[(uint64) job % HINTS];
+}
+
+/* Remembers how many targets of a job have ended; not what this transaction itself may have ended, since it may be rolled back. */
+static void
+remember(int64 job, int from, uint32 reopenings)
+{
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		*hint_of(job) = (Hint){job, from, reopenings, bgjob_table_oid(BGJOB_TABLE_JOB)};
+}
+
+static void
+forget(int64 job)
+{
+	if (hint_of(job)->job == job)
+		*hint_of(job) = (Hint){0};
+}
+
+/* Returns how many targets of a job need not be looked at; 0: all are. A batch may be open again. */
+static int
+remembered(const BgjobPrerequisites *all, int64 job, uint32 reopenings)
+{
+	const Hint *hint = hint_of(job);
+
+	if (all->n <= FEW || hint->job != job || hint->reopenings != reopenings ||
+		hint->relation != bgjob_table_oid(BGJOB_TABLE_JOB))
+		return 0;
+	return Min(hint->from, all->njobs);
 }
 
 /* ---- one dependant ---- */
@@ -134,23 +167,23 @@ take(BgjobRel *jobs, BgjobJob *job)
 static void
 look_at(BgjobRel *jobs, const BgjobJob *job, const BgjobPrerequisites *all, BgjobLook *look)
 {
-	Hint *hint = hint_of(job->id);
 	bool many = all->n > FEW;
-	bool hinted = many && hint->job == job->id && hint->from < all->n;
+	uint32 reopenings = bgjob_review_reopenings(); /* before the first is looked at */
+	int from = remembered(all, job->id, reopenings);
 
-	bgjob_prerequisites_look(jobs, all, hinted ? hint->from : 0, hinted, look);
+	bgjob_prerequisites_look(jobs, all, from, from > 0, look);
 	while (many && look->awaited == BGJOB_AWAITED_OPEN)
 	{
 		int open = look->open;
 
-		*hint = (Hint){job->id, open};
+		remember(job->id, open, reopenings);
 		bgjob_review_watch(job->id, all->targets[open]);
-		bgjob_prerequisites_look(jobs, all, open, true, look);
+		bgjob_prerequisites_look(jobs, all, Min(open, all->njobs), true, look);
 		if (look->awaited == BGJOB_AWAITED_OPEN && look->open == open)
 			return;
 	}
 	if (many)
-		*hint = (Hint){0, 0};
+		forget(job->id);
 }
 
 /* Returns why a job is deleted whose time is up. */
@@ -280,7 +313,7 @@ release_dependant(int64 dependant, int64 target, BgjobState state)
 		return BGJOB_REVIEWED_AWAITS;
 	}
 	if (row.prerequisites > FEW)
-		*hint_of(dependant) = (Hint){0, 0}; /* the one that decides may come before */
+		forget(dependant); /* the one that decides may come before */
 	if (row.prerequisites == 1)
 		reviewed = release_only(&row, state);
 	else
@@ -363,8 +396,7 @@ bgjob_review(int64 id, TimestampTz *deadline)
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (hint_of(dependants[i])->job == dependants[i])
-			*hint_of(dependants[i]) = (Hint){0, 0};
+		forget(dependants[i]);
 		complete = bgjob_review_job(dependants[i], deadline) != BGJOB_REVIEWED_BUSY && complete;
 	}
 	pfree(dependants);
