@@ -128,7 +128,7 @@ SELECT is((SELECT count(*) FROM bgjob.recurring_jobs), 0::bigint, 'a rolled-back
 
 SELECT is((SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'bgjob.recurring_jobs'::regclass AND attnum > 0),
 	'{name,owner,schedule,time_zone,description,job,args,queue,next_run_at,last_run_at,last_job_id,last_state,misfire,overlap,active,error,created_at,'
-	'kind,run_as,priority,max_retries,timeout,unique_key,on_duplicate,start_within,tags,parameters,settings,jitter,starts_at,ends_at,day_match,given}'::text[],
+	'kind,run_as,priority,max_retries,timeout,unique_key,on_duplicate,start_within,tags,parameters,settings,jitter,starts_at,ends_at,day_match,given,retry_delays}'::text[],
 	'the columns of bgjob.recurring_jobs are those promised');
 SELECT bgjob_recurring('yearly', '30 2 1 1 *', 't_int', '[7]', queue => 'mail', time_zone => 'Europe/Berlin',
 	misfire => 'all', overlap => 'skip', day_match => 'all') \g /dev/null

@@ -227,7 +227,7 @@ CREATE FUNCTION t_none() RETURNS void LANGUAGE sql AS $$ SELECT $$;
 
 SELECT is(tap_error($$SELECT bgjob_recurring('r', NULL, 't_none')$$), '22004', 'a new one needs a schedule');
 SELECT is(tap_error($$SELECT bgjob_recurring('r', '@daily', NULL)$$), '22004', 'a new one needs a job');
-SELECT bgjob_recurring('r', '3 4 * * *', 't_two', '[1, "x"]', kind => 'function', queue => 'bulk', priority => 3, max_retries => 4, timeout => '5 min', unique_key => 'k',
+SELECT bgjob_recurring('r', '3 4 * * *', 't_two', '[1, "x"]', kind => 'function', queue => 'bulk', priority => 3, max_retries => 4, retry_delays => '{1 s,1 min}', timeout => '5 min', unique_key => 'k',
 	on_duplicate => 'replace', start_within => '1 h', run_as => 'tap20_a', tags => '{t}', parameters => '{"p": 1}', time_zone => 'Asia/Tokyo', misfire => 'all', overlap => 'queue',
 	jitter => '7 s', starts_at => '2001-01-01 00:00+00', ends_at => '2999-01-01 00:00+00', day_match => 'all', active => true) \g /dev/null
 SET TIME ZONE 'UTC';
@@ -235,7 +235,8 @@ SELECT is((SELECT v - 'next_run_at' FROM r), jsonb_build_object('name', 'r', 'ow
 	'queue', 'bulk', 'misfire', 'all', 'overlap', 'queue', 'active', true, 'error', NULL, 'kind', 'function', 'run_as', 'tap20_a', 'priority', 3, 'max_retries', 4, 'timeout', '00:05:00',
 	'unique_key', 'k', 'on_duplicate', 'replace', 'start_within', '01:00:00', 'tags', '{t}'::text[], 'parameters', '{"p": 1}'::jsonb, 'jitter', '00:00:07',
 	'starts_at', '2001-01-01T00:00:00+00:00', 'ends_at', '2999-01-01T00:00:00+00:00', 'day_match', 'all',
-	'given', '{queue,priority,max_retries,timeout,unique_key,on_duplicate,start_within,tags,parameters,kind}'::text[]), 'the view shows everything that was given');
+	'retry_delays', '{1 s,1 min}'::interval[],
+	'given', '{queue,priority,max_retries,retry_delays,timeout,unique_key,on_duplicate,start_within,tags,parameters,kind}'::text[]), 'the view shows everything that was given');
 SELECT is(tap_changes($$'3 4 * * *', 't_two'$$), '{}', 'a call that gives only what is required changes nothing');
 SELECT is(tap_changes('NULL, NULL'), '{}', 'a call that gives nothing changes nothing');
 SELECT is(tap_changes(arguments), wanted, format('%s is changed, and nothing else', arguments)) FROM (VALUES
@@ -257,10 +258,11 @@ SELECT is(tap_changes(arguments), wanted, format('%s is changed, and nothing els
 	($$NULL, NULL, ends_at => '2998-01-01 00:00+00'$$, '{"ends_at": "2998-01-01T00:00:00+00:00"}'),
 	($$NULL, NULL, day_match => 'any'$$, '{"day_match": "any"}'),
 	($$NULL, NULL, active => false$$, '{"active": false, "next_run_at": null}'),
+	($$NULL, NULL, retry_delays => '{2 s}'$$, '{"retry_delays": ["00:00:02"]}'),
 	-- taken away again
 	($$NULL, NULL, starts_at => '-infinity', ends_at => 'infinity'$$, '{"starts_at": null, "ends_at": null}'),
 	($$NULL, NULL, timeout => '0', args => '[3]'$$, '{"timeout": "00:00:00", "args": [3]}'),
-	($$NULL, NULL, unique_key => ''$$, '{"unique_key": null, "given": ["queue", "priority", "max_retries", "timeout", "on_duplicate", "start_within", "tags", "parameters", "kind"]}')) v (arguments, wanted);
+	($$NULL, NULL, unique_key => ''$$, '{"unique_key": null, "given": ["queue", "priority", "max_retries", "retry_delays", "timeout", "on_duplicate", "start_within", "tags", "parameters", "kind"]}')) v (arguments, wanted);
 
 -- A deployment repeats its call each day: a pause stays, an occurrence is not moved.
 SELECT is(tap_changes($$'3 4 * * *', 't_two', '[1]', queue => 'bulk'$$), '{"args": [1], "queue": "bulk"}', 'a repeated call does not resume a paused one');

@@ -101,6 +101,13 @@ SELECT ok((tap_delays(:empty))[1] BETWEEN 14 AND 45, 'an empty array is the defa
 SELECT is(bgjob_wait(:no_retry, '60 s'), 'failed', 'no_retry_on of the configuration stays in force');
 CALL tap_state_is(:snoozes, 'scheduled');
 SELECT is((SELECT format('%s %s', retries, run_at > now() + interval '4 hours') FROM bgjob.jobs WHERE id = :snoozes), '0 t', 'a snooze uses no retry and no delay');
+CREATE FUNCTION t_elects(context jsonb) RETURNS jsonb LANGUAGE sql AS
+	$$ SELECT '{"state": "scheduled", "delay": "7 hours"}'::jsonb WHERE context -> 'error' ->> 'sqlstate' = 'P1234' $$;
+SELECT bgjob_filter('e', 'electing', 't_elects', jobs => '%t_bad%') AS x \gset
+SELECT bgjob_enqueue('t_bad', retry_delays => '{100 s}') AS elected \gset
+CALL tap_state_is(:elected, 'scheduled');
+SELECT is((SELECT format('%s %s', retries, run_at > now() + interval '6 hours') FROM bgjob.jobs WHERE id = :elected), '1 t', 'an electing filter has precedence');
+SELECT bgjob_filter_remove('e') AS x \gset
 
 ----------------------------------------------------------------------------------------------------
 -- Bounds

@@ -68,6 +68,7 @@ my @others = (
 	"queue = repeat('q', 100)", "queue = ''", 'priority = 32767', 'priority = -32768', 'pos = NULL', 'pos = -1', 'pos = 9223372036854775807',
 	'run_as = 0', 'run_as = 4000000000', 'enqueued_by = 0', 'enqueued_by = 4000000000',
 	"timeout = '-1 s'", "timeout = '170000000 years'", "start_within = '-1 s'", "start_within = '170000000 years'", "start_within = '-170000000 years'", "retention = '-170000000 years'", "retention = '170000000 years'",
+	"retry_delays = '{}'", "retry_delays = '{NULL}'", "retry_delays = '{{-1 s},{170000000 years}}'", "retry_delays = '{-170000000 years}', retries = -1, max_retries = 5",
 	"tags = ARRAY[[NULL, 'a'], ['b', NULL]]", "tags = '{}'", "limits = '{{NULL}}'", "after = '{{1, NULL}}'", "recurring_name = ''",
 	"progress = 'NaN'", "unique_key = ''", "entry_reason = repeat('r', 100000)", "max_retries = 5, retries = -1, policy_id = -10",
 	'max_retries = 5, retries = -1, policy_id = -8', 'retries = 2147483647, max_retries = 2147483647');
