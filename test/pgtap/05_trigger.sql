@@ -33,7 +33,7 @@ CREATE FUNCTION t_by_row(id int, body text, at timestamptz) RETURNS void LANGUAG
 CREATE FUNCTION t_whole(doc jsonb) RETURNS void LANGUAGE sql AS
 	$$ INSERT INTO t_got (what, doc) VALUES ('whole', doc) $$;
 
-SELECT plan(44);
+SELECT plan(45);
 
 ----------------------------------------------------------------------------------------------------
 -- Row triggers
@@ -233,7 +233,8 @@ SELECT tap_wrong(arguments, expected, description) FROM (VALUES
 	($$'t_by_id'$$, '22023', 'the whole row for a function that does not have all of its columns'),
 	($$'t_by_row', 'columns=id,body'$$, '22023', 'too few columns'),
 	($$'t_by_id', 'columns=id', 'delay=soon'$$, '22007', 'a delay that is no interval'),
-	($$'t_by_id', 'columns=id', 'batch=1'$$, '0A000', 'an option of a later issue')
+	($$'t_by_id', 'columns=id', 'batch=1'$$, '22023', 'an unknown batch'),
+	($$'t_by_id', 'columns=id', 'sequence_key=k'$$, '0A000', 'an option of a later issue')
 ) AS v (arguments, expected, description);
 
 SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'failed triggers leave no job');
