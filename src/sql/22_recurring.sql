@@ -1,7 +1,7 @@
 -- Recurring jobs.
 
 CREATE FUNCTION @extschema@.bgjob_recurring(
-    name text, schedule text, job text, args jsonb DEFAULT NULL,
+    name text, schedule text DEFAULT NULL, job text DEFAULT NULL, args jsonb DEFAULT NULL,
     kind text DEFAULT NULL,
     @options RECURRING@,
     time_zone text DEFAULT NULL, misfire text DEFAULT NULL, overlap text DEFAULT NULL,

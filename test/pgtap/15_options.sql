@@ -42,7 +42,7 @@ SELECT is(tap_parameters('bgjob_configure'),
 	'on_exhausted text DEFAULT ''fail''::text, retention interval DEFAULT NULL::interval',
 	'bgjob_configure has these');
 SELECT is(tap_parameters('bgjob_recurring'),
-	'name text, schedule text, job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, '
+	'name text, schedule text DEFAULT NULL::text, job text DEFAULT NULL::text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, '
 	'priority integer DEFAULT NULL::integer, max_retries integer DEFAULT NULL::integer, retry_delays interval[] DEFAULT NULL::interval[], timeout interval DEFAULT NULL::interval, '
 	'unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], '

@@ -334,7 +334,7 @@ SELECT is((SELECT last_job_id FROM bgjob.recurring_jobs WHERE name = 'r'), :goin
 SELECT bgjob_recurring('r', '@every_second', 't_block', '[]', queue => 'default', overlap => 'queue') \g /dev/null
 SELECT pg_advisory_lock(2020) AS x \gset
 CALL tap_wait_until($$ SELECT queued IS NOT NULL FROM bgjob_internal.recurring WHERE name = 'r' $$);
-SELECT bgjob_recurring('r', NULL, NULL, active => false) \g /dev/null
+SELECT bgjob_recurring('r', active => false) \g /dev/null
 SELECT is((SELECT queued IS NULL FROM bgjob_internal.recurring WHERE name = 'r'), true, 'a pause drops the occurrences that wait');
 SELECT pg_advisory_unlock(2020) AS x \gset
 SELECT bgjob_recurring_remove('r') AS x \gset
