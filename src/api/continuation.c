@@ -246,14 +246,14 @@ refuse_cycles(BgjobRel *jobs, int64 batch, const BgjobPrerequisites *all)
 					 errhint("Enqueue it outside of the batch, or do not await that job.")));
 			break;
 		case BGJOB_CYCLE_UNKNOWN:
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("too many jobs to be searched for a cycle"),
-					 errdetail("The job joins a batch and awaits, over others, more than %d "
-							   "jobs of batches.",
-							   BGJOB_CYCLE_SEARCH_MAX),
-					 errhint("Await the batch directly with after_batch, or enqueue the job "
-							 "outside of a batch.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many jobs to be searched for a cycle"),
+				 errdetail("The job joins a batch, and awaits more than %d jobs of batches.",
+						   BGJOB_CYCLE_SEARCH_MAX),
+				 errhint("Create and fill the batch in one transaction, before others "
+						 "await it; or enqueue the job outside of the batch.")));
 			break;
 	}
 }

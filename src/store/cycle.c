@@ -19,6 +19,9 @@
  * of two neighbours in a cycle one searches after the other has committed; the last one of all finds
  * the cycle. Only those wait who compose batches of the same owner: no role holds up another's jobs.
  *
+ * A batch that the transaction has created itself, and that nothing awaits yet, closes no cycle: nobody else can
+ * await it before the commit. So it is filled without a search, however much its jobs await.
+ *
  * Runs in the calling session. Locks: object locks on the table of jobs and a role, which nothing else takes.
  *
  *-------------------------------------------------------------------------
@@ -31,6 +34,7 @@
 #include "store/awaiting.h"
 #include "store/batch.h"
 #include "store/cycle.h"
+#include "store/edge.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -140,6 +144,8 @@ visit_job(Search *search, int64 id)
 static void
 search_all(Search *search, const BgjobPrerequisites *all)
 {
+	for (int i = 0; i < search->length; i++)
+		lock_owner(search, search->chain[i]);
 	for (int i = 0; i < all->njobs; i++)
 		visit_later(search, all->targets[i]);
 	if (all->nbatches > 0)
@@ -149,6 +155,29 @@ search_all(Search *search, const BgjobPrerequisites *all)
 		CHECK_FOR_INTERRUPTS();
 		visit_job(search, search->todo[--search->n]);
 	}
+}
+
+/* Returns whether a job awaits, or has awaited, one of the batches of the search. */
+static bool
+is_awaited(const Search *search)
+{
+	int n = 0;
+
+	for (int i = 0; i < search->length && n == 0; i++)
+		pfree(bgjob_edges_of(search->chain[i], &n));
+	return n > 0;
+}
+
+/* Returns whether this transaction has created all batches of the search. */
+static bool
+is_own(const Search *search)
+{
+	BgjobBatch batch;
+
+	for (int i = 0; i < search->length; i++)
+		if (!bgjob_batch_read(search->chain[i], &batch) || !batch.mine)
+			return false;
+	return true;
 }
 
 /*
@@ -171,11 +200,10 @@ bgjob_cycle_find(BgjobRel *jobs, int64 self, int64 batch, const BgjobPrerequisit
 	search.chain = palloc(Max(search.length, 1) * sizeof(int64));
 	if (search.length > 0)
 		memcpy(search.chain, chain, search.length * sizeof(int64));
-	for (int i = 0; i < search.length; i++)
-		lock_owner(&search, search.chain[i]);
 	search.seen = hash_create("bgjob seen", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	search.todo = palloc(search.room * sizeof(int64));
-	search_all(&search, all);
+	if (self != 0 || !is_own(&search) || is_awaited(&search))
+		search_all(&search, all);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return search.found;
