@@ -261,13 +261,15 @@ void
 bgjob_prerequisites_look(BgjobRel *jobs, const BgjobPrerequisites *all, int from, bool stop,
 						 BgjobLook *look)
 {
+	int targets = all->njobs + all->nbatches;
+
+	/* From a signal on, the condition was met. If there is one target, the reason names it. */
 	*look = (BgjobLook){.awaited = BGJOB_AWAITED_MET};
-	if (all->condition == BGJOB_IF_ANY && all->njobs + all->nbatches > 0)
+	if (all->condition == BGJOB_IF_ANY && targets > 1 && from < targets)
 		look_for_any(jobs, all, from, stop, look);
 	else
 		look_for_all(jobs, all, from, stop, look);
-	for (int i = all->njobs + all->nbatches; i < all->n && look->awaited == BGJOB_AWAITED_MET;
-		 i++)
+	for (int i = targets; i < all->n && look->awaited == BGJOB_AWAITED_MET; i++)
 		if (bgjob_target_state(jobs, all, i) == BGJOB_AWAITING)
 			note_open(look, i);
 }
