@@ -126,11 +126,36 @@ bgjob_current_batch(PG_FUNCTION_ARGS)
 
 /* ---- bgjob_batch_cancel ---- */
 
+/* Reads the ids of all unfinished jobs of a batch after an id. */
+static int64 *
+read_unfinished(int64 batch, int64 after, int *n)
+{
+	int room = PORTION;
+	int64 *jobs = palloc(room * sizeof(int64));
+	int read;
+
+	*n = 0;
+	while ((read = bgjob_members_read(batch, BGJOB_MEMBER_OPEN, after, jobs + *n, room - *n)) >
+		   0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		*n += read;
+		after = jobs[*n - 1];
+		if (*n == room)
+		{
+			room *= 2;
+			jobs = repalloc_huge(jobs, room * sizeof(int64));
+		}
+	}
+	return jobs;
+}
+
 PG_FUNCTION_INFO_V1(bgjob_batch_cancel);
 
 /*
  * bgjob_batch_cancel(id) deletes the unfinished jobs of a batch and of those in it; running ones are
- * canceled. Returns their number. Raises 22023 for an unknown batch, 42501 for
+ * canceled. Returns their number. The newest are deleted first: a job that awaits another one is deleted
+ * itself, and not because the other one was. Raises 22023 for an unknown batch, 42501 for
  * another's batch or job.
  */
 Datum
@@ -138,6 +163,7 @@ bgjob_batch_cancel(PG_FUNCTION_ARGS)
 {
 	int64 canceled = 0;
 	int64 after = 0;
+	char *reason;
 	int64 *jobs;
 	int64 id;
 	int n;
@@ -148,17 +174,20 @@ bgjob_batch_cancel(PG_FUNCTION_ARGS)
 		PG_RETURN_INT64(0);
 	id = PG_GETARG_INT64(0);
 	check_batch(id);
-	jobs = palloc(PORTION * sizeof(int64));
-	while ((n = bgjob_members_read(id, BGJOB_MEMBER_OPEN, after, jobs, PORTION)) > 0)
+	reason = psprintf("Batch " INT64_FORMAT " was canceled", id);
+	for (;;) /* jobs of the batch may have enqueued others meanwhile */
 	{
-		for (int i = 0; i < n; i++)
+		jobs = read_unfinished(id, after, &n);
+		if (n == 0)
+			break;
+		for (int i = n - 1; i >= 0; i--)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (bgjob_control_delete("bgjob_batch_cancel()", jobs[i],
-									 psprintf("Batch " INT64_FORMAT " was canceled", id)))
+			if (bgjob_control_delete("bgjob_batch_cancel()", jobs[i], reason))
 				canceled++;
 		}
 		after = jobs[n - 1];
+		pfree(jobs);
 	}
 	PG_RETURN_INT64(canceled);
 }

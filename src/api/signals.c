@@ -17,12 +17,10 @@
 #include "api/arguments.h"
 #include "api/options.h"
 #include "api/rights.h"
-#include "base/change.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
 #include "store/awaiting.h"
-#include "store/edge.h"
 #include "store/release.h"
 #include "store/signalrow.h"
 #include "utils/builtins.h"
@@ -35,37 +33,6 @@ name_argument(FunctionCallInfo fcinfo)
 
 	bgjob_check_signal_name(name);
 	return name;
-}
-
-/* Lets those jobs go on that await a signal, as far as they may; returns their number. */
-static int64
-release(int64 target)
-{
-	BgjobDependantNotes *notes = bgjob_change_dependants();
-	int n;
-	int64 *dependants = bgjob_edges_of(target, &n);
-	int64 released = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		TimestampTz deadline = DT_NOEND;
-		BgjobReviewed reviewed;
-		BgjobAwaiting row;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!bgjob_awaiting_find(dependants[i], &row) ||
-			!bgjob_signal_reaches(GetUserId(), row.role))
-			continue; /* another role awaits a signal of the same name */
-		reviewed = bgjob_review_job(dependants[i], &deadline);
-		released += reviewed == BGJOB_REVIEWED_RELEASED ? 1 : 0;
-		if (notes != NULL &&
-			(reviewed == BGJOB_REVIEWED_BUSY || reviewed == BGJOB_REVIEWED_AWAITS))
-			bgjob_dependant_note_review(notes, dependants[i]);
-	}
-	if (notes != NULL)
-		bgjob_dependant_note_target(notes, target, n);
-	pfree(dependants);
-	return released;
 }
 
 PG_FUNCTION_INFO_V1(bgjob_signal);
@@ -86,7 +53,7 @@ bgjob_signal(PG_FUNCTION_ARGS)
 	bgjob_signal_insert(name, GetUserId(), bgjob_now(),
 						PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
 	CommandCounterIncrement(); /* the signal is to be seen */
-	PG_RETURN_INT64(release(bgjob_signal_target(name)));
+	PG_RETURN_INT64(bgjob_release_signalled(bgjob_signal_target(name)));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_signal_remove);

@@ -324,15 +324,21 @@ release_dependant(int64 dependant, int64 target, BgjobState state)
 	return reviewed;
 }
 
-/*
- * bgjob_release_dependants lets those go on that await a target which is in a final state now, as
- * far as they may. Returns how many edges it has seen.
- */
-uint32
-bgjob_release_dependants(int64 target, BgjobState state)
+/* A look at the dependants of a target, of which there may be very many. */
+typedef struct Pass
+{
+	int64 target;
+	BgjobState state;      /* of the target */
+	TimestampTz *deadline; /* lowered to the first one of the dependants */
+	int64 counts[BGJOB_REVIEWED_BUSY + 1];
+} Pass;
+
+/* Calls a function for each dependant of a target, and counts what it returns. Returns how many edges there are. */
+static uint32
+visit_dependants(Pass *pass, BgjobReviewed (*visit)(int64 dependant, Pass *pass))
 {
 	int n;
-	int64 *dependants = bgjob_edges_of(target, &n);
+	int64 *dependants = bgjob_edges_of(pass->target, &n);
 	MemoryContext each = n == 0 ? NULL
 								: AllocSetContextCreate(CurrentMemoryContext, "bgjob dependant",
 														ALLOCSET_DEFAULT_SIZES);
@@ -342,7 +348,7 @@ bgjob_release_dependants(int64 target, BgjobState state)
 		MemoryContext old = MemoryContextSwitchTo(each);
 
 		CHECK_FOR_INTERRUPTS();
-		(void) release_dependant(dependants[i], target, state);
+		pass->counts[visit(dependants[i], pass)]++;
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(each);
 	}
@@ -350,6 +356,49 @@ bgjob_release_dependants(int64 target, BgjobState state)
 		MemoryContextDelete(each);
 	pfree(dependants);
 	return n;
+}
+
+static BgjobReviewed
+release_visited(int64 dependant, Pass *pass)
+{
+	return release_dependant(dependant, pass->target, pass->state);
+}
+
+/*
+ * bgjob_release_dependants lets those go on that await a target which is in a final state now, as
+ * far as they may. Returns how many edges it has seen.
+ */
+uint32
+bgjob_release_dependants(int64 target, BgjobState state)
+{
+	Pass pass = {.target = target, .state = state};
+
+	return visit_dependants(&pass, release_visited);
+}
+
+/* Looks at a dependant of a signal: other signals may have the same hash. */
+static BgjobReviewed
+review_signalled(int64 dependant, Pass *pass)
+{
+	BgjobReviewed reviewed = bgjob_review_job(dependant, pass->deadline);
+
+	if (reviewed == BGJOB_REVIEWED_BUSY || reviewed == BGJOB_REVIEWED_AWAITS)
+		ask_for_review(dependant, 0);
+	return reviewed;
+}
+
+/* bgjob_release_signalled lets those go on that await a signal which has been sent, as far as they may; returns their number. */
+int64
+bgjob_release_signalled(int64 target)
+{
+	BgjobDependantNotes *notes = bgjob_change_dependants();
+	TimestampTz deadline = DT_NOEND;
+	Pass pass = {.target = target, .deadline = &deadline};
+	uint32 edges = visit_dependants(&pass, review_signalled);
+
+	if (notes != NULL)
+		bgjob_dependant_note_target(notes, target, edges);
+	return pass.counts[BGJOB_REVIEWED_RELEASED];
 }
 
 /*
@@ -378,6 +427,13 @@ review_batch(int64 batch)
 	return bgjob_batch_note_finished(batch);
 }
 
+static BgjobReviewed
+review_visited(int64 dependant, Pass *pass)
+{
+	forget(dependant); /* what is remembered may not have the target that the review is for */
+	return bgjob_review_job(dependant, pass->deadline);
+}
+
 /*
  * bgjob_review reviews an id that was asked for: a job that awaits something, a batch, or a target and all that
  * awaits it. *deadline as above. False: another transaction has one of them.
@@ -386,19 +442,11 @@ bool
 bgjob_review(int64 id, TimestampTz *deadline)
 {
 	bool complete = bgjob_review_job(id, deadline) != BGJOB_REVIEWED_BUSY;
+	Pass pass = {.target = id, .deadline = deadline};
 	BgjobBatch batch;
-	int n;
-	int64 *dependants;
 
 	if (id > 0 && bgjob_batch_read(id, &batch))
 		return review_batch(id);
-	dependants = bgjob_edges_of(id, &n);
-	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		forget(dependants[i]);
-		complete = bgjob_review_job(dependants[i], deadline) != BGJOB_REVIEWED_BUSY && complete;
-	}
-	pfree(dependants);
-	return complete;
+	(void) visit_dependants(&pass, review_visited);
+	return complete && pass.counts[BGJOB_REVIEWED_BUSY] == 0;
 }

@@ -24,6 +24,7 @@ typedef enum BgjobReviewed
 } BgjobReviewed;
 
 extern uint32 bgjob_release_dependants(int64 target, BgjobState state);
+extern int64 bgjob_release_signalled(int64 target);
 extern BgjobReviewed bgjob_review_job(int64 id, TimestampTz *deadline);
 extern bool bgjob_review(int64 id, TimestampTz *deadline);
 
