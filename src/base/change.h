@@ -23,7 +23,7 @@ typedef void (*BgjobSettle)(BgjobOver *over);
 
 extern BgjobSettle bgjob_change_settle;
 
-/* As what a job is counted. */
+/* The count that a job belongs to. */
 typedef struct BgjobCounted
 {
 	Oid role;

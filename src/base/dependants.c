@@ -17,8 +17,8 @@
  *	   edges that are deleted are not taken off;
  *	 - a counter that has reached its highest value stays there.
  *
- * The memory is fixed, for all databases. With a million edges in it every second
- * look is in vain; that is the price of jobs without dependants then.
+ * The memory is fixed, and shared by all databases. With a million edges, half of the jobs without dependants
+ * share a counter with a target, and pay for a look into the table.
  *
  * Nothing here throws or locks: it is called from commit callbacks.
  *

@@ -4,8 +4,8 @@
  *	  Jobs and attempts that are over in the running transaction.
  *
  * Part of the notes of a transaction (base/change.c), which has a list of them for each
- * subtransaction. When it has committed, they are told to those whom they concern: the
- * statistics of functions, sessions that wait, and the scheduler, if more jobs may await one
+ * subtransaction. After the commit they go to the
+ * statistics of functions, to sessions that wait for a job, and to the scheduler, if more jobs may await one
  * than the transaction has seen.
  *
  * Any process, inside a transaction; what runs after its end does not throw.

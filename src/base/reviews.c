@@ -7,11 +7,11 @@
  * database has a list of ids here. An id that is in the list is not added again. When
  * the list is full, the scheduler reviews all jobs that await something.
  *
- * WATCHES. A job that awaits very many others is reviewed when one of these ends that
- * was the last one known to go on, its watched one; the end of any other is no reason. So 10,000
- * ends do not make 10,000 reviews. The scheduler sets the watch, and reads after that
- * whether the watched one still goes on. A process that ends a job reads the
- * watch after its commit. So one of both sees the other. Without a watch every end is a reason.
+ * WATCHES. For a job that awaits very many others, one of its targets that still goes on is watched. The job is
+ * reviewed when that target ends; the end of any other target is no reason. So 10,000
+ * ends do not make 10,000 reviews. The scheduler sets the watch, and then reads
+ * whether the watched target still goes on. A process that ends a job reads the
+ * watch after its commit. So the scheduler sees the end, or the process sees the watch. Without a watch every end is a reason.
  * A watch may be lost at any time: the table of each database is small, and a dependant
  * that is hashed to the place of another takes it.
  *

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * member.c
- *	  The jobs of batches that have not succeeded, and numbers of jobs.
+ *	  The jobs of batches that have not succeeded, and the number of all jobs of a batch.
  *
  * bgjob_internal.member has a row for each such job, in its batch and in each one above
  * it; bgjob_internal.batch_total has rows that are added up. store/batch.c says what

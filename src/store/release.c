@@ -12,23 +12,23 @@
  * WHY NOTHING IS STRANDED. The direct way sees what is committed, and takes only what no
  * other transaction has. It misses (1) a dependant whose insertion is not committed yet,
  * (2) one that another transaction has, (3) one that awaits several targets that end at
- * the same moment: each sees the other still going on. In each of these cases there are two
- * transactions, and whichever commits last must find what both have done. A third does
- * that, the scheduler, by a review: it looks with a snapshot of its own, after the commit of whoever
- * asks for it:
+ * the same moment: each transaction sees the other target still going on. In each of these cases there are two
+ * transactions, and the effects of both are visible only after the second commit. So the
+ * scheduler looks then, with a snapshot of its own. That is a review; a transaction
+ * asks for it after its commit:
  *
  *	 (1) A transaction that inserts a dependant of a target that it has seen going on
  *	     asks for a review after its commit. One that ends a target asks for one
  *	     after its commit if there are more edges than it has seen: the edges are counted in
- *	     shared memory before the commit that brings them (base/dependants.h). Let the
- *	     target's transaction be the last to commit: then it reads the count after
- *	     the dependant's commit, and asks. Let the dependant's be the last: its review comes
+ *	     shared memory before the commit that brings them (base/dependants.h). If the
+ *	     target's transaction commits last, it reads the count after
+ *	     the dependant's commit, and asks. If the dependant's transaction commits last, its review comes
  *	     after both, and sees the target's end. A target that the same transaction
  *	     has inserted cannot have been ended by another, so no review is asked for.
- *	 (2) Who finds a dependant taken asks for a review. A review that finds it
+ *	 (2) A process that finds a dependant taken asks for a review. A review that finds it
  *	     taken is repeated until it is free (process/review.c).
- *	 (3) Who ends one of several targets, while another goes on, asks for a review of the dependant.
- *	     If it awaits more than FEW, only if the other one is not watched (base/reviews.h).
+ *	 (3) A transaction that ends one of several targets, while another goes on, asks for a review of the
+ *	     dependant. If that awaits more than FEW targets, it asks only if no other target is watched (base/reviews.h).
  *
  * After a start of the server, after the end of a prepared transaction, and when there
  * were too many reviews to list, everything that awaits something is reviewed.
@@ -60,10 +60,10 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* The states of so many targets are read by whoever ends one of them. */
+/* A transaction that ends a target reads the states of a dependant's other targets, if it has at most so many. */
 #define FEW 16
 
-/* Of so many jobs that await very many others this process remembers how many of these have ended. */
+/* For so many jobs with more targets, this process remembers how many targets have ended. */
 #define HINTS 64
 
 /*
@@ -297,7 +297,7 @@ release_only(BgjobAwaiting *row, BgjobState state)
 											   : BGJOB_REVIEWED_GONE;
 }
 
-/* Lets one dependant of a target go on if it may; else has it reviewed after the commit, if others could be too late to do that. */
+/* Lets one dependant of a target go on if it may; else has it reviewed after the commit, if no other transaction is sure to do that. */
 static BgjobReviewed
 release_dependant(int64 dependant, int64 target, BgjobState state)
 {
