@@ -19,6 +19,7 @@
 #include "base/process.h"
 #include "base/reviews.h"
 #include "miscadmin.h"
+#include "portability/instr_time.h"
 #include "process/review.h"
 #include "store/awaiting.h"
 #include "store/batch.h"
@@ -33,6 +34,9 @@
 /* So many ids are remembered that another transaction has; if there are more, everything is reviewed again. */
 #define BUSY_MAX 1000
 
+/* A transaction that has reviewed for so many milliseconds ends: the scheduler has other things to do. */
+#define SPAN 20
+
 /* The pause before these are reviewed again, in microseconds. */
 #define BUSY_PAUSE 50000
 
@@ -44,6 +48,8 @@ typedef enum Stage
 	STAGE_BATCHES
 } Stage;
 
+static int64 asked[BGJOB_REVIEWS]; /* taken from the list, still to be reviewed */
+static int nasked = 0;
 static int64 busy[BUSY_MAX];
 static int nbusy = 0;
 static TimestampTz busy_until;
@@ -51,6 +57,8 @@ static bool all_wanted = false;
 static Stage stage = STAGE_NONE;
 static int64 reviewed_to;                    /* of the jobs, or batches */
 static TimestampTz next_deadline = DT_NOEND; /* the next of those known */
+static bool under_way =
+	false; /* still, when the next step begins: an error has ended this one */
 
 /* bgjob_review_begin prepares a scheduler: counts who awaits whom, and has everything reviewed. */
 void
@@ -80,34 +88,46 @@ note_busy(int64 id)
 		busy[nbusy++] = id;
 }
 
-/* Reviews some ids in one transaction. */
-static void
+/* Reviews some ids in one transaction, at least one. Returns how many: the others would take too long. */
+static int
 review(const int64 *ids, int n, const char *activity)
 {
 	TimestampTz deadline = DT_NOEND;
+	instr_time begin;
+	instr_time passed = {0};
+	int done = 0;
 
+	INSTR_TIME_SET_CURRENT(begin);
 	bgjob_begin();
 	pgstat_report_activity(STATE_RUNNING, activity);
-	for (int i = 0; i < n; i++)
+	while (done < n && INSTR_TIME_GET_MILLISEC(passed) < SPAN)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!bgjob_review(ids[i], &deadline))
-			note_busy(ids[i]);
+		if (!bgjob_review(ids[done], &deadline))
+			note_busy(ids[done]);
+		done++;
+		INSTR_TIME_SET_CURRENT(passed);
+		INSTR_TIME_SUBTRACT(passed, begin);
 	}
 	bgjob_commit();
 	next_deadline = Min(next_deadline, deadline);
+	return done;
 }
 
 /* Reviews what others have asked for. Returns whether there may be more. */
 static bool
 review_asked(void)
 {
-	int64 ids[BGJOB_REVIEWS];
-	int n = bgjob_review_take(ids, &all_wanted);
+	int done;
 
-	if (n > 0)
-		review(ids, n, "releasing jobs");
-	return n > 0;
+	if (nasked == 0)
+		nasked = bgjob_review_take(asked, &all_wanted);
+	if (nasked == 0)
+		return false;
+	done = review(asked, nasked, "releasing jobs");
+	nasked -= done;
+	memmove(asked, asked + done, nasked * sizeof(int64));
+	return true;
 }
 
 /* Reviews again what another transaction has had. */
@@ -121,7 +141,8 @@ review_busy(TimestampTz now)
 		return;
 	memcpy(ids, busy, n * sizeof(int64));
 	nbusy = 0;
-	review(ids, n, "releasing jobs");
+	for (int done = review(ids, n, "releasing jobs"); done < n; done++)
+		note_busy(ids[done]);
 }
 
 /* Reads the next ids of the review of everything. */
@@ -157,8 +178,8 @@ review_all(void)
 	n = next_portion(ids);
 	if (n > 0)
 	{
+		n = review(ids, n, "reviewing jobs that await others");
 		reviewed_to = ids[n - 1];
-		review(ids, n, "reviewing jobs that await others");
 	}
 	else
 	{
@@ -182,21 +203,29 @@ review_overdue(TimestampTz now)
 	n = bgjob_awaiting_overdue(now, ids, PORTION, &next);
 	bgjob_commit();
 	next_deadline = next;
-	if (n > 0)
-		review(ids, n, "deleting jobs that have waited too long");
+	if (n > 0 && review(ids, n, "deleting jobs that have waited too long") < n)
+		next_deadline = DT_NOBEGIN;
 }
 
-/* bgjob_review_serve lets those jobs go on that may. */
+/* bgjob_review_serve lets those jobs go on that may. What was to be reviewed when an error occurred is reviewed with everything. */
 TimestampTz
 bgjob_review_serve(TimestampTz now)
 {
-	bool more = review_asked();
+	bool more;
 
+	if (under_way)
+	{
+		all_wanted = true;
+		next_deadline = DT_NOBEGIN;
+	}
+	under_way = true;
+	more = review_asked();
 	review_busy(now);
 	review_overdue(now);
 	more = review_all() || more;
 	if (nbusy > 0 && busy_until <= now)
 		busy_until = now + BUSY_PAUSE;
+	under_way = false;
 	if (more)
 		return now;
 	return Min(next_deadline, nbusy > 0 ? busy_until : DT_NOEND);

@@ -132,7 +132,7 @@ CREATE TABLE bgjob_internal.signal (
     payload jsonb,
     CONSTRAINT signal_pkey PRIMARY KEY (id)
 );
-CREATE INDEX signal_hash_idx ON bgjob_internal.signal (hash, id);
+CREATE INDEX signal_hash_idx ON bgjob_internal.signal (hash, role, id);
 
 -- Batches of jobs. Whether one has finished is known from its members.
 CREATE TABLE bgjob_internal.batch (

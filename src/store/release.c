@@ -56,12 +56,16 @@
 #include "store/job.h"
 #include "store/place.h"
 #include "store/release.h"
+#include "store/signalrow.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* A transaction that ends a target reads the states of a dependant's other targets, if it has at most so many. */
 #define FEW 16
+
+/* So many dependants of a target are reviewed at a time. */
+#define DEPENDANTS_MAX 2000
 
 /* For so many jobs with more targets, this process remembers how many targets have ended. */
 #define HINTS 64
@@ -330,6 +334,7 @@ typedef struct Pass
 	int64 target;
 	BgjobState state;      /* of the target */
 	TimestampTz *deadline; /* lowered to the first one of the dependants */
+	int visited;
 	int64 counts[BGJOB_REVIEWED_BUSY + 1];
 } Pass;
 
@@ -376,12 +381,16 @@ bgjob_release_dependants(int64 target, BgjobState state)
 	return visit_dependants(&pass, release_visited);
 }
 
-/* Looks at a dependant of a signal: other signals may have the same hash. */
+/* Looks at a dependant of a signal that the current user has sent: other signals may have the same hash. */
 static BgjobReviewed
 review_signalled(int64 dependant, Pass *pass)
 {
-	BgjobReviewed reviewed = bgjob_review_job(dependant, pass->deadline);
+	BgjobReviewed reviewed;
+	BgjobAwaiting row;
 
+	if (!bgjob_awaiting_find(dependant, &row) || !bgjob_signal_reaches(GetUserId(), row.role))
+		return BGJOB_REVIEWED_GONE; /* another role awaits a signal of the same name */
+	reviewed = bgjob_review_job(dependant, pass->deadline);
 	if (reviewed == BGJOB_REVIEWED_BUSY || reviewed == BGJOB_REVIEWED_AWAITS)
 		ask_for_review(dependant, 0);
 	return reviewed;
@@ -431,12 +440,15 @@ static BgjobReviewed
 review_visited(int64 dependant, Pass *pass)
 {
 	forget(dependant); /* what is remembered may not have the target that the review is for */
+	if (pass->visited++ >= DEPENDANTS_MAX)
+		return BGJOB_REVIEWED_AWAITS; /* until everything is reviewed */
 	return bgjob_review_job(dependant, pass->deadline);
 }
 
 /*
  * bgjob_review reviews an id that was asked for: a job that awaits something, a batch, or a target and all that
- * awaits it. *deadline as above. False: another transaction has one of them.
+ * awaits it; if that is too much at a time, it asks for a review of everything. *deadline as
+ * above. False: another transaction has one of them.
  */
 bool
 bgjob_review(int64 id, TimestampTz *deadline)
@@ -447,6 +459,7 @@ bgjob_review(int64 id, TimestampTz *deadline)
 
 	if (id > 0 && bgjob_batch_read(id, &batch))
 		return review_batch(id);
-	(void) visit_dependants(&pass, review_visited);
+	if (visit_dependants(&pass, review_visited) > DEPENDANTS_MAX)
+		bgjob_review_ask_all(MyDatabaseId);
 	return complete && pass.counts[BGJOB_REVIEWED_BUSY] == 0;
 }

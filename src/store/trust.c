@@ -105,7 +105,7 @@ static const struct
 	{"awaiting_deadline_idx", "awaiting", {6, 1}},
 	{"edge_pkey", "edge", {1, 2}},
 	{"signal_pkey", "signal", {1}},
-	{"signal_hash_idx", "signal", {2, 1}},
+	{"signal_hash_idx", "signal", {2, 4, 1}},
 	{"batch_pkey", "batch", {1}},
 	{"batch_key_idx", "batch", {2, 8}},
 	{"member_pkey", "member", {1, 2, 3}},

@@ -87,6 +87,38 @@ is(state_of($job), $late, 'nor does its transaction delete what waits too long')
 kill CONT => $scheduler;
 becomes($job, 'deleted', 'the scheduler does');
 
+# Very many signals of the name cost one look.
+as('other', q{SELECT count(bgjob_signal('mail')) FROM generate_series(1, 20000)});
+my $begin = time;
+as('app', q{SELECT count(bgjob_enqueue('SELECT 1', kind => 'sql', after_signal => '{mail}')) FROM generate_series(1, 500)});
+reviewed();
+cmp_ok(time - $begin, '<', 10, '500 jobs await a signal of whose name another role has sent 20,000');
+is(as('app', q{SELECT bgjob_signal('mail', '"first"'), bgjob_signal('mail', '"last"')}), '500|0', 'and go on at the first that reaches them');
+$job = as('app', q{SELECT bgjob_enqueue('SELECT bgjob_antecedents()', kind => 'sql', after_signal => '{mail}')});
+becomes($job, 'succeeded', 'a later job finds it');
+is(value("SELECT jsonb_path_query_first(result, '\$.**.mail') FROM bgjob.jobs WHERE id = $job"), '"last"', 'and reads the last one of its role');
+
+# ---- what cannot be reviewed now ----
+
+# The scheduler does not get a lock for half a second while it is to review; nothing is lost by that.
+my $parent = value(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour')});
+$idle->query_safe("RESET SESSION AUTHORIZATION; BEGIN; SELECT bgjob_enqueue('SELECT 1', kind => 'sql', after => ARRAY[$parent], condition => 'finished')");
+my $child = $parent + 1;
+kill STOP => $scheduler;
+value("SELECT bgjob_delete($parent)");
+$idle->query_safe('COMMIT; BEGIN; LOCK TABLE bgjob_internal.edge');
+kill CONT => $scheduler;
+value('SELECT pg_sleep(0.5)');
+$idle->query_safe('COMMIT');
+becomes($child, 'succeeded', 'a job is released when the scheduler has not got a lock before');
+
+# More dependants than are reviewed at a time.
+$parent = value(q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql', delay => '1 hour')});
+$idle->query_safe("BEGIN; SELECT count(bgjob_enqueue_many) FROM bgjob_enqueue_many('SELECT 1', array_fill('[]'::jsonb, ARRAY[3000]), kind => 'sql', after => ARRAY[$parent], condition => 'succeeded')");
+value("SELECT bgjob_delete($parent)");
+$idle->query_safe('COMMIT');
+ok($node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM bgjob_internal.awaiting WHERE queue = 'default' AND deadline IS NULL AND job > } . $parent . ')'), 'all of 3,000 are, that were enqueued while their target ended');
+
 $idle->quit;
 check_counters($node);
 done_testing();
