@@ -1,6 +1,6 @@
 # Continuations, batches and signals against a role that wants in: jobs, batches and signals of others, what it may see of them,
 # memberships, run_as; rows that are written by hand; ten thousand of everything by one role; a circle by two sessions at once;
-# the same unique_key at once.
+# the same unique_key at once. A dump, and a copy of a database.
 use strict;
 use warnings;
 use FindBin;
@@ -158,6 +158,38 @@ value("SELECT bgjob_delete($parent)");
 is(ended($forged[2]), 'deleted', 'beside rows that were deleted by hand, others go on');
 is(code('app', "SELECT bgjob_delete($_)"), '', 'a job without its rows can be deleted') for @forged[0, 1];
 is(value("SELECT count(*) FROM bgjob.jobs WHERE id IN ($forged[0], $forged[1]) AND state = 'deleted'"), 2, 'and is deleted then');
+
+# ---- a restored database, and a copy ----
+
+$node->safe_psql('postgres', 'CREATE DATABASE source');
+sub in_db { my ($db, $sql) = @_; return (split /\n/, $node->safe_psql($db, $sql))[-1] // '' }
+in_db('source', q{CREATE EXTENSION bgjob; SELECT bgjob_signal('first', '1'); SELECT bgjob_queue_pause('held');
+	SELECT bgjob_batch('kept') AS b \gset
+	SELECT bgjob_enqueue('SELECT 1', kind => 'sql', queue => 'held', batch => :b, tags => '{parent}') AS p \gset
+	SELECT bgjob_enqueue('SELECT bgjob_antecedents()', kind => 'sql', after => ARRAY[:p], after_signal => '{first,second}', batch => :b, tags => '{child}') AS c \gset
+	SELECT bgjob_enqueue('SELECT 3', kind => 'sql', after_batch => :b, tags => '{last}')});
+my $file = "$PostgreSQL::Test::Utils::tmp_check/dump.custom";
+my $shown = q{SELECT string_agg(tags::text || state, ',' ORDER BY id) FROM bgjob.jobs};
+my $figures = q{SELECT concat_ws(' ', description, state, total, pending, succeeded) FROM bgjob.batches};
+command_ok([ 'pg_dump', '-Fc', '-f', $file, '-d', $node->connstr('source') ], 'pg_dump');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('restored'), $file ], 'pg_restore');
+$node->safe_psql('postgres', 'ALTER DATABASE source ALLOW_CONNECTIONS false');
+wait_until($node, q{SELECT count(pg_terminate_backend(pid)) = 0 FROM pg_stat_activity WHERE datname = 'source'}, 'nobody is in the database', 60);
+$node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE source');
+for my $db (qw(restored copied))
+{
+	is(in_db($db, $shown), '{parent}enqueued,{child}awaiting,{last}awaiting', "$db: the jobs are there");
+	# What is unfinished in a batch is not dumped; bgjob_adopt() counts it.
+	is(in_db($db, $figures), 'kept processing 2 2 0', 'and the batch') if $db eq 'copied';
+	is(in_db($db, 'SELECT name FROM bgjob.signals'), 'first', 'and the signal');
+	in_db($db, q{SELECT bgjob_queue_resume('held'); SELECT bgjob_signal('second', '2')});
+	in_db($db, q{SELECT bgjob_adopt()});
+	wait_until($node, q{SELECT state = 'succeeded' FROM bgjob.jobs WHERE tags = '{last}'}, 'after bgjob_adopt() all run', 60, $db);
+	is(in_db($db, $figures), 'kept succeeded 2 0 2', 'the batch ends');
+	like(in_db($db, q{SELECT bgjob_result(id) FROM bgjob.jobs WHERE tags = '{child}'}), qr/"first": 1.*"second": 2/, 'signals of before and after the restore have been heard');
+	check_counters($node, $db);
+}
 
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal (?:6|11)/, 'no process has crashed');
 check_counters($node);
