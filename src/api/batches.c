@@ -124,19 +124,16 @@ bgjob_current_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(bgjob_job_datum(job, BGJOB_C_BATCH_ID));
 }
 
-/* ---- bgjob_batch_cancel ---- */
-
-/* Reads the ids of all unfinished jobs of a batch after an id. */
+/* Reads the ids of all members of a batch that are in a state, after an id. */
 static int64 *
-read_unfinished(int64 batch, int64 after, int *n)
+read_members(int64 batch, BgjobMember state, int64 after, int *n)
 {
 	int room = PORTION;
 	int64 *jobs = palloc(room * sizeof(int64));
 	int read;
 
 	*n = 0;
-	while ((read = bgjob_members_read(batch, BGJOB_MEMBER_OPEN, after, jobs + *n, room - *n)) >
-		   0)
+	while ((read = bgjob_members_read(batch, state, after, jobs + *n, room - *n)) > 0)
 	{
 		CHECK_FOR_INTERRUPTS();
 		*n += read;
@@ -149,6 +146,8 @@ read_unfinished(int64 batch, int64 after, int *n)
 	}
 	return jobs;
 }
+
+/* ---- bgjob_batch_cancel ---- */
 
 PG_FUNCTION_INFO_V1(bgjob_batch_cancel);
 
@@ -177,7 +176,7 @@ bgjob_batch_cancel(PG_FUNCTION_ARGS)
 	reason = psprintf("Batch " INT64_FORMAT " was canceled", id);
 	for (;;) /* jobs of the batch may have enqueued others meanwhile */
 	{
-		jobs = read_unfinished(id, after, &n);
+		jobs = read_members(id, BGJOB_MEMBER_OPEN, after, &n);
 		if (n == 0)
 			break;
 		for (int i = n - 1; i >= 0; i--)
@@ -212,22 +211,20 @@ retry(BgjobRevival *revival, int64 job, BgjobState from)
 	return true;
 }
 
-/* Requeues those members of a batch that are in a state. Returns their number. */
+/*
+ * Requeues those members of a batch that are in a state, the newest first, as bgjob_batch_cancel()
+ * deletes them: so the two do not wait for each other. Returns their number.
+ */
 static int64
 retry_members(BgjobRevival *revival, int64 batch, BgjobMember member, BgjobState from)
 {
-	int64 *jobs = palloc(PORTION * sizeof(int64));
-	int64 retried = 0;
-	int64 after = 0;
 	int n;
+	int64 *jobs = read_members(batch, member, 0, &n);
+	int64 retried = 0;
 
-	while ((n = bgjob_members_read(batch, member, after, jobs, PORTION)) > 0)
-	{
-		for (int i = 0; i < n; i++)
-			if (member == BGJOB_MEMBER_FAILED || !bgjob_job_could_not_run(jobs[i]))
-				retried += retry(revival, jobs[i], from) ? 1 : 0;
-		after = jobs[n - 1];
-	}
+	for (int i = n - 1; i >= 0; i--)
+		if (member == BGJOB_MEMBER_FAILED || !bgjob_job_could_not_run(jobs[i]))
+			retried += retry(revival, jobs[i], from) ? 1 : 0;
 	pfree(jobs);
 	return retried;
 }
