@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "rules/clock.h"
 #include "store/acquire.h"
+#include "store/awaiting.h"
 #include "store/batch.h"
 #include "store/cycle.h"
 #include "store/edge.h"
@@ -170,9 +171,37 @@ visit(BgjobRevival *revival, int64 target)
 	pfree(dependants);
 }
 
-/* Returns whether a revived job that awaits would await itself. */
+/*
+ * Returns whether a job that was not revived awaits one that was: it could await that while it was
+ * deleted, as it awaited others or asked only that it be finished.
+ */
 static bool
-closes_cycle(BgjobRel *jobs, const BgjobJob *job)
+has_old_dependant(const BgjobRevival *revival, int64 id)
+{
+	int n;
+	int64 *dependants = bgjob_edges_of(id, &n);
+	bool old = false;
+
+	for (int i = 0; i < n && !old; i++)
+	{
+		BgjobAwaiting row;
+		bool seen;
+
+		CHECK_FOR_INTERRUPTS();
+		(void) hash_search(revival->seen, &dependants[i], HASH_FIND, &seen);
+		old = !seen && bgjob_awaiting_find(dependants[i], &row);
+	}
+	pfree(dependants);
+	return old;
+}
+
+/*
+ * Returns whether a revived job that awaits would await itself. Each cycle that has come about by the
+ * revival leads over a revived job that awaits a batch or is in one, or from a job that was not revived to
+ * one that was; so no others are searched for.
+ */
+static bool
+closes_cycle(const BgjobRevival *revival, BgjobRel *jobs, const BgjobJob *job)
 {
 	int64 batch = bgjob_job_is_null(job, BGJOB_C_BATCH_ID)
 					  ? 0
@@ -181,13 +210,13 @@ closes_cycle(BgjobRel *jobs, const BgjobJob *job)
 	BgjobCycle cycle;
 
 	return job->state == BGJOB_AWAITING && bgjob_prerequisites_read(job, &all) &&
-		   (batch != 0 || all.nbatches > 0) &&
+		   (batch != 0 || all.nbatches > 0 || has_old_dependant(revival, job->id)) &&
 		   bgjob_cycle_find(jobs, job->id, batch, &all, &cycle) != BGJOB_NO_CYCLE;
 }
 
 /* Deletes a revived job again if it would await itself, over a batch that has been opened again. */
 static void
-give_up_cycle(int64 id)
+give_up_cycle(const BgjobRevival *revival, int64 id)
 {
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .reason = BGJOB_HOPELESS_REASON "it would await itself",
@@ -195,7 +224,7 @@ give_up_cycle(int64 id)
 	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	BgjobJob job;
 
-	if (bgjob_job_read(jobs, id, &job) && closes_cycle(jobs, &job) &&
+	if (bgjob_job_read(jobs, id, &job) && closes_cycle(revival, jobs, &job) &&
 		bgjob_job_try_acquire(jobs, &job))
 	{
 		bgjob_job_apply(&job, BGJOB_EV_DELETE, &what);
@@ -219,7 +248,7 @@ review_revived(const BgjobRevival *revival)
 
 		CHECK_FOR_INTERRUPTS();
 		CommandCounterIncrement();
-		give_up_cycle(revival->revived[i]);
+		give_up_cycle(revival, revival->revived[i]);
 		if (bgjob_review_job(revival->revived[i], &deadline) != BGJOB_REVIEWED_DELETED)
 			left++;
 		if (notes != NULL)
