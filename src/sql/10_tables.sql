@@ -273,7 +273,7 @@ SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.total', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.unique_key', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.batch', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.batch_total', '');
-SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.member', 'WHERE EXISTS (SELECT FROM bgjob_internal.job j JOIN pg_catalog.pg_roles r ON r.oid = j.run_as WHERE j.id = job)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.member', 'WHERE EXISTS (SELECT FROM bgjob_internal.job j JOIN pg_catalog.pg_roles r ON r.oid = j.run_as WHERE j.id = member.job)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.queue_conf', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.signal', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.function_conf', '');

@@ -264,6 +264,24 @@ SELECT is(ARRAY[bgjob_batch_cancel(NULL), bgjob_batch_retry(NULL)], '{0,0}', 'nu
 SELECT is(bgjob_batch(parameters => '{}', unique_key => repeat('ä', 500)) > 0, true, 'a key of 1000 bytes');
 
 ----------------------------------------------------------------------------------------------------
+-- A revived job that would await itself
+----------------------------------------------------------------------------------------------------
+
+-- W awaits batch B; M in B awaits R, while that is deleted because its culprit failed; R awaits W. R is in no batch, and awaits none.
+SELECT bgjob_batch() AS b, bgjob_batch() AS f \gset
+SELECT bgjob_enqueue('SELECT 1', delay => '1 h') AS open, bgjob_enqueue('SELECT 1', delay => '1 h', batch => :b) AS member \gset
+SELECT bgjob_enqueue('SELECT 1/0', max_retries => 0, batch => :f) AS culprit \gset
+SELECT is(bgjob_wait(:culprit, '20 s'), 'failed', 'a job of another batch fails');
+SELECT bgjob_enqueue('SELECT 1', after_batch => :b, condition => 'finished') AS w \gset
+SELECT bgjob_enqueue('SELECT 1', after => ARRAY[:w, :culprit]) AS r \gset
+SELECT bgjob_enqueue('SELECT 1', after => ARRAY[:r, :open], batch => :b, condition => 'finished') AS m \gset
+SELECT bgjob_batch_retry(:f) AS retried, bgjob_delete(:open) AS x, bgjob_delete(:member) AS y \gset
+SELECT is(tap_end(:m), 'succeeded', 'what awaited the revived job runs');
+SELECT is(tap_end(:w), 'succeeded', 'so the batch ends, and what awaited that runs');
+SELECT is((SELECT reason FROM bgjob.jobs WHERE id = :r), 'Cannot run: it would await itself', 'the revived job does not');
+SELECT is(bgjob_wait(:culprit, '20 s'), 'failed', 'the culprit has failed again');
+
+----------------------------------------------------------------------------------------------------
 -- Retention
 ----------------------------------------------------------------------------------------------------
 
