@@ -226,8 +226,8 @@ check_targets(BgjobRel *jobs, const BgjobPrerequisites *all, Targets *targets)
 
 /* ---- cycles ---- */
 
-/* Raises 22023 if a new job of a batch would await itself. */
-static void
+/* Raises 22023 if a new job of a batch would await itself. Returns whether that has to be checked again at the commit. */
+static bool
 refuse_cycles(BgjobRel *jobs, int64 batch, const BgjobPrerequisites *all)
 {
 	BgjobCycle cycle;
@@ -256,6 +256,7 @@ refuse_cycles(BgjobRel *jobs, int64 batch, const BgjobPrerequisites *all)
 						 "await it; or enqueue the job outside of the batch.")));
 			break;
 	}
+	return cycle.searched;
 }
 
 /* Raises 22023 if a new job awaits the batch that it joins, or one above it, even if that has finished: it would open it again. */
@@ -312,12 +313,14 @@ bgjob_continuation_read(const BgjobOptionSet *set, BgjobJob *job,
 	refuse_own_batch(job, all);
 	if (targets.behind && look.awaited == BGJOB_AWAITED_OPEN &&
 		!bgjob_job_is_null(job, BGJOB_C_BATCH_ID))
-		refuse_cycles(jobs, DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID)), all);
+		continuation->recheck =
+			refuse_cycles(jobs, DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID)), all);
 	bgjob_rel_close(jobs);
 }
 
 /*
- * bgjob_continuation_ask has the scheduler review a new job after the commit, if what
+ * bgjob_continuation_ask has a new job, or the first of many, searched for cycles once more at the commit, if there could be one, and
+ * has the scheduler review it after the commit, if what
  * it awaits may be ended by another transaction meanwhile (store/release.c); of many new jobs, their targets instead.
  */
 void
@@ -325,6 +328,8 @@ bgjob_continuation_ask(const BgjobContinuation *continuation, int64 job, bool ma
 {
 	BgjobDependantNotes *notes = bgjob_change_dependants();
 
+	if (continuation->recheck && notes != NULL)
+		bgjob_dependant_note_cycle(notes, job);
 	if (!continuation->any || !continuation->foreign || notes == NULL ||
 		continuation->awaited != BGJOB_AWAITED_OPEN)
 		return;

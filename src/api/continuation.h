@@ -19,6 +19,7 @@ typedef struct BgjobContinuation
 	bool any;             /* they await something */
 	BgjobAwaited awaited; /* whether that is there */
 	bool foreign; /* another transaction may be ending one of the targets that are not there */
+	bool recheck; /* they are to be searched for cycles once more at the commit */
 	BgjobPrerequisites all;
 } BgjobContinuation;
 

@@ -408,7 +408,8 @@ static void
 settle(void)
 {
 	settling = true;
-	while (notes != NULL && (notes->over != NULL || notes->dependants.nbatches > 0))
+	while (notes != NULL && (notes->over != NULL || notes->dependants.nbatches > 0 ||
+							 notes->dependants.ncycles > 0))
 	{
 		BgjobOver *over = notes->over;
 

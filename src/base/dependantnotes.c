@@ -105,6 +105,15 @@ bgjob_dependant_note_batch(BgjobDependantNotes *notes, int64 batch)
 	notes->batches[notes->nbatches++] = batch;
 }
 
+/* bgjob_dependant_note_cycle notes that a job is to be searched for cycles when the transaction commits (store/cycle.h). */
+void
+bgjob_dependant_note_cycle(BgjobDependantNotes *notes, int64 job)
+{
+	notes->cycles =
+		make_room(notes->cycles, notes->ncycles, &notes->cycles_room, sizeof(int64));
+	notes->cycles[notes->ncycles++] = job;
+}
+
 /* bgjob_dependant_notes_merge adds the notes of a committed subtransaction to those of its parent. */
 void
 bgjob_dependant_notes_merge(BgjobDependantNotes *inner, BgjobDependantNotes *outer)
@@ -118,6 +127,8 @@ bgjob_dependant_notes_merge(BgjobDependantNotes *inner, BgjobDependantNotes *out
 								   inner->reviews[i].last);
 	for (int i = 0; i < inner->nbatches; i++)
 		bgjob_dependant_note_batch(outer, inner->batches[i]);
+	for (int i = 0; i < inner->ncycles; i++)
+		bgjob_dependant_note_cycle(outer, inner->cycles[i]);
 	outer->reopened |= inner->reopened;
 	bgjob_dependant_notes_free(inner);
 }
@@ -134,6 +145,8 @@ bgjob_dependant_notes_free(BgjobDependantNotes *notes)
 		pfree(notes->reviews);
 	if (notes->batches != NULL)
 		pfree(notes->batches);
+	if (notes->cycles != NULL)
+		pfree(notes->cycles);
 	memset(notes, 0, sizeof(*notes));
 }
 

@@ -49,6 +49,9 @@ typedef struct BgjobDependantNotes
 	int64 *batches; /* that may have finished, still to be settled */
 	int nbatches;
 	int batches_room;
+	int64 *cycles; /* jobs that are to be searched for cycles at the commit */
+	int ncycles;
+	int cycles_room;
 } BgjobDependantNotes;
 
 extern void bgjob_dependant_note_edge(BgjobDependantNotes *notes, int64 target, int by);
@@ -56,6 +59,7 @@ extern void bgjob_dependant_note_target(BgjobDependantNotes *notes, int64 target
 extern void
 bgjob_dependant_note_ended(BgjobDependantNotes *notes, int64 id, int64 first, int64 last);
 extern void bgjob_dependant_note_review(BgjobDependantNotes *notes, int64 id);
+extern void bgjob_dependant_note_cycle(BgjobDependantNotes *notes, int64 job);
 extern void bgjob_dependant_note_batch(BgjobDependantNotes *notes, int64 batch);
 extern void bgjob_dependant_notes_merge(BgjobDependantNotes *inner, BgjobDependantNotes *outer);
 extern void bgjob_dependant_notes_free(BgjobDependantNotes *notes);

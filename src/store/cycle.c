@@ -12,17 +12,21 @@
  *
  * The search goes from job to job only where one awaits a batch, directly or over others
  * (bgjob_internal.awaiting.behind_batch; a job counts as such a one if it awaits one that may
- * be revived). Two transactions that each add one half of a
- * cycle would not see each other's. Each half awaits a batch and joins another one, so both search.
- * A search locks, until its transaction ends, the owner of each batch that the job joins
- * and of each batch that it comes to, before it reads the jobs of that batch. So
- * of two neighbours in a cycle one searches after the other has committed; the last one of all finds
- * the cycle. Only those wait who compose batches of the same owner: no role holds up another's jobs.
+ * be revived).
+ *
+ * Two transactions that each add one half of a cycle do not see each other's. Each half awaits a
+ * batch and joins another one, so both search: at once, so that the caller is told, and once more when the
+ * transaction commits (bgjob_cycle_check, by store/settle.c), with locks. The second search locks, until
+ * the commit has been done, the owner of each batch that the job is in and of each batch that it
+ * comes to, before it reads the jobs of that batch. So of two neighbours in a cycle one
+ * searches after the other has committed, and the last one of all finds the cycle: its transaction
+ * fails, and can be repeated. A lock is held for a commit, not while a client idles (but by a
+ * prepared transaction); and only by those who compose batches of the same owner.
  *
  * A batch that the transaction has created itself, and that nothing awaits yet, closes no cycle: nobody else can
  * await it before the commit. So it is filled without a search, however much its jobs await.
  *
- * Runs in the calling session. Locks: object locks on the table of jobs and a role, which nothing else takes.
+ * Any process. Locks: object locks on the table of jobs and a role, which nothing else takes.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,6 +47,7 @@
 typedef struct Search
 {
 	BgjobRel *jobs;
+	bool lock;    /* it is the search at the commit */
 	Oid locked;   /* the owner that was locked last */
 	int64 self;   /* the job, if others may await it; else 0 */
 	int64 *chain; /* the batch that the job is in, and those above it */
@@ -85,7 +90,7 @@ lock_owner(Search *search, int64 id)
 	BgjobBatch batch;
 	LOCKTAG tag;
 
-	if (!bgjob_batch_read(id, &batch) || batch.role == search->locked)
+	if (!search->lock || !bgjob_batch_read(id, &batch) || batch.role == search->locked)
 		return;
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationGetRelid(search->jobs->rel), batch.role, 1);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
@@ -180,31 +185,73 @@ is_own(const Search *search)
 	return true;
 }
 
-/*
- * bgjob_cycle_find searches for a cycle that a job closes by what it awaits. "self" is its id if other
- * jobs may await it, 0 if it is new; "batch" is its batch, 0: none. Of a new job *cycle describes the cycle.
- */
-BgjobCycleFound
-bgjob_cycle_find(BgjobRel *jobs, int64 self, int64 batch, const BgjobPrerequisites *all,
-				 BgjobCycle *cycle)
+static BgjobCycleFound
+find_cycle(Search *search, int64 batch, const BgjobPrerequisites *all)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob search", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	HASHCTL info = {.keysize = sizeof(int64), .entrysize = sizeof(int64), .hcxt = context};
-	Search search = {.jobs = jobs, .self = self, .room = 64, .cycle = cycle};
 	const int64 *chain = NULL;
 
 	if (batch != 0)
-		chain = bgjob_batch_chain(batch, &search.length);
-	search.chain = palloc(Max(search.length, 1) * sizeof(int64));
-	if (search.length > 0)
-		memcpy(search.chain, chain, search.length * sizeof(int64));
-	search.seen = hash_create("bgjob seen", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	search.todo = palloc(search.room * sizeof(int64));
-	if (self != 0 || !is_own(&search) || is_awaited(&search))
-		search_all(&search, all);
+		chain = bgjob_batch_chain(batch, &search->length);
+	search->chain = palloc(Max(search->length, 1) * sizeof(int64));
+	if (search->length > 0)
+		memcpy(search->chain, chain, search->length * sizeof(int64));
+	search->seen = hash_create("bgjob seen", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	search->room = 64;
+	search->todo = palloc(search->room * sizeof(int64));
+	search->cycle->searched = search->self != 0 || !is_own(search) || is_awaited(search);
+	if (search->cycle->searched)
+		search_all(search, all);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	return search.found;
+	return search->found;
+}
+
+/*
+ * bgjob_cycle_find searches for a cycle that a job closes by what it awaits. "self" is its id if other
+ * jobs may await it, 0 if it is new; "batch" is its batch, 0: none. Of a new job *cycle describes the
+ * cycle. Unless cycle->searched is false, the caller has the job checked again at the commit
+ * (bgjob_dependant_note_cycle).
+ */
+BgjobCycleFound
+bgjob_cycle_find(BgjobRel *jobs, int64 self, int64 batch, const BgjobPrerequisites *all,
+				 BgjobCycle *cycle)
+{
+	Search search = {.jobs = jobs, .self = self, .cycle = cycle};
+
+	return find_cycle(&search, batch, all);
+}
+
+/*
+ * bgjob_cycle_check raises 40001 if a job, which this transaction is about to commit, closes a
+ * cycle together with what another transaction has committed meanwhile.
+ */
+void
+bgjob_cycle_check(int64 id)
+{
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	BgjobPrerequisites all;
+	BgjobCycle cycle;
+	BgjobJob job;
+
+	if (bgjob_job_read(jobs, id, &job) && job.state == BGJOB_AWAITING &&
+		bgjob_prerequisites_read(&job, &all))
+	{
+		Search search = {.jobs = jobs, .self = id, .lock = true, .cycle = &cycle};
+		int64 batch = bgjob_job_is_null(&job, BGJOB_C_BATCH_ID)
+						  ? 0
+						  : DatumGetInt64(bgjob_job_datum(&job, BGJOB_C_BATCH_ID));
+
+		if (find_cycle(&search, batch, &all) != BGJOB_NO_CYCLE)
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("a job would await itself"),
+							errdetail("Another transaction has had a batch of job " INT64_FORMAT
+									  " awaited meanwhile.",
+									  id),
+							errhint("Repeat the transaction.")));
+	}
+	bgjob_rel_close(jobs);
 }

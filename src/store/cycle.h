@@ -25,11 +25,13 @@ typedef enum BgjobCycleFound
 /* What a cycle leads over. */
 typedef struct BgjobCycle
 {
-	int64 batch; /* that the job is in */
-	int64 by;    /* a job that awaits it, and that the job awaits, directly or over others */
+	int64 batch;   /* that the job is in */
+	int64 by;      /* a job that awaits it, and that the job awaits, directly or over others */
+	bool searched; /* there could have been one */
 } BgjobCycle;
 
 extern BgjobCycleFound bgjob_cycle_find(BgjobRel *jobs, int64 self, int64 batch,
 										const BgjobPrerequisites *all, BgjobCycle *cycle);
+extern void bgjob_cycle_check(int64 id);
 
 #endif /* BGJOB_STORE_CYCLE_H */

@@ -206,12 +206,18 @@ closes_cycle(const BgjobRevival *revival, BgjobRel *jobs, const BgjobJob *job)
 	int64 batch = bgjob_job_is_null(job, BGJOB_C_BATCH_ID)
 					  ? 0
 					  : DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID));
+	BgjobDependantNotes *notes = bgjob_change_dependants();
 	BgjobPrerequisites all;
 	BgjobCycle cycle;
 
-	return job->state == BGJOB_AWAITING && bgjob_prerequisites_read(job, &all) &&
-		   (batch != 0 || all.nbatches > 0 || has_old_dependant(revival, job->id)) &&
-		   bgjob_cycle_find(jobs, job->id, batch, &all, &cycle) != BGJOB_NO_CYCLE;
+	if (job->state != BGJOB_AWAITING || !bgjob_prerequisites_read(job, &all) ||
+		(batch == 0 && all.nbatches == 0 && !has_old_dependant(revival, job->id)))
+		return false;
+	if (bgjob_cycle_find(jobs, job->id, batch, &all, &cycle) != BGJOB_NO_CYCLE)
+		return true;
+	if (notes != NULL)
+		bgjob_dependant_note_cycle(notes, job->id);
+	return false;
 }
 
 /* Deletes a revived job again if it would await itself, over a batch that has been opened again. */

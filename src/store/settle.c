@@ -25,6 +25,7 @@
 #include "base/reviews.h"
 #include "miscadmin.h"
 #include "store/batch.h"
+#include "store/cycle.h"
 #include "store/release.h"
 #include "store/settle.h"
 #include "utils/memutils.h"
@@ -154,6 +155,19 @@ settle_job(BgjobOver *over)
 		over->edges = bgjob_release_dependants(over->job, over->state);
 }
 
+/* Raises 40001 if a job of this transaction would await itself by what another one has committed meanwhile. */
+static void
+check_cycles(BgjobDependantNotes *notes)
+{
+	if (notes->ncycles > 0)
+		CommandCounterIncrement();
+	while (notes->ncycles > 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		bgjob_cycle_check(notes->cycles[--notes->ncycles]);
+	}
+}
+
 /* Counts what has ended. Returns whether something may depend on it, beyond recurring jobs. */
 static bool
 survey(const BgjobOver *first, bool *recurring)
@@ -188,7 +202,7 @@ settle(BgjobOver *first)
 	MemoryContext context;
 	MemoryContext old;
 
-	if (survey(first, &recurring) || (notes != NULL && notes->nbatches > 0))
+	if (survey(first, &recurring) || (notes != NULL && notes->nbatches + notes->ncycles > 0))
 	{
 		context =
 			AllocSetContextCreate(CurrentMemoryContext, "bgjob settle", ALLOCSET_SMALL_SIZES);
@@ -200,6 +214,8 @@ settle(BgjobOver *first)
 				settle_job(over);
 		if (notes != NULL)
 			settle_batches(notes);
+		if (notes != NULL)
+			check_cycles(notes);
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(context);
 	}
