@@ -19,6 +19,7 @@
 #include "api/inside.h"
 #include "api/options.h"
 #include "api/rights.h"
+#include "base/slot.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -149,12 +150,35 @@ read_members(int64 batch, BgjobMember state, int64 after, int *n)
 
 /* ---- bgjob_batch_cancel ---- */
 
+/*
+ * Deletes jobs; at first those that do not run. So a job that awaits one that runs is deleted itself, and
+ * not because the other one was. Returns their number.
+ */
+static int64
+cancel(int64 *jobs, int n, const char *reason)
+{
+	int running = 0;
+	int64 canceled = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (bgjob_slot_is_at(MyDatabaseId, jobs[i], NULL))
+			jobs[running++] = jobs[i];
+		else if (bgjob_control_delete("bgjob_batch_cancel()", jobs[i], reason))
+			canceled++;
+	}
+	for (int i = 0; i < running; i++)
+		if (bgjob_control_delete("bgjob_batch_cancel()", jobs[i], reason))
+			canceled++;
+	return canceled;
+}
+
 PG_FUNCTION_INFO_V1(bgjob_batch_cancel);
 
 /*
  * bgjob_batch_cancel(id) deletes the unfinished jobs of a batch and of those in it; running ones are
- * canceled. Returns their number. The newest are deleted first: a job that awaits another one is deleted
- * itself, and not because the other one was. Raises 22023 for an unknown batch, 42501 for
+ * canceled. Returns their number. Raises 22023 for an unknown batch, 42501 for
  * another's batch or job.
  */
 Datum
@@ -163,9 +187,7 @@ bgjob_batch_cancel(PG_FUNCTION_ARGS)
 	int64 canceled = 0;
 	int64 after = 0;
 	char *reason;
-	int64 *jobs;
 	int64 id;
-	int n;
 
 	bgjob_check_usage();
 	bgjob_check_writable("bgjob_batch_cancel()");
@@ -176,16 +198,13 @@ bgjob_batch_cancel(PG_FUNCTION_ARGS)
 	reason = psprintf("Batch " INT64_FORMAT " was canceled", id);
 	for (;;) /* jobs of the batch may have enqueued others meanwhile */
 	{
-		jobs = read_members(id, BGJOB_MEMBER_OPEN, after, &n);
+		int n;
+		int64 *jobs = read_members(id, BGJOB_MEMBER_OPEN, after, &n);
+
 		if (n == 0)
 			break;
-		for (int i = n - 1; i >= 0; i--)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (bgjob_control_delete("bgjob_batch_cancel()", jobs[i], reason))
-				canceled++;
-		}
 		after = jobs[n - 1];
+		canceled += cancel(jobs, n, reason);
 		pfree(jobs);
 	}
 	PG_RETURN_INT64(canceled);
@@ -200,48 +219,93 @@ typedef enum Which
 	WHICH_ALL
 } Which;
 
-/* Requeues a job of a batch. Jobs that could not run are revived instead, when what they await is. */
-static bool
-retry(BgjobRevival *revival, int64 job, BgjobState from)
+/* A job that is to run again, and the state that it is in. */
+typedef struct Ended
 {
-	CHECK_FOR_INTERRUPTS();
-	if (!bgjob_control_requeue("bgjob_batch_retry()", job, from))
-		return false;
-	bgjob_revival_of_job(revival, job);
-	return true;
+	int64 job;
+	BgjobState state;
+} Ended;
+
+typedef struct EndedList
+{
+	Ended *jobs;
+	int n;
+	int room;
+} EndedList;
+
+static void
+add_ended(EndedList *list, int64 job, BgjobState state)
+{
+	if (list->n == list->room)
+	{
+		list->room = Max(PORTION, list->room * 2);
+		list->jobs = list->jobs == NULL ? palloc(list->room * sizeof(Ended))
+										: repalloc_huge(list->jobs, list->room * sizeof(Ended));
+	}
+	list->jobs[list->n++] = (Ended){job, state};
 }
 
-/*
- * Requeues those members of a batch that are in a state, the newest first, as bgjob_batch_cancel()
- * deletes them: so the two do not wait for each other. Returns their number.
- */
-static int64
-retry_members(BgjobRevival *revival, int64 batch, BgjobMember member, BgjobState from)
+/* Adds the members of a batch that have failed or were deleted; not those that could not run: they are revived. */
+static void
+add_members(EndedList *list, int64 batch, BgjobMember member, BgjobState state)
 {
 	int n;
 	int64 *jobs = read_members(batch, member, 0, &n);
-	int64 retried = 0;
 
-	for (int i = n - 1; i >= 0; i--)
-		if (member == BGJOB_MEMBER_FAILED || !bgjob_job_could_not_run(jobs[i]))
-			retried += retry(revival, jobs[i], from) ? 1 : 0;
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (state == BGJOB_FAILED || !bgjob_job_could_not_run(jobs[i]))
+			add_ended(list, jobs[i], state);
+	}
 	pfree(jobs);
-	return retried;
 }
 
-/* Requeues the jobs of a batch that have succeeded. Returns their number. */
-static int64
-retry_succeeded(BgjobRevival *revival, int64 batch)
+/* Adds the jobs of a batch that have succeeded. */
+static void
+add_succeeded(EndedList *list, int64 batch)
 {
 	int64 *jobs = palloc(PORTION * sizeof(int64));
-	int64 retried = 0;
 	int64 after = batch;
 	int n;
 
 	while ((n = bgjob_batch_succeeded(batch, &after, jobs, PORTION)) >= 0)
 		for (int i = 0; i < n; i++)
-			retried += retry(revival, jobs[i], BGJOB_SUCCEEDED) ? 1 : 0;
+			add_ended(list, jobs[i], BGJOB_SUCCEEDED);
 	pfree(jobs);
+}
+
+static int
+compare_ended(const void *a, const void *b)
+{
+	const Ended *left = a;
+	const Ended *right = b;
+
+	return left->job < right->job ? -1 : left->job > right->job ? 1 : 0;
+}
+
+/*
+ * Has the listed jobs run again, the oldest first: a job that awaits an older one which runs again awaits it again.
+ * Returns the number of jobs that run at once.
+ */
+static int64
+retry(BgjobRevival *revival, EndedList *list)
+{
+	int64 retried = 0;
+
+	if (list->n > 0)
+		qsort(list->jobs, list->n, sizeof(Ended), compare_ended);
+	for (int i = 0; i < list->n; i++)
+	{
+		const Ended *ended = &list->jobs[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (bgjob_revival_await_again(revival, ended->job, ended->state) ||
+			!bgjob_control_requeue("bgjob_batch_retry()", ended->job, ended->state))
+			continue;
+		bgjob_revival_of_job(revival, ended->job);
+		retried++;
+	}
 	return retried;
 }
 
@@ -258,6 +322,7 @@ bgjob_batch_retry(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"failed", "unsuccessful", "all", NULL};
 	BgjobRevival *revival;
+	EndedList list = {NULL};
 	Which which;
 	int64 id;
 	int64 retried;
@@ -275,11 +340,12 @@ bgjob_batch_retry(PG_FUNCTION_ARGS)
 		names);
 	check_batch(id);
 	revival = bgjob_revival_begin(bgjob_may_control);
-	retried = retry_members(revival, id, BGJOB_MEMBER_FAILED, BGJOB_FAILED);
+	add_members(&list, id, BGJOB_MEMBER_FAILED, BGJOB_FAILED);
 	if (which >= WHICH_UNSUCCESSFUL)
-		retried += retry_members(revival, id, BGJOB_MEMBER_DELETED, BGJOB_DELETED);
+		add_members(&list, id, BGJOB_MEMBER_DELETED, BGJOB_DELETED);
 	if (which == WHICH_ALL)
-		retried += retry_succeeded(revival, id);
+		add_succeeded(&list, id);
+	retried = retry(revival, &list);
 	chain = bgjob_batch_chain(id, &n);
 	for (int i = 0; i < n && retried > 0; i++)
 		bgjob_revival_of(revival, chain[i]);

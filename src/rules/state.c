@@ -59,8 +59,8 @@ static const unsigned char transitions[BGJOB_NSTATES][BGJOB_NEVENTS] = {
 	[BGJOB_SCHEDULED] =  { _,      _,       _,    E,  _,      _,    _,      F,   _,    _,        D,     E,      S,          _ },
 	[BGJOB_AWAITING] =   { _,      _,       _,    _,  E,      _,    _,      F,   _,    _,        D,     E,      S,          _ },
 	[BGJOB_PROCESSING] = { _,      _,       _,    _,  _,      _,    K,      F,   S,    E,        D,     E,      S,          _ },
-	[BGJOB_SUCCEEDED] =  { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S,          _ },
-	[BGJOB_FAILED] =     { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S,          _ },
+	[BGJOB_SUCCEEDED] =  { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S,          A },
+	[BGJOB_FAILED] =     { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        D,     E,      S,          A },
 	[BGJOB_DELETED] =    { _,      _,       _,    _,  _,      _,    _,      _,   _,    _,        _,     E,      S,          A },
 };
 /* clang-format on */

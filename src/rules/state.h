@@ -48,7 +48,7 @@ typedef enum BgjobEvent
 	BGJOB_EV_DELETE,     /* deleted by a user */
 	BGJOB_EV_REQUEUE,    /* a user wants it to run now */
 	BGJOB_EV_RESCHEDULE, /* a user wants it to run later */
-	BGJOB_EV_REVIVE,     /* a user has what it awaited run again: it awaits that again */
+	BGJOB_EV_REVIVE, /* a user has it, or what it awaited, run again: it awaits that again */
 } BgjobEvent;
 
 #define BGJOB_NEVENTS (BGJOB_EV_REVIVE + 1)

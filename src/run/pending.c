@@ -46,7 +46,7 @@ static const char *const event_names[BGJOB_NEVENTS] = {
 	[BGJOB_EV_FAIL] = "fail",           [BGJOB_EV_RETRY] = "retry",
 	[BGJOB_EV_INTERRUPT] = "interrupt", [BGJOB_EV_DELETE] = "delete",
 	[BGJOB_EV_REQUEUE] = "requeue",     [BGJOB_EV_RESCHEDULE] = "reschedule",
-	[BGJOB_EV_RELEASE] = "release",     [BGJOB_EV_REVIVE] = "revive",
+	[BGJOB_EV_RELEASE] = "release",
 };
 
 /* ---- the column ---- */

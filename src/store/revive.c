@@ -115,24 +115,30 @@ can_revive(const BgjobRevival *revival, const BgjobJob *job)
 	return bgjob_is_hopeless_reason(reason);
 }
 
-/* Has a job await again. False: it is not one to be revived, or another transaction has it, or another job its key. */
+/* Has a job, which has just been read, await again. False: another transaction has it, or another job its key. */
+static bool
+await_again(BgjobRel *jobs, BgjobJob *job)
+{
+	BgjobCircumstances what = {.at = bgjob_now(), .reason = "Revived with what it awaits"};
+
+	if (!bgjob_job_try_lock(jobs, job) || bgjob_unique_try_reenter(job) != 0)
+		return false;
+	bgjob_job_apply(job, BGJOB_EV_REVIVE, &what);
+	bgjob_job_save(jobs, job);
+	return true;
+}
+
+/* Has a job await again that could not run. False: it is not such a one, or it cannot be done now. */
 static bool
 revive(const BgjobRevival *revival, int64 id)
 {
-	BgjobCircumstances what = {
-		.at = bgjob_now(), .reason = "Revived with what it awaits", .leave = true};
 	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	BgjobJob job;
-	bool can = bgjob_job_read(jobs, id, &job) && can_revive(revival, &job) &&
-			   bgjob_job_try_lock(jobs, &job) && bgjob_unique_try_reenter(&job) == 0;
+	bool revived =
+		bgjob_job_read(jobs, id, &job) && can_revive(revival, &job) && await_again(jobs, &job);
 
-	if (can)
-	{
-		bgjob_job_apply(&job, BGJOB_EV_REVIVE, &what);
-		bgjob_job_save(jobs, &job);
-	}
 	bgjob_rel_close(jobs);
-	return can;
+	return revived;
 }
 
 static void
@@ -145,6 +151,52 @@ note_revived(BgjobRevival *revival, int64 id)
 			repalloc_huge(revival->revived, revival->revived_room * sizeof(int64));
 	}
 	revival->revived[revival->nrevived++] = id;
+}
+
+/* Takes a revived job into account. */
+static void
+add_revived(BgjobRevival *revival, int64 id)
+{
+	note_revived(revival, id);
+	CommandCounterIncrement(); /* two targets may have the same dependant */
+	bgjob_revival_of_job(revival, id);
+}
+
+/* Returns whether a job is in a state, and has awaited something that is not there any more, since it runs again. */
+static bool
+awaits_again(BgjobRel *jobs, const BgjobJob *job, BgjobState from)
+{
+	BgjobPrerequisites all;
+	BgjobLook look;
+
+	if (job->state != from || !bgjob_prerequisites_read(job, &all))
+		return false;
+	bgjob_prerequisites_look(jobs, &all, 0, false, &look);
+	return look.awaited == BGJOB_AWAITED_OPEN;
+}
+
+/*
+ * bgjob_revival_await_again has a job, which is in a final state and is to run again, await what it has awaited, if
+ * some of that runs again, too. False: the caller has it run at once. It is counted by bgjob_revival_end.
+ */
+bool
+bgjob_revival_await_again(BgjobRevival *revival, int64 id, BgjobState from)
+{
+	MemoryContext old = MemoryContextSwitchTo(revival->each);
+	BgjobRel *jobs;
+	BgjobJob job;
+	bool again;
+
+	CommandCounterIncrement(); /* what it awaits may have been requeued just now */
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	again = bgjob_job_read(jobs, id, &job) && revival->may(job.run_as) &&
+			awaits_again(jobs, &job, from) && await_again(jobs, &job);
+	bgjob_rel_close(jobs);
+	if (again)
+		add_revived(revival, id);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(revival->each);
+	return again;
 }
 
 /* Revives the dependants of a target. */
@@ -160,11 +212,7 @@ visit(BgjobRevival *revival, int64 target)
 
 		CHECK_FOR_INTERRUPTS();
 		if (revive(revival, dependants[i]))
-		{
-			note_revived(revival, dependants[i]);
-			CommandCounterIncrement(); /* two targets may have the same dependant */
-			bgjob_revival_of_job(revival, dependants[i]);
-		}
+			add_revived(revival, dependants[i]);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(revival->each);
 	}

@@ -264,6 +264,22 @@ SELECT is(ARRAY[bgjob_batch_cancel(NULL), bgjob_batch_retry(NULL)], '{0,0}', 'nu
 SELECT is(bgjob_batch(parameters => '{}', unique_key => repeat('ä', 500)) > 0, true, 'a key of 1000 bytes');
 
 ----------------------------------------------------------------------------------------------------
+-- A batch that runs again keeps its order
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_batch() AS b \gset
+SELECT bgjob_enqueue('SELECT 1', batch => :b) AS x \gset
+SELECT bgjob_enqueue('SELECT 2', batch => :b, after => ARRAY[:x]) AS y \gset
+SELECT bgjob_enqueue('SELECT 3', batch => :b, after => ARRAY[:y]) AS z \gset
+SELECT is(tap_end(:z), 'succeeded', 'a chain in a batch');
+SELECT bgjob_queue_pause('default') AS paused \gset
+SELECT is(bgjob_batch_retry(:b, 'all'), 3::bigint, 'all of it runs again');
+SELECT is(ARRAY(SELECT state FROM bgjob.jobs WHERE id IN (:x, :y, :z) ORDER BY id), '{enqueued,awaiting,awaiting}', 'each job awaits the one before it');
+SELECT bgjob_queue_resume('default') AS resumed \gset
+SELECT is(tap_end(:z), 'succeeded', 'and runs after it');
+SELECT ok((SELECT min(started_at) FROM bgjob.jobs WHERE id = :y) >= (SELECT finished_at FROM bgjob.jobs WHERE id = :x), 'not before its end');
+
+----------------------------------------------------------------------------------------------------
 -- A revived job that would await itself
 ----------------------------------------------------------------------------------------------------
 

@@ -71,8 +71,8 @@ test_transitions(void)
 	is_true(only_from(BGJOB_EV_ENQUEUE, none, BGJOB_ENQUEUED), "only a new job is enqueued");
 	is_true(only_from(BGJOB_EV_SCHEDULE, none, BGJOB_SCHEDULED), "only a new job is scheduled");
 	is_true(only_from(BGJOB_EV_AWAIT, none, BGJOB_AWAITING), "only a new job awaits others");
-	is_true(only_from(BGJOB_EV_REVIVE, 1u << BGJOB_DELETED, BGJOB_AWAITING),
-			"only a deleted job is revived");
+	is_true(only_from(BGJOB_EV_REVIVE, final, BGJOB_AWAITING),
+			"only a job that has ended is revived");
 	is_true(only_from(BGJOB_EV_DUE, scheduled, BGJOB_ENQUEUED),
 			"only a scheduled job becomes due");
 	is_true(only_from(BGJOB_EV_RELEASE, awaiting, BGJOB_ENQUEUED),
