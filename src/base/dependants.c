@@ -76,14 +76,23 @@ find_counters(int64 target, pg_atomic_uint32 **counters)
 	counters[1] = &sketch->counters[1][(hash >> 32) % COLUMNS];
 }
 
+/* Returns this database's entry; NULL if there is none. It is found once: it is asked for with each job that ends. */
+static BgjobDatabase *
+my_entry(void)
+{
+	static BgjobDatabase *entry = NULL;
+
+	if (entry == NULL || entry->database != MyDatabaseId || !entry->in_use)
+		entry = bgjob_database_find(MyDatabaseId);
+	return entry;
+}
+
 /* bgjob_dependants_known returns whether the edges of this database have been counted. */
 bool
 bgjob_dependants_known(void)
 {
-	static BgjobDatabase *entry = NULL; /* found once: this is asked for each job that ends */
+	BgjobDatabase *entry = my_entry();
 
-	if (entry == NULL || entry->database != MyDatabaseId || !entry->in_use)
-		entry = bgjob_database_find(MyDatabaseId);
 	return entry != NULL && entry->edges_known;
 }
 
@@ -111,8 +120,10 @@ bgjob_dependants_count(int64 target)
 
 	if (sketch == NULL || !bgjob_dependants_known())
 		return BGJOB_DEPENDANTS_UNKNOWN;
-	find_counters(target, counters);
 	pg_memory_barrier();
+	if (pg_atomic_read_u64(&my_entry()->edges) == 0)
+		return 0; /* as a rule: nothing in this database awaits anything */
+	find_counters(target, counters);
 	first = pg_atomic_read_u32(counters[0]);
 	if (first == 0)
 		return 0;
@@ -140,10 +151,13 @@ void
 bgjob_dependants_add(int64 target, uint32 edges)
 {
 	pg_atomic_uint32 *counters[ROWS];
+	BgjobDatabase *entry = my_entry();
 
 	find_counters(target, counters);
 	for (int row = 0; row < ROWS; row++)
 		count(counters[row], edges);
+	if (entry != NULL)
+		pg_atomic_fetch_add_u64(&entry->edges, edges);
 }
 
 /* bgjob_dependants_remove takes off edges that are gone, and were counted. */
@@ -151,8 +165,11 @@ void
 bgjob_dependants_remove(int64 target, uint32 edges)
 {
 	pg_atomic_uint32 *counters[ROWS];
+	BgjobDatabase *entry = my_entry();
 
 	find_counters(target, counters);
 	for (int row = 0; row < ROWS; row++)
 		count(counters[row], -(int64) edges);
+	if (entry != NULL)
+		pg_atomic_fetch_sub_u64(&entry->edges, edges);
 }

@@ -85,6 +85,7 @@ create_registry(void)
 		pg_atomic_init_u64(&entry->claim_failure, 0);
 		pg_atomic_init_u64(&entry->settings_floor, 0);
 		pg_atomic_init_u64(&entry->next_due, 0);
+		pg_atomic_init_u64(&entry->edges, 0);
 		pg_atomic_init_u64(&entry->low_due, 0);
 		for (int state = 0; state < BGJOB_NSTATES; state++)
 			pg_atomic_init_u64(&entry->moves[state], 0);

@@ -273,6 +273,7 @@ typedef struct BgjobDatabase
 		low_due; /* the earliest time announced since the scheduler has last read it */
 
 	bool edges_known; /* the edges of the database have been counted (base/dependants.h) */
+	pg_atomic_uint64 edges; /* their number, at least */
 
 	int64 held_back; /* the scheduler's: number of jobs held back, as last logged */
 

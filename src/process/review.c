@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "base/dependants.h"
 #include "base/process.h"
 #include "base/reviews.h"
 #include "miscadmin.h"
@@ -64,9 +65,12 @@ static bool under_way =
 void
 bgjob_review_begin(void)
 {
-	bgjob_begin();
-	bgjob_edges_count();
-	bgjob_commit();
+	if (!bgjob_dependants_known()) /* else a scheduler before this one has counted them */
+	{
+		bgjob_begin();
+		bgjob_edges_count();
+		bgjob_commit();
+	}
 	all_wanted = true;
 	next_deadline = DT_NOBEGIN;
 }
