@@ -15,6 +15,7 @@
 
 #include "access/xact.h"
 #include "api/arguments.h"
+#include "api/continuation.h"
 #include "api/control.h"
 #include "api/inside.h"
 #include "api/options.h"
@@ -36,23 +37,12 @@
 /* So many jobs are read at a time. */
 #define PORTION 1000
 
-/* Raises 22023 unless there is a batch, and 42501 unless the caller controls it. */
+/* Raises 22023 unless there is a batch, also of this transaction, and 42501 unless the caller controls it. */
 static void
 check_batch(int64 id)
 {
-	BgjobBatch batch;
-
 	CommandCounterIncrement(); /* it may be this transaction's own */
-	if (!bgjob_batch_read(id, &batch))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("batch " INT64_FORMAT " does not exist", id),
-						errdetail("It was never created, or has been removed."),
-						errhint("bgjob_batch() creates a batch and returns its id.")));
-	if (!bgjob_may_control(batch.role))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for batch " INT64_FORMAT, id),
-				 errdetail("It belongs to role \"%s\".", GetUserNameFromId(batch.role, true))));
+	bgjob_check_batch(id);
 }
 
 /* ---- bgjob_batch ---- */

@@ -138,9 +138,9 @@ set_columns(const BgjobOptionSet *set, BgjobJob *job)
 
 /* ---- what there is ---- */
 
-/* Raises 22023 unless there is a batch, and 42501 unless the caller controls it. */
-static void
-check_batch(int64 id)
+/* bgjob_check_batch raises 22023 unless there is a batch, and 42501 unless the caller controls it. */
+void
+bgjob_check_batch(int64 id)
 {
 	BgjobBatch batch;
 
@@ -219,7 +219,7 @@ check_targets(BgjobRel *jobs, const BgjobPrerequisites *all, Targets *targets)
 	}
 	if (all->nbatches == 0)
 		return;
-	check_batch(all->targets[all->njobs]);
+	bgjob_check_batch(all->targets[all->njobs]);
 	if (!bgjob_batch_read(all->targets[all->njobs], &batch) || !batch.mine)
 		targets->foreign = true;
 }
@@ -300,7 +300,7 @@ bgjob_continuation_read(const BgjobOptionSet *set, BgjobJob *job,
 	if (!bgjob_job_is_null(job, BGJOB_C_BATCH_ID) || bgjob_has_prerequisites(job))
 		CommandCounterIncrement(); /* they may be this transaction's own */
 	if (!bgjob_job_is_null(job, BGJOB_C_BATCH_ID))
-		check_batch(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID)));
+		bgjob_check_batch(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID)));
 	continuation->any = bgjob_prerequisites_read(job, all);
 	if (!continuation->any)
 		return;

@@ -23,6 +23,7 @@ typedef struct BgjobContinuation
 	BgjobPrerequisites all;
 } BgjobContinuation;
 
+extern void bgjob_check_batch(int64 id);
 extern void bgjob_continuation_read(const BgjobOptionSet *set, BgjobJob *job,
 									BgjobContinuation *continuation);
 extern void bgjob_continuation_ask(const BgjobContinuation *continuation, int64 job, bool many);

@@ -229,18 +229,25 @@ check_on_duplicate(const char *name, Datum value)
 	return CharGetDatum(values[bgjob_choice(name, TextDatumGetCString(value), names)]);
 }
 
+/* Raises 22023 unless an interval is a limit: positive, and not too long. */
+static Datum
+check_limit(const char *name, Datum value, const char *meaning)
+{
+	const Interval *limit = DatumGetIntervalP(value);
+	const char *hint = psprintf("Omit %s for no limit.", name);
+
+	bgjob_check_interval(name, limit, meaning, hint);
+	if (bgjob_interval_microseconds(limit, DAYS_PER_MONTH) <= 0)
+		bgjob_invalid(psprintf("%s must be positive", name), meaning, hint);
+	return value;
+}
+
 static Datum
 check_start_within(const char *name, Datum value)
 {
-	static const char *const meaning =
-		"A job that has not started within this time after it could first run is deleted.";
-	const Interval *limit = DatumGetIntervalP(value);
-
-	bgjob_check_interval(name, limit, meaning, "Omit start_within for no limit.");
-	if (bgjob_interval_microseconds(limit, DAYS_PER_MONTH) <= 0)
-		bgjob_invalid("start_within must be positive", meaning,
-					  "Omit start_within for no limit.");
-	return value;
+	return check_limit(
+		name, value,
+		"A job that has not started within this time after it could first run is deleted.");
 }
 
 static Datum
@@ -293,15 +300,8 @@ check_condition(const char *name, Datum value)
 static Datum
 check_await_timeout(const char *name, Datum value)
 {
-	static const char *const meaning =
-		"A job that has not been released within this time is deleted.";
-	const Interval *limit = DatumGetIntervalP(value);
-
-	bgjob_check_interval(name, limit, meaning, "Omit await_timeout for no limit.");
-	if (bgjob_interval_microseconds(limit, DAYS_PER_MONTH) <= 0)
-		bgjob_invalid("await_timeout must be positive", meaning,
-					  "Omit await_timeout for no limit.");
-	return value;
+	return check_limit(name, value,
+					   "A job that has not been released within this time is deleted.");
 }
 
 static Datum (*const checks[BGJOB_NOPTIONS])(const char *name, Datum value) = {
