@@ -5,7 +5,8 @@
  *
  * A batch is filled by enqueueing jobs into it; store/batch.c says what a batch
  * is, and when it has finished. Canceling and retrying change its jobs one by one, as
- * bgjob_delete() and bgjob_requeue() do, with the same rights.
+ * bgjob_delete() and bgjob_requeue() do, with the same rights; but a retried job whose
+ * predecessors run again, too, awaits them again (store/revive.h).
  *
  * Runs in the calling session, in its transaction.
  *

@@ -1,14 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * revive.c
- *	  Jobs that were deleted since they could not run, and await again what they awaited.
+ *	  Jobs that have ended, and await again what they awaited.
  *
  * When jobs that have ended run again (bgjob_batch_retry), so may those that could not
  * run because of them: they await again, and so do those that could not run because of these.
  * The edges of such jobs are kept for that (store/edge.c). A revived job of a batch
  * opens its batch again, so what has awaited that batch is revived likewise.
  *
- * A revived job of which something else cannot be met is deleted again at once.
+ * A job that has ended, and is to run again together with what it awaited, awaits that
+ * again, instead of running beside it (bgjob_revival_await_again).
+ *
+ * A revived job of which something else cannot be met is deleted again at once. So is one
+ * that would await itself now (store/cycle.h).
  *
  * Runs in the calling session. A job that another transaction is changing is left as it is.
  *

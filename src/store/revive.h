@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * revive.h
- *	  Jobs that were deleted since they could not run, and await again what they awaited.
+ *	  Jobs that have ended, and await again what they awaited.
  *
  *-------------------------------------------------------------------------
  */
