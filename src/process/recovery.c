@@ -243,7 +243,7 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 	if (slot->request == BGJOB_REQUEST_INTERRUPT ||
 		(slot->request == BGJOB_REQUEST_NONE && !slot->timed_out))
 		return false;
-	if (!bgjob_outcome_requested(slot->request, &event, &what))
+	if (!bgjob_outcome_requested(slot->request, bgjob_job_is_pending(job), &event, &what))
 	{
 		bgjob_outcome_timed_out(bgjob_time_limit(job), &error);
 		event = bgjob_outcome_of_error(job, &error, &what);

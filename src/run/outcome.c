@@ -54,25 +54,35 @@ bgjob_outcome_interruption(BgjobInterruption why)
 
 /*
  * bgjob_outcome_requested returns the event of a request, with its reason;
- * what->run_at is the caller's, and so is the reason of an interruption. False if
+ * what->run_at is the caller's, and so is the reason of an interruption. A job whose
+ * pending event was being settled has not been started. False if
  * there is no request.
  */
 bool
-bgjob_outcome_requested(BgjobRequest request, BgjobEvent *event, BgjobCircumstances *what)
+bgjob_outcome_requested(BgjobRequest request, bool pending, BgjobEvent *event,
+						BgjobCircumstances *what)
 {
+	if (pending && request != BGJOB_REQUEST_NONE && request != BGJOB_REQUEST_INTERRUPT)
+	{
+		what->started_at = 0;
+		what->worker_pid = 0;
+	}
 	switch (request)
 	{
 		case BGJOB_REQUEST_DELETE:
 			*event = BGJOB_EV_DELETE;
-			what->reason = "Deleted while it was performed";
+			what->reason = pending ? "Deleted while its filters were called"
+								   : "Deleted while it was performed";
 			return true;
 		case BGJOB_REQUEST_REQUEUE:
 			*event = BGJOB_EV_REQUEUE;
-			what->reason = "Requeued while it was performed";
+			what->reason = pending ? "Requeued while its filters were called"
+								   : "Requeued while it was performed";
 			return true;
 		case BGJOB_REQUEST_RESCHEDULE:
 			*event = BGJOB_EV_RESCHEDULE;
-			what->reason = "Rescheduled while it was performed";
+			what->reason = pending ? "Rescheduled while its filters were called"
+								   : "Rescheduled while it was performed";
 			return true;
 		case BGJOB_REQUEST_INTERRUPT:
 			*event = BGJOB_EV_INTERRUPT;

@@ -502,7 +502,8 @@ bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *erro
 	BgjobEvent event;
 
 	note_attempt();
-	if (!bgjob_outcome_requested(request, &event, what) &&
+	if (!bgjob_outcome_requested(request, bgjob_job_is_pending(&bgjob_underway.job), &event,
+								 what) &&
 		!bgjob_outcome_of_ending(&bgjob_underway.ending, &event, what))
 	{
 		event = bgjob_outcome_of_error(&bgjob_underway.job, error, what);

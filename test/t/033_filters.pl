@@ -141,6 +141,21 @@ is(value(q{SELECT string_agg(state || ' ' || (error ->> 'sqlstate') || ' ' || (e
 is(value(q{SELECT count(*) FROM bgjob.jobs WHERE args ->> 0 = 'harmless' AND state = 'succeeded'}), '13', 'all other jobs succeed');
 is(value($scheduler), $pid, 'the scheduler is the same process');
 
+# A job that is changed while a filter is called for it has not been started.
+for my $case ([ 'bgjob_delete(%d)', 'deleted', 'Deleted' ], [ q{bgjob_reschedule(%d, delay => '1 hour')}, 'scheduled', 'Rescheduled' ])
+{
+	my ($call, $state, $done) = @$case;
+	my ($change) = $call =~ m{^(\w+)};
+	my $job = value(q{SELECT bgjob_enqueue('plain', '["hang"]', delay => '100 ms')});
+	wait_until($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'bgjob worker' AND wait_event = 'PgSleep'}, "$change: a filter sleeps");
+	value('SELECT ' . sprintf($call, $job));
+	wait_until($node, "SELECT state = '$state' FROM bgjob.jobs WHERE id = $job", "$change is honored");
+	is(value("SELECT string_agg(state || coalesce(' ' || reason, ''), ',' ORDER BY seq) FROM bgjob.job_states WHERE job_id = $job"),
+		"enqueued,$state $done while its filters were called", "$change: the history shows no attempt");
+	is(value("SELECT started_at IS NULL AND worker_pid IS NULL FROM bgjob.jobs WHERE id = $job"), 't', "$change: and neither does the job");
+	value("SELECT bgjob_delete($job)");
+}
+
 # A shutdown waits for a filter no longer than for a job, and counts no retry or crash for the job.
 $node->append_conf('postgresql.conf', 'bgjob.shutdown_timeout = 1s');
 $node->reload;
