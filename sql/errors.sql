@@ -45,7 +45,7 @@ BEGIN
 		$c$bgjob_enqueue('add', '[1]', timeout => '-1 s')$c$,
 		$c$bgjob_enqueue('add', '[1]', on_duplicate => 'maybe')$c$,
 		$c$bgjob_enqueue('add', '[1]', unique_key => '')$c$,
-		$c$bgjob_enqueue('add', '[1]', sequence_key => 'k')$c$,
+		$c$bgjob_enqueue('add', '[1]', sequence_key => '')$c$,
 		$c$bgjob_log('x')$c$,
 		$c$bgjob_snooze('1 s')$c$,
 		$c$bgjob_configure('add', unique_key => '{c}')$c$,

@@ -22,6 +22,7 @@
 
 #include "api/arguments.h"
 #include "api/enqueue.h"
+#include "api/jobkeys.h"
 #include "api/rights.h"
 #include "base/compat.h"
 #include "base/text.h"
@@ -30,7 +31,6 @@
 #include "miscadmin.h"
 #include "run/function.h"
 #include "run/functionname.h"
-#include "run/placeholders.h"
 #include "run/policy.h"
 #include "store/functionconf.h"
 #include "utils/array.h"
@@ -127,8 +127,7 @@ bgjob_configure(PG_FUNCTION_ARGS)
 	check_may_configure(func, fcinfo->flinfo->fn_oid);
 	check_kind(required(fcinfo, P_KIND, "kind"));
 	read_options(fcinfo, &conf.options);
-	if (conf.options.given[BGJOB_O_UNIQUE_KEY])
-		bgjob_placeholders_check(func, bgjob_option_text(&conf.options, BGJOB_O_UNIQUE_KEY));
+	bgjob_jobkeys_check(func, &conf.options);
 	conf.func = bgjob_function_signature(func);
 	conf.policy = make_policy(&conf.options);
 	bgjob_functionconf_set(&conf);

@@ -22,6 +22,7 @@
 #include "access/xact.h"
 #include "api/creationfilters.h"
 #include "api/enqueue.h"
+#include "api/jobkeys.h"
 #include "base/text.h"
 #include "catalog/pg_type.h"
 #include "run/failure.h"
@@ -191,6 +192,7 @@ take_answer(const char *filter, Jsonb *answer, BgjobHookJob *hook_job, void *arg
 	for (int key = K_OPTIONS; key < nkeys; key++)
 		if (values[key].type != jbvNull)
 			read_option(filter, key, &values[key], &set);
+	bgjob_jobkeys_literal(&set);
 	bgjob_options_change(&set, creation->job, creation->what);
 	if (values[K_ARGS].type != jbvNull)
 		change_args(creation->job, JsonbValueToJsonb(&values[K_ARGS]));

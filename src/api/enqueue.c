@@ -19,6 +19,8 @@
 #include "api/arguments.h"
 #include "api/continuation.h"
 #include "api/enqueue.h"
+#include "api/jobkeys.h"
+#include "api/queuelength.h"
 #include "api/rights.h"
 #include "base/captured.h"
 #include "base/guc.h"
@@ -33,7 +35,6 @@
 #include "run/function.h"
 #include "run/identity.h"
 #include "run/jobkind.h"
-#include "run/placeholders.h"
 #include "store/bulk.h"
 #include "store/count.h"
 #include "store/functionconf.h"
@@ -52,11 +53,10 @@
 
 struct BgjobTemplate
 {
-	BgjobJob job; /* all but id, position, times, arguments, and a key with placeholders */
+	BgjobJob job; /* all but id, position, times, arguments, and what arguments fill */
 	Oid func;     /* InvalidOid: kind 'sql' */
 	const BgjobFunctionConf *conf;
-	const char
-		*key_places; /* the configured unique_key, whose placeholders arguments fill, or NULL */
+	BgjobJobKeys keys;
 	BgjobDuplicate on_duplicate;
 	BgjobEvent
 		event; /* creates its jobs; decided once, so that all jobs of "bulk" go to the same table */
@@ -110,11 +110,12 @@ static void
 fill_options(BgjobTemplate *template, BgjobOptionSet *set)
 {
 	const BgjobFunctionConf *conf = template->conf;
+	const char *unique_key = NULL;
 
 	if (conf != NULL)
 	{
 		if (!set->given[BGJOB_O_UNIQUE_KEY])
-			template->key_places = bgjob_option_text(&conf->options, BGJOB_O_UNIQUE_KEY);
+			unique_key = bgjob_option_text(&conf->options, BGJOB_O_UNIQUE_KEY);
 		bgjob_options_merge(set, &conf->options);
 	}
 	if (!set->given[BGJOB_O_QUEUE])
@@ -123,6 +124,7 @@ fill_options(BgjobTemplate *template, BgjobOptionSet *set)
 	set_default(set, BGJOB_O_MAX_RETRIES, Int32GetDatum(bgjob_max_retries));
 	set_default(set, BGJOB_O_ON_DUPLICATE, CharGetDatum(BGJOB_DUPLICATE_SKIP));
 	bgjob_options_to_job(set, &template->job);
+	bgjob_jobkeys_begin(&template->keys, template->func, &template->job, unique_key);
 	if (conf != NULL && conf->policy != NULL)
 		bgjob_job_set(&template->job, BGJOB_C_POLICY_ID,
 					  Int64GetDatum(bgjob_settings_store(conf->policy)));
@@ -151,6 +153,13 @@ fill_job(BgjobTemplate *template, const BgjobOptions *options, BgjobOptionSet *s
 		bgjob_job_set(job, BGJOB_C_CUSTOM_SETTINGS, JsonbPGetDatum(custom));
 }
 
+/* Returns whether the jobs of a template have a unique_key, maybe one that their arguments fill. */
+static bool
+has_key(const BgjobTemplate *template)
+{
+	return !bgjob_job_is_null(&template->job, BGJOB_C_UNIQUE_KEY);
+}
+
 /* Reads what the jobs await, and has them created as awaiting if that is not there yet. */
 static void
 begin_continuation(BgjobTemplate *template, const BgjobOptionSet *set, BgjobCircumstances *what)
@@ -167,8 +176,7 @@ begin_continuation(BgjobTemplate *template, const BgjobOptionSet *set, BgjobCirc
 		template->run_at = what->run_at = 0; /* counts from the release */
 	if (what->run_at != 0)
 		bgjob_job_set_time(&template->job, BGJOB_C_RUN_AT, what->run_at);
-	if ((!bgjob_job_is_null(&template->job, BGJOB_C_UNIQUE_KEY) ||
-		 template->key_places != NULL) &&
+	if (has_key(template) &&
 		(duplicate == BGJOB_DUPLICATE_REPLACE || duplicate == BGJOB_DUPLICATE_RESCHEDULE))
 		bgjob_invalid("a job that awaits something cannot replace or reschedule another one",
 					  "The other job would not await it.",
@@ -244,19 +252,6 @@ check_arguments(const BgjobTemplate *template, const Jsonb *args)
 	bgjob_check_arguments(template->func, template->job.job, args, template->job.run_as);
 }
 
-/* Fills the placeholders of a configured unique_key with the arguments of a job. */
-static void
-set_key(BgjobTemplate *template, const Jsonb *args)
-{
-	const char *key;
-
-	if (template->key_places == NULL)
-		return;
-	key = bgjob_placeholders_fill(template->func, template->key_places, args);
-	bgjob_check_unique_key(key);
-	bgjob_job_set(&template->job, BGJOB_C_UNIQUE_KEY, CStringGetTextDatum(key));
-}
-
 /*
  * bgjob_template_job checks the arguments of a job without inserting it. Returns
  * the job without id, times and arguments, and what to do if an unfinished job
@@ -266,16 +261,9 @@ const BgjobJob *
 bgjob_template_job(BgjobTemplate *template, const Jsonb *args, BgjobDuplicate *on_duplicate)
 {
 	check_arguments(template, args);
-	set_key(template, args);
+	bgjob_jobkeys_fill(&template->keys, &template->job, args);
 	*on_duplicate = template->on_duplicate;
 	return &template->job;
-}
-
-/* Returns whether the jobs of a template have a unique_key. */
-static bool
-has_key(const BgjobTemplate *template)
-{
-	return !bgjob_job_is_null(&template->job, BGJOB_C_UNIQUE_KEY);
 }
 
 /* Returns whether the jobs of a template cannot run any more, since what they await has ended otherwise. */
@@ -306,14 +294,16 @@ add_to_bulk(BgjobTemplate *template)
 }
 
 /*
- * bgjob_template_expect_many makes bgjob_template_enqueue() collect the jobs of a
- * template, about n, and insert many at a time; bgjob_template_free() inserts the
- * rest. Does nothing if the jobs have a unique_key, since one may exclude the
- * next, or filters, since these may change each job.
+ * bgjob_template_expect announces n jobs. If these are many, bgjob_template_enqueue()
+ * collects the jobs, and inserts many at a time; bgjob_template_free() inserts the
+ * rest. Not if the jobs have a unique_key, since one may exclude the
+ * next, or filters, since these may change each job. 53400: their queue has no room for them.
  */
 void
-bgjob_template_expect_many(BgjobTemplate *template, int n)
+bgjob_template_expect(BgjobTemplate *template, int n)
 {
+	if (template->event == BGJOB_EV_ENQUEUE)
+		bgjob_queuelength_check(template->job.queue, n);
 	template->many = n > 1;
 	if (n < 2 || has_key(template) || template->filtered || is_hopeless(template))
 		return;
@@ -422,7 +412,7 @@ bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 	int64 id;
 
 	check_arguments(template, args);
-	set_key(template, args);
+	bgjob_jobkeys_fill(&template->keys, &template->job, args);
 	id = template->filtered ? enqueue_filtered(template, args) : enqueue_one(template, args);
 	if (!template->continuation.any || id == 0)
 		return id;
@@ -504,6 +494,7 @@ bgjob_enqueue(PG_FUNCTION_ARGS)
 	bgjob_check_usage();
 	read_options(fcinfo, &options);
 	template = bgjob_template_create(&options, args);
+	bgjob_template_expect(template, 1);
 	id = bgjob_template_enqueue(template, args);
 	bgjob_template_free(template);
 	if (id == 0)
@@ -567,7 +558,7 @@ bgjob_enqueue_many(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	template = bgjob_template_create(&options,
 									 n == 0 || nulls[0] ? NULL : DatumGetJsonbP(elements[0]));
-	bgjob_template_expect_many(template, n);
+	bgjob_template_expect(template, n);
 	per_job =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob enqueue", ALLOCSET_DEFAULT_SIZES);
 	element.overloaded =

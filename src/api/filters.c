@@ -193,6 +193,6 @@ bgjob_filters_changed(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("this function must be called as a trigger")));
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
-	bgjob_change_filters();
+	bgjob_change_cached(BGJOB_CACHED_FILTERS);
 	return PointerGetDatum(NULL);
 }

@@ -21,9 +21,12 @@
 #include "catalog/pg_type.h"
 #include "run/policy.h"
 #include "mb/pg_wchar.h"
+#include "store/limitconf.h"
 #include "store/prerequisite.h"
 #include "store/signalrow.h"
 #include "store/unique.h"
+#include "store/weightconf.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
@@ -92,6 +95,38 @@ bgjob_check_unique_key(const char *key)
 						errdetail("It must have 1 to %d bytes.", BGJOB_UNIQUE_KEY_MAX),
 						errhint("Omit unique_key if the job need not be unique. For a longer "
 								"key, use a hash such as md5().")));
+}
+
+/* bgjob_check_key raises 22023 unless a text can be a sequence_key or a fairness_key. */
+void
+bgjob_check_key(const char *name, const char *key)
+{
+	if (key[0] == '\0' || strlen(key) > BGJOB_FAIRNESS_KEY_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid %s: it has %zu bytes", name, strlen(key)),
+						errdetail("It must have 1 to %d bytes.", BGJOB_FAIRNESS_KEY_MAX),
+						errhint("For a longer key, use a hash such as md5().")));
+}
+
+/* bgjob_check_limits raises 22023 unless a text[] can be the limits of a job, as far as can be seen without its arguments. */
+void
+bgjob_check_limits(Datum limits)
+{
+	Datum *elements;
+	bool *nulls;
+	int n;
+
+	deconstruct_array(DatumGetArrayTypeP(limits), TEXTOID, -1, false, TYPALIGN_INT, &elements,
+					  &nulls, &n);
+	if (n > BGJOB_LIMITS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("too many limits: %d", n),
+				 errdetail("A job can be under %d limits.", BGJOB_LIMITS_MAX),
+				 errhint("Combine several limits into one.")));
+	for (int i = 0; i < n; i++)
+		if (nulls[i])
+			bgjob_invalid("limits must not contain null", "Each element names a limit.",
+						  "Omit the element.");
 }
 
 /* bgjob_check_signal_name raises 22023 unless a text can be the name of a signal. */
@@ -275,15 +310,18 @@ check_retention(const char *name, Datum value)
 	return value;
 }
 
-/* Raises 0A000 for an option of a later version. */
 static Datum
-check_unsupported(const char *name, Datum value)
+check_key(const char *name, Datum value)
 {
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("option %s is not supported by this version", name),
-					errdetail("The option is reserved for a later version."),
-					errhint("Omit the option.")));
-	return value; /* keep the compiler quiet */
+	bgjob_check_key(name, TextDatumGetCString(value));
+	return value;
+}
+
+static Datum
+check_limits(const char *name, Datum value)
+{
+	bgjob_check_limits(value);
+	return value;
 }
 
 static Datum
@@ -310,9 +348,8 @@ static Datum (*const checks[BGJOB_NOPTIONS])(const char *name, Datum value) = {
 };
 
 /*
- * bgjob_options_check raises 22023 if an option has an invalid value, and 0A000
- * if it is not supported. Converts the values to those stored, so a set can be
- * checked only once.
+ * bgjob_options_check raises 22023 if an option has an invalid value. Converts the
+ * values to those stored, so a set can be checked only once.
  */
 void
 bgjob_options_check(BgjobOptionSet *set)

@@ -32,6 +32,8 @@ extern void bgjob_check_interval(const char *name, const Interval *interval,
 extern TimestampTz bgjob_delayed(TimestampTz now, const Interval *delay);
 extern void bgjob_check_queue_name(const char *queue);
 extern void bgjob_check_unique_key(const char *key);
+extern void bgjob_check_key(const char *name, const char *key);
+extern void bgjob_check_limits(Datum limits);
 extern void bgjob_check_retention(const Interval *retention);
 extern void bgjob_options_check(BgjobOptionSet *set);
 extern bool bgjob_options_time(const BgjobOptionSet *set, TimestampTz now, TimestampTz *run_at);

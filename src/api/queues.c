@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * queues.c
- *	  Configures queues: groups, pausing, retention.
+ *	  Configures queues: their running and waiting jobs, groups, pausing, retention.
  *
  * A queue needs no configuration: enqueueing a job with a new name creates the
  * queue. A configuration takes effect with the first claim after commit. Needs
@@ -51,12 +51,27 @@ check_room(const char *queue)
 
 PG_FUNCTION_INFO_V1(bgjob_queue);
 
+/* Reads an argument that is the largest number of something, -1 for any number; false if it is null. */
+static bool
+read_most(FunctionCallInfo fcinfo, int arg, const char *name, const char *meaning, int *most)
+{
+	if (PG_ARGISNULL(arg))
+		return false;
+	*most = PG_GETARG_INT32(arg);
+	if (*most < -1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s %d is out of range", name, *most), errdetail("%s", meaning),
+						errhint("Use -1 for any number.")));
+	return true;
+}
+
 /*
- * bgjob_queue(name, max_running, group_size, paused, retention) configures a
- * queue; a null argument changes nothing. group_size (1 to 1000) is how many jobs
+ * bgjob_queue(name, max_running, group_size, paused, retention, max_length) configures a
+ * queue; a null argument changes nothing. max_running is how many of its jobs may run at
+ * a time, max_length how many may wait (both -1: any number); group_size (1 to 1000) is how many jobs
  * may run in one transaction; retention, how long finished jobs are kept,
  * overrides the server's settings. Errors: 22023 an invalid value; 42501 no
- * EXECUTE; 53400 too many queues; 0A000 max_running.
+ * EXECUTE; 53400 too many queues.
  */
 Datum
 bgjob_queue(PG_FUNCTION_ARGS)
@@ -64,11 +79,9 @@ bgjob_queue(PG_FUNCTION_ARGS)
 	char *name = queue_to_change(fcinfo, "bgjob_queue()");
 	BgjobQueueRow change = {0};
 
-	if (!PG_ARGISNULL(1))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("max_running is not supported by this version"),
-						errdetail("The running jobs of a queue cannot be limited yet."),
-						errhint("Use bgjob.workers to limit the workers of the server.")));
+	change.has_max_running =
+		read_most(fcinfo, 1, "max_running", "It is how many jobs of the queue run at a time.",
+				  &change.max_running);
 	if (!PG_ARGISNULL(2))
 	{
 		change.group_size = PG_GETARG_INT32(2);
@@ -85,6 +98,9 @@ bgjob_queue(PG_FUNCTION_ARGS)
 		change.retention = PG_GETARG_INTERVAL_P(4);
 		bgjob_check_retention(change.retention);
 	}
+	change.has_max_length =
+		read_most(fcinfo, 5, "max_length", "It is how many jobs of the queue may wait.",
+				  &change.max_length);
 	check_room(name);
 	bgjob_queueconf_change(name, &change);
 	PG_RETURN_VOID();

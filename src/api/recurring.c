@@ -10,7 +10,7 @@
  *
  * The row has the value of every option, since the scheduler (process/recurring.c)
  * reads no configuration. Its column "given" names the options that callers gave.
- * These stay. The others get their default again at each update, which may come from
+ * These stay (api/recurringkept.c). The others get their default again at each update, which may come from
  * the configuration of the function: so they follow a change of it, or of the job.
  *
  * Schedule, zone and job are checked at each call, as when a job is enqueued. The
@@ -29,6 +29,7 @@
 #include "api/arguments.h"
 #include "api/cron.h"
 #include "api/recurring.h"
+#include "api/recurringkept.h"
 #include "api/rights.h"
 #include "base/change.h"
 #include "base/guc.h"
@@ -46,9 +47,6 @@
 
 /* Longest name of a recurring job, in bytes. */
 #define LONGEST_NAME 200
-
-/* The name of the kind in the column "given"; it is no option of store/optionlist.h. */
-#define KIND_NAME "kind"
 
 /* The columns that parameters of the same meaning set. */
 static const BgjobRecurringColumn parameters[] = {
@@ -219,75 +217,7 @@ require(const void *value, const char *name)
 				 errhint("Specify a value for %s.", name)));
 }
 
-/* ---- options that stay ---- */
-
-/* Returns whether an option is stored with a recurring job, so that it can stay. */
-static bool
-is_option(int option)
-{
-	return (bgjob_options[option].places & BGJOB_IN_RECURRING) != 0 &&
-		   bgjob_options[option].recurring != 0;
-}
-
-/* Reads the options that earlier calls gave, and whether one gave the kind. */
-static void
-read_kept(const BgjobRecurring *row, BgjobOptionSet *kept, bool *kind)
-{
-	Datum *names;
-	int n;
-
-	memset(kept, 0, sizeof(*kept));
-	*kind = false;
-	if (bgjob_recurring_is_null(row, BGJOB_R_GIVEN))
-		return;
-	deconstruct_array(DatumGetArrayTypeP(bgjob_recurring_datum(row, BGJOB_R_GIVEN)), TEXTOID,
-					  -1, false, TYPALIGN_INT, &names, NULL, &n);
-	for (int i = 0; i < n; i++)
-	{
-		char *name = TextDatumGetCString(names[i]);
-		int option = bgjob_option_by_name(name, BGJOB_IN_RECURRING);
-		BgjobRecurringColumn column;
-
-		if (strcmp(name, KIND_NAME) == 0)
-			*kind = true;
-		if (option == BGJOB_NOPTIONS || !is_option(option))
-			continue;
-		column = (BgjobRecurringColumn) bgjob_options[option].recurring;
-		if (!bgjob_recurring_is_null(row, column))
-			bgjob_option_set(kept, (BgjobOption) option, bgjob_recurring_datum(row, column));
-	}
-}
-
-/* Stores which options have been given, by this call or an earlier one. */
-static void
-write_given(BgjobRecurring *row, const BgjobOptionSet *given, const BgjobOptionSet *kept,
-			bool kind)
-{
-	Datum names[BGJOB_NOPTIONS + 1];
-	int n = 0;
-
-	for (int option = 0; option < BGJOB_NOPTIONS; option++)
-		if (is_option(option) && (given->given[option] || kept->given[option]))
-			names[n++] = CStringGetTextDatum(bgjob_options[option].name);
-	if (kind)
-		names[n++] = CStringGetTextDatum(KIND_NAME);
-	if (n == 0)
-		bgjob_recurring_set_null(row, BGJOB_R_GIVEN);
-	else
-		bgjob_recurring_set(
-			row, BGJOB_R_GIVEN,
-			PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT)));
-}
-
-/* An empty unique_key takes away the one that was given. */
-static void
-drop_empty_key(BgjobOptionSet *given, BgjobOptionSet *kept)
-{
-	char *key = bgjob_option_text(given, BGJOB_O_UNIQUE_KEY);
-
-	if (key != NULL && key[0] == '\0')
-		given->given[BGJOB_O_UNIQUE_KEY] = kept->given[BGJOB_O_UNIQUE_KEY] = false;
-}
+/* ---- what stays ---- */
 
 static const char *
 kind_name(const BgjobRecurring *row)
@@ -317,8 +247,7 @@ role_name(const BgjobRecurring *row)
 static void
 keep(const BgjobRecurring *row, BgjobRecurringCall *call, BgjobOptionSet *kept, bool *kind)
 {
-	read_kept(row, kept, kind);
-	drop_empty_key(&call->options.set, kept);
+	bgjob_kept_read(row, &call->options.set, kept, kind);
 	if (call->options.kind == NULL && (call->options.job == NULL || *kind))
 		call->options.kind = kind_name(row);
 	if (call->options.job == NULL)
@@ -429,7 +358,7 @@ set_job(BgjobRecurring *row, bool found, const BgjobRecurringCall *call)
 		bgjob_recurring_set_text(row, BGJOB_R_JOB, call->options.job);
 	if (call->args != NULL)
 		bgjob_recurring_set(row, BGJOB_R_ARGS, JsonbPGetDatum(call->args));
-	write_given(row, &full.options.set, &kept, kind || call->options.kind != NULL);
+	bgjob_kept_write(row, &full.options.set, &kept, kind || call->options.kind != NULL);
 }
 
 /* bgjob_recurring_announce notifies the scheduler, at commit, that a recurring job was added or changed. */

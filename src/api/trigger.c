@@ -325,7 +325,7 @@ enqueue_row(TriggerPlan *plan, BgjobTemplate **template, HeapTuple tuple, Relati
 	if (*template == NULL)
 	{
 		*template = bgjob_template_create(&plan->options, args);
-		bgjob_template_expect_many(*template, n);
+		bgjob_template_expect(*template, n);
 	}
 	(void) bgjob_template_enqueue(*template, args);
 }

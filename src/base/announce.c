@@ -120,10 +120,11 @@ bgjob_announce_unknown(bool committed, bool counted)
 	{
 		if (!counted)
 			bgjob_database_recount(MyDatabaseId);
-		pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes, 1);
+		for (int i = 0; i < BGJOB_NCACHED; i++)
+			pg_atomic_fetch_add_u32(&bgjob_registry->cached_changes[i], 1);
 		bgjob_waiters_wake_all();
 		notices |= BGJOB_NOTICE_EXTENSION | BGJOB_NOTICE_QUEUES | BGJOB_NOTICE_RECURRING |
-				   BGJOB_NOTICE_ENDED;
+				   BGJOB_NOTICE_ENDED | BGJOB_NOTICE_GATES;
 	}
 	bgjob_notify_scheduler(MyDatabaseId, notices);
 }

@@ -76,7 +76,7 @@ typedef struct Notes
 	BgjobDependantNotes dependants;
 	bool counted;
 	bool recount;
-	bool filters;
+	bool cached[BGJOB_NCACHED]; /* has been changed */
 	Oid notice_database;
 	uint32 notices;
 	Oid wanted;
@@ -207,18 +207,18 @@ bgjob_change_recount(void)
 }
 
 /*
- * bgjob_change_filters notes that filters have changed. The server tells other
- * processes a while after the commit can be seen, and a worker may be at a job
+ * bgjob_change_cached notes that what processes cache has changed. The server tells
+ * other processes a while after the commit can be seen, and a worker may be at a job
  * of the same commit before that. So from before that moment until after it
  * shared memory says that a change is under way, then that there was one.
  */
 void
-bgjob_change_filters(void)
+bgjob_change_cached(BgjobCached what)
 {
 	Notes *to = current_notes();
 
 	if (to != NULL)
-		to->filters = true;
+		to->cached[what] = true;
 }
 
 /*
@@ -265,7 +265,8 @@ bgjob_change_queue(const char *queue, const BgjobQueueConf *conf)
 	note->conf = *conf;
 	note->next = to->queues;
 	to->queues = note;
-	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_QUEUES);
+	bgjob_change_notice(MyDatabaseId,
+						BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_QUEUES | BGJOB_NOTICE_GATES);
 }
 
 /* bgjob_change_notice adds a notice for the scheduler of a database. */
@@ -395,8 +396,9 @@ begin_commit(void)
 {
 	for (Notes *note = notes; note != NULL; note = note->parent)
 	{
-		if (note->filters)
-			bgjob_committing_filters();
+		for (int i = 0; i < BGJOB_NCACHED; i++)
+			if (note->cached[i])
+				bgjob_committing_cached((BgjobCached) i);
 		if (note->counted)
 			bgjob_committing_moves();
 		bgjob_dependant_notes_show(&note->dependants);
@@ -457,7 +459,7 @@ at_xact_event(XactEvent event, void *arg)
 			prewake();
 			break;
 		case XACT_EVENT_COMMIT:
-			bgjob_committed_filters();
+			bgjob_committed_cached();
 			end_notes(tell);
 			bgjob_committed_moves();
 			break;
@@ -471,7 +473,7 @@ at_xact_event(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_ABORT:
 			settling = false;
-			bgjob_committed_filters();
+			bgjob_committed_cached();
 			bgjob_committed_moves();
 			end_notes(tell_of_given_back);
 			break;
@@ -517,7 +519,8 @@ merge_into_parent(Notes *inner, Notes *outer)
 	bgjob_dependant_notes_merge(&inner->dependants, &outer->dependants);
 	outer->counted |= inner->counted;
 	outer->recount |= inner->recount;
-	outer->filters |= inner->filters;
+	for (int i = 0; i < BGJOB_NCACHED; i++)
+		outer->cached[i] |= inner->cached[i];
 	if (inner->notices != 0)
 		outer->notice_database = inner->notice_database;
 	outer->notices |= inner->notices;

@@ -35,7 +35,7 @@ typedef struct BgjobCounted
 extern void bgjob_change_ready(Oid role, const char *queue, int priority,
 							   const BgjobLaneItem *first, int64 count);
 extern void bgjob_change_recount(void);
-extern void bgjob_change_filters(void);
+extern void bgjob_change_cached(BgjobCached what);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
 extern void bgjob_change_due(TimestampTz at);
 extern void bgjob_change_count(const BgjobCounted *from, const BgjobCounted *to);

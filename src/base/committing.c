@@ -21,34 +21,56 @@
 #include "base/database.h"
 #include "base/registry.h"
 
-/* Whether this process is counted in bgjob_registry->filter_changers. */
-static bool changing_filters = false;
+/* Whether this process is counted in bgjob_registry->cached_changers. */
+static bool changing[BGJOB_NCACHED];
 
 /* Whether it is named in bgjob_registry->movers. */
 static bool moving = false;
 
-/* bgjob_committing_filters shows that this process is about to commit a change of filters. */
+/* bgjob_committing_cached shows that this process is about to commit a change of what processes cache. */
 void
-bgjob_committing_filters(void)
+bgjob_committing_cached(BgjobCached what)
 {
-	if (changing_filters)
+	if (changing[what])
 		return;
-	changing_filters = true;
-	pg_atomic_fetch_add_u32(&bgjob_registry->filter_changers, 1);
+	changing[what] = true;
+	pg_atomic_fetch_add_u32(&bgjob_registry->cached_changers[what], 1);
 }
 
 /*
- * bgjob_committed_filters shows that there was one. A process that finds no change
- * under way must find that there was one: the order matters.
+ * bgjob_committed_cached shows that there were such changes. A process that finds no
+ * change under way must find that there was one: the order matters.
  */
 void
-bgjob_committed_filters(void)
+bgjob_committed_cached(void)
 {
-	if (!changing_filters)
-		return;
-	changing_filters = false;
-	pg_atomic_fetch_add_u32(&bgjob_registry->filter_changes, 1);
-	pg_atomic_fetch_sub_u32(&bgjob_registry->filter_changers, 1);
+	for (int i = 0; i < BGJOB_NCACHED; i++)
+	{
+		if (!changing[i])
+			continue;
+		changing[i] = false;
+		pg_atomic_fetch_add_u32(&bgjob_registry->cached_changes[i], 1);
+		pg_atomic_fetch_sub_u32(&bgjob_registry->cached_changers[i], 1);
+	}
+}
+
+/*
+ * bgjob_cached_may_differ returns whether what this process has cached may have
+ * changed since the last call with the same "seen": a change is under way, or there
+ * was one. The server's own message of it may come later than a job of the same commit.
+ */
+bool
+bgjob_cached_may_differ(BgjobCached what, uint32 *seen)
+{
+	bool under_way = pg_atomic_read_u32(&bgjob_registry->cached_changers[what]) != 0;
+	uint32 changes;
+	bool differ;
+
+	pg_read_barrier();
+	changes = pg_atomic_read_u32(&bgjob_registry->cached_changes[what]);
+	differ = under_way || changes != *seen;
+	*seen = changes;
+	return differ;
 }
 
 /*

@@ -44,6 +44,7 @@ typedef struct QueueControl
 {
 	LWLock lock;
 	pg_atomic_uint64 generation; /* grows whenever an entry changes */
+	pg_atomic_uint32 bounded;    /* entries with a max_length; written under the lock */
 } QueueControl;
 
 static QueueControl *control = NULL;
@@ -69,6 +70,7 @@ bgjob_queues_startup(void)
 	{
 		LWLockInitialize(&control->lock, LWLockNewTrancheId());
 		pg_atomic_init_u64(&control->generation, 1);
+		pg_atomic_init_u32(&control->bounded, 0);
 	}
 	LWLockRegisterTranche(control->lock.tranche, "BgjobQueues");
 	queues = ShmemInitHash("bgjob queue table", MAX_QUEUES, MAX_QUEUES, &info,
@@ -90,7 +92,7 @@ make_key(Oid database, const char *queue)
 BgjobQueueConf
 bgjob_queues_get(Oid database, const char *queue)
 {
-	BgjobQueueConf conf = {.version = 0, .paused = false, .group_size = 1};
+	BgjobQueueConf conf = {.group_size = 1, .max_running = -1, .max_length = -1};
 	QueueKey key = make_key(database, queue);
 	QueueEntry *entry;
 
@@ -100,6 +102,14 @@ bgjob_queues_get(Oid database, const char *queue)
 		conf = entry->conf;
 	LWLockRelease(&control->lock);
 	return conf;
+}
+
+/* Counts an entry that has a max_length, or no longer does. The lock is held. */
+static void
+count_bounded(const QueueEntry *entry, int by)
+{
+	if (entry->conf.max_length >= 0)
+		pg_atomic_fetch_add_u32(&control->bounded, by);
 }
 
 /* bgjob_queues_set applies a change, unless a newer one has been. Does not throw. */
@@ -114,7 +124,10 @@ bgjob_queues_set(Oid database, const char *queue, const BgjobQueueConf *conf)
 	entry = hash_search(queues, &key, HASH_ENTER_NULL, &found);
 	if (entry != NULL && (!found || entry->conf.version < conf->version))
 	{
+		if (found)
+			count_bounded(entry, -1);
 		entry->conf = *conf;
+		count_bounded(entry, 1);
 		pg_atomic_fetch_add_u64(&control->generation, 1);
 	}
 	LWLockRelease(&control->lock);
@@ -131,6 +144,7 @@ bgjob_queues_remove(Oid database, const char *queue, int64 version)
 	entry = hash_search(queues, &key, HASH_FIND, NULL);
 	if (entry != NULL && entry->conf.version < version)
 	{
+		count_bounded(entry, -1);
 		hash_search(queues, &key, HASH_REMOVE, NULL);
 		pg_atomic_fetch_add_u64(&control->generation, 1);
 	}
@@ -148,7 +162,10 @@ bgjob_queues_forget(Oid database)
 	hash_seq_init(&all, queues);
 	while ((entry = hash_seq_search(&all)) != NULL)
 		if (entry->key.database == database)
+		{
+			count_bounded(entry, -1);
 			hash_search(queues, &entry->key, HASH_REMOVE, NULL);
+		}
 	pg_atomic_fetch_add_u64(&control->generation, 1);
 	LWLockRelease(&control->lock);
 }
@@ -163,6 +180,13 @@ bgjob_queues_full(void)
 	full = hash_get_num_entries(queues) >= MAX_QUEUES;
 	LWLockRelease(&control->lock);
 	return full;
+}
+
+/* bgjob_queues_bounded returns whether some queue has a max_length; a read of memory. */
+bool
+bgjob_queues_bounded(void)
+{
+	return control != NULL && pg_atomic_read_u32(&control->bounded) > 0;
 }
 
 /* bgjob_queues_generation returns a number that changes whenever a queue does. */

@@ -25,7 +25,9 @@ typedef struct BgjobQueueConf
 {
 	int64 version; /* grows with every change; 0: nothing is configured */
 	bool paused;
-	int group_size; /* jobs per transaction */
+	int group_size;  /* jobs per transaction; 0: it is configured no longer */
+	int max_running; /* jobs that may run at a time; -1: any number */
+	int max_length;  /* jobs that may wait; -1: any number */
 } BgjobQueueConf;
 
 extern Size bgjob_queues_size(void);
@@ -35,6 +37,7 @@ extern void bgjob_queues_set(Oid database, const char *queue, const BgjobQueueCo
 extern void bgjob_queues_remove(Oid database, const char *queue, int64 version);
 extern void bgjob_queues_forget(Oid database);
 extern bool bgjob_queues_full(void);
+extern bool bgjob_queues_bounded(void);
 extern uint64 bgjob_queues_generation(void);
 extern int bgjob_queue_level(const char *list, const char *queue);
 

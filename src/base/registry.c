@@ -48,8 +48,11 @@ create_registry(void)
 	pg_atomic_init_u32(&bgjob_registry->gated, 0);
 	bgjob_registry->group_tranche = LWLockNewTrancheId();
 	bgjob_registry->next_generation = 1;
-	pg_atomic_init_u32(&bgjob_registry->filter_changes, 0);
-	pg_atomic_init_u32(&bgjob_registry->filter_changers, 0);
+	for (int i = 0; i < BGJOB_NCACHED; i++)
+	{
+		pg_atomic_init_u32(&bgjob_registry->cached_changes[i], 0);
+		pg_atomic_init_u32(&bgjob_registry->cached_changers[i], 0);
+	}
 	pg_atomic_init_u32(&bgjob_registry->settings_passes, 0);
 	bgjob_registry->nslots = max_worker_processes;
 	bgjob_registry->ndatabases = BGJOB_DATABASES;

@@ -236,7 +236,9 @@ typedef enum BgjobDatabaseStatus
 #define BGJOB_NOTICE_RESTORED  0x80  /* SQL has inserted jobs, or they have been adopted */
 #define BGJOB_NOTICE_FUNCTIONS 0x100 /* a retention has been configured of a function */
 #define BGJOB_NOTICE_REVIEW    0x200 /* something may be released (base/reviews.h) */
-#define BGJOB_NOTICE_WAKE      0x08  /* do not sleep before one more round; always set */
+#define BGJOB_NOTICE_GATES                                                                     \
+	0x400                      /* a limit, a weight or the max_running of a queue has changed */
+#define BGJOB_NOTICE_WAKE 0x08 /* do not sleep before one more round; always set */
 
 typedef struct BgjobDatabase
 {
@@ -305,6 +307,16 @@ typedef struct BgjobDatabase
 	pg_atomic_uint32 unnamed; /* so many have been prepared without a command */
 } BgjobDatabase;
 
+/* What every process caches of the configuration, and must not miss a change of (base/committing.h). */
+typedef enum BgjobCached
+{
+	BGJOB_CACHED_FILTERS,
+	BGJOB_CACHED_LIMITS,
+	BGJOB_CACHED_WEIGHTS
+} BgjobCached;
+
+#define BGJOB_NCACHED (BGJOB_CACHED_WEIGHTS + 1)
+
 typedef struct BgjobRegistry
 {
 	LWLock lock;
@@ -315,9 +327,9 @@ typedef struct BgjobRegistry
 	bool called;                        /* it must run one more round before it sleeps */
 	pg_atomic_uint32 schedulers_wanted; /* number of databases that wait for a scheduler */
 	pg_atomic_uint32 slot_wanted;       /* and there is no slot for one */
-	/* how often filters have changed in any database, and transactions about to commit a change */
-	pg_atomic_uint32 filter_changes;
-	pg_atomic_uint32 filter_changers;
+	/* how often what processes cache has changed in any database, and transactions about to commit a change */
+	pg_atomic_uint32 cached_changes[BGJOB_NCACHED];
+	pg_atomic_uint32 cached_changers[BGJOB_NCACHED];
 	pg_atomic_uint32 settings_passes; /* grows with each settings_floor that is set */
 	int nslots;
 	int ndatabases;

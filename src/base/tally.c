@@ -380,6 +380,34 @@ bgjob_tallies_read(BgjobDatabase *entry, BgjobTallyRow *rows, int room, bool *kn
 	return n;
 }
 
+/*
+ * bgjob_tallies_sum adds up the jobs of all roles in a queue of this database. False if
+ * the numbers are not known, or those of some role are not.
+ */
+bool
+bgjob_tallies_sum(BgjobDatabase *entry, const char *queue, BgjobTallied kind, int64 *sum)
+{
+	bool known;
+
+	*sum = 0;
+	LWLockAcquire(&control->lock, LW_SHARED);
+	known = bgjob_database_is_counted(entry) && !entry->tallies_lost;
+	for (int i = 0; known && i < control->used; i++)
+	{
+		const BgjobTally *tally = &control->tallies[i];
+
+		if (!is_of(tally, MyDatabaseId))
+			continue;
+		known = !tally->lost;
+		if (strcmp(tally->key.queue, queue) == 0)
+			*sum +=
+				tally->base[kind] +
+				(int64) pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &tally->moves[kind]));
+	}
+	LWLockRelease(&control->lock);
+	return known;
+}
+
 /* Waits for the transactions that may have found a tally before it was unlinked. False: some have not ended in time. */
 static bool
 wait_for_movers(void)

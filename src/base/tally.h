@@ -83,6 +83,8 @@ extern int bgjob_tallies_moves(BgjobTallyMoves *copy, int room);
 extern void
 bgjob_tallies_set(BgjobDatabase *entry, uint64 counted, const BgjobTallyMoves *before,
 				  int nbefore, const BgjobTallyRow *rows, int nrows);
+extern bool
+bgjob_tallies_sum(BgjobDatabase *entry, const char *queue, BgjobTallied kind, int64 *sum);
 extern int bgjob_tallies_read(BgjobDatabase *entry, BgjobTallyRow *rows, int room, bool *known);
 extern void bgjob_tallies_renew(BgjobDatabase *entry);
 extern void bgjob_tallies_forget(Oid database);

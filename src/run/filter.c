@@ -19,7 +19,7 @@
  */
 #include "postgres.h"
 
-#include "base/registry.h"
+#include "base/committing.h"
 #include "base/slot.h"
 #include "catalog/pg_collation.h"
 #include "run/filter.h"
@@ -60,14 +60,9 @@ void
 bgjob_filter_refresh(void)
 {
 	static uint32 seen = 0;
-	bool under_way = pg_atomic_read_u32(&bgjob_registry->filter_changers) != 0;
-	uint32 changes;
 
-	pg_read_barrier();
-	changes = pg_atomic_read_u32(&bgjob_registry->filter_changes);
-	if (under_way || changes != seen)
+	if (bgjob_cached_may_differ(BGJOB_CACHED_FILTERS, &seen))
 		bgjob_filter_events |= BGJOB_FILTERS_STALE;
-	seen = changes;
 }
 
 /* Filters of an event are called in the order of these numbers, then of their names. */

@@ -7,8 +7,8 @@
  * in braces; "{{" and "}}" are braces themselves. It is filled with the
  * argument as the caller of bgjob_enqueue() gave it: a string as it is,
  * anything else as JSON; null stands for null and for an argument that was
- * left out. A function that takes its arguments whole has the members of the
- * object as names.
+ * left out, where that may be. A function that takes its arguments whole has the members of the
+ * object as names; the parameters of a command have numbers only.
  *
  * Runs in the session that configures or enqueues.
  *
@@ -70,26 +70,33 @@ next_piece(const char *text, const char **at, Piece *piece)
 	return true;
 }
 
-/* Returns the number from 0 of the argument that a place means, -1 if there is none. */
+/* Returns the number from 0 of the argument that a place means, -1 if there is none. A function that is NULL is a command. */
 static int
 argument_of(const BgjobFunction *function, const Piece *place)
 {
+	int nargs = function == NULL ? PG_INT16_MAX : function->nargs;
 	char *name = pnstrdup(place->start, place->length);
 	int number = -1;
 
-	for (int i = 0; i < function->nargs && number < 0; i++)
+	for (int i = 0; function != NULL && i < nargs && number < 0; i++)
 		if (function->args[i].name != NULL && strcmp(function->args[i].name, name) == 0)
 			number = i;
 	if (number < 0 && strspn(name, "0123456789") == place->length && place->length < 4)
 		number = atoi(name) - 1;
 	pfree(name);
-	return number < function->nargs ? number : -1;
+	return number < nargs ? number : -1;
 }
 
 static void
 check_place(const BgjobFunction *function, const char *text, const Piece *place)
 {
-	if (!function->whole && argument_of(function, place) < 0)
+	if (function == NULL && argument_of(NULL, place) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("parameter \"%.*s\" does not exist", place->length, place->start),
+				 errdetail("The placeholder is in \"%s\", for a command.", text),
+				 errhint("The parameters of a command have numbers: {1} stands for $1.")));
+	if (function != NULL && !function->whole && argument_of(function, place) < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"%.*s\" does not exist", place->length, place->start),
 						errdetail("The placeholder is in \"%s\", for function %s.", text,
@@ -114,7 +121,8 @@ bgjob_placeholders_check(Oid func, const char *text)
 static JsonbValue *
 value_of(const BgjobFunction *function, const Piece *place, const Jsonb *args)
 {
-	int number = function->whole ? -1 : argument_of(function, place);
+	bool whole = function != NULL && function->whole;
+	int number = whole ? -1 : argument_of(function, place);
 	JsonbContainer *root;
 
 	if (args == NULL)
@@ -122,7 +130,7 @@ value_of(const BgjobFunction *function, const Piece *place, const Jsonb *args)
 	root = unconstify(JsonbContainer *, &args->root);
 	if (JB_ROOT_IS_OBJECT(args))
 	{
-		const char *name = number >= 0 ? function->args[number].name : NULL;
+		const char *name = number >= 0 && function != NULL ? function->args[number].name : NULL;
 
 		if (name == NULL)
 			return getKeyJsonValueFromContainer(root, place->start, place->length, NULL);
@@ -149,14 +157,24 @@ append_value(StringInfo filled, JsonbValue *value)
 	}
 }
 
+static void
+refuse_missing(const char *text, const Piece *place)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("argument \"%.*s\" is not given", place->length, place->start),
+					errdetail("The placeholder in \"%s\" needs its value.", text),
+					errhint("Add the argument to args. It may be null.")));
+}
+
 /*
  * bgjob_placeholders_fill returns a text with its places filled with the arguments
- * of a job. 22023: the function has changed, and has no such argument any more.
+ * of a job. "func" is InvalidOid for a command. 22023: the function has no such argument (any
+ * more), or, if all arguments are "needed", one is not given.
  */
 char *
-bgjob_placeholders_fill(Oid func, const char *text, const Jsonb *args)
+bgjob_placeholders_fill(Oid func, const char *text, const Jsonb *args, bool needed)
 {
-	const BgjobFunction *function = bgjob_function_describe(func);
+	const BgjobFunction *function = OidIsValid(func) ? bgjob_function_describe(func) : NULL;
 	const char *at = text;
 	StringInfoData filled;
 	Piece piece;
@@ -165,10 +183,33 @@ bgjob_placeholders_fill(Oid func, const char *text, const Jsonb *args)
 	while (next_piece(text, &at, &piece))
 		if (piece.is_place)
 		{
+			JsonbValue *value;
+
 			check_place(function, text, &piece);
-			append_value(&filled, value_of(function, &piece, args));
+			value = value_of(function, &piece, args);
+			if (value == NULL && needed)
+				refuse_missing(text, &piece);
+			append_value(&filled, value);
 		}
 		else
 			appendBinaryStringInfo(&filled, piece.start, piece.length);
 	return filled.data;
+}
+
+/*
+ * bgjob_placeholders_last returns where a character stands last in a text, outside of
+ * places; NULL: nowhere. 22023: a brace stands alone.
+ */
+const char *
+bgjob_placeholders_last(const char *text, char character)
+{
+	const char *at = text;
+	const char *last = NULL;
+	Piece piece;
+
+	while (next_piece(text, &at, &piece))
+		for (int i = 0; !piece.is_place && i < piece.length; i++)
+			if (piece.start[i] == character)
+				last = piece.start + i;
+	return last;
 }

@@ -13,6 +13,8 @@
 #include "utils/jsonb.h"
 
 extern void bgjob_placeholders_check(Oid func, const char *text);
-extern char *bgjob_placeholders_fill(Oid func, const char *text, const Jsonb *args);
+extern char *
+bgjob_placeholders_fill(Oid func, const char *text, const Jsonb *args, bool needed);
+extern const char *bgjob_placeholders_last(const char *text, char character);
 
 #endif /* BGJOB_RUN_PLACEHOLDERS_H */

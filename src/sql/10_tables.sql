@@ -61,8 +61,6 @@ ALTER TABLE bgjob_internal.job
     ADD result jsonb,
     ADD custom_settings jsonb,
     ADD unique_key text,
-    ADD sequence_key text,
-    ADD limits text[],
     ADD recurring_name text,
     ADD after bigint[],
     ADD tags text[],
@@ -234,7 +232,30 @@ CREATE TABLE bgjob_internal.queue_conf (
     paused boolean NOT NULL,
     group_size integer NOT NULL,
     retention interval,
+    max_running integer,                -- null: any number
+    max_length integer,                 -- null: any number
     CONSTRAINT queue_conf_pkey PRIMARY KEY (queue)
+);
+
+-- Limits that administrators have configured. A name that ends with * is a pattern: each key with that prefix is a limit of its own.
+CREATE TABLE bgjob_internal.limit_conf (
+    name text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,            -- grows with every change, of any limit
+    max_running integer,                -- null: any number
+    rate integer,                       -- units in each "per"; null: any number
+    per interval,
+    algorithm "char" NOT NULL,          -- f(ixed_window), s(liding_window), t(oken_bucket)
+    on_limit "char" NOT NULL,           -- w(ait), d(elete)
+    closed_until timestamptz,           -- no job starts before; null: not closed
+    CONSTRAINT limit_conf_pkey PRIMARY KEY (name)
+);
+
+-- The weights of fairness keys, and of patterns of them. A key without a row has 1.
+CREATE TABLE bgjob_internal.weight_conf (
+    key text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,            -- grows with every change, of any weight
+    weight real NOT NULL,
+    CONSTRAINT weight_conf_pkey PRIMARY KEY (key)
 );
 
 -- Functions configured by their owners or by administrators: defaults for the jobs that call them.
@@ -275,5 +296,7 @@ SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.batch', 'WHERE EXISTS
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.batch_total', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.member', 'WHERE EXISTS (SELECT FROM bgjob_internal.job j JOIN pg_catalog.pg_roles r ON r.oid = j.run_as WHERE j.id = member.job)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.queue_conf', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.limit_conf', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.weight_conf', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.signal', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.function_conf', '');

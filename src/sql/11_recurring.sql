@@ -40,6 +40,9 @@ CREATE TABLE bgjob_internal.recurring (
     parameters jsonb,
     given text[],                       -- the options that callers gave: these stay when it is updated
     retry_delays interval[],            -- as in bgjob_internal.job
+    sequence_places text,               -- these options as they were given, with placeholders for arguments
+    limit_places text[],
+    fairness_places text,
     @column@ @type@,
     CONSTRAINT recurring_pkey PRIMARY KEY (id),
     CONSTRAINT recurring_name UNIQUE (owner, name)

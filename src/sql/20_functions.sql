@@ -82,9 +82,10 @@ CREATE FUNCTION @extschema@.bgjob_adopt()
 COMMENT ON FUNCTION @extschema@.bgjob_adopt IS 'makes the waiting jobs of a restored or copied database run here; returns their number';
 
 CREATE FUNCTION @extschema@.bgjob_queue(
-    name text, max_running integer DEFAULT NULL, group_size integer DEFAULT NULL, paused boolean DEFAULT NULL, retention interval DEFAULT NULL)
+    name text, max_running integer DEFAULT NULL, group_size integer DEFAULT NULL, paused boolean DEFAULT NULL, retention interval DEFAULT NULL,
+    max_length integer DEFAULT NULL)
     RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.bgjob_queue IS 'configures a queue: jobs per transaction, pausing, how long finished jobs are kept';
+COMMENT ON FUNCTION @extschema@.bgjob_queue IS 'configures a queue: jobs that run and wait, jobs per transaction, pausing, how long finished jobs are kept';
 
 CREATE FUNCTION @extschema@.bgjob_queue_pause(name text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';

@@ -45,6 +45,7 @@ SELECT j.id,
        j.unique_key,
        j.sequence_key,
        j.limits,
+       j.fairness_key,
        j.batch_id,
        j.recurring_name,
        j.after,
@@ -139,8 +140,9 @@ SELECT n.queue,
        n.scheduled,
        n.failed,
        bgjob_internal.oldest_enqueued(n.queue) AS oldest_enqueued_at,
-       NULL::integer AS max_running,
-       coalesce(c.group_size, 1) AS group_size
+       c.max_running,
+       coalesce(c.group_size, 1) AS group_size,
+       c.max_length
 FROM bgjob_internal.queue_counts() n
 LEFT JOIN bgjob_internal.queue_conf c ON c.queue = n.queue;
 COMMENT ON VIEW bgjob.queues IS 'queues that have jobs or are configured, and the number of their jobs';

@@ -25,6 +25,7 @@ COMMENT ON COLUMN bgjob.jobs.worker_pid IS 'process of the current or last attem
 COMMENT ON COLUMN bgjob.jobs.unique_key IS 'no other unfinished job of the role has it';
 COMMENT ON COLUMN bgjob.jobs.sequence_key IS 'jobs with the same key run one after the other';
 COMMENT ON COLUMN bgjob.jobs.limits IS 'limits that it is under';
+COMMENT ON COLUMN bgjob.jobs.fairness_key IS 'workers are shared out between the keys';
 COMMENT ON COLUMN bgjob.jobs.batch_id IS 'batch that it is in';
 COMMENT ON COLUMN bgjob.jobs.recurring_name IS 'recurring job that enqueued it';
 COMMENT ON COLUMN bgjob.jobs.after IS 'jobs that it continues';
@@ -61,6 +62,7 @@ COMMENT ON COLUMN bgjob.queues.failed IS 'failed jobs';
 COMMENT ON COLUMN bgjob.queues.oldest_enqueued_at IS 'since when the job waits that is next';
 COMMENT ON COLUMN bgjob.queues.max_running IS 'jobs that may run at a time; null: no limit';
 COMMENT ON COLUMN bgjob.queues.group_size IS 'jobs in one transaction';
+COMMENT ON COLUMN bgjob.queues.max_length IS 'jobs that may wait before enqueueing is refused; null: no limit';
 
 COMMENT ON COLUMN bgjob.functions.job IS 'the function, as schema.name(types)';
 COMMENT ON COLUMN bgjob.functions.queue IS 'default queue of its jobs';

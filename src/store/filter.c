@@ -126,7 +126,7 @@ static void
 end_change(BgjobRel *rel)
 {
 	CacheInvalidateRelcache(rel->rel);
-	bgjob_change_filters();
+	bgjob_change_cached(BGJOB_CACHED_FILTERS);
 	bgjob_rel_close(rel);
 	CommandCounterIncrement();
 }

@@ -39,8 +39,17 @@ enum
 	C_PAUSED,
 	C_GROUP_SIZE,
 	C_RETENTION,
+	C_MAX_RUNNING,
+	C_MAX_LENGTH,
 	C_COUNT
 };
+
+/* Reads a column that is the largest number of something; null: any number. */
+static int
+read_most(TupleTableSlot *slot, int column)
+{
+	return slot->tts_isnull[column] ? -1 : Max(DatumGetInt32(slot->tts_values[column]), -1);
+}
 
 static void
 read_row(TupleTableSlot *slot, BgjobQueueRow *row)
@@ -56,6 +65,9 @@ read_row(TupleTableSlot *slot, BgjobQueueRow *row)
 	if (!slot->tts_isnull[C_RETENTION])
 		row->retention = DatumGetIntervalP(
 			datumCopy(slot->tts_values[C_RETENTION], false, sizeof(Interval)));
+	row->has_max_running = row->has_max_length = true;
+	row->max_running = read_most(slot, C_MAX_RUNNING);
+	row->max_length = read_most(slot, C_MAX_LENGTH);
 }
 
 /* Reads the row of a queue and locks it; rel->tid is its tid. False: there is none. */
@@ -94,10 +106,44 @@ bgjob_queueconf_get(const char *queue, BgjobQueueRow *row)
 static BgjobQueueConf
 conf_of(const BgjobQueueRow *row)
 {
-	BgjobQueueConf conf = {
-		.version = row->version, .paused = row->paused, .group_size = row->group_size};
+	BgjobQueueConf conf = {.version = row->version,
+						   .paused = row->paused,
+						   .group_size = row->group_size,
+						   .max_running = row->max_running,
+						   .max_length = row->max_length};
 
 	return conf;
+}
+
+/* Sets the fields that a change gives. */
+static void
+merge(BgjobQueueRow *row, const BgjobQueueRow *change)
+{
+	if (change->has_paused)
+		row->paused = change->paused;
+	if (change->group_size != 0)
+		row->group_size = change->group_size;
+	if (change->retention != NULL)
+		row->retention = change->retention;
+	if (change->has_max_running)
+		row->max_running = change->max_running;
+	if (change->has_max_length)
+		row->max_length = change->max_length;
+}
+
+static void
+fill(const char *queue, const BgjobQueueRow *row, Datum *values, bool *nulls)
+{
+	values[C_QUEUE] = CStringGetTextDatum(queue);
+	values[C_VERSION] = Int64GetDatum(row->version);
+	values[C_PAUSED] = BoolGetDatum(row->paused);
+	values[C_GROUP_SIZE] = Int32GetDatum(row->group_size);
+	values[C_RETENTION] = IntervalPGetDatum(row->retention);
+	nulls[C_RETENTION] = row->retention == NULL;
+	values[C_MAX_RUNNING] = Int32GetDatum(row->max_running);
+	nulls[C_MAX_RUNNING] = row->max_running < 0;
+	values[C_MAX_LENGTH] = Int32GetDatum(row->max_length);
+	nulls[C_MAX_LENGTH] = row->max_length < 0;
 }
 
 /* bgjob_queueconf_change configures a queue: sets the fields that the change gives, and keeps the rest. */
@@ -105,7 +151,7 @@ void
 bgjob_queueconf_change(const char *queue, const BgjobQueueRow *change)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE_CONF);
-	BgjobQueueRow row = {.group_size = 1};
+	BgjobQueueRow row = {.group_size = 1, .max_running = -1, .max_length = -1};
 	BgjobQueueConf conf;
 	bool found = find_and_lock(rel, queue, &row);
 	ItemPointerData tid = rel->tid;
@@ -113,19 +159,8 @@ bgjob_queueconf_change(const char *queue, const BgjobQueueRow *change)
 	bool nulls[C_COUNT] = {false};
 
 	row.version = bgjob_next_id();
-	if (change->has_paused)
-		row.paused = change->paused;
-	if (change->group_size != 0)
-		row.group_size = change->group_size;
-	if (change->retention != NULL)
-		row.retention = change->retention;
-
-	values[C_QUEUE] = CStringGetTextDatum(queue);
-	values[C_VERSION] = Int64GetDatum(row.version);
-	values[C_PAUSED] = BoolGetDatum(row.paused);
-	values[C_GROUP_SIZE] = Int32GetDatum(row.group_size);
-	values[C_RETENTION] = IntervalPGetDatum(row.retention);
-	nulls[C_RETENTION] = row.retention == NULL;
+	merge(&row, change);
+	fill(queue, &row, values, nulls);
 	if (found)
 		bgjob_rel_update(rel, &tid, values, nulls);
 	else

@@ -20,6 +20,10 @@ typedef struct BgjobQueueRow
 	bool paused;
 	int group_size;      /* 0: not set */
 	Interval *retention; /* NULL: not set */
+	bool has_max_running;
+	int max_running; /* -1: any number */
+	bool has_max_length;
+	int max_length; /* -1: any number */
 } BgjobQueueRow;
 
 extern bool bgjob_queueconf_get(const char *queue, BgjobQueueRow *row);

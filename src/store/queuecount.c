@@ -21,6 +21,7 @@
 
 #include "access/tableam.h"
 #include "base/change.h"
+#include "base/database.h"
 #include "base/slot.h"
 #include "miscadmin.h"
 #include "store/count.h"
@@ -325,4 +326,67 @@ bgjob_count_queues(BgjobDatabase *entry, bool later, BgjobSees sees, void *arg, 
 	queue_of(&count, "default")->named = true;
 	bgjob_queueconf_visit(add_name, &count);
 	return list_queues(&count, n);
+}
+
+/* ---- one queue ---- */
+
+/* The jobs that wait in a queue. */
+typedef struct Waiting
+{
+	const char *queue;
+	int64 n;
+} Waiting;
+
+/* Adds what the running transaction has moved. */
+static void
+add_own(Oid role, const char *name, const int64 *counts, void *arg)
+{
+	Waiting *waiting = arg;
+
+	if (strcmp(name, waiting->queue) == 0)
+		waiting->n += counts[BGJOB_TALLIED_WAITING];
+}
+
+/* Takes away the running jobs, which are counted as waiting. */
+static void
+subtract_running(Waiting *waiting)
+{
+	BgjobRel *jobs = bgjob_rel_open_read(BGJOB_TABLE_JOB);
+	int n;
+	BgjobRunning *running = bgjob_slots_running(MyDatabaseId, &n);
+	char name[BGJOB_QUEUE_NAME_SIZE];
+	const text *queue;
+	Oid role;
+
+	for (int i = 0; i < n; i++)
+		if (look_up(jobs, running[i].job, BGJOB_TALLIED_WAITING, &role, &queue))
+		{
+			text_to_cstring_buffer(queue, name, sizeof(name));
+			waiting->n -= strcmp(name, waiting->queue) == 0;
+		}
+	pfree(running);
+	bgjob_rel_close(jobs);
+}
+
+/*
+ * bgjob_count_exceeds returns whether more than "most" jobs of all roles wait in a queue. False
+ * also if that is not known. Rows are read only of running jobs, and only if these decide.
+ */
+bool
+bgjob_count_exceeds(const char *queue, int64 most)
+{
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	Waiting waiting = {.queue = queue};
+	int64 sums[BGJOB_NSTATES] = {0};
+
+	if (entry == NULL)
+		return false;
+	if (!bgjob_database_is_counted(entry))
+		(void) bgjob_count_jobs(entry, true, sums);
+	if (!bgjob_tallies_sum(entry, queue, BGJOB_TALLIED_WAITING, &waiting.n))
+		return false;
+	bgjob_change_visit_own(add_own, &waiting);
+	if (waiting.n > most)
+		subtract_running(&waiting);
+	return waiting.n > most;
 }

@@ -23,6 +23,7 @@ typedef struct BgjobQueueCount
 /* Returns whether the jobs of a role are to be counted. */
 typedef bool (*BgjobSees)(Oid role, void *arg);
 
+extern bool bgjob_count_exceeds(const char *queue, int64 most);
 extern BgjobQueueCount *bgjob_count_queues(BgjobDatabase *entry, bool later, BgjobSees sees,
 										   void *arg, int *n, bool *known);
 

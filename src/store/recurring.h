@@ -57,6 +57,9 @@ typedef enum BgjobRecurringColumn
 	BGJOB_R_PARAMETERS,
 	BGJOB_R_GIVEN,
 	BGJOB_R_RETRY_DELAYS,
+	BGJOB_R_SEQUENCE_PLACES,
+	BGJOB_R_LIMIT_PLACES,
+	BGJOB_R_FAIRNESS_PLACES,
 #define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_R_##symbol,
 #include "store/optionlist.h"
 	BGJOB_R_END

@@ -51,6 +51,8 @@ static const struct
 	[BGJOB_TABLE_SETTINGS] = {"settings", true},
 	[BGJOB_TABLE_TOTAL] = {"total"},
 	[BGJOB_TABLE_QUEUE_CONF] = {"queue_conf"},
+	[BGJOB_TABLE_LIMIT_CONF] = {"limit_conf"},
+	[BGJOB_TABLE_WEIGHT_CONF] = {"weight_conf"},
 	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", true},
 	[BGJOB_TABLE_RECURRING] = {"recurring", true},
 	[BGJOB_TABLE_FILTER] = {"filter", true},

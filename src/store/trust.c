@@ -59,7 +59,7 @@ static const struct
 	const char *name;
 	const char *types;
 } tables[] = {
-	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttTtLTjntrlTcvvV"
+	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttLTjntrlTcvvV"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 			"j"},
@@ -78,12 +78,14 @@ static const struct
 	{"log", "liztt"},
 	{"settings", "llj"},
 	{"total", "cl"},
-	{"queue_conf", "tlbiv"},
+	{"queue_conf", "tlbivii"},
+	{"limit_conf", "tliivccz"},
+	{"weight_conf", "tlf"},
 	{"function_conf", "ttsivtcTjjv"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 	},
-	{"recurring", "lrtzttbccvzzbzzzlZtbrllcsivvtttjjtcTjTV"
+	{"recurring", "lrtzttbccvzzbzzzlZtbrllcsivvtttjjtcTjTVtTt"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 	},
@@ -118,6 +120,8 @@ static const struct
 	{"settings_pkey", "settings", {1}},
 	{"settings_hash_idx", "settings", {2}},
 	{"queue_conf_pkey", "queue_conf", {1}},
+	{"limit_conf_pkey", "limit_conf", {1}},
+	{"weight_conf_pkey", "weight_conf", {1}},
 	{"function_conf_pkey", "function_conf", {1}},
 	{"function_conf_retention_idx", "function_conf", {11}},
 	{"recurring_pkey", "recurring", {1}},
@@ -138,6 +142,8 @@ type_of(char letter)
 			return BOOLOID;
 		case 'c':
 			return CHAROID;
+		case 'f':
+			return FLOAT4OID;
 		case 'i':
 			return INT4OID;
 		case 'j':

@@ -308,7 +308,7 @@ SELECT is(bgjob_wait(:past, '20 s'), 'succeeded', 'a job with a past run_at runs
 SELECT bgjob_enqueue('t_nothing', queue => repeat('q', 63), priority => 32767, delay => '0') AS edge \gset
 SELECT is(bgjob_wait(:edge, '20 s'), 'succeeded', 'the longest queue name, the highest priority and a delay of zero are accepted');
 SELECT bgjob_enqueue('t_nothing', NULL, queue => NULL, priority => NULL, delay => NULL, run_at => NULL, max_retries => NULL,
-	timeout => NULL, unique_key => NULL, sequence_key => NULL, limits => NULL, after => NULL, after_batch => NULL,
+	timeout => NULL, unique_key => NULL, sequence_key => NULL, limits => NULL, fairness_key => NULL, after => NULL, after_batch => NULL,
 	batch => NULL, run_as => NULL, tags => NULL, parameters => NULL) AS nulls \gset
 SELECT is(bgjob_wait(:nulls, '20 s'), 'succeeded', 'an option that is null counts as omitted');
 
@@ -375,8 +375,8 @@ SELECT tap_refused(format('SELECT bgjob_enqueue(%s)', arguments), expected, desc
 	($$'t_nothing', timeout => '-1 s'$$, '22023', 'a negative timeout'),
 	($$'t_nothing', kind => 'magic'$$, '22023', 'an unknown kind'),
 	($$'t_nothing', unique_key => ''$$, '22023', 'an empty unique_key'),
-	($$'t_nothing', sequence_key => 'k'$$, '0A000', 'sequence_key is not there yet'),
-	($$'t_nothing', limits => '{l}'$$, '0A000', 'limits are not there yet'),
+	($$'t_nothing', sequence_key => ''$$, '22023', 'an empty sequence_key'),
+	($$'t_nothing', limits => '{l}'$$, '22023', 'a limit that does not exist'),
 	($$'t_nothing', after => ARRAY[987654321::bigint]$$, '22023', 'an unknown job to await'),
 	($$'t_nothing', after_batch => 987654321$$, '22023', 'an unknown batch to await'),
 	($$'t_nothing', batch => 987654321$$, '22023', 'an unknown batch'),
@@ -388,7 +388,7 @@ SELECT tap_refused(format('SELECT * FROM bgjob_enqueue_many(%s)', arguments), ex
 	($$'t_add', ARRAY['[1, 2]', '["x", 1]']::jsonb[]$$, '22P02', 'one element of a wrong type refuses them all'),
 	($$'t_no_such_function', ARRAY['[1]']::jsonb[]$$, '42883', 'enqueue_many with an unknown function'),
 	($$'t_nothing', ARRAY[NULL]::jsonb[], queue => 'No'$$, '22023', 'enqueue_many with a wrong queue name'),
-	($$'t_nothing', ARRAY[NULL]::jsonb[], sequence_key => 'k'$$, '0A000', 'enqueue_many with an option of a later issue')
+	($$'t_nothing', ARRAY[NULL]::jsonb[], kind => 'external'$$, '0A000', 'enqueue_many with a kind of a later issue')
 ) AS v (arguments, expected, description);
 
 SELECT throws_ok($$ SELECT bgjob_enqueue('t_aggregate', '[1]') $$, NULL, NULL, 'an aggregate raises an error');

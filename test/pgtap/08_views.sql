@@ -36,13 +36,13 @@ CALL tap_columns('jobs', ARRAY['id bigint', 'kind text', 'job text', 'args jsonb
 	'reason text', 'created_at timestamp with time zone', 'run_at timestamp with time zone', 'started_at timestamp with time zone',
 	'finished_at timestamp with time zone', 'retries integer|smallint', 'max_retries integer|smallint', 'interruptions integer|smallint',
 	'run_as text|name|regrole', 'error jsonb', 'result jsonb', 'progress numeric|real|double precision', 'progress_message text',
-	'server text', 'worker_pid integer', 'unique_key text', 'sequence_key text', 'limits text\[\]', 'batch_id bigint',
+	'server text', 'worker_pid integer', 'unique_key text', 'sequence_key text', 'limits text\[\]', 'fairness_key text', 'batch_id bigint',
 	'recurring_name text', 'after bigint\[\]', 'tags text\[\]', 'parameters jsonb', 'settings jsonb|text\[\]', 'timeout interval',
 	'expires_at timestamp with time zone', 'after_batch bigint', 'after_signal text\[\]', 'condition text', 'await_timeout interval', 'retry_delays interval\[\]']);
 CALL tap_columns('job_states', ARRAY['job_id bigint', 'seq integer|bigint', 'state text', 'reason text', 'at timestamp with time zone',
 	'data jsonb']);
 CALL tap_columns('queues', ARRAY['queue text', 'paused boolean', 'enqueued bigint', 'processing bigint', 'scheduled bigint', 'failed bigint',
-	'oldest_enqueued_at timestamp with time zone', 'max_running integer', 'group_size integer']);
+	'oldest_enqueued_at timestamp with time zone', 'max_running integer', 'group_size integer', 'max_length integer']);
 CALL tap_columns('servers', ARRAY['name text', 'kind text', 'queues text\[\]', 'workers integer|bigint', 'busy integer|bigint',
 	'started_at timestamp with time zone', 'heartbeat_at timestamp with time zone', 'paused boolean']);
 CALL tap_columns('workers', ARRAY['pid integer', 'server text', 'role text|name|regrole', 'state text', 'job_id bigint',

@@ -724,9 +724,9 @@ INSERT INTO t_wrong (call, code, what) VALUES
 	($$bgjob_configure('t_run', on_exhausted => '')$$, '22023', 'an empty on_exhausted'),
 	($$bgjob_configure('t_run', retention => '-1 s')$$, '22023', 'a negative retention'),
 	($$bgjob_configure('t_run', retention => '1 day -25 hours')$$, '22023', 'a retention whose sum is negative'),
-	($$bgjob_configure('t_run', sequence_key => 'k')$$, '0A000', 'sequence_key, of a later version'),
-	($$bgjob_configure('t_run', limits => '{l}')$$, '0A000', 'limits, of a later version'),
-	($$bgjob_configure('t_run', queue => 'right', limits => '{l}')$$, '0A000', 'limits beside a right option'),
+	($$bgjob_configure('t_run', sequence_key => '')$$, '22023', 'an empty sequence_key'),
+	($$bgjob_configure('t_run', limits => '{l=0}')$$, '22023', 'a limit with no units'),
+	($$bgjob_configure('t_run', queue => 'right', fairness_key => '{none}')$$, '22023', 'a placeholder of no argument beside a right option'),
 	($$bgjob_configure('t_run', queue => 'right', priority => 99999)$$, '22023', 'a right option beside a wrong one'),
 	($$bgjob_unconfigure(NULL)$$, '22004', 'unconfigure: a null name');
 SELECT matches(tap_error('SELECT ' || call), '^(' || code || ')$', format('%s is refused with %s, message, detail and hint (%s)', what, code, call)) FROM t_wrong ORDER BY n;

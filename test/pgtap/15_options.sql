@@ -28,7 +28,7 @@ SELECT is(tap_parameters('bgjob_enqueue'),
 	'job text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, '
 	'delay interval DEFAULT NULL::interval, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_retries integer DEFAULT NULL::integer, '
 	'retry_delays interval[] DEFAULT NULL::interval[], timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
-	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], after bigint[] DEFAULT NULL::bigint[], after_batch bigint DEFAULT NULL::bigint, after_signal text[] DEFAULT NULL::text[], '
+	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], fairness_key text DEFAULT NULL::text, after bigint[] DEFAULT NULL::bigint[], after_batch bigint DEFAULT NULL::bigint, after_signal text[] DEFAULT NULL::text[], '
 	'condition text DEFAULT ''succeeded''::text, await_timeout interval DEFAULT NULL::interval, batch bigint DEFAULT NULL::bigint, run_as text DEFAULT NULL::text, '
 	'tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb',
 	'bgjob_enqueue has these parameters');
@@ -37,7 +37,7 @@ SELECT is(tap_parameters('bgjob_enqueue_many'),
 SELECT is(tap_parameters('bgjob_configure'),
 	'job text, kind text DEFAULT ''function''::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, max_retries integer DEFAULT NULL::integer, '
 	'retry_delays interval[] DEFAULT NULL::interval[], timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
-	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb, '
+	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], fairness_key text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb, '
 	'retry_on text[] DEFAULT NULL::text[], no_retry_on text[] DEFAULT NULL::text[], '
 	'on_exhausted text DEFAULT ''fail''::text, retention interval DEFAULT NULL::interval',
 	'bgjob_configure has these');
@@ -45,7 +45,7 @@ SELECT is(tap_parameters('bgjob_recurring'),
 	'name text, schedule text DEFAULT NULL::text, job text DEFAULT NULL::text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, '
 	'priority integer DEFAULT NULL::integer, max_retries integer DEFAULT NULL::integer, retry_delays interval[] DEFAULT NULL::interval[], timeout interval DEFAULT NULL::interval, '
 	'unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
-	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], '
+	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], fairness_key text DEFAULT NULL::text, '
 	'run_as text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb, '
 	'time_zone text DEFAULT NULL::text, misfire text DEFAULT NULL::text, overlap text DEFAULT NULL::text, jitter interval DEFAULT NULL::interval, '
 	'starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, ends_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '

@@ -35,11 +35,14 @@ my %administration = (
 	bgjob_queue_pause => q{SELECT bgjob_queue_pause('q')},
 	bgjob_queue_resume => q{SELECT bgjob_queue_resume('q')},
 	bgjob_queue_remove => q{SELECT bgjob_queue_remove('q')},
+	bgjob_limit => q{SELECT bgjob_limit('l', 1)},
+	bgjob_limit_remove => q{SELECT bgjob_limit_remove('l')},
+	bgjob_weight => q{SELECT bgjob_weight('k', 2)},
 	bgjob_function_stats_reset => q{SELECT bgjob_function_stats_reset()},
 	bgjob_filter => q{SELECT bgjob_filter('f', 'creating', 'ops.filter')},
 	bgjob_filter_remove => q{SELECT bgjob_filter_remove('f')},
 	bgjob_adopt => q{SELECT bgjob_adopt()});
-my @names = qw(bgjob_queue bgjob_queue_pause bgjob_queue_resume bgjob_queue_remove bgjob_function_stats_reset bgjob_filter bgjob_filter_remove bgjob_adopt);
+my @names = qw(bgjob_queue bgjob_queue_pause bgjob_queue_resume bgjob_queue_remove bgjob_limit bgjob_limit_remove bgjob_weight bgjob_function_stats_reset bgjob_filter bgjob_filter_remove bgjob_adopt);
 
 is(reply('ops', $administration{$_}), '42501', "$_ is not PUBLIC's") for @names;
 for my $name (@names)

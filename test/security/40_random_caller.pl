@@ -160,6 +160,9 @@ my %cases = (
 	bgjob_queue_pause      => [ q{SELECT bgjob_queue_pause('q1')}, q{SELECT bgjob_queue_pause('')}, '22023', 'admin', 'admin' ],
 	bgjob_queue_resume     => [ q{SELECT bgjob_queue_resume('q1')}, 'SELECT bgjob_queue_resume(NULL)', '22004', 'admin', 'admin' ],
 	bgjob_queue_remove     => [ q{SELECT bgjob_queue_remove('q1')}, q{SELECT bgjob_queue_remove('')}, '22023', 'admin', 'admin' ],
+	bgjob_limit            => [ q{SELECT bgjob_limit('l1', 5)}, q{SELECT bgjob_limit('l1')}, '22023', 'admin', 'admin' ],
+	bgjob_limit_remove     => [ q{SELECT bgjob_limit_remove('l1')}, q{SELECT bgjob_limit_remove('l1')}, '42501', 'admin', 'fuzz_stranger' ],
+	bgjob_weight           => [ q{SELECT bgjob_weight('k', 2)}, q{SELECT bgjob_weight('k', 0)}, '22023', 'admin', 'admin' ],
 	bgjob_function_stats_reset => [ q{SELECT bgjob_function_stats_reset('fz.none')}, 'SELECT bgjob_function_stats_reset()', '42501', 'admin', 'fuzz_stranger' ],
 	bgjob_configure        => [ q{SELECT bgjob_configure('fz.good', priority => 1)}, q{SELECT bgjob_configure('pg_catalog.now')}, '42501' ],
 	bgjob_unconfigure      => [ q{SELECT bgjob_unconfigure('fz.good')}, q{SELECT bgjob_unconfigure('pg_catalog.now')}, '42501' ],
@@ -202,6 +205,7 @@ my %cases = (
 	count_again        => [ q{BEGIN; INSERT INTO bgjob_internal.total VALUES ('k', 0); ROLLBACK}, 'SELECT bgjob_internal.count_again()', '42501', 'admin' ],
 	restored_recurring => [ 'BEGIN; INSERT INTO bgjob_internal.recurring SELECT (r).* FROM (SELECT NULL::bgjob_internal.recurring AS r) AS n WHERE false; ROLLBACK', 'SELECT bgjob_internal.restored_recurring()', '42501', 'admin' ],
 	filters_changed    => [ 'BEGIN; DELETE FROM bgjob_internal.filter WHERE false; ROLLBACK', 'SELECT bgjob_internal.filters_changed()', '42501', 'admin' ],
+	limits_changed     => [ 'BEGIN; DELETE FROM bgjob_internal.limit_conf WHERE false; ROLLBACK', 'SELECT bgjob_internal.limits_changed()', '42501', 'admin' ],
 	note_applied       => [ 'BEGIN; SET LOCAL session_replication_role = replica; UPDATE bgjob_internal.job SET id = id WHERE false; ROLLBACK', 'SELECT bgjob_internal.note_applied()', '42501', 'admin' ],
 	ignore_row         => [ 'BEGIN; SET LOCAL session_replication_role = replica; DELETE FROM bgjob_internal.filter; ROLLBACK', 'SELECT bgjob_internal.ignore_row()', '42501', 'admin' ],
 	applied_row        => [ q{BEGIN; SET LOCAL session_replication_role = replica; INSERT INTO bgjob_internal.failure VALUES (1, 'postgres', 'x'); ROLLBACK}, 'SELECT bgjob_internal.applied_row()', '42501', 'admin' ]);

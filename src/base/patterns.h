@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * patterns.h
+ *	  Names, and patterns 'prefix*' of names, by which something is looked up.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_PATTERNS_H
+#define BGJOB_BASE_PATTERNS_H
+
+#include "postgres.h"
+
+/* Longest name or pattern, in bytes. */
+#define BGJOB_PATTERN_MAX 500
+
+typedef struct BgjobPatterns BgjobPatterns;
+
+extern bool bgjob_is_pattern(const char *name);
+extern BgjobPatterns *bgjob_patterns_create(void);
+extern void bgjob_patterns_add(BgjobPatterns *patterns, const char *name, const void *value);
+extern const void *bgjob_patterns_find(const BgjobPatterns *patterns, const char *name);
+
+#endif /* BGJOB_BASE_PATTERNS_H */
