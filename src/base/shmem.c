@@ -14,6 +14,7 @@
 
 #include "base/console.h"
 #include "base/dependants.h"
+#include "base/fair.h"
 #include "base/functionstats.h"
 #include "base/functionstatsfile.h"
 #include "base/inflight.h"
@@ -50,6 +51,7 @@ request(void)
 	RequestAddinShmemSpace(bgjob_jobmap_size());
 	RequestAddinShmemSpace(bgjob_dependants_size());
 	RequestAddinShmemSpace(bgjob_reviews_size());
+	RequestAddinShmemSpace(bgjob_fair_size());
 }
 
 static void
@@ -70,6 +72,7 @@ startup(void)
 	bgjob_jobmap_startup();
 	bgjob_dependants_startup();
 	bgjob_reviews_startup();
+	bgjob_fair_startup();
 	bgjob_inflight_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

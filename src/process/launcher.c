@@ -31,6 +31,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/database.h"
+#include "base/fair.h"
 #include "base/guc.h"
 #include "base/inflight.h"
 #include "base/lanegroup.h"
@@ -241,6 +242,7 @@ forget(BgjobDatabase *entry, TimestampTz now)
 		bgjob_inflight_forget(entry->database);
 		bgjob_lane_groups_forget(entry->database, InvalidOid);
 		bgjob_queues_forget(entry->database);
+		bgjob_fair_forget(entry->database);
 		bgjob_database_forget(entry, entry->status);
 	}
 	if (entry->in_use)

@@ -35,6 +35,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/database.h"
+#include "base/fair.h"
 #include "base/guc.h"
 #include "base/lanegroup.h"
 #include "base/process.h"
@@ -399,6 +400,7 @@ end_service(void)
 	{
 		bgjob_lane_groups_forget(MyDatabaseId, InvalidOid);
 		bgjob_queues_forget(MyDatabaseId);
+		bgjob_fair_forget(MyDatabaseId);
 	}
 }
 
