@@ -42,10 +42,9 @@ add_signals(JsonbParseState **all, const BgjobPrerequisites *prerequisites)
 	JsonbParseState *signals = NULL;
 
 	bgjob_json_begin(&signals);
-	for (int i = prerequisites->njobs + prerequisites->nbatches; i < prerequisites->n; i++)
+	for (int i = 0; i < prerequisites->nsignals; i++)
 	{
-		const char *name =
-			prerequisites->signals[i - prerequisites->njobs - prerequisites->nbatches];
+		const char *name = prerequisites->signals[i];
 		Jsonb *payload;
 
 		if (!bgjob_signal_payload(name, prerequisites->role, &payload))
@@ -83,7 +82,7 @@ bgjob_antecedents(PG_FUNCTION_ARGS)
 			add_job(&all, jobs, prerequisites.targets[i]);
 		}
 		bgjob_rel_close(jobs);
-		if (prerequisites.n > prerequisites.njobs + prerequisites.nbatches)
+		if (prerequisites.nsignals > 0)
 			add_signals(&all, &prerequisites);
 	}
 	PG_RETURN_JSONB_P(bgjob_json_end(&all));

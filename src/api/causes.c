@@ -107,10 +107,10 @@ describe_target(BgjobRel *jobs, const BgjobPrerequisites *all, int i)
 {
 	BgjobJob target;
 
-	if (i >= all->njobs + all->nbatches)
+	if (i >= all->njobs + all->nbatches && !bgjob_target_is_job(all, i))
 		return psprintf("signal \"%s\", which has not been sent",
 						all->signals[i - all->njobs - all->nbatches]);
-	if (i >= all->njobs)
+	if (!bgjob_target_is_job(all, i))
 		return psprintf("batch " INT64_FORMAT ", which has not finished", all->targets[i]);
 	if (!bgjob_job_read_standing(jobs, all->targets[i], &target) ||
 		!bgjob_may_see(target.run_as))
@@ -145,6 +145,7 @@ awaits_others(const BgjobSituation *situation, BgjobAnswer *answer)
 					   : psprintf("It awaits %s. It has %d prerequisites.",
 								  describe_target(jobs, &all, look.open), all.n),
 				   deadline != DT_NOEND ? "At that time it is deleted (await_timeout)."
+				   : all.nfollowed > 0  ? "It starts when the job has ended that it supersedes."
 										: "bgjob_requeue() makes it run at once.");
 	else
 		(void) say(answer, "What it awaits has ended; it is about to go on.", NULL);

@@ -194,7 +194,7 @@ end_own_attempt(const Change *change)
 	BgjobCircumstances what = {0};
 	BgjobEvent event;
 
-	if (bgjob_outcome_requested(change->request, false, &event, &what))
+	if (bgjob_outcome_requested(change->request, 0, false, &event, &what))
 		bgjob_attempt_end(event, change->run_at, what.reason);
 }
 

@@ -265,7 +265,7 @@ create_guarded(BgjobRel *rel, Creation *creation)
 
 /* Inserts a job whose filters a worker will call, unless another job has its unique_key. */
 static void
-leave_to_worker(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
+leave_to_worker(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
 {
 	if (!bgjob_job_enter(rel, job, what))
 		return;

@@ -356,6 +356,7 @@ begin_job(BgjobJob *job, int64 id, const Jsonb *args, TimestampTz now)
 		bgjob_job_set(job, BGJOB_C_ARGS, JsonbPGetDatum(args));
 	else
 		bgjob_job_set_null(job, BGJOB_C_ARGS);
+	bgjob_job_set_null(job, BGJOB_C_FOLLOWS);
 }
 
 /* Inserts a copy of the job through its filters, which may change it. Returns its id, 0 if a filter canceled it. */
@@ -382,15 +383,17 @@ static int64
 enqueue_one(BgjobTemplate *template, const Jsonb *args)
 {
 	BgjobJob *job = &template->job;
-	BgjobCircumstances what = {
-		.run_at = template->run_at, .on_duplicate = template->on_duplicate, .wait = true};
+	BgjobCircumstances what = {.run_at = template->run_at,
+							   .on_duplicate = template->on_duplicate,
+							   .awaits = template->awaits,
+							   .wait = true};
 	int64 id = draw_id(template);
 
 	what.at = template->bulk != NULL ? template->at : bgjob_now();
 	begin_job(job, id, args, what.at);
 	if (!bgjob_job_enter(template->jobs, job, &what))
 		return job->id;
-	bgjob_job_apply_unfiltered(job, template->event, &what);
+	bgjob_job_apply_unfiltered(job, what.awaits ? BGJOB_EV_AWAIT : template->event, &what);
 	if (template->bulk != NULL)
 		add_to_bulk(template);
 	else

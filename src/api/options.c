@@ -257,9 +257,11 @@ check_unique_key(const char *name, Datum value)
 static Datum
 check_on_duplicate(const char *name, Datum value)
 {
-	static const char *const names[] = {"skip", "replace", "reschedule", "error", NULL};
+	static const char *const names[] = {"skip",  "replace",   "reschedule",
+										"error", "supersede", NULL};
 	static const BgjobDuplicate values[] = {BGJOB_DUPLICATE_SKIP, BGJOB_DUPLICATE_REPLACE,
-											BGJOB_DUPLICATE_RESCHEDULE, BGJOB_DUPLICATE_ERROR};
+											BGJOB_DUPLICATE_RESCHEDULE, BGJOB_DUPLICATE_ERROR,
+											BGJOB_DUPLICATE_SUPERSEDE};
 
 	return CharGetDatum(values[bgjob_choice(name, TextDatumGetCString(value), names)]);
 }

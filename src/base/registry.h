@@ -205,6 +205,7 @@ typedef struct BgjobSlot
 	BgjobRequest request;
 	BgjobInterruption interruption; /* of BGJOB_REQUEST_INTERRUPT: why */
 	TimestampTz request_run_at;     /* of BGJOB_REQUEST_RESCHEDULE */
+	int64 successor; /* of BGJOB_REQUEST_DELETE: the job that supersedes this one; 0: none */
 	TimestampTz job_started_at;
 	int64 jobs_done;
 

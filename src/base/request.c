@@ -4,7 +4,8 @@
  *	  What others ask of a worker about its job, and how one is ended.
  *
  * Whoever runs bgjob_delete, bgjob_requeue or bgjob_reschedule asks a worker to
- * end its job (bgjob_slot_request); the scheduler asks it to give its job back
+ * end its job (bgjob_slot_request); the scheduler asks it to end one that has been
+ * superseded (bgjob_slot_supersede), or to give its job back
  * and leave (bgjob_slot_interrupt). The request is left in the slot under its
  * mutex, and a SIGUSR2 has the worker read it. It is accepted only while the
  * worker performs that very job, and then always honoured: see the locking
@@ -28,30 +29,46 @@
 #include "miscadmin.h"
 #include "rules/clock.h"
 
+/* A request for one job. */
+typedef struct Wish
+{
+	Oid database;
+	int64 job;
+	BgjobRequest request;
+	TimestampTz run_at;    /* of RESCHEDULE */
+	int64 successor;       /* of DELETE: the job that supersedes this one; 0: none */
+	BgjobInterruption why; /* of INTERRUPT */
+} Wish;
+
 /*
  * Leaves a request in a slot if its worker runs that job. The mutex is not
- * held. An interruption does not overwrite a request that was accepted before.
+ * held. An interruption does not overwrite a request that was accepted before, and a
+ * job that is superseded is not asked to run again.
  */
 static BgjobRequestResult
-leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
-			  TimestampTz run_at, BgjobInterruption why)
+leave_request(BgjobSlot *slot, const Wish *wish)
 {
+	BgjobRequest request = wish->request;
+	bool ends = request == BGJOB_REQUEST_DELETE || request == BGJOB_REQUEST_INTERRUPT;
 	BgjobRequestResult result = BGJOB_REQUEST_NOT_RUNNING;
 	int64 now = bgjob_steady_now();
 	pid_t pid = 0;
 
 	SpinLockAcquire(&slot->mutex);
-	if (slot->in_use && slot->database == database && slot->pid != 0 && slot->job == job)
+	if (slot->in_use && slot->database == wish->database && slot->pid != 0 &&
+		slot->job == wish->job)
 	{
-		result = slot->phase == BGJOB_PHASE_PERFORMING ? BGJOB_REQUEST_ACCEPTED
-													   : BGJOB_REQUEST_NOT_NOW;
+		result = slot->phase == BGJOB_PHASE_PERFORMING && (slot->successor == 0 || ends)
+					 ? BGJOB_REQUEST_ACCEPTED
+					 : BGJOB_REQUEST_NOT_NOW;
 		if (result == BGJOB_REQUEST_ACCEPTED)
 		{
 			if (request != BGJOB_REQUEST_INTERRUPT || slot->request == BGJOB_REQUEST_NONE)
 			{
 				slot->request = request;
-				slot->request_run_at = run_at;
-				slot->interruption = why;
+				slot->request_run_at = wish->run_at;
+				slot->interruption = wish->why;
+				slot->successor = wish->successor != 0 ? wish->successor : slot->successor;
 			}
 			pid = slot->pid;
 		}
@@ -65,7 +82,25 @@ leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
 	if (pid != 0)
 		kill(pid, SIGUSR2);
 	if (pid != 0 && request != BGJOB_REQUEST_INTERRUPT) /* which is the scheduler's own */
-		bgjob_notify_scheduler(database, 0);
+		bgjob_notify_scheduler(wish->database, 0);
+	return result;
+}
+
+/* Asks the worker that runs a job, if there is one. */
+static BgjobRequestResult
+ask(const Wish *wish)
+{
+	BgjobRequestResult result = BGJOB_REQUEST_NOT_RUNNING;
+
+	if (bgjob_registry == NULL)
+		return result;
+	for (int i = 0; i < bgjob_registry->nslots && result == BGJOB_REQUEST_NOT_RUNNING; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (slot->in_use && slot->database == wish->database && slot->job == wish->job)
+			result = leave_request(slot, wish);
+	}
 	return result;
 }
 
@@ -76,18 +111,21 @@ leave_request(BgjobSlot *slot, Oid database, int64 job, BgjobRequest request,
 BgjobRequestResult
 bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at)
 {
-	BgjobRequestResult result = BGJOB_REQUEST_NOT_RUNNING;
+	Wish wish = {.database = database, .job = job, .request = request, .run_at = run_at};
 
-	if (bgjob_registry == NULL)
-		return result;
-	for (int i = 0; i < bgjob_registry->nslots && result == BGJOB_REQUEST_NOT_RUNNING; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
+	return ask(&wish);
+}
 
-		if (slot->in_use && slot->database == database && slot->job == job)
-			result = leave_request(slot, database, job, request, run_at, BGJOB_BY_SHUTDOWN);
-	}
-	return result;
+/* bgjob_slot_supersede asks it to delete the job, since another one has superseded it. */
+BgjobRequestResult
+bgjob_slot_supersede(Oid database, int64 job, int64 successor)
+{
+	Wish wish = {.database = database,
+				 .job = job,
+				 .request = BGJOB_REQUEST_DELETE,
+				 .successor = successor};
+
+	return ask(&wish);
 }
 
 /* bgjob_slot_request_seen returns the request that was left for this worker's job. */
@@ -109,21 +147,21 @@ bgjob_slot_request_seen(void)
 void
 bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why)
 {
-	int64 job;
+	Wish wish = {.database = slot->database, .request = BGJOB_REQUEST_INTERRUPT, .why = why};
 	pid_t pid;
 
 	slot->retire = true;
 	SpinLockAcquire(&slot->mutex);
-	job = slot->job;
+	wish.job = slot->job;
 	pid = slot->pid;
 	SpinLockRelease(&slot->mutex);
-	if (job == 0)
+	if (wish.job == 0)
 	{
 		if (pid != 0)
 			kill(pid, SIGUSR2); /* sets its latch */
 	}
 	else
-		leave_request(slot, slot->database, job, BGJOB_REQUEST_INTERRUPT, 0, why);
+		leave_request(slot, &wish);
 }
 
 /*

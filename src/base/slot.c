@@ -105,7 +105,7 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most)
 		slot->failure = 0;
 		slot->failing = false;
 		slot->idle = false;
-		slot->job = slot->pos = slot->jobs_done = 0;
+		slot->job = slot->pos = slot->jobs_done = slot->successor = 0;
 		slot->phase = BGJOB_PHASE_CLAIMING;
 		slot->request = BGJOB_REQUEST_NONE;
 		slot->job_started_at = 0;
@@ -182,6 +182,7 @@ bgjob_slot_begin(int64 job, int64 pos)
 	bgjob_my_slot->pos = pos;
 	bgjob_my_slot->phase = BGJOB_PHASE_CLAIMING;
 	bgjob_my_slot->request = BGJOB_REQUEST_NONE;
+	bgjob_my_slot->successor = 0;
 	bgjob_my_slot->job_started_at = 0;
 	bgjob_my_slot->overdue_since = 0;
 	bgjob_my_slot->timed_out = false;
@@ -282,6 +283,7 @@ bgjob_slot_end(bool done)
 	bgjob_my_slot->pos = 0;
 	bgjob_my_slot->phase = BGJOB_PHASE_CLAIMING;
 	bgjob_my_slot->request = BGJOB_REQUEST_NONE;
+	bgjob_my_slot->successor = 0;
 	bgjob_my_slot->job_started_at = 0;
 	bgjob_my_slot->overdue_since = 0;
 	bgjob_my_slot->timed_out = false;

@@ -243,7 +243,8 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 	if (slot->request == BGJOB_REQUEST_INTERRUPT ||
 		(slot->request == BGJOB_REQUEST_NONE && !slot->timed_out))
 		return false;
-	if (!bgjob_outcome_requested(slot->request, bgjob_job_is_pending(job), &event, &what))
+	if (!bgjob_outcome_requested(slot->request, slot->successor, bgjob_job_is_pending(job),
+								 &event, &what))
 	{
 		bgjob_outcome_timed_out(bgjob_time_limit(job), &error);
 		event = bgjob_outcome_of_error(job, &error, &what);
@@ -330,6 +331,9 @@ recover_again(const BgjobSlot *slot)
 		/* Another worker runs it: an accepted request is passed on to that worker. */
 		if (slot->request == BGJOB_REQUEST_NONE || slot->request == BGJOB_REQUEST_INTERRUPT)
 			return true;
+		if (slot->successor != 0)
+			return bgjob_slot_supersede(MyDatabaseId, slot->job, slot->successor) ==
+				   BGJOB_REQUEST_ACCEPTED;
 		return bgjob_slot_request(MyDatabaseId, slot->job, slot->request,
 								  slot->request_run_at) == BGJOB_REQUEST_ACCEPTED;
 	}

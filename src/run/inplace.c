@@ -242,6 +242,7 @@ begin(const BgjobJob *job)
 	memset(&bgjob_underway, 0, sizeof(bgjob_underway));
 	bgjob_underway.job = *job;
 	bgjob_underway.claimed = true;
+	bgjob_job_in_session = job->id;
 	bgjob_underway.started_at = bgjob_now();
 	bgjob_timed_out = false;
 	bgjob_output_begin(bgjob_attempt_context);
@@ -251,6 +252,7 @@ static void
 end(void)
 {
 	bgjob_underway.claimed = false;
+	bgjob_job_in_session = 0;
 	bgjob_trace_end();
 	bgjob_output_end();
 	MemoryContextDelete(bgjob_attempt_context);

@@ -54,12 +54,13 @@ bgjob_outcome_interruption(BgjobInterruption why)
 
 /*
  * bgjob_outcome_requested returns the event of a request, with its reason;
- * what->run_at is the caller's, and so is the reason of an interruption. A job whose
+ * what->run_at is the caller's, and so are the reason of an interruption, and
+ * "successor": the job that supersedes the deleted one; 0: none. A job whose
  * pending event was being settled has not been started. False if
  * there is no request.
  */
 bool
-bgjob_outcome_requested(BgjobRequest request, bool pending, BgjobEvent *event,
+bgjob_outcome_requested(BgjobRequest request, int64 successor, bool pending, BgjobEvent *event,
 						BgjobCircumstances *what)
 {
 	if (pending && request != BGJOB_REQUEST_NONE && request != BGJOB_REQUEST_INTERRUPT)
@@ -71,8 +72,10 @@ bgjob_outcome_requested(BgjobRequest request, bool pending, BgjobEvent *event,
 	{
 		case BGJOB_REQUEST_DELETE:
 			*event = BGJOB_EV_DELETE;
-			what->reason = pending ? "Deleted while its filters were called"
-								   : "Deleted while it was performed";
+			what->elected = successor != 0; /* no filter can keep it: it has lost its key */
+			what->reason = successor != 0 ? psprintf(BGJOB_SUPERSEDED_REASON, successor)
+						   : pending      ? "Deleted while its filters were called"
+										  : "Deleted while it was performed";
 			return true;
 		case BGJOB_REQUEST_REQUEUE:
 			*event = BGJOB_EV_REQUEUE;

@@ -72,6 +72,8 @@ describe(BgjobState from, BgjobEvent event, const BgjobCircumstances *what)
 		bgjob_json_text(&state, "reason", bgjob_text_cut(what->reason, BGJOB_REASON_MAX));
 	if (what->error != NULL)
 		bgjob_json_member(&state, "error", what->error);
+	if (what->elected)
+		bgjob_json_text(&state, "elected", "true");
 	add_time(&state, "run_at", what->run_at);
 	add_time(&state, "started_at", what->started_at);
 	add_time(&state, "worker_pid", what->worker_pid);
@@ -244,6 +246,7 @@ bgjob_pending_settle(BgjobRel *jobs, BgjobJob *job)
 	JsonbValue error;
 
 	what.reason = get_text(pending, "reason");
+	what.elected = get_text(pending, "elected") != NULL;
 	what.run_at = get_time(pending, "run_at");
 	what.started_at = get_time(pending, "started_at");
 	what.worker_pid = (int) get_number(pending, "worker_pid");

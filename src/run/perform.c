@@ -494,6 +494,13 @@ bgjob_perform_give_up(BgjobCircumstances *what)
 	return request;
 }
 
+/* Returns the job that supersedes the one of this attempt; 0: none. No request is accepted any more. */
+static int64
+successor(void)
+{
+	return bgjob_my_slot != NULL ? bgjob_my_slot->successor : 0;
+}
+
 /* bgjob_perform_settle applies the event of the request, else that of the job's own wish, else the one that follows from the error. */
 void
 bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error,
@@ -502,8 +509,8 @@ bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *erro
 	BgjobEvent event;
 
 	note_attempt();
-	if (!bgjob_outcome_requested(request, bgjob_job_is_pending(&bgjob_underway.job), &event,
-								 what) &&
+	if (!bgjob_outcome_requested(request, successor(),
+								 bgjob_job_is_pending(&bgjob_underway.job), &event, what) &&
 		!bgjob_outcome_of_ending(&bgjob_underway.ending, &event, what))
 	{
 		event = bgjob_outcome_of_error(&bgjob_underway.job, error, what);

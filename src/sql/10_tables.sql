@@ -74,6 +74,7 @@ ALTER TABLE bgjob_internal.job
     ADD await_timeout interval,
     ADD await_delay interval,           -- from the release until it may run
     ADD retry_delays interval[],        -- its own; null: those of the policy; empty: the default back-off
+    ADD follows bigint,                 -- the job that had its unique_key, and ran: awaited, and canceled; negative: it goes on
     ADD @column@ @type@,
     ADD pending jsonb;                  -- an event that a worker settles before it runs the job; null: none
 
@@ -266,7 +267,7 @@ CREATE TABLE bgjob_internal.function_conf (
     max_retries integer,
     timeout interval,
     unique_key text,                    -- with placeholders for arguments
-    on_duplicate "char",                -- s(kip), r(eplace), d: reschedule, e(rror)
+    on_duplicate "char",                -- s(kip), r(eplace), d: reschedule, e(rror), n(ewest): supersede
     tags text[],
     parameters jsonb,
     policy jsonb,                       -- retry_delays in seconds, retry_on, no_retry_on, on_exhausted

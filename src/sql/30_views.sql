@@ -82,7 +82,7 @@ CROSS JOIN LATERAL (
                  r.released,
                  least(coalesce(j.states, 0), 2147483600) + r.released::integer AS archived
           FROM (SELECT j.states IS NULL AND j.entered_at IS NOT NULL AND j.state <> 'a'
-                       AND (j.after IS NOT NULL OR j.after_batch IS NOT NULL OR j.after_signal IS NOT NULL)) r (released)) c
+                       AND (j.after IS NOT NULL OR j.after_batch IS NOT NULL OR j.after_signal IS NOT NULL OR j.follows IS NOT NULL)) r (released)) c
     CROSS JOIN LATERAL (
         -- the transitions that the row of the job no longer carries
         SELECT s.seq, bgjob_internal.state_name(s.state) AS state, s.reason, s.at,
@@ -154,7 +154,7 @@ SELECT c.func::text AS job,
        c.max_retries,
        c.timeout,
        c.unique_key,
-       CASE c.on_duplicate WHEN 's' THEN 'skip' WHEN 'r' THEN 'replace' WHEN 'd' THEN 'reschedule' WHEN 'e' THEN 'error' END AS on_duplicate,
+       CASE c.on_duplicate WHEN 's' THEN 'skip' WHEN 'r' THEN 'replace' WHEN 'd' THEN 'reschedule' WHEN 'e' THEN 'error' WHEN 'n' THEN 'supersede' END AS on_duplicate,
        c.tags,
        c.parameters,
        CASE WHEN jsonb_typeof(c.policy -> 'retry_delays') = 'array'

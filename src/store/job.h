@@ -34,12 +34,16 @@ typedef enum BgjobDuplicate
 	BGJOB_DUPLICATE_SKIP = 's',
 	BGJOB_DUPLICATE_REPLACE = 'r',
 	BGJOB_DUPLICATE_RESCHEDULE = 'd',
-	BGJOB_DUPLICATE_ERROR = 'e'
+	BGJOB_DUPLICATE_ERROR = 'e',
+	BGJOB_DUPLICATE_SUPERSEDE = 'n' /* the newest wins */
 } BgjobDuplicate;
 
 /* Prefixes of the reasons of jobs that wait for a retry, and of jobs that have snoozed. */
 #define BGJOB_RETRY_REASON  "Retry attempt "
 #define BGJOB_SNOOZE_REASON "Snoozed for "
+
+/* The reason of a job that a new one with its unique_key has superseded; format of the other's id. */
+#define BGJOB_SUPERSEDED_REASON "Superseded by job " INT64_FORMAT
 
 /* The circumstances of an event; a field that does not apply is zero. */
 typedef struct BgjobCircumstances

@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 
 int64 bgjob_job_reserved = 0;
+int64 bgjob_job_in_session = 0;
 
 /* bgjob_job_check_reserved raises 55000 if a filter tries to change the job that it is called for. */
 void
@@ -294,7 +295,26 @@ bgjob_has_prerequisites(const BgjobJob *job)
 {
 	return !bgjob_job_is_null(job, BGJOB_C_AFTER) ||
 		   !bgjob_job_is_null(job, BGJOB_C_AFTER_BATCH) ||
-		   !bgjob_job_is_null(job, BGJOB_C_AFTER_SIGNAL);
+		   !bgjob_job_is_null(job, BGJOB_C_AFTER_SIGNAL) ||
+		   !bgjob_job_is_null(job, BGJOB_C_FOLLOWS);
+}
+
+/* bgjob_job_followed returns the job that a job follows (store/supersede.c) and that has not ended; 0: none. */
+int64
+bgjob_job_followed(BgjobRel *rel, const BgjobJob *job)
+{
+	BgjobState state = BGJOB_DELETED;
+	int64 id;
+	bool isnull;
+
+	if (bgjob_job_is_null(job, BGJOB_C_FOLLOWS))
+		return 0;
+	id = Abs(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_FOLLOWS)));
+	if (bgjob_job_peek(rel, id, NULL))
+		state = bgjob_state_by_letter(
+			DatumGetChar(slot_getattr(rel->slot, BGJOB_C_STATE, &isnull)));
+	ExecClearTuple(rel->slot);
+	return bgjob_state_is_final(state) ? 0 : id;
 }
 
 /* bgjob_job_is_over returns whether a job has succeeded or was deleted, or is no longer there. */

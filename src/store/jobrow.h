@@ -66,6 +66,7 @@ typedef enum BgjobColumn
 	BGJOB_C_AWAIT_TIMEOUT,
 	BGJOB_C_AWAIT_DELAY,
 	BGJOB_C_RETRY_DELAYS,
+	BGJOB_C_FOLLOWS,
 #define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_C_##symbol,
 #include "store/optionlist.h"
 	BGJOB_C_PENDING
@@ -109,6 +110,9 @@ typedef struct BgjobJob
 /* The job for which filters are being called before its row is written: no other code may write it meanwhile. 0: none */
 extern int64 bgjob_job_reserved;
 
+/* The job that this session performs in its own transaction (run/inplace.c); 0: none. */
+extern int64 bgjob_job_in_session;
+
 extern void bgjob_job_check_reserved(int64 id);
 
 extern bool bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job);
@@ -120,6 +124,7 @@ extern bool bgjob_job_lock(BgjobRel *rel, BgjobJob *job);
 extern bool bgjob_job_try_lock(BgjobRel *rel, BgjobJob *job);
 extern void bgjob_job_load(BgjobRel *rel, BgjobJob *job);
 extern bool bgjob_has_prerequisites(const BgjobJob *job);
+extern int64 bgjob_job_followed(BgjobRel *rel, const BgjobJob *job);
 extern bool bgjob_job_is_over(int64 id);
 extern bool bgjob_job_inserted_by_me(BgjobRel *rel, int64 id);
 

@@ -4,7 +4,7 @@
  *	  Jobs that are created: their keys, and their first state.
  *
  * If another unfinished job has the unique_key of a new job, on_duplicate of the
- * new job decides: the other job is changed, the new one is refused, or nothing
+ * new job decides: the other job is changed, superseded (store/supersede.c), the new one is refused, or nothing
  * is done.
  *
  * Any process, inside a transaction.
@@ -14,11 +14,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/change.h"
 #include "base/registry.h"
 #include "base/slot.h"
 #include "miscadmin.h"
 #include "store/acquire.h"
 #include "store/newjob.h"
+#include "store/supersede.h"
 #include "store/unique.h"
 
 /* Returns whether a job that is created or changed is to run later. */
@@ -54,6 +56,18 @@ note_running(int64 job, bool replace)
 						 errdetail("Nothing was enqueued.")));
 }
 
+/* Notifies the session that its change of a job that follows a running one comes too early: the two would run at once. */
+static void
+note_following(int64 job, int64 followed, bool replace)
+{
+	ereport(NOTICE,
+			(errmsg("job " INT64_FORMAT " follows one that is running and was not %s", job,
+					replace ? "replaced" : "rescheduled"),
+			 errdetail("It runs when job " INT64_FORMAT ", which it supersedes, has ended.",
+					   followed),
+			 errhint("Use on_duplicate 'supersede' again.")));
+}
+
 /*
  * Replaces the contents, or the time, of the other job by those of the new job. A
  * running job is left unchanged. False: the other job has ended.
@@ -73,11 +87,18 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
 		TransactionId holder = InvalidTransactionId;
 		BgjobPhase phase;
 		BgjobJob row;
+		int64 followed;
 		bool taken; /* by a worker, which may still fail to claim it */
 
 		CommandCounterIncrement(); /* the job may be one of this transaction's */
 		if (!bgjob_job_read(jobs, other, &row) || bgjob_state_is_final(row.state))
 			return false;
+		followed = row.state == BGJOB_AWAITING ? bgjob_job_followed(jobs, &row) : 0;
+		if (followed != 0)
+		{
+			note_following(other, followed, replace);
+			return true;
+		}
 		taken = bgjob_slot_phase(MyDatabaseId, other, &phase);
 		if (row.state == BGJOB_PROCESSING || (taken && phase != BGJOB_PHASE_CLAIMING))
 		{
@@ -104,7 +125,7 @@ change_other(BgjobRel *jobs, int64 other, const BgjobJob *job, const BgjobCircum
  * the scheduler never waits, and leaves the other job unchanged instead.
  */
 static int64
-enter_key(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what)
+enter_key(BgjobRel *jobs, BgjobJob *job, BgjobCircumstances *what)
 {
 	for (;;)
 	{
@@ -115,23 +136,47 @@ enter_key(BgjobRel *jobs, const BgjobJob *job, const BgjobCircumstances *what)
 			return job->id;
 		if (what->on_duplicate == BGJOB_DUPLICATE_ERROR)
 			bgjob_unique_refuse(job, other);
-		if (what->on_duplicate == BGJOB_DUPLICATE_SKIP || change_other(jobs, other, job, what))
+		if (what->on_duplicate != BGJOB_DUPLICATE_SUPERSEDE)
+		{
+			if (what->on_duplicate == BGJOB_DUPLICATE_SKIP ||
+				change_other(jobs, other, job, what))
+				return other;
+		}
+		else if (bgjob_supersede(jobs, job, other, what))
+			return job->id;
+		else if (!what->wait)
 			return other;
 	}
 }
 
+/* Has a new job that follows another one await it. */
+static void
+follow(const BgjobJob *job, BgjobCircumstances *what)
+{
+	BgjobDependantNotes *notes = bgjob_change_dependants();
+
+	if (bgjob_job_is_null(job, BGJOB_C_FOLLOWS))
+		return;
+	what->awaits = true;
+	if (notes != NULL)
+		bgjob_dependant_note_review(notes, job->id);
+}
+
 /*
  * bgjob_job_enter enters a new job for its unique_key, if it has one. False:
- * another job has the key, and job->id is set to its id. 23505 if on_duplicate
- * asks for an error.
+ * another job has the key, and job->id is set to its id. If the new job has to follow another
+ * one, what->awaits is set. 23505 if on_duplicate asks for an error.
  */
 bool
-bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what)
+bgjob_job_enter(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what)
 {
 	int64 id = job->id;
 
-	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
-		job->id = enter_key(rel, job, what);
+	if (bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
+		return true;
+	job->id = enter_key(rel, job, what);
+	if (job->id == id)
+		follow(job, what);
 	return job->id == id;
 }
 

@@ -13,7 +13,7 @@
 #include "store/job.h"
 
 extern BgjobEvent bgjob_job_first_event(const BgjobCircumstances *what);
-extern bool bgjob_job_enter(BgjobRel *rel, BgjobJob *job, const BgjobCircumstances *what);
+extern bool bgjob_job_enter(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what);
 extern bool bgjob_job_insert(BgjobRel *rel, BgjobJob *job, BgjobCircumstances *what);
 extern void bgjob_job_fail_new(BgjobJob *job, const BgjobCircumstances *what);
 

@@ -3,7 +3,8 @@
  * prerequisite.c
  *	  What a job awaits, and whether it is there.
  *
- * A job awaits jobs, a batch and signals, its targets. A target that has been removed
+ * A job awaits jobs, a batch and signals, its targets; and a job that had its unique_key and
+ * ran, which it follows (store/supersede.c). A target that has been removed
  * counts as deleted. The end of a target counts as it is when it is looked at: a parent that is requeued
  * before its child is released is awaited again.
  *
@@ -71,7 +72,11 @@ bgjob_prerequisites_read(const BgjobJob *job, BgjobPrerequisites *all)
 			: (BgjobCondition) DatumGetChar(bgjob_job_datum(job, BGJOB_C_CONDITION));
 	all->njobs = njobs;
 	all->nbatches = bgjob_job_is_null(job, BGJOB_C_AFTER_BATCH) ? 0 : 1;
-	all->n = njobs + all->nbatches + nsignals;
+	all->nsignals = nsignals;
+	all->nfollowed = bgjob_job_is_null(job, BGJOB_C_FOLLOWS) ? 0 : 1;
+	all->n = njobs + all->nbatches + nsignals + all->nfollowed;
+	if (all->n == all->nfollowed) /* it is the only one that the condition is compared with */
+		all->condition = BGJOB_IF_FINISHED;
 	all->targets = palloc(Max(all->n, 1) * sizeof(int64));
 	all->signals = palloc(Max(nsignals, 1) * sizeof(char *));
 	for (int i = 0; i < njobs; i++)
@@ -83,6 +88,8 @@ bgjob_prerequisites_read(const BgjobJob *job, BgjobPrerequisites *all)
 		all->signals[i] = TextDatumGetCString(signals[i]);
 		all->targets[njobs + all->nbatches + i] = bgjob_signal_target(all->signals[i]);
 	}
+	if (all->nfollowed > 0)
+		all->targets[all->n - 1] = Abs(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_FOLLOWS)));
 	return true;
 }
 
@@ -108,11 +115,11 @@ job_state(BgjobRel *jobs, int64 id)
 	return state;
 }
 
-/* Returns whether target i is a signal. */
-static bool
-is_signal(const BgjobPrerequisites *all, int i)
+/* bgjob_target_is_job returns whether target i is a job, also one that is followed. */
+bool
+bgjob_target_is_job(const BgjobPrerequisites *all, int i)
 {
-	return i >= all->njobs + all->nbatches;
+	return i < all->njobs || i >= all->n - all->nfollowed;
 }
 
 /*
@@ -122,9 +129,9 @@ is_signal(const BgjobPrerequisites *all, int i)
 BgjobState
 bgjob_target_state(BgjobRel *jobs, const BgjobPrerequisites *all, int i)
 {
-	if (i < all->njobs)
+	if (bgjob_target_is_job(all, i))
 		return job_state(jobs, all->targets[i]);
-	if (!is_signal(all, i))
+	if (i < all->njobs + all->nbatches)
 		return bgjob_batch_state(all->targets[i]);
 	return bgjob_signal_is_there(all->signals[i - all->njobs - all->nbatches], all->role)
 			   ? BGJOB_SUCCEEDED
@@ -270,6 +277,6 @@ bgjob_prerequisites_look(BgjobRel *jobs, const BgjobPrerequisites *all, int from
 	else
 		look_for_all(jobs, all, from, stop, look);
 	for (int i = targets; i < all->n && look->awaited == BGJOB_AWAITED_MET; i++)
-		if (bgjob_target_state(jobs, all, i) == BGJOB_AWAITING)
+		if (!bgjob_state_is_final(bgjob_target_state(jobs, all, i)))
 			note_open(look, i);
 }

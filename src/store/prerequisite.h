@@ -30,7 +30,7 @@ typedef enum BgjobAwaited
 	BGJOB_AWAITED_HOPELESS /* it cannot be met any more */
 } BgjobAwaited;
 
-/* What a job awaits: its targets are jobs, then a batch, then signals, each once. */
+/* What a job awaits: its targets are jobs, then a batch, then signals, each once; then a job that it follows, however that ends. */
 typedef struct BgjobPrerequisites
 {
 	Oid role; /* that the job runs as */
@@ -38,6 +38,8 @@ typedef struct BgjobPrerequisites
 	int n;
 	int njobs;
 	int nbatches; /* 0 or 1 */
+	int nsignals;
+	int nfollowed; /* 0 or 1 */
 	int64 *targets;
 	const char **signals; /* names, in the order of their targets */
 } BgjobPrerequisites;
@@ -56,6 +58,7 @@ typedef struct BgjobLook
 extern bool bgjob_prerequisites_read(const BgjobJob *job, BgjobPrerequisites *all);
 extern void bgjob_prerequisites_free(BgjobPrerequisites *all);
 extern bool bgjob_is_hopeless_reason(const char *reason);
+extern bool bgjob_target_is_job(const BgjobPrerequisites *all, int i);
 extern BgjobAwaited bgjob_condition_of(BgjobCondition condition, BgjobState state);
 extern BgjobState bgjob_target_state(BgjobRel *jobs, const BgjobPrerequisites *all, int i);
 extern const char *

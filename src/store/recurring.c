@@ -506,6 +506,9 @@ bgjob_recurring_enqueue(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurre
 	else if (on_duplicate == BGJOB_DUPLICATE_ERROR)
 		bgjob_recurring_set_text(row, BGJOB_R_ERROR,
 								 "Another job with its unique_key has not finished");
+	else if (on_duplicate == BGJOB_DUPLICATE_SUPERSEDE)
+		bgjob_recurring_set_text(
+			row, BGJOB_R_ERROR, "Another transaction was changing the job with its unique_key");
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_AT, occurrence);
 	bgjob_recurring_set_time(row, BGJOB_R_LAST_RUN_AT, now);
 	return job.id;

@@ -57,6 +57,7 @@
 #include "store/place.h"
 #include "store/release.h"
 #include "store/signalrow.h"
+#include "store/supersede.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -196,7 +197,7 @@ reason_of_delay(const BgjobPrerequisites *all, int open, TimestampTz deadline)
 {
 	const char *what;
 
-	if (open < all->njobs)
+	if (bgjob_target_is_job(all, open))
 		what = psprintf("job " INT64_FORMAT, all->targets[open]);
 	else if (open < all->njobs + all->nbatches)
 		what = psprintf("batch " INT64_FORMAT, all->targets[open]);
@@ -205,9 +206,9 @@ reason_of_delay(const BgjobPrerequisites *all, int open, TimestampTz deadline)
 	return psprintf("Waited too long for %s (await_timeout)", what);
 }
 
-/* Looks at a job that has just been read, and lets it go on if it may. */
+/* Looks at a job that has just been read, and lets it go on if it may. "cancel": has the job end that it supersedes. */
 static BgjobReviewed
-review(BgjobRel *jobs, BgjobJob *job, TimestampTz *deadline)
+review(BgjobRel *jobs, BgjobJob *job, TimestampTz *deadline, bool cancel)
 {
 	BgjobPrerequisites all;
 	BgjobLook look;
@@ -224,7 +225,8 @@ review(BgjobRel *jobs, BgjobJob *job, TimestampTz *deadline)
 	if (look.awaited == BGJOB_AWAITED_OPEN && late == NULL)
 	{
 		*deadline = Min(*deadline, until);
-		return BGJOB_REVIEWED_AWAITS;
+		return cancel && !bgjob_supersede_cancel(jobs, job) ? BGJOB_REVIEWED_BUSY
+															: BGJOB_REVIEWED_AWAITS;
 	}
 	reviewed = take(jobs, job);
 	if (reviewed != BGJOB_REVIEWED_AWAITS)
@@ -236,6 +238,19 @@ review(BgjobRel *jobs, BgjobJob *job, TimestampTz *deadline)
 	return look.awaited == BGJOB_AWAITED_MET ? BGJOB_REVIEWED_RELEASED : BGJOB_REVIEWED_DELETED;
 }
 
+static BgjobReviewed
+review_id(int64 id, TimestampTz *deadline, bool cancel)
+{
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	BgjobReviewed reviewed = BGJOB_REVIEWED_GONE;
+	BgjobJob job;
+
+	if (bgjob_job_read(jobs, id, &job))
+		reviewed = review(jobs, &job, deadline, cancel);
+	bgjob_rel_close(jobs);
+	return reviewed;
+}
+
 /*
  * bgjob_review_job lets a job go on if what it awaits is there, or cannot be met
  * any more. *deadline is lowered to the time until which it may await.
@@ -243,14 +258,7 @@ review(BgjobRel *jobs, BgjobJob *job, TimestampTz *deadline)
 BgjobReviewed
 bgjob_review_job(int64 id, TimestampTz *deadline)
 {
-	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	BgjobReviewed reviewed = BGJOB_REVIEWED_GONE;
-	BgjobJob job;
-
-	if (bgjob_job_read(jobs, id, &job))
-		reviewed = review(jobs, &job, deadline);
-	bgjob_rel_close(jobs);
-	return reviewed;
+	return review_id(id, deadline, false);
 }
 
 /* ---- the dependants of a target ---- */
@@ -442,18 +450,18 @@ review_visited(int64 dependant, Pass *pass)
 	forget(dependant); /* what is remembered may not have the target that the review is for */
 	if (pass->visited++ >= DEPENDANTS_MAX)
 		return BGJOB_REVIEWED_AWAITS; /* until everything is reviewed */
-	return bgjob_review_job(dependant, pass->deadline);
+	return review_id(dependant, pass->deadline, true);
 }
 
 /*
  * bgjob_review reviews an id that was asked for: a job that awaits something, a batch, or a target and all that
- * awaits it; if that is too much at a time, it asks for a review of everything. *deadline as
- * above. False: another transaction has one of them.
+ * awaits it; if that is too much at a time, it asks for a review of everything. A job that was superseded is
+ * canceled here (store/supersede.c). *deadline as above. False: another transaction has one of them.
  */
 bool
 bgjob_review(int64 id, TimestampTz *deadline)
 {
-	bool complete = bgjob_review_job(id, deadline) != BGJOB_REVIEWED_BUSY;
+	bool complete = review_id(id, deadline, true) != BGJOB_REVIEWED_BUSY;
 	Pass pass = {.target = id, .deadline = deadline};
 	BgjobBatch batch;
 

@@ -81,7 +81,8 @@ static bool
 is_joined(TupleTableSlot *slot)
 {
 	static const BgjobColumn columns[] = {BGJOB_C_AFTER, BGJOB_C_AFTER_BATCH,
-										  BGJOB_C_AFTER_SIGNAL, BGJOB_C_BATCH_ID};
+										  BGJOB_C_AFTER_SIGNAL, BGJOB_C_FOLLOWS,
+										  BGJOB_C_BATCH_ID};
 
 	for (int i = 0; i < lengthof(columns); i++)
 		if (!slot_attisnull(slot, columns[i]))

@@ -59,7 +59,7 @@ static const struct
 	const char *name;
 	const char *types;
 } tables[] = {
-	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttLTjntrlTcvvV"
+	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttLTjntrlTcvvVl"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 			"j"},

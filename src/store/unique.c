@@ -19,6 +19,9 @@
  * row: it leaves the row behind, and the next transaction that finds the row
  * removes it (unique_is_left_behind).
  *
+ * A job that supersedes another one takes its key (bgjob_unique_take_over). If it ends
+ * while it still follows the other one, that gets the key again.
+ *
  * Any process, inside a transaction. Deadlocks between transactions that enter
  * keys in different orders are noticed as for any unique index.
  *
@@ -108,20 +111,39 @@ unique_insert(BgjobRel *rel, Oid owner, const char *key, int64 job)
 /*
  * Returns whether a key's row has outlived its job. If the row is settled, its
  * job's row was committed with it, so a job that is missing has been removed.
+ * *followed is a job that still has to end; 0: none.
  */
 static bool
-unique_is_left_behind(const KeyRow *row)
+unique_is_left_behind(const KeyRow *row, int64 *followed)
 {
 	BgjobRel *jobs;
 	BgjobJob job;
-	bool ended;
+	bool there;
 
+	*followed = 0;
 	if (!row->settled)
 		return false;
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	ended = !bgjob_job_read(jobs, row->job, &job) || bgjob_state_is_final(job.state);
+	there = bgjob_job_read(jobs, row->job, &job);
+	if (there && bgjob_state_is_final(job.state))
+		*followed = bgjob_job_followed(jobs, &job);
 	bgjob_rel_close(jobs);
-	return ended;
+	return !there || bgjob_state_is_final(job.state);
+}
+
+/* Returns the job that a job has followed, and that has not ended; 0: none. */
+static int64
+unique_heir(const BgjobJob *job)
+{
+	BgjobRel *jobs;
+	int64 followed;
+
+	if (bgjob_job_is_null(job, BGJOB_C_FOLLOWS))
+		return 0;
+	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	followed = bgjob_job_followed(jobs, job);
+	bgjob_rel_close(jobs);
+	return followed;
 }
 
 /* Enters a job for a key. Returns the other job that has the key; 0: the job is entered. */
@@ -130,6 +152,7 @@ unique_enter(Oid owner, const char *key, int64 job, bool wait)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_UNIQUE_KEY);
 	KeyRow row;
+	int64 followed;
 
 	for (;;)
 	{
@@ -138,10 +161,11 @@ unique_enter(Oid owner, const char *key, int64 job, bool wait)
 		unique_lock_tag(&tag, rel, owner, key);
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
 		unique_find(rel, owner, key, &row);
-		if (unique_is_left_behind(&row) && bgjob_rel_delete(rel, &row.tid, &row.inserter))
-			row.job = 0;
-		if (row.job == 0)
-			unique_insert(rel, owner, key, job);
+		if (unique_is_left_behind(&row, &followed) &&
+			bgjob_rel_delete(rel, &row.tid, &row.inserter))
+			row.job = followed;
+		if (row.job == 0 || row.job == followed)
+			unique_insert(rel, owner, key, row.job == 0 ? job : followed);
 		LockRelease(&tag, ExclusiveLock, false);
 		if (!TransactionIdIsValid(row.inserter) || !wait)
 			break;
@@ -200,7 +224,33 @@ bgjob_unique_reenter(const BgjobJob *job)
 		bgjob_unique_refuse(job, other);
 }
 
-/* bgjob_unique_leave gives up the key of a job that ends. */
+/*
+ * bgjob_unique_take_over gives the key that another job has to a new one. False: the other job
+ * has it no more, or *holder, another transaction, is changing that.
+ */
+bool
+bgjob_unique_take_over(const BgjobJob *job, int64 other, TransactionId *holder)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_UNIQUE_KEY);
+	const char *key = unique_key_of(job);
+	KeyRow row;
+	LOCKTAG tag;
+	bool taken;
+
+	unique_lock_tag(&tag, rel, job->run_as, key);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	unique_find(rel, job->run_as, key, &row);
+	*holder = row.inserter;
+	taken = row.job == other && !TransactionIdIsValid(row.inserter) &&
+			bgjob_rel_delete(rel, &row.tid, holder);
+	if (taken)
+		unique_insert(rel, job->run_as, key, job->id);
+	LockRelease(&tag, ExclusiveLock, false);
+	bgjob_rel_close(rel);
+	return taken;
+}
+
+/* bgjob_unique_leave gives up the key of a job that ends; to one that it followed, if that has not ended. */
 void
 bgjob_unique_leave(const BgjobJob *job)
 {
@@ -208,6 +258,8 @@ bgjob_unique_leave(const BgjobJob *job)
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData keys[2];
 	BgjobScan *scan;
+	bool left = false;
+	int64 heir;
 
 	bgjob_key(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(job->run_as));
 	bgjob_key(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ,
@@ -218,9 +270,12 @@ bgjob_unique_leave(const BgjobJob *job)
 		bool isnull;
 
 		if (DatumGetInt64(slot_getattr(rel->slot, 3, &isnull)) == job->id)
-			(void) bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
+			left = bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
 	}
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
+	heir = left ? unique_heir(job) : 0;
+	if (heir != 0)
+		unique_insert(rel, job->run_as, unique_key_of(job), heir);
 	bgjob_rel_close(rel);
 }

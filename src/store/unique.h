@@ -16,6 +16,7 @@
 #define BGJOB_UNIQUE_KEY_MAX 1000
 
 extern int64 bgjob_unique_enter(const BgjobJob *job, bool wait);
+extern bool bgjob_unique_take_over(const BgjobJob *job, int64 other, TransactionId *holder);
 extern void bgjob_unique_refuse(const BgjobJob *job, int64 other);
 extern int64 bgjob_unique_try_reenter(const BgjobJob *job);
 extern void bgjob_unique_reenter(const BgjobJob *job);
