@@ -180,7 +180,7 @@ begin_continuation(BgjobTemplate *template, const BgjobOptionSet *set, BgjobCirc
 		(duplicate == BGJOB_DUPLICATE_REPLACE || duplicate == BGJOB_DUPLICATE_RESCHEDULE))
 		bgjob_invalid("a job that awaits something cannot replace or reschedule another one",
 					  "The other job would not await it.",
-					  "Use on_duplicate 'skip' or 'error', or no unique_key.");
+					  "Use on_duplicate 'skip', 'error' or 'supersede', or no unique_key.");
 }
 
 /*
