@@ -192,7 +192,7 @@ take_answer(const char *filter, Jsonb *answer, BgjobHookJob *hook_job, void *arg
 	for (int key = K_OPTIONS; key < nkeys; key++)
 		if (values[key].type != jbvNull)
 			read_option(filter, key, &values[key], &set);
-	bgjob_jobkeys_literal(&set);
+	bgjob_jobkeys_literal(&set, creation->job);
 	bgjob_options_change(&set, creation->job, creation->what);
 	if (values[K_ARGS].type != jbvNull)
 		change_args(creation->job, JsonbValueToJsonb(&values[K_ARGS]));

@@ -165,16 +165,17 @@ escape_limits(Datum limits)
  * nothing is a placeholder: the filter may return those that it was given.
  */
 void
-bgjob_jobkeys_literal(BgjobOptionSet *set)
+bgjob_jobkeys_literal(BgjobOptionSet *set, BgjobJob *job)
 {
 	Datum limits;
 
 	if (!set->given[BGJOB_O_LIMITS])
 		return;
 	limits = fill_limits(escape_limits(set->values[BGJOB_O_LIMITS]), InvalidOid, NULL);
-	if (limits == (Datum) 0)
-		limits = PointerGetDatum(construct_empty_array(TEXTOID));
 	set->values[BGJOB_O_LIMITS] = limits;
+	set->given[BGJOB_O_LIMITS] = limits != (Datum) 0;
+	if (limits == (Datum) 0)
+		bgjob_job_set_null(job, BGJOB_C_LIMITS);
 }
 
 /* ---- the jobs of a template ---- */

@@ -28,6 +28,6 @@ extern void
 bgjob_jobkeys_begin(BgjobJobKeys *keys, Oid func, BgjobJob *job, const char *unique_key);
 extern void bgjob_jobkeys_fill(const BgjobJobKeys *keys, BgjobJob *job, const Jsonb *args);
 extern void bgjob_jobkeys_check(Oid func, const BgjobOptionSet *set);
-extern void bgjob_jobkeys_literal(BgjobOptionSet *set);
+extern void bgjob_jobkeys_literal(BgjobOptionSet *set, BgjobJob *job);
 
 #endif /* BGJOB_API_JOBKEYS_H */

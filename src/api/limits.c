@@ -83,6 +83,7 @@ static void
 read_rate(FunctionCallInfo fcinfo, BgjobLimitChange *change)
 {
 	static const char *const meaning = "A rate is a number of units in each interval.";
+	int64 per;
 
 	if (PG_ARGISNULL(2) != PG_ARGISNULL(3))
 		bgjob_invalid("rate and per must be given together", meaning,
@@ -96,9 +97,11 @@ read_rate(FunctionCallInfo fcinfo, BgjobLimitChange *change)
 				 errmsg("rate %d is out of range", change->rate), errdetail("%s", meaning),
 				 errhint("To start no jobs, use max_running => 0.")));
 	change->per = PG_GETARG_INTERVAL_P(3);
-	bgjob_check_interval("per", change->per, meaning, "Write rate => 100, per => '1 minute'.");
-	if (bgjob_interval_microseconds(change->per, DAYS_PER_MONTH) <= 0)
+	per = bgjob_interval_microseconds(change->per, DAYS_PER_MONTH);
+	if (per <= 0)
 		bgjob_invalid("per must be positive", meaning, "Write rate => 100, per => '1 minute'.");
+	if (per > BGJOB_LIMIT_PER_MAX)
+		bgjob_invalid("per is out of range", meaning, "The longest value is 100 years.");
 }
 
 /* Returns the index of a choice. Raises 22004 if it is null. */

@@ -63,8 +63,9 @@ read_rate(const TupleTableSlot *slot, BgjobRate *rate)
 	if (slot->tts_isnull[C_RATE] || slot->tts_isnull[C_PER])
 		return;
 	rate->units = DatumGetInt32(slot->tts_values[C_RATE]);
-	rate->per =
-		bgjob_interval_microseconds(DatumGetIntervalP(slot->tts_values[C_PER]), DAYS_PER_MONTH);
+	rate->per = Min(
+		bgjob_interval_microseconds(DatumGetIntervalP(slot->tts_values[C_PER]), DAYS_PER_MONTH),
+		BGJOB_LIMIT_PER_MAX);
 	if (rate->units > 0 && rate->per > 0)
 		rate->algorithm = algorithm_of(DatumGetChar(slot->tts_values[C_ALGORITHM]));
 }

@@ -29,6 +29,9 @@ typedef struct BgjobLimitConf
 	int64 version;            /* grows with every change, of any limit */
 } BgjobLimitConf;
 
+/* The longest "per" of a rate, in microseconds: 100 years, with months of 30 days. */
+#define BGJOB_LIMIT_PER_MAX (100 * MONTHS_PER_YEAR * DAYS_PER_MONTH * USECS_PER_DAY)
+
 /* What bgjob_limit() sets. */
 typedef struct BgjobLimitChange
 {

@@ -55,4 +55,5 @@ SELECT bgjob_recurring('left', '@yearly', 'f', '[1]', run_as => 'leaver');
 RESET ROLE;
 DROP OWNED BY leaver;
 DROP ROLE leaver;
-SELECT count(bgjob_queue('queue-' || i, paused => true)) FROM generate_series(1, 1024) i;
+SELECT bgjob_limit('there', 1), bgjob_queue('full', max_length => 0);
+SELECT count(bgjob_queue('queue-' || i, paused => true)) FROM generate_series(1, 1023) i;
