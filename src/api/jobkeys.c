@@ -20,6 +20,7 @@
 
 #include "api/jobkeys.h"
 #include "api/options.h"
+#include "base/text.h"
 #include "catalog/pg_type.h"
 #include "run/placeholders.h"
 #include "store/limitconf.h"
@@ -38,14 +39,16 @@ fill(Oid func, const char *text, const Jsonb *args)
 
 /* ---- limits ---- */
 
-/* Returns the elements of a text[], the number of which is *n. */
+/* Returns the elements of limits, which are checked: a row may have been edited by hand. *n is their number. */
 static Datum *
-elements_of(Datum array, int *n, bool **nulls)
+elements_of(Datum array, int *n)
 {
 	Datum *elements;
+	bool *nulls;
 
+	bgjob_check_limits(array);
 	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements,
-					  nulls, n);
+					  &nulls, n);
 	return elements;
 }
 
@@ -59,7 +62,9 @@ read_units(const char *limit, const char *text)
 	if (length == 0 || strspn(text, "0123456789") != length || units < 1 ||
 		units > PG_INT32_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid units \"%s\" of limit \"%s\"", text, limit),
+						errmsg("invalid units \"%s\" of limit \"%s\"",
+							   bgjob_text_cut(text, BGJOB_TITLE_MAX),
+							   bgjob_text_cut(limit, BGJOB_TITLE_MAX)),
 						errdetail("The units of a limit are a whole number from 1 to %d.",
 								  PG_INT32_MAX),
 						errhint("Write limits as in 'openai=1200', or without units for 1.")));
@@ -109,12 +114,9 @@ fill_limits(Datum limits, Oid func, const Jsonb *args)
 {
 	Datum stored[BGJOB_LIMITS_MAX];
 	char *names[BGJOB_LIMITS_MAX];
-	Datum *elements;
-	bool *nulls;
 	int n;
+	Datum *elements = elements_of(limits, &n);
 
-	bgjob_check_limits(limits); /* a row may have been edited by hand */
-	elements = elements_of(limits, &n, &nulls);
 	for (int i = 0; i < n; i++)
 	{
 		char *limit = TextDatumGetCString(elements[i]);
@@ -138,12 +140,9 @@ static Datum
 escape_limits(Datum limits)
 {
 	Datum escaped[BGJOB_LIMITS_MAX];
-	bool *nulls;
 	int n;
-	Datum *elements;
+	Datum *elements = elements_of(limits, &n);
 
-	bgjob_check_limits(limits);
-	elements = elements_of(limits, &n, &nulls);
 	for (int i = 0; i < n; i++)
 	{
 		StringInfoData doubled;
@@ -189,9 +188,8 @@ has_braces(const char *text)
 static bool
 any_has_braces(Datum limits)
 {
-	bool *nulls;
 	int n;
-	Datum *elements = elements_of(limits, &n, &nulls);
+	Datum *elements = elements_of(limits, &n);
 	bool any = false;
 
 	for (int i = 0; i < n; i++)
@@ -314,7 +312,6 @@ void
 bgjob_jobkeys_check(Oid func, const BgjobOptionSet *set)
 {
 	Datum *elements;
-	bool *nulls;
 	int n = 0;
 
 	check_places(func, set, BGJOB_O_UNIQUE_KEY);
@@ -322,7 +319,7 @@ bgjob_jobkeys_check(Oid func, const BgjobOptionSet *set)
 	check_places(func, set, BGJOB_O_FAIRNESS_KEY);
 	if (!set->given[BGJOB_O_LIMITS])
 		return;
-	elements = elements_of(set->values[BGJOB_O_LIMITS], &n, &nulls);
+	elements = elements_of(set->values[BGJOB_O_LIMITS], &n);
 	for (int i = 0; i < n; i++)
 		check_limit(func, TextDatumGetCString(elements[i]));
 }

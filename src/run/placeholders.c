@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "base/text.h"
 #include "lib/stringinfo.h"
 #include "run/function.h"
 #include "run/placeholders.h"
@@ -29,11 +30,24 @@ typedef struct Piece
 	int length;
 } Piece;
 
+/* Returns as much of a text as errors show. */
+static const char *
+shown(const char *text)
+{
+	return bgjob_text_cut(text, BGJOB_TITLE_MAX);
+}
+
+static const char *
+name_of(const Piece *place)
+{
+	return shown(pnstrdup(place->start, place->length));
+}
+
 static void
 unbalanced(const char *text)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unbalanced brace in \"%s\"", text),
+					errmsg("unbalanced brace in \"%s\"", shown(text)),
 					errdetail("Braces enclose the name of an argument, such as {id}."),
 					errhint("Write {{ and }} for literal braces.")));
 }
@@ -93,13 +107,13 @@ check_place(const BgjobFunction *function, const char *text, const Piece *place)
 	if (function == NULL && argument_of(NULL, place) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("parameter \"%.*s\" does not exist", place->length, place->start),
-				 errdetail("The placeholder is in \"%s\", for a command.", text),
+				 errmsg("parameter \"%s\" does not exist", name_of(place)),
+				 errdetail("The placeholder is in \"%s\", for a command.", shown(text)),
 				 errhint("The parameters of a command have numbers: {1} stands for $1.")));
 	if (function != NULL && !function->whole && argument_of(function, place) < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"%.*s\" does not exist", place->length, place->start),
-						errdetail("The placeholder is in \"%s\", for function %s.", text,
+						errmsg("argument \"%s\" does not exist", name_of(place)),
+						errdetail("The placeholder is in \"%s\", for function %s.", shown(text),
 								  function->signature),
 						errhint("Use the name or the number of an argument of the function.")));
 }
@@ -161,8 +175,8 @@ static void
 refuse_missing(const char *text, const Piece *place)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("argument \"%.*s\" is not given", place->length, place->start),
-					errdetail("The placeholder in \"%s\" needs its value.", text),
+					errmsg("argument \"%s\" is not given", name_of(place)),
+					errdetail("The placeholder in \"%s\" needs its value.", shown(text)),
 					errhint("Add the argument to args. It may be null.")));
 }
 

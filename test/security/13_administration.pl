@@ -102,8 +102,8 @@ is(reply('other', q{SELECT bgjob_unconfigure('public.gone()')}), 't', 'a role wi
 
 is(reply('dbowner', $administration{bgjob_queue}), '42501', 'a role that owns nothing');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres OWNER TO dbowner');
-unlike(reply('dbowner', $administration{$_}), qr/^\d{5}$/, "the database's owner: $_") for grep { /queue|stats/ } @names;
-is(reply('dbowner', $administration{$_}), '42501', "the owner of the database cannot call $_") for grep { !/queue|stats/ } @names;
+unlike(reply('dbowner', $administration{$_}), qr/^\d{5}$/, "the database's owner: $_") for grep { /queue|stats|limit|weight/ } @names;
+is(reply('dbowner', $administration{$_}), '42501', "the owner of the database cannot call $_") for grep { !/queue|stats|limit|weight/ } @names;
 is(reply('dbowner', q{SELECT bgjob_configure('nothing', queue => 'other'), bgjob_unconfigure('nothing')}), '|t', 'the owner of the database configures functions');
 is(reply('dbowner', q{SELECT count(*) FROM bgjob.jobs}), '0', 'the owner of the database sees no jobs of other roles');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres OWNER TO postgres');
