@@ -38,6 +38,7 @@
 #include "store/bulk.h"
 #include "store/count.h"
 #include "store/functionconf.h"
+#include "store/gateneeds.h"
 #include "store/job.h"
 #include "store/newjob.h"
 #include "store/place.h"
@@ -305,7 +306,8 @@ bgjob_template_expect(BgjobTemplate *template, int n)
 	if (template->event == BGJOB_EV_ENQUEUE)
 		bgjob_queuelength_check(template->job.queue, n);
 	template->many = n > 1;
-	if (n < 2 || has_key(template) || template->filtered || is_hopeless(template))
+	if (n < 2 || has_key(template) || template->filtered || is_hopeless(template) ||
+		bgjob_gate_may_need(&template->job) || bgjob_jobkeys_are_gates(&template->keys))
 		return;
 	template->queue = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	template->bulk = bgjob_bulk_begin(template->jobs);

@@ -261,6 +261,13 @@ bgjob_jobkeys_begin(BgjobJobKeys *keys, Oid func, BgjobJob *job, const char *uni
 	fill_constants(keys, job);
 }
 
+/* bgjob_jobkeys_are_gates returns whether some are filled for each job that decide when it may run. */
+bool
+bgjob_jobkeys_are_gates(const BgjobJobKeys *keys)
+{
+	return keys->sequence_key != NULL || keys->fairness_key != NULL || keys->limits != 0;
+}
+
 /* bgjob_jobkeys_fill sets the keys and limits of a job that has these arguments. 22023 if one is not allowed. */
 void
 bgjob_jobkeys_fill(const BgjobJobKeys *keys, BgjobJob *job, const Jsonb *args)

@@ -26,6 +26,7 @@ typedef struct BgjobJobKeys
 
 extern void
 bgjob_jobkeys_begin(BgjobJobKeys *keys, Oid func, BgjobJob *job, const char *unique_key);
+extern bool bgjob_jobkeys_are_gates(const BgjobJobKeys *keys);
 extern void bgjob_jobkeys_fill(const BgjobJobKeys *keys, BgjobJob *job, const Jsonb *args);
 extern void bgjob_jobkeys_check(Oid func, const BgjobOptionSet *set);
 extern void bgjob_jobkeys_literal(BgjobOptionSet *set, BgjobJob *job);

@@ -74,6 +74,7 @@ typedef struct Notes
 	int64 counts[BGJOB_NSTATES];
 	BgjobTallyNotes tallies;
 	BgjobDependantNotes dependants;
+	BgjobGateNotes gates;
 	bool counted;
 	bool recount;
 	bool cached[BGJOB_NCACHED]; /* has been changed */
@@ -116,6 +117,7 @@ own_notes(void)
 		inner->parent = notes;
 		inner->subid = subid;
 		inner->due = inner->taken_due = DT_NOEND;
+		inner->gates.outer = notes != NULL ? &notes->gates : NULL;
 		notes = inner;
 	}
 	return notes;
@@ -331,6 +333,22 @@ bgjob_change_dependants(void)
 	return to == NULL ? NULL : &to->dependants;
 }
 
+/* bgjob_change_gates returns what the running subtransaction has done at gates; NULL where there is no process to tell. */
+BgjobGateNotes *
+bgjob_change_gates(void)
+{
+	Notes *to = current_notes();
+
+	return to == NULL ? NULL : &to->gates;
+}
+
+/* bgjob_change_gates_first returns the same if something has been noted; the notes of outer ones are linked to it. */
+BgjobGateNotes *
+bgjob_change_gates_first(void)
+{
+	return notes == NULL ? NULL : &notes->gates;
+}
+
 static void
 tell(const Notes *committed)
 {
@@ -360,6 +378,8 @@ tell(const Notes *committed)
 			bgjob_queues_set(MyDatabaseId, note->queue, &note->conf);
 		else
 			bgjob_queues_remove(MyDatabaseId, note->queue, note->conf.version);
+	bgjob_gate_notes_commit(&committed->gates);
+	bgjob_gates_committed(); /* before what follows is announced */
 	bgjob_lane_notes_commit(&committed->lanes);
 	bgjob_dependant_notes_commit(&committed->dependants);
 	if (committed->due != DT_NOEND)
@@ -461,6 +481,7 @@ at_xact_event(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			bgjob_committed_cached();
 			end_notes(tell);
+			bgjob_gates_committed();
 			bgjob_committed_moves();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
@@ -473,6 +494,7 @@ at_xact_event(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_ABORT:
 			settling = false;
+			bgjob_gates_aborted();
 			bgjob_committed_cached();
 			bgjob_committed_moves();
 			end_notes(tell_of_given_back);
@@ -489,6 +511,7 @@ free_notes(Notes *aborted)
 	bgjob_lane_notes_free(&aborted->lanes);
 	bgjob_tally_notes_free(&aborted->tallies);
 	bgjob_dependant_notes_free(&aborted->dependants);
+	bgjob_gate_notes_free(&aborted->gates);
 	bgjob_over_free(aborted->over);
 	for (QueueNote *note = aborted->queues, *next; note != NULL; note = next)
 	{
@@ -517,6 +540,7 @@ merge_into_parent(Notes *inner, Notes *outer)
 	bgjob_tally_notes_merge(&inner->tallies, &outer->tallies);
 	bgjob_tally_notes_free(&inner->tallies);
 	bgjob_dependant_notes_merge(&inner->dependants, &outer->dependants);
+	bgjob_gate_notes_merge(&inner->gates, &outer->gates);
 	outer->counted |= inner->counted;
 	outer->recount |= inner->recount;
 	for (int i = 0; i < BGJOB_NCACHED; i++)

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/dependantnotes.h"
+#include "base/gatenotes.h"
 #include "base/lanegroup.h"
 #include "base/over.h"
 #include "base/registry.h"
@@ -49,5 +50,7 @@ extern void bgjob_change_took(Oid role, const char *queue, int priority, int64 p
 extern bool bgjob_change_is_settling(void);
 extern void bgjob_change_want(Oid database);
 extern BgjobDependantNotes *bgjob_change_dependants(void);
+extern BgjobGateNotes *bgjob_change_gates(void);
+extern BgjobGateNotes *bgjob_change_gates_first(void);
 
 #endif /* BGJOB_BASE_CHANGE_H */

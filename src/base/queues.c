@@ -45,6 +45,7 @@ typedef struct QueueControl
 	LWLock lock;
 	pg_atomic_uint64 generation; /* grows whenever an entry changes */
 	pg_atomic_uint32 bounded;    /* entries with a max_length; written under the lock */
+	pg_atomic_uint32 limited;    /* with max_running, likewise */
 } QueueControl;
 
 static QueueControl *control = NULL;
@@ -71,6 +72,7 @@ bgjob_queues_startup(void)
 		LWLockInitialize(&control->lock, LWLockNewTrancheId());
 		pg_atomic_init_u64(&control->generation, 1);
 		pg_atomic_init_u32(&control->bounded, 0);
+		pg_atomic_init_u32(&control->limited, 0);
 	}
 	LWLockRegisterTranche(control->lock.tranche, "BgjobQueues");
 	queues = ShmemInitHash("bgjob queue table", MAX_QUEUES, MAX_QUEUES, &info,
@@ -104,12 +106,14 @@ bgjob_queues_get(Oid database, const char *queue)
 	return conf;
 }
 
-/* Counts an entry that has a max_length, or no longer does. The lock is held. */
+/* Counts an entry that has a max_length or max_running, or no longer does. The lock is held. */
 static void
 count_bounded(const QueueEntry *entry, int by)
 {
 	if (entry->conf.max_length >= 0)
 		pg_atomic_fetch_add_u32(&control->bounded, by);
+	if (entry->conf.max_running >= 0)
+		pg_atomic_fetch_add_u32(&control->limited, by);
 }
 
 /* bgjob_queues_set applies a change, unless a newer one has been. Does not throw. */
@@ -187,6 +191,13 @@ bool
 bgjob_queues_bounded(void)
 {
 	return control != NULL && pg_atomic_read_u32(&control->bounded) > 0;
+}
+
+/* bgjob_queues_limited returns whether some queue has max_running; a read of memory. */
+bool
+bgjob_queues_limited(void)
+{
+	return control != NULL && pg_atomic_read_u32(&control->limited) > 0;
 }
 
 /* bgjob_queues_generation returns a number that changes whenever a queue does. */

@@ -38,6 +38,7 @@ extern void bgjob_queues_remove(Oid database, const char *queue, int64 version);
 extern void bgjob_queues_forget(Oid database);
 extern bool bgjob_queues_full(void);
 extern bool bgjob_queues_bounded(void);
+extern bool bgjob_queues_limited(void);
 extern uint64 bgjob_queues_generation(void);
 extern int bgjob_queue_level(const char *list, const char *queue);
 

@@ -63,6 +63,7 @@
 
 #include "postgres.h"
 
+#include "base/gate.h"
 #include "base/queues.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
@@ -187,6 +188,10 @@ typedef struct BgjobSlot
 	/* single stores, by the creator and then by the worker; read without a lock */
 	uint32 failure; /* SQLSTATE that claims fail with, first that of the worker before */
 	bool failing;   /* it leaves for that */
+
+	/* single stores, by the worker: the gates at which it holds a place; read without a lock */
+	int ngates;
+	int64 gates[BGJOB_GATES_MAX];
 
 	/* single stores, by the worker; read when it has left */
 	CommandTag command; /* the kind of the command that it runs, if that is known */

@@ -18,6 +18,8 @@
 #include "base/functionstats.h"
 #include "base/functionstatsfile.h"
 #include "base/inflight.h"
+#include "base/gateasks.h"
+#include "base/gatetable.h"
 #include "base/jobmap.h"
 #include "base/lanegroup.h"
 #include "base/queues.h"
@@ -52,6 +54,8 @@ request(void)
 	RequestAddinShmemSpace(bgjob_dependants_size());
 	RequestAddinShmemSpace(bgjob_reviews_size());
 	RequestAddinShmemSpace(bgjob_fair_size());
+	RequestAddinShmemSpace(bgjob_gate_table_size());
+	RequestAddinShmemSpace(bgjob_gate_asks_size());
 }
 
 static void
@@ -73,6 +77,8 @@ startup(void)
 	bgjob_dependants_startup();
 	bgjob_reviews_startup();
 	bgjob_fair_startup();
+	bgjob_gate_table_startup();
+	bgjob_gate_asks_startup();
 	bgjob_inflight_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -90,6 +90,7 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most)
 				slot = &bgjob_registry->slots[i];
 	if (slot != NULL)
 	{
+		slot->ngates = 0;
 		SpinLockAcquire(&slot->mutex);
 		slot->kind = kind;
 		slot->generation = bgjob_registry->next_generation++;

@@ -54,6 +54,7 @@
 #include "process/leftover.h"
 #include "process/duejobs.h"
 #include "process/expiry.h"
+#include "process/gates.h"
 #include "process/heldback.h"
 #include "process/mapping.h"
 #include "process/pool.h"
@@ -189,6 +190,7 @@ rescan(void)
 	bgjob_unannounced_rescan();
 	bgjob_duejobs_rescan();
 	bgjob_recurring_rescan();
+	bgjob_gates_rescan();
 }
 
 /* Notices that were received and have not been served yet. */
@@ -205,6 +207,8 @@ serve_notices(TimestampTz now)
 		return now;
 	if (notices & BGJOB_NOTICE_RESCAN)
 		rescan();
+	if (notices & (BGJOB_NOTICE_GATES | BGJOB_NOTICE_QUEUES))
+		bgjob_gates_rescan();
 	if (notices & BGJOB_NOTICE_RECURRING)
 		bgjob_recurring_rescan();
 	if (notices & BGJOB_NOTICE_ENDED)
@@ -240,6 +244,7 @@ static Step steps[] = {{serve_notices},
 					   {recover_put_off},
 					   {bgjob_duejobs_serve},
 					   {bgjob_review_serve},
+					   {bgjob_gates_serve},
 					   {bgjob_clockset_serve},
 					   {bgjob_recurring_serve},
 					   {bgjob_unannounced_discover},
@@ -272,6 +277,7 @@ forget_times(TimestampTz now)
 	bgjob_duejobs_clock_set(now);
 	bgjob_unannounced_clock_set(now);
 	bgjob_review_clock_set();
+	bgjob_gates_clock_set();
 	began_at = now;
 	bgjob_expiry_anew();
 	bgjob_renewal_anew();

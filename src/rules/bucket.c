@@ -88,7 +88,7 @@ debt_at(const BgjobUse *use, const BgjobRate *rate, int64_t now, int64_t *part)
 	return debt;
 }
 
-/* settle brings the debt of the use up to now. */
+/* settle has the use say what the debt is now. */
 static void
 settle(BgjobUse *use, const BgjobRate *rate, int64_t now)
 {
@@ -157,6 +157,42 @@ bgjob_bucket_fits(const BgjobUse *use, const BgjobRate *rate)
 	return use->capacity == rate->units && use->per == rate->per;
 }
 
+/*
+ * bgjob_bucket_adopt has a use be kept for a bucket of this rate. What windows have counted is taken out of a
+ * full bucket again, at its times. A bucket that is smaller than the debt is empty. What was before returns
+ * nothing any more.
+ */
+void
+bgjob_bucket_adopt(BgjobUse *use, const BgjobRate *rate)
+{
+	BgjobUse bucket = {.per = rate->per, .capacity = rate->units};
+
+	if (use->capacity > 0)
+	{
+		bucket.at = use->at;
+		bucket.debt = bgjob_rate_sum(use->debt, use->part > 0);
+	}
+	else
+		for (int i = 0; i < use->count; i++)
+		{
+			int position = bgjob_rate_at(use, i);
+
+			flow(&bucket.debt, &bucket.part, rate, i > 0 ? use->time[position] - bucket.at : 0);
+			bucket.at = use->time[position];
+			bucket.debt = bgjob_rate_sum(bucket.debt, use->amount[position]);
+			if (bucket.debt >= rate->units)
+			{
+				bucket.debt = rate->units;
+				bucket.part = 0;
+			}
+		}
+	if (bucket.debt > rate->units)
+		bucket.debt = rate->units;
+	if (bucket.debt > 0)
+		bgjob_rate_push(&bucket, bucket.at, 0);
+	*use = bucket;
+}
+
 /* bgjob_bucket_debt returns how many units lack in the bucket, rounded up. */
 int32_t
 bgjob_bucket_debt(const BgjobUse *use, const BgjobRate *rate, int64_t now)
@@ -199,39 +235,6 @@ bgjob_bucket_spend(BgjobUse *use, const BgjobRate *rate, int units, int64_t now)
 }
 
 /*
- * bgjob_bucket_adopt converts a use to that of a bucket of this rate. What windows have counted is taken out of a
- * full bucket, at its times. A debt beyond the capacity is remitted, so that it lasts for a period at most.
- */
-void
-bgjob_bucket_adopt(BgjobUse *use, const BgjobRate *rate)
-{
-	BgjobUse bucket = {0};
-
-	if (use->capacity > 0)
-	{
-		bucket = *use;
-		bucket.debt = bgjob_rate_sum(use->debt, use->part > 0);
-		bucket.part = 0;
-	}
-	else
-		for (int i = 0; i < use->count; i++)
-		{
-			int position = bgjob_rate_at(use, i);
-
-			bgjob_bucket_spend(&bucket, rate, use->amount[position], use->time[position]);
-		}
-	bucket.per = rate->per;
-	bucket.capacity = rate->units;
-	if (bucket.debt >= rate->units)
-	{
-		sink_lows(&bucket, INT64_MIN, (int64_t) bucket.debt - rate->units);
-		bucket.debt = rate->units;
-		bucket.part = 0;
-	}
-	*use = bucket;
-}
-
-/*
  * bgjob_bucket_correct takes more out of the bucket at the latest spending, or earlier units back. The debt at
  * the latest spending flows back until now, so what was taken long ago does not count.
  */
@@ -243,9 +246,9 @@ bgjob_bucket_correct(BgjobUse *use, const BgjobRate *rate, int by, int64_t start
 	if (by > 0)
 	{
 		if (started > use->at || use->at > bgjob_rate_latest(rate, now))
-			bgjob_bucket_spend(use, rate, by, started);
-		else
-			use->debt = bgjob_rate_sum(use->debt, by);
+			settle(use, rate, started);
+		note_low(use, rate, use->debt);
+		use->debt = bgjob_rate_sum(use->debt, by);
 		return;
 	}
 	settle(use, rate, now);

@@ -8,7 +8,7 @@
  * leave late by the span's length. Fixed and sliding windows differ only in when a span leaves, and in which
  * units share one:
  *
- * - fixed: those of one window.
+ * - fixed: those of one window, so there is one span.
  * - sliding: those of per / 128. A rate of up to 128 units has a span for each spending: it is exact. For the
  *   others, what a span loses is the time between its units; under saturation they are spent together, since
  *   they return together. So less than 1 / 128 is lost.
@@ -67,7 +67,7 @@ change_amount(BgjobUse *use, int i, int64_t by)
 	use->total += (int64_t) *amount - before;
 }
 
-/* adopt converts the use of a bucket to that of windows: the debt becomes a span. */
+/* adopt has a use be kept for a window: the debt of a bucket becomes a span. */
 static void
 adopt(BgjobUse *use)
 {
@@ -95,7 +95,7 @@ fits(const BgjobUse *use, const BgjobRate *rate)
 	return is_bucket(rate) ? bgjob_bucket_fits(use, rate) : use->capacity == 0;
 }
 
-/* keep_for converts a use to this rate, where it is that of another. */
+/* keep_for has a use be kept for this rate. */
 static void
 keep_for(BgjobUse *use, const BgjobRate *rate)
 {
@@ -107,7 +107,7 @@ keep_for(BgjobUse *use, const BgjobRate *rate)
 		adopt(use);
 }
 
-/* kept_for returns the use if it is kept for this rate, or else a converted copy. */
+/* kept_for returns the use as it is kept for this rate: itself, or else a copy. */
 static const BgjobUse *
 kept_for(const BgjobUse *use, const BgjobRate *rate, BgjobUse *copy)
 {
@@ -135,14 +135,11 @@ counted(const BgjobUse *use, const BgjobRate *rate, int64_t now, int *from)
 	return sum;
 }
 
-/*
- * trim removes the spans that are too old for both kinds of windows. So those of the last period are still
- * there when the algorithm changes.
- */
+/* trim removes the spans that do not count any more. */
 static void
 trim(BgjobUse *use, const BgjobRate *rate, int64_t now)
 {
-	while (use->count > 0 && bgjob_rate_later(time_of(use, 0), rate->per) <= now)
+	while (use->count > 0 && leaves(rate, time_of(use, 0)) <= now)
 	{
 		use->total -= use->amount[use->oldest];
 		use->oldest = bgjob_rate_at(use, 1);

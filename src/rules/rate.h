@@ -91,10 +91,9 @@ bgjob_rate_when(const BgjobUse *use, const BgjobRate *rate, int units, int64_t n
 extern void bgjob_rate_spend(BgjobUse *use, const BgjobRate *rate, int units, int64_t now);
 
 /*
- * bgjob_rate_correct adds "by" units (negative: takes them away) to what was spent at "started", the "now" of an
- * earlier call of bgjob_rate_spend; it takes away no more than was spent there. It changes nothing
- * where those do not count any more. To a bucket, units return as far as it has not been full since then: a
- * full one loses what would have flowed back.
+ * bgjob_rate_correct has "by" units more (negative: less) count as spent at "started", the "now" of an earlier
+ * call of bgjob_rate_spend. What does not count any more is not changed. Units return only as far as it is
+ * certain that no more could have been spent since then if they had not been taken.
  */
 extern void
 bgjob_rate_correct(BgjobUse *use, const BgjobRate *rate, int by, int64_t started, int64_t now);

@@ -29,6 +29,7 @@
 
 #include "access/xact.h"
 #include "base/announce.h"
+#include "base/gate.h"
 #include "base/inflight.h"
 #include "base/registry.h"
 #include "base/request.h"
@@ -44,11 +45,15 @@
 #include "run/group.h"
 #include "run/notices.h"
 #include "run/pending.h"
+#include "rules/clock.h"
 #include "run/perform.h"
 #include "storage/latch.h"
 #include "store/claim.h"
+#include "store/gateneeds.h"
+#include "store/gating.h"
 #include "store/queue.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/timeout.h"
@@ -126,6 +131,47 @@ settle(BgjobRel *jobs)
 	MemoryContextSwitchTo(bgjob_job_context);
 	bgjob_perform_check_request();
 	bgjob_underway.give_back = bgjob_underway.job.state == BGJOB_ENQUEUED;
+}
+
+/*
+ * Has a claimed job that found no room at a gate wait there, or deletes it, if its limit says so; the
+ * caller commits. Nobody need wait for the flush of that commit: without it, the job is claimed again.
+ */
+static void
+bounce(BgjobRel *jobs, const BgjobGateNeed *full)
+{
+	BgjobJob *job = &bgjob_underway.job;
+	BgjobCircumstances what = {.at = bgjob_now()};
+
+	bgjob_underway.settling = true;
+	XactReadOnly = false; /* whatever default_transaction_read_only says */
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+	if (full->deletes)
+	{
+		what.reason = psprintf("Limit \"%s\" was reached", full->name);
+		bgjob_job_apply(job, BGJOB_EV_DELETE, &what);
+		bgjob_job_save(jobs, job);
+	}
+	else
+		bgjob_gating_bounce(jobs, job, full);
+	bgjob_perform_check_request();
+}
+
+/* Acquires places for the claimed job at its gates. False: it waits, and the caller commits that. */
+static bool
+pass_gates(BgjobRel *jobs)
+{
+	BgjobGateNeed full;
+
+	if (!bgjob_gate_may_need(&bgjob_underway.job))
+		return true;
+	bgjob_underway.started_at = bgjob_now();
+	if (bgjob_gating_enter(&bgjob_underway.job, bgjob_underway.started_at, &full))
+		return true;
+	bgjob_underway.started_at = 0;
+	bounce(jobs, &full);
+	return false;
 }
 
 /* ---- when it went wrong ---- */
@@ -272,6 +318,7 @@ end_attempt(bool performed)
 	bgjob_underway.claimed = false;
 	bgjob_perform_forget_output();
 	bgjob_inflight_end();
+	bgjob_gates_release();
 	bgjob_slot_end(performed && !bgjob_group.begun && !bgjob_underway.settling);
 	QueryCancelPending = false; /* was meant for the job that has just ended */
 	debug_query_string = NULL;
@@ -317,6 +364,8 @@ claim_and_perform(void)
 		settle(jobs);
 		bgjob_rel_close(jobs);
 	}
+	else if (claimed && !pass_gates(jobs))
+		bgjob_rel_close(jobs);
 	/* With a snapshot older than itself a job would not see others' changes. */
 	else if (claimed && may_group && bgjob_group_fits(&bgjob_underway.job) &&
 			 !IsolationUsesXactSnapshot())

@@ -39,6 +39,7 @@
 #include "run/perform.h"
 #include "storage/proc.h"
 #include "store/claim.h"
+#include "store/gateneeds.h"
 #include "store/queue.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -65,7 +66,7 @@ bgjob_group_init(void)
 bool
 bgjob_group_fits(const BgjobJob *job)
 {
-	if (bgjob_job_is_pending(job))
+	if (bgjob_job_is_pending(job) || bgjob_gate_may_need(job))
 		return false;
 	if (job->kind == BGJOB_KIND_FUNCTION)
 		return !bgjob_function_is_procedure(bgjob_function_find(job->func));

@@ -214,6 +214,7 @@ expire(void)
 static void
 note_attempt(void)
 {
+	bgjob_gates_end_at_commit();
 	if (bgjob_underway.ran)
 		bgjob_job_set_null(&bgjob_underway.job, BGJOB_C_START_WITHIN);
 	bgjob_notices_sum_up();
@@ -440,7 +441,8 @@ bgjob_perform_forget_output(void)
 void
 bgjob_perform_begin(void)
 {
-	bgjob_underway.started_at = bgjob_now();
+	if (bgjob_underway.started_at == 0) /* else its gates have counted it */
+		bgjob_underway.started_at = bgjob_now();
 	bgjob_my_slot->command = bgjob_underway.command;
 	bgjob_slot_start_clock(bgjob_underway.started_at);
 	bgjob_inflight_begin(MyDatabaseId, bgjob_underway.job.id, bgjob_underway.job.pos,

@@ -76,7 +76,8 @@ ALTER TABLE bgjob_internal.job
     ADD retry_delays interval[],        -- its own; null: those of the policy; empty: the default back-off
     ADD follows bigint,                 -- the job that had its unique_key, and ran: awaited, and canceled; negative: it goes on
     ADD @column@ @type@,
-    ADD pending jsonb;                  -- an event that a worker settles before it runs the job; null: none
+    ADD pending jsonb,                  -- an event that a worker settles before it runs the job; null: none
+    ADD gate bigint;                    -- an enqueued job that has waited, or waits, at a gate: the last one; null: it has not
 
 -- Jobs that can run now. Rows are inserted and deleted, never updated; a worker's claim is the lock on its deleted row.
 CREATE TABLE bgjob_internal.queue (
@@ -98,6 +99,23 @@ CREATE TABLE bgjob_internal.schedule (
     role regrole NOT NULL,              -- the role that the job runs as: each has its own line
     queue text COLLATE "C" NOT NULL,
     CONSTRAINT schedule_pkey PRIMARY KEY (role, at, job)
+);
+
+-- Jobs that are ready, but wait at a gate: a limit, a sequence_key, a queue with max_running. A gate is a hash of its name.
+CREATE TABLE bgjob_internal.gate (
+    gate bigint NOT NULL,
+    place bigint NOT NULL,              -- in the line of the gate: priority and position; of a sequence_key: the job
+    job bigint NOT NULL,
+    job_tid tid NOT NULL,               -- where the row of the job was when it began to wait here: a hint
+    CONSTRAINT gate_pkey PRIMARY KEY (gate, place)
+) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_cost_delay = 0);
+
+-- Jobs with a sequence_key, from when they are first ready to run until they have succeeded or are deleted.
+CREATE TABLE bgjob_internal.sequence (
+    role regrole NOT NULL,              -- the role that the job runs as
+    hash bigint NOT NULL,               -- the gate of the key
+    job bigint NOT NULL,
+    CONSTRAINT sequence_pkey PRIMARY KEY (role, hash, job)
 );
 
 -- Jobs that await others, a batch or signals.
@@ -293,6 +311,7 @@ SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.log', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.settings', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.total', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.unique_key', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.sequence', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.batch', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.batch_total', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.member', 'WHERE EXISTS (SELECT FROM bgjob_internal.job j JOIN pg_catalog.pg_roles r ON r.oid = j.run_as WHERE j.id = member.job)');

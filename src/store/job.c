@@ -34,6 +34,7 @@
 #include "store/attemptstats.h"
 #include "store/batch.h"
 #include "store/edge.h"
+#include "store/gating.h"
 #include "store/history.h"
 #include "store/job.h"
 #include "store/option.h"
@@ -124,6 +125,8 @@ job_enter_end(BgjobJob *job, BgjobState state, const BgjobCircumstances *what)
 		bgjob_job_set_jsonb(job, BGJOB_C_ERROR, what->error);
 	if (!bgjob_job_is_null(job, BGJOB_C_UNIQUE_KEY))
 		bgjob_unique_leave(job);
+	if (state != BGJOB_FAILED && !bgjob_job_is_null(job, BGJOB_C_SEQUENCE_KEY))
+		bgjob_gating_leave_sequence(job);
 	if (state != BGJOB_FAILED && bgjob_has_prerequisites(job) && !is_hopeless(job, state))
 		bgjob_edges_delete(job);
 }
@@ -415,6 +418,7 @@ bgjob_job_put_off(BgjobJob *job, const Jsonb *pending, const BgjobCircumstances 
 		return;
 	job->pos = bgjob_next_id();
 	bgjob_job_set(job, BGJOB_C_POS, Int64GetDatum(job->pos));
+	bgjob_job_set_null(job, BGJOB_C_GATE);
 	job->to_place = true;
 }
 
@@ -482,6 +486,8 @@ bgjob_job_save(BgjobRel *rel, BgjobJob *job)
 {
 	bool updated = ItemPointerIsValid(&job->tid);
 
+	if (job->to_place && job->state == BGJOB_ENQUEUED && !bgjob_job_is_pending(job))
+		bgjob_gating_file(job);
 	if (updated)
 		bgjob_rel_update_taken(rel, &job->tid, job->values, job->nulls, job->external);
 	else

@@ -69,10 +69,11 @@ typedef enum BgjobColumn
 	BGJOB_C_FOLLOWS,
 #define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_C_##symbol,
 #include "store/optionlist.h"
-	BGJOB_C_PENDING
+	BGJOB_C_PENDING,
+	BGJOB_C_GATE
 } BgjobColumn;
 
-#define BGJOB_NCOLUMNS BGJOB_C_PENDING
+#define BGJOB_NCOLUMNS BGJOB_C_GATE
 
 /* The kinds of jobs; bgjob_internal.job stores the letters. */
 typedef enum BgjobKind

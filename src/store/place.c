@@ -22,10 +22,13 @@
 #include "postgres.h"
 
 #include "base/change.h"
+#include "base/gatechange.h"
 #include "base/registry.h"
 #include "base/slot.h"
 #include "miscadmin.h"
 #include "store/awaiting.h"
+#include "store/gateline.h"
+#include "store/gateneeds.h"
 #include "store/place.h"
 #include "store/queue.h"
 #include "store/schedule.h"
@@ -42,6 +45,43 @@ take_queued(const BgjobJob *job, TransactionId *holder)
 	if (taken == BGJOB_TAKEN)
 		bgjob_change_took(job->run_as, job->queue, job->priority, job->pos, job->id);
 	return taken;
+}
+
+static int64
+gate_of(const BgjobJob *job)
+{
+	return DatumGetInt64(bgjob_job_datum(job, BGJOB_C_GATE));
+}
+
+static int64
+place_in_line(const BgjobJob *job)
+{
+	return bgjob_line_place(job, gate_of(job), bgjob_gate_of_sequence(job));
+}
+
+static void
+put_at_gate(const BgjobJob *job)
+{
+	bgjob_line_insert(gate_of(job), place_in_line(job), job);
+}
+
+/* Takes a job out of its line, or if it was let through, out of the queue. */
+static BgjobTaken
+take_at_gate(const BgjobJob *job, TransactionId *holder)
+{
+	BgjobTaken taken = bgjob_line_take(gate_of(job), place_in_line(job), holder);
+
+	if (taken == BGJOB_NOT_THERE)
+		return take_queued(job, holder);
+	if (taken == BGJOB_TAKEN)
+		bgjob_change_gate_took(gate_of(job));
+	return taken;
+}
+
+static bool
+has_at_gate(const BgjobJob *job)
+{
+	return bgjob_line_has(gate_of(job), place_in_line(job)) || bgjob_queue_holds(job);
 }
 
 static void
@@ -150,6 +190,7 @@ static const struct
 	[BGJOB_PLACE_NONE] = {false, NULL, NULL, NULL, NULL, NULL},
 	[BGJOB_PLACE_QUEUE] = {true, bgjob_queue_insert, bgjob_queue_insert_many, take_queued,
 						   bgjob_queue_holds, NULL},
+	[BGJOB_PLACE_GATE] = {true, put_at_gate, NULL, take_at_gate, has_at_gate, NULL},
 	[BGJOB_PLACE_SCHEDULE] = {true, put_scheduled, put_many_scheduled, take_scheduled,
 							  has_scheduled, NULL},
 	[BGJOB_PLACE_AWAITING] = {true, bgjob_awaiting_insert, put_many_awaiting, take_awaiting,
@@ -172,15 +213,12 @@ bgjob_place_of_state(BgjobState state)
 	return place_of_state[state];
 }
 
-/*
- * bgjob_place_of returns the place of a job, from its row alone. Admission is to
- * be decided here: an enqueued job that may not run yet (a limit, a sequence_key,
- * a paused queue) has a column of its row for that, to be read here, and stands
- * at that gate instead of in the queue.
- */
+/* bgjob_place_of returns the place of a job, from its row alone: an enqueued job that may not run yet stands at a gate. */
 BgjobPlace
 bgjob_place_of(const BgjobJob *job)
 {
+	if (job->state == BGJOB_ENQUEUED && !bgjob_job_is_null(job, BGJOB_C_GATE))
+		return BGJOB_PLACE_GATE;
 	return bgjob_place_of_state(job->state);
 }
 

@@ -18,6 +18,7 @@ typedef enum BgjobPlace
 {
 	BGJOB_PLACE_NONE, /* in its own row alone */
 	BGJOB_PLACE_QUEUE,
+	BGJOB_PLACE_GATE, /* in the line of a gate; or in the queue, if it was let through */
 	BGJOB_PLACE_SCHEDULE,
 	BGJOB_PLACE_AWAITING,
 	BGJOB_PLACE_CLAIM,

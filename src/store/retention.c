@@ -34,6 +34,7 @@
 #include "store/batch.h"
 #include "store/edge.h"
 #include "store/functionconf.h"
+#include "store/gating.h"
 #include "store/history.h"
 #include "store/job.h"
 #include "store/log.h"
@@ -213,9 +214,9 @@ read_finished(TupleTableSlot *slot, Finished *row)
 											  : DatumGetIntervalP(values[BGJOB_C_RETENTION]);
 }
 
-/* Deletes the edges that are left of a job in rel->slot, which is being removed. */
+/* Deletes the edges that are left of a job in rel->slot, which is being removed, and has it leave its sequence. */
 static void
-remove_edges(BgjobRel *rel)
+remove_ties(BgjobRel *rel)
 {
 	BgjobJob job;
 
@@ -226,6 +227,8 @@ remove_edges(BgjobRel *rel)
 	job.run_as = DatumGetObjectId(job.values[BGJOB_C_RUN_AS - 1]);
 	if (bgjob_has_prerequisites(&job))
 		bgjob_edges_delete(&job);
+	if (!bgjob_job_is_null(&job, BGJOB_C_SEQUENCE_KEY))
+		bgjob_gating_leave_sequence(&job);
 }
 
 /* Returns whether an unfinished job needs, or may need again, the result of a finished one. */
@@ -257,7 +260,7 @@ remove_job(BgjobRel *rel, ItemPointer tid, const Finished *row, Removed *removed
 	if (!bgjob_rel_delete(rel, tid, NULL))
 		return false;
 	if (row->state != BGJOB_SUCCEEDED)
-		remove_edges(rel);
+		remove_ties(rel);
 	if (row->batch != 0)
 		bgjob_batch_removed(row->batch, row->id, row->state);
 	bgjob_summary_removed(row->id);

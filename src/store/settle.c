@@ -26,6 +26,7 @@
 #include "miscadmin.h"
 #include "store/batch.h"
 #include "store/cycle.h"
+#include "store/gating.h"
 #include "store/release.h"
 #include "store/settle.h"
 #include "utils/memutils.h"
@@ -219,6 +220,7 @@ settle(BgjobOver *first)
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(context);
 	}
+	bgjob_gating_settle();
 	if (recurring)
 		bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_ENDED);
 }

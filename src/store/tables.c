@@ -37,6 +37,8 @@ static const struct
 	[BGJOB_TABLE_JOB] = {"job", true},
 	[BGJOB_TABLE_QUEUE] = {"queue"},
 	[BGJOB_TABLE_SCHEDULE] = {"schedule"},
+	[BGJOB_TABLE_GATE] = {"gate"},
+	[BGJOB_TABLE_SEQUENCE] = {"sequence"},
 	[BGJOB_TABLE_AWAITING] = {"awaiting"},
 	[BGJOB_TABLE_EDGE] = {"edge"},
 	[BGJOB_TABLE_SIGNAL] = {"signal", true},

@@ -62,9 +62,11 @@ static const struct
 	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttLTjntrlTcvvVl"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
-			"j"},
+			"jl"},
 	{"queue", "llrplts"},
 	{"schedule", "zlrt"},
+	{"gate", "lllp"},
+	{"sequence", "rll"},
 	{"awaiting", "lrticzbp"},
 	{"edge", "ll"},
 	{"signal", "lltrzj"},
@@ -103,6 +105,8 @@ static const struct
 	{"job_pkey", "job", {1}},
 	{"queue_pkey", "queue", {3, 1, 2}},
 	{"schedule_pkey", "schedule", {3, 1, 2}},
+	{"gate_pkey", "gate", {1, 2}},
+	{"sequence_pkey", "sequence", {1, 2, 3}},
 	{"awaiting_pkey", "awaiting", {1}},
 	{"awaiting_deadline_idx", "awaiting", {6, 1}},
 	{"edge_pkey", "edge", {1, 2}},

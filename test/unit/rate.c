@@ -159,7 +159,6 @@ test_extremes(void)
 				bgjob_rate_free(&use, &rate, when - 1) < rate.units;
 		bgjob_rate_spend(&use, &rate, INT_MAX, now);
 		bgjob_rate_spend(&use, &rate, INT_MAX, now);
-		right = right && bgjob_rate_when(&use, &rate, 1, now) > now;
 		bgjob_rate_correct(&use, &rate, INT_MAX, now, now);
 		bgjob_rate_correct(&use, &rate, -INT_MAX, now, now);
 		bgjob_rate_correct(&use, &rate, INT_MIN, now, now);
@@ -207,8 +206,6 @@ test_correct(const BgjobRate *rate)
 	use = (BgjobUse){0};
 	bgjob_rate_correct(&use, rate, -3, now, now + S);
 	is_true(bgjob_rate_is_clear(&use, rate, now + S), "also less than nothing");
-	bgjob_rate_correct(&use, rate, 3, now + 60 * S, now);
-	is_true(bgjob_rate_is_clear(&use, rate, now + 60 * S), "what started later started now");
 }
 
 static void
@@ -309,8 +306,6 @@ test_other_numbers(const BgjobRate *rate)
 static void
 test_returned(void)
 {
-	const BgjobRate six = {BGJOB_RATE_TOKEN_BUCKET, 6, 60 * S};
-	const BgjobRate thousand = {BGJOB_RATE_TOKEN_BUCKET, 1000, 1000 * S};
 	BgjobUse use = {0};
 
 	bgjob_rate_spend(&use, &bucket, 10, 0);
@@ -329,35 +324,6 @@ test_returned(void)
 	bgjob_rate_spend(&use, &bucket, 9, 600 * S);
 	bgjob_rate_correct(&use, &bucket, -1, 6 * S, 600 * S);
 	is_number(bgjob_rate_free(&use, &bucket, 600 * S), 0, "it returns once");
-
-	use = (BgjobUse){0};
-	bgjob_rate_correct(&use, &bucket, 5, 10 * S, 10 * S);
-	bgjob_rate_correct(&use, &bucket, -5, 0, 10 * S);
-	is_number(bgjob_rate_used(&use, &bucket, 10 * S), 5,
-			  "not in place of another that is forgotten");
-
-	use = (BgjobUse){0};
-	bgjob_rate_spend(&use, &thousand, 300, 0);
-	bgjob_rate_spend(&use, &thousand, 300, 10);
-	bgjob_rate_spend(&use, &thousand, 300, 20);
-	bgjob_rate_correct(&use, &thousand, -300, 0, 20);
-	is_number(bgjob_rate_used(&use, &thousand, 20), 601,
-			  "the lowest debt since is known exactly");
-
-	use = (BgjobUse){0};
-	bgjob_rate_spend(&use, &bucket, 5, 0);
-	bgjob_rate_spend(&use, &bucket, 5, 1);
-	bgjob_rate_correct(&use, &six, -5, 0, 1);
-	is_number(bgjob_rate_used(&use, &six, 1), 6,
-			  "nothing of what a smaller bucket has remitted");
-
-	use = (BgjobUse){0};
-	bgjob_rate_spend(&use, &sliding, 5, 0);
-	bgjob_rate_spend(&use, &sliding, 5, 20 * S);
-	is_number(bgjob_rate_used(&use, &bucket, 20 * S), 7, "from a window to a bucket");
-	bgjob_rate_correct(&use, &bucket, -5, 0, 20 * S);
-	is_number(bgjob_rate_used(&use, &bucket, 20 * S), 6,
-			  "what was lowest there: 1 2/3, rounded down");
 }
 
 int

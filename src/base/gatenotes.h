@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ *
+ * gatenotes.h
+ *	  What a transaction has done at gates.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_GATENOTES_H
+#define BGJOB_BASE_GATENOTES_H
+
+#include "postgres.h"
+
+#include "base/gate.h"
+#include "utils/hsearch.h"
+
+typedef struct BgjobGateNote
+{
+	int64 gate; /* must be first; or the line of a fairness key */
+	BgjobGateNeed need;
+	int passed; /* jobs that go to the queue, and will need a place; of a fairness key, without having waited */
+	int filed; /* that were put into the line */
+	int taken; /* that were taken out of it */
+	bool ask;  /* the scheduler is to look at the line after the commit */
+	bool left; /* a sequence has lost a job */
+	struct BgjobGateNote
+		*next_left; /* whose line is still to be looked at in this transaction */
+} BgjobGateNote;
+
+/* The notes of one subtransaction, in TopTransactionContext; NULL: there are none. */
+typedef struct BgjobGateNotes
+{
+	const struct BgjobGateNotes *outer; /* of the transaction around this one */
+	HTAB *gates;
+	BgjobGateNote *left;
+} BgjobGateNotes;
+
+extern BgjobGateNote *bgjob_gate_note(BgjobGateNotes *notes, const BgjobGateNeed *need);
+extern BgjobGateNote *bgjob_gate_noted(const BgjobGateNotes *notes, int64 gate);
+extern BgjobGateNote *bgjob_gate_note_line(BgjobGateNotes *notes, const BgjobGateNeed *need);
+extern void bgjob_gate_note_left(BgjobGateNotes *notes, const BgjobGateNeed *need);
+extern bool bgjob_gate_notes_take_left(BgjobGateNotes *notes, int64 *gate);
+extern void bgjob_gate_notes_merge(BgjobGateNotes *inner, BgjobGateNotes *outer);
+extern void bgjob_gate_notes_free(BgjobGateNotes *notes);
+extern void bgjob_gate_notes_commit(const BgjobGateNotes *notes);
+
+#endif /* BGJOB_BASE_GATENOTES_H */

@@ -1,0 +1,209 @@
+/*-------------------------------------------------------------------------
+ *
+ * gatetable.c
+ *	  The entries of gates in shared memory; for base/gate.c.
+ *
+ * An entry is added when there is something to remember of a gate, and removed when there is not, at the latest
+ * when a partition is full. What is spent of a rate takes more room, and is kept apart. All of
+ * it is of fixed size. A gate for which there is no room has none for jobs either: they wait until others are idle.
+ *
+ * The caller has locked the partition, exclusively where it changes something. Nothing here throws.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/gatetable.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "rules/clock.h"
+#include "storage/shmem.h"
+
+static BgjobGatePartition *partitions = NULL;
+
+/* bgjob_gate_table_size returns the bytes of shared memory for all entries. */
+Size
+bgjob_gate_table_size(void)
+{
+	return BGJOB_GATE_PARTITIONS * sizeof(BgjobGatePartition);
+}
+
+static void
+init_partition(BgjobGatePartition *partition, int tranche)
+{
+	LWLockInitialize(&partition->lock, tranche);
+	for (int i = 0; i < BGJOB_GATE_ENTRIES; i++)
+	{
+		partition->heads[i] = BGJOB_GATE_NOTHING;
+		partition->entries[i].next = i + 1 < BGJOB_GATE_ENTRIES ? i + 1 : BGJOB_GATE_NOTHING;
+		partition->entries[i].use = BGJOB_GATE_NOTHING;
+	}
+	for (int i = 0; i < BGJOB_GATE_USES; i++)
+		partition->next_use[i] = i + 1 < BGJOB_GATE_USES ? i + 1 : BGJOB_GATE_NOTHING;
+	partition->free = partition->free_use = 0;
+}
+
+/* bgjob_gate_table_startup creates or finds them; from shmem_startup_hook. */
+void
+bgjob_gate_table_startup(void)
+{
+	bool found;
+
+	partitions = ShmemInitStruct("bgjob gates", bgjob_gate_table_size(), &found);
+	if (!found)
+	{
+		int tranche = LWLockNewTrancheId();
+
+		for (int i = 0; i < BGJOB_GATE_PARTITIONS; i++)
+			init_partition(&partitions[i], tranche);
+	}
+	LWLockRegisterTranche(partitions[0].lock.tranche, "BgjobGateEntries");
+}
+
+static uint32
+hash_of(int64 gate, Oid database)
+{
+	return hash_bytes_uint32((uint32) gate ^ (uint32) (gate >> 32) ^ database);
+}
+
+/* bgjob_gate_partition_number returns which partition a gate of this database is in. */
+int
+bgjob_gate_partition_number(int64 gate)
+{
+	return hash_of(gate, MyDatabaseId) % BGJOB_GATE_PARTITIONS;
+}
+
+/* bgjob_gate_partition returns a partition. */
+BgjobGatePartition *
+bgjob_gate_partition(int number)
+{
+	return &partitions[number];
+}
+
+/* bgjob_gate_partition_of returns the partition of a gate of this database. */
+BgjobGatePartition *
+bgjob_gate_partition_of(int64 gate)
+{
+	return &partitions[bgjob_gate_partition_number(gate)];
+}
+
+static int *
+head_of(BgjobGatePartition *partition, int64 gate, Oid database)
+{
+	return &partition
+				->heads[hash_of(gate, database) / BGJOB_GATE_PARTITIONS % BGJOB_GATE_ENTRIES];
+}
+
+/* bgjob_gate_find finds the entry of a gate; NULL: there is none. The partition is locked. */
+BgjobGateEntry *
+bgjob_gate_find(BgjobGatePartition *partition, int64 gate)
+{
+	for (int i = *head_of(partition, gate, MyDatabaseId); i != BGJOB_GATE_NOTHING;
+		 i = partition->entries[i].next)
+		if (partition->entries[i].gate == gate &&
+			partition->entries[i].database == MyDatabaseId)
+			return &partition->entries[i];
+	return NULL;
+}
+
+/* bgjob_gate_handed returns how many were let through, and may still be claimed. */
+int
+bgjob_gate_handed(const BgjobGateEntry *entry)
+{
+	int64 lasts = entry->fair ? BGJOB_TURN_LASTS : BGJOB_HANDED_LASTS;
+
+	return entry->handed > 0 && bgjob_steady_now() - entry->handed_at < lasts ? entry->handed
+																			  : 0;
+}
+
+/* bgjob_gate_is_idle returns whether an entry has nothing to remember. */
+bool
+bgjob_gate_is_idle(const BgjobGatePartition *partition, const BgjobGateEntry *entry,
+				   TimestampTz now)
+{
+	return entry->running == 0 && bgjob_gate_handed(entry) == 0 && entry->closed_until <= now &&
+		   (entry->use == BGJOB_GATE_NOTHING ||
+			bgjob_rate_is_clear(&partition->uses[entry->use], &entry->rate, now));
+}
+
+static void
+drop_use(BgjobGatePartition *partition, BgjobGateEntry *entry)
+{
+	if (entry->use == BGJOB_GATE_NOTHING)
+		return;
+	partition->next_use[entry->use] = partition->free_use;
+	partition->free_use = entry->use;
+	entry->use = BGJOB_GATE_NOTHING;
+}
+
+/* bgjob_gate_drop removes an entry. */
+void
+bgjob_gate_drop(BgjobGatePartition *partition, BgjobGateEntry *entry)
+{
+	int index = entry - partition->entries;
+	int *link = head_of(partition, entry->gate, entry->database);
+
+	drop_use(partition, entry);
+	while (*link != index)
+		link = &partition->entries[*link].next;
+	*link = entry->next;
+	entry->next = partition->free;
+	partition->free = index;
+}
+
+/* Makes room in a full partition. */
+static void
+evict(BgjobGatePartition *partition, TimestampTz now)
+{
+	for (int bucket = 0; bucket < BGJOB_GATE_ENTRIES; bucket++)
+		for (int i = partition->heads[bucket], next; i != BGJOB_GATE_NOTHING; i = next)
+		{
+			next = partition->entries[i].next;
+			if (bgjob_gate_is_idle(partition, &partition->entries[i], now))
+				bgjob_gate_drop(partition, &partition->entries[i]);
+		}
+}
+
+/* bgjob_gate_find_or_add finds or adds the entry of a gate; NULL: there is no room. */
+BgjobGateEntry *
+bgjob_gate_find_or_add(BgjobGatePartition *partition, int64 gate, TimestampTz now)
+{
+	BgjobGateEntry *entry = bgjob_gate_find(partition, gate);
+	int *head = head_of(partition, gate, MyDatabaseId);
+
+	if (entry != NULL)
+		return entry;
+	if (partition->free == BGJOB_GATE_NOTHING)
+		evict(partition, now);
+	if (partition->free == BGJOB_GATE_NOTHING)
+		return NULL;
+	entry = &partition->entries[partition->free];
+	partition->free = entry->next;
+	*entry = (BgjobGateEntry){
+		.gate = gate, .database = MyDatabaseId, .next = *head, .use = BGJOB_GATE_NOTHING};
+	*head = entry - partition->entries;
+	return entry;
+}
+
+/* bgjob_gate_have_use gives an entry room to note what is spent of its rate. False: there is none. */
+bool
+bgjob_gate_have_use(BgjobGatePartition *partition, BgjobGateEntry *entry, TimestampTz now)
+{
+	if (entry->use != BGJOB_GATE_NOTHING)
+		return true;
+	if (partition->free_use == BGJOB_GATE_NOTHING)
+		for (int i = 0; i < BGJOB_GATE_ENTRIES; i++)
+		{
+			BgjobGateEntry *other = &partition->entries[i];
+
+			if (other->use != BGJOB_GATE_NOTHING && /* else it may be free */
+				bgjob_rate_is_clear(&partition->uses[other->use], &other->rate, now))
+				drop_use(partition, other);
+		}
+	if (partition->free_use == BGJOB_GATE_NOTHING)
+		return false;
+	entry->use = partition->free_use;
+	partition->free_use = partition->next_use[entry->use];
+	memset(&partition->uses[entry->use], 0, sizeof(BgjobUse));
+	return true;
+}

@@ -1,0 +1,220 @@
+/*-------------------------------------------------------------------------
+ *
+ * gates.c
+ *	  Looking at the lines of gates.
+ *
+ * A step of the scheduler's round (process/scheduler.c). It lets jobs through at gates that other processes
+ * have asked for (base/gate.h), and at those whose rate allows more starts from a known time on, or which are closed until then.
+ * As long as jobs wait at gates, it also goes through all lines, PORTION of them each SWEEP_PAUSE: nobody
+ * tells of a prepared transaction that ends, or of a job that was let through and then deleted. When a limit is
+ * configured, and after a start, it goes through all of them without a pause.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/fair.h"
+#include "base/gate.h"
+#include "base/gateasks.h"
+#include "base/process.h"
+#include "miscadmin.h"
+#include "process/gates.h"
+#include "store/gateline.h"
+#include "store/gating.h"
+#include "utils/backend_status.h"
+#include "utils/timestamp.h"
+
+/* So many gates are looked at in one transaction. */
+#define PORTION 100
+
+/* So many jobs are let through at once. */
+#define ADMIT_MAX 1000
+
+/* Gates that are looked at again at a known time; of more, all lines are. */
+#define TIMERS 1024
+
+/* The pause between two portions of lines while nobody has asked, in microseconds. */
+#define SWEEP_PAUSE USECS_PER_SEC
+
+/* The pause before a line is looked at again whose job another transaction has; and the shortest for rates. */
+#define BUSY_PAUSE  50000
+#define SHORT_PAUSE 5000
+
+typedef struct Timer
+{
+	int64 gate;
+	TimestampTz when;
+} Timer;
+
+static Timer timers[TIMERS];
+static int ntimers = 0;
+static bool all_wanted = false;
+static bool sweeping = false; /* through the lines, without a pause */
+static int64 swept;           /* up to this gate */
+static bool at_first = true;  /* it begins with the first gate */
+static TimestampTz next_sweep = DT_NOEND;
+static bool under_way =
+	false; /* still, when the next step begins: an error has ended this one */
+
+/* bgjob_gates_rescan has all lines looked at. */
+void
+bgjob_gates_rescan(void)
+{
+	all_wanted = true;
+}
+
+/* bgjob_gates_begin prepares a scheduler. */
+void
+bgjob_gates_begin(void)
+{
+	bgjob_gates_rescan();
+}
+
+/* bgjob_gates_clock_set forgets times of a clock that has been set. */
+void
+bgjob_gates_clock_set(void)
+{
+	ntimers = 0;
+	bgjob_gates_rescan();
+}
+
+/* ---- timers ---- */
+
+/* Has a gate looked at again at a time. */
+static void
+set_timer(int64 gate, TimestampTz when)
+{
+	for (int i = 0; i < ntimers; i++)
+		if (timers[i].gate == gate)
+		{
+			timers[i].when = Min(timers[i].when, when);
+			return;
+		}
+	if (ntimers < TIMERS)
+		timers[ntimers++] = (Timer){gate, when};
+	else
+		next_sweep = Min(next_sweep, when);
+}
+
+/* Takes one timer that has run off. */
+static bool
+take_timer(TimestampTz now, int64 *gate)
+{
+	for (int i = 0; i < ntimers; i++)
+		if (timers[i].when <= now)
+		{
+			*gate = timers[i].gate;
+			timers[i] = timers[--ntimers];
+			return true;
+		}
+	return false;
+}
+
+static TimestampTz
+next_timer(void)
+{
+	TimestampTz next = DT_NOEND;
+
+	for (int i = 0; i < ntimers; i++)
+		next = Min(next, timers[i].when);
+	return next;
+}
+
+/* ---- looking ---- */
+
+/* Looks at one line. */
+static void
+look(int64 gate, TimestampTz now)
+{
+	BgjobAdmitted result;
+
+	if (bgjob_fair_waits(MyDatabaseId, gate))
+		bgjob_gating_give_turns(gate, ADMIT_MAX, &result);
+	else
+		bgjob_gating_admit(gate, ADMIT_MAX, &result);
+	if (result.lane != 0)
+		set_timer(result.lane, now);
+	if (result.empty)
+		return;
+	next_sweep = Min(next_sweep, now + SWEEP_PAUSE);
+	if (result.busy)
+		set_timer(gate, now + BUSY_PAUSE);
+	else if (result.more)
+		set_timer(gate, now);
+	else if (result.when != DT_NOEND)
+	{
+		TimestampTz when = Max(result.when, now + SHORT_PAUSE);
+
+		set_timer(gate, when);
+		bgjob_gate_promise(gate, when);
+	}
+}
+
+/* Looks at some lines in one transaction. */
+static void
+look_at(const int64 *gates, int n, TimestampTz now)
+{
+	if (n == 0)
+		return;
+	bgjob_begin();
+	pgstat_report_activity(STATE_RUNNING, "letting jobs through gates");
+	for (int i = 0; i < n; i++)
+		look(gates[i], now);
+	bgjob_commit();
+}
+
+/* Looks at the next lines of all of them. */
+static void
+sweep(TimestampTz now)
+{
+	int64 gates[PORTION];
+	int n;
+
+	if (all_wanted)
+	{
+		all_wanted = false;
+		sweeping = at_first = true;
+	}
+	if (!sweeping && next_sweep > now)
+		return;
+	if (at_first)
+		bgjob_gate_set_lines(false);
+	bgjob_begin();
+	n = bgjob_lines_after(swept, at_first, gates, PORTION);
+	bgjob_commit();
+	if (n > 0)
+		bgjob_gate_set_lines(true);
+	next_sweep = DT_NOEND;
+	at_first = n < PORTION;
+	sweeping = sweeping && !at_first;
+	if (n > 0)
+		swept = gates[n - 1];
+	look_at(gates, n, now);
+}
+
+/* bgjob_gates_serve lets jobs through that may go on. */
+TimestampTz
+bgjob_gates_serve(TimestampTz now)
+{
+	int64 gates[PORTION];
+	int n;
+
+	if (under_way)
+		all_wanted = true;
+	under_way = true;
+	n = bgjob_gate_take_asked(gates, PORTION, &all_wanted);
+	look_at(gates, n, now);
+	if (n < PORTION)
+	{
+		for (n = 0; n < PORTION && take_timer(now, &gates[n]); n++)
+			;
+		look_at(gates, n, now);
+	}
+	sweep(now);
+	if (bgjob_gate_have_lines())
+		next_sweep = Min(next_sweep, now + SWEEP_PAUSE);
+	under_way = false;
+	if (n == PORTION || sweeping || all_wanted)
+		return now;
+	return Min(next_timer(), next_sweep);
+}

@@ -1,0 +1,172 @@
+/*-------------------------------------------------------------------------
+ *
+ * gateneeds.c
+ *	  The gates of a job.
+ *
+ * Which they are, and what is configured of them, is read each time: both may change while the job waits. A limit that
+ * no bgjob_limit() names any more is none.
+ *
+ * Any process, inside a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/fair.h"
+#include "base/lanegroup.h"
+#include "base/queues.h"
+#include "base/registry.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "store/gateneeds.h"
+#include "store/limitconf.h"
+#include "store/weightconf.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+/* bgjob_gate_of returns the gate of a name; "role" is that of a sequence_key, else InvalidOid. */
+int64
+bgjob_gate_of(BgjobGateKind kind, Oid role, const char *name)
+{
+	return (int64) hash_bytes_extended((const unsigned char *) name, (int) strlen(name),
+									   ((uint64) kind << 32) | role);
+}
+
+/* bgjob_gate_of_sequence returns the gate of a job's sequence_key; 0: it has none. */
+int64
+bgjob_gate_of_sequence(const BgjobJob *job)
+{
+	if (bgjob_job_is_null(job, BGJOB_C_SEQUENCE_KEY))
+		return 0;
+	return bgjob_gate_of(BGJOB_GATE_SEQUENCE, job->run_as,
+						 bgjob_job_text(job, BGJOB_C_SEQUENCE_KEY));
+}
+
+/* bgjob_gate_may_need returns whether a job may have gates; for most it costs four tests. */
+bool
+bgjob_gate_may_need(const BgjobJob *job)
+{
+	return !bgjob_job_is_null(job, BGJOB_C_SEQUENCE_KEY) ||
+		   !bgjob_job_is_null(job, BGJOB_C_LIMITS) ||
+		   !bgjob_job_is_null(job, BGJOB_C_FAIRNESS_KEY) || bgjob_queues_limited();
+}
+
+/* bgjob_gate_need_of_limit describes what a job needs of a limit; without bounds if there is none of that name. */
+void
+bgjob_gate_need_of_limit(const char *name, int units, BgjobGateNeed *need)
+{
+	const BgjobLimitConf *conf = bgjob_limitconf_find(name);
+
+	*need = (BgjobGateNeed){.kind = BGJOB_GATE_LIMIT,
+							.gate = bgjob_gate_of(BGJOB_GATE_LIMIT, InvalidOid, name),
+							.max_running = -1,
+							.units = units,
+							.name = name};
+	if (conf == NULL)
+		return;
+	need->max_running = conf->max_running;
+	need->rate = conf->rate;
+	need->closed_until = conf->closed_until;
+	need->deletes = conf->deletes;
+}
+
+/* Adds what a job needs of its limits. An element is a name, or name=units. */
+static int
+add_limits(const BgjobJob *job, BgjobGateNeed *needs, int n)
+{
+	Datum *elements;
+	int nelements;
+
+	deconstruct_array(DatumGetArrayTypeP(bgjob_job_datum(job, BGJOB_C_LIMITS)), TEXTOID, -1,
+					  false, TYPALIGN_INT, &elements, NULL, &nelements);
+	for (int i = 0; i < nelements && n < BGJOB_GATES_MAX; i++)
+	{
+		char *name = TextDatumGetCString(elements[i]);
+		char *equals = strrchr(name, '=');
+		int units = 1;
+
+		if (equals != NULL)
+		{
+			units = Max(atoi(equals + 1), 1);
+			*equals = '\0';
+		}
+		bgjob_gate_need_of_limit(name, units, &needs[n]);
+		if (needs[n].max_running >= 0 || needs[n].rate.algorithm != BGJOB_RATE_NONE)
+			n++;
+	}
+	return n;
+}
+
+/* Returns the lane of a job: its key competes with those of other jobs there. */
+static int64
+lane_of(const BgjobJob *job)
+{
+	return bgjob_gate_of(BGJOB_GATE_FAIR, job->run_as,
+						 psprintf("%s %d", job->queue, job->priority));
+}
+
+/*
+ * Returns how many jobs of a lane are let through: as many as the role has workers, and one more, which
+ * has the scheduler start another worker if there may be more.
+ */
+static int
+turns(const BgjobJob *job)
+{
+	BgjobLaneGroupKey key;
+	const BgjobLaneGroup *group;
+
+	bgjob_lane_group_key(&key, MyDatabaseId, job->run_as);
+	group = bgjob_registry != NULL ? bgjob_lane_group(&key) : NULL;
+	return Max(group != NULL ? group->nworkers : 0, 1) + 1;
+}
+
+/* Describes a job's turn among the fairness keys of its lane. False: there is no room to note that. */
+static bool
+need_of_turn(const BgjobJob *job, BgjobGateNeed *need)
+{
+	const char *key = bgjob_job_text(job, BGJOB_C_FAIRNESS_KEY);
+	int64 lane = lane_of(job);
+	int64 line = (int64) hash_bytes_extended((const unsigned char *) key, (int) strlen(key),
+											 (uint64) lane);
+
+	*need = (BgjobGateNeed){.kind = BGJOB_GATE_FAIR,
+							.gate = lane,
+							.max_running = turns(job),
+							.weight = bgjob_weightconf_find(key),
+							.line = bgjob_registry == NULL
+										? BGJOB_FAIR_NONE
+										: bgjob_fair_line(MyDatabaseId, lane, line),
+							.name = key};
+	return need->line != BGJOB_FAIR_NONE;
+}
+
+/* bgjob_gate_needs lists what a job needs of its gates, at most BGJOB_GATES_MAX; returns their number. */
+int
+bgjob_gate_needs(const BgjobJob *job, BgjobGateNeed *needs)
+{
+	int n = 0;
+
+	if (!bgjob_job_is_null(job, BGJOB_C_SEQUENCE_KEY))
+		needs[n++] = (BgjobGateNeed){.kind = BGJOB_GATE_SEQUENCE,
+									 .gate = bgjob_gate_of_sequence(job),
+									 .max_running = 1,
+									 .name = bgjob_job_text(job, BGJOB_C_SEQUENCE_KEY)};
+	if (bgjob_queues_limited())
+	{
+		BgjobQueueConf conf = bgjob_queues_get(MyDatabaseId, job->queue);
+
+		if (conf.max_running >= 0)
+			needs[n++] =
+				(BgjobGateNeed){.kind = BGJOB_GATE_QUEUE,
+								.gate = bgjob_gate_of(BGJOB_GATE_QUEUE, InvalidOid, job->queue),
+								.max_running = conf.max_running,
+								.name = job->queue};
+	}
+	if (!bgjob_job_is_null(job, BGJOB_C_LIMITS))
+		n = add_limits(job, needs, n);
+	if (!bgjob_job_is_null(job, BGJOB_C_FAIRNESS_KEY) && n < BGJOB_GATES_MAX &&
+		need_of_turn(job, &needs[n]))
+		n++;
+	return n;
+}
