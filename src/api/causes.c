@@ -23,6 +23,7 @@
 
 #include "access/xlog.h"
 #include "api/causes.h"
+#include "api/gatecauses.h"
 #include "api/rights.h"
 #include "base/guc.h"
 #include "base/slot.h"
@@ -76,7 +77,7 @@ role_name(const BgjobSituation *situation)
 static bool
 is_in_queue(const BgjobSituation *situation)
 {
-	return situation->state == BGJOB_ENQUEUED && !situation->missing;
+	return situation->state == BGJOB_ENQUEUED && !situation->missing && situation->gate == 0;
 }
 
 /* Returns whether the settings let this server run jobs in this database. */
@@ -570,6 +571,9 @@ const BgjobCause bgjob_causes[] = {
 	{"scheduled", waits_for_its_time},
 	{"awaiting", awaits_others},
 	{"queue paused", in_paused_queue},
+	{"sequence", bgjob_cause_sequence},
+	{"limit", bgjob_cause_limit},
+	{"fairness", bgjob_cause_fairness},
 	{"no worker", uncommitted},
 	{"no worker", not_preloaded},
 	{"no worker", on_standby},

@@ -25,6 +25,7 @@ typedef struct BgjobSituation
 	TimestampTz run_at; /* of a scheduled job */
 	const BgjobRoleService *role;
 	const BgjobQueueService *queue;
+	int64 gate;          /* in whose line the job waits; 0: in none */
 	const BgjobJob *job; /* NULL: no row of a job may be read */
 	bool missing;        /* it is not in its place; likewise below, only with a job */
 	bool uncommitted;    /* the running transaction has enqueued it */

@@ -18,6 +18,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "api/causes.h"
+#include "api/gatecauses.h"
 #include "api/rights.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -75,6 +76,7 @@ describe(const BgjobJob *job, BgjobSituation *situation)
 	BgjobService *service = situation->service;
 
 	situation->job = job;
+	situation->gate = bgjob_gate_waited_at(job);
 	situation->state = job->state;
 	situation->priority = job->priority;
 	situation->pos = job->pos;
@@ -189,7 +191,7 @@ first_reason(const BgjobSituation *situation)
 PG_FUNCTION_INFO_V1(bgjob_waiting_reason_sql);
 
 /*
- * bgjob_internal.waiting_reason(state, role, queue, priority, pos, run_at) returns
+ * bgjob_internal.waiting_reason(state, role, queue, priority, pos, run_at, gate, id) returns
  * the reason in the first row of bgjob_why() for a job that waits, as far as it is
  * known without reading the job; else null.
  */
@@ -209,6 +211,9 @@ bgjob_waiting_reason_sql(PG_FUNCTION_ARGS)
 	if (!situation.role->visible || bgjob_state_is_final(situation.state) ||
 		bgjob_service_has_in_flight(situation.service, situation.pos))
 		PG_RETURN_NULL();
+	if (PG_GETARG_INT64(6) != 0)
+		situation.gate = bgjob_gate_waits_at(PG_GETARG_INT64(6), PG_GETARG_INT64(7),
+											 situation.priority, situation.pos);
 	reason = first_reason(&situation);
 	if (reason == NULL)
 		PG_RETURN_NULL();

@@ -232,12 +232,17 @@ bgjob_fair_lane_rest(BgjobFairLane *lane)
 
 /* ---- keys ---- */
 
+/* The highest bits of a line say what it is, as those of its lane do (store/gateneeds.c). */
+#define KIND_MASK (UINT64CONST(7) << 61)
+
 /* The lines of the overflow keys differ in the lowest bits. */
 static int64
 overflow_base(int64 lane)
 {
-	return (int64) (hash_combine64(UINT64CONST(0x6661697200000000), (uint64) lane) &
-					~(uint64) (BGJOB_FAIR_OVERFLOW - 1));
+	uint64 hash = hash_combine64(UINT64CONST(0x6661697200000000), (uint64) lane);
+
+	return (int64) (((uint64) lane & KIND_MASK) |
+					(hash & ~KIND_MASK & ~(uint64) (BGJOB_FAIR_OVERFLOW - 1)));
 }
 
 /* bgjob_fair_overflow_line returns the line of the overflow key that a key of a lane shares. */

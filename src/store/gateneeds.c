@@ -25,12 +25,28 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+/* The kind of a gate is in the highest bits; so it is in those of the lines of fairness keys, also of shared ones (base/fairtable.c). */
+#define KIND_SHIFT 61
+
+static int64
+with_kind(uint64 hash, BgjobGateKind kind)
+{
+	return (int64) ((hash >> (64 - KIND_SHIFT)) | (uint64) kind << KIND_SHIFT);
+}
+
 /* bgjob_gate_of returns the gate of a name; "role" is that of a sequence_key, else InvalidOid. */
 int64
 bgjob_gate_of(BgjobGateKind kind, Oid role, const char *name)
 {
-	return (int64) hash_bytes_extended((const unsigned char *) name, (int) strlen(name),
-									   ((uint64) kind << 32) | role);
+	return with_kind(
+		hash_bytes_extended((const unsigned char *) name, (int) strlen(name), role), kind);
+}
+
+/* bgjob_gate_kind returns the kind of a gate, or of the line of a fairness key. */
+BgjobGateKind
+bgjob_gate_kind(int64 gate)
+{
+	return (BgjobGateKind) ((uint64) gate >> KIND_SHIFT);
 }
 
 /* bgjob_gate_of_sequence returns the gate of a job's sequence_key; 0: it has none. */
@@ -127,8 +143,9 @@ need_of_turn(const BgjobJob *job, BgjobGateNeed *need)
 {
 	const char *key = bgjob_job_text(job, BGJOB_C_FAIRNESS_KEY);
 	int64 lane = lane_of(job);
-	int64 line = (int64) hash_bytes_extended((const unsigned char *) key, (int) strlen(key),
-											 (uint64) lane);
+	int64 line = with_kind(
+		hash_bytes_extended((const unsigned char *) key, (int) strlen(key), (uint64) lane),
+		BGJOB_GATE_FAIR);
 
 	*need = (BgjobGateNeed){.kind = BGJOB_GATE_FAIR,
 							.gate = lane,

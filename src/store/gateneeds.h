@@ -14,6 +14,7 @@
 #include "store/jobrow.h"
 
 extern int64 bgjob_gate_of(BgjobGateKind kind, Oid role, const char *name);
+extern BgjobGateKind bgjob_gate_kind(int64 gate);
 extern int64 bgjob_gate_of_sequence(const BgjobJob *job);
 extern bool bgjob_gate_may_need(const BgjobJob *job);
 extern int bgjob_gate_needs(const BgjobJob *job, BgjobGateNeed *needs);

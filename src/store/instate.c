@@ -30,30 +30,35 @@
 #include "utils/snapmgr.h"
 
 /*
- * The table in which the jobs of a state stand, and its columns for the job's id, the
+ * The tables in which the jobs of a state stand, and their columns for the job's id, the
  * id where that is null, and the role (0: none).
  */
-static const struct
+typedef struct StateList
 {
-	bool listed;
-	bool has_table;
+	BgjobState state;
 	BgjobTable table;
 	AttrNumber job;
 	AttrNumber else_job;
 	AttrNumber role;
-} lists[BGJOB_NSTATES] = {
-	[BGJOB_ENQUEUED] = {true, true, BGJOB_TABLE_QUEUE, 5, 2, 3},
-	[BGJOB_SCHEDULED] = {true, true, BGJOB_TABLE_SCHEDULE, 2, 0, 3},
-	[BGJOB_AWAITING] = {true, true, BGJOB_TABLE_AWAITING, 1, 0, 2},
-	[BGJOB_PROCESSING] = {true, true, BGJOB_TABLE_CLAIM, 1, 0, 0},
-	[BGJOB_FAILED] = {true, true, BGJOB_TABLE_FAILURE, 1, 0, 2},
+} StateList;
+
+static const StateList lists[] = {
+	{BGJOB_ENQUEUED, BGJOB_TABLE_QUEUE, 5, 2, 3},
+	{BGJOB_ENQUEUED, BGJOB_TABLE_GATE, 3, 0, 0},
+	{BGJOB_SCHEDULED, BGJOB_TABLE_SCHEDULE, 2, 0, 3},
+	{BGJOB_AWAITING, BGJOB_TABLE_AWAITING, 1, 0, 2},
+	{BGJOB_PROCESSING, BGJOB_TABLE_CLAIM, 1, 0, 0},
+	{BGJOB_FAILED, BGJOB_TABLE_FAILURE, 1, 0, 2},
 };
 
 /* bgjob_state_is_listed returns whether the ids of the jobs in a state can be listed without reading all jobs. */
 bool
 bgjob_state_is_listed(BgjobState state)
 {
-	return lists[state].listed;
+	for (int i = 0; i < lengthof(lists); i++)
+		if (lists[i].state == state)
+			return true;
+	return false;
 }
 
 /* bgjob_ids_init makes an empty list, in the current memory context. */
@@ -87,11 +92,11 @@ id_in(TupleTableSlot *slot, AttrNumber column, AttrNumber otherwise)
 	return DatumGetInt64(isnull ? slot_getattr(slot, otherwise, &isnull) : id);
 }
 
-/* Adds the jobs that stand in the table of a state. */
+/* Adds the jobs that stand in a table. */
 static void
-add_listed(BgjobIds *ids, BgjobState state, BgjobSees sees, void *arg)
+add_listed(BgjobIds *ids, const StateList *list, BgjobSees sees, void *arg)
 {
-	BgjobRel *rel = bgjob_rel_open_read(lists[state].table);
+	BgjobRel *rel = bgjob_rel_open_read(list->table);
 	TableScanDesc scan = table_beginscan(rel->rel, GetActiveSnapshot(), 0, NULL);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
@@ -99,9 +104,9 @@ add_listed(BgjobIds *ids, BgjobState state, BgjobSees sees, void *arg)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (lists[state].role == 0 ||
-			sees(DatumGetObjectId(slot_getattr(rel->slot, lists[state].role, &isnull)), arg))
-			bgjob_ids_add(ids, id_in(rel->slot, lists[state].job, lists[state].else_job));
+		if (list->role == 0 ||
+			sees(DatumGetObjectId(slot_getattr(rel->slot, list->role, &isnull)), arg))
+			bgjob_ids_add(ids, id_in(rel->slot, list->job, list->else_job));
 	}
 	table_endscan(scan);
 	bgjob_rel_close(rel);
@@ -140,7 +145,7 @@ bgjob_ids_in_states(BgjobIds *ids, uint32 states, BgjobSees sees, void *arg)
 		add_from_all(ids, states, sees, arg);
 		return;
 	}
-	for (int state = 0; state < BGJOB_NSTATES; state++)
-		if ((states & (1u << state)) != 0 && lists[state].has_table)
-			add_listed(ids, state, sees, arg);
+	for (int i = 0; i < lengthof(lists); i++)
+		if ((states & (1u << lists[i].state)) != 0)
+			add_listed(ids, &lists[i], sees, arg);
 }

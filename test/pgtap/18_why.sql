@@ -302,6 +302,30 @@ RESET ROLE;
 SELECT bgjob_queue_resume('paused') AS x \gset
 
 ----------------------------------------------------------------------------------------------------
+-- Gates
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_limit('tap18 closed', max_running => 0), bgjob_limit('tap18 rate', rate => 1, per => '1 hour'), bgjob_queue('tap18', max_running => 0) \g /dev/null
+CREATE FUNCTION tap18_fails() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'fails'; END $$;
+SELECT bgjob_enqueue('pg_sleep', '[0]', limits => '{tap18 closed}') AS closed, bgjob_enqueue('pg_sleep', '[0]', queue => 'tap18') AS queued,
+	bgjob_enqueue('pg_sleep', '[0]', limits => '{tap18 rate}') AS spends \gset
+SELECT bgjob_enqueue('tap18_fails', max_retries => 0, sequence_key => 'tap18') AS failing \gset
+SELECT ok(bgjob_wait(:spends) = 'succeeded' AND bgjob_wait(:failing) = 'failed', 'a job has used what its limit allows, another one has failed');
+SELECT bgjob_enqueue('pg_sleep', '[0]', limits => '{tap18 rate}') AS rated, bgjob_enqueue('pg_sleep', '[0]', sequence_key => 'tap18') AS behind \gset
+SELECT is(tap_why(:closed), '{"limit: Limit \"tap18 closed\" is closed: its max_running is 0."}', 'a limit that lets nothing run');
+SELECT is(tap_why(:queued), '{"limit: Queue \"tap18\" is closed: its max_running is 0."}', 'a queue that lets nothing run');
+SELECT is(tap_why(:rated), '{"limit: Limit \"tap18 rate\": 1 of 1 units are used."}', 'a rate that has been used');
+SELECT ok(until BETWEEN now() + interval '50 min' AND now() + interval '1 hour 1 s', 'the time at which it allows another start') FROM bgjob_why(:rated);
+SELECT is(tap_why(:behind), ARRAY['sequence: In its sequence, job ' || :failing || ', which is failed, comes before it.'], 'a failed job before it in its sequence');
+SELECT is(ARRAY[tap_reason(:closed), tap_reason(:queued), tap_reason(:rated), tap_reason(:behind)], '{limit,limit,limit,sequence}', 'bgjob.jobs shows these reasons');
+SELECT set_eq($$SELECT id FROM bgjob.jobs WHERE state = 'enqueued' AND reason IN ('limit', 'sequence')$$, ARRAY[:closed, :queued, :rated, :behind]::bigint[], 'and finds them by their state');
+SELECT is((SELECT count(*)::int FROM bgjob_list(state => 'enqueued') WHERE id IN (:closed, :queued, :rated, :behind)), 4, 'as bgjob_list does');
+SELECT bgjob_limit('tap18 closed', max_running => 1), bgjob_limit_remove('tap18 rate'), bgjob_queue_remove('tap18'), bgjob_delete(:failing) \g /dev/null
+SELECT is(ARRAY[bgjob_wait(:closed), bgjob_wait(:queued), bgjob_wait(:rated), bgjob_wait(:behind)], '{succeeded,succeeded,succeeded,succeeded}',
+	'they run when the limit is changed, removed, the queue is, and the failed job is deleted');
+SELECT bgjob_limit_remove('tap18 closed') AS x \gset
+
+----------------------------------------------------------------------------------------------------
 -- Comments
 ----------------------------------------------------------------------------------------------------
 

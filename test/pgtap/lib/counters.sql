@@ -102,8 +102,11 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	-- A job has a row in the side table of its state, and in no other.
 	SELECT format('job %s is in state %s, in queue: %s, in schedule: %s, in failure: %s, in claim: %s, in awaiting: %s', id, j.state, q.places, s.places, f.places, c.places, w.places)
 	FROM (SELECT * FROM bgjob_internal.job WHERE state NOT IN ('k', 'd')) j
-	FULL JOIN (SELECT coalesce(job, pos) AS id, count(*) AS places, min(pos) AS pos, min(queue::text) AS queue, min(priority) AS priority, min(role::oid) AS role
-		FROM bgjob_internal.queue GROUP BY 1) q USING (id)
+	FULL JOIN (SELECT id, count(*) AS places, min(pos) AS pos, min(queue) AS queue, min(priority) AS priority, min(role) AS role
+		FROM (SELECT coalesce(job, pos) AS id, pos, queue::text, priority, role::oid FROM bgjob_internal.queue
+			UNION ALL -- one that waits at a gate has its row there instead
+			SELECT g.job, coalesce(w.pos, w.id), w.queue::text, w.priority, w.run_as::oid
+			FROM bgjob_internal.gate g LEFT JOIN bgjob_internal.job w ON w.id = g.job AND w.gate = g.gate) x GROUP BY 1) q USING (id)
 	FULL JOIN (SELECT job AS id, count(*) AS places, min(at) AS at, min(queue::text) AS queue FROM bgjob_internal.schedule GROUP BY 1) s USING (id)
 	FULL JOIN (SELECT job AS id, count(*) AS places, min(queue::text) AS queue FROM bgjob_internal.failure GROUP BY 1) f USING (id)
 	FULL JOIN (SELECT job AS id, count(*) AS places FROM bgjob_internal.claim GROUP BY 1) c USING (id)
@@ -113,6 +116,12 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 		OR j.state = 'e' AND (q.pos, q.queue, q.priority, q.role) IS DISTINCT FROM (coalesce(j.pos, j.id), j.queue::text, j.priority, j.run_as::oid)
 		OR j.state = 's' AND (s.at, s.queue) IS DISTINCT FROM (j.run_at, j.queue::text)
 		OR j.state = 'f' AND f.queue IS DISTINCT FROM j.queue::text
+	UNION ALL
+	-- A job stands in its sequence from when it is first ready until it is over; also while it is failed, or waits for a retry.
+	SELECT format('job %s in state %s stands in a sequence: %s', coalesce(j.id, s.job), j.state, s.job IS NOT NULL)
+	FROM (SELECT id, state, retries FROM bgjob_internal.job WHERE sequence_key IS NOT NULL) j FULL JOIN bgjob_internal.sequence s ON s.job = j.id
+	WHERE CASE WHEN j.state IN ('e', 'p', 'f') OR j.state = 's' AND j.retries > 0 THEN s.job IS NULL
+		ELSE s.job IS NOT NULL AND coalesce(j.state IN ('k', 'd'), true) END
 	UNION ALL
 	SELECT format('claim of job %s by process %s, which is not at it', c.job, c.pid)
 	FROM bgjob_internal.claim c LEFT JOIN bgjob_internal.worker_slots() w ON w.job = c.job AND w.pid = c.pid WHERE w.job IS NULL
