@@ -9,7 +9,7 @@
  * a view of a million jobs asks once for each role and queue. It is as of the
  * moment when it was read, and is made anew for each statement.
  *
- * Of tables it reads the small one of configured queues, for each role the first
+ * Of tables it reads the small ones of configured queues and servers, for each role the first
  * rows of the queue, if the lanes do not have them at hand, and, where the database
  * has no scheduler, the table of the installation.
  *
@@ -26,12 +26,14 @@
 #include "base/guc.h"
 #include "base/process.h"
 #include "base/slot.h"
+#include "base/slots.h"
 #include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
 #include "run/authority.h"
 #include "store/behind.h"
+#include "store/serverconf.h"
 #include "store/sidetables.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -48,6 +50,8 @@ struct BgjobService
 	BgjobPausedQueues *paused; /* NULL: not yet read; likewise below */
 	int64 *in_flight;
 	int nin_flight;
+	BgjobServer *servers; /* "default" is the first */
+	int nservers;
 	HTAB *roles;
 	HTAB *queues;
 	BgjobRoleService *last_role; /* the one that was asked for last; NULL: none */
@@ -75,8 +79,8 @@ bgjob_service_create(void)
 	service->at = bgjob_now();
 	service->allowed = database != NULL && bgjob_database_allowed(database);
 	service->entry = bgjob_database_find(MyDatabaseId);
-	service->roles =
-		make_table(context, "bgjob service roles", sizeof(Oid), sizeof(BgjobRoleService));
+	service->roles = make_table(context, "bgjob service roles",
+								offsetof(BgjobRoleService, visible), sizeof(BgjobRoleService));
 	service->queues = make_table(context, "bgjob service queues", BGJOB_QUEUE_NAME_SIZE,
 								 sizeof(BgjobQueueService));
 	return service;
@@ -138,6 +142,102 @@ bgjob_service_paused(BgjobService *service)
 	return service->paused;
 }
 
+/* ---- servers ---- */
+
+/* Reads the servers of the database, when they are first asked for. */
+static const BgjobServer *
+servers_of(BgjobService *service)
+{
+	if (service->servers == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(service->context);
+
+		service->servers = bgjob_serverconf_list(&service->nservers);
+		MemoryContextSwitchTo(old);
+	}
+	return service->servers;
+}
+
+/* bgjob_service_has_servers returns whether a server is configured, or "default" does not follow the settings. */
+bool
+bgjob_service_has_servers(BgjobService *service)
+{
+	const BgjobServer *servers = servers_of(service);
+
+	return service->nservers > 1 || servers[0].conf.version != 0;
+}
+
+static const char *
+list_of(const BgjobServer *server)
+{
+	return server->conf.queues[0] != '\0' ? server->conf.queues : bgjob_queues;
+}
+
+/* Adds a server to those that take a queue. */
+static void
+add_server(BgjobQueueService *queue, const BgjobServer *server, int place)
+{
+	queue->servers |= UINT64CONST(1) << place;
+	queue->allowed +=
+		server->conf.workers != 0 ? server->conf.workers : bgjob_slots_allowed(MyDatabaseId);
+	if (queue->nservers++ > 0)
+		return;
+	queue->server = server->name;
+	queue->list = list_of(server);
+	queue->level = bgjob_queue_level(queue->list, queue->name);
+}
+
+/* Finds the servers that take a queue and are paused, or are not. */
+static void
+find_servers(BgjobService *service, BgjobQueueService *queue, bool paused)
+{
+	const BgjobServer *servers = servers_of(service);
+
+	for (int i = 0; i < service->nservers; i++)
+		if (servers[i].conf.paused == paused &&
+			bgjob_queue_level(list_of(&servers[i]), queue->name) >= 0)
+			add_server(queue, &servers[i], i);
+}
+
+/* Returns whether a slot is that of a worker of one of the servers. */
+static bool
+is_worker_of(BgjobService *service, const BgjobSlot *slot, uint64 set)
+{
+	const BgjobServer *servers = servers_of(service);
+
+	if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != MyDatabaseId)
+		return false;
+	for (int i = 0; i < service->nservers; i++)
+		if ((set & (UINT64CONST(1) << i)) != 0 &&
+			strcmp(slot->server_name, servers[i].name) == 0)
+			return true;
+	return false;
+}
+
+/* Finds who takes a queue. */
+static void
+fill_queue(BgjobService *service, BgjobQueueService *queue)
+{
+	BgjobServerSet set;
+
+	find_servers(service, queue, false);
+	if (queue->nservers == 0)
+	{
+		find_servers(service, queue, true);
+		queue->server_paused = queue->nservers > 0;
+	}
+	if (queue->nservers == 0)
+		queue->allowed = bgjob_slots_allowed(MyDatabaseId);
+	if (bgjob_registry == NULL)
+		return;
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+		queue->workers += is_worker_of(service, &bgjob_registry->slots[i], queue->servers);
+	bgjob_servers_taking(MyDatabaseId, queue->name, &set);
+	queue->saturated = set.all ? service->entry != NULL &&
+									 pg_atomic_read_u32(&service->entry->server.saturated) != 0
+							   : set.saturated;
+}
+
 /* bgjob_service_queue returns what is known of a queue; the name need not end with a zero. */
 BgjobQueueService *
 bgjob_service_queue(BgjobService *service, const char *name, int length)
@@ -154,11 +254,13 @@ bgjob_service_queue(BgjobService *service, const char *name, int length)
 	queue = hash_search(service->queues, key, HASH_FIND, NULL);
 	if (queue == NULL)
 	{
-		bool paused = bgjob_queue_is_paused(bgjob_service_paused(service), key);
+		BgjobQueueService filled = {.level = -1};
 
+		memcpy(filled.name, key, sizeof(key));
+		filled.paused = bgjob_queue_is_paused(bgjob_service_paused(service), key);
+		fill_queue(service, &filled);
 		queue = hash_search(service->queues, key, HASH_ENTER, &found);
-		queue->level = bgjob_queue_level(bgjob_queues, key);
-		queue->paused = paused;
+		*queue = filled;
 	}
 	service->last_queue = queue;
 	return queue;
@@ -166,7 +268,7 @@ bgjob_service_queue(BgjobService *service, const char *name, int length)
 
 /* Counts the workers of a role that take jobs, and those of them that have none. */
 static void
-count_workers(BgjobRoleService *role)
+count_workers(BgjobService *service, BgjobRoleService *role)
 {
 	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
 
@@ -174,8 +276,8 @@ count_workers(BgjobRoleService *role)
 	{
 		const BgjobSlot *slot = &bgjob_registry->slots[i];
 
-		if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != MyDatabaseId ||
-			slot->role != role->role || slot->retire || slot->term)
+		if (!is_worker_of(service, slot, role->servers) || slot->role != role->role ||
+			slot->retire || slot->term)
 			continue;
 		role->workers++;
 		if (slot->job == 0)
@@ -184,7 +286,7 @@ count_workers(BgjobRoleService *role)
 }
 
 static void
-fill_role(BgjobService *service, BgjobRoleService *role)
+fill_role(BgjobService *service, BgjobRoleService *role, const BgjobQueueService *queue)
 {
 	uint64 failure =
 		service->entry != NULL ? pg_atomic_read_u64(&service->entry->claim_failure) : 0;
@@ -195,27 +297,30 @@ fill_role(BgjobService *service, BgjobRoleService *role)
 	role->may_connect = role->exists && bgjob_role_may_connect(role->role);
 	if ((Oid) (failure >> 32) == role->role)
 		role->failure = (uint32) failure;
-	count_workers(role);
-	role->has_first = bgjob_registry != NULL &&
-					  bgjob_first_turn(role->role, bgjob_service_paused(service), &role->first);
+	count_workers(service, role);
+	role->has_first =
+		bgjob_registry != NULL && queue->list != NULL &&
+		bgjob_first_turn(role->role, queue->list, bgjob_service_paused(service), &role->first);
 }
 
-/* bgjob_service_role returns what is known of a role. */
+/* bgjob_service_role returns what is known of a role, and of its workers that take a queue. */
 BgjobRoleService *
-bgjob_service_role(BgjobService *service, Oid role)
+bgjob_service_role(BgjobService *service, Oid role, const BgjobQueueService *queue)
 {
 	BgjobRoleService *known = service->last_role;
+	BgjobRoleService filled;
 	bool found;
 
-	if (known != NULL && known->role == role)
+	if (known != NULL && known->role == role && known->servers == queue->servers)
 		return known;
-	known = hash_search(service->roles, &role, HASH_FIND, NULL);
+	memset(&filled, 0, sizeof(filled));
+	filled.role = role;
+	filled.servers = queue->servers;
+	known = hash_search(service->roles, &filled, HASH_FIND, NULL);
 	if (known == NULL)
 	{
-		BgjobRoleService filled = {.role = role};
-
-		fill_role(service, &filled);
-		known = hash_search(service->roles, &role, HASH_ENTER, &found);
+		fill_role(service, &filled, queue);
+		known = hash_search(service->roles, &filled, HASH_ENTER, &found);
 		*known = filled;
 	}
 	service->last_role = known;

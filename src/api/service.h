@@ -14,11 +14,12 @@
 #include "base/registry.h"
 #include "store/queueconf.h"
 
-/* A role, and its workers in this database. */
+/* A role, and its workers of some servers. */
 typedef struct BgjobRoleService
 {
-	Oid role;     /* must be first */
-	bool visible; /* the current user sees its jobs */
+	Oid role;       /* these must be first */
+	uint64 servers; /* a set of bits: places in the list of servers */
+	bool visible;   /* the current user sees its jobs */
 	bool exists;
 	bool may_log_in;
 	bool may_connect;
@@ -32,15 +33,25 @@ typedef struct BgjobRoleService
 typedef struct BgjobQueueService
 {
 	char name[BGJOB_QUEUE_NAME_SIZE]; /* must be first; zero-filled */
-	int level;                        /* in bgjob.queues; -1: no worker takes it */
 	bool paused;
+	bool server_paused; /* servers take it, and all of them are paused */
+	uint64 servers;     /* those that take it and are not paused, or else the paused ones */
+	int nservers;       /* their number */
+	const char *server; /* the name of the first one of them */
+	const char *list;   /* its queues, in the order of taking */
+	int level;          /* the place of this queue there; -1: no server takes it */
+	int allowed;        /* workers that these servers may have */
+	int workers;        /* that they have, of all roles */
+	bool saturated;     /* they cannot have more now */
 } BgjobQueueService;
 
 typedef struct BgjobService BgjobService;
 
 extern BgjobService *bgjob_service_create(void);
 extern void bgjob_service_free(BgjobService *service);
-extern BgjobRoleService *bgjob_service_role(BgjobService *service, Oid role);
+extern BgjobRoleService *
+bgjob_service_role(BgjobService *service, Oid role, const BgjobQueueService *queue);
+extern bool bgjob_service_has_servers(BgjobService *service);
 extern BgjobQueueService *
 bgjob_service_queue(BgjobService *service, const char *name, int length);
 extern bool bgjob_service_has_in_flight(BgjobService *service, int64 pos);

@@ -5,7 +5,7 @@
  *
  * The views (src/sql/30_views.sql) join bgjob's tables with the functions here:
  * workers and their jobs. (The counts of jobs are in api/counts.c and
- * api/queueviews.c.) A view calls functions as the role that reads it, so every role
+ * api/queueviews.c, servers in api/serverviews.c.) A view calls functions as the role that reads it, so every role
  * may call them, and they return no more than the views: workers whose role the
  * reader may see, and sums over all.
  *
@@ -245,7 +245,7 @@ PG_FUNCTION_INFO_V1(bgjob_worker_slots);
 /*
  * bgjob_internal.worker_slots() returns the workers of this database that the
  * current user may see: pid, role, started_at, job (null: none), job_started_at,
- * jobs_done, retiring, memory.
+ * jobs_done, retiring, memory, server.
  */
 Datum
 bgjob_worker_slots(PG_FUNCTION_ARGS)
@@ -260,8 +260,8 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		const BgjobSlot *slot = &workers[i].slot;
-		Datum values[8];
-		bool nulls[8] = {false};
+		Datum values[9];
+		bool nulls[9] = {false};
 
 		if (!bgjob_may_see(slot->role))
 			continue;
@@ -275,6 +275,7 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 		values[5] = Int64GetDatum(slot->jobs_done);
 		values[6] = BoolGetDatum(slot->retire || slot->term);
 		values[7] = Int64GetDatum(private_memory(slot->pid));
+		values[8] = CStringGetTextDatum(slot->server_name);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
@@ -284,7 +285,7 @@ PG_FUNCTION_INFO_V1(bgjob_running_jobs);
 
 /*
  * bgjob_internal.running_jobs() returns the jobs that workers are at, as far as the
- * current user may see them: job, pid, started_at, progress and its message.
+ * current user may see them: job, pid, started_at, progress and its message, server.
  */
 Datum
 bgjob_running_jobs(PG_FUNCTION_ARGS)
@@ -299,8 +300,8 @@ bgjob_running_jobs(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		const BgjobSlot *slot = &workers[i].slot;
-		Datum values[5];
-		bool nulls[5] = {false};
+		Datum values[6];
+		bool nulls[6] = {false};
 
 		if (slot->job == 0 || !bgjob_may_see(slot->role))
 			continue;
@@ -309,6 +310,7 @@ bgjob_running_jobs(PG_FUNCTION_ARGS)
 		values[2] = TimestampTzGetDatum(slot->job_started_at);
 		nulls[2] = slot->job_started_at == 0;
 		get_progress(&workers[i], &values[3], &nulls[3]);
+		values[5] = CStringGetTextDatum(slot->server_name);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
@@ -412,67 +414,4 @@ bgjob_worker_logs(PG_FUNCTION_ARGS)
 			put_lines(result, slot->job, &output);
 	}
 	return (Datum) 0;
-}
-
-/* Counts the workers of this database that run a job. */
-static int
-count_busy(void)
-{
-	int busy = 0;
-	int n;
-	Worker *workers = read_workers(&n);
-
-	for (int i = 0; i < n; i++)
-		if (workers[i].slot.job != 0)
-			busy++;
-	pfree(workers);
-	return busy;
-}
-
-/* Returns whether a database has a scheduler, or gets one when it has work. */
-static bool
-is_served(const BgjobDatabase *entry)
-{
-	return entry != NULL && (entry->ready || entry->status == BGJOB_DATABASE_RESTING);
-}
-
-PG_FUNCTION_INFO_V1(bgjob_server_row);
-
-/*
- * bgjob_internal.server() returns the row of server "default": workers (its
- * maximum), busy, started_at and heartbeat_at (null without a running scheduler),
- * running.
- */
-Datum
-bgjob_server_row(PG_FUNCTION_ARGS)
-{
-	TupleDesc desc;
-	Datum values[5];
-	bool nulls[5] = {false, false, true, true, false};
-	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	values[0] = Int32GetDatum(bgjob_registry != NULL ? bgjob_slots_may_have(MyDatabaseId)
-													 : bgjob_workers);
-	values[1] = Int32GetDatum(count_busy());
-	values[4] = BoolGetDatum(is_served(entry) && bgjob_enabled);
-	if (entry != NULL && entry->ready && entry->scheduler >= 0)
-	{
-		values[2] = TimestampTzGetDatum(bgjob_registry->slots[entry->scheduler].started_at);
-		values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
-		nulls[2] = nulls[3] = false;
-	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
-}
-
-PG_FUNCTION_INFO_V1(bgjob_server_count);
-
-/* bgjob_internal.server_count() returns how many schedulers serve this database: 0 or 1. */
-Datum
-bgjob_server_count(PG_FUNCTION_ARGS)
-{
-	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
-
-	PG_RETURN_INT32(is_served(entry) ? 1 : 0);
 }

@@ -83,8 +83,8 @@ describe(const BgjobJob *job, BgjobSituation *situation)
 	situation->run_at = bgjob_job_is_null(job, BGJOB_C_RUN_AT)
 							? DT_NOBEGIN
 							: bgjob_job_time(job, BGJOB_C_RUN_AT);
-	situation->role = bgjob_service_role(service, job->run_as);
 	situation->queue = bgjob_service_queue(service, job->queue, strlen(job->queue));
+	situation->role = bgjob_service_role(service, job->run_as, situation->queue);
 }
 
 static void
@@ -204,9 +204,9 @@ bgjob_waiting_reason_sql(PG_FUNCTION_ARGS)
 
 	situation.service = service_of_statement(fcinfo->flinfo);
 	situation.state = bgjob_state_by_letter(PG_GETARG_CHAR(0));
-	situation.role = bgjob_service_role(situation.service, PG_GETARG_OID(1));
 	situation.queue = bgjob_service_queue(situation.service, VARDATA_ANY(queue),
 										  (int) VARSIZE_ANY_EXHDR(queue));
+	situation.role = bgjob_service_role(situation.service, PG_GETARG_OID(1), situation.queue);
 	situation.run_at = PG_GETARG_TIMESTAMPTZ(5);
 	if (!situation.role->visible || bgjob_state_is_final(situation.state) ||
 		bgjob_service_has_in_flight(situation.service, situation.pos))

@@ -24,22 +24,38 @@
 #include "base/wake.h"
 #include "miscadmin.h"
 
-/* bgjob_wake_for wakes workers for "count" jobs of a group, and the scheduler if there are too few workers. */
-void
-bgjob_wake_for(const BgjobLaneGroupKey *key, int64 count)
+/* Returns whether one of the servers may have more workers, or none has a worker of the role. */
+static bool
+may_start(Oid database, Oid role, const BgjobServerSet *servers)
 {
-	BgjobDatabase *entry;
+	const BgjobDatabase *entry = bgjob_database_find(database);
+	bool saturated;
+
+	if (entry == NULL || (!servers->all && servers->n == 0))
+		return false;
+	saturated =
+		servers->all
+			? pg_atomic_read_u32(&unconstify(BgjobDatabase *, entry)->server.saturated) != 0
+			: servers->saturated;
+	return !saturated || bgjob_count_workers_of(database, role, servers) == 0;
+}
+
+/*
+ * bgjob_wake_for wakes workers for "count" jobs of a lane (without a queue: of any lanes of
+ * its group), and the scheduler if there are too few workers.
+ */
+void
+bgjob_wake_for(const BgjobLaneKey *key, int64 count)
+{
+	Oid database = key->group.database;
+	BgjobServerSet servers;
 	int64 woken = 0;
 
-	while (woken < count && bgjob_wake_worker(key->database, key->role))
+	bgjob_servers_taking(database, key->queue, &servers);
+	while (woken < count && bgjob_wake_worker(database, key->group.role, &servers))
 		woken++;
-	if (woken == count)
-		return;
-
-	entry = bgjob_database_find(key->database);
-	if (entry != NULL && (pg_atomic_read_u32(&entry->saturated) == 0 ||
-						  bgjob_count_workers(key->database, key->role) == 0))
-		bgjob_notify_scheduler(key->database, 0);
+	if (woken < count && may_start(database, key->group.role, &servers))
+		bgjob_notify_scheduler(database, 0);
 }
 
 /*
@@ -58,7 +74,7 @@ bgjob_announce_again(const BgjobLaneKey *key, const BgjobLaneItem *items, int64 
 			bgjob_lane_offer(key, &items[i]);
 	else
 		bgjob_lane_announce(key, &first, count);
-	bgjob_wake_for(&key->group, count);
+	bgjob_wake_for(key, count);
 }
 
 /*
@@ -86,7 +102,7 @@ bgjob_announce_rest(const BgjobGroupRest *rest, bool singly)
 
 	bgjob_lane_key(&key, MyDatabaseId, rest->role, rest->queue, rest->priority);
 	bgjob_lane_give_back(&key, rest->pos, rest->count, singly);
-	bgjob_wake_for(&key.group, rest->count);
+	bgjob_wake_for(&key, rest->count);
 }
 
 /* bgjob_announce_due tells the scheduler of this database a due time, unless it will wake before that anyway. */

@@ -23,6 +23,6 @@ extern void bgjob_announce_again(const BgjobLaneKey *key, const BgjobLaneItem *i
 extern void bgjob_announce_rest(const BgjobGroupRest *rest, bool singly);
 extern void bgjob_announce_due(TimestampTz due);
 extern void bgjob_announce_unknown(bool committed, bool counted);
-extern void bgjob_wake_for(const BgjobLaneGroupKey *key, int64 count);
+extern void bgjob_wake_for(const BgjobLaneKey *key, int64 count);
 
 #endif /* BGJOB_BASE_ANNOUNCE_H */

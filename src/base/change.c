@@ -43,6 +43,7 @@
 #include "base/prepared.h"
 #include "base/preparedmoves.h"
 #include "base/registry.h"
+#include "base/servernotes.h"
 #include "base/wake.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
@@ -70,6 +71,7 @@ typedef struct Notes
 	BgjobOver *over;       /* still to be settled */
 	BgjobOver *settled;    /* in order; still to be counted, and their waiters to be woken */
 	QueueNote *queues;
+	BgjobServerNote *servers;
 	TimestampTz due; /* DT_NOEND: none */
 	int64 counts[BGJOB_NSTATES];
 	BgjobTallyNotes tallies;
@@ -271,6 +273,18 @@ bgjob_change_queue(const char *queue, const BgjobQueueConf *conf)
 						BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_QUEUES | BGJOB_NOTICE_GATES);
 }
 
+/* bgjob_change_server notes that a server has been configured, or (conf: NULL) removed; "version" tells the order of changes. */
+void
+bgjob_change_server(const char *name, int64 version, const BgjobServerConf *conf)
+{
+	Notes *to = current_notes();
+
+	if (to == NULL)
+		return;
+	to->servers = bgjob_server_note_add(to->servers, name, version, conf);
+	bgjob_change_notice(MyDatabaseId, BGJOB_NOTICE_RESCAN);
+}
+
 /* bgjob_change_notice adds a notice for the scheduler of a database. */
 void
 bgjob_change_notice(Oid database, uint32 scheduler_notices)
@@ -378,6 +392,7 @@ tell(const Notes *committed)
 			bgjob_queues_set(MyDatabaseId, note->queue, &note->conf);
 		else
 			bgjob_queues_remove(MyDatabaseId, note->queue, note->conf.version);
+	bgjob_server_notes_commit(committed->servers);
 	bgjob_gate_notes_commit(&committed->gates);
 	bgjob_gates_committed(); /* before what follows is announced */
 	bgjob_lane_notes_commit(&committed->lanes);
@@ -518,6 +533,7 @@ free_notes(Notes *aborted)
 		next = note->next;
 		pfree(note);
 	}
+	bgjob_server_notes_free(aborted->servers);
 	pfree(aborted);
 }
 
@@ -534,6 +550,7 @@ merge_into_parent(Notes *inner, Notes *outer)
 		note->next = outer->queues;
 		outer->queues = note;
 	}
+	outer->servers = bgjob_server_notes_concat(inner->servers, outer->servers);
 	outer->due = Min(outer->due, inner->due);
 	for (int state = 0; state < BGJOB_NSTATES; state++)
 		outer->counts[state] += inner->counts[state];

@@ -38,6 +38,7 @@ extern void bgjob_change_ready(Oid role, const char *queue, int priority,
 extern void bgjob_change_recount(void);
 extern void bgjob_change_cached(BgjobCached what);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
+extern void bgjob_change_server(const char *name, int64 version, const BgjobServerConf *conf);
 extern void bgjob_change_due(TimestampTz at);
 extern void bgjob_change_count(const BgjobCounted *from, const BgjobCounted *to);
 extern void bgjob_change_add_own(int64 *counts);

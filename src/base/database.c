@@ -50,12 +50,12 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	entry->failures = 0;
 	entry->retry_at = 0;
 	pg_atomic_write_u32(&entry->notices, 0);
-	pg_atomic_write_u32(&entry->saturated, 0);
+	pg_atomic_write_u32(&entry->server.saturated, 0);
 	entry->counted = 0;
 	entry->tallies_lost = false;
 	entry->strangers = true; /* from before the start of the server */
 	pg_atomic_write_u32(&entry->hungry, 0);
-	pg_atomic_write_u64(&entry->leavers, 0);
+	pg_atomic_write_u64(&entry->server.leavers, 0);
 	pg_atomic_write_u64(&entry->claim_failure, 0);
 	pg_atomic_write_u64(&entry->settings_floor, 0);
 	entry->settings_seen = entry->held_back = 0;

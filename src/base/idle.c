@@ -96,16 +96,28 @@ bgjob_idle_set(bool idle)
 	LWLockRelease(&group->idle_lock);
 }
 
-/* bgjob_idle_take takes a worker out of the list that is not to leave, to be woken; NULL: there is none. */
+/* Returns the first worker in the list, from one on, that belongs to a server; NULL: there is none. The lock is held. */
+static BgjobSlot *
+first_of(BgjobSlot *slot, const BgjobServerSet *servers)
+{
+	while (slot != NULL && !bgjob_server_set_has(servers, slot->server))
+		slot = slot->idle_after;
+	return slot;
+}
+
+/*
+ * bgjob_idle_take takes a worker of one of the servers out of the list that is not to
+ * leave, to be woken; NULL: there is none.
+ */
 BgjobSlot *
-bgjob_idle_take(BgjobLaneGroup *group)
+bgjob_idle_take(BgjobLaneGroup *group, const BgjobServerSet *servers)
 {
 	BgjobSlot *slot;
 
 	LWLockAcquire(&group->idle_lock, LW_EXCLUSIVE);
 	do
 	{
-		slot = group->idle;
+		slot = first_of(group->idle, servers);
 		if (slot != NULL)
 			unlink_slot(group, slot);
 	} while (slot != NULL && slot->retire);
@@ -115,12 +127,12 @@ bgjob_idle_take(BgjobLaneGroup *group)
 
 /* bgjob_idle_first returns the worker that bgjob_idle_take would, if all of the group are idle; else NULL. */
 BgjobSlot *
-bgjob_idle_first(BgjobLaneGroup *group)
+bgjob_idle_first(BgjobLaneGroup *group, const BgjobServerSet *servers)
 {
 	BgjobSlot *slot;
 
 	LWLockAcquire(&group->idle_lock, LW_EXCLUSIVE);
-	slot = group->nidle == group->nworkers ? group->idle : NULL;
+	slot = group->nidle == group->nworkers ? first_of(group->idle, servers) : NULL;
 	LWLockRelease(&group->idle_lock);
 	return slot;
 }

@@ -15,8 +15,8 @@
 
 extern void bgjob_idle_join(void);
 extern void bgjob_idle_set(bool idle);
-extern BgjobSlot *bgjob_idle_take(BgjobLaneGroup *group);
-extern BgjobSlot *bgjob_idle_first(BgjobLaneGroup *group);
+extern BgjobSlot *bgjob_idle_take(BgjobLaneGroup *group, const BgjobServerSet *servers);
+extern BgjobSlot *bgjob_idle_first(BgjobLaneGroup *group, const BgjobServerSet *servers);
 extern bool bgjob_idle_retire(BgjobSlot *slot);
 
 #endif /* BGJOB_BASE_IDLE_H */

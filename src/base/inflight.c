@@ -65,7 +65,7 @@
 #include "utils/guc.h"
 
 #define INFLIGHT_FILE  "bgjob.inflight"
-#define INFLIGHT_MAGIC 0x626a6633 /* "bjf3" */
+#define INFLIGHT_MAGIC 0x626a6634 /* "bjf4" */
 
 /* The in-flight records of several crashes may have to wait for a scheduler. */
 #define RECORDS_PER_SLOT 4
@@ -84,7 +84,8 @@ typedef struct Cell
 	volatile int64 job;
 	volatile int64 pos;
 	volatile TimestampTz started_at;
-	volatile int32 pid; /* of the worker, since it has attached */
+	volatile int32 pid;                  /* of the worker, since it has attached */
+	char server[BGJOB_SERVER_NAME_SIZE]; /* likewise */
 } Cell;
 
 typedef struct InflightFile
@@ -164,6 +165,7 @@ keep_record(const Cell *cell, bool culprit)
 		record->pos = cell->pos;
 		record->started_at = cell->started_at;
 		record->pid = cell->pid;
+		memcpy(record->server, cell->server, sizeof(record->server));
 		record->mark = culprit ? MARK_CRASHED : MARK_BYSTANDER;
 		record->database = cell->database;
 		return;
@@ -297,7 +299,7 @@ watch(Cell *cell)
  * marked if the worker crashes.
  */
 void
-bgjob_inflight_attach(int slot)
+bgjob_inflight_attach(int slot, const char *server)
 {
 	Cell *cell;
 
@@ -307,6 +309,7 @@ bgjob_inflight_attach(int slot)
 	cell->database = InvalidOid;
 	cell->mark = MARK_NONE;
 	cell->pid = MyProcPid;
+	strlcpy(cell->server, server, sizeof(cell->server));
 	watch(cell);
 	pqsignal(SIGQUIT, quitting);
 }

@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "base/servers.h"
 #include "datatype/timestamp.h"
 
 /* The verdict on a job that was in flight at a crash. */
@@ -25,13 +26,14 @@ typedef struct BgjobInflightRecord
 	int64 job;
 	int64 pos;
 	TimestampTz started_at;
-	int pid; /* of its worker */
+	int pid;                             /* of its worker */
+	char server[BGJOB_SERVER_NAME_SIZE]; /* likewise */
 	BgjobVerdict verdict;
 	int entry; /* for bgjob_inflight_settled */
 } BgjobInflightRecord;
 
 extern void bgjob_inflight_startup(void);
-extern void bgjob_inflight_attach(int slot);
+extern void bgjob_inflight_attach(int slot, const char *server);
 extern void bgjob_inflight_tell_parallel(int slot);
 extern void bgjob_inflight_assign(int cell, void *extra);
 extern void bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now);

@@ -34,8 +34,8 @@
 
 #include <limits.h>
 
-#include "base/guc.h"
 #include "base/lanegroup.h"
+#include "base/servers.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -295,17 +295,17 @@ bgjob_lane_find_number(BgjobLaneGroup *group, int64 number)
 	return lane;
 }
 
-/* Returns where a lane stands in the order of taking; INT_MAX: it is not taken. */
+/* Returns where a lane stands in the order of taking, of the server that takes it first; INT_MAX: none takes it. */
 static int
 level_of(const BgjobLaneKey *key)
 {
-	int level = bgjob_queue_level(bgjob_queues, key->queue);
+	int level = bgjob_servers_level(key->group.database, key->queue);
 
 	return level < 0 || bgjob_queues_get(key->group.database, key->queue).paused ? INT_MAX
 																				 : level;
 }
 
-/* bgjob_lane_is_taken returns whether the workers of this server may take jobs from a lane. */
+/* bgjob_lane_is_taken returns whether the workers of some server may take jobs from a lane. */
 bool
 bgjob_lane_is_taken(const BgjobLaneKey *key)
 {

@@ -236,7 +236,10 @@ bgjob_lane_notes_prewake(BgjobLaneNotes *notes)
 	sort_ready(notes);
 	for (const BgjobReadyNote *note = notes->ready; note != NULL && n < FEW_LANES; n++)
 	{
-		bgjob_prewake_worker(note->key.group.database, note->key.group.role);
+		BgjobServerSet servers;
+
+		bgjob_servers_taking(note->key.group.database, note->key.queue, &servers);
+		bgjob_prewake_worker(note->key.group.database, note->key.group.role, &servers);
 		note = note->next;
 	}
 }
@@ -251,7 +254,7 @@ bgjob_lane_notes_commit(const BgjobLaneNotes *notes)
 		else
 			bgjob_lane_announce_all(&note->key.group);
 	for (const BgjobReadyNote *note = notes->ready; note != NULL; note = note->next)
-		bgjob_wake_for(&note->key.group, note->count);
+		bgjob_wake_for(&note->key, note->count);
 }
 
 /* bgjob_lane_notes_abort announces again the rows that were taken out. */

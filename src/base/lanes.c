@@ -237,6 +237,8 @@ bgjob_lane_scan_abort(BgjobLane *lane)
 typedef struct Survey
 {
 	BgjobDemand *demands;
+	BgjobLaneServers servers_of;
+	void *arg;
 	int max;
 	int n;
 	BgjobLaneKey *keys;
@@ -244,34 +246,54 @@ typedef struct Survey
 	int64 below;
 } Survey;
 
+/* Adds ready jobs to the demand of a role and some servers. What there is no room for waits until other roles have been served. */
+static void
+add_ready(Survey *survey, Oid role, uint64 servers, int64 ready)
+{
+	BgjobDemand *demand = survey->demands + survey->n;
+
+	if (servers == 0 || ready <= 0)
+		return;
+	while (demand > survey->demands && demand[-1].role == role)
+		if ((--demand)->servers == servers)
+		{
+			demand->ready += ready;
+			return;
+		}
+	if (survey->n < survey->max)
+		survey->demands[survey->n++] = (BgjobDemand){role, servers, ready};
+}
+
 static void
 add_demand(BgjobLaneGroup *group, void *arg)
 {
 	Survey *survey = arg;
-	int64 ready = 0;
+	Oid role = group->key.role;
 
-	if (group->key.kind != BGJOB_LANE_INTERNAL || survey->n == survey->max)
+	if (group->key.kind != BGJOB_LANE_INTERNAL)
 		return;
 	LWLockAcquire(&group->lock, LW_SHARED);
 	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
-		if (!bgjob_lane_is_empty(lane) && bgjob_lane_is_taken(&lane->key))
-			ready += bgjob_lane_ready(lane);
+		if (!bgjob_lane_is_empty(lane))
+			add_ready(survey, role, survey->servers_of(&lane->key, survey->arg),
+					  bgjob_lane_ready(lane));
 	if (!bgjob_overflow_is_empty(group))
-		ready += Max(1, group->overflow.backlog);
+		add_ready(survey, role, survey->servers_of(NULL, survey->arg),
+				  Max(1, group->overflow.backlog));
 	LWLockRelease(&group->lock);
-	if (ready > 0)
-		survey->demands[survey->n++] = (BgjobDemand){group->key.role, ready};
 }
 
 /*
- * bgjob_lanes_demand adds up, for each role, how much is ready in the queues
- * that server "default" takes. Returns those that have any, in the current memory
- * context, and their number.
+ * bgjob_lanes_demand adds up, for each role and for the servers that take the same
+ * queues, how much is ready. "servers_of" returns the servers that take a lane as a set
+ * of bits, 0: none; NULL stands for the lanes that are not known. It is called with
+ * locks held, and must not throw. Returns the demands, those of a role side by side, in
+ * the current memory context, and their number.
  */
 BgjobDemand *
-bgjob_lanes_demand(Oid database, int *n)
+bgjob_lanes_demand(Oid database, BgjobLaneServers servers_of, void *arg, int *n)
 {
-	Survey survey = {.max = BGJOB_LANE_GROUPS};
+	Survey survey = {.max = 2 * BGJOB_LANE_GROUPS, .servers_of = servers_of, .arg = arg};
 
 	survey.demands = palloc(survey.max * sizeof(BgjobDemand));
 	bgjob_lane_groups_visit(database, add_demand, &survey);

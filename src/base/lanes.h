@@ -26,14 +26,18 @@ extern void bgjob_lane_scan_end(BgjobLane *lane, const BgjobLaneItem *items, int
 								int64 next, bool more);
 extern void bgjob_lane_scan_abort(BgjobLane *lane);
 
-/* What a scheduler wants to know: for each role how much is ready. */
+/* What a scheduler wants to know: for each role how much is ready in the queues that the same servers take. */
 typedef struct BgjobDemand
 {
 	Oid role;
-	int64 ready; /* estimate; at least 1 if there is anything to scan for */
+	uint64 servers; /* a set of bits */
+	int64 ready;    /* estimate; at least 1 if there is anything to scan for */
 } BgjobDemand;
 
-extern BgjobDemand *bgjob_lanes_demand(Oid database, int *n);
+typedef uint64 (*BgjobLaneServers)(const BgjobLaneKey *key, void *arg);
+
+extern BgjobDemand *
+bgjob_lanes_demand(Oid database, BgjobLaneServers servers_of, void *arg, int *n);
 extern int bgjob_lanes_unknown(Oid database, BgjobLaneKey *keys, int max);
 extern void bgjob_lanes_sweep_anew(Oid database);
 extern bool bgjob_lanes_sweep_next(Oid database, BgjobLaneKey *key, int64 *below);

@@ -207,6 +207,23 @@ bgjob_queues_generation(void)
 	return pg_atomic_read_u64(&control->generation);
 }
 
+/* bgjob_queue_names returns whether a list like that of bgjob_queue_level has a name, or "*", as an element. */
+bool
+bgjob_queue_names(const char *list, const char *name)
+{
+	size_t length = strlen(name);
+
+	while (*(list += strspn(list, BGJOB_QUEUE_SEPARATORS)) != '\0')
+	{
+		size_t n = strcspn(list, BGJOB_QUEUE_SEPARATORS);
+
+		if (n == length && memcmp(list, name, n) == 0)
+			return true;
+		list += n;
+	}
+	return false;
+}
+
 /*
  * bgjob_queue_level returns the position of a queue in a list like 'critical,
  * default, *', -1 if it is not to be taken at all. "*" stands for all that are

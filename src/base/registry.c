@@ -78,13 +78,13 @@ create_registry(void)
 		BgjobDatabase *entry = &bgjob_registry->databases[i];
 
 		pg_atomic_init_u32(&entry->notices, 0);
-		pg_atomic_init_u32(&entry->saturated, 0);
+		pg_atomic_init_u32(&entry->server.saturated, 0);
 		pg_atomic_init_u32(&entry->doubts, 0);
 		pg_atomic_init_u32(&entry->unnamed, 0);
 		pg_atomic_init_u32(&entry->renewals, 0);
 		pg_atomic_init_u64(&entry->movers, 0);
 		pg_atomic_init_u32(&entry->hungry, 0);
-		pg_atomic_init_u64(&entry->leavers, 0);
+		pg_atomic_init_u64(&entry->server.leavers, 0);
 		pg_atomic_init_u64(&entry->claim_failure, 0);
 		pg_atomic_init_u64(&entry->settings_floor, 0);
 		pg_atomic_init_u64(&entry->next_due, 0);

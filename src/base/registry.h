@@ -42,8 +42,8 @@
  * ASKING FOR ONE WORKER BACK. An idle worker is asked to leave ("retire") while it is
  * idle (base/idle.c); so it takes no job before it leaves. Which busy worker ends
  * its job first is not known. The scheduler writes a role
- * and a number into its database's "leavers" and sets "asked" in the slots of
- * that role; a worker that is between two jobs and finds "asked" lowers the
+ * and a number into "leavers" of a server and sets "asked" in the slots of
+ * that role and server; a worker that is between two jobs and finds "asked" lowers the
  * number by one (compare and swap) and leaves. It sets "retire" before the swap
  * and takes it back if that fails; the scheduler reads "leavers" before it
  * counts the workers and replaces it by a swap, too. So one request makes one
@@ -64,7 +64,7 @@
 #include "postgres.h"
 
 #include "base/gate.h"
-#include "base/queues.h"
+#include "base/servers.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
@@ -76,9 +76,6 @@
 
 /* So many databases can be served, in turn. */
 #define BGJOB_DATABASES 1024
-
-/* The name of the one pool of workers that needs no configuration. */
-#define BGJOB_DEFAULT_SERVER "default"
 
 typedef enum BgjobProcessKind
 {
@@ -167,7 +164,10 @@ typedef struct BgjobSlot
 	uint64 generation; /* grows with every new owner */
 	Oid database;
 	Oid role;
-	int64 created_at; /* by the steady clock */
+	uint32 server;                            /* a worker's: see base/servers.h */
+	char server_name[BGJOB_SERVER_NAME_SIZE]; /* likewise */
+	BgjobServerState *server_state;           /* likewise; NULL: none */
+	int64 created_at;                         /* by the steady clock */
 
 	BgjobStage stage; /* see LIFE OF A SLOT */
 
@@ -180,7 +180,7 @@ typedef struct BgjobSlot
 	/* single stores, read without a lock */
 	bool ready;  /* connected, serves */
 	bool retire; /* to leave after its current job */
-	bool asked;  /* one of its role is to leave: see BgjobDatabase.leavers */
+	bool asked;  /* one of its role and server is to leave: see BgjobServerState.leavers */
 	bool lent;   /* holds a slot of the reserve (base/slots.c); short jobs may use it */
 	bool term;   /* has received SIGTERM */
 	bool die;    /* SIGTERM ends it at once */
@@ -271,12 +271,10 @@ typedef struct BgjobDatabase
 
 	pg_atomic_uint64 claim_failure; /* a role, and the SQLSTATE that its claims fail with */
 	pg_atomic_uint32 hungry; /* it wants a slot: one more than its workers; 0: it does not */
-	pg_atomic_uint64
-		leavers; /* a role, and the number of its workers that are to leave after their jobs */
+	BgjobServerState server; /* of server "default" */
 
 	pg_atomic_uint32 notices;
-	pg_atomic_uint32 saturated; /* no more workers can be started now */
-	pg_atomic_uint64 next_due;  /* when the next scheduled job is due, at the latest */
+	pg_atomic_uint64 next_due; /* when the next scheduled job is due, at the latest */
 	pg_atomic_uint64
 		low_due; /* the earliest time announced since the scheduler has last read it */
 

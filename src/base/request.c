@@ -219,7 +219,7 @@ bgjob_slot_terminate(BgjobSlot *slot)
 		kill(pid, SIGTERM);
 }
 
-/* bgjob_leavers encodes a role and a number of its workers as BgjobDatabase.leavers holds them. */
+/* bgjob_leavers encodes a role and a number of its workers as BgjobServerState.leavers holds them. */
 uint64
 bgjob_leavers(Oid role, int n)
 {
@@ -228,22 +228,22 @@ bgjob_leavers(Oid role, int n)
 
 /*
  * bgjob_slot_may_leave returns whether this worker, which is between two jobs,
- * is to leave because one of its role was asked to; its slot is retiring then.
+ * is to leave because one of its role and server was asked to; its slot is retiring then.
  */
 bool
 bgjob_slot_may_leave(void)
 {
 	BgjobSlot *slot = bgjob_my_slot;
-	BgjobDatabase *entry = bgjob_database_find(slot->database);
+	BgjobServerState *server = slot->server_state;
 	uint64 leavers;
 
 	slot->asked = false; /* before the number is read: it is set after that was written */
 	slot->retire = true;
 	pg_memory_barrier();
-	leavers = entry == NULL ? 0 : pg_atomic_read_u64(&entry->leavers);
+	leavers = server == NULL ? 0 : pg_atomic_read_u64(&server->leavers);
 	while ((Oid) (leavers >> 32) == slot->role && (uint32) leavers > 0)
 		if (pg_atomic_compare_exchange_u64(
-				&entry->leavers, &leavers,
+				&server->leavers, &leavers,
 				bgjob_leavers(slot->role, (int) ((uint32) leavers) - 1)))
 			return true;
 	slot->retire = false;

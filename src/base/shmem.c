@@ -26,6 +26,7 @@
 #include "base/preparedmoves.h"
 #include "base/registry.h"
 #include "base/reviews.h"
+#include "base/servers.h"
 #include "base/shmem.h"
 #include "base/tally.h"
 #include "base/waiters.h"
@@ -44,6 +45,7 @@ request(void)
 		next_request_hook();
 	RequestAddinShmemSpace(bgjob_registry_size());
 	RequestAddinShmemSpace(bgjob_queues_size());
+	RequestAddinShmemSpace(bgjob_servers_size());
 	RequestAddinShmemSpace(bgjob_lane_groups_size());
 	RequestAddinShmemSpace(bgjob_tallies_size());
 	RequestAddinShmemSpace(bgjob_prepared_moves_size());
@@ -66,6 +68,7 @@ startup(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	bgjob_registry_startup();
 	bgjob_queues_startup();
+	bgjob_servers_startup();
 	bgjob_lane_groups_startup();
 	bgjob_tallies_startup();
 	bgjob_prepared_moves_startup();

@@ -70,6 +70,23 @@ bgjob_count_workers(Oid database, Oid role)
 	return n;
 }
 
+/* bgjob_count_workers_of counts the workers of a role that belong to the servers. */
+int
+bgjob_count_workers_of(Oid database, Oid role, const BgjobServerSet *servers)
+{
+	int n = 0;
+
+	for (int i = 0; i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (slot->in_use && slot->kind == BGJOB_WORKER && slot->database == database &&
+			slot->role == role && bgjob_server_set_has(servers, slot->server))
+			n++;
+	}
+	return n;
+}
+
 /*
  * bgjob_slot_create hands out a slot for a process that is about to be
  * started. Returns NULL if more than "most" would be in use then, or if the
@@ -91,6 +108,9 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most)
 	if (slot != NULL)
 	{
 		slot->ngates = 0;
+		slot->server = BGJOB_DEFAULT_SERVER_ID;
+		strlcpy(slot->server_name, BGJOB_DEFAULT_SERVER, sizeof(slot->server_name));
+		slot->server_state = NULL;
 		SpinLockAcquire(&slot->mutex);
 		slot->kind = kind;
 		slot->generation = bgjob_registry->next_generation++;

@@ -25,6 +25,7 @@ extern BgjobSlot *bgjob_my_slot;
 extern int bgjob_slot_index(const BgjobSlot *slot);
 extern int bgjob_slots_used(void);
 extern int bgjob_count_workers(Oid database, Oid role);
+extern int bgjob_count_workers_of(Oid database, Oid role, const BgjobServerSet *servers);
 extern BgjobSlot *bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most);
 extern void bgjob_slot_free(BgjobSlot *slot);
 extern bool bgjob_slot_attach(int index, uint64 generation);

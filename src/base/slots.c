@@ -160,19 +160,23 @@ bgjob_slots_allowed(Oid database)
 	return entry != NULL && entry->workers >= 0 ? entry->workers : bgjob_workers;
 }
 
-/* bgjob_slots_may_have returns how many workers a database may have now, those that it has included. */
+/*
+ * bgjob_slots_may_have returns how many workers a server of a database, which has "has" and
+ * is allowed "allowed", may have now, those that it has included.
+ */
 int
-bgjob_slots_may_have(Oid database)
+bgjob_slots_may_have(Oid database, int has, int allowed)
 {
-	int has = bgjob_count_workers(database, InvalidOid);
 	int used = bgjob_slots_used();
-	int allowed = bgjob_slots_allowed(database);
 	int more = Min(bgjob_slots_most(BGJOB_NEED_MORE) - used,
 				   bgjob_slots_worker_limit(BGJOB_NEED_MORE) - bgjob_slots_workers());
 
 	if (allowed == 0)
 		return 0;
-	if (has == 0 && more < 1 && bgjob_slots_most(BGJOB_NEED_DATABASE) > used)
+	if (has == 0 && more < 1 &&
+		bgjob_slots_most(bgjob_count_workers(database, InvalidOid) == 0
+							 ? BGJOB_NEED_DATABASE
+							 : BGJOB_NEED_ROLE) > used)
 		more = 1;
 	return Max(has, Min(allowed, has + Max(0, more)));
 }

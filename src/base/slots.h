@@ -22,7 +22,7 @@ typedef enum BgjobNeed
 extern int bgjob_slots_most(BgjobNeed need);
 extern int bgjob_slots_workers(void);
 extern int bgjob_slots_allowed(Oid database);
-extern int bgjob_slots_may_have(Oid database);
+extern int bgjob_slots_may_have(Oid database, int has, int allowed);
 extern bool bgjob_slots_for_scheduler(void);
 extern int bgjob_slots_poorest(Oid database);
 extern bool bgjob_slots_is_richest(Oid database);

@@ -47,8 +47,8 @@ typedef struct Share
 
 struct BgjobTaker
 {
-	char *const *queues; /* the list now */
-	char *sorted_by;     /* the list that the lanes were sorted by */
+	BgjobTakingQueues queues; /* the list now */
+	char *sorted_by;          /* the list that the lanes were sorted by */
 	BgjobTakingName name;
 	bool brought; /* lanes were brought in since the last job was taken */
 	int nshares;
@@ -78,18 +78,18 @@ unpin_groups(int code, Datum taker)
 
 /*
  * bgjob_taker_create makes a taker from these groups, for the life of this
- * process. *queues is the list of queues, read each time; "name" is called with the
- * taken items. Raises 53200.
+ * process. "queues" is asked for the list of queues each time; "name" is called with
+ * the taken items. Raises 53200.
  */
 BgjobTaker *
-bgjob_taker_create(const BgjobLaneGroupKey *groups, int ngroups, char *const *queues,
+bgjob_taker_create(const BgjobLaneGroupKey *groups, int ngroups, BgjobTakingQueues queues,
 				   BgjobTakingName name)
 {
 	BgjobTaker *taker = MemoryContextAllocZero(TopMemoryContext, offsetof(BgjobTaker, shares) +
 																	 ngroups * sizeof(Share));
 
 	taker->queues = queues;
-	taker->sorted_by = MemoryContextStrdup(TopMemoryContext, *queues);
+	taker->sorted_by = MemoryContextStrdup(TopMemoryContext, queues());
 	taker->name = name;
 	taker->nshares = ngroups;
 	for (int i = 0; i < ngroups; i++)
@@ -139,11 +139,12 @@ sort_lanes(const BgjobTaker *taker, Share *share)
 static void
 refresh(BgjobTaker *taker)
 {
-	bool changed = strcmp(taker->sorted_by, *taker->queues) != 0;
+	const char *queues = taker->queues();
+	bool changed = strcmp(taker->sorted_by, queues) != 0;
 
 	if (changed)
 	{
-		char *list = MemoryContextStrdup(TopMemoryContext, *taker->queues);
+		char *list = MemoryContextStrdup(TopMemoryContext, queues);
 
 		pfree(taker->sorted_by);
 		taker->sorted_by = list;
@@ -336,10 +337,11 @@ bgjob_taker_has_work(BgjobTaker *taker)
 bool
 bgjob_taker_has_better(BgjobTaker *taker, const BgjobLaneKey *than)
 {
-	int level = than != NULL ? bgjob_queue_level(*taker->queues, than->queue) : 0;
 	bool better = false;
+	int level;
 
 	refresh(taker);
+	level = than != NULL ? bgjob_queue_level(taker->sorted_by, than->queue) : 0;
 	for (int i = 0; i < taker->nshares && !better; i++)
 	{
 		Offer offer;

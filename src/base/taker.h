@@ -36,10 +36,13 @@ typedef struct BgjobTaking
  */
 typedef void (*BgjobTakingName)(const BgjobLaneItem *items, const BgjobTaking *taking);
 
+/* Returns the list of queues in the order of taking; asked each time. */
+typedef const char *(*BgjobTakingQueues)(void);
+
 typedef struct BgjobTaker BgjobTaker;
 
 extern BgjobTaker *bgjob_taker_create(const BgjobLaneGroupKey *groups, int ngroups,
-									  char *const *queues, BgjobTakingName name);
+									  BgjobTakingQueues queues, BgjobTakingName name);
 extern BgjobTake bgjob_taker_take(BgjobTaker *taker, BgjobLaneItem *items, BgjobTaking *taking);
 extern bool bgjob_taker_has_work(BgjobTaker *taker);
 extern bool bgjob_taker_has_better(BgjobTaker *taker, const BgjobLaneKey *than);

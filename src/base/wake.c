@@ -40,12 +40,12 @@ group_of(Oid database, Oid role)
 	return bgjob_lane_group(&key);
 }
 
-/* bgjob_wake_worker wakes one idle worker of a role, if there is one. */
+/* bgjob_wake_worker wakes one idle worker of a role, of one of the servers, if there is one. */
 bool
-bgjob_wake_worker(Oid database, Oid role)
+bgjob_wake_worker(Oid database, Oid role, const BgjobServerSet *servers)
 {
 	BgjobLaneGroup *group = group_of(database, role);
-	BgjobSlot *slot = group == NULL ? NULL : bgjob_idle_take(group);
+	BgjobSlot *slot = group == NULL ? NULL : bgjob_idle_take(group, servers);
 
 	if (slot != NULL)
 		bgjob_wake_slot(slot);
@@ -60,10 +60,10 @@ bgjob_wake_worker(Oid database, Oid role)
  * while a worker of the role is awake: there are enough jobs then.
  */
 void
-bgjob_prewake_worker(Oid database, Oid role)
+bgjob_prewake_worker(Oid database, Oid role, const BgjobServerSet *servers)
 {
 	BgjobLaneGroup *group = group_of(database, role);
-	BgjobSlot *slot = group == NULL ? NULL : bgjob_idle_first(group);
+	BgjobSlot *slot = group == NULL ? NULL : bgjob_idle_first(group, servers);
 
 	if (slot != NULL)
 		bgjob_wake_slot(slot);

@@ -31,10 +31,9 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/database.h"
-#include "base/fair.h"
+#include "base/forget.h"
 #include "base/guc.h"
 #include "base/inflight.h"
-#include "base/lanegroup.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/request.h"
@@ -240,9 +239,7 @@ forget(BgjobDatabase *entry, TimestampTz now)
 	if (free_slots(entry->database))
 	{
 		bgjob_inflight_forget(entry->database);
-		bgjob_lane_groups_forget(entry->database, InvalidOid);
-		bgjob_queues_forget(entry->database);
-		bgjob_fair_forget(entry->database);
+		bgjob_forget(entry->database);
 		bgjob_database_forget(entry, entry->status);
 	}
 	if (entry->in_use)

@@ -59,6 +59,7 @@ typedef struct LostAttempt
 {
 	TimestampTz started_at;
 	int pid;
+	const char *server;
 	CommandTag command;
 } LostAttempt;
 
@@ -82,6 +83,7 @@ note_interruption(BgjobRel *jobs, BgjobJob *job, LostAttempt lost, const char *r
 							   .reason = reason,
 							   .started_at = lost.started_at,
 							   .worker_pid = lost.pid,
+							   .server = lost.server,
 							   .command = lost.command,
 							   .in_queue = job->state == BGJOB_ENQUEUED,
 							   .crashed = crashed};
@@ -99,6 +101,7 @@ fail_job(BgjobRel *jobs, BgjobJob *job, LostAttempt lost, const char *reason,
 							   .reason = reason,
 							   .started_at = lost.started_at,
 							   .worker_pid = lost.pid,
+							   .server = lost.server,
 							   .command = lost.command,
 							   .error = error,
 							   .crashed = crashed};
@@ -145,7 +148,8 @@ blame(BgjobRel *jobs, BgjobJob *job, LostAttempt lost, const char *did)
 static bool
 account_for(BgjobRel *jobs, const BgjobInflightRecord *record)
 {
-	LostAttempt lost = {.started_at = record->started_at, .pid = record->pid};
+	LostAttempt lost = {
+		.started_at = record->started_at, .pid = record->pid, .server = record->server};
 	BgjobJob job;
 
 	if (!bgjob_job_read(jobs, record->job, &job) || job.pos != record->pos ||
@@ -236,6 +240,7 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 							   .run_at = slot->request_run_at,
 							   .started_at = slot->job_started_at,
 							   .worker_pid = slot->last_pid,
+							   .server = slot->server_name,
 							   .command = slot->command};
 	ErrorData error = {0};
 	BgjobEvent event;
@@ -265,7 +270,7 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 static bool
 recover_job(const BgjobSlot *slot, int console, BgjobGroupRest *place)
 {
-	LostAttempt lost = {slot->job_started_at, slot->last_pid, slot->command};
+	LostAttempt lost = {slot->job_started_at, slot->last_pid, slot->server_name, slot->command};
 	BgjobRel *jobs;
 	BgjobJob job;
 	bool waits = false;

@@ -14,12 +14,10 @@
 
 typedef struct BgjobRoleState
 {
-	Oid role;            /* must be first */
-	int64 last_start;    /* of a worker: the role that has waited longest comes first */
-	int64 wanting_since; /* it has jobs and no worker; 0: that is not so */
-	int failures;        /* of its workers to start or to take jobs, one after the other */
-	uint32 failure;      /* the SQLSTATE that they could not take jobs for; 0: they could */
-	int64 paused_until;  /* after these */
+	Oid role;           /* must be first */
+	int failures;       /* of its workers to start or to take jobs, one after the other */
+	uint32 failure;     /* the SQLSTATE that they could not take jobs for; 0: they could */
+	int64 paused_until; /* after these */
 } BgjobRoleState;
 
 extern void bgjob_roles_init(void);

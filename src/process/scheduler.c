@@ -35,9 +35,8 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/database.h"
-#include "base/fair.h"
+#include "base/forget.h"
 #include "base/guc.h"
-#include "base/lanegroup.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/session.h"
@@ -71,6 +70,7 @@
 #include "tcop/tcopprot.h"
 #include "store/queueconf.h"
 #include "store/relation.h"
+#include "store/serverconf.h"
 #include "store/sidetables.h"
 #include "store/trust.h"
 #include "utils/backend_status.h"
@@ -186,6 +186,7 @@ rescan(void)
 {
 	bgjob_begin();
 	bgjob_queueconf_load();
+	bgjob_serverconf_load();
 	bgjob_commit();
 	bgjob_unannounced_rescan();
 	bgjob_duejobs_rescan();
@@ -403,11 +404,7 @@ end_service(void)
 						: at_once              ? BGJOB_BY_COMMAND
 											   : BGJOB_BY_SETTINGS);
 	if (gone || unwanted)
-	{
-		bgjob_lane_groups_forget(MyDatabaseId, InvalidOid);
-		bgjob_queues_forget(MyDatabaseId);
-		bgjob_fair_forget(MyDatabaseId);
-	}
+		bgjob_forget(MyDatabaseId);
 }
 
 /*

@@ -28,6 +28,7 @@
 #include "base/guc.h"
 #include "base/idle.h"
 #include "base/inflight.h"
+#include "base/ownserver.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/request.h"
@@ -156,7 +157,7 @@ static bool
 must_leave(void)
 {
 	return !PostmasterIsAlive() || bgjob_authority_is_lost() || bgjob_my_slot->retire ||
-		   bgjob_my_slot->term || !bgjob_enabled || grown ||
+		   bgjob_my_slot->term || !bgjob_enabled || grown || bgjob_own_server_is_gone() ||
 		   pg_atomic_read_u32(&entry->renewals) != renewals ||
 		   bgjob_my_slot->jobs_done >= JOBS_PER_WORKER ||
 		   (bgjob_my_slot->asked && bgjob_slot_may_leave());
@@ -240,7 +241,7 @@ bgjob_worker_main(Datum arg)
 	if (entry == NULL)
 		proc_exit(0);
 	renewals = pg_atomic_read_u32(&entry->renewals);
-	bgjob_inflight_attach(bgjob_slot_index(bgjob_my_slot));
+	bgjob_inflight_attach(bgjob_slot_index(bgjob_my_slot), bgjob_my_slot->server_name);
 	bgjob_process_connect(BGJOB_WORKER_TYPE);
 	bgjob_session_pin();
 	bgjob_inflight_tell_parallel(bgjob_slot_index(bgjob_my_slot));

@@ -3,7 +3,7 @@
  * workers.c
  *	  The processes of a database's workers: starting, reaping and ending them.
  *
- * process/pool.c decides how many workers each role gets. A worker that has left
+ * process/pool.c decides how many workers each role gets, and of which server. A worker that has left
  * keeps its slot until its job has been recovered (process/recovery.c).
  *
  * Workers are ended in steps. They are asked to leave, and leave after their jobs.
@@ -127,11 +127,11 @@ bgjob_workers_reap(TimestampTz now)
 }
 
 /*
- * bgjob_worker_start starts a worker for a role. False if there is no room for it
+ * bgjob_worker_start starts a worker for a role, of a server. False if there is no room for it
  * (base/slots.c), or the server has no slot, or no memory, for another process.
  */
 bool
-bgjob_worker_start(Oid role, BgjobNeed need)
+bgjob_worker_start(Oid role, const BgjobServer *server, BgjobNeed need)
 {
 	BgjobSlot *slot;
 
@@ -140,6 +140,9 @@ bgjob_worker_start(Oid role, BgjobNeed need)
 	slot = bgjob_slot_create(BGJOB_WORKER, MyDatabaseId, role, bgjob_slots_most(need));
 	if (slot == NULL)
 		return false;
+	slot->server = server->id;
+	strlcpy(slot->server_name, server->name, sizeof(slot->server_name));
+	slot->server_state = server->state;
 	slot->lent = need == BGJOB_NEED_LOAN;
 	slot->failure = bgjob_role_state(role)->failure;
 	if (bgjob_process_start(slot, BGJOB_WORKER_TYPE, "bgjob_worker_main",

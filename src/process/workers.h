@@ -16,7 +16,7 @@
 
 extern void bgjob_workers_init(void);
 extern bool bgjob_worker_is_mine(const BgjobSlot *slot);
-extern bool bgjob_worker_start(Oid role, BgjobNeed need);
+extern bool bgjob_worker_start(Oid role, const BgjobServer *server, BgjobNeed need);
 extern int64 bgjob_workers_no_slot_until(void);
 extern TimestampTz bgjob_workers_reap(TimestampTz now);
 extern void bgjob_workers_take_back(void);

@@ -67,6 +67,7 @@ bgjob_outcome_requested(BgjobRequest request, int64 successor, bool pending, Bgj
 	{
 		what->started_at = 0;
 		what->worker_pid = 0;
+		what->server = NULL;
 	}
 	switch (request)
 	{

@@ -77,6 +77,8 @@ describe(BgjobState from, BgjobEvent event, const BgjobCircumstances *what)
 	add_time(&state, "run_at", what->run_at);
 	add_time(&state, "started_at", what->started_at);
 	add_time(&state, "worker_pid", what->worker_pid);
+	if (what->server != NULL)
+		bgjob_json_text(&state, "server", what->server);
 	return bgjob_json_end(&state);
 }
 
@@ -250,6 +252,7 @@ bgjob_pending_settle(BgjobRel *jobs, BgjobJob *job)
 	what.run_at = get_time(pending, "run_at");
 	what.started_at = get_time(pending, "started_at");
 	what.worker_pid = (int) get_number(pending, "worker_pid");
+	what.server = get_text(pending, "server");
 	if (get(pending, "error", jbvBinary, &error))
 		what.error = JsonbValueToJsonb(&error);
 	if (what.started_at == 0 && from == BGJOB_PROCESSING &&

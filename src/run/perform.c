@@ -25,6 +25,7 @@
 #include "base/console.h"
 #include "base/inflight.h"
 #include "base/interval.h"
+#include "base/ownserver.h"
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/request.h"
@@ -249,6 +250,7 @@ bgjob_perform_commit_claim(void)
 	BgjobCircumstances what = {.at = bgjob_underway.started_at,
 							   .started_at = bgjob_underway.started_at,
 							   .worker_pid = MyProcPid,
+							   .server = bgjob_own_server_name(),
 							   .elected = true};
 	BgjobRel *jobs;
 
@@ -375,6 +377,7 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .started_at = bgjob_underway.started_at,
 							   .worker_pid = MyProcPid,
+							   .server = bgjob_own_server_name(),
 							   .command = bgjob_underway.command,
 							   .result = result};
 	BgjobEvent event = BGJOB_EV_SUCCEED;
@@ -492,6 +495,7 @@ bgjob_perform_give_up(BgjobCircumstances *what)
 	what->at = bgjob_now();
 	what->started_at = bgjob_underway.started_at != 0 ? bgjob_underway.started_at : what->at;
 	what->worker_pid = MyProcPid;
+	what->server = bgjob_own_server_name();
 	what->command = bgjob_underway.command;
 	return request;
 }

@@ -75,6 +75,7 @@ ALTER TABLE bgjob_internal.job
     ADD await_delay interval,           -- from the release until it may run
     ADD retry_delays interval[],        -- its own; null: those of the policy; empty: the default back-off
     ADD follows bigint,                 -- the job that had its unique_key, and ran: awaited, and canceled; negative: it goes on
+    ADD server text,                    -- whose worker made the current or last attempt; null: "default"
     ADD @column@ @type@,
     ADD pending jsonb,                  -- an event that a worker settles before it runs the job; null: none
     ADD gate bigint;                    -- an enqueued job that has waited, or waits, at a gate: the last one; null: it has not
@@ -277,6 +278,16 @@ CREATE TABLE bgjob_internal.weight_conf (
     CONSTRAINT weight_conf_pkey PRIMARY KEY (key)
 );
 
+-- Servers (pools of workers) that administrators have configured. Without a row of its own, "default" follows the settings.
+CREATE TABLE bgjob_internal.server_conf (
+    name text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,            -- grows with every change, of any server
+    paused boolean NOT NULL,
+    queues text[],                      -- in the order of taking; null: as bgjob.queues says
+    workers integer,                    -- null: as bgjob.workers says
+    CONSTRAINT server_conf_pkey PRIMARY KEY (name)
+);
+
 -- Functions configured by their owners or by administrators: defaults for the jobs that call them.
 CREATE TABLE bgjob_internal.function_conf (
     func text COLLATE "C" NOT NULL,     -- schema.name(types)
@@ -318,5 +329,6 @@ SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.member', 'WHERE EXIST
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.queue_conf', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.limit_conf', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.weight_conf', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.server_conf', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.signal', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.function_conf', '');

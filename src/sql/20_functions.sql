@@ -156,11 +156,12 @@ COMMENT ON FUNCTION bgjob_internal.later IS 'adds an interval to a time; null if
 
 CREATE FUNCTION bgjob_internal.worker_slots(
     OUT pid integer, OUT role regrole, OUT started_at timestamptz, OUT job bigint, OUT job_started_at timestamptz,
-    OUT jobs_done bigint, OUT retiring boolean, OUT memory_bytes bigint)
+    OUT jobs_done bigint, OUT retiring boolean, OUT memory_bytes bigint, OUT server text)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'bgjob_worker_slots';
 COMMENT ON FUNCTION bgjob_internal.worker_slots IS 'returns the workers of this database that the current user may see';
 
-CREATE FUNCTION bgjob_internal.running_jobs(OUT job bigint, OUT pid integer, OUT started_at timestamptz, OUT progress numeric, OUT progress_message text)
+CREATE FUNCTION bgjob_internal.running_jobs(OUT job bigint, OUT pid integer, OUT started_at timestamptz, OUT progress numeric, OUT progress_message text,
+    OUT server text)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'bgjob_running_jobs';
 COMMENT ON FUNCTION bgjob_internal.running_jobs IS 'returns the jobs that workers are at, as far as the current user may see them';
 
@@ -171,11 +172,6 @@ COMMENT ON FUNCTION bgjob_internal.is_running IS 'returns whether a worker is at
 CREATE FUNCTION bgjob_internal.worker_logs(OUT job bigint, OUT seq integer, OUT at timestamptz, OUT level text, OUT message text)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'bgjob_worker_logs';
 COMMENT ON FUNCTION bgjob_internal.worker_logs IS 'returns the lines that running jobs have logged in this attempt, as far as the current user may see them';
-
-CREATE FUNCTION bgjob_internal.server(
-    OUT workers integer, OUT busy integer, OUT started_at timestamptz, OUT heartbeat_at timestamptz, OUT running boolean)
-    RETURNS record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_server_row';
-COMMENT ON FUNCTION bgjob_internal.server IS 'returns server "default" in this database';
 
 CREATE FUNCTION bgjob_internal.counts(
     OUT enqueued bigint, OUT scheduled bigint, OUT awaiting bigint, OUT processing bigint,
@@ -191,10 +187,6 @@ COMMENT ON FUNCTION bgjob_internal.queue_counts IS 'returns the queues, and the 
 CREATE FUNCTION bgjob_internal.oldest_enqueued(queue text)
     RETURNS timestamptz LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'bgjob_oldest_enqueued';
 COMMENT ON FUNCTION bgjob_internal.oldest_enqueued IS 'returns since when the oldest waiting job of a queue waits';
-
-CREATE FUNCTION bgjob_internal.server_count()
-    RETURNS integer LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_server_count';
-COMMENT ON FUNCTION bgjob_internal.server_count IS 'returns the number of servers in this database';
 
 CREATE FUNCTION bgjob_internal.installed()
     RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bgjob_installed';

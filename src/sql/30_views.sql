@@ -40,7 +40,7 @@ SELECT j.id,
        j.result,
        CASE WHEN w.job IS NOT NULL THEN w.progress ELSE j.progress END AS progress,
        CASE WHEN w.job IS NOT NULL THEN w.progress_message ELSE j.progress_message END AS progress_message,
-       CASE WHEN coalesce(w.started_at, j.started_at) IS NOT NULL THEN 'default' END AS server,
+       CASE WHEN coalesce(w.started_at, j.started_at) IS NOT NULL THEN coalesce(w.server, j.server, 'default') END AS server,
        coalesce(w.pid, j.worker_pid) AS worker_pid,
        j.unique_key,
        j.sequence_key,
@@ -103,7 +103,7 @@ CROSS JOIN LATERAL (
         UNION ALL
         -- the beginning of the attempt
         SELECT c.archived + (c.since IS NOT NULL)::integer + 1, 'processing', NULL, c.started_at,
-               jsonb_build_object('server', 'default', 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0)::bigint + 1)
+               jsonb_build_object('server', coalesce(w.server, j.server, 'default'), 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0)::bigint + 1)
         WHERE c.started_at IS NOT NULL
         UNION ALL
         -- the end of the attempt
@@ -170,21 +170,20 @@ FROM bgjob_internal.function_conf c;
 COMMENT ON VIEW bgjob.functions IS 'functions configured by bgjob_configure()';
 
 CREATE VIEW bgjob.servers WITH (security_barrier) AS
-SELECT 'default'::text AS name,
+SELECT s.name,
        'internal'::text AS kind,
-       string_to_array(replace(replace(current_setting('bgjob.queues'), ' ', ''), '"', ''), ',') AS queues,
+       s.queues,
        s.workers,
        s.busy,
        s.started_at,
        s.heartbeat_at,
-       false AS paused
-FROM bgjob_internal.server() s
-WHERE s.running;
+       s.paused
+FROM bgjob_internal.servers() s;
 COMMENT ON VIEW bgjob.servers IS 'the pools of workers of this database';
 
 CREATE VIEW bgjob.workers WITH (security_barrier) AS
 SELECT w.pid,
-       'default'::text AS server,
+       w.server,
        w.role,
        CASE WHEN w.retiring THEN 'leaving' WHEN w.job IS NOT NULL THEN 'busy' ELSE 'idle' END AS state,
        w.job AS job_id,

@@ -37,13 +37,15 @@ BEGIN
 END $$;
 
 -- The right to administer is EXECUTE, as with the server's own functions. The extension's owner has it as their owner. The
--- database's owner administers its queues and limits. Filters and adopting are granted to no role: the manual says why.
+-- database's owner administers its queues, servers and limits. Filters and adopting are granted to no role: the manual says why.
 REVOKE EXECUTE ON FUNCTION @extschema@.bgjob_queue, @extschema@.bgjob_queue_pause, @extschema@.bgjob_queue_resume,
     @extschema@.bgjob_queue_remove, @extschema@.bgjob_limit, @extschema@.bgjob_limit_remove, @extschema@.bgjob_weight,
+    @extschema@.bgjob_server, @extschema@.bgjob_server_pause, @extschema@.bgjob_server_resume, @extschema@.bgjob_server_remove,
     @extschema@.bgjob_function_stats_reset, @extschema@.bgjob_filter, @extschema@.bgjob_filter_remove,
     @extschema@.bgjob_adopt FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.bgjob_queue, @extschema@.bgjob_queue_pause, @extschema@.bgjob_queue_resume,
     @extschema@.bgjob_queue_remove, @extschema@.bgjob_limit, @extschema@.bgjob_limit_remove, @extschema@.bgjob_weight,
+    @extschema@.bgjob_server, @extschema@.bgjob_server_pause, @extschema@.bgjob_server_resume, @extschema@.bgjob_server_remove,
     @extschema@.bgjob_function_stats_reset, @extschema@.bgjob_configure, @extschema@.bgjob_unconfigure
     TO pg_database_owner;
 

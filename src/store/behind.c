@@ -29,7 +29,6 @@
 
 #include "access/genam.h"
 #include "base/database.h"
-#include "base/guc.h"
 #include "base/lanesurvey.h"
 #include "miscadmin.h"
 #include "store/behind.h"
@@ -49,6 +48,7 @@ typedef struct Count
 {
 	BgjobRel *rel;
 	Relation index;
+	const char *list; /* of queues, in the order of taking */
 	const BgjobPausedQueues *paused;
 	BgjobTurn turn; /* of the job */
 	int64 jobs;
@@ -67,7 +67,7 @@ is_over(const Count *count)
 static int64
 limit_in(const Count *count, const BgjobLaneKey *key)
 {
-	BgjobTurn last = {.level = bgjob_queue_level(bgjob_queues, key->queue),
+	BgjobTurn last = {.level = bgjob_queue_level(count->list, key->queue),
 					  .priority = key->priority,
 					  .pos = PG_INT64_MAX};
 	BgjobTurn first = last;
@@ -182,17 +182,18 @@ is_discovered(void)
 
 /*
  * bgjob_behind counts the jobs that the workers of a role take before a job of the
- * role that is in the queue, but not more than "most".
+ * role that is in the queue, but not more than "most". "list" is that of the queues that
+ * the workers take.
  */
 BgjobBehind
-bgjob_behind(const BgjobJob *job, const BgjobPausedQueues *paused, int64 most)
+bgjob_behind(const BgjobJob *job, const char *list, const BgjobPausedQueues *paused, int64 most)
 {
-	Count count = {
-		.paused = paused,
-		.turn = {bgjob_queue_level(bgjob_queues, job->queue), job->priority, job->pos},
-		.most = most,
-		.entries = BGJOB_SCAN_AT_MOST,
-		.blocks = BLOCKS_AT_MOST};
+	Count count = {.list = list,
+				   .paused = paused,
+				   .turn = {bgjob_queue_level(list, job->queue), job->priority, job->pos},
+				   .most = most,
+				   .entries = BGJOB_SCAN_AT_MOST,
+				   .blocks = BLOCKS_AT_MOST};
 	BgjobLaneGroupKey group;
 	BgjobLaneCopy *lanes;
 	int nlanes;
@@ -254,11 +255,11 @@ first_of_lane(const BgjobLaneCopy *lane, BgjobRel *rel, Relation index, int *sca
 }
 
 /*
- * bgjob_first_turn sets *first to the turn of the job that the workers of a role
- * take next. False: there is none in the lanes in shared memory, or it is not known.
+ * bgjob_first_turn sets *first to the turn of the job that the workers of a role, of
+ * a server with this list of queues, take next. False: there is none in the lanes in shared memory, or it is not known.
  */
 bool
-bgjob_first_turn(Oid role, const BgjobPausedQueues *paused, BgjobTurn *first)
+bgjob_first_turn(Oid role, const char *list, const BgjobPausedQueues *paused, BgjobTurn *first)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
 	Relation index = index_open(bgjob_relation_oid(BGJOB_QUEUE_INDEX), AccessShareLock);
@@ -274,7 +275,7 @@ bgjob_first_turn(Oid role, const BgjobPausedQueues *paused, BgjobTurn *first)
 	for (int i = 0; i < nlanes; i++)
 	{
 		const BgjobLaneCopy *lane = &lanes[i];
-		BgjobTurn turn = {.level = bgjob_queue_level(bgjob_queues, lane->key.queue),
+		BgjobTurn turn = {.level = bgjob_queue_level(list, lane->key.queue),
 						  .priority = lane->key.priority,
 						  .pos = lane->nitems > 0 ? lane->items[0].pos : lane->mark};
 

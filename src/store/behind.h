@@ -20,8 +20,9 @@ typedef struct BgjobBehind
 	bool all; /* they are all that there are; else there may be more */
 } BgjobBehind;
 
-extern BgjobBehind
-bgjob_behind(const BgjobJob *job, const BgjobPausedQueues *paused, int64 most);
-extern bool bgjob_first_turn(Oid role, const BgjobPausedQueues *paused, BgjobTurn *first);
+extern BgjobBehind bgjob_behind(const BgjobJob *job, const char *list,
+								const BgjobPausedQueues *paused, int64 most);
+extern bool
+bgjob_first_turn(Oid role, const char *list, const BgjobPausedQueues *paused, BgjobTurn *first);
 
 #endif /* BGJOB_STORE_BEHIND_H */

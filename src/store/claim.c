@@ -19,7 +19,7 @@
 
 #include "base/announce.h"
 #include "base/groupitems.h"
-#include "base/guc.h"
+#include "base/ownserver.h"
 #include "base/slot.h"
 #include "base/taker.h"
 #include "base/wake.h"
@@ -88,6 +88,16 @@ name_in_slot(const BgjobLaneItem *items, const BgjobTaking *now)
 	name_in_group(items, now->n);
 }
 
+/* Wakes another worker for the lane of the taken items, which has more. */
+static void
+wake_next(void)
+{
+	BgjobServerSet servers;
+
+	bgjob_servers_taking(taking.key.group.database, taking.key.queue, &servers);
+	(void) bgjob_wake_worker(taking.key.group.database, taking.key.group.role, &servers);
+}
+
 /* bgjob_claim_init prepares a worker; called once. */
 void
 bgjob_claim_init(void)
@@ -95,7 +105,7 @@ bgjob_claim_init(void)
 	BgjobLaneGroupKey own;
 
 	bgjob_lane_group_key(&own, bgjob_my_slot->database, bgjob_my_slot->role);
-	taker = bgjob_taker_create(&own, 1, &bgjob_queues, name_in_slot);
+	taker = bgjob_taker_create(&own, 1, bgjob_own_server_queues, name_in_slot);
 }
 
 /* bgjob_claim_has_work returns whether there may be a job for this worker. */
@@ -236,7 +246,7 @@ bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 			continue;
 		}
 		if (taking.more) /* each worker wakes the next, as long as there is work */
-			(void) bgjob_wake_worker(taking.key.group.database, taking.key.group.role);
+			wake_next();
 		*group = taking.group_size > 1;
 		if (*group)
 		{

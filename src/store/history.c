@@ -97,14 +97,14 @@ bgjob_history_time(const char *name, TimestampTz run_at)
 	return bgjob_json_end(&state);
 }
 
-/* Returns the data of an entry "processing"; worker_pid 0: it is not known. */
+/* Returns the data of an entry "processing"; worker_pid 0: it is not known; server NULL: "default". */
 static Jsonb *
-processing_data(int worker_pid, int attempt)
+processing_data(const char *server, int worker_pid, int attempt)
 {
 	JsonbParseState *state = NULL;
 
 	bgjob_json_begin(&state);
-	bgjob_json_text(&state, "server", BGJOB_DEFAULT_SERVER);
+	bgjob_json_text(&state, "server", server != NULL ? server : BGJOB_DEFAULT_SERVER);
 	if (worker_pid != 0)
 		bgjob_json_number(&state, "worker_pid", int64_to_numeric(worker_pid));
 	else
@@ -227,9 +227,10 @@ archive_processing(BgjobJob *job)
 			  ? 0
 			  : DatumGetInt32(bgjob_job_datum(job, BGJOB_C_WORKER_PID));
 	archive_entry(job, BGJOB_PROCESSING, bgjob_job_time(job, BGJOB_C_STARTED_AT), NULL,
-				  processing_data(pid, job->retries + 1));
+				  processing_data(bgjob_job_text(job, BGJOB_C_SERVER), pid, job->retries + 1));
 	bgjob_job_set_null(job, BGJOB_C_STARTED_AT);
 	bgjob_job_set_null(job, BGJOB_C_WORKER_PID);
+	bgjob_job_set_null(job, BGJOB_C_SERVER);
 }
 
 /* Moves the entry of the end to bgjob_internal.state, if the row stands for one. */

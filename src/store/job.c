@@ -100,6 +100,10 @@ job_note_attempt(BgjobJob *job, const BgjobCircumstances *what)
 		bgjob_job_set(job, BGJOB_C_WORKER_PID, Int32GetDatum(what->worker_pid));
 	else
 		bgjob_job_set_null(job, BGJOB_C_WORKER_PID);
+	bgjob_job_set_text(job, BGJOB_C_SERVER,
+					   what->server != NULL && strcmp(what->server, BGJOB_DEFAULT_SERVER) != 0
+						   ? what->server
+						   : NULL);
 }
 
 /* Returns whether a job is deleted because it could not run: it may be revived, and then awaits again what it has awaited. */

@@ -53,6 +53,7 @@ typedef struct BgjobCircumstances
 	TimestampTz run_at;     /* SCHEDULE, RESCHEDULE, RETRY: time to run at */
 	TimestampTz started_at; /* end of an attempt that is stored as enqueued: its start */
 	int worker_pid;         /* likewise: its worker; 0: not known */
+	const char *server;     /* likewise: the server of that; NULL: "default" */
 	CommandTag command;  /* end of an attempt at a command: its kind, as far as it is known */
 	const Jsonb *error;  /* FAIL, RETRY */
 	const Jsonb *result; /* SUCCEED */

@@ -67,6 +67,7 @@ typedef enum BgjobColumn
 	BGJOB_C_AWAIT_DELAY,
 	BGJOB_C_RETRY_DELAYS,
 	BGJOB_C_FOLLOWS,
+	BGJOB_C_SERVER,
 #define BGJOB_OPTION_COLUMN(symbol, ...) BGJOB_C_##symbol,
 #include "store/optionlist.h"
 	BGJOB_C_PENDING,

@@ -55,6 +55,7 @@ static const struct
 	[BGJOB_TABLE_QUEUE_CONF] = {"queue_conf"},
 	[BGJOB_TABLE_LIMIT_CONF] = {"limit_conf"},
 	[BGJOB_TABLE_WEIGHT_CONF] = {"weight_conf"},
+	[BGJOB_TABLE_SERVER_CONF] = {"server_conf"},
 	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", true},
 	[BGJOB_TABLE_RECURRING] = {"recurring", true},
 	[BGJOB_TABLE_FILTER] = {"filter", true},

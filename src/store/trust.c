@@ -59,7 +59,7 @@ static const struct
 	const char *name;
 	const char *types;
 } tables[] = {
-	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttLTjntrlTcvvVl"
+	{"job", "lzlllrjtccsiiiiiiizzlzzlvvtttjjjttLTjntrlTcvvVlt"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
 			"jl"},
@@ -83,6 +83,7 @@ static const struct
 	{"queue_conf", "tlbivii"},
 	{"limit_conf", "tliivccz"},
 	{"weight_conf", "tlf"},
+	{"server_conf", "tlbTi"},
 	{"function_conf", "ttsivtcTjjv"
 #define BGJOB_OPTION_COLUMN(symbol, name, type, ...) LETTER_##type
 #include "store/optionlist.h"
@@ -126,6 +127,7 @@ static const struct
 	{"queue_conf_pkey", "queue_conf", {1}},
 	{"limit_conf_pkey", "limit_conf", {1}},
 	{"weight_conf_pkey", "weight_conf", {1}},
+	{"server_conf_pkey", "server_conf", {1}},
 	{"function_conf_pkey", "function_conf", {1}},
 	{"function_conf_retention_idx", "function_conf", {11}},
 	{"recurring_pkey", "recurring", {1}},

@@ -38,11 +38,16 @@ my %administration = (
 	bgjob_limit => q{SELECT bgjob_limit('l', 1)},
 	bgjob_limit_remove => q{SELECT bgjob_limit_remove('l')},
 	bgjob_weight => q{SELECT bgjob_weight('k', 2)},
+	bgjob_server => q{SELECT bgjob_server('s', '{sq}', 1)},
+	bgjob_server_pause => q{SELECT bgjob_server_pause('s')},
+	bgjob_server_resume => q{SELECT bgjob_server_resume('s')},
+	bgjob_server_remove => q{SELECT bgjob_server_remove('s')},
 	bgjob_function_stats_reset => q{SELECT bgjob_function_stats_reset()},
 	bgjob_filter => q{SELECT bgjob_filter('f', 'creating', 'ops.filter')},
 	bgjob_filter_remove => q{SELECT bgjob_filter_remove('f')},
 	bgjob_adopt => q{SELECT bgjob_adopt()});
-my @names = qw(bgjob_queue bgjob_queue_pause bgjob_queue_resume bgjob_queue_remove bgjob_limit bgjob_limit_remove bgjob_weight bgjob_function_stats_reset bgjob_filter bgjob_filter_remove bgjob_adopt);
+my @names = qw(bgjob_queue bgjob_queue_pause bgjob_queue_resume bgjob_queue_remove bgjob_limit bgjob_limit_remove bgjob_weight
+	bgjob_server bgjob_server_pause bgjob_server_resume bgjob_server_remove bgjob_function_stats_reset bgjob_filter bgjob_filter_remove bgjob_adopt);
 
 is(reply('ops', $administration{$_}), '42501', "$_ is not PUBLIC's") for @names;
 for my $name (@names)
@@ -102,8 +107,8 @@ is(reply('other', q{SELECT bgjob_unconfigure('public.gone()')}), 't', 'a role wi
 
 is(reply('dbowner', $administration{bgjob_queue}), '42501', 'a role that owns nothing');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres OWNER TO dbowner');
-unlike(reply('dbowner', $administration{$_}), qr/^\d{5}$/, "the database's owner: $_") for grep { /queue|stats|limit|weight/ } @names;
-is(reply('dbowner', $administration{$_}), '42501', "the owner of the database cannot call $_") for grep { !/queue|stats|limit|weight/ } @names;
+unlike(reply('dbowner', $administration{$_}), qr/^\d{5}$/, "the database's owner: $_") for grep { /queue|server|stats|limit|weight/ } @names;
+is(reply('dbowner', $administration{$_}), '42501', "the owner of the database cannot call $_") for grep { !/queue|server|stats|limit|weight/ } @names;
 is(reply('dbowner', q{SELECT bgjob_configure('nothing', queue => 'other'), bgjob_unconfigure('nothing')}), '|t', 'the owner of the database configures functions');
 is(reply('dbowner', q{SELECT count(*) FROM bgjob.jobs}), '0', 'the owner of the database sees no jobs of other roles');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres OWNER TO postgres');

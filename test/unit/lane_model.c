@@ -301,6 +301,18 @@ bgjob_queues_get(Oid database, const char *queue)
 	return (BgjobQueueConf){.group_size = 2};
 }
 
+int
+bgjob_servers_level(Oid database, const char *queue)
+{
+	return 0;
+}
+
+static const char *
+all_queues(void)
+{
+	return "*";
+}
+
 uint64
 bgjob_queues_generation(void)
 {
@@ -934,7 +946,7 @@ add(Role role, int first, int last)
 		BgjobLaneGroupKey key;
 
 		bgjob_lane_group_key(&key, MyDatabaseId, 1);
-		process->taker = bgjob_taker_create(&key, 1, &bgjob_queues, name_taken);
+		process->taker = bgjob_taker_create(&key, 1, all_queues, name_taken);
 		process->gives_back = first;
 		process->errors = last;
 	}

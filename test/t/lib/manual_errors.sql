@@ -57,3 +57,4 @@ DROP OWNED BY leaver;
 DROP ROLE leaver;
 SELECT bgjob_limit('there', 1), bgjob_queue('full', max_length => 0);
 SELECT count(bgjob_queue('queue-' || i, paused => true)) FROM generate_series(1, 1023) i;
+SELECT count(bgjob_server('none' || i, '{none}')) FROM generate_series(1, 63) i;

@@ -1,0 +1,17 @@
+/*-------------------------------------------------------------------------
+ *
+ * ownserver.h
+ *	  The server of this worker.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_BASE_OWNSERVER_H
+#define BGJOB_BASE_OWNSERVER_H
+
+#include "postgres.h"
+
+extern const char *bgjob_own_server_queues(void);
+extern bool bgjob_own_server_is_gone(void);
+extern const char *bgjob_own_server_name(void);
+
+#endif /* BGJOB_BASE_OWNSERVER_H */
