@@ -12,7 +12,7 @@
  * when it happens.
  *
  * The callback runs after the rows are visible to others, so a process that is
- * woken finds them. It must not throw; it takes short locks (base/lanegroup.h,
+ * woken finds them; where the transaction gives back places at gates, after its locks were released. It must not throw; it takes short locks (base/lanegroup.h,
  * base/registry.h) and sets latches. It is registered once per backend.
  *
  * JOBS AND ATTEMPTS THAT ARE OVER are settled once for a transaction, all of
@@ -35,6 +35,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/afterlocks.h"
 #include "base/change.h"
 #include "base/committing.h"
 #include "base/database.h"
@@ -105,6 +106,7 @@ own_notes(void)
 	if (!registered)
 	{
 		RegisterXactCallback(at_xact_event, NULL);
+		bgjob_after_locks_init();
 		RegisterSubXactCallback(at_subxact_event, NULL);
 		if (bgjob_registry != NULL)
 			bgjob_lane_groups_prepare();
@@ -483,6 +485,15 @@ prepare(void)
 	bgjob_change_visit_own(bgjob_prepared_moves_add_tally, NULL);
 }
 
+/* The rows are visible: tells others. */
+static void
+tell_of_commit(void)
+{
+	end_notes(tell);
+	bgjob_gates_committed();
+	bgjob_committed_moves();
+}
+
 static void
 at_xact_event(XactEvent event, void *arg)
 {
@@ -495,9 +506,10 @@ at_xact_event(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_COMMIT:
 			bgjob_committed_cached();
-			end_notes(tell);
-			bgjob_gates_committed();
-			bgjob_committed_moves();
+			if (bgjob_gates_are_ending()) /* the next job must find no lock of this one */
+				bgjob_after_locks(tell_of_commit);
+			else
+				tell_of_commit();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			settle();
