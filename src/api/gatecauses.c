@@ -126,7 +126,7 @@ explain_need(const BgjobGateNeed *need, BgjobAnswer *answer)
 {
 	TimestampTz when = DT_NOEND;
 	BgjobGateState state;
-	int room = bgjob_gate_room(need, true, &when);
+	int room = bgjob_gate_room(need, &when);
 	TimestampTz closed;
 
 	bgjob_gate_read(need, &state);

@@ -5,7 +5,7 @@
  *
  * A limit, the jobs of a sequence_key and a queue with max_running are gates. A worker that
  * has claimed a job acquires a place at each of its gates, all or none, and holds them until
- * the transaction that ends the attempt has committed. That alone decides how many jobs run: whatever
+ * the transaction that ends the attempt has committed and released its locks. That alone decides how many jobs run: whatever
  * else is said here and in store/gating.c only decides where a job waits. The places that a process
  * holds are in its own memory (and in its slot, for the views); it gives them back when it exits.
  * After a crash nobody holds any.
@@ -147,11 +147,11 @@ bgjob_gate_is_own(int64 gate)
 }
 
 /*
- * bgjob_gate_room returns how many jobs may be let through a gate. "waiters": those that wait there have
- * no precedence, since the caller takes one of them. A place that the running transaction gives back is free. If there is no room, *when (which may be NULL) is when to look again.
+ * bgjob_gate_room returns how many jobs may be let through a gate, whoever waits there. A place that the running transaction
+ * gives back is free. If there is no room, *when (which may be NULL) is when to look again.
  */
 int
-bgjob_gate_room(const BgjobGateNeed *need, bool waiters, TimestampTz *when)
+bgjob_gate_room(const BgjobGateNeed *need, TimestampTz *when)
 {
 	TimestampTz now = bgjob_now();
 	BgjobGatePartition *partition;
@@ -167,12 +167,28 @@ bgjob_gate_room(const BgjobGateNeed *need, bool waiters, TimestampTz *when)
 		room_of(partition, entry, need, ending && bgjob_gate_is_own(need->gate) ? 1 : 0, now);
 	if (entry != NULL && room != PG_INT32_MAX)
 		room = Max(room - bgjob_gate_handed(entry), 0);
-	if (entry != NULL && entry->waiting > 0 && !waiters)
-		room = 0;
 	if (room == 0 && when != NULL)
 		*when = room_when(partition, entry, need, now);
 	LWLockRelease(&partition->lock);
 	return room;
+}
+
+/* bgjob_gate_has_waiters returns whether jobs wait in a gate's line, as far as is known. */
+bool
+bgjob_gate_has_waiters(int64 gate)
+{
+	BgjobGatePartition *partition;
+	const BgjobGateEntry *entry;
+	bool waiters;
+
+	if (bgjob_registry == NULL)
+		return false;
+	partition = bgjob_gate_partition_of(gate);
+	LWLockAcquire(&partition->lock, LW_SHARED);
+	entry = bgjob_gate_find(partition, gate);
+	waiters = entry != NULL && entry->waiting > 0;
+	LWLockRelease(&partition->lock);
+	return waiters;
 }
 
 /* ---- holding places ---- */
@@ -207,21 +223,35 @@ unlock_all(const int *locked, int n)
 		LWLockRelease(&bgjob_gate_partition(locked[--n])->lock);
 }
 
-/* Returns the first gate without room for one more; BGJOB_GATE_NOTHING: all have. */
+/* Takes a place at a gate; false: there is no room for one more. */
+static bool
+reserve(const BgjobGateNeed *need, TimestampTz now)
+{
+	BgjobGatePartition *partition = bgjob_gate_partition_of(need->gate);
+	BgjobGateEntry *entry = bgjob_gate_find_or_add(partition, need->gate, now);
+
+	if (entry == NULL)
+		return false;
+	/* A turn decides where a job waits, not whether it runs. */
+	if (need->kind != BGJOB_GATE_FAIR && room_of(partition, entry, need, 0, now) == 0)
+		return false;
+	if (has_rate(need) && !bgjob_gate_have_use(partition, entry, now))
+		return false;
+	entry->running++; /* so what the next gate needs does not evict it */
+	return true;
+}
+
+/* Takes a place at each gate, or at none: then it returns the first that is full. */
 static int
-first_full(const BgjobGateNeed *needs, int n, TimestampTz now)
+reserve_all(const BgjobGateNeed *needs, int n, TimestampTz now)
 {
 	for (int i = 0; i < n; i++)
 	{
-		BgjobGatePartition *partition = bgjob_gate_partition_of(needs[i].gate);
-		BgjobGateEntry *entry = bgjob_gate_find_or_add(partition, needs[i].gate, now);
-
-		if (entry == NULL ||
-			(needs[i].kind !=
-				 BGJOB_GATE_FAIR && /* a turn decides where a job waits, not whether it runs */
-			 room_of(partition, entry, &needs[i], 0, now) == 0) ||
-			(has_rate(&needs[i]) && !bgjob_gate_have_use(partition, entry, now)))
-			return i;
+		if (reserve(&needs[i], now))
+			continue;
+		for (int j = 0; j < i; j++)
+			bgjob_gate_find(bgjob_gate_partition_of(needs[j].gate), needs[j].gate)->running--;
+		return i;
 	}
 	return BGJOB_GATE_NOTHING;
 }
@@ -238,14 +268,13 @@ came(const BgjobGateNeed *need)
 	return entry->waiting > 0;
 }
 
-/* Takes a place. */
+/* Spends what a start takes at a gate at which a place was taken. */
 static void
-hold(const BgjobGateNeed *need, TimestampTz now)
+start(const BgjobGateNeed *need, TimestampTz now)
 {
 	BgjobGatePartition *partition = bgjob_gate_partition_of(need->gate);
 	BgjobGateEntry *entry = bgjob_gate_find(partition, need->gate);
 
-	entry->running++;
 	entry->handed = Max(bgjob_gate_handed(entry) - 1, 0);
 	if (!has_rate(need))
 		return;
@@ -254,6 +283,7 @@ hold(const BgjobGateNeed *need, TimestampTz now)
 	bgjob_rate_spend(&partition->uses[entry->use], &need->rate, units_of(need), now);
 }
 
+/* Gives places back when the process exits. Its transaction has been aborted then, and its locks are released. */
 static void
 release_at_exit(int code, Datum arg)
 {
@@ -265,7 +295,7 @@ static void
 look_at_turns(const BgjobGateNeed *need)
 {
 	if (need->kind == BGJOB_GATE_FAIR && bgjob_fair_waits(MyDatabaseId, need->gate) &&
-		bgjob_gate_room(need, true, NULL) > 0)
+		bgjob_gate_room(need, NULL) > 0)
 		bgjob_gate_ask(MyDatabaseId, need->gate);
 }
 
@@ -295,15 +325,15 @@ bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz now)
 	int full;
 
 	if (!registered)
-		before_shmem_exit(release_at_exit, (Datum) 0);
+		on_shmem_exit(release_at_exit, (Datum) 0);
 	registered = true;
 	nlocked = lock_all(needs, n, locked);
-	full = first_full(needs, n, now);
+	full = reserve_all(needs, n, now);
 	for (int i = 0; i < n; i++)
 	{
 		look[i] = full != BGJOB_GATE_NOTHING && came(&needs[i]) && i != full;
 		if (full == BGJOB_GATE_NOTHING)
-			hold(&needs[i], now);
+			start(&needs[i], now);
 	}
 	unlock_all(locked, nlocked);
 	for (int i = 0; i < n; i++)
@@ -367,9 +397,12 @@ bgjob_gates_aborted(void)
 	ending = false;
 }
 
-/* Gives one place back. Returns whether the scheduler should look who could have it. */
+/*
+ * Gives one place back. Returns whether the scheduler should look who could have it: "passed_on" is whether a transaction
+ * that has committed has let the next one through.
+ */
 static bool
-give_back(const BgjobGateNeed *need, TimestampTz now)
+give_back(const BgjobGateNeed *need, bool passed_on, TimestampTz now)
 {
 	BgjobGatePartition *partition = bgjob_gate_partition_of(need->gate);
 	BgjobGateEntry *entry;
@@ -380,8 +413,8 @@ give_back(const BgjobGateNeed *need, TimestampTz now)
 	if (entry != NULL)
 	{
 		entry->running--;
-		look = entry->waiting > 0 &&
-			   room_of(partition, entry, need, 0, now) > bgjob_gate_handed(entry);
+		look = entry->waiting > 0 && (!passed_on || room_of(partition, entry, need, 0, now) >
+														bgjob_gate_handed(entry));
 		if (!look && bgjob_gate_is_idle(partition, entry, now))
 			bgjob_gate_drop(partition, entry);
 	}
@@ -407,7 +440,7 @@ bgjob_gates_release(void)
 		if (need->kind == BGJOB_GATE_FAIR)
 			bgjob_fair_ended(MyDatabaseId, need->gate, need->line, need->weight,
 							 Max(now - held_since, 0));
-		if (give_back(need, now))
+		if (give_back(need, ending, now))
 			bgjob_gate_ask(MyDatabaseId, need->gate);
 		look_at_turns(need);
 	}

@@ -59,7 +59,8 @@ extern void bgjob_gates_committed(void);
 extern void bgjob_gates_aborted(void);
 extern void bgjob_gates_release(void);
 
-extern int bgjob_gate_room(const BgjobGateNeed *need, bool waiters, TimestampTz *when);
+extern int bgjob_gate_room(const BgjobGateNeed *need, TimestampTz *when);
+extern bool bgjob_gate_has_waiters(int64 gate);
 extern void bgjob_gate_changed(const BgjobGateNeed *need, int passed, int filed, int taken);
 extern void bgjob_gate_found_empty(int64 gate);
 extern void bgjob_gate_promise(int64 gate, TimestampTz when);

@@ -95,6 +95,14 @@ bgjob_gate_notes_take_left(BgjobGateNotes *notes, int64 *gate)
 	return true;
 }
 
+/* Returns whether nothing but a name is known of a gate. */
+static bool
+is_plain(const BgjobGateNeed *need)
+{
+	return need->kind == BGJOB_GATE_LIMIT && need->max_running < 0 &&
+		   need->rate.algorithm == BGJOB_RATE_NONE;
+}
+
 /* bgjob_gate_notes_merge adds the notes of a committed subtransaction to those of its parent, and frees them. */
 void
 bgjob_gate_notes_merge(BgjobGateNotes *inner, BgjobGateNotes *outer)
@@ -114,8 +122,10 @@ bgjob_gate_notes_merge(BgjobGateNotes *inner, BgjobGateNotes *outer)
 	hash_seq_init(&all, inner->gates);
 	while ((from = hash_seq_search(&all)) != NULL)
 	{
-		BgjobGateNote *to = note_of(outer, from->gate, &from->need);
+		BgjobGateNote *to = bgjob_gate_noted(outer, from->gate);
 
+		if (to == NULL || !is_plain(&from->need))
+			to = note_of(outer, from->gate, &from->need);
 		to->passed += from->passed;
 		to->filed += from->filed;
 		to->taken += from->taken;
@@ -148,7 +158,7 @@ tell_line(const BgjobGateNote *note)
 								note->filed);
 	if (note->taken > 0)
 		bgjob_fair_taken(MyDatabaseId, need->gate, need->line, note->taken);
-	if (note->filed > 0 && bgjob_gate_room(need, true, NULL) > 0)
+	if (note->filed > 0 && bgjob_gate_room(need, NULL) > 0)
 		bgjob_gate_ask(MyDatabaseId, need->gate);
 }
 

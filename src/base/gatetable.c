@@ -210,7 +210,8 @@ bgjob_gate_have_use(BgjobGatePartition *partition, BgjobGateEntry *entry, Timest
 		{
 			BgjobGateEntry *other = &partition->entries[i];
 
-			if (other->use != BGJOB_GATE_NOTHING && /* else it may be free */
+			/* If there is no use, the entry may be free. One with a running job may just be getting its use. */
+			if (other->use != BGJOB_GATE_NOTHING && other->running == 0 &&
 				bgjob_rate_is_clear(&partition->uses[other->use], &other->rate, now))
 				drop_use(partition, other);
 		}

@@ -152,6 +152,22 @@ bgjob_line_end(BgjobLineScan *line)
 	bgjob_rel_close(line->rel);
 }
 
+/* bgjob_line_first reads the best place in a line; false: nobody waits there. */
+bool
+bgjob_line_first(int64 gate, int64 *place)
+{
+	BgjobLineScan line;
+	BgjobLineRow row;
+	bool found;
+
+	bgjob_line_begin(&line, gate, PG_INT64_MIN);
+	found = bgjob_line_next(&line, &row);
+	if (found)
+		*place = row.place;
+	bgjob_line_end(&line);
+	return found;
+}
+
 /* bgjob_lines_after reads at most "max" gates that have a line, in their order, after one (first: from the first on); their number. */
 int
 bgjob_lines_after(int64 after, bool first, int64 *gates, int max)

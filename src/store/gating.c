@@ -53,26 +53,45 @@ has_predecessor(const BgjobJob *job, int64 gate)
 	return bgjob_sequence_before(job->run_as, gate, job->id) != 0;
 }
 
+/* Returns whether a waiter of a gate's line goes before a job that comes from another line. */
+static bool
+has_better_waiter(const BgjobJob *job, const BgjobGateNeed *need)
+{
+	int64 first;
+
+	return bgjob_gate_has_waiters(need->gate) && bgjob_line_first(need->gate, &first) &&
+		   first < bgjob_line_place(job, need->gate, bgjob_gate_of_sequence(job));
+}
+
+/*
+ * Returns whether the waiters of a gate go before a job. A new job stands behind all of them. One that comes from the
+ * line of another gate only behind those with a better place: else the jobs of two full lines that need both gates
+ * would give way to each other for ever. The order of a sequence is that of its table.
+ */
+static bool
+gives_way(const BgjobJob *job, const BgjobGateNeed *need, int64 taken_from)
+{
+	if (need->kind == BGJOB_GATE_SEQUENCE || need->gate == taken_from)
+		return false;
+	return taken_from == 0 ? bgjob_gate_has_waiters(need->gate) : has_better_waiter(job, need);
+}
+
 /* Returns whether a gate has room for a job, besides those that this transaction has let through. */
 static bool
 has_room(const BgjobJob *job, const BgjobGateNeed *need, int64 taken_from, TimestampTz *when)
 {
 	int room;
 
-	if (need->kind == BGJOB_GATE_SEQUENCE)
-	{
-		*when = DT_NOEND;
-		if (has_predecessor(job, need->gate))
-			return false;
-	}
+	*when = DT_NOEND;
+	if (need->kind == BGJOB_GATE_SEQUENCE && has_predecessor(job, need->gate))
+		return false;
 	if (need->kind == BGJOB_GATE_FAIR && taken_from != need->line &&
 		bgjob_fair_waits(MyDatabaseId, need->gate))
-	{
-		*when = DT_NOEND;
 		return false;
-	}
-	room = bgjob_gate_room(need, need->gate == taken_from, when);
-	return room == PG_INT32_MAX || room > bgjob_change_gate_count(need->gate);
+	room = bgjob_gate_room(need, when);
+	if (room != PG_INT32_MAX && room <= bgjob_change_gate_count(need->gate))
+		return false;
+	return need->kind == BGJOB_GATE_FAIR || !gives_way(job, need, taken_from);
 }
 
 /* Returns the first of a job's gates that has no room; -1: all have. */
@@ -271,7 +290,8 @@ take_turn(BgjobRel *jobs, BgjobLineScan *scan, BgjobLineRow *row, int64 line, Wa
 	if (waits)
 	{
 		put_into_line(jobs, &waiter->job, &full);
-		return TURN_MOVED;
+		/* Who gets the room here is up to the turns then: others need not be moved there, too. */
+		return full.kind == BGJOB_GATE_FAIR ? TURN_ADMITTED : TURN_MOVED;
 	}
 	bgjob_queue_insert(&waiter->job);
 	note_passed(waiter->needs, waiter->n, line);
@@ -372,6 +392,9 @@ give_turn(BgjobRel *jobs, int64 lane, const BgjobFairTurn *now, BgjobAdmitted *r
 		if (need != NULL)
 			bgjob_fair_weight(MyDatabaseId, lane, now->line, need->weight);
 		turn = take_turn(jobs, &scan, &row, now->line, &waiter, &result->when);
+		/* What memory knows of the line may be too little: after a restart, say. */
+		if (turn == TURN_ADMITTED && need != NULL && bgjob_line_next(&scan, &row))
+			(void) bgjob_fair_at_least(MyDatabaseId, lane, now->line, need->weight, 1);
 	}
 	bgjob_line_end(&scan);
 	if (turn != TURN_ADMITTED)
