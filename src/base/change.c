@@ -43,20 +43,13 @@
 #include "base/lanes.h"
 #include "base/prepared.h"
 #include "base/preparedmoves.h"
+#include "base/queuenotes.h"
 #include "base/registry.h"
 #include "base/servernotes.h"
 #include "base/wake.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-
-/* A queue has been configured; or, with a group size of 0, is no longer. */
-typedef struct QueueNote
-{
-	struct QueueNote *next;
-	char queue[BGJOB_QUEUE_NAME_SIZE];
-	BgjobQueueConf conf;
-} QueueNote;
 
 /*
  * The notes of one subtransaction, innermost first. All in
@@ -71,7 +64,7 @@ typedef struct Notes
 	TimestampTz taken_due; /* the first that was taken out of the schedule; DT_NOEND: none */
 	BgjobOver *over;       /* still to be settled */
 	BgjobOver *settled;    /* in order; still to be counted, and their waiters to be woken */
-	QueueNote *queues;
+	BgjobQueueNote *queues;
 	BgjobServerNote *servers;
 	TimestampTz due; /* DT_NOEND: none */
 	int64 counts[BGJOB_NSTATES];
@@ -262,15 +255,10 @@ void
 bgjob_change_queue(const char *queue, const BgjobQueueConf *conf)
 {
 	Notes *to = current_notes();
-	QueueNote *note;
 
 	if (to == NULL)
 		return;
-	note = MemoryContextAlloc(TopTransactionContext, sizeof(QueueNote));
-	strlcpy(note->queue, queue, sizeof(note->queue));
-	note->conf = *conf;
-	note->next = to->queues;
-	to->queues = note;
+	to->queues = bgjob_queue_note(to->queues, queue, conf);
 	bgjob_change_notice(MyDatabaseId,
 						BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_QUEUES | BGJOB_NOTICE_GATES);
 }
@@ -389,11 +377,7 @@ tell(const Notes *committed)
 		bgjob_database_recount(MyDatabaseId);
 		bgjob_notify_scheduler(MyDatabaseId, 0);
 	}
-	for (QueueNote *note = committed->queues; note != NULL; note = note->next)
-		if (note->conf.group_size > 0)
-			bgjob_queues_set(MyDatabaseId, note->queue, &note->conf);
-		else
-			bgjob_queues_remove(MyDatabaseId, note->queue, note->conf.version);
+	bgjob_queue_notes_commit(committed->queues);
 	bgjob_server_notes_commit(committed->servers);
 	bgjob_gate_notes_commit(&committed->gates);
 	bgjob_gates_committed(); /* before what follows is announced */
@@ -540,11 +524,7 @@ free_notes(Notes *aborted)
 	bgjob_dependant_notes_free(&aborted->dependants);
 	bgjob_gate_notes_free(&aborted->gates);
 	bgjob_over_free(aborted->over);
-	for (QueueNote *note = aborted->queues, *next; note != NULL; note = next)
-	{
-		next = note->next;
-		pfree(note);
-	}
+	bgjob_queue_notes_free(aborted->queues);
 	bgjob_server_notes_free(aborted->servers);
 	pfree(aborted);
 }
@@ -556,12 +536,7 @@ merge_into_parent(Notes *inner, Notes *outer)
 	bgjob_lane_notes_merge(&inner->lanes, &outer->lanes);
 	outer->taken_due = Min(outer->taken_due, inner->taken_due);
 	outer->over = bgjob_over_concat(inner->over, outer->over);
-	for (QueueNote *note = inner->queues, *next; note != NULL; note = next)
-	{
-		next = note->next;
-		note->next = outer->queues;
-		outer->queues = note;
-	}
+	outer->queues = bgjob_queue_notes_concat(inner->queues, outer->queues);
 	outer->servers = bgjob_server_notes_concat(inner->servers, outer->servers);
 	outer->due = Min(outer->due, inner->due);
 	for (int state = 0; state < BGJOB_NSTATES; state++)
