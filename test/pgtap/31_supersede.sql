@@ -5,7 +5,7 @@
 --   * One that runs is canceled, its effects are rolled back, and the new one follows it: never beside it, and at once. Of many,
 --     only the newest follows. That is so in every function that has the option, for functions and procedures.
 --   * A rollback takes all of it back. A job may supersede itself. The key is never free while a job that had it runs.
---   * delay makes it a debounce. after, filters, batches and start_within keep their meaning.
+--   * delay makes it a debounce. after, filters, batches, limits, sequence_key and start_within keep their meaning.
 --
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser. It changes settings with ALTER SYSTEM and resets them at
 -- its end: do not run it beside other files.
@@ -419,6 +419,33 @@ SELECT pg_sleep(0.7) AS slept \gset
 SELECT pg_advisory_unlock(3131) AS unlocked \gset
 SELECT is(bgjob_wait(:b, '60 s'), 'succeeded', 'start_within: the end of the old job is awaited without it');
 SELECT pg_advisory_unlock(31) AS unlocked \gset
+TRUNCATE t_effect RESTART IDENTITY;
+
+----------------------------------------------------------------------------------------------------
+-- Limits and sequences
+----------------------------------------------------------------------------------------------------
+
+SELECT bgjob_limit('t31', max_running => 1) AS limited \gset
+SELECT pg_advisory_lock(31) AS locked \gset
+SELECT bgjob_enqueue('t_block', '["a"]', unique_key => 'g', limits => '{t31}', sequence_key => 's') AS a \gset
+CALL tap_held(31);
+SELECT bgjob_enqueue('t_run', '["b"]', unique_key => 'g', limits => '{t31}', sequence_key => 's', on_duplicate => 'supersede') AS b \gset
+SELECT is(bgjob_wait(:b, '60 s'), 'succeeded', 'limits: the new job gets the place of the one that it supersedes');
+SELECT is(t_job(:a), t_by(:b), 'limits: which was canceled');
+SELECT is(t_follows(:b, :a), true, 'limits: and which it follows at once');
+SELECT bgjob_enqueue('t_block', '["holder"]', limits => '{t31}') AS h \gset
+CALL tap_held(31);
+SELECT bgjob_enqueue('t_run', '["c"]', unique_key => 'g', limits => '{t31}', sequence_key => 's') AS c \gset
+SELECT is(t_job(:c), 'enqueued limit', 'limits: a job waits for a place');
+SELECT bgjob_enqueue('t_run', '["d"]', unique_key => 'g', limits => '{t31}', sequence_key => 's', on_duplicate => 'supersede') AS d \gset
+SELECT is(t_job(:c), t_by(:d), 'limits: it is superseded where it waits');
+SELECT bgjob_enqueue('t_run', '["e"]', sequence_key => 's') AS e \gset
+SELECT pg_advisory_unlock(31) AS unlocked \gset
+SELECT is(bgjob_wait(:d, '60 s'), 'succeeded', 'limits: the new job gets the place');
+SELECT is(bgjob_wait(:e, '60 s'), 'succeeded', 'sequence: the next one follows');
+SELECT is(t_effects(), '{b,holder,d,e}'::text[], 'sequence: in order');
+SELECT is((SELECT count(*) FROM bgjob_internal.gate) + (SELECT count(*) FROM bgjob_internal.sequence), 0::bigint, 'limits: nothing is left in a line');
+SELECT is(bgjob_limit_remove('t31'), true, 'limits: the limit is removed');
 TRUNCATE t_effect RESTART IDENTITY;
 
 ----------------------------------------------------------------------------------------------------

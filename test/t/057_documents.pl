@@ -48,7 +48,7 @@ is($node->safe_psql('recipes', q{SELECT string_agg(concat_ws(' ', job, args, reg
 	  . 'decline_refund [1] Cannot run: job n succeeded, pay_refund [2], pay_refund [3] Waited too long for signal "refund:3" (await_timeout)',
 	'what cannot run any more is deleted, with a reason');
 like($node->safe_psql('recipes', q{SELECT result FROM bgjob.jobs WHERE job = 'nightly_report'}), qr/^"night of [-0-9]+: succeeded, 6 of 6 jobs in \d+ s"$/, 'the report has the figures of the batch');
-is($node->safe_psql('recipes', q{SELECT tab, query, documents FROM found}), 'tab 7|word word|499', 'only the last search was performed');
+is($node->safe_psql('recipes', q{SELECT tab, query, documents FROM found}), 'tab 7|word word|490', 'only the last search was performed');
 is($node->safe_psql('recipes', q{SELECT count(*), sum(total) FROM summary}), '3|1501500', 'each source was summarized after it was loaded');
 is($node->safe_psql('recipes', q{SELECT done, total, percent FROM progress WHERE description LIKE 'night%'}), '6|6|100', 'the progress of the batch is that of its jobs');
 is($node->safe_psql('recipes', 'SELECT count(*), sum(words) FROM document'), '490|' . (490 * (11 + 500) / 2 + 490), 'a job has counted the words of each document');
