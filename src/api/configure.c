@@ -4,7 +4,7 @@
  *	  Configures functions: bgjob_configure() and bgjob_unconfigure().
  *
  * The options are those of bgjob_enqueue() that make sense for all jobs of a
- * function, and the policy for failed jobs. They are defaults. The order of
+ * function, the policy for failed jobs, and chunks (run/chunk.c). They are defaults. The order of
  * precedence is: the call of bgjob_enqueue(), the function's configuration, the
  * queue's configuration, the settings. Each call of bgjob_configure() replaces
  * the whole configuration of the function. Jobs that are already enqueued do
@@ -23,14 +23,17 @@
 #include "api/arguments.h"
 #include "api/enqueue.h"
 #include "api/jobkeys.h"
+#include "api/options.h"
 #include "api/rights.h"
 #include "base/compat.h"
+#include "base/interval.h"
 #include "base/text.h"
 #include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "run/function.h"
 #include "run/functionname.h"
+#include "run/invoke.h"
 #include "run/policy.h"
 #include "store/functionconf.h"
 #include "utils/array.h"
@@ -85,13 +88,47 @@ array(const BgjobOptionSet *set, BgjobOption option)
 	return set->given[option] ? DatumGetArrayTypeP(set->values[option]) : NULL;
 }
 
-/* Returns the policy for failed jobs that the options describe. */
+/* Returns the policy that the options describe. */
 static const Jsonb *
 make_policy(const BgjobOptionSet *set)
 {
-	return bgjob_policy_make(array(set, BGJOB_O_RETRY_DELAYS), array(set, BGJOB_O_RETRY_ON),
-							 array(set, BGJOB_O_NO_RETRY_ON),
-							 DatumGetBool(set->values[BGJOB_O_ON_EXHAUSTED]));
+	BgjobPolicyParts parts = {.delays = array(set, BGJOB_O_RETRY_DELAYS),
+							  .retry_on = array(set, BGJOB_O_RETRY_ON),
+							  .no_retry_on = array(set, BGJOB_O_NO_RETRY_ON),
+							  .deletes = DatumGetBool(set->values[BGJOB_O_ON_EXHAUSTED])};
+
+	if (set->given[BGJOB_O_CHUNK_SIZE])
+		parts.chunk_size = DatumGetInt32(set->values[BGJOB_O_CHUNK_SIZE]);
+	if (set->given[BGJOB_O_CHUNK_WAIT])
+		parts.chunk_wait = bgjob_interval_microseconds(
+			DatumGetIntervalP(set->values[BGJOB_O_CHUNK_WAIT]), DAYS_PER_MONTH);
+	return bgjob_policy_make(&parts);
+}
+
+/* Raises 22023 if the options are of chunks and the function cannot be called once for several jobs. */
+static void
+check_chunks(Oid func, const BgjobOptionSet *set)
+{
+	const char *misfit;
+
+	if (!set->given[BGJOB_O_CHUNK_SIZE])
+	{
+		if (set->given[BGJOB_O_CHUNK_WAIT])
+			bgjob_invalid("chunk_wait needs chunk_size",
+						  "It is how long a job waits until that many have come.",
+						  "Give chunk_size as well.");
+		return;
+	}
+	misfit = bgjob_invoke_chunk_misfit(func);
+	if (misfit != NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("function %s cannot be called once for several jobs",
+					bgjob_function_describe(func)->signature),
+			 errdetail("%s", misfit),
+			 errhint("Have it take one parameter of type jsonb[], the arguments of the jobs, "
+					 "and return void, or jsonb[] with a result for each.")));
 }
 
 /* Raises 42501 unless the caller may configure "func". "by" is the SQL function being called. */
@@ -128,6 +165,7 @@ bgjob_configure(PG_FUNCTION_ARGS)
 	check_kind(required(fcinfo, P_KIND, "kind"));
 	read_options(fcinfo, &conf.options);
 	bgjob_jobkeys_check(func, &conf.options);
+	check_chunks(func, &conf.options);
 	conf.func = bgjob_function_signature(func);
 	conf.policy = make_policy(&conf.options);
 	bgjob_functionconf_set(&conf);

@@ -17,6 +17,7 @@
 
 #include "access/xact.h"
 #include "api/arguments.h"
+#include "api/chunkwait.h"
 #include "api/continuation.h"
 #include "api/enqueue.h"
 #include "api/jobkeys.h"
@@ -63,6 +64,7 @@ struct BgjobTemplate
 		event; /* creates its jobs; decided once, so that all jobs of "bulk" go to the same table */
 	TimestampTz run_at;
 	BgjobContinuation continuation;
+	BgjobChunkWait company;
 	bool asked;    /* a review was asked for */
 	bool many;     /* there may be many jobs */
 	bool awaits;   /* they are created as awaiting */
@@ -174,7 +176,7 @@ begin_continuation(BgjobTemplate *template, const BgjobOptionSet *set, BgjobCirc
 		return;
 	what->awaits = true;
 	if (set->given[BGJOB_O_DELAY])
-		template->run_at = what->run_at = 0; /* counts from the release */
+		what->run_at = 0; /* counts from the release */
 	if (what->run_at != 0)
 		bgjob_job_set_time(&template->job, BGJOB_C_RUN_AT, what->run_at);
 	if (has_key(template) &&
@@ -205,7 +207,6 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	if (options->kept != NULL)
 		bgjob_options_merge(&set, options->kept);
 	(void) bgjob_options_time(&set, now.at, &now.run_at);
-	template->run_at = now.run_at;
 	if (kind == BGJOB_KIND_FUNCTION)
 	{
 		template->func = options->kind == NULL
@@ -216,6 +217,8 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 	}
 	fill_job(template, options, &set, kind, run_as);
 	begin_continuation(template, &set, &now);
+	bgjob_chunkwait_begin(&template->company, template->conf, &set, &template->job, &now);
+	template->run_at = now.run_at;
 	template->event = bgjob_job_first_event(&now);
 	if (!options->plain_session)
 		bgjob_job_set(&template->job, BGJOB_C_SETTINGS_ID,
@@ -303,7 +306,8 @@ add_to_bulk(BgjobTemplate *template)
 void
 bgjob_template_expect(BgjobTemplate *template, int n)
 {
-	if (template->event == BGJOB_EV_ENQUEUE)
+	bgjob_chunkwait_end(&template->company, n, &template->run_at, &template->event);
+	if (template->event == BGJOB_EV_ENQUEUE || template->company.at != 0)
 		bgjob_queuelength_check(template->job.queue, n);
 	template->many = n > 1;
 	if (n < 2 || has_key(template) || template->filtered || is_hopeless(template) ||
@@ -368,6 +372,7 @@ enqueue_filtered(const BgjobTemplate *template, const Jsonb *args)
 	BgjobJob job = template->job;
 	BgjobCircumstances what = {.at = bgjob_now(),
 							   .run_at = template->run_at,
+							   .reason = template->company.reason,
 							   .on_duplicate = template->on_duplicate,
 							   .awaits = template->awaits,
 							   .wait = true};
@@ -388,6 +393,7 @@ enqueue_one(BgjobTemplate *template, const Jsonb *args)
 	BgjobCircumstances what = {.run_at = template->run_at,
 							   .on_duplicate = template->on_duplicate,
 							   .awaits = template->awaits,
+							   .reason = template->company.reason,
 							   .wait = true};
 	int64 id = draw_id(template);
 
@@ -419,6 +425,8 @@ bgjob_template_enqueue(BgjobTemplate *template, const Jsonb *args)
 	check_arguments(template, args);
 	bgjob_jobkeys_fill(&template->keys, &template->job, args);
 	id = template->filtered ? enqueue_filtered(template, args) : enqueue_one(template, args);
+	if (id != 0)
+		bgjob_chunkwait_note(&template->company);
 	if (!template->continuation.any || id == 0)
 		return id;
 	if (!template->many || !template->asked)

@@ -313,6 +313,29 @@ check_retention(const char *name, Datum value)
 }
 
 static Datum
+check_chunk_size(const char *name, Datum value)
+{
+	int size = DatumGetInt32(value);
+
+	if (size < 1 || size > BGJOB_GROUP_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("chunk_size %d is out of range", size),
+				 errdetail("It is the largest number of jobs that are performed in one call."),
+				 errhint("Use a value from 1 to %d.", BGJOB_GROUP_MAX)));
+	return value;
+}
+
+static Datum
+check_chunk_wait(const char *name, Datum value)
+{
+	bgjob_check_interval(name, DatumGetIntervalP(value),
+						 "It is the longest time that a job waits for others.",
+						 "Omit chunk_wait to have jobs start at once.");
+	return value;
+}
+
+static Datum
 check_key(const char *name, Datum value)
 {
 	bgjob_check_key(name, TextDatumGetCString(value));

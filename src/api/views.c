@@ -22,6 +22,7 @@
 
 #include "access/htup_details.h"
 #include "api/rights.h"
+#include "base/chunkjobs.h"
 #include "base/console.h"
 #include "base/database.h"
 #include "base/guc.h"
@@ -225,14 +226,12 @@ private_memory(pid_t pid)
 
 /* Sets the progress of the worker's job and its message: two values, null if the job reported none. */
 static void
-get_progress(const Worker *worker, Datum *values, bool *nulls)
+get_progress(const Worker *worker, int64 job, Datum *values, bool *nulls)
 {
-	const BgjobSlot *slot = &worker->slot;
 	BgjobOutput output;
 
 	nulls[0] = nulls[1] = true;
-	if (slot->job == 0 || !bgjob_console_read_progress(worker->index, slot->job, &output) ||
-		!output.has_progress)
+	if (!bgjob_console_read_progress(worker->index, job, &output) || !output.has_progress)
 		return;
 	values[0] = DirectFunctionCall1(float8_numeric, Float8GetDatum(output.percent));
 	values[1] = CStringGetTextDatum(output.message);
@@ -283,6 +282,50 @@ bgjob_worker_slots(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_running_jobs);
 
+/* A job, and the worker that is at it. */
+typedef struct At
+{
+	int64 job;
+	const Worker *worker;
+} At;
+
+/* By job, the worker that was read later first. */
+static int
+compare_at(const void *left, const void *right)
+{
+	const At *a = left;
+	const At *b = right;
+
+	if (a->job != b->job)
+		return a->job < b->job ? -1 : 1;
+	return a->worker > b->worker ? -1 : a->worker < b->worker;
+}
+
+/* Returns the jobs that workers are at and the current user may see, chunks included, sorted. A job may be there more than once. */
+static At *
+read_running(const Worker *workers, int nworkers, int *n)
+{
+	int64 *chunk = palloc(BGJOB_GROUP_MAX * sizeof(int64));
+	At *all = palloc((BGJOB_GROUP_MAX + 1) * (Size) Max(nworkers, 1) * sizeof(At));
+
+	*n = 0;
+	for (int i = 0; i < nworkers; i++)
+	{
+		const BgjobSlot *slot = &workers[i].slot;
+		int count;
+
+		if (slot->job == 0 || !bgjob_may_see(slot->role))
+			continue;
+		all[(*n)++] = (At){slot->job, &workers[i]};
+		count = bgjob_chunk_jobs(&bgjob_registry->slots[workers[i].index], chunk);
+		for (int j = 0; j < count; j++)
+			all[(*n)++] = (At){chunk[j], &workers[i]};
+	}
+	qsort(all, *n, sizeof(At), compare_at);
+	pfree(chunk);
+	return all;
+}
+
 /*
  * bgjob_internal.running_jobs() returns the jobs that workers are at, as far as the
  * current user may see them: job, pid, started_at, progress and its message, server.
@@ -293,23 +336,25 @@ bgjob_running_jobs(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	Worker *workers;
+	At *running;
 	int n;
 
 	InitMaterializedSRF(fcinfo, 0);
 	workers = read_workers(&n);
+	running = read_running(workers, n, &n);
 	for (int i = 0; i < n; i++)
 	{
-		const BgjobSlot *slot = &workers[i].slot;
+		const BgjobSlot *slot = &running[i].worker->slot;
 		Datum values[6];
 		bool nulls[6] = {false};
 
-		if (slot->job == 0 || !bgjob_may_see(slot->role))
+		if (i > 0 && running[i - 1].job == running[i].job)
 			continue;
-		values[0] = Int64GetDatum(slot->job);
+		values[0] = Int64GetDatum(running[i].job);
 		values[1] = Int32GetDatum(slot->pid);
 		values[2] = TimestampTzGetDatum(slot->job_started_at);
 		nulls[2] = slot->job_started_at == 0;
-		get_progress(&workers[i], &values[3], &nulls[3]);
+		get_progress(running[i].worker, running[i].job, &values[3], &nulls[3]);
 		values[5] = CStringGetTextDatum(slot->server_name);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
@@ -327,9 +372,13 @@ bgjob_is_running_sql(PG_FUNCTION_ARGS)
 	BgjobSlot slot;
 
 	for (int i = 0; i < nslots; i++)
-		if (bgjob_registry->slots[i].job == job &&
-			copy_worker(&bgjob_registry->slots[i], &slot) && slot.job == job && job != 0)
+	{
+		BgjobSlot *at = &bgjob_registry->slots[i];
+
+		if (job != 0 && (at->job == job || bgjob_chunk_has(at, job)) &&
+			copy_worker(at, &slot) && (slot.job == job || slot.chunk > 0))
 			PG_RETURN_BOOL(bgjob_may_see(slot.role));
+	}
 	PG_RETURN_BOOL(false);
 }
 

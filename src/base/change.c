@@ -67,6 +67,7 @@ typedef struct Notes
 	BgjobQueueNote *queues;
 	BgjobServerNote *servers;
 	TimestampTz due; /* DT_NOEND: none */
+	BgjobWaitNote *waits;
 	int64 counts[BGJOB_NSTATES];
 	BgjobTallyNotes tallies;
 	BgjobDependantNotes dependants;
@@ -149,6 +150,16 @@ bgjob_change_due(TimestampTz at)
 
 	if (to != NULL)
 		to->due = Min(to->due, at);
+}
+
+/* bgjob_change_waits notes that a job was inserted which waits for others until "at". */
+void
+bgjob_change_waits(const BgjobChunkKey *key, TimestampTz at)
+{
+	Notes *to = current_notes();
+
+	if (to != NULL)
+		bgjob_wait_notes_add(&to->waits, key, at, 1);
 }
 
 /* Notes that a job is counted (by: 1), or no longer (-1), in a state; retries count by themselves. */
@@ -385,6 +396,7 @@ tell(const Notes *committed)
 	bgjob_dependant_notes_commit(&committed->dependants);
 	if (committed->due != DT_NOEND)
 		bgjob_announce_due(committed->due);
+	bgjob_wait_notes_commit(committed->waits);
 	bgjob_over_tell(committed->settled);
 	if (committed->notices != 0)
 		bgjob_notify_scheduler(committed->notice_database, committed->notices);
@@ -525,6 +537,7 @@ free_notes(Notes *aborted)
 	bgjob_gate_notes_free(&aborted->gates);
 	bgjob_over_free(aborted->over);
 	bgjob_queue_notes_free(aborted->queues);
+	bgjob_wait_notes_free(aborted->waits);
 	bgjob_server_notes_free(aborted->servers);
 	pfree(aborted);
 }
@@ -539,6 +552,7 @@ merge_into_parent(Notes *inner, Notes *outer)
 	outer->queues = bgjob_queue_notes_concat(inner->queues, outer->queues);
 	outer->servers = bgjob_server_notes_concat(inner->servers, outer->servers);
 	outer->due = Min(outer->due, inner->due);
+	bgjob_wait_notes_merge(inner->waits, &outer->waits);
 	for (int state = 0; state < BGJOB_NSTATES; state++)
 		outer->counts[state] += inner->counts[state];
 	bgjob_tally_notes_merge(&inner->tallies, &outer->tallies);

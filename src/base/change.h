@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "base/chunkwaits.h"
 #include "base/dependantnotes.h"
 #include "base/gatenotes.h"
 #include "base/lanegroup.h"
@@ -40,6 +41,7 @@ extern void bgjob_change_cached(BgjobCached what);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
 extern void bgjob_change_server(const char *name, int64 version, const BgjobServerConf *conf);
 extern void bgjob_change_due(TimestampTz at);
+extern void bgjob_change_waits(const BgjobChunkKey *key, TimestampTz at);
 extern void bgjob_change_count(const BgjobCounted *from, const BgjobCounted *to);
 extern void bgjob_change_add_own(int64 *counts);
 extern void bgjob_change_visit_own(BgjobTallyVisit visit, void *arg);

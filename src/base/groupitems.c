@@ -43,13 +43,17 @@ bgjob_group_items_begin(Oid role, const char *queue, int priority)
 
 /* bgjob_group_items_add: see bgjob_group_items_begin. */
 void
-bgjob_group_items_add(const int64 *positions, int n)
+bgjob_group_items_add(const BgjobLaneItem *added, int n)
 {
 	BgjobGroupItems *items = bgjob_my_slot->group;
 
 	LWLockAcquire(&items->lock, LW_EXCLUSIVE);
 	Assert(items->n + n <= BGJOB_GROUP_MAX);
-	memcpy(&items->pos[items->n], positions, n * sizeof(int64));
+	for (int i = 0; i < n; i++)
+	{
+		items->pos[items->n + i] = added[i].pos;
+		items->job[items->n + i] = added[i].job;
+	}
 	items->n += n;
 	LWLockRelease(&items->lock);
 }
@@ -110,6 +114,12 @@ bgjob_group_items_end(BgjobSlot *slot, bool all, BgjobGroupRest *rest)
 	any = cut_items(slot->group, all ? 0 : slot->group->next, rest);
 	slot->group->n = slot->group->next = 0;
 	slot->group_slow = false;
+	if (slot->chunk != 0)
+	{
+		SpinLockAcquire(&slot->mutex);
+		slot->chunk = 0;
+		SpinLockRelease(&slot->mutex);
+	}
 	LWLockRelease(&slot->group->lock);
 	return any;
 }

@@ -10,10 +10,11 @@
 
 #include "postgres.h"
 
+#include "base/lane.h"
 #include "base/registry.h"
 
 extern void bgjob_group_items_begin(Oid role, const char *queue, int priority);
-extern void bgjob_group_items_add(const int64 *positions, int n);
+extern void bgjob_group_items_add(const BgjobLaneItem *added, int n);
 extern int bgjob_group_items_next(void);
 extern void bgjob_group_items_keep(void);
 extern bool bgjob_group_items_end(BgjobSlot *slot, bool all, BgjobGroupRest *rest);

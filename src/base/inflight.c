@@ -65,7 +65,7 @@
 #include "utils/guc.h"
 
 #define INFLIGHT_FILE  "bgjob.inflight"
-#define INFLIGHT_MAGIC 0x626a6634 /* "bjf4" */
+#define INFLIGHT_MAGIC 0x626a6635 /* "bjf5" */
 
 /* The in-flight records of several crashes may have to wait for a scheduler. */
 #define RECORDS_PER_SLOT 4
@@ -86,6 +86,7 @@ typedef struct Cell
 	volatile TimestampTz started_at;
 	volatile int32 pid;                  /* of the worker, since it has attached */
 	char server[BGJOB_SERVER_NAME_SIZE]; /* likewise */
+	volatile int32 jobs;                 /* performed in one call, of which this is the first */
 } Cell;
 
 typedef struct InflightFile
@@ -166,6 +167,7 @@ keep_record(const Cell *cell, bool culprit)
 		record->started_at = cell->started_at;
 		record->pid = cell->pid;
 		memcpy(record->server, cell->server, sizeof(record->server));
+		record->jobs = cell->jobs;
 		record->mark = culprit ? MARK_CRASHED : MARK_BYSTANDER;
 		record->database = cell->database;
 		return;
@@ -339,14 +341,15 @@ bgjob_inflight_assign(int cell, void *extra)
 		watch(&file->cells[cell]);
 }
 
-/* bgjob_inflight_begin stores the job that this worker is about to run. */
+/* bgjob_inflight_begin stores the job that this worker is about to run, or the first of several in one call. */
 void
-bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now)
+bgjob_inflight_begin(Oid database, int64 job, int64 pos, int jobs, TimestampTz now)
 {
 	if (my_cell == NULL)
 		return;
 	my_cell->job = job;
 	my_cell->pos = pos;
+	my_cell->jobs = jobs;
 	my_cell->started_at = now;
 	my_cell->mark = MARK_NONE;
 	pg_compiler_barrier();
@@ -388,6 +391,8 @@ bgjob_inflight_records(Oid database, BgjobInflightRecord *records, int max)
 		records[n].pos = cell->pos;
 		records[n].started_at = cell->started_at;
 		records[n].pid = cell->pid;
+		records[n].jobs = cell->jobs;
+		memcpy(records[n].server, cell->server, sizeof(records[n].server));
 		records[n].verdict = cell->mark == MARK_CRASHED ? BGJOB_CULPRIT : BGJOB_BYSTANDER;
 		records[n].entry = i;
 		n++;

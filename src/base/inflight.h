@@ -28,6 +28,7 @@ typedef struct BgjobInflightRecord
 	TimestampTz started_at;
 	int pid;                             /* of its worker */
 	char server[BGJOB_SERVER_NAME_SIZE]; /* likewise */
+	int jobs;                            /* performed in one call, of which this is the first */
 	BgjobVerdict verdict;
 	int entry; /* for bgjob_inflight_settled */
 } BgjobInflightRecord;
@@ -36,7 +37,7 @@ extern void bgjob_inflight_startup(void);
 extern void bgjob_inflight_attach(int slot, const char *server);
 extern void bgjob_inflight_tell_parallel(int slot);
 extern void bgjob_inflight_assign(int cell, void *extra);
-extern void bgjob_inflight_begin(Oid database, int64 job, int64 pos, TimestampTz now);
+extern void bgjob_inflight_begin(Oid database, int64 job, int64 pos, int jobs, TimestampTz now);
 extern void bgjob_inflight_end(void);
 extern void bgjob_inflight_mark_bystander(void);
 extern int bgjob_inflight_records(Oid database, BgjobInflightRecord *records, int max);

@@ -94,7 +94,7 @@ bgjob_lane_init(BgjobLane *lane, const BgjobLaneKey *key)
 	lane->next = NULL;
 	lane->mark = lane->late = lane->sweep = PG_INT64_MIN;
 	lane->more = true;
-	lane->singly = 0;
+	lane->singly = lane->chunk = 0;
 	lane->backlog = lane->taken = 0;
 	lane->users = 0;
 	lane->head = lane->nitems = 0;

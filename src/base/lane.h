@@ -79,9 +79,10 @@ typedef struct BgjobLane
 	int singly; /* number of the next items that must not be taken in groups, since one has failed */
 	int64 backlog; /* about how many are ready: announced less taken */
 	int64 sweep;   /* what lies below has still to be swept; PG_INT64_MIN: nothing */
-	int64 taken;   /* number taken since the lane was added */
-	int users;     /* scans that are under way; changed with the lock of the group held, too */
-	int head;      /* items[head] is the next one */
+	int chunk; /* in one call with how many its last job could be performed; 0: it could not */
+	int64 taken; /* number taken since the lane was added */
+	int users;   /* scans that are under way; changed with the lock of the group held, too */
+	int head;    /* items[head] is the next one */
 	int nitems;
 	BgjobLaneItem items[BGJOB_LANE_AHEAD];
 } BgjobLane;

@@ -248,13 +248,16 @@ bgjob_lane_notes_prewake(BgjobLaneNotes *notes)
 void
 bgjob_lane_notes_commit(const BgjobLaneNotes *notes)
 {
-	for (const BgjobReadyNote *note = notes->ready; note != NULL; note = note->next)
+	for (BgjobReadyNote *note = notes->ready; note != NULL; note = note->next)
+	{
+		note->workers = note->count;
 		if (note->key.queue[0] != '\0')
-			bgjob_lane_announce(&note->key, &note->first, note->count);
+			note->workers = bgjob_lane_announce(&note->key, &note->first, note->count);
 		else
 			bgjob_lane_announce_all(&note->key.group);
+	}
 	for (const BgjobReadyNote *note = notes->ready; note != NULL; note = note->next)
-		bgjob_wake_for(&note->key, note->count);
+		bgjob_wake_for(&note->key, note->workers);
 }
 
 /* bgjob_lane_notes_abort announces again the rows that were taken out. */

@@ -20,6 +20,7 @@ typedef struct BgjobReadyNote
 	BgjobLaneKey key;    /* without a queue: any lanes of its group */
 	BgjobLaneItem first; /* the lowest */
 	int64 count;
+	int64 workers; /* so many are woken; set when the rows are announced */
 } BgjobReadyNote;
 
 /* Rows that were taken out of a lane, which a rollback makes ready again. */

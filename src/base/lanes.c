@@ -34,6 +34,7 @@ typedef struct Tidings
 	bool offered;              /* among the items, and no scan on account of it */
 	int64 count;
 	int singly;
+	int *chunk; /* set to that of the lane, unless NULL */
 } Tidings;
 
 static void
@@ -41,6 +42,8 @@ tell_lane(BgjobLane *lane, const Tidings *tidings)
 {
 	if (tidings->item == NULL)
 		return;
+	if (tidings->chunk != NULL)
+		*tidings->chunk = lane->chunk;
 	if (tidings->offered)
 		bgjob_lane_insert(lane, tidings->item);
 	else
@@ -85,12 +88,16 @@ tell_or_rescan(const BgjobLaneKey *key, const Tidings *tidings)
 
 /*
  * bgjob_lane_announce announces that "count" rows, the lowest of them "first", have
- * become visible in a lane. Does not throw: it runs after commit.
+ * become visible in a lane. Returns how many workers they are worth: each takes several if
+ * the last job of the lane could be in a chunk. Does not throw: it runs after commit.
  */
-void
+int64
 bgjob_lane_announce(const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count)
 {
-	tell_or_rescan(key, &(Tidings){.item = first, .count = count});
+	int chunk = 0;
+
+	tell_or_rescan(key, &(Tidings){.item = first, .count = count, .chunk = &chunk});
+	return chunk > 1 ? (count + chunk - 1) / chunk : count;
 }
 
 /* bgjob_lane_announce_all announces that rows have become visible in any lanes of a group. Does not throw. */

@@ -12,7 +12,7 @@
 
 #include "base/lanegroup.h"
 
-extern void
+extern int64
 bgjob_lane_announce(const BgjobLaneKey *key, const BgjobLaneItem *first, int64 count);
 extern void bgjob_lane_announce_all(const BgjobLaneGroupKey *key);
 extern void

@@ -136,6 +136,7 @@ typedef struct BgjobGroupItems
 	int n;
 	int next;
 	int64 pos[BGJOB_GROUP_MAX]; /* in the order in which they are begun */
+	int64 job[BGJOB_GROUP_MAX]; /* at these positions */
 } BgjobGroupItems;
 
 /* What is left of a group. */
@@ -217,6 +218,9 @@ typedef struct BgjobSlot
 	/* under group->lock */
 	BgjobGroupItems *group;   /* n is 0 but for groups */
 	volatile bool group_slow; /* it takes too long: others are to take back the rest */
+
+	/* written under group->lock and mutex, both; read under either, or without for a first look */
+	int chunk; /* so many of the group are, or will be, performed in one call; 0: none */
 
 	/* single stores, by the worker's timer or under mutex; read without a lock */
 	int64

@@ -22,6 +22,7 @@
 
 #include <signal.h>
 
+#include "base/chunkjobs.h"
 #include "base/database.h"
 #include "base/request.h"
 #include "base/slot.h"
@@ -97,9 +98,15 @@ ask(const Wish *wish)
 	for (int i = 0; i < bgjob_registry->nslots && result == BGJOB_REQUEST_NOT_RUNNING; i++)
 	{
 		BgjobSlot *slot = &bgjob_registry->slots[i];
+		bool in_chunk;
 
-		if (slot->in_use && slot->database == wish->database && slot->job == wish->job)
+		if (!slot->in_use || slot->database != wish->database)
+			continue;
+		in_chunk = bgjob_chunk_name(slot, wish->job);
+		if (in_chunk || slot->job == wish->job)
 			result = leave_request(slot, wish);
+		if (in_chunk && result == BGJOB_REQUEST_NOT_RUNNING)
+			result = BGJOB_REQUEST_NOT_NOW; /* the chunk ends for another one of its jobs */
 	}
 	return result;
 }

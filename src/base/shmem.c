@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "base/chunkwaits.h"
 #include "base/console.h"
 #include "base/dependants.h"
 #include "base/fair.h"
@@ -58,6 +59,7 @@ request(void)
 	RequestAddinShmemSpace(bgjob_fair_size());
 	RequestAddinShmemSpace(bgjob_gate_table_size());
 	RequestAddinShmemSpace(bgjob_gate_asks_size());
+	RequestAddinShmemSpace(bgjob_chunkwaits_size());
 }
 
 static void
@@ -82,6 +84,7 @@ startup(void)
 	bgjob_fair_startup();
 	bgjob_gate_table_startup();
 	bgjob_gate_asks_startup();
+	bgjob_chunkwaits_startup();
 	bgjob_inflight_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

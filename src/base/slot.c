@@ -24,6 +24,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "base/chunkjobs.h"
 #include "base/database.h"
 #include "base/slot.h"
 #include "miscadmin.h"
@@ -132,7 +133,7 @@ bgjob_slot_create(BgjobProcessKind kind, Oid database, Oid role, int most)
 		slot->job_started_at = 0;
 		slot->overdue_since = 0;
 		slot->timed_out = false;
-		slot->group->n = slot->group->next = 0;
+		slot->group->n = slot->group->next = slot->chunk = 0;
 		slot->group_slow = false;
 		slot->in_use = true;
 		SpinLockRelease(&slot->mutex);
@@ -295,6 +296,33 @@ bgjob_slot_give_up(TimestampTz *run_at)
 	return request;
 }
 
+/*
+ * bgjob_slot_answer ends an attempt at a chunk that failed. Returns the job of the chunk
+ * for which a request was accepted before; 0: there is none, and none is accepted any more.
+ */
+int64
+bgjob_slot_answer(void)
+{
+	int64 job = 0;
+
+	SpinLockAcquire(&bgjob_my_slot->mutex);
+	if (bgjob_my_slot->request != BGJOB_REQUEST_NONE)
+		job = bgjob_my_slot->job;
+	else
+		bgjob_my_slot->phase = BGJOB_PHASE_FINISHING;
+	SpinLockRelease(&bgjob_my_slot->mutex);
+	return job;
+}
+
+/* bgjob_slot_count_done counts jobs that this worker has performed. */
+void
+bgjob_slot_count_done(int jobs)
+{
+	SpinLockAcquire(&bgjob_my_slot->mutex);
+	bgjob_my_slot->jobs_done += jobs;
+	SpinLockRelease(&bgjob_my_slot->mutex);
+}
+
 /* bgjob_slot_end marks this worker as being at no job; with "done" the job is counted. */
 void
 bgjob_slot_end(bool done)
@@ -313,6 +341,14 @@ bgjob_slot_end(bool done)
 	SpinLockRelease(&bgjob_my_slot->mutex);
 }
 
+/* Returns whether a worker is at a job, by itself or in a chunk. No lock is held: the caller looks again. */
+static bool
+is_at(BgjobSlot *slot, Oid database, int64 job)
+{
+	return slot->in_use && slot->database == database &&
+		   (slot->job == job || (slot->chunk > 0 && bgjob_chunk_has(slot, job)));
+}
+
 /*
  * bgjob_slot_is_at returns whether a worker runs a job. *finishing (which may
  * be NULL) is set to the transaction in which the worker records the job's end,
@@ -329,7 +365,7 @@ bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing)
 		TransactionId xid = InvalidTransactionId;
 		bool there;
 
-		if (!slot->in_use || slot->database != database || slot->job != job)
+		if (!is_at(slot, database, job))
 			continue;
 		if (slot->pid != 0 && slot->phase == BGJOB_PHASE_FINISHING)
 		{
@@ -342,7 +378,8 @@ bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing)
 		 * not if the worker had begun with the same job again in the meantime.
 		 */
 		SpinLockAcquire(&slot->mutex);
-		there = slot->in_use && slot->database == database && slot->job == job;
+		there =
+			slot->in_use && slot->database == database && (slot->job == job || slot->chunk > 0);
 		if (slot->phase != BGJOB_PHASE_FINISHING)
 			xid = InvalidTransactionId;
 		SpinLockRelease(&slot->mutex);
@@ -364,10 +401,11 @@ bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase)
 		BgjobSlot *slot = &bgjob_registry->slots[i];
 		bool there;
 
-		if (!slot->in_use || slot->database != database || slot->job != job)
+		if (!is_at(slot, database, job))
 			continue;
 		SpinLockAcquire(&slot->mutex);
-		there = slot->in_use && slot->database == database && slot->job == job;
+		there =
+			slot->in_use && slot->database == database && (slot->job == job || slot->chunk > 0);
 		*phase = slot->phase;
 		SpinLockRelease(&slot->mutex);
 		if (there)
@@ -388,34 +426,6 @@ bgjob_slot_lives(pid_t pid, TimestampTz started_at)
 			return true;
 	}
 	return false;
-}
-
-/*
- * bgjob_slots_running returns the jobs that workers of a database are at, each once,
- * and their number; in the current memory context.
- */
-BgjobRunning *
-bgjob_slots_running(Oid database, int *n)
-{
-	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
-	BgjobRunning *running = palloc(Max(nslots, 1) * sizeof(BgjobRunning));
-
-	*n = 0;
-	for (int i = 0; i < nslots; i++)
-	{
-		const BgjobSlot *slot = &bgjob_registry->slots[i];
-		BgjobRunning one = {slot->role, *(volatile const int64 *) &slot->job};
-		bool known = false;
-
-		if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != database ||
-			slot->pid == 0 || one.job == 0)
-			continue;
-		for (int j = 0; j < *n && !known; j++)
-			known = running[j].job == one.job;
-		if (!known)
-			running[(*n)++] = one;
-	}
-	return running;
 }
 
 static int
@@ -481,17 +491,46 @@ bgjob_slots_in_flight(Oid database, int *n)
 	return positions;
 }
 
+static int
+compare_running(const void *a, const void *b)
+{
+	return compare_positions(&((const BgjobRunning *) a)->job,
+							 &((const BgjobRunning *) b)->job);
+}
+
+/* Adds the jobs that a worker is at to "running", behind n others, where there must be room for a chunk. Returns their number. */
+static int
+add_running(BgjobSlot *slot, BgjobRunning *running, int n)
+{
+	int64 job = *(volatile const int64 *) &slot->job;
+	int64 *chunk;
+	int count;
+
+	if (job == 0)
+		return n;
+	running[n++] = (BgjobRunning){slot->role, job};
+	if (slot->chunk == 0)
+		return n;
+	chunk = palloc(BGJOB_GROUP_MAX * sizeof(int64));
+	count = bgjob_chunk_jobs(slot, chunk);
+	for (int i = 0; i < count; i++)
+		running[n++] = (BgjobRunning){slot->role, chunk[i]};
+	pfree(chunk);
+	return n;
+}
+
 /*
- * bgjob_slots_jobs returns the jobs that workers of a database are at, in ascending
- * order, and sets *n to their number; in the current memory context.
+ * bgjob_slots_running returns the jobs that workers of a database are at, each once and
+ * in ascending order, and sets *n to their number; in the current memory context.
  */
-int64 *
-bgjob_slots_jobs(Oid database, int *n)
+BgjobRunning *
+bgjob_slots_running(Oid database, int *n)
 {
 	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
-	int64 *jobs = palloc(Max(nslots, 1) * sizeof(int64));
+	int room = nslots + BGJOB_GROUP_MAX + 1;
+	BgjobRunning *running = palloc(room * sizeof(BgjobRunning));
+	int count = 0;
 
-	*n = 0;
 	for (int i = 0; i < nslots; i++)
 	{
 		BgjobSlot *slot = &bgjob_registry->slots[i];
@@ -499,12 +538,33 @@ bgjob_slots_jobs(Oid database, int *n)
 		if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != database ||
 			slot->pid == 0)
 			continue;
-		SpinLockAcquire(&slot->mutex);
-		jobs[*n] = slot->job;
-		SpinLockRelease(&slot->mutex);
-		if (jobs[*n] != 0)
-			(*n)++;
+		if (room - count <= BGJOB_GROUP_MAX)
+		{
+			room = 2 * room + BGJOB_GROUP_MAX;
+			running = repalloc(running, room * sizeof(BgjobRunning));
+		}
+		count = add_running(slot, running, count);
 	}
-	qsort(jobs, *n, sizeof(int64), compare_positions);
+	qsort(running, count, sizeof(BgjobRunning), compare_running);
+	*n = 0;
+	for (int i = 0; i < count; i++)
+		if (*n == 0 || running[*n - 1].job != running[i].job)
+			running[(*n)++] = running[i];
+	return running;
+}
+
+/*
+ * bgjob_slots_jobs returns the jobs that workers of a database are at, in ascending
+ * order, and sets *n to their number; in the current memory context.
+ */
+int64 *
+bgjob_slots_jobs(Oid database, int *n)
+{
+	BgjobRunning *running = bgjob_slots_running(database, n);
+	int64 *jobs = palloc(Max(*n, 1) * sizeof(int64));
+
+	for (int i = 0; i < *n; i++)
+		jobs[i] = running[i].job;
+	pfree(running);
 	return jobs;
 }

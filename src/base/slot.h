@@ -37,6 +37,8 @@ extern void bgjob_slot_claimed(void);
 extern void bgjob_slot_start_clock(TimestampTz now);
 extern bool bgjob_slot_finish(void);
 extern BgjobRequest bgjob_slot_give_up(TimestampTz *run_at);
+extern int64 bgjob_slot_answer(void);
+extern void bgjob_slot_count_done(int jobs);
 extern void bgjob_slot_end(bool done);
 extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
 extern bool bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase);

@@ -265,7 +265,12 @@ pop(const BgjobTaker *taker, const Offer *offer, BgjobLaneItem *items, BgjobTaki
 		taking->key = offer->key;
 		taking->group_size = offer->own.group_size;
 		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
+		taking->alone = lane->singly > 0;
+		taking->in_chunk = taking->group_size == 1 && lane->chunk > 1;
+		if (taking->in_chunk)
+			taking->group_size = lane->chunk;
 		taking->n = bgjob_lane_pop(lane, items, &taking->group_size, &taking->more);
+		taking->in_chunk &= taking->group_size > 1;
 		if (taking->n > 0)
 			taker->name(items, taking);
 		LWLockRelease(&lane->mutex);
@@ -319,6 +324,57 @@ bgjob_taker_take(BgjobTaker *taker, BgjobLaneItem *items, BgjobTaking *taking)
 				break; /* another process was faster */
 		}
 	}
+}
+
+/*
+ * bgjob_taker_take_more takes more items of a lane that something was taken from, for the
+ * same chunk: as many as are at hand, at most "wanted". Returns their number. "name" is
+ * called with them while no other process can scan. None if some are to be performed singly.
+ */
+int
+bgjob_taker_take_more(const BgjobLaneKey *key, BgjobLaneItem *items, int wanted,
+					  void (*name)(const BgjobLaneItem *items, int n))
+{
+	BgjobLaneGroup *group = bgjob_lane_group(&key->group);
+	BgjobLane *lane;
+	bool more;
+	int n = 0;
+
+	if (group == NULL)
+		return 0;
+	LWLockAcquire(&group->lock, LW_SHARED);
+	lane = bgjob_lane_find(group, key);
+	if (lane != NULL)
+	{
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
+		if (lane->singly == 0)
+			n = bgjob_lane_pop(lane, items, &wanted, &more);
+		if (n > 0)
+			name(items, n);
+		LWLockRelease(&lane->mutex);
+	}
+	LWLockRelease(&group->lock);
+	return n;
+}
+
+/* bgjob_taker_note_chunk notes with how many others the last job of a lane could be performed; 0: it could not. */
+void
+bgjob_taker_note_chunk(const BgjobLaneKey *key, int size)
+{
+	BgjobLaneGroup *group = bgjob_lane_group(&key->group);
+	BgjobLane *lane;
+
+	if (group == NULL)
+		return;
+	LWLockAcquire(&group->lock, LW_SHARED);
+	lane = bgjob_lane_find(group, key);
+	if (lane != NULL && lane->chunk != size)
+	{
+		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
+		lane->chunk = size;
+		LWLockRelease(&lane->mutex);
+	}
+	LWLockRelease(&group->lock);
 }
 
 /* bgjob_taker_has_work returns whether there may be something to take. */

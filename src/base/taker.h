@@ -28,6 +28,9 @@ typedef struct BgjobTaking
 	int n;            /* items */
 	int group_size;   /* how many could be performed in one transaction; 1: no group */
 	bool more;        /* there were more items behind them */
+	bool alone;       /* it is to be performed by itself: a group or chunk with it has failed */
+	bool
+		in_chunk; /* there may be several because the last job of the lane could be in a chunk; it is no group */
 } BgjobTaking;
 
 /*
@@ -44,6 +47,9 @@ typedef struct BgjobTaker BgjobTaker;
 extern BgjobTaker *bgjob_taker_create(const BgjobLaneGroupKey *groups, int ngroups,
 									  BgjobTakingQueues queues, BgjobTakingName name);
 extern BgjobTake bgjob_taker_take(BgjobTaker *taker, BgjobLaneItem *items, BgjobTaking *taking);
+extern int bgjob_taker_take_more(const BgjobLaneKey *key, BgjobLaneItem *items, int wanted,
+								 void (*name)(const BgjobLaneItem *items, int n));
+extern void bgjob_taker_note_chunk(const BgjobLaneKey *key, int size);
 extern bool bgjob_taker_has_work(BgjobTaker *taker);
 extern bool bgjob_taker_has_better(BgjobTaker *taker, const BgjobLaneKey *than);
 

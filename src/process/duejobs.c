@@ -5,12 +5,14 @@
  *
  * A step of the scheduler's round (process/scheduler.c). It moves DUE_BATCH jobs at
  * most, of each role as many (store/due.c), so no role waits for another's. Jobs
- * that another transaction has locked are skipped and tried again after a second.
+ * that another transaction has locked are skipped and tried again after a second. It also moves
+ * jobs that wait for others (base/chunkwaits.c), and are enough.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "base/chunkwaits.h"
 #include "base/database.h"
 #include "base/process.h"
 #include "miscadmin.h"
@@ -22,6 +24,9 @@
 
 /* Jobs in one step. */
 #define DUE_BATCH 1000
+
+/* Jobs that wait together, at most: those of a full chunk, and what one statement has added. */
+#define WAITING_BATCH (2 * BGJOB_GROUP_MAX)
 
 static BgjobDatabase *entry;                 /* this database's */
 static TimestampTz next_due;                 /* of the jobs in the schedule */
@@ -52,12 +57,29 @@ bgjob_duejobs_clock_set(TimestampTz now)
 		blocked_until = now;
 }
 
+/* Moves jobs that have waited for others into the queue, where enough have come. */
+static void
+serve_waiting(TimestampTz now)
+{
+	Oid role;
+	TimestampTz at;
+
+	while (bgjob_chunkwaits_take_full(&role, &at))
+	{
+		bgjob_begin();
+		pgstat_report_activity(STATE_RUNNING, "enqueuing jobs that are enough for a chunk");
+		bgjob_due_enqueue_waiting(role, at, now, WAITING_BATCH);
+		bgjob_commit();
+	}
+}
+
 /* bgjob_duejobs_serve moves some due jobs into the queue, of each role the same number. */
 TimestampTz
 bgjob_duejobs_serve(TimestampTz now)
 {
 	TimestampTz low = (TimestampTz) pg_atomic_exchange_u64(&entry->low_due, (uint64) DT_NOEND);
 
+	serve_waiting(now);
 	if (blocked_until <= now)
 	{
 		low = Min(low, blocked_from);

@@ -144,9 +144,34 @@ blame(BgjobRel *jobs, BgjobJob *job, LostAttempt lost, const char *did)
 	return false;
 }
 
-/* Accounts for a job that was in flight; false if another transaction is changing it. */
+/* Returns whether a call for several jobs has crashed the server. */
 static bool
-account_for(BgjobRel *jobs, const BgjobInflightRecord *record)
+any_culprit_chunk(const BgjobInflightRecord *records, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (records[i].verdict == BGJOB_CULPRIT && records[i].jobs > 1)
+			return true;
+	return false;
+}
+
+/* Has the jobs of a call taken singly, of which the first is "job". */
+static void
+take_singly(const BgjobJob *job, int count)
+{
+	BgjobGroupRest rest = {
+		.role = job->run_as, .priority = job->priority, .pos = job->pos, .count = count};
+
+	strlcpy(rest.queue, job->queue, sizeof(rest.queue));
+	bgjob_announce_rest(&rest, true);
+}
+
+/*
+ * Accounts for a job that was in flight; false if another transaction is changing it.
+ * singly: one of several jobs in a call has crashed the server, and which is to be found
+ * out. So those of other calls are taken singly, too: they may lie before it.
+ */
+static bool
+account_for(BgjobRel *jobs, const BgjobInflightRecord *record, bool singly)
 {
 	LostAttempt lost = {
 		.started_at = record->started_at, .pid = record->pid, .server = record->server};
@@ -157,10 +182,12 @@ account_for(BgjobRel *jobs, const BgjobInflightRecord *record)
 		return true; /* it had ended, or was changed since */
 	if (!bgjob_job_try_lock(jobs, &job))
 		return false;
-	if (record->verdict == BGJOB_CULPRIT)
+	if (record->verdict == BGJOB_CULPRIT && record->jobs <= 1)
 		(void) blame(jobs, &job, lost, "Crashed the server");
 	else
 		note_interruption(jobs, &job, lost, "Interrupted by a crash of the server", false);
+	if (singly)
+		take_singly(&job, record->jobs);
 	return true;
 }
 
@@ -173,6 +200,7 @@ bgjob_recover_inflight(void)
 {
 	BgjobInflightRecord *records = palloc(MANY * sizeof(BgjobInflightRecord));
 	int n = bgjob_inflight_records(MyDatabaseId, records, MANY);
+	bool singly = any_culprit_chunk(records, n);
 	int settled = 0;
 
 	if (n > 0)
@@ -183,7 +211,7 @@ bgjob_recover_inflight(void)
 		jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 		for (int i = 0; i < n; i++)
 		{
-			if (account_for(jobs, &records[i]))
+			if (account_for(jobs, &records[i], singly))
 				records[settled++] = records[i];
 			CommandCounterIncrement();
 		}
@@ -246,7 +274,7 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 	BgjobEvent event;
 
 	if (slot->request == BGJOB_REQUEST_INTERRUPT ||
-		(slot->request == BGJOB_REQUEST_NONE && !slot->timed_out))
+		(slot->request == BGJOB_REQUEST_NONE && (!slot->timed_out || slot->chunk > 1)))
 		return false;
 	if (!bgjob_outcome_requested(slot->request, slot->successor, bgjob_job_is_pending(job),
 								 &event, &what))
@@ -259,6 +287,13 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 	bgjob_job_apply(job, event, &what);
 	bgjob_job_save(jobs, job);
 	return true;
+}
+
+/* Returns whether a worker has left although nobody had asked it to. */
+static bool
+left_by_itself(const BgjobSlot *slot)
+{
+	return !slot->term && !slot->retire;
 }
 
 /*
@@ -287,7 +322,7 @@ recover_job(const BgjobSlot *slot, int console, BgjobGroupRest *place)
 			bgjob_log_store(&job, console);
 		if (conclude(jobs, &job, slot))
 			waits = false;
-		else if (slot->job_started_at != 0 && !slot->term && !slot->retire)
+		else if (slot->job_started_at != 0 && left_by_itself(slot) && slot->chunk <= 1)
 			waits = blame(jobs, &job, lost, "Ended its worker");
 		else if (slot->job_started_at != 0 || job.state == BGJOB_PROCESSING)
 			note_interruption(jobs, &job, lost,
@@ -369,7 +404,8 @@ bgjob_recover_put_off(void)
  * slot still names the job, so no other worker runs it. If the worker was asked to
  * leave, the job is not blamed. If it left by itself, the job is the cause, unless
  * the postmaster has died: then this process leaves, too, and the next server
- * recovers the job. Does not free the slot.
+ * recovers the job. Which of the jobs of a chunk is the cause is not known: they are
+ * performed singly, and none is blamed. Does not free the slot.
  */
 void
 bgjob_recover_lost(BgjobSlot *slot)
@@ -377,6 +413,8 @@ bgjob_recover_lost(BgjobSlot *slot)
 	BgjobGroupRest rest;
 	BgjobGroupRest place = {.role = InvalidOid};
 	int64 job = slot->job;
+	bool singly = slot->chunk > 1 && slot->request == BGJOB_REQUEST_NONE &&
+				  (slot->timed_out || left_by_itself(slot));
 
 	if (!PostmasterIsAliveInternal())
 		proc_exit(1); /* the worker has left for the same reason */
@@ -390,7 +428,7 @@ bgjob_recover_lost(BgjobSlot *slot)
 	if (bgjob_console_in_use(bgjob_slot_index(slot)))
 		bgjob_console_clear(bgjob_slot_index(slot));
 	if (bgjob_group_items_end(slot, true, &rest)) /* the others of its group, begun or not */
-		bgjob_announce_rest(&rest, false);
+		bgjob_announce_rest(&rest, singly);
 }
 
 /*

@@ -5,7 +5,7 @@
  *
  * An array gives positional arguments, an object named ones; a missing argument
  * takes its default. A function whose only argument is json or jsonb gets the
- * JSON whole. Values are converted as jsonb_to_record() does: strings by
+ * JSON whole; one whose only argument is jsonb[] gets an array of it. Values are converted as jsonb_to_record() does: strings by
  * their content, numbers and booleans by their text, through the input
  * function of the type; arrays and objects for array and row types by
  * jsonb_to_record() itself, since the server has no function for one value
@@ -501,6 +501,25 @@ bind_each(const BgjobFunction *function, const Jsonb *args, BgjobValue *values)
 	error_context_stack = context.previous;
 }
 
+/* bgjob_arguments_chunk returns the argument of a function that takes an array of them, one for each job; NULL is null. */
+BgjobValue
+bgjob_arguments_chunk(const Jsonb *const *args, int n)
+{
+	Datum *values = palloc(n * sizeof(Datum));
+	bool *nulls = palloc(n * sizeof(bool));
+	int dims[1] = {n};
+	int lower[1] = {1};
+
+	for (int i = 0; i < n; i++)
+	{
+		values[i] = JsonbPGetDatum(args[i]);
+		nulls[i] = args[i] == NULL;
+	}
+	return (BgjobValue){.given = true,
+						.value = PointerGetDatum(construct_md_array(
+							values, nulls, 1, dims, lower, JSONBOID, -1, false, TYPALIGN_INT))};
+}
+
 /* Returns the JSON itself, for a function that takes it whole; SQL null if there is none. */
 static BgjobValue
 bind_whole(const BgjobFunction *function, const Jsonb *args)
@@ -508,6 +527,8 @@ bind_whole(const BgjobFunction *function, const Jsonb *args)
 	BgjobValue value = {.given = args != NULL || function->args[0].default_expr == NULL,
 						.isnull = args == NULL};
 
+	if (function->chunk)
+		return bgjob_arguments_chunk(&args, 1);
 	if (args != NULL && function->args[0].type == JSONBOID)
 		value.value = JsonbPGetDatum(args);
 	else if (args != NULL)

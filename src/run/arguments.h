@@ -24,6 +24,7 @@ typedef struct BgjobValue
 extern bool bgjob_arguments_fit(const BgjobFunction *function, const Jsonb *args);
 extern void bgjob_arguments_check(const BgjobFunction *function, const Jsonb *args);
 extern BgjobValue *bgjob_arguments_bind(const BgjobFunction *function, const Jsonb *args);
+extern BgjobValue bgjob_arguments_chunk(const Jsonb *const *args, int n);
 extern BgjobValue bgjob_value_of(JsonbValue *json, Oid type);
 
 #endif /* BGJOB_RUN_ARGUMENTS_H */

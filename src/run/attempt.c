@@ -20,8 +20,8 @@
  * A job with an event that the scheduler has left to a worker is not performed:
  * the event is settled (pending.c), and the job goes on from there.
  *
- * A group of jobs is performed in one transaction: see group.c. What the two
- * have in common is in perform.c.
+ * A group of jobs is performed in one transaction: see group.c; or in one call: chunk.c. What
+ * they have in common is in perform.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,6 +42,7 @@
 #include "pgstat.h"
 #include "run/attempt.h"
 #include "run/authority.h"
+#include "run/chunk.h"
 #include "run/group.h"
 #include "run/notices.h"
 #include "run/pending.h"
@@ -340,6 +341,7 @@ claim_and_perform(void)
 	BgjobRel *jobs;
 	bool may_group;
 	bool claimed;
+	bool chunk;
 
 	while (!bgjob_session_clean_in_transaction())
 	{
@@ -358,8 +360,14 @@ claim_and_perform(void)
 	bgjob_underway.claimed = claimed = bgjob_claim(jobs, &bgjob_underway.job, &may_group);
 	if (claimed)
 		RESUME_INTERRUPTS(); /* held by the claim */
+	chunk = claimed && bgjob_chunk_collect(jobs);
 
-	if (claimed && bgjob_job_is_pending(&bgjob_underway.job))
+	if (chunk)
+	{
+		bgjob_chunk_perform(jobs);
+		bgjob_rel_close(jobs);
+	}
+	else if (claimed && bgjob_job_is_pending(&bgjob_underway.job))
 	{
 		settle(jobs);
 		bgjob_rel_close(jobs);
@@ -383,6 +391,28 @@ claim_and_perform(void)
 	MemoryContextSwitchTo(bgjob_job_context);
 	bgjob_perform_log_duration();
 	return claimed;
+}
+
+/*
+ * Ends the attempt, with an error or not. A group that has failed is performed again singly;
+ * but a request that was accepted is honored, and is no fault of a chunk.
+ */
+static void
+end_with(ErrorData *error, bool performed)
+{
+	bool requested = false;
+
+	if (bgjob_underway.claimed && error != NULL)
+	{
+		requested = bgjob_group.chunk ? bgjob_chunk_answer()
+									  : bgjob_slot_request_seen() != BGJOB_REQUEST_NONE;
+		if ((!bgjob_group.begun && !bgjob_underway.settling) || requested)
+			record_failure_safely(error);
+		else if (bgjob_underway.settling)
+			bgjob_underway.give_back = bgjob_underway.pause = true;
+	}
+	end_attempt(performed);
+	bgjob_group_end(error != NULL, error != NULL && !(bgjob_group.chunk && requested));
 }
 
 /*
@@ -418,17 +448,7 @@ bgjob_attempt_next(void)
 
 	if (error != NULL && performed) /* before its end can be seen */
 		bgjob_session_clean();
-	/* A group that has failed is performed again singly; but a request that was accepted is honored. */
-	if (bgjob_underway.claimed && error != NULL)
-	{
-		if ((!bgjob_group.begun && !bgjob_underway.settling) ||
-			bgjob_slot_request_seen() != BGJOB_REQUEST_NONE)
-			record_failure_safely(error);
-		else if (bgjob_underway.settling)
-			bgjob_underway.give_back = bgjob_underway.pause = true;
-	}
-	end_attempt(performed);
-	bgjob_group_end(error != NULL);
+	end_with(error, performed);
 	taken = performed && (!bgjob_underway.pause || bgjob_underway.settling);
 	if (error != NULL && !taken)
 	{

@@ -183,8 +183,12 @@ describe(Oid func, HeapTuple tuple)
 	function->nall =
 		get_func_arg_info(tuple, &function->all_types, &names, &function->all_modes);
 	describe_arguments(function, tuple, names);
-	function->whole = function->nargs == 1 && !function->variadic &&
-					  (function->args[0].type == JSONOID || function->args[0].type == JSONBOID);
+	function->chunk =
+		function->nargs == 1 && !function->variadic && function->args[0].type == JSONBARRAYOID;
+	function->whole =
+		function->chunk ||
+		(function->nargs == 1 && !function->variadic &&
+		 (function->args[0].type == JSONOID || function->args[0].type == JSONBOID));
 	function->unsupported_reason = unsupported_reason(function);
 	return function;
 }

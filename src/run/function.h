@@ -36,7 +36,9 @@ typedef struct BgjobFunction
 	Oid result_type;
 	bool variadic; /* the last argument collects the rest */
 	bool whole;    /* takes its arguments whole, as one json value */
-	int nargs;     /* input arguments */
+	bool
+		chunk; /* likewise; its argument is an array of these, one for each job (run/chunk.c) */
+	int nargs; /* input arguments */
 	BgjobArgument *args;
 	int nall; /* with those that are only output, in the order of declaration */
 	Oid *all_types;

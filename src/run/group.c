@@ -31,6 +31,7 @@
 #include "base/slot.h"
 #include "jit/jit.h"
 #include "miscadmin.h"
+#include "run/chunk.h"
 #include "run/command.h"
 #include "run/filtercall.h"
 #include "run/function.h"
@@ -66,7 +67,7 @@ bgjob_group_init(void)
 bool
 bgjob_group_fits(const BgjobJob *job)
 {
-	if (bgjob_job_is_pending(job) || bgjob_gate_may_need(job))
+	if (bgjob_job_is_pending(job) || bgjob_gate_may_need(job) || bgjob_chunk_may_begin(job))
 		return false;
 	if (job->kind == BGJOB_KIND_FUNCTION)
 		return !bgjob_function_is_procedure(bgjob_function_find(job->func));
@@ -255,12 +256,15 @@ bgjob_group_perform(BgjobRel *jobs)
 	disable_timeout(group_timeout, false);
 }
 
-/* bgjob_group_end gives back the jobs that were taken and not performed, or all of them if the group has failed. */
+/*
+ * bgjob_group_end gives back the jobs that were taken and not performed, or all of them if
+ * the group has failed; singly: then they are not to be taken as one again.
+ */
 void
-bgjob_group_end(bool failed)
+bgjob_group_end(bool failed, bool singly)
 {
 	BgjobGroupRest rest;
 
 	if (bgjob_group_items_end(bgjob_my_slot, failed, &rest))
-		bgjob_announce_rest(&rest, failed);
+		bgjob_announce_rest(&rest, singly);
 }

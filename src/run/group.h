@@ -15,6 +15,7 @@
 typedef struct BgjobGroup
 {
 	bool begun;   /* the running transaction is that of a group */
+	bool chunk;   /* it is performed in one call (run/chunk.c) */
 	bool is_over; /* no other job may follow in it */
 } BgjobGroup;
 
@@ -23,6 +24,6 @@ extern BgjobGroup bgjob_group;
 extern void bgjob_group_init(void);
 extern bool bgjob_group_fits(const BgjobJob *job);
 extern void bgjob_group_perform(BgjobRel *jobs);
-extern void bgjob_group_end(bool failed);
+extern void bgjob_group_end(bool failed, bool singly);
 
 #endif /* BGJOB_RUN_GROUP_H */

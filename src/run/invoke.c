@@ -37,6 +37,7 @@
 #include "run/tojson.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
+#include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
@@ -98,24 +99,103 @@ build_call(const BgjobFunction *function, List *expressions)
 
 /* ---- plain functions ---- */
 
+/* Evaluates a call; *isnull is whether it has returned SQL null. The result is in the memory of "estate". */
+static Datum
+evaluate_call(const BgjobFunction *function, List *expressions, EState *estate, bool *isnull)
+{
+	ExprContext *context = GetPerTupleExprContext(estate);
+	MemoryContext caller = MemoryContextSwitchTo(estate->es_query_cxt);
+	ExprState *state = ExecInitExpr((Expr *) build_call(function, expressions), NULL);
+	Datum value = ExecEvalExprSwitchContext(state, context, isnull);
+
+	MemoryContextSwitchTo(caller);
+	return value;
+}
+
 static Jsonb *
 call_function(const BgjobFunction *function, List *expressions)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	EState *estate = CreateExecutorState();
-	ExprContext *context = GetPerTupleExprContext(estate);
-	ExprState *state;
 	Jsonb *result = NULL;
 	bool isnull;
-	Datum value;
+	Datum value = evaluate_call(function, expressions, estate, &isnull);
 
-	MemoryContextSwitchTo(estate->es_query_cxt);
-	state = ExecInitExpr((Expr *) build_call(function, expressions), NULL);
-	value = ExecEvalExprSwitchContext(state, context, &isnull);
-	MemoryContextSwitchTo(caller);
 	if (!isnull && function->result_type != VOIDOID)
 		result = bgjob_result_to_jsonb(value, function->result_type);
 	FreeExecutorState(estate);
+	return result;
+}
+
+/* ---- functions of several jobs ---- */
+
+/*
+ * bgjob_invoke_chunk_misfit returns why a function cannot be called once for several
+ * jobs; NULL: it can.
+ */
+const char *
+bgjob_invoke_chunk_misfit(Oid func)
+{
+	const BgjobFunction *function = bgjob_function_describe(func);
+
+	if (function->procedure)
+		return "It is a procedure.";
+	if (!function->chunk)
+		return "It does not have exactly one parameter, of type jsonb[].";
+	if (function->set ||
+		(function->result_type != VOIDOID && function->result_type != JSONBARRAYOID))
+		return "It returns neither nothing nor jsonb[].";
+	return NULL;
+}
+
+/* Returns whether the results of a function are the elements of what it returns. */
+static bool
+returns_chunk(const BgjobFunction *function)
+{
+	return function->chunk && function->result_type == JSONBARRAYOID && !function->set &&
+		   !function->procedure;
+}
+
+/* Sets *results to the elements of an array, which must have "n". 22023: it has not. */
+static void
+split_results(const BgjobFunction *function, ArrayType *array, int n, Jsonb **results)
+{
+	Datum *values;
+	bool *nulls;
+	int count;
+
+	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	if (count != n || ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s returned %d results for %d jobs", function->signature, count, n),
+				 errdetail("The array must have one dimension, and an element for each job."),
+				 errhint("Return the results in the order of the arguments, or null.")));
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			results[i] = DatumGetJsonbPCopy(values[i]);
+}
+
+/* Calls a function that returns nothing, or an array with a result for each of n jobs. */
+static void
+call_for_chunk(const BgjobFunction *function, List *expressions, int n, Jsonb **results)
+{
+	EState *estate = CreateExecutorState();
+	bool isnull;
+	Datum value = evaluate_call(function, expressions, estate, &isnull);
+
+	memset(results, 0, n * sizeof(Jsonb *));
+	if (!isnull && function->result_type == JSONBARRAYOID)
+		split_results(function, DatumGetArrayTypeP(value), n, results);
+	FreeExecutorState(estate);
+}
+
+/* Calls a function for one job; its result is the one element of the array that it returns. */
+static Jsonb *
+call_for_one(const BgjobFunction *function, List *expressions)
+{
+	Jsonb *result;
+
+	call_for_chunk(function, expressions, 1, &result);
 	return result;
 }
 
@@ -228,10 +308,52 @@ replaced_by_procedure(const BgjobFunction *function)
 						   function->signature)));
 }
 
+/* Raises an error unless the current user may call a function, and it is one that a job can call. */
+static void
+check_call(const BgjobFunction *function)
+{
+	bgjob_function_check_execute(function->oid, GetUserId());
+	if (!function->callable || function->unsupported_reason != NULL)
+		bgjob_function_check(function->oid, GetUserId());
+}
+
+/*
+ * bgjob_invoke_chunk calls a function once, as the current user, for n jobs with these
+ * arguments (NULL: none), and sets *results to their results, NULL for null. Errors: as
+ * bgjob_invoke; 22023 if it does not return a result for each, nor null.
+ */
+void
+bgjob_invoke_chunk(Oid func, const Jsonb *const *args, int n, Jsonb **results)
+{
+	BgjobFunction copy = *bgjob_function_describe(func);
+	BgjobValue values;
+
+	check_call(&copy);
+	if (bgjob_invoke_chunk_misfit(func) != NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("%s was replaced while its jobs started", copy.signature)));
+	PushActiveSnapshot(GetTransactionSnapshot());
+	values = bgjob_arguments_chunk(args, n);
+	call_for_chunk(&copy, input_expressions(&copy, &values), n, results);
+	PopActiveSnapshot();
+}
+
+/* Calls a function that is no procedure. */
+static Jsonb *
+call_any_function(const BgjobFunction *function, List *expressions)
+{
+	if (returns_chunk(function))
+		return call_for_one(function, expressions);
+	return function->set ? call_set_function(function, expressions)
+						 : call_function(function, expressions);
+}
+
 /*
  * bgjob_invoke calls a function or procedure as the current user and returns
  * its result as jsonb, in the current memory context: NULL for void, SQL null
- * and procedures without output; an array for a set; an object for a row.
+ * and procedures without output; an array for a set; an object for a row. A function whose one
+ * parameter is jsonb[] gets an array of the arguments; if it returns jsonb[], that
+ * must have one element, which is the result.
  * A procedure may commit where the claim has been committed. Errors: what
  * bgjob_arguments_bind and bgjob_function_check raise, 55000 a procedure in the
  * transaction of the claim, and whatever the function raises.
@@ -244,9 +366,7 @@ bgjob_invoke(Oid func, const Jsonb *args, BgjobCaller caller)
 	List *expressions;
 	Jsonb *result;
 
-	bgjob_function_check_execute(func, GetUserId());
-	if (!copy.callable || copy.unsupported_reason != NULL)
-		bgjob_function_check(func, GetUserId());
+	check_call(&copy);
 	if (copy.procedure && caller == BGJOB_CALLER_CLAIM)
 		replaced_by_procedure(&copy);
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -262,8 +382,7 @@ bgjob_invoke(Oid func, const Jsonb *args, BgjobCaller caller)
 		PopActiveSnapshot();
 		return call_procedure(&copy, expressions, caller);
 	}
-	result =
-		copy.set ? call_set_function(&copy, expressions) : call_function(&copy, expressions);
+	result = call_any_function(&copy, expressions);
 	PopActiveSnapshot();
 	return result;
 }

@@ -24,6 +24,8 @@ typedef enum BgjobCaller
 } BgjobCaller;
 
 extern Jsonb *bgjob_invoke(Oid func, const Jsonb *args, BgjobCaller caller);
+extern const char *bgjob_invoke_chunk_misfit(Oid func);
+extern void bgjob_invoke_chunk(Oid func, const Jsonb *const *args, int n, Jsonb **results);
 extern void bgjob_run_in_portal(List *plans, ParamListInfo params, const char *source,
 								CommandTag tag, DestReceiver *receiver, BgjobCaller caller);
 

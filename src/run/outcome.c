@@ -109,9 +109,18 @@ bgjob_outcome_of_ending(const BgjobEnding *ending, BgjobEvent *event, BgjobCircu
 	return true;
 }
 
+/* Returns the configuration of the job's function when the job was enqueued; NULL: none. */
+static const Jsonb *
+policy_of(const BgjobJob *job)
+{
+	if (bgjob_job_is_null(job, BGJOB_C_POLICY_ID))
+		return NULL;
+	return bgjob_settings_read(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POLICY_ID)));
+}
+
 /*
  * bgjob_outcome_is_group_deadlock returns whether a job may have been the victim
- * of a deadlock that it had no part in but by waiting: groups of jobs hold
+ * of a deadlock that it had no part in but by waiting: groups of jobs, and chunks, hold
  * their locks longer than any of their jobs would. Such a job is tried again
  * as if it had been interrupted; not without end, since it may be the job.
  */
@@ -120,16 +129,8 @@ bgjob_outcome_is_group_deadlock(const BgjobJob *job, const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED &&
 		   DatumGetInt32(bgjob_job_datum(job, BGJOB_C_INTERRUPTIONS)) < MOST_DEADLOCKS &&
-		   bgjob_queues_get(MyDatabaseId, job->queue).group_size > 1;
-}
-
-/* Returns the configuration of the job's function when the job was enqueued; NULL: none. */
-static const Jsonb *
-policy_of(const BgjobJob *job)
-{
-	if (bgjob_job_is_null(job, BGJOB_C_POLICY_ID))
-		return NULL;
-	return bgjob_settings_read(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POLICY_ID)));
+		   (bgjob_queues_get(MyDatabaseId, job->queue).group_size > 1 ||
+			bgjob_policy_chunk_size(policy_of(job)) > 1);
 }
 
 /* Returns how long to wait before the next retry of a job, in microseconds. */

@@ -119,10 +119,16 @@ bgjob_perform_init(void)
 void
 bgjob_perform_context(void *arg)
 {
-	if (bgjob_underway.claimed)
+	const char *title =
+		bgjob_underway.claimed ? bgjob_text_cut(bgjob_underway.job.job, BGJOB_TITLE_MAX) : NULL;
+
+	if (title != NULL && bgjob_underway.company > 0)
+		errcontext("bgjob job " INT64_FORMAT
+				   " and %d others (%s), role \"%s\", database \"%s\"",
+				   bgjob_underway.job.id, bgjob_underway.company, title, role, database);
+	else if (title != NULL)
 		errcontext("bgjob job " INT64_FORMAT " (%s), role \"%s\", database \"%s\"",
-				   bgjob_underway.job.id,
-				   bgjob_text_cut(bgjob_underway.job.job, BGJOB_TITLE_MAX), role, database);
+				   bgjob_underway.job.id, title, role, database);
 	else
 		errcontext("bgjob worker, role \"%s\", database \"%s\"", role, database);
 	bgjob_notices_prepare();
@@ -185,18 +191,29 @@ could_run_at(const BgjobJob *job)
 	return DatumGetTimestampTz(bgjob_job_datum(job, BGJOB_C_CREATED_AT));
 }
 
-/* Returns whether the claimed job was to be started earlier (start_within), and never has been. */
+/* Returns whether a job that starts at a time was to be started earlier (start_within), and never has been. */
 static bool
-is_expired(void)
+is_too_late(const BgjobJob *job, TimestampTz at)
 {
-	const BgjobJob *job = &bgjob_underway.job;
-
 	if (bgjob_job_is_null(job, BGJOB_C_START_WITHIN) || job->retries > 0 ||
 		DatumGetInt32(bgjob_job_datum(job, BGJOB_C_INTERRUPTIONS)) > 0)
 		return false;
 	return bgjob_time_plus(could_run_at(job),
-						   DatumGetIntervalP(bgjob_job_datum(job, BGJOB_C_START_WITHIN))) <
-		   bgjob_underway.started_at;
+						   DatumGetIntervalP(bgjob_job_datum(job, BGJOB_C_START_WITHIN))) < at;
+}
+
+/* Returns whether the claimed job is not to be performed for that. */
+static bool
+is_expired(void)
+{
+	return is_too_late(&bgjob_underway.job, bgjob_underway.started_at);
+}
+
+/* bgjob_perform_is_expired returns whether a job, if it were started now, would not be performed for that. */
+bool
+bgjob_perform_is_expired(const BgjobJob *job)
+{
+	return !bgjob_job_is_null(job, BGJOB_C_START_WITHIN) && is_too_late(job, bgjob_now());
 }
 
 /* Decides that an expired job is deleted instead of being performed, unless filters choose otherwise. */
@@ -379,7 +396,8 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 							   .worker_pid = MyProcPid,
 							   .server = bgjob_own_server_name(),
 							   .command = bgjob_underway.command,
-							   .result = result};
+							   .result = result,
+							   .company = bgjob_underway.company};
 	BgjobEvent event = BGJOB_EV_SUCCEED;
 
 	if (bgjob_underway.decision.given)
@@ -397,6 +415,21 @@ bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result)
 	note_attempt();
 	bgjob_job_apply(&bgjob_underway.job, event, &what);
 	bgjob_job_save(jobs, &bgjob_underway.job);
+}
+
+/* bgjob_perform_record_company records the success of another job that was performed in the same call. */
+void
+bgjob_perform_record_company(BgjobRel *jobs, BgjobJob *job, const Jsonb *result, TimestampTz at)
+{
+	BgjobCircumstances what = {.at = at,
+							   .started_at = bgjob_underway.started_at,
+							   .worker_pid = MyProcPid,
+							   .result = result,
+							   .company = bgjob_underway.company};
+
+	bgjob_job_set_null(job, BGJOB_C_START_WITHIN);
+	bgjob_job_apply(job, BGJOB_EV_SUCCEED, &what);
+	bgjob_job_save(jobs, job);
 }
 
 /*
@@ -449,7 +482,7 @@ bgjob_perform_begin(void)
 	bgjob_my_slot->command = bgjob_underway.command;
 	bgjob_slot_start_clock(bgjob_underway.started_at);
 	bgjob_inflight_begin(MyDatabaseId, bgjob_underway.job.id, bgjob_underway.job.pos,
-						 bgjob_underway.started_at);
+						 1 + bgjob_underway.company, bgjob_underway.started_at);
 	report_activity();
 	bgjob_filter_refresh();
 }

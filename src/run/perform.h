@@ -3,7 +3,7 @@
  * perform.h
  *	  The parts of an attempt at a job.
  *
- * For attempt.c, group.c and inplace.c alone.
+ * For attempt.c, group.c, chunk.c and inplace.c alone.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,7 +36,10 @@ extern void bgjob_perform_complete(void);
 extern void bgjob_perform_log_duration(void);
 extern void bgjob_perform_check_request(void);
 extern void bgjob_perform_check_pending(void);
+extern bool bgjob_perform_is_expired(const BgjobJob *job);
 extern void bgjob_perform_record_success(BgjobRel *jobs, const Jsonb *result);
+extern void bgjob_perform_record_company(BgjobRel *jobs, BgjobJob *job, const Jsonb *result,
+										 TimestampTz at);
 extern BgjobRequest bgjob_perform_give_up(BgjobCircumstances *what);
 extern void bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *error,
 								 BgjobCircumstances *what);

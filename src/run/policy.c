@@ -1,16 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * policy.c
- *	  What happens to failed jobs: the policies of functions, and the delays before retries.
+ *	  The policies of functions: what happens to failed jobs, the delays before retries, chunks.
  *
  * bgjob_configure() can set the delays before the retries of a function's jobs, the
- * errors after which they are retried, and the state when no retry is left. That is
+ * errors after which they are retried, the state when no retry is left, and how many are
+ * performed in one call, which is read when one is claimed (run/chunk.c). That is
  * one JSON object, stored with the captured settings (store/settings.h). A job
  * refers to it by its number: so the policy is in force as it was when the job was
  * enqueued, and costs a job eight bytes.
  *
  *	 {"retry_delays": [seconds, …], "retry_on": ["40", …], "no_retry_on": […],
- *	  "on_exhausted": "delete"}
+ *	  "on_exhausted": "delete", "chunk_size": jobs, "chunk_wait": microseconds}
  *
  * A missing member has the default. The policy is written by the session that
  * configures, and read by workers and the scheduler when a job has failed.
@@ -122,6 +123,19 @@ push_delays(JsonbParseState **state, ArrayType *delays)
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
+/* Adds a number if it is not zero. */
+static void
+push_number(JsonbParseState **state, const char *name, int64 number)
+{
+	JsonbValue value = {.type = jbvNumeric};
+
+	if (number == 0)
+		return;
+	value.val.numeric = int64_to_numeric(number);
+	bgjob_json_string(state, WJB_KEY, name);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
 static void
 push_codes(JsonbParseState **state, const char *name, ArrayType *codes)
 {
@@ -147,27 +161,26 @@ push_codes(JsonbParseState **state, const char *name, ArrayType *codes)
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
-/*
- * bgjob_policy_make makes a policy; NULL if it is empty. delays are intervals and
- * have been checked, the other two are texts; NULL: not given. 22023, 22004: an
- * element is invalid.
- */
+/* bgjob_policy_make makes a policy; NULL if it is empty. 22023, 22004: an element of an array is invalid. */
 const Jsonb *
-bgjob_policy_make(ArrayType *delays, ArrayType *retry_on, ArrayType *no_retry_on, bool deletes)
+bgjob_policy_make(const BgjobPolicyParts *parts)
 {
 	JsonbParseState *state = NULL;
 
-	if (delays == NULL && retry_on == NULL && no_retry_on == NULL && !deletes)
+	if (parts->delays == NULL && parts->retry_on == NULL && parts->no_retry_on == NULL &&
+		!parts->deletes && parts->chunk_size == 0)
 		return NULL;
 	bgjob_json_begin(&state);
-	if (delays != NULL)
-		push_delays(&state, delays);
-	if (retry_on != NULL)
-		push_codes(&state, "retry_on", retry_on);
-	if (no_retry_on != NULL)
-		push_codes(&state, "no_retry_on", no_retry_on);
-	if (deletes)
+	if (parts->delays != NULL)
+		push_delays(&state, parts->delays);
+	if (parts->retry_on != NULL)
+		push_codes(&state, "retry_on", parts->retry_on);
+	if (parts->no_retry_on != NULL)
+		push_codes(&state, "no_retry_on", parts->no_retry_on);
+	if (parts->deletes)
 		bgjob_json_text(&state, "on_exhausted", "delete");
+	push_number(&state, "chunk_size", parts->chunk_size);
+	push_number(&state, "chunk_wait", parts->chunk_wait);
 	return bgjob_json_end(&state);
 }
 
@@ -270,4 +283,32 @@ bgjob_policy_deletes(const Jsonb *policy)
 	JsonbValue value;
 
 	return find_member(policy, "on_exhausted", &value);
+}
+
+/* Returns a number of the policy, 0 if there is none, or one that is out of range. */
+static int64
+number(const Jsonb *policy, const char *name)
+{
+	JsonbValue value;
+	double found;
+
+	if (!find_member(policy, name, &value) || value.type != jbvNumeric)
+		return 0;
+	found = DatumGetFloat8(
+		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value.val.numeric)));
+	return found > 0 && found < END_TIMESTAMP ? (int64) found : 0;
+}
+
+/* bgjob_policy_chunk_size returns how many jobs may be performed in one call; 0 or 1: each by itself. */
+int
+bgjob_policy_chunk_size(const Jsonb *policy)
+{
+	return (int) Min(number(policy, "chunk_size"), PG_INT32_MAX);
+}
+
+/* bgjob_policy_chunk_wait returns how long the first job of a chunk may wait for others, in microseconds. */
+int64
+bgjob_policy_chunk_wait(const Jsonb *policy)
+{
+	return number(policy, "chunk_wait");
 }

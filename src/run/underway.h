@@ -24,6 +24,7 @@ typedef struct BgjobUnderway
 	bool committed; /* the claim is committed: the job is stored as processing */
 	TimestampTz started_at;
 	int64 time_limit;   /* of the attempt, in milliseconds; 0: none */
+	int company;        /* so many others are performed in the same call (run/chunk.c) */
 	bool give_back;     /* announce the job once the slot no longer names it */
 	bool pause;         /* but not at once */
 	bool changed;       /* the job itself may have changed its row */

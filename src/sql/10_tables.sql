@@ -119,13 +119,6 @@ CREATE TABLE bgjob_internal.sequence (
     CONSTRAINT sequence_pkey PRIMARY KEY (role, hash, job)
 );
 
--- What has been spent of the rates of limits, as the scheduler has seen it last: for the next start of the server.
-CREATE TABLE bgjob_internal.limit_use (
-    gate bigint NOT NULL,
-    use bigint[] NOT NULL,              -- as in memory
-    CONSTRAINT limit_use_pkey PRIMARY KEY (gate)
-);
-
 -- Jobs that await others, a batch or signals.
 CREATE TABLE bgjob_internal.awaiting (
     job bigint NOT NULL,
@@ -306,7 +299,7 @@ CREATE TABLE bgjob_internal.function_conf (
     on_duplicate "char",                -- s(kip), r(eplace), d: reschedule, e(rror), n(ewest): supersede
     tags text[],
     parameters jsonb,
-    policy jsonb,                       -- retry_delays in seconds, retry_on, no_retry_on, on_exhausted
+    policy jsonb,                       -- retry_delays in seconds, retry_on, no_retry_on, on_exhausted, chunk_size, chunk_wait in microseconds
     retention interval,
     @column@ @type@,
     CONSTRAINT function_conf_pkey PRIMARY KEY (func)

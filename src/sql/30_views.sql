@@ -164,6 +164,9 @@ SELECT c.func::text AS job,
        CASE WHEN jsonb_typeof(c.policy -> 'retry_on') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'retry_on')) END AS retry_on,
        CASE WHEN jsonb_typeof(c.policy -> 'no_retry_on') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(c.policy -> 'no_retry_on')) END AS no_retry_on,
        coalesce(c.policy ->> 'on_exhausted', 'fail') AS on_exhausted,
+       CASE WHEN jsonb_typeof(c.policy -> 'chunk_size') = 'number' THEN least((c.policy ->> 'chunk_size')::numeric, 2147483647)::integer END AS chunk_size,
+       CASE WHEN jsonb_typeof(c.policy -> 'chunk_wait') = 'number'
+            THEN make_interval(secs => least((c.policy ->> 'chunk_wait')::numeric / 1000000, 1e12)::double precision) END AS chunk_wait,
        c.@column@,
        c.retention
 FROM bgjob_internal.function_conf c;

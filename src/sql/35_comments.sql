@@ -77,6 +77,8 @@ COMMENT ON COLUMN bgjob.functions.retry_delays IS 'delay before each retry';
 COMMENT ON COLUMN bgjob.functions.retry_on IS 'SQLSTATEs that are retried; null: all';
 COMMENT ON COLUMN bgjob.functions.no_retry_on IS 'SQLSTATEs that are not retried';
 COMMENT ON COLUMN bgjob.functions.on_exhausted IS 'state after the last retry: fail or delete';
+COMMENT ON COLUMN bgjob.functions.chunk_size IS 'jobs in one call, at most; null: each by itself';
+COMMENT ON COLUMN bgjob.functions.chunk_wait IS 'how long a job waits for others; null: not at all';
 COMMENT ON COLUMN bgjob.functions.@column@ IS 'default of option @column@';
 COMMENT ON COLUMN bgjob.functions.retention IS 'how long a finished job is kept';
 

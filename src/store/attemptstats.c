@@ -10,7 +10,8 @@
  * The times are those of bgjob.job_states: an attempt waits from the moment at which
  * its job was enqueued, or became due, and runs until its outcome is known; the
  * commit is not included. If the worker was lost, another process records the
- * attempt and does not know its end: the attempt has no run time.
+ * attempt and does not know its end: the attempt has no run time. Jobs that are performed in
+ * one call (run/chunk.c) share its time equally.
  *
  *-------------------------------------------------------------------------
  */
@@ -58,6 +59,8 @@ describe_times(const BgjobJob *job, const BgjobCircumstances *what, BgjobAttempt
 	attempt->over_at = what->at;
 	attempt->wait_time = milliseconds(bgjob_history_waiting_since(job), started_at);
 	attempt->run_time = what->worker_pid == MyProcPid ? milliseconds(started_at, what->at) : -1;
+	if (attempt->run_time > 0)
+		attempt->run_time /= 1 + what->company;
 }
 
 /* Describes a failure: its error, or what the attempt did to its worker or to the server. */

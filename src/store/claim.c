@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "base/announce.h"
+#include "base/chunkjobs.h"
 #include "base/groupitems.h"
 #include "base/ownserver.h"
 #include "base/slot.h"
@@ -64,15 +65,13 @@ static bool is_popped = false; /* a single item, not claimed yet */
 
 static BgjobTaker *taker = NULL;
 
+static int current; /* the index of the claimed one */
+
 /* Names items of a group in this worker's slot. */
 static void
 name_in_group(const BgjobLaneItem *items, int n)
 {
-	int64 positions[BGJOB_GROUP_MAX];
-
-	for (int i = 0; i < n; i++)
-		positions[i] = items[i].pos;
-	bgjob_group_items_add(positions, n);
+	bgjob_group_items_add(items, n);
 }
 
 /* Names the items being taken in this worker's slot. */
@@ -180,6 +179,7 @@ claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 		claimed = claim_item(rel, jobs, &taken[next], job, fits);
 		if (claimed == CLAIMED)
 		{
+			current = next;
 			bgjob_slot_claimed();
 			return true;
 		}
@@ -245,13 +245,14 @@ bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 				bgjob_lane_bring_in(rel, &taking.key.group);
 			continue;
 		}
-		if (taking.more) /* each worker wakes the next, as long as there is work */
+		if (taking.more &&
+			!taking.in_chunk) /* each worker wakes the next, as long as there is work */
 			wake_next();
-		*group = taking.group_size > 1;
-		if (*group)
+		*group = taking.group_size > 1 && !taking.in_chunk;
+		if (taking.group_size > 1)
 		{
 			RESUME_INTERRUPTS(); /* the slot names no job yet */
-			if (taking.n < taking.group_size)
+			if (*group && taking.n < taking.group_size)
 				(void) bgjob_lane_refill(rel, &taking.key, taken + taking.n,
 										 taking.group_size - taking.n, name_in_group);
 			claimed = claim_next(rel, jobs, job, NULL);
@@ -269,6 +270,109 @@ bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 	}
 	bgjob_rel_close(rel);
 	return claimed;
+}
+
+/* ---- chunks ---- */
+
+/*
+ * bgjob_claim_begin_chunk begins a chunk of at most "size" jobs with the claimed job. False:
+ * the job is to be performed by itself, since a chunk has failed.
+ */
+bool
+bgjob_claim_begin_chunk(int size)
+{
+	if (taking.alone)
+		return false;
+	bgjob_taker_note_chunk(&taking.key, size);
+	if (taking.group_size == 1)
+	{
+		bgjob_group_items_begin(taking.key.group.role, taking.key.queue, taking.key.priority);
+		bgjob_group_items_add(taken, 1);
+		current = 0;
+	}
+	bgjob_chunk_begin(current);
+	memmove(taken, taken + current, (lengthof(taken) - current) * sizeof(BgjobLaneItem));
+	return true;
+}
+
+/* Takes more items of the chunk's lane, of which the first "n" are taken; at most "most". False: there are none. */
+static bool
+take_more(BgjobRel *rel, int n, int most)
+{
+	most = Min(most, BGJOB_GROUP_MAX - n);
+	if (most <= 0)
+		return false;
+	if (bgjob_taker_take_more(&taking.key, taken + n, most, name_in_group) > 0)
+		return true;
+	return bgjob_lane_refill(rel, &taking.key, taken + n, most, name_in_group) > 0;
+}
+
+/*
+ * Claims the job that was shown last. It is the one behind the first "n" of the chunk.
+ * NOT_CLAIMED: it is no longer in the chunk, and so the one behind it takes its index.
+ */
+static Claimed
+claim_shown(BgjobRel *rel, BgjobRel *jobs, int n, BgjobJob *job, BgjobFits fits)
+{
+	Claimed claimed = claim_item(rel, jobs, &taken[n], job, fits);
+
+	if (claimed == DOES_NOT_FIT)
+		bgjob_chunk_keep();
+	else if (claimed == NOT_CLAIMED)
+	{
+		bgjob_chunk_drop();
+		memmove(taken + n, taken + n + 1, (lengthof(taken) - n - 1) * sizeof(BgjobLaneItem));
+	}
+	return claimed;
+}
+
+/*
+ * bgjob_claim_company claims the job that follows the "n" jobs of the chunk; "wanted" is how
+ * many items to take where the next one is not known. The slot still names the first job.
+ * False if there is none, or it does not fit.
+ */
+bool
+bgjob_claim_company(BgjobRel *jobs, int n, int wanted, BgjobJob *job, BgjobFits fits)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
+	Claimed claimed = NOT_CLAIMED;
+
+	while (claimed == NOT_CLAIMED)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!bgjob_chunk_next() && !(take_more(rel, n, wanted) && bgjob_chunk_next()))
+			break;
+		claimed = claim_shown(rel, jobs, n, job, fits);
+	}
+	bgjob_rel_close(rel);
+	return claimed == CLAIMED;
+}
+
+/*
+ * bgjob_claim_end_company gives back what was taken and is not in the chunk, and wakes a
+ * worker for what follows. alone: the first job has remained alone, and is in no chunk.
+ */
+void
+bgjob_claim_end_company(bool alone)
+{
+	BgjobGroupRest rest;
+	bool any =
+		alone ? bgjob_group_items_end(bgjob_my_slot, false, &rest) : bgjob_chunk_cut(&rest);
+
+	if (any)
+		bgjob_announce_rest(&rest, false);
+	else if (bgjob_taker_has_work(taker))
+		wake_next();
+}
+
+/* bgjob_claim_no_chunk does so if the claimed job turns out to be one that is in no chunk. */
+void
+bgjob_claim_no_chunk(void)
+{
+	if (!taking.in_chunk)
+		return;
+	bgjob_taker_note_chunk(&taking.key, 0);
+	bgjob_claim_end_company(true);
 }
 
 /* bgjob_claim_give_back announces the job that this worker had taken again, after its claim failed. */

@@ -49,11 +49,54 @@ bgjob_due_enqueue(TimestampTz now, int max, TimestampTz *blocked_from)
 	return next;
 }
 
+/* Moves one job before it is due; unless another transaction has it, which then decides. */
+static void
+enqueue_early(BgjobRel *jobs, const BgjobScheduled *place, TimestampTz now)
+{
+	BgjobCircumstances what = {.at = now};
+	BgjobJob job;
+	const char *reason;
+
+	if (!bgjob_job_read(jobs, place->job, &job) || job.state != BGJOB_SCHEDULED)
+		return;
+	reason = bgjob_job_text(&job, BGJOB_C_ENTRY_REASON);
+	if (reason == NULL || strcmp(reason, BGJOB_CHUNK_REASON) != 0 ||
+		bgjob_schedule_take(place->role, place->at, place->job, NULL) != BGJOB_TAKEN)
+		return;
+	bgjob_job_apply(&job, BGJOB_EV_DUE, &what);
+	if (job.state == BGJOB_ENQUEUED)
+		bgjob_job_set_time(&job, BGJOB_C_RUN_AT, now);
+	bgjob_job_save(jobs, &job);
+}
+
+/* bgjob_due_enqueue_waiting enqueues the jobs of a role that wait for others until "at", and no longer need to; at most "max". */
+void
+bgjob_due_enqueue_waiting(Oid role, TimestampTz at, TimestampTz now, int max)
+{
+	BgjobScheduled *places = palloc(max * sizeof(BgjobScheduled));
+	int n = bgjob_schedule_at(role, at, places, max);
+	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+	MemoryContext per_row =
+		AllocSetContextCreate(CurrentMemoryContext, "bgjob due", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(per_row);
+
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		enqueue_early(jobs, &places[i], now);
+		MemoryContextReset(per_row);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(per_row);
+	bgjob_rel_close(jobs);
+	pfree(places);
+}
+
 /* ---- a clock that was ahead ---- */
 
 /*
  * Returns whether a job's time was computed as an interval from a clock that was
- * ahead: the job waits for a retry, has snoozed, or belongs to a recurring job,
+ * ahead: the job waits for a retry or for others, has snoozed, or belongs to a recurring job,
  * which may add a random delay. A time that a caller asked for stays.
  */
 static bool
@@ -70,7 +113,8 @@ is_ahead(const BgjobJob *job, TimestampTz now)
 	if (reason == NULL)
 		return false;
 	return strncmp(reason, BGJOB_RETRY_REASON, strlen(BGJOB_RETRY_REASON)) == 0 ||
-		   strncmp(reason, BGJOB_SNOOZE_REASON, strlen(BGJOB_SNOOZE_REASON)) == 0;
+		   strncmp(reason, BGJOB_SNOOZE_REASON, strlen(BGJOB_SNOOZE_REASON)) == 0 ||
+		   strcmp(reason, BGJOB_CHUNK_REASON) == 0;
 }
 
 /* Reschedules a job that is ahead: its interval counts from now. False: it is not ahead, or another process has it. */

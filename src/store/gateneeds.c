@@ -68,6 +68,17 @@ bgjob_gate_may_need(const BgjobJob *job)
 		   !bgjob_job_is_null(job, BGJOB_C_FAIRNESS_KEY) || bgjob_queues_limited();
 }
 
+/* bgjob_gate_has_any returns whether a job has gates, or names some: its queue is looked up, its limits are not. */
+bool
+bgjob_gate_has_any(const BgjobJob *job)
+{
+	return !bgjob_job_is_null(job, BGJOB_C_SEQUENCE_KEY) ||
+		   !bgjob_job_is_null(job, BGJOB_C_LIMITS) ||
+		   !bgjob_job_is_null(job, BGJOB_C_FAIRNESS_KEY) ||
+		   (bgjob_queues_limited() &&
+			bgjob_queues_get(MyDatabaseId, job->queue).max_running >= 0);
+}
+
 /* bgjob_gate_need_of_limit describes what a job needs of a limit; without bounds if there is none of that name. */
 void
 bgjob_gate_need_of_limit(const char *name, int units, BgjobGateNeed *need)

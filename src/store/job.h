@@ -45,6 +45,9 @@ typedef enum BgjobDuplicate
 /* The reason of a job that a new one with its unique_key has superseded; format of the other's id. */
 #define BGJOB_SUPERSEDED_REASON "Superseded by job " INT64_FORMAT
 
+/* The reason of jobs that wait for others, to be performed in one call. */
+#define BGJOB_CHUNK_REASON "Waits for others of its chunk"
+
 /* The circumstances of an event; a field that does not apply is zero. */
 typedef struct BgjobCircumstances
 {
@@ -68,6 +71,7 @@ typedef struct BgjobCircumstances
 	bool leave;   /* a worker of the job's role is to call filters, not this process */
 	BgjobDuplicate on_duplicate; /* of a new job with a unique_key */
 	bool awaits;                 /* of a new job: what it awaits is not there */
+	int company; /* SUCCEED: so many others were performed in the same call, which took this time */
 	bool wait; /* likewise: wait for transactions that enter or leave the key */
 } BgjobCircumstances;
 

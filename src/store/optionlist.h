@@ -64,6 +64,8 @@ BGJOB_OPTION(PARAMETERS, parameters, jsonb, check_parameters, ENQUEUE | CONFIGUR
 BGJOB_OPTION(RETRY_ON, retry_on, text_array, NULL, CONFIGURE, NOWHERE)
 BGJOB_OPTION(NO_RETRY_ON, no_retry_on, text_array, NULL, CONFIGURE, NOWHERE)
 BGJOB_OPTION(ON_EXHAUSTED, on_exhausted, text, check_on_exhausted, CONFIGURE, NOWHERE)
+BGJOB_OPTION(CHUNK_SIZE, chunk_size, integer, check_chunk_size, CONFIGURE, NOWHERE)
+BGJOB_OPTION(CHUNK_WAIT, chunk_wait, interval, check_chunk_wait, CONFIGURE, NOWHERE)
 BGJOB_OPTION(RETENTION, retention, interval, check_retention, CONFIGURE, EVERYWHERE)
 /* clang-format on */
 

@@ -395,6 +395,22 @@ collect(BgjobRel *rel, Snapshot snapshot, ScanKey keys, int nkeys, BgjobSchedule
 	return n;
 }
 
+/* bgjob_schedule_at reads at most "max" jobs of a role that are to run at a time; returns their number. */
+int
+bgjob_schedule_at(Oid role, TimestampTz at, BgjobScheduled *places, int max)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SCHEDULE);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData keys[3];
+	int n;
+
+	job_keys(keys, role, at, BTGreaterStrategyNumber, F_INT8GT, PG_INT64_MIN);
+	n = collect(rel, snapshot, keys, 2, places, 0, max);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return n;
+}
+
 /* bgjob_schedule_behind reads at most "max" jobs behind an entry of the schedule; returns their number. */
 int
 bgjob_schedule_behind(const BgjobScheduled *after, BgjobScheduled *places, int max)

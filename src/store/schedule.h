@@ -34,6 +34,7 @@ extern void bgjob_schedule_rescan(void);
 extern void bgjob_schedule_rescan_from(TimestampTz at);
 extern TimestampTz bgjob_schedule_take_due(TimestampTz now, int max, TimestampTz *blocked_from,
 										   BgjobScheduleDue due);
+extern int bgjob_schedule_at(Oid role, TimestampTz at, BgjobScheduled *places, int max);
 extern int bgjob_schedule_behind(const BgjobScheduled *after, BgjobScheduled *places, int max);
 
 /* Called for each scheduled job, with its role and queue. */

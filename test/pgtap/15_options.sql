@@ -39,7 +39,7 @@ SELECT is(tap_parameters('bgjob_configure'),
 	'retry_delays interval[] DEFAULT NULL::interval[], timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, on_duplicate text DEFAULT NULL::text, start_within interval DEFAULT NULL::interval, '
 	'sequence_key text DEFAULT NULL::text, limits text[] DEFAULT NULL::text[], fairness_key text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], parameters jsonb DEFAULT NULL::jsonb, '
 	'retry_on text[] DEFAULT NULL::text[], no_retry_on text[] DEFAULT NULL::text[], '
-	'on_exhausted text DEFAULT ''fail''::text, retention interval DEFAULT NULL::interval',
+	'on_exhausted text DEFAULT ''fail''::text, chunk_size integer DEFAULT NULL::integer, chunk_wait interval DEFAULT NULL::interval, retention interval DEFAULT NULL::interval',
 	'bgjob_configure has these');
 SELECT is(tap_parameters('bgjob_recurring'),
 	'name text, schedule text DEFAULT NULL::text, job text DEFAULT NULL::text, args jsonb DEFAULT NULL::jsonb, kind text DEFAULT NULL::text, queue text DEFAULT NULL::text, '

@@ -2,7 +2,7 @@
 --
 -- A job's state and its history, as a value to compare.
 --
--- Included by 03_states, 09_queues, 10_groups, 12_control, 13_unique, 14_filters and 15_options.
+-- Included by 03_states, 09_queues, 10_groups, 12_control, 13_unique, 14_filters, 15_options and 30_chunks.
 
 -- tap_state returns the state of a job, NULL if there is no such job.
 CREATE FUNCTION tap_state(id bigint) RETURNS text LANGUAGE sql AS

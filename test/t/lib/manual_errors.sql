@@ -20,6 +20,8 @@ CREATE FUNCTION twice(a text) RETURNS text LANGUAGE sql AS 'SELECT a || a';
 CREATE FUNCTION first_of(a anyelement, b anyelement) RETURNS anyelement LANGUAGE sql AS 'SELECT a';
 CREATE FUNCTION mine(id int) RETURNS void LANGUAGE sql AS '';
 ALTER FUNCTION mine OWNER TO app;
+CREATE FUNCTION my_chunk(items jsonb[]) RETURNS void LANGUAGE sql AS '';
+ALTER FUNCTION my_chunk OWNER TO app;
 CREATE FUNCTION watch(context jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
 CREATE FUNCTION gone(context jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
 CREATE FUNCTION given(context jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
