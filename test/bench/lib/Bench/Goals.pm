@@ -11,6 +11,7 @@ my @goals = (
 	[ drain => 'single no-op jobs: at least 4 × graphile-worker by default', ratio('drain', 'bgjob', 'drain', 'graphile'), '>=', 4, '%.2f ×' ],
 	[ group => 'groups of 200: at least 2.5 × graphile-worker, batched', ratio('group', 'bgjob', 'group', 'graphile batched'), '>=', 2.5, '%.2f ×' ],
 	[ group => 'groups of 200: more than one session of floor.sql', ratio('group', 'bgjob', 'group', 'floor'), '>=', 1, '%.2f ×' ],
+	[ chunks => 'INSERT … SELECT in chunks of 500: at least 3 × the rate in groups of 500', ratio('chunks', 'chunks of 500', 'chunks', 'groups of 500'), '>=', 3, '%.2f ×' ],
 	[ update => 'with an UPDATE in each job, the advantage over graphile-worker by default does not fall (same driver)',
 		kept('drain', 'graphile, own driver', 'bgjob'), '>=', 1, '%.2f of it' ],
 	[ update => 'with an UPDATE in each job, the advantage of groups over graphile-worker, batched, does not fall (same driver)',
