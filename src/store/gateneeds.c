@@ -12,10 +12,14 @@
  */
 #include "postgres.h"
 
+#include "base/database.h"
 #include "base/fair.h"
 #include "base/lanegroup.h"
 #include "base/queues.h"
 #include "base/registry.h"
+#include "base/servers.h"
+#include "base/slot.h"
+#include "base/slots.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -133,19 +137,45 @@ lane_of(const BgjobJob *job)
 						 psprintf("%s %d", job->queue, job->priority));
 }
 
+/* Returns how many workers there are for a job's role and queue; *more: there may be another one. */
+static int
+workers_for(const BgjobJob *job, bool *more)
+{
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	BgjobLaneGroupKey key;
+	const BgjobLaneGroup *group;
+	BgjobServerSet servers;
+	int workers;
+
+	*more = false;
+	if (entry == NULL)
+		return 0;
+	bgjob_servers_taking(MyDatabaseId, job->queue, &servers);
+	if (!servers.all)
+	{
+		*more = !servers.saturated;
+		return bgjob_count_workers_of(MyDatabaseId, job->run_as, &servers);
+	}
+	bgjob_lane_group_key(&key, MyDatabaseId, job->run_as);
+	group = bgjob_lane_group(&key);
+	workers = group != NULL ? group->nworkers : 0;
+	*more = workers < bgjob_slots_allowed(MyDatabaseId) &&
+			pg_atomic_read_u32(&entry->server.saturated) == 0;
+	return workers;
+}
+
 /*
- * Returns how many jobs of a lane are let through: as many as the role has workers, and one more, which
- * has the scheduler start another worker if there may be more.
+ * Returns how many jobs of a lane are let through: as many as there are workers, and, if there may be more
+ * workers, one more, which has the scheduler start one. Else a job whose turn it is would wait behind that
+ * one, whose position is lower, and behind the next one again.
  */
 static int
 turns(const BgjobJob *job)
 {
-	BgjobLaneGroupKey key;
-	const BgjobLaneGroup *group;
+	bool more;
+	int workers = workers_for(job, &more);
 
-	bgjob_lane_group_key(&key, MyDatabaseId, job->run_as);
-	group = bgjob_registry != NULL ? bgjob_lane_group(&key) : NULL;
-	return Max(group != NULL ? group->nworkers : 0, 1) + 1;
+	return workers == 0 || more ? workers + 1 : workers;
 }
 
 /* Describes a job's turn among the fairness keys of its lane. False: there is no room to note that. */

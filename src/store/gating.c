@@ -371,35 +371,50 @@ bgjob_gating_admit(int64 gate, int most, BgjobAdmitted *result)
 
 /* ---- turns of fairness keys ---- */
 
-/* Gives the first job of the line whose turn it is to the queue. */
+/* Has the job of a row go on, if it may; the weight of its key is as it is configured now. */
+static Turn
+give_turn_to(BgjobRel *jobs, BgjobLineScan *scan, BgjobLineRow *row, int64 lane,
+			 const BgjobFairTurn *now, BgjobAdmitted *result)
+{
+	Waiter waiter;
+	const BgjobGateNeed *need;
+	Turn turn;
+
+	read_waiter(jobs, row, now->line, &waiter);
+	need = turn_of(&waiter, now->line);
+	if (need != NULL)
+		bgjob_fair_weight(MyDatabaseId, lane, now->line, need->weight);
+	turn = take_turn(jobs, scan, row, now->line, &waiter, &result->when);
+	/* What memory knows of the line may be too little: after a restart, say. */
+	if (turn == TURN_ADMITTED && need != NULL && bgjob_line_next(scan, row))
+		(void) bgjob_fair_at_least(MyDatabaseId, lane, now->line, need->weight, 1);
+	return turn;
+}
+
+/*
+ * Gives the first job of the line whose turn it is to the queue. Jobs that others have taken are passed by: where many attempts end
+ * at the same time, each lets another job go on.
+ */
 static Turn
 give_turn(BgjobRel *jobs, int64 lane, const BgjobFairTurn *now, BgjobAdmitted *result)
 {
 	BgjobLineScan scan;
 	BgjobLineRow row;
-	Waiter waiter;
 	Turn turn = TURN_GONE;
-	bool found;
+	int passed_by = 0;
 
 	bgjob_line_begin(&scan, now->line, PG_INT64_MIN);
-	found = bgjob_line_next(&scan, &row);
-	if (found)
+	while (passed_by < LOOK_AT_MOST && bgjob_line_next(&scan, &row))
 	{
-		const BgjobGateNeed *need;
-
-		read_waiter(jobs, &row, now->line, &waiter);
-		need = turn_of(&waiter, now->line);
-		if (need != NULL)
-			bgjob_fair_weight(MyDatabaseId, lane, now->line, need->weight);
-		turn = take_turn(jobs, &scan, &row, now->line, &waiter, &result->when);
-		/* What memory knows of the line may be too little: after a restart, say. */
-		if (turn == TURN_ADMITTED && need != NULL && bgjob_line_next(&scan, &row))
-			(void) bgjob_fair_at_least(MyDatabaseId, lane, now->line, need->weight, 1);
+		turn = give_turn_to(jobs, &scan, &row, lane, now, result);
+		passed_by++;
+		if (turn != TURN_BUSY)
+			break;
 	}
 	bgjob_line_end(&scan);
 	if (turn != TURN_ADMITTED)
 		bgjob_fair_back(MyDatabaseId, lane, now,
-						!found                                   ? BGJOB_FAIR_EMPTY
+						passed_by == 0                           ? BGJOB_FAIR_EMPTY
 						: turn == TURN_FULL || turn == TURN_BUSY ? BGJOB_FAIR_WAITS
 																 : BGJOB_FAIR_GONE);
 	return turn;
