@@ -186,9 +186,8 @@ bgjob_dependant_notes_commit(const BgjobDependantNotes *notes)
 	for (int i = 0; i < notes->nreviews; i++)
 	{
 		const BgjobReviewNote *note = &notes->reviews[i];
-		int64 watched = note->last == 0 ? 0 : bgjob_review_watched(note->id);
 
-		if (watched == 0 || (watched >= note->first && watched <= note->last))
+		if (note->last == 0 || bgjob_review_is_due(note->id, note->first, note->last))
 			bgjob_review_ask(MyDatabaseId, note->id);
 	}
 }

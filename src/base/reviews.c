@@ -7,10 +7,11 @@
  * database has a list of ids here. An id that is in the list is not added again. When
  * the list is full, the scheduler reviews all jobs that await something.
  *
- * WATCHES. For a job that awaits very many others, one of its targets that still goes on is watched. The job is
- * reviewed when that target ends; the end of any other target is no reason. So 10,000
+ * WATCHES. For a job that awaits very many others, one of its targets that still goes on is watched, or two: the first
+ * and the last of them. The job is
+ * reviewed when one of these ends; the end of any other target is no reason. So 10,000
  * ends do not make 10,000 reviews. The scheduler sets the watch, and then reads
- * whether the watched target still goes on. A process that ends a job reads the
+ * whether the watched targets still go on. A process that ends a job reads the
  * watch after its commit. So the scheduler sees the end, or the process sees the watch. Without a watch every end is a reason.
  * A watch may be lost at any time: the table of each database is small, and a dependant
  * that is hashed to the place of another takes it.
@@ -42,6 +43,7 @@ typedef struct Watch
 	slock_t mutex;
 	int64 dependant; /* 0: none */
 	int64 target;
+	int64 other; /* 0: no second one */
 } Watch;
 
 typedef struct ReviewList
@@ -165,9 +167,9 @@ watch_of(int64 dependant)
 										 WATCHES];
 }
 
-/* bgjob_review_watch notes which of the targets of a dependant is watched; 0: none. */
+/* bgjob_review_watch notes which of the targets of a dependant is watched, 0: none; and which other one, 0: only one is. */
 void
-bgjob_review_watch(int64 dependant, int64 target)
+bgjob_review_watch(int64 dependant, int64 target, int64 other)
 {
 	Watch *watch = watch_of(dependant);
 
@@ -176,24 +178,31 @@ bgjob_review_watch(int64 dependant, int64 target)
 	SpinLockAcquire(&watch->mutex);
 	watch->dependant = target == 0 ? 0 : dependant;
 	watch->target = target;
+	watch->other = other;
 	SpinLockRelease(&watch->mutex);
 	pg_memory_barrier(); /* before the caller reads whether the target goes on */
 }
 
-/* bgjob_review_watched returns the watched target of a dependant; 0: none. */
-int64
-bgjob_review_watched(int64 dependant)
+static bool
+is_between(int64 id, int64 first, int64 last)
+{
+	return id != 0 && id >= first && id <= last;
+}
+
+/* bgjob_review_is_due returns whether a dependant is to be reviewed when targets from "first" to "last" have ended: it watches one of them, or none. */
+bool
+bgjob_review_is_due(int64 dependant, int64 first, int64 last)
 {
 	Watch *watch = watch_of(dependant);
-	int64 target = 0;
+	bool due = true;
 
 	if (watch == NULL)
-		return 0;
+		return true;
 	SpinLockAcquire(&watch->mutex);
-	if (watch->dependant == dependant)
-		target = watch->target;
+	if (watch->dependant == dependant && watch->target != 0)
+		due = is_between(watch->target, first, last) || is_between(watch->other, first, last);
 	SpinLockRelease(&watch->mutex);
-	return target;
+	return due;
 }
 
 /* bgjob_review_reopened notes that jobs or batches of a database that had ended, and that others await, go on again. */

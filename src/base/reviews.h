@@ -19,8 +19,8 @@ extern void bgjob_reviews_startup(void);
 extern void bgjob_review_ask(Oid database, int64 id);
 extern void bgjob_review_ask_all(Oid database);
 extern int bgjob_review_take(int64 *ids, bool *all);
-extern void bgjob_review_watch(int64 dependant, int64 target);
-extern int64 bgjob_review_watched(int64 dependant);
+extern void bgjob_review_watch(int64 dependant, int64 target, int64 other);
+extern bool bgjob_review_is_due(int64 dependant, int64 first, int64 last);
 extern void bgjob_review_reopened(Oid database);
 extern uint32 bgjob_review_reopenings(void);
 

@@ -236,16 +236,23 @@ look_for_any(BgjobRel *jobs, const BgjobPrerequisites *all, int from, bool stop,
 	}
 }
 
-/* Looks at the jobs and the batch, all of which must meet the condition. */
+/* Looks at the jobs before "to" and the batch, all of which must meet the condition. */
 static void
-look_for_all(BgjobRel *jobs, const BgjobPrerequisites *all, int from, bool stop,
+look_for_all(BgjobRel *jobs, const BgjobPrerequisites *all, int from, int to, bool stop,
 			 BgjobLook *look)
 {
 	for (int i = from; i < all->njobs + all->nbatches; i++)
 	{
-		BgjobState state = bgjob_target_state(jobs, all, i);
-		BgjobAwaited awaited = bgjob_condition_of(all->condition, state);
+		BgjobState state;
+		BgjobAwaited awaited;
 
+		if (i >= to && i < all->njobs)
+		{
+			i = all->njobs - 1;
+			continue;
+		}
+		state = bgjob_target_state(jobs, all, i);
+		awaited = bgjob_condition_of(all->condition, state);
 		if (awaited == BGJOB_AWAITED_HOPELESS)
 		{
 			look->awaited = awaited;
@@ -260,13 +267,13 @@ look_for_all(BgjobRel *jobs, const BgjobPrerequisites *all, int from, bool stop,
 }
 
 /*
- * bgjob_prerequisites_look looks whether what a job awaits is there. Targets before
- * "from" have ended without making it hopeless, as the caller knows. look->open is the first
+ * bgjob_prerequisites_look_between looks whether what a job awaits is there. Targets before
+ * "from", and jobs from "to" on, have ended without making it hopeless, as the caller knows. look->open is the first
  * target that is still open; "stop" there, although a later one may make the job hopeless.
  */
 void
-bgjob_prerequisites_look(BgjobRel *jobs, const BgjobPrerequisites *all, int from, bool stop,
-						 BgjobLook *look)
+bgjob_prerequisites_look_between(BgjobRel *jobs, const BgjobPrerequisites *all, int from,
+								 int to, bool stop, BgjobLook *look)
 {
 	int targets = all->njobs + all->nbatches;
 
@@ -275,8 +282,27 @@ bgjob_prerequisites_look(BgjobRel *jobs, const BgjobPrerequisites *all, int from
 	if (all->condition == BGJOB_IF_ANY && targets > 1 && from < targets)
 		look_for_any(jobs, all, from, stop, look);
 	else
-		look_for_all(jobs, all, from, stop, look);
+		look_for_all(jobs, all, from, to, stop, look);
 	for (int i = targets; i < all->n && look->awaited == BGJOB_AWAITED_MET; i++)
 		if (!bgjob_state_is_final(bgjob_target_state(jobs, all, i)))
 			note_open(look, i);
+}
+
+/* bgjob_prerequisites_look does the same where nothing is known of the last jobs. */
+void
+bgjob_prerequisites_look(BgjobRel *jobs, const BgjobPrerequisites *all, int from, bool stop,
+						 BgjobLook *look)
+{
+	bgjob_prerequisites_look_between(jobs, all, from, all->njobs, stop, look);
+}
+
+/* bgjob_prerequisites_last returns the last job before "to" that has not ended as required; "from" if all after that have. */
+int
+bgjob_prerequisites_last(BgjobRel *jobs, const BgjobPrerequisites *all, int from, int to)
+{
+	while (--to > from &&
+		   bgjob_condition_of(all->condition, bgjob_target_state(jobs, all, to)) ==
+			   BGJOB_AWAITED_MET)
+		;
+	return Max(to, from);
 }

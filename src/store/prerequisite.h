@@ -63,6 +63,10 @@ extern BgjobAwaited bgjob_condition_of(BgjobCondition condition, BgjobState stat
 extern BgjobState bgjob_target_state(BgjobRel *jobs, const BgjobPrerequisites *all, int i);
 extern const char *
 bgjob_hopeless_reason(BgjobRel *jobs, const BgjobPrerequisites *all, int i, BgjobState state);
+extern void bgjob_prerequisites_look_between(BgjobRel *jobs, const BgjobPrerequisites *all,
+											 int from, int to, bool stop, BgjobLook *look);
+extern int
+bgjob_prerequisites_last(BgjobRel *jobs, const BgjobPrerequisites *all, int from, int to);
 extern void bgjob_prerequisites_look(BgjobRel *jobs, const BgjobPrerequisites *all, int from,
 									 bool stop, BgjobLook *look);
 

@@ -72,13 +72,14 @@
 #define HINTS 64
 
 /*
- * All targets before "from" have ended, without making the job hopeless. That is true until
+ * All targets before "from", and the jobs from "to" on, have ended without making the job hopeless. That is true until
  * jobs that others await run again, or the extension is made again.
  */
 typedef struct Hint
 {
 	int64 job;
 	int from;
+	int to;
 	uint32 reopenings;
 	Oid relation;
 } Hint;
@@ -91,12 +92,12 @@ hint_of(int64 job)
 	return &hints[(uint64) job % HINTS];
 }
 
-/* Remembers how many targets of a job have ended; not what this transaction itself may have ended, since it may be rolled back. */
+/* Remembers which targets of a job have ended; not what this transaction itself may have ended, since it may be rolled back. */
 static void
-remember(int64 job, int from, uint32 reopenings)
+remember(int64 job, int from, int to, uint32 reopenings)
 {
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		*hint_of(job) = (Hint){job, from, reopenings, bgjob_table_oid(BGJOB_TABLE_JOB)};
+		*hint_of(job) = (Hint){job, from, to, reopenings, bgjob_table_oid(BGJOB_TABLE_JOB)};
 }
 
 static void
@@ -106,16 +107,16 @@ forget(int64 job)
 		*hint_of(job) = (Hint){0};
 }
 
-/* Returns how many targets of a job need not be looked at; 0: all are. A batch may be open again. */
-static int
-remembered(const BgjobPrerequisites *all, int64 job, uint32 reopenings)
+/* Returns the targets of a job that need not be looked at: those before *from, and the jobs from *to on. A batch may be open again. */
+static void
+remembered(const BgjobPrerequisites *all, int64 job, uint32 reopenings, int *from, int *to)
 {
 	const Hint *hint = hint_of(job);
+	bool known = all->n > FEW && hint->job == job && hint->reopenings == reopenings &&
+				 hint->relation == bgjob_table_oid(BGJOB_TABLE_JOB);
 
-	if (all->n <= FEW || hint->job != job || hint->reopenings != reopenings ||
-		hint->relation != bgjob_table_oid(BGJOB_TABLE_JOB))
-		return 0;
-	return Min(hint->from, all->njobs);
+	*from = known ? Min(hint->from, all->njobs) : 0;
+	*to = known ? Min(hint->to, all->njobs) : all->njobs;
 }
 
 /* ---- one dependant ---- */
@@ -165,26 +166,42 @@ take(BgjobRel *jobs, BgjobJob *job)
 	}
 }
 
+/* Returns the last job that is open, where all of them must end in some way, and which may be watched besides the first, "open". */
+static int
+last_open(BgjobRel *jobs, const BgjobPrerequisites *all, int open, int to)
+{
+	if (all->condition == BGJOB_IF_ANY || open >= to)
+		return open;
+	return bgjob_prerequisites_last(jobs, all, open, to);
+}
+
 /*
  * Looks what a job awaits. If it is very much, continues where the last look of this
- * process ended, watches the first target that is open, and looks again: it may have ended before.
+ * process ended, watches the first and the last target that are open, and looks again: they may have ended before.
+ * With the last one, few targets are left to be looked at when the first ends, even if all between have ended long before.
  */
 static void
 look_at(BgjobRel *jobs, const BgjobJob *job, const BgjobPrerequisites *all, BgjobLook *look)
 {
 	bool many = all->n > FEW;
 	uint32 reopenings = bgjob_review_reopenings(); /* before the first is looked at */
-	int from = remembered(all, job->id, reopenings);
+	int from;
+	int to;
 
-	bgjob_prerequisites_look(jobs, all, from, from > 0, look);
+	remembered(all, job->id, reopenings, &from, &to);
+	bgjob_prerequisites_look_between(jobs, all, from, to, from > 0, look);
 	while (many && look->awaited == BGJOB_AWAITED_OPEN)
 	{
 		int open = look->open;
+		int last = last_open(jobs, all, open, to);
 
-		remember(job->id, open, reopenings);
-		bgjob_review_watch(job->id, all->targets[open]);
-		bgjob_prerequisites_look(jobs, all, Min(open, all->njobs), true, look);
-		if (look->awaited == BGJOB_AWAITED_OPEN && look->open == open)
+		if (open < to)
+			to = last + 1;
+		remember(job->id, open, to, reopenings);
+		bgjob_review_watch(job->id, all->targets[open], last > open ? all->targets[last] : 0);
+		bgjob_prerequisites_look_between(jobs, all, Min(open, all->njobs), to, true, look);
+		if (look->awaited == BGJOB_AWAITED_OPEN && look->open == open &&
+			(last == open || last_open(jobs, all, open, to) == last))
 			return;
 	}
 	if (many)
@@ -431,11 +448,11 @@ review_batch(int64 batch)
 
 	while ((last = bgjob_members_last_open(batch)) != 0)
 	{
-		bgjob_review_watch(batch, last);
+		bgjob_review_watch(batch, last, 0);
 		if (bgjob_member_is_open(batch, last))
 			return true;
 	}
-	bgjob_review_watch(batch, 0);
+	bgjob_review_watch(batch, 0, 0);
 	state = bgjob_batch_state(batch);
 	if (!bgjob_state_is_final(state))
 		return true;

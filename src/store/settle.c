@@ -102,10 +102,8 @@ note_batches(const Ended *ended, int n, BgjobDependantNotes *notes)
 	chain = bgjob_batch_chain(ended[0].batch, &length);
 	for (int i = 0; i < length; i++)
 	{
-		int64 watched = bgjob_review_watched(chain[i]);
-
 		bgjob_dependant_note_ended(notes, chain[i], first, last);
-		if (watched == 0 || (watched >= first && watched <= last))
+		if (bgjob_review_is_due(chain[i], first, last))
 			bgjob_dependant_note_batch(notes, chain[i]);
 	}
 }
