@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "api/jobkeys.h"
+#include "api/limits.h"
 #include "api/options.h"
 #include "base/text.h"
 #include "catalog/pg_type.h"
@@ -75,11 +76,7 @@ read_units(const char *limit, const char *text)
 static void
 check_name(const char *name)
 {
-	if (name[0] == '\0' || strlen(name) > BGJOB_LIMIT_NAME_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid name of a limit: it has %zu bytes", strlen(name)),
-						errdetail("It must have 1 to %d bytes.", BGJOB_LIMIT_NAME_MAX),
-						errhint("Use a name such as smtp or tenant:17.")));
+	bgjob_check_limit_name(name);
 	if (bgjob_limitconf_find(name) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("limit \"%s\" does not exist", name),

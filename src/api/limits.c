@@ -16,6 +16,7 @@
 #include <math.h>
 
 #include "api/arguments.h"
+#include "api/limits.h"
 #include "api/options.h"
 #include "api/rights.h"
 #include "base/change.h"
@@ -45,6 +46,20 @@ check_name(const char *what, const char *name)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid %s: \"%s\"", what, name),
 			 errdetail("A * stands for all that follows, so it must be the last character."),
 			 errhint("Use a name such as smtp, or a pattern such as tenant:*.")));
+}
+
+/*
+ * bgjob_check_limit_name raises 22023 if a text is longer than the name of a limit can be, or empty. A key of
+ * a pattern may have any characters.
+ */
+void
+bgjob_check_limit_name(const char *name)
+{
+	if (name[0] == '\0' || strlen(name) > BGJOB_LIMIT_NAME_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid name of a limit: it has %zu bytes", strlen(name)),
+						errdetail("It must have 1 to %d bytes.", BGJOB_LIMIT_NAME_MAX),
+						errhint("Use a name such as smtp or tenant:17.")));
 }
 
 /* Returns the name of a limit. Raises 42501 or 25006 unless the caller may configure it, 22004 or 22023 for an invalid name. */

@@ -259,6 +259,8 @@ start(const BgjobGateNeed *need, TimestampTz now)
 	BgjobGateEntry *entry = bgjob_gate_find(partition, need->gate);
 
 	entry->handed = Max(bgjob_gate_handed(entry) - 1, 0);
+	if (need->kind == BGJOB_GATE_LIMIT)
+		bgjob_gate_set_name(entry, need->name);
 	if (!has_rate(need))
 		return;
 	entry->rate = need->rate;
@@ -327,6 +329,8 @@ bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz now)
 	{
 		held[nheld] = needs[nheld];
 		held[nheld].name = NULL;
+		if (has_rate(&needs[nheld])) /* what was spent, which may be corrected */
+			held[nheld].units = units_of(&needs[nheld]);
 	}
 	held_since = now;
 	ending = false;
@@ -532,7 +536,10 @@ bgjob_gate_close(const BgjobGateNeed *need, TimestampTz until)
 	LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
 	entry = bgjob_gate_find_or_add(partition, need->gate, now);
 	if (entry != NULL)
+	{
 		entry->closed_until = until;
+		bgjob_gate_set_name(entry, need->name);
+	}
 	LWLockRelease(&partition->lock);
 	bgjob_gate_ask(MyDatabaseId, need->gate);
 }

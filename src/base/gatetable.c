@@ -208,3 +208,44 @@ bgjob_gate_have_use(BgjobGatePartition *partition, BgjobGateEntry *entry, Timest
 	memset(&partition->uses[entry->use], 0, sizeof(BgjobUse));
 	return true;
 }
+
+/* bgjob_gate_set_name notes the name of a limit, for bgjob.limits. */
+void
+bgjob_gate_set_name(BgjobGateEntry *entry, const char *name)
+{
+	if (entry->name[0] == '\0' && strlen(name) < BGJOB_GATE_NAME_SIZE)
+		strlcpy(entry->name, name, BGJOB_GATE_NAME_SIZE);
+}
+
+/*
+ * bgjob_gate_names copies the names of the limits of this database that there is something to
+ * remember of. Returns their number; if that is more than there is room for, the copy is not complete.
+ * Locks one partition after the other.
+ */
+int
+bgjob_gate_names(char (*names)[BGJOB_GATE_NAME_SIZE], int room, TimestampTz now)
+{
+	int n = 0;
+
+	for (int p = 0; p < BGJOB_GATE_PARTITIONS; p++)
+	{
+		BgjobGatePartition *partition = &partitions[p];
+
+		LWLockAcquire(&partition->lock, LW_SHARED);
+		for (int bucket = 0; bucket < BGJOB_GATE_ENTRIES; bucket++)
+			for (int i = partition->heads[bucket]; i != BGJOB_GATE_NOTHING;
+				 i = partition->entries[i].next)
+			{
+				const BgjobGateEntry *entry = &partition->entries[i];
+
+				if (entry->database != MyDatabaseId || entry->name[0] == '\0' ||
+					bgjob_gate_is_idle(partition, entry, now))
+					continue;
+				if (n < room)
+					memcpy(names[n], entry->name, BGJOB_GATE_NAME_SIZE);
+				n++;
+			}
+		LWLockRelease(&partition->lock);
+	}
+	return n;
+}

@@ -18,6 +18,9 @@
 #define BGJOB_GATE_ENTRIES    512 /* in a partition */
 #define BGJOB_GATE_USES       128 /* in a partition: gates whose rate is in use */
 
+/* The room for the name of a limit; a longer one is not kept. */
+#define BGJOB_GATE_NAME_SIZE 64
+
 /* No entry, no use. */
 #define BGJOB_GATE_NOTHING (-1)
 
@@ -41,7 +44,8 @@ typedef struct BgjobGateEntry
 	int use;             /* what is spent of its rate; BGJOB_GATE_NOTHING: nothing */
 	TimestampTz look_at; /* the scheduler looks at its line then; 0: it does not */
 	TimestampTz closed_until;
-	BgjobRate rate; /* as it was when something was spent last */
+	BgjobRate rate;                  /* as it was when something was spent last */
+	char name[BGJOB_GATE_NAME_SIZE]; /* of a limit; empty: it is not known, or too long */
 } BgjobGateEntry;
 
 typedef struct BgjobGatePartition
@@ -69,6 +73,8 @@ bgjob_gate_have_use(BgjobGatePartition *partition, BgjobGateEntry *entry, Timest
 extern int bgjob_gate_handed(const BgjobGateEntry *entry);
 extern bool bgjob_gate_is_idle(const BgjobGatePartition *partition, const BgjobGateEntry *entry,
 							   TimestampTz now);
+extern void bgjob_gate_set_name(BgjobGateEntry *entry, const char *name);
+extern int bgjob_gate_names(char (*names)[BGJOB_GATE_NAME_SIZE], int room, TimestampTz now);
 extern void bgjob_gate_drop(BgjobGatePartition *partition, BgjobGateEntry *entry);
 
 #endif /* BGJOB_BASE_GATETABLE_H */

@@ -124,3 +124,17 @@ bgjob_patterns_find(const BgjobPatterns *patterns, const char *name)
 			entry = probe(patterns, name, n, true);
 	return entry == NULL ? NULL : entry->value;
 }
+
+/* bgjob_patterns_values returns what has been added, in no order. */
+List *
+bgjob_patterns_values(const BgjobPatterns *patterns)
+{
+	HASH_SEQ_STATUS all;
+	const Entry *entry;
+	List *values = NIL;
+
+	hash_seq_init(&all, patterns->entries);
+	while ((entry = hash_seq_search(&all)) != NULL)
+		values = lappend(values, unconstify(void *, entry->value));
+	return values;
+}

@@ -174,3 +174,14 @@ COMMENT ON COLUMN bgjob.signals.name IS 'name, as jobs await it';
 COMMENT ON COLUMN bgjob.signals.role IS 'role that sent it';
 COMMENT ON COLUMN bgjob.signals.at IS 'when it was sent last';
 COMMENT ON COLUMN bgjob.signals.payload IS 'payload of the last one';
+
+COMMENT ON COLUMN bgjob.limits.name IS 'name of the limit, a pattern, or a key of a pattern';
+COMMENT ON COLUMN bgjob.limits.max_running IS 'jobs that may run at a time; null: no limit';
+COMMENT ON COLUMN bgjob.limits.running IS 'jobs under it that are running, of all roles; null: a pattern';
+COMMENT ON COLUMN bgjob.limits.waiting IS 'jobs of all roles that wait for it; null: a pattern';
+COMMENT ON COLUMN bgjob.limits.rate IS 'units in each per; null: no rate';
+COMMENT ON COLUMN bgjob.limits.per IS 'time in which so many units may be spent';
+COMMENT ON COLUMN bgjob.limits.algorithm IS 'fixed_window, sliding_window or token_bucket; null: no rate';
+COMMENT ON COLUMN bgjob.limits.used IS 'units spent in the time that counts now; null: no rate, or a pattern';
+COMMENT ON COLUMN bgjob.limits.closed_until IS 'no job starts before; null: it is not closed';
+COMMENT ON COLUMN bgjob.limits.on_limit IS 'what happens to a job that finds no room: wait or delete';

@@ -46,7 +46,7 @@ REVOKE EXECUTE ON FUNCTION @extschema@.bgjob_queue, @extschema@.bgjob_queue_paus
 GRANT EXECUTE ON FUNCTION @extschema@.bgjob_queue, @extschema@.bgjob_queue_pause, @extschema@.bgjob_queue_resume,
     @extschema@.bgjob_queue_remove, @extschema@.bgjob_limit, @extschema@.bgjob_limit_remove, @extschema@.bgjob_weight,
     @extschema@.bgjob_server, @extschema@.bgjob_server_pause, @extschema@.bgjob_server_resume, @extschema@.bgjob_server_remove,
-    @extschema@.bgjob_function_stats_reset, @extschema@.bgjob_configure, @extschema@.bgjob_unconfigure
+    @extschema@.bgjob_limit_close, @extschema@.bgjob_function_stats_reset, @extschema@.bgjob_configure, @extschema@.bgjob_unconfigure
     TO pg_database_owner;
 
 -- To use bgjob, a role needs USAGE on schema bgjob. What pg_monitor has is for the views alone (bgjob_check_usage). Nobody has

@@ -116,6 +116,14 @@ bgjob_confcache_rows(BgjobConfCache *cache)
 	return cache->n;
 }
 
+/* bgjob_confcache_list returns all rows, in no order. */
+List *
+bgjob_confcache_list(BgjobConfCache *cache)
+{
+	refresh(cache);
+	return bgjob_patterns_values(cache->rows);
+}
+
 /* bgjob_confcache_changed makes all processes read the table again, and has the gates looked at, when the change of its rows commits. */
 void
 bgjob_confcache_changed(const BgjobConfCache *cache, BgjobRel *rel)

@@ -37,6 +37,7 @@ typedef struct BgjobConfCache
 
 extern const void *bgjob_confcache_find(BgjobConfCache *cache, const char *name);
 extern int bgjob_confcache_rows(BgjobConfCache *cache);
+extern List *bgjob_confcache_list(BgjobConfCache *cache);
 extern void bgjob_confcache_changed(const BgjobConfCache *cache, BgjobRel *rel);
 
 #endif /* BGJOB_STORE_CONFCACHE_H */

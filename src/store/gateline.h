@@ -40,6 +40,7 @@ extern bool bgjob_line_take_row(BgjobLineScan *line, BgjobLineRow *row);
 extern void bgjob_line_end(BgjobLineScan *line);
 extern bool bgjob_line_first(int64 gate, int64 *place);
 extern int bgjob_lines_after(int64 after, bool first, int64 *gates, int max);
+extern int bgjob_line_jobs(int64 gate, int64 *jobs, int max);
 extern int64 bgjob_line_count(int64 gate, int64 most);
 
 #endif /* BGJOB_STORE_GATELINE_H */

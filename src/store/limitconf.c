@@ -20,6 +20,7 @@
 #include "store/relation.h"
 #include "store/sequence.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/timestamp.h"
 
 /* Columns of bgjob_internal.limit_conf. */
@@ -82,6 +83,9 @@ read_row(const TupleTableSlot *slot, const char **name)
 	if (!slot->tts_isnull[C_MAX_RUNNING])
 		limit->max_running = Max(DatumGetInt32(slot->tts_values[C_MAX_RUNNING]), 0);
 	read_rate(slot, &limit->rate);
+	if (limit->rate.algorithm != BGJOB_RATE_NONE)
+		limit->per =
+			DatumGetIntervalP(datumCopy(slot->tts_values[C_PER], false, sizeof(Interval)));
 	limit->deletes = DatumGetChar(slot->tts_values[C_ON_LIMIT]) == 'd';
 	if (!slot->tts_isnull[C_CLOSED_UNTIL])
 		limit->closed_until = DatumGetTimestampTz(slot->tts_values[C_CLOSED_UNTIL]);
@@ -106,6 +110,13 @@ bool
 bgjob_limitconf_any(void)
 {
 	return bgjob_confcache_rows(&cache) > 0;
+}
+
+/* bgjob_limitconf_list returns all limits and patterns, in no order. */
+List *
+bgjob_limitconf_list(void)
+{
+	return bgjob_confcache_list(&cache);
 }
 
 /*
@@ -190,6 +201,33 @@ bgjob_limitconf_remove(const char *name)
 
 	if (found)
 		bgjob_rel_delete_locked(rel, &rel->tid);
+	end_change(rel);
+	return found;
+}
+
+/* bgjob_limitconf_close closes a limit, or the keys of a pattern, until a time; false if there is none of that name. */
+bool
+bgjob_limitconf_close(const char *name, TimestampTz until)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_LIMIT_CONF);
+	bool found = find_and_lock(rel, name);
+	ItemPointerData tid = rel->tid;
+	Datum values[C_COUNT];
+	bool nulls[C_COUNT];
+
+	if (found)
+	{
+		slot_getallattrs(rel->slot);
+		memcpy(values, rel->slot->tts_values, sizeof(values));
+		memcpy(nulls, rel->slot->tts_isnull, sizeof(nulls));
+		values[C_NAME] = CStringGetTextDatum(name);
+		if (!nulls[C_PER])
+			values[C_PER] = datumCopy(values[C_PER], false, sizeof(Interval));
+		values[C_VERSION] = Int64GetDatum(bgjob_next_id());
+		values[C_CLOSED_UNTIL] = TimestampTzGetDatum(until);
+		nulls[C_CLOSED_UNTIL] = false;
+		bgjob_rel_update(rel, &tid, values, nulls);
+	}
 	end_change(rel);
 	return found;
 }

@@ -12,6 +12,7 @@
 
 #include "base/patterns.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "rules/rate.h"
 
 /* Longest name of a limit, in bytes. */
@@ -24,6 +25,7 @@ typedef struct BgjobLimitConf
 	bool pattern;             /* each key with its prefix is a limit of its own */
 	int max_running;          /* -1: any number */
 	BgjobRate rate;           /* BGJOB_RATE_NONE: no rate */
+	const Interval *per;      /* as it was given; NULL: no rate */
 	bool deletes;             /* a job that may not start now is deleted */
 	TimestampTz closed_until; /* 0: not closed */
 	int64 version;            /* grows with every change, of any limit */
@@ -50,5 +52,7 @@ extern const BgjobLimitConf *bgjob_limitconf_find(const char *name);
 extern bool bgjob_limitconf_any(void);
 extern void bgjob_limitconf_set(const char *name, const BgjobLimitChange *change);
 extern bool bgjob_limitconf_remove(const char *name);
+extern bool bgjob_limitconf_close(const char *name, TimestampTz until);
+extern List *bgjob_limitconf_list(void);
 
 #endif /* BGJOB_STORE_LIMITCONF_H */

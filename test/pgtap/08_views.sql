@@ -43,6 +43,8 @@ CALL tap_columns('job_states', ARRAY['job_id bigint', 'seq integer|bigint', 'sta
 	'data jsonb']);
 CALL tap_columns('queues', ARRAY['queue text', 'paused boolean', 'enqueued bigint', 'processing bigint', 'scheduled bigint', 'failed bigint',
 	'oldest_enqueued_at timestamp with time zone', 'max_running integer', 'group_size integer', 'max_length integer']);
+CALL tap_columns('limits', ARRAY['name text', 'max_running integer', 'running integer|bigint', 'waiting integer|bigint', 'rate integer', 'per interval', 'algorithm text', 'used integer|bigint',
+	'closed_until timestamp with time zone', 'on_limit text']);
 CALL tap_columns('servers', ARRAY['name text', 'kind text', 'queues text\[\]', 'workers integer|bigint', 'busy integer|bigint',
 	'started_at timestamp with time zone', 'heartbeat_at timestamp with time zone', 'paused boolean']);
 CALL tap_columns('workers', ARRAY['pid integer', 'server text', 'role text|name|regrole', 'state text', 'job_id bigint',

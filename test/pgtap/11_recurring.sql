@@ -96,7 +96,7 @@ FROM (VALUES
 	($$priority => 40000$$, '22023', 'an impossible priority is refused'),
 	($$args => '[1]'$$, '22023', 'arguments that the function does not have are refused'),
 	($$run_as => 'tap11_missing'$$, '42704', 'a role that does not exist is refused'),
-	($$limits => '{k}'$$, '0A000', 'limits are not there yet')) v(options, code, what);
+	($$limits => '{k}'$$, '22023', 'a limit that does not exist')) v(options, code, what);
 SELECT matches(tap_try_message($$SELECT bgjob_recurring('', '@daily', 't_nothing')$$), '^22023 ', 'an empty name raises 22023');
 SELECT matches(tap_try_message($$SELECT bgjob_recurring(NULL, '@daily', 't_nothing')$$), '^22004 ', 'a null name raises 22004');
 SELECT matches(tap_try_message($$SELECT bgjob_recurring('bad', NULL, 't_nothing')$$), '^22004 ', 'a null schedule of a new one raises 22004');
@@ -128,7 +128,7 @@ SELECT is((SELECT count(*) FROM bgjob.recurring_jobs), 0::bigint, 'a rolled-back
 
 SELECT is((SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'bgjob.recurring_jobs'::regclass AND attnum > 0),
 	'{name,owner,schedule,time_zone,description,job,args,queue,next_run_at,last_run_at,last_job_id,last_state,misfire,overlap,active,error,created_at,'
-	'kind,run_as,priority,max_retries,timeout,unique_key,on_duplicate,start_within,tags,parameters,settings,jitter,starts_at,ends_at,day_match,given,retry_delays}'::text[],
+	'kind,run_as,priority,max_retries,timeout,unique_key,on_duplicate,start_within,sequence_key,limits,fairness_key,tags,parameters,settings,jitter,starts_at,ends_at,day_match,given,retry_delays}'::text[],
 	'the columns of bgjob.recurring_jobs are those promised');
 SELECT bgjob_recurring('yearly', '30 2 1 1 *', 't_int', '[7]', queue => 'mail', time_zone => 'Europe/Berlin',
 	misfire => 'all', overlap => 'skip', day_match => 'all') \g /dev/null

@@ -4,9 +4,10 @@
 --   * bgjob_limit(), bgjob_limit_remove(), bgjob_weight(): right and wrong values, replacing, rollback, 10,000 limits;
 --   * limits, sequence_key and fairness_key: literal, with placeholders, in each function and trigger, configured, kept by a
 --     recurring job, changed by a filter; what arguments contain is never read again;
+--   * bgjob.limits, bgjob_limit_close(), bgjob_limit_used(): for whom, what stays after a failure and a rollback;
 --   * bgjob_queue(): max_running and max_length, unset again; 53400 for each way to enqueue, and for whom not.
 --
--- What limits do to jobs is tested elsewhere: here all jobs wait in a paused queue.
+-- What limits do to jobs is tested elsewhere: here nearly all jobs wait in a paused queue.
 -- Runs in autocommit, in a fresh database, as the bootstrap superuser.
 
 \ir lib/session.sql
@@ -238,6 +239,118 @@ SELECT count(bgjob_limit('many-' || i || CASE i % 2 WHEN 0 THEN '-*' ELSE '' END
 SELECT is(tap_enqueued($$'t_call', '[1]', limits => '{many-9999,many-10000-x}'$$), '[many-9999,many-10000-x]', 'ten thousand limits');
 SELECT matches(tap_enqueued($$'t_call', '[1]', limits => '{many-9998}'$$), '^22023', 'a pattern needs its whole prefix');
 SELECT count(bgjob_limit_remove('many-' || i || CASE i % 2 WHEN 0 THEN '-*' ELSE '' END)) FROM generate_series(1, 10000) i \g /dev/null
+
+----------------------------------------------------------------------------------------------------
+-- bgjob.limits; closing; what was really used
+----------------------------------------------------------------------------------------------------
+
+SELECT format('DROP OWNED BY %I CASCADE', rolname) FROM pg_roles WHERE rolname ~ '^tap28_' \gexec
+SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname ~ '^tap28_' \gexec
+CREATE ROLE tap28_a LOGIN;
+CREATE ROLE tap28_b LOGIN;
+CREATE ROLE tap28_watch LOGIN IN ROLE pg_monitor;
+GRANT USAGE ON SCHEMA bgjob TO tap28_a, tap28_b;
+SELECT bgjob_limit_remove(name) FROM bgjob.limits \g /dev/null
+SELECT bgjob_limit('mutex', 1), bgjob_limit('key:*', max_running => 1, rate => 50, per => '1 hour'), bgjob_limit('rated', rate => 100, per => '1 hour', algorithm => 'fixed_window', on_limit => 'delete') \g /dev/null
+-- Waits until this session releases the lock.
+CREATE FUNCTION t_block(what text DEFAULT '') RETURNS void LANGUAGE sql AS $$ SELECT pg_advisory_xact_lock_shared(2028) $$;
+CREATE FUNCTION t_close(name text, delay interval, how text DEFAULT '') RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM bgjob_limit_close(name, delay => t_close.delay);
+	IF how = 'fail' THEN RAISE EXCEPTION 'told to fail'; END IF;
+END $$;
+CREATE FUNCTION t_spend(name text, units int) RETURNS void LANGUAGE sql AS $$ SELECT bgjob_limit_used(name, units) $$;
+-- The rows that a role sees.
+CREATE FUNCTION tap_limits(role text DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	rows text;
+BEGIN
+	IF role IS NOT NULL THEN EXECUTE format('SET LOCAL ROLE %I', role); END IF;
+	SELECT string_agg(concat_ws(' ', name, coalesce(running::text, '-'), coalesce(waiting::text, '-'), coalesce(used::text, '-'), 'closed ' || (closed_until > now())), ', ' ORDER BY name) INTO rows FROM bgjob.limits;
+	RESET ROLE;
+	RETURN rows;
+END $$;
+CREATE FUNCTION tap_closed(name text) RETURNS boolean LANGUAGE sql AS $$ SELECT coalesce((SELECT closed_until > now() FROM bgjob.limits l WHERE l.name = $1), false) $$;
+
+SELECT is((SELECT string_agg(concat_ws(' ', name, max_running, rate, per, algorithm, on_limit), ', ' ORDER BY name) FROM bgjob.limits),
+	'key:* 1 50 01:00:00 sliding_window wait, mutex 1 wait, rated 100 01:00:00 fixed_window delete', 'bgjob.limits shows what is configured');
+SELECT is(tap_limits('tap28_a'), 'key:* - - -, mutex 0 0 -, rated 0 0 0', 'to every role');
+SELECT pg_advisory_lock(2028) \g /dev/null
+SELECT count(bgjob_enqueue('t_block', limits => '{mutex}')) FROM generate_series(1, 3) \g /dev/null
+SET ROLE tap28_a;
+SELECT bgjob_enqueue('t_block', '["a"]', limits => ARRAY['key:{what}=7']), bgjob_enqueue('t_block', '["a"]', limits => ARRAY['key:{what}']) \g /dev/null
+SET ROLE tap28_b;
+SELECT bgjob_enqueue('t_block', '["b"]', limits => ARRAY['key:{what}', 'rated=20']) \g /dev/null
+RESET ROLE;
+CALL tap_wait_until($$ SELECT tap_limits() = 'key:* - - -, key:a 1 1 7, key:b 1 0 1, mutex 1 2 -, rated 1 0 20' $$);
+SELECT is(tap_limits(), 'key:* - - -, key:a 1 1 7, key:b 1 0 1, mutex 1 2 -, rated 1 0 20', 'jobs that run and wait, units that are used, and keys of a pattern');
+SELECT is(tap_limits('tap28_watch'), tap_limits(), 'pg_monitor sees all');
+SELECT is(tap_limits('tap28_a'), 'key:* - - -, key:a 1 1 7, mutex 1 2 -, rated 1 0 20', 'a role sees the keys of its own jobs');
+SELECT is(tap_limits('tap28_b'), 'key:* - - -, key:b 1 0 1, mutex 1 2 -, rated 1 0 20', 'and so does another');
+SELECT pg_advisory_unlock(2028) \g /dev/null
+CALL tap_wait_until($$ SELECT tap_limits() ~ 'key:a 0 0 .*key:b 0 0 .*mutex 0 0 ' $$);
+SELECT is(tap_limits(), 'key:* - - -, key:a 0 0 8, key:b 0 0 1, mutex 0 0 -, rated 0 0 20', 'what was spent stays for a while, also of keys');
+SELECT is(tap_limits('tap28_a'), 'key:* - - -, mutex 0 0 -, rated 0 0 20', 'keys without jobs are for those who see all');
+
+-- Used.
+SELECT bgjob_enqueue('t_spend', '["rated", 70]', limits => '{rated=10}') AS job \gset
+SELECT is(bgjob_wait(:job, '20 s'), 'succeeded', 'a job says what it has used');
+SELECT is((SELECT used FROM bgjob.limits WHERE name = 'rated'), 90, 'that counts instead of what it has announced');
+SELECT bgjob_enqueue('SELECT bgjob_limit_used(''rated'', 50), bgjob_limit_used(''rated'', 0)', limits => '{rated=5}') AS job \gset
+SELECT is(bgjob_wait(:job, '20 s'), 'succeeded', 'twice');
+SELECT is((SELECT used FROM bgjob.limits WHERE name = 'rated'), 90, 'the last one counts');
+SELECT bgjob_enqueue('t_spend', '["mutex", 5]', limits => '{mutex}') AS job \gset
+SELECT is(bgjob_wait(:job, '20 s'), 'succeeded', 'a limit without a rate ignores it');
+SELECT bgjob_enqueue('t_spend', '["rated", -1]', limits => '{rated}', max_retries => 0) AS job \gset
+SELECT bgjob_wait(:job, '20 s') \g /dev/null
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :job), '22023', 'negative units are refused');
+SELECT bgjob_enqueue('t_spend', '["mutex", 1]', limits => '{rated}', max_retries => 0) AS job \gset
+SELECT bgjob_wait(:job, '20 s') \g /dev/null
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :job), '22023', 'so is a limit that the job is not under');
+SELECT is(tap_try($$ SELECT bgjob_limit_used('rated', 1) $$), 'ERROR 55000', 'outside of a job there is nothing to correct');
+SELECT is((SELECT used FROM bgjob.limits WHERE name = 'rated'), 92, 'failed attempts have spent their units');
+
+-- Closed.
+SELECT is(tap_try($$ SELECT bgjob_limit_close('mutex', delay => '1 hour') $$, 'tap28_a'), 'ERROR 42501', 'a role does not close a limit');
+SET ROLE tap28_a;
+SELECT bgjob_enqueue('t_close', '["mutex", "1 hour"]', limits => '{key:x}', max_retries => 0) AS wrong \gset
+SELECT bgjob_wait(:wrong, '20 s') \g /dev/null
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :wrong), '42501', 'nor does its job, if it is not under the limit');
+SELECT bgjob_enqueue('t_close', '["key:*", "1 hour"]', limits => '{key:x}', max_retries => 0) AS wrong \gset
+SELECT bgjob_wait(:wrong, '20 s') \g /dev/null
+SELECT is((SELECT error ->> 'sqlstate' FROM bgjob.jobs WHERE id = :wrong), '42501', 'nor the pattern of its key');
+SELECT bgjob_enqueue('t_close', '["key:x", "1 hour", "fail"]', limits => '{key:x}', max_retries => 0) AS closer \gset
+SELECT is(bgjob_wait(:closer, '20 s'), 'failed', 'a job closes its own key, and fails');
+SELECT bgjob_enqueue('t_block', limits => '{key:x}') AS held, bgjob_enqueue('t_block', limits => '{key:y}') AS free \gset
+SELECT is(bgjob_wait(:free, '20 s'), 'succeeded', 'another key is open');
+SELECT is((SELECT state FROM bgjob.jobs WHERE id = :held), 'enqueued', 'a job waits for the key that is closed');
+RESET ROLE;
+SELECT is(tap_closed('key:x'), true, 'bgjob.limits shows that');
+SELECT bgjob_limit_close('key:x', delay => '0') \g /dev/null
+SELECT is(bgjob_wait(:held, '20 s'), 'succeeded', 'an administrator opens it');
+SELECT is(tap_closed('key:x'), false, 'then it is open');
+
+GRANT EXECUTE ON FUNCTION bgjob_limit_close TO tap28_b;
+SELECT is(tap_try($$ SELECT bgjob_limit_close('mutex', until => 'infinity') $$, 'tap28_b'), '', 'a role with EXECUTE by a grant closes a limit');
+SELECT is((SELECT closed_until FROM bgjob.limits WHERE name = 'mutex'), 'infinity', 'for good');
+SELECT bgjob_enqueue('t_block', limits => '{mutex}') AS held \gset
+SELECT bgjob_limit('mutex', 2) \g /dev/null
+SELECT is(tap_closed('mutex'), true, 'a limit that is configured again stays closed');
+SELECT is((SELECT state FROM bgjob.jobs WHERE id = :held), 'enqueued', 'its job waits');
+SELECT bgjob_limit_close('mutex', '-infinity') \g /dev/null
+SELECT is(bgjob_wait(:held, '20 s'), 'succeeded', 'until the limit is opened');
+SELECT bgjob_limit_close('key:*', now() + interval '1 hour') \g /dev/null
+SELECT bgjob_enqueue('t_block', limits => '{key:z}') AS held \gset
+SELECT is((SELECT string_agg(name, ' ' ORDER BY name) FROM bgjob.limits WHERE closed_until > now()), 'key:* key:a key:b key:x key:y key:z', 'a pattern closes all its keys');
+SELECT is((SELECT state FROM bgjob.jobs WHERE id = :held), 'enqueued', 'also one that had no job yet');
+SELECT bgjob_limit_close('key:*', delay => '300 ms') \g /dev/null
+SELECT is(bgjob_wait(:held, '20 s'), 'succeeded', 'a limit opens by itself when the time has come');
+SELECT matches(tap_error('SELECT ' || call), '^' || code || '$', call || ' is refused') FROM (VALUES
+	($$bgjob_limit_close('nix', delay => '1 s')$$, '22023'), ($$bgjob_limit_close('mutex')$$, '22023'), ($$bgjob_limit_close('mutex', now(), '1 s')$$, '22023'),
+	($$bgjob_limit_close('mutex', delay => '-1 s')$$, '22023'), ($$bgjob_limit_close('', delay => '1 s')$$, '22023'), ($$bgjob_limit_close(NULL, delay => '1 s')$$, '22004'),
+	($$bgjob_limit_close(repeat('n', 501), delay => '1 s')$$, '22023')) AS v (call, code);
+SELECT bgjob_limit_remove('mutex'), bgjob_limit_remove('rated'), bgjob_limit_remove('key:*') \g /dev/null
+SELECT is_empty('SELECT * FROM bgjob.limits', 'removed limits are not shown, nor keys of their patterns');
 
 ----------------------------------------------------------------------------------------------------
 -- Queues: max_running and max_length

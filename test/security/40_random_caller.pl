@@ -166,6 +166,8 @@ my %cases = (
 	bgjob_queue_remove     => [ q{SELECT bgjob_queue_remove('q1')}, q{SELECT bgjob_queue_remove('')}, '22023', 'admin', 'admin' ],
 	bgjob_limit            => [ q{SELECT bgjob_limit('l1', 5)}, q{SELECT bgjob_limit('l1')}, '22023', 'admin', 'admin' ],
 	bgjob_limit_remove     => [ q{SELECT bgjob_limit_remove('l1')}, q{SELECT bgjob_limit_remove('l1')}, '42501', 'admin', 'fuzz_stranger' ],
+	bgjob_limit_close      => [ q{SELECT bgjob_limit_close('l1', delay => '0')}, q{SELECT bgjob_limit_close('l1', delay => '0')}, '42501', 'admin', 'fuzz_stranger' ],
+	bgjob_limit_used       => [ 'job failed', q{SELECT bgjob_limit_used('l1', 1)}, '55000' ],
 	bgjob_weight           => [ q{SELECT bgjob_weight('k', 2)}, q{SELECT bgjob_weight('k', 0)}, '22023', 'admin', 'admin' ],
 	bgjob_function_stats_reset => [ q{SELECT bgjob_function_stats_reset('fz.none')}, 'SELECT bgjob_function_stats_reset()', '42501', 'admin', 'fuzz_stranger' ],
 	bgjob_configure        => [ q{SELECT bgjob_configure('fz.good', priority => 1)}, q{SELECT bgjob_configure('pg_catalog.now')}, '42501' ],
@@ -202,6 +204,7 @@ my %cases = (
 	server             => [ 'SELECT count(t::text) FROM bgjob.servers AS t', 'SELECT bgjob_internal.server()', '42501' ],
 	counts             => [ 'SELECT count(t::text) FROM bgjob.stats AS t', 'SELECT bgjob_internal.counts()', '42501' ],
 	server_count       => [ 'SELECT count(t::text) FROM bgjob.stats AS t', 'SELECT bgjob_internal.server_count()', '42501' ],
+	limits             => [ 'SELECT count(t::text) FROM bgjob.limits AS t', 'SELECT bgjob_internal.limits()', '42501' ],
 	function_stats     => [ 'SELECT count(t::text) FROM bgjob.function_stats AS t', 'SELECT bgjob_internal.function_stats()', '42501' ],
 	schedule_description => [ 'SELECT count(t::text) FROM bgjob.recurring_jobs AS t', q{SELECT bgjob_internal.schedule_description('', true, '')}, '42501' ],
 	# What the extension's own script and triggers call; the refusals show that nobody else can.
@@ -248,7 +251,7 @@ sub test_each_function
 	is_deeply([ sort keys %missing ], [], 'each function of the extension has calls in this test');
 	# in the order in which one makes what the next one needs
 	my @of = grep { $cases{$_}[0] !~ /^(?:job|CREATE EXTENSION)/ } sort keys %cases;
-	my $makes = qr/^bgjob_(?:enqueue|recurring$|queue$|configure|filter$)/;
+	my $makes = qr/^bgjob_(?:enqueue|recurring$|queue$|limit$|configure|filter$)/;
 	@of = ((grep { $_ =~ $makes } @of), (grep { $_ !~ $makes && $_ !~ /_remove$/ } @of), grep { /_remove$/ } @of);
 	is_deeply(wrong_ends(0, 3, \@of, sub { return '00000' }), [], 'each function succeeds');
 	is_deeply(wrong_ends(1, 4, [ grep { defined $cases{$_}[1] } sort keys %cases ], sub { return $cases{ $_[0] }[2] }), [], 'each function refuses, with the right error');
