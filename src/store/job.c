@@ -158,7 +158,17 @@ apply_retry(BgjobJob *job, const BgjobCircumstances *what)
 	job_enter_scheduled(job, &scheduled);
 }
 
-/* Copies the contents of another job: all but its id, owner, key and history. */
+/* Returns whether two jobs have the same sequence_key, or none. */
+static bool
+same_sequence(const BgjobJob *a, const BgjobJob *b)
+{
+	const char *left = bgjob_job_text(a, BGJOB_C_SEQUENCE_KEY);
+	const char *right = bgjob_job_text(b, BGJOB_C_SEQUENCE_KEY);
+
+	return left == NULL || right == NULL ? left == right : strcmp(left, right) == 0;
+}
+
+/* Copies the contents of another job: all but its id, owner, key and history. It leaves its sequence if it gets another one. */
 static void
 take_over(BgjobJob *job, const BgjobJob *contents)
 {
@@ -171,6 +181,8 @@ take_over(BgjobJob *job, const BgjobJob *contents)
 										  BGJOB_C_CUSTOM_SETTINGS,
 										  BGJOB_C_ENQUEUED_BY};
 
+	if (!bgjob_job_is_null(job, BGJOB_C_SEQUENCE_KEY) && !same_sequence(job, contents))
+		bgjob_gating_leave_sequence(job);
 	for (int i = 0; i < lengthof(columns); i++)
 	{
 		job->values[columns[i] - 1] = contents->values[columns[i] - 1];
