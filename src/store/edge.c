@@ -63,8 +63,8 @@ bgjob_edges_insert_many(const BgjobJob *job, int64 first, int n)
 	if (n == 0 || !bgjob_prerequisites_read(job, &all))
 		return;
 	rel = bgjob_rel_open(BGJOB_TABLE_EDGE);
-	bulk = (int64) n * all.n > 1 ? bgjob_bulk_begin(rel) : NULL;
-	for (int i = 0; i < all.n; i++)
+	bulk = (int64) n * all.nedges > 1 ? bgjob_bulk_begin(rel) : NULL;
+	for (int i = 0; i < all.nedges; i++)
 	{
 		values[E_TARGET - 1] = Int64GetDatum(all.targets[i]);
 		for (int j = 0; j < n; j++)
@@ -133,7 +133,7 @@ bgjob_edges_delete(const BgjobJob *job)
 		return;
 	rel = bgjob_rel_open(BGJOB_TABLE_EDGE);
 	snapshot = bgjob_rel_snapshot(rel);
-	for (int i = 0; i < all.n; i++)
+	for (int i = 0; i < all.nedges; i++)
 		delete_one(rel, snapshot, all.targets[i], job->id);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
@@ -153,7 +153,7 @@ bgjob_edges_restore(const BgjobJob *job)
 		return;
 	rel = bgjob_rel_open(BGJOB_TABLE_EDGE);
 	values[E_DEPENDANT - 1] = Int64GetDatum(job->id);
-	for (int i = 0; i < all.n; i++)
+	for (int i = 0; i < all.nedges; i++)
 	{
 		if (has_edge(rel, all.targets[i], job->id))
 			continue;

@@ -88,8 +88,12 @@ bgjob_prerequisites_read(const BgjobJob *job, BgjobPrerequisites *all)
 		all->signals[i] = TextDatumGetCString(signals[i]);
 		all->targets[njobs + all->nbatches + i] = bgjob_signal_target(all->signals[i]);
 	}
+	all->nedges = all->n;
 	if (all->nfollowed > 0)
 		all->targets[all->n - 1] = Abs(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_FOLLOWS)));
+	for (int i = 0; i < njobs && all->nfollowed > 0; i++)
+		if (all->targets[i] == all->targets[all->n - 1])
+			all->nedges = all->n - 1;
 	return true;
 }
 

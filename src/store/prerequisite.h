@@ -40,6 +40,7 @@ typedef struct BgjobPrerequisites
 	int nbatches; /* 0 or 1 */
 	int nsignals;
 	int nfollowed; /* 0 or 1 */
+	int nedges;    /* targets without a job that is followed and awaited, too */
 	int64 *targets;
 	const char **signals; /* names, in the order of their targets */
 } BgjobPrerequisites;

@@ -384,6 +384,14 @@ SELECT is(bgjob_signal('aft'), 1::bigint, 'after: the signal releases the new on
 SELECT is(bgjob_wait(:b, '60 s'), 'succeeded', 'after: it succeeds');
 SELECT is(bgjob_signal_remove('aft'), true, 'after: the signal is removed');
 
+-- The job that it supersedes is one of those that it awaits.
+SELECT bgjob_enqueue('t_block', '["a"]', unique_key => 'aft') AS a \gset
+CALL tap_held(31);
+SELECT bgjob_enqueue('t_run', '["b"]', unique_key => 'aft', on_duplicate => 'supersede', after => ARRAY[:a::bigint], condition => 'finished') AS b \gset
+SELECT is(bgjob_wait(:b, '60 s'), 'succeeded', 'after: the superseded job itself may be awaited');
+SELECT is(t_job(:a), t_by(:b), 'after: it is canceled');
+SELECT is((SELECT count(*) FROM bgjob_internal.edge), 0::bigint, 'after: and awaited no more');
+
 -- The new job can never run: the old one has its key again, and goes on.
 SELECT bgjob_enqueue('t_fail', '["p"]', max_retries => 0) AS p \gset
 SELECT is(bgjob_wait(:p, '60 s'), 'failed', 'hopeless: the parent has failed');
@@ -444,6 +452,9 @@ SELECT pg_advisory_unlock(31) AS unlocked \gset
 SELECT is(bgjob_wait(:d, '60 s'), 'succeeded', 'limits: the new job gets the place');
 SELECT is(bgjob_wait(:e, '60 s'), 'succeeded', 'sequence: the next one follows');
 SELECT is(t_effects(), '{b,holder,d,e}'::text[], 'sequence: in order');
+SELECT bgjob_enqueue('t_run', '["f"]', unique_key => 'g', sequence_key => 's', queue => 'idle') AS f \gset
+SELECT is(bgjob_enqueue('t_run', '["g"]', unique_key => 'g', sequence_key => 'other', on_duplicate => 'replace'), :f::bigint, 'sequence: a job that is replaced');
+SELECT is(bgjob_wait(:f, '60 s'), 'succeeded', 'sequence: may get another one');
 SELECT is((SELECT count(*) FROM bgjob_internal.gate) + (SELECT count(*) FROM bgjob_internal.sequence), 0::bigint, 'limits: nothing is left in a line');
 SELECT is(bgjob_limit_remove('t31'), true, 'limits: the limit is removed');
 TRUNCATE t_effect RESTART IDENTITY;
