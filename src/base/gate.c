@@ -251,20 +251,28 @@ came(const BgjobGateNeed *need)
 	return entry->waiting > 0;
 }
 
-/* Spends what a start takes at a gate at which a place was taken. */
-static void
+/*
+ * Spends what a start takes at a gate at which a place was taken. Returns whether the scheduler is to look at the line: when a rate
+ * allows the next start is known only when the last job that was let through has started.
+ */
+static bool
 start(const BgjobGateNeed *need, TimestampTz now)
 {
 	BgjobGatePartition *partition = bgjob_gate_partition_of(need->gate);
 	BgjobGateEntry *entry = bgjob_gate_find(partition, need->gate);
+	TimestampTz when;
 
 	entry->handed = Max(bgjob_gate_handed(entry) - 1, 0);
 	if (need->kind == BGJOB_GATE_LIMIT)
 		bgjob_gate_set_name(entry, need->name);
 	if (!has_rate(need))
-		return;
+		return false;
 	entry->rate = need->rate;
 	bgjob_rate_spend(&partition->uses[entry->use], &need->rate, units_of(need), now);
+	if (entry->waiting == 0 || entry->handed > 0)
+		return false;
+	when = room_when(partition, entry, need, now);
+	return when != DT_NOEND && (entry->look_at <= now || entry->look_at > when);
 }
 
 /* Gives places back when the process exits. Its transaction has been aborted then, and its locks are released. */
@@ -317,7 +325,7 @@ bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz now)
 	{
 		look[i] = full != BGJOB_GATE_NOTHING && came(&needs[i]) && i != full;
 		if (full == BGJOB_GATE_NOTHING)
-			start(&needs[i], now);
+			look[i] = start(&needs[i], now);
 	}
 	unlock_all(locked, nlocked);
 	for (int i = 0; i < n; i++)
