@@ -169,6 +169,7 @@ init_group(BgjobLaneGroup *group)
 	LWLockInitialize(&group->overflow.mutex, control->mutex_tranche);
 	bgjob_lane_init(&group->overflow, &all);
 	group->overflow.more = false;
+	group->noted = 1;
 	LWLockInitialize(&group->idle_lock, control->mutex_tranche);
 	group->idle = NULL;
 	group->nidle = group->nworkers = 0;
@@ -323,6 +324,19 @@ goes_before(const BgjobLane *a, int level_a, const BgjobLane *b, int level_b)
 	return a->taken < b->taken;
 }
 
+/* Chooses the lane of a group that gives way to one of the caller's: of those that the caller does not take, that of which most was taken. */
+static BgjobLane *
+choose_of_others(const BgjobLaneGroup *group, BgjobLaneTakes takes)
+{
+	BgjobLane *most = NULL;
+
+	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
+		if (lane->users == 0 && !takes(&lane->key) &&
+			(most == NULL || lane->taken > most->taken))
+			most = lane;
+	return most;
+}
+
 /*
  * Chooses the lane of a group that gives way to another one: an empty one, or
  * else the last in the order of taking, if it goes behind the newcomer, or has
@@ -370,17 +384,19 @@ unlink_lane(BgjobLaneGroup *group, BgjobLane *lane)
 	*link = lane->next;
 	group->nlanes--;
 	group->generation++;
-	if (!bgjob_lane_is_empty(lane))
-		group->behind = Min(group->behind, lane->key.number);
+	if (bgjob_lane_is_empty(lane))
+		return;
+	group->behind = Min(group->behind, lane->key.number);
+	group->noted++;
 }
 
 /*
  * bgjob_lane_add adds a lane that is not there to a group. Where the group has
- * as many as it may, another one gives way (choose_to_drop). NULL if none does.
- * The lock of the group is held, exclusively. Does not throw.
+ * as many as it may, another one gives way (choose_to_drop). NULL if none does. With
+ * "takes", one that the caller does not take gives way to one of its own. The lock of the group is held, exclusively. Does not throw.
  */
 BgjobLane *
-bgjob_lane_add(BgjobLaneGroup *group, const BgjobLaneKey *key)
+bgjob_lane_add(BgjobLaneGroup *group, const BgjobLaneKey *key, BgjobLaneTakes takes)
 {
 	int most = is_scarce() ? BGJOB_LANES_WHEN_FULL : BGJOB_LANES_OF_GROUP;
 	BgjobLane *lane = NULL;
@@ -390,6 +406,8 @@ bgjob_lane_add(BgjobLaneGroup *group, const BgjobLaneKey *key)
 	if (lane == NULL)
 	{
 		lane = choose_to_drop(group, key);
+		if (lane == NULL && takes != NULL)
+			lane = choose_of_others(group, takes);
 		if (lane == NULL)
 			return NULL;
 		unlink_lane(group, lane);

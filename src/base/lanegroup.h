@@ -41,12 +41,16 @@ typedef struct BgjobLaneGroup
 	int nlanes;
 	int64 behind;       /* lowest number of the lanes that were dropped; PG_INT64_MAX: none */
 	BgjobLane overflow; /* see base/overflow.c */
+	uint64 noted;       /* grows whenever there are jobs in a lane that is not in the group */
 	LWLock idle_lock;
 	/* under idle_lock: see base/idle.c */
 	struct BgjobSlot *idle;
 	int nidle;
 	int nworkers;
 } BgjobLaneGroup;
+
+/* Returns whether the calling worker takes the jobs of a lane. Called with the lock of the group held; must not throw. */
+typedef bool (*BgjobLaneTakes)(const BgjobLaneKey *key);
 
 typedef void (*BgjobLaneGroupVisit)(BgjobLaneGroup *group, void *arg);
 
@@ -67,6 +71,7 @@ bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int
 extern BgjobLane *bgjob_lane_find(BgjobLaneGroup *group, const BgjobLaneKey *key);
 extern BgjobLane *bgjob_lane_find_number(BgjobLaneGroup *group, int64 number);
 extern bool bgjob_lane_is_taken(const BgjobLaneKey *key);
-extern BgjobLane *bgjob_lane_add(BgjobLaneGroup *group, const BgjobLaneKey *key);
+extern BgjobLane *
+bgjob_lane_add(BgjobLaneGroup *group, const BgjobLaneKey *key, BgjobLaneTakes takes);
 
 #endif /* BGJOB_BASE_LANEGROUP_H */

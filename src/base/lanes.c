@@ -70,7 +70,7 @@ tell(const BgjobLaneKey *key, const Tidings *tidings)
 	LWLockAcquire(&group->lock, LW_EXCLUSIVE);
 	lane = bgjob_lane_find(group, key);
 	if (lane == NULL)
-		lane = bgjob_lane_add(group, key);
+		lane = bgjob_lane_add(group, key, NULL);
 	if (lane != NULL)
 		tell_lane(lane, tidings);
 	else
@@ -116,6 +116,7 @@ bgjob_lane_announce_all(const BgjobLaneGroupKey *key)
 	for (BgjobLane *lane = group->lanes; lane != NULL; lane = lane->next)
 		bgjob_lane_note(lane, &first, 1, 0);
 	bgjob_lane_note(&group->overflow, &first, 1, 0);
+	group->noted++;
 	LWLockRelease(&group->lock);
 }
 

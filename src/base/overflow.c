@@ -15,6 +15,10 @@
  * jobs while others of its priority wait, goes behind these: "behind" is the
  * lowest number of such lanes, and is walked from when the others have come in.
  *
+ * Where a database has several servers, a worker may take none of the lanes that are
+ * in the group. Then it walks along the whole index for lanes that it takes, and brings
+ * these in; others give way. It does so again when "noted" of the group has grown.
+ *
  * What this cannot keep, where a role has more lanes with jobs than a group may
  * have: of these lanes those of one priority are served in turns, not by the
  * age of their jobs, and their priority counts before the order of queues.
@@ -65,6 +69,7 @@ bgjob_overflow_note(BgjobLaneGroup *group, int64 number, int64 count)
 	else
 		group->behind = Min(group->behind, number);
 	overflow->backlog += count;
+	group->noted++;
 }
 
 /* Returns whether the lanes that were put behind come next. */
@@ -154,16 +159,16 @@ bgjob_overflow_put_back(BgjobLaneGroup *group, int64 number)
 
 /*
  * bgjob_overflow_bring_in adds the lane of a number that was popped. Returns false if
- * there is no room now: the number is to be put back. Takes the lock of the group.
+ * there is no room now: the number is to be put back. "takes": see bgjob_lane_add. Takes the lock of the group.
  * Does not throw.
  */
 bool
-bgjob_overflow_bring_in(BgjobLaneGroup *group, const BgjobLaneKey *key)
+bgjob_overflow_bring_in(BgjobLaneGroup *group, const BgjobLaneKey *key, BgjobLaneTakes takes)
 {
 	bool there;
 
 	LWLockAcquire(&group->lock, LW_EXCLUSIVE);
-	there = bgjob_lane_find(group, key) != NULL || bgjob_lane_add(group, key) != NULL;
+	there = bgjob_lane_find(group, key) != NULL || bgjob_lane_add(group, key, takes) != NULL;
 	LWLockRelease(&group->lock);
 	return there;
 }

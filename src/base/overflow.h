@@ -18,6 +18,7 @@ extern bool
 bgjob_overflow_may_come_in(BgjobLaneGroup *group, const BgjobLane *first, bool named);
 extern bool bgjob_overflow_pop(BgjobLaneGroup *group, int64 *number);
 extern void bgjob_overflow_put_back(BgjobLaneGroup *group, int64 number);
-extern bool bgjob_overflow_bring_in(BgjobLaneGroup *group, const BgjobLaneKey *key);
+extern bool
+bgjob_overflow_bring_in(BgjobLaneGroup *group, const BgjobLaneKey *key, BgjobLaneTakes takes);
 
 #endif /* BGJOB_BASE_OVERFLOW_H */

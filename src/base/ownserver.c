@@ -24,6 +24,7 @@
 
 static uint64 seen = 0; /* the generation of the servers when this was copied: */
 static bool configured = false;
+static bool others = false; /* the database has other servers */
 static BgjobServerConf conf;
 
 /* Copies the configuration again if any server has changed. */
@@ -34,6 +35,7 @@ follow(void)
 
 	if (generation == seen)
 		return;
+	others = bgjob_servers_count(bgjob_my_slot->database) > 1;
 	configured = bgjob_servers_get(bgjob_my_slot->database, bgjob_my_slot->server, &conf);
 	seen = generation;
 }
@@ -56,6 +58,22 @@ bgjob_own_server_queues(void)
 	if (conf.paused)
 		return "";
 	return conf.queues[0] != '\0' ? conf.queues : bgjob_queues;
+}
+
+/* bgjob_own_server_has_others returns whether the database has servers besides that of this worker. */
+bool
+bgjob_own_server_has_others(void)
+{
+	follow();
+	return others;
+}
+
+/* bgjob_own_server_takes returns whether this worker takes the jobs of a lane now. Neither allocates nor throws. */
+bool
+bgjob_own_server_takes(const BgjobLaneKey *key)
+{
+	return bgjob_queue_level(bgjob_own_server_queues(), key->queue) >= 0 &&
+		   !bgjob_queues_get(key->group.database, key->queue).paused;
 }
 
 /* bgjob_own_server_name returns the name of the server of this worker; NULL: it is "default", or this process is no worker. */

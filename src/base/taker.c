@@ -41,6 +41,8 @@ typedef struct Share
 	BgjobLaneGroupKey key;
 	uint64 generation; /* of the group when the lanes were sorted; 0: never */
 	uint64 conf_generation;
+	uint64
+		searched; /* group->noted when all lanes were searched for those of this taker; 0: never */
 	int nlanes;
 	OwnLane lanes[BGJOB_LANES_OF_GROUP]; /* in the order of taking */
 } Share;
@@ -60,6 +62,8 @@ typedef struct Offer
 {
 	const Share *share;
 	BgjobTake take;
+	bool none;        /* of BGJOB_TAKE_LANES: it has nothing else */
+	uint64 noted;     /* likewise: "noted" of the group */
 	OwnLane own;      /* not of BGJOB_TAKE_LANES */
 	BgjobLaneKey key; /* of its lane */
 	int64 pos;        /* of BGJOB_TAKE_ITEMS */
@@ -121,6 +125,8 @@ sort_lanes(const BgjobTaker *taker, Share *share)
 	if (share->generation == share->group->generation &&
 		share->conf_generation == conf_generation)
 		return;
+	if (share->generation == 0 || share->conf_generation != conf_generation)
+		share->searched = 0; /* it may take other lanes now */
 	share->nlanes = 0;
 	for (BgjobLane *lane = share->group->lanes; lane != NULL; lane = lane->next)
 	{
@@ -200,10 +206,13 @@ find_first(const Share *share, Offer *offer)
  * to take, only once before it is taken: so taking goes on in any case.
  */
 static bool
-may_come_in(const BgjobTaker *taker, BgjobLaneGroup *group, const Offer *offer)
+may_come_in(const BgjobTaker *taker, const Share *share, const Offer *offer)
 {
+	BgjobLaneGroup *group = share->group;
+
 	if (offer->take == BGJOB_TAKE_NONE)
-		return bgjob_overflow_may_come_in(group, NULL, false);
+		return share->searched != group->noted &&
+			   bgjob_overflow_may_come_in(group, NULL, false);
 	return !taker->brought && bgjob_overflow_may_come_in(
 								  group, offer->own.lane,
 								  offer->own.level < bgjob_queue_level(taker->sorted_by, "*"));
@@ -225,8 +234,12 @@ make_offer(const BgjobTaker *taker, Share *share, bool overflow, Offer *offer)
 	find_first(share, offer);
 	if (offer->take != BGJOB_TAKE_NONE)
 		offer->key = offer->own.lane->key;
-	if (overflow && may_come_in(taker, group, offer))
+	if (overflow && may_come_in(taker, share, offer))
+	{
+		offer->none = offer->take == BGJOB_TAKE_NONE;
+		offer->noted = group->noted;
 		offer->take = BGJOB_TAKE_LANES;
+	}
 	LWLockRelease(&group->lock);
 }
 
@@ -313,6 +326,8 @@ bgjob_taker_take(BgjobTaker *taker, BgjobLaneItem *items, BgjobTaking *taking)
 				return BGJOB_TAKE_SCAN;
 			case BGJOB_TAKE_LANES:
 				taking->key.group = best.share->key;
+				taking->none = best.none;
+				taking->noted = best.noted;
 				taker->brought = true;
 				return BGJOB_TAKE_LANES;
 			case BGJOB_TAKE_ITEMS:
@@ -375,6 +390,19 @@ bgjob_taker_note_chunk(const BgjobLaneKey *key, int size)
 		LWLockRelease(&lane->mutex);
 	}
 	LWLockRelease(&group->lock);
+}
+
+/*
+ * bgjob_taker_found_all says that the lanes of a group have been searched for those that
+ * the taker takes, since "noted" of the group was so. When it has nothing to take, it
+ * does not ask for lanes again before "noted" grows.
+ */
+void
+bgjob_taker_found_all(BgjobTaker *taker, const BgjobLaneGroupKey *key, uint64 noted)
+{
+	for (int i = 0; i < taker->nshares; i++)
+		if (memcmp(&taker->shares[i].key, key, sizeof(*key)) == 0)
+			taker->shares[i].searched = noted;
 }
 
 /* bgjob_taker_has_work returns whether there may be something to take. */

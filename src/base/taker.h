@@ -31,6 +31,8 @@ typedef struct BgjobTaking
 	bool alone;       /* it is to be performed by itself: a group or chunk with it has failed */
 	bool
 		in_chunk; /* there may be several because the last job of the lane could be in a chunk; it is no group */
+	bool none;    /* of BGJOB_TAKE_LANES: there is nothing to take before */
+	uint64 noted; /* likewise: "noted" of the group */
 } BgjobTaking;
 
 /*
@@ -50,6 +52,8 @@ extern BgjobTake bgjob_taker_take(BgjobTaker *taker, BgjobLaneItem *items, Bgjob
 extern int bgjob_taker_take_more(const BgjobLaneKey *key, BgjobLaneItem *items, int wanted,
 								 void (*name)(const BgjobLaneItem *items, int n));
 extern void bgjob_taker_note_chunk(const BgjobLaneKey *key, int size);
+extern void
+bgjob_taker_found_all(BgjobTaker *taker, const BgjobLaneGroupKey *key, uint64 noted);
 extern bool bgjob_taker_has_work(BgjobTaker *taker);
 extern bool bgjob_taker_has_better(BgjobTaker *taker, const BgjobLaneKey *than);
 

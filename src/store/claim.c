@@ -210,6 +210,32 @@ bgjob_claim_next(BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 	return claimed;
 }
 
+/* How far this worker has come in its search for lanes that it takes; "noted" of the group when the search began. */
+static int64 own_from = PG_INT64_MIN;
+static uint64 own_noted;
+
+/*
+ * Brings in lanes that the group had no room for. Where other servers take most of them,
+ * and this worker has nothing to take, it searches for lanes of its own.
+ */
+static void
+bring_in(BgjobRel *rel)
+{
+	const BgjobLaneGroupKey *group = &taking.key.group;
+
+	if (!taking.none || !bgjob_own_server_has_others())
+	{
+		bgjob_lane_bring_in(rel, group);
+		return;
+	}
+	if (own_from == PG_INT64_MIN)
+		own_noted = taking.noted;
+	if (!bgjob_lane_bring_own_in(rel, group, bgjob_own_server_takes, &own_from))
+		return;
+	own_from = PG_INT64_MIN;
+	bgjob_taker_found_all(taker, group, own_noted);
+}
+
 /*
  * bgjob_claim claims the next job for this worker: its row is deleted
  * from the queue by the running transaction, this worker's slot names it, and
@@ -242,7 +268,7 @@ bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 			if (take == BGJOB_TAKE_SCAN)
 				(void) bgjob_lane_refill(rel, &taking.key, taken, 0, NULL);
 			else
-				bgjob_lane_bring_in(rel, &taking.key.group);
+				bring_in(rel);
 			continue;
 		}
 		if (taking.more &&

@@ -355,7 +355,8 @@ bring_in(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int64 number)
 		case PEEK_READY:
 			break;
 	}
-	return !bgjob_lane_is_taken(&place.lane) || bgjob_overflow_bring_in(group, &place.lane);
+	return !bgjob_lane_is_taken(&place.lane) ||
+		   bgjob_overflow_bring_in(group, &place.lane, NULL);
 }
 
 /*
@@ -406,4 +407,37 @@ bgjob_lane_bring_in(BgjobRel *rel, const BgjobLaneGroupKey *key)
 	if (group != NULL && n == 0)
 		refill_overflow(rel, index, group);
 	index_close(index, AccessShareLock);
+}
+
+/*
+ * bgjob_lane_bring_own_in walks along the lanes of a role, from *number on, and brings in
+ * some that the calling worker takes. *number is where to go on. Returns whether it has
+ * come to the end.
+ */
+bool
+bgjob_lane_bring_own_in(BgjobRel *rel, const BgjobLaneGroupKey *key, BgjobLaneTakes takes,
+						int64 *number)
+{
+	Relation index = index_open(bgjob_relation_oid(BGJOB_QUEUE_INDEX), AccessShareLock);
+	BgjobLaneGroup *group = bgjob_lane_group(key);
+	BgjobLanePlace place;
+	bool more = true;
+
+	for (int n = 0; more && n < BRING_IN_AT_MOST;)
+	{
+		BgjobLaneKey lane;
+
+		CHECK_FOR_INTERRUPTS();
+		more = group != NULL && bgjob_lanes_from(rel, key->role, *number, &place);
+		if (!more)
+			break;
+		bgjob_lane_key(&lane, key->database, key->role, place.lane.queue, place.lane.priority);
+		if (takes(&lane) && !is_in_group(group, place.number) &&
+			peek(rel, index, key->role, place.number, &place.lane) != PEEK_NOTHING)
+			n += bgjob_overflow_bring_in(group, &lane, takes);
+		more = place.number != PG_INT64_MAX;
+		*number = place.number + (more ? 1 : 0);
+	}
+	index_close(index, AccessShareLock);
+	return !more;
 }

@@ -769,6 +769,7 @@ normalize_takers(BgjobLaneGroup *group)
 		}
 	}
 	group->generation = 2;
+	group->noted = 1;
 }
 
 static void
