@@ -392,7 +392,8 @@ bgjob_inflight_records(Oid database, BgjobInflightRecord *records, int max)
 		records[n].started_at = cell->started_at;
 		records[n].pid = cell->pid;
 		records[n].jobs = cell->jobs;
-		memcpy(records[n].server, cell->server, sizeof(records[n].server));
+		memcpy(records[n].server, cell->server, sizeof(records[n].server) - 1);
+		records[n].server[sizeof(records[n].server) - 1] = '\0';
 		records[n].verdict = cell->mark == MARK_CRASHED ? BGJOB_CULPRIT : BGJOB_BYSTANDER;
 		records[n].entry = i;
 		n++;

@@ -684,7 +684,7 @@ step_of_worker(Process *self)
 					bgjob_overflow_put_back(bgjob_lane_group(&own), self->number);
 			}
 			else if (peeks(self->number, &key) &&
-					 !bgjob_overflow_bring_in(bgjob_lane_group(&own), &key))
+					 !bgjob_overflow_bring_in(bgjob_lane_group(&own), &key, NULL))
 				bgjob_overflow_put_back(bgjob_lane_group(&own), self->number);
 			self->step = TAKE;
 			break;

@@ -22,7 +22,8 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	), running AS (SELECT count(*) AS jobs FROM bgjob_internal.worker_slots() WHERE job IS NOT NULL)
 	SELECT format('stats.%s is %s, should be %s', c.name, c.told, c.actual)
 	FROM truth t, stats s, running r, LATERAL (VALUES
-		('servers', s.servers, (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = current_database())),
+		('servers', s.servers, (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = current_database())
+			* (1 + (SELECT count(*) FROM bgjob_internal.server_conf WHERE name <> 'default'))),
 		('workers', s.workers, (SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'bgjob worker%' AND datname = current_database())),
 		('enqueued', s.enqueued, t.unfinished - r.jobs),
 		('processing', s.processing, r.jobs),
