@@ -1,7 +1,8 @@
-# on_duplicate 'supersede' under load: eight sessions supersede the jobs of one key, and of three, while workers run them. The last one
-# that was committed runs, two of a key never run at once (each tries to lock its key), each other one says by which it was superseded, no job
-# awaits for ever, and no key is left. So it is while jobs are deleted, workers ended and killed, and after a crash of the
-# server. A prepared transaction cancels the job that runs when it is committed, and not before, also if the server crashes in between.
+# on_duplicate 'supersede' under load: eight sessions supersede the jobs of a few keys, while workers run them. The last one that was
+# committed runs, two of a key never run at once (each tries to lock its key), each other one says by which it was superseded, no
+# job awaits for ever, and no key is left. So it is with limits and sequences, while jobs are deleted, workers ended and killed, and
+# after a crash of the server. A prepared transaction cancels the job that runs when it is committed, and not before, also if the
+# server crashes in between.
 #
 # BGJOB_SUPERSEDES is how many calls each session makes (125).
 use strict;
@@ -51,7 +52,7 @@ $node->safe_psql('postgres', q{
 	END $$;
 
 	-- One call by a session, as it comes. What has the key has it until the commit, so the numbers are in the order of the commits.
-	CREATE PROCEDURE supersede(keys int, seconds float8, meddle float8) LANGUAGE plpgsql AS $$
+	CREATE PROCEDURE supersede(keys int, seconds float8, meddle float8, gated float8) LANGUAGE plpgsql AS $$
 	DECLARE
 		this text := 'key ' || floor(random() * keys);
 		delay interval := CASE WHEN random() < 0.2 THEN random() * interval '20 ms' END;
@@ -59,7 +60,7 @@ $node->safe_psql('postgres', q{
 		job bigint;
 	BEGIN
 		job := bgjob_enqueue(what, jsonb_build_array(this, random() * seconds), unique_key => this, on_duplicate => 'supersede', delay => delay, max_retries => 0,
-			queue => CASE WHEN random() < 0.3 THEN 'g' END);
+			queue => CASE WHEN random() < 0.3 THEN 'g' END, limits => CASE WHEN random() < gated THEN '{two}'::text[] END, sequence_key => CASE WHEN random() < gated THEN this END);
 		INSERT INTO call VALUES (nextval('call_n'), this, job);
 		IF random() < 0.1 THEN
 			PERFORM pg_sleep(random() * 0.01);
@@ -74,21 +75,22 @@ $node->safe_psql('postgres', q{
 			COMMIT;
 		END IF;
 	END $$;
-	SELECT bgjob_queue('g', group_size => 20);
+	SELECT bgjob_queue('g', group_size => 20), bgjob_limit('two', max_running => 2);
 });
 
 # value QUERY is its one value.
 sub value { return ask($node, $_[0]) }
 
-# load KEYS, SECONDS, MEDDLE starts the sessions.
+# load KEYS, SECONDS, MEDDLE, CALLS, GATED starts the sessions.
 sub load
 {
-	my ($keys, $seconds, $meddle, $n) = @_;
+	my ($keys, $seconds, $meddle, $n, $gated) = @_;
 	my $script = "$PostgreSQL::Test::Utils::tmp_check/supersede.sql";
 	my ($in, $out) = ('', '');
 
 	unlink $script;
-	append_to_file($script, "CALL supersede($keys, $seconds, $meddle);\n");
+	$gated //= 0;
+	append_to_file($script, "CALL supersede($keys, $seconds, $meddle, $gated);\n");
 	return IPC::Run::start([ 'timeout', 300, 'pgbench', '-n', '-c', $sessions, '-j', 1, '-t', $n // $calls, '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ],
 		\$in, '>&', \$out, IPC::Run::timeout(400));
 }
@@ -112,6 +114,7 @@ sub ended
 	is(value(q{SELECT count(*) FROM call c WHERE NOT EXISTS (SELECT FROM bgjob.jobs j WHERE j.id = c.job AND j.unique_key = c.key)}), '0', "$what: none is missing");
 	is(value(q{SELECT count(*) FROM bgjob.jobs j LEFT JOIN effect e ON e.job = j.id WHERE j.state = 'succeeded' AND e.job IS NULL}), '0', "$what: each that succeeded has had its effect");
 	is(value(q{SELECT count(*) FROM bgjob_internal.edge}), '0', "$what: nobody awaits anybody");
+	is(value(q{SELECT (SELECT count(*) FROM bgjob_internal.gate) + (SELECT count(*) FROM bgjob_internal.sequence)}), '0', "$what: nobody waits at a gate");
 	# The row of a key may outlive its job, if another transaction had it; the next call removes it.
 	is(value(q{SELECT count(*) FROM bgjob_internal.unique_key k JOIN bgjob.jobs j ON j.id = k.job WHERE j.state NOT IN ('succeeded', 'failed', 'deleted')}), '0', "$what: no key is taken");
 	note(value(q{SELECT format('%s jobs, %s succeeded, %s deleted, %s of them had started', count(*), count(*) FILTER (WHERE state = 'succeeded'), count(*) FILTER (WHERE state = 'deleted'),
@@ -126,11 +129,11 @@ sub clear
 }
 
 # One key, and three: short jobs, and jobs that are always canceled but for the last.
-foreach my $load ([ 1, 0.01 ], [ 1, 30 ], [ 3, 0.02 ], [ 3, 0.02, 0.05 ])
+foreach my $load ([ 1, 0.01 ], [ 1, 30 ], [ 3, 0.02 ], [ 3, 0.02, 0.05 ], [ 6, 0.02, 0, 0.5 ])
 {
-	my ($keys, $seconds, $meddle) = @$load;
-	my $what = "$keys key(s), jobs of up to $seconds s" . ($meddle ? ', with deletions' : '');
-	my $h    = load($keys, $seconds, $meddle // 0);
+	my ($keys, $seconds, $meddle, $gated) = @$load;
+	my $what = "$keys key(s), jobs of up to $seconds s" . ($meddle ? ', with deletions' : $gated ? ', with limits and sequences' : '');
+	my $h    = load($keys, $seconds, $meddle // 0, $calls, $gated);
 
 	ok($h->finish, "$what: " . $sessions * $calls . ' calls');
 	# The last job need not take half a minute.
@@ -162,7 +165,7 @@ foreach my $load ([ 1, 0.01 ], [ 1, 30 ], [ 3, 0.02 ], [ 3, 0.02, 0.05 ])
 # Workers are killed, and then the whole server. A crash ends all sessions.
 for my $how ('worker', 'worker', 'postmaster', 'worker')
 {
-	my $h = load(3, 0.1, 0, $calls * 20);
+	my $h = load(3, 0.1, 0, $calls * 20, 0.3);
 
 	wait_until($node, q{SELECT count(*) > 100 FROM call}, "$how killed: calls are made");
 	if ($how eq 'worker')
