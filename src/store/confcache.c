@@ -27,16 +27,31 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+/* The caches that have been used in this process. */
+static BgjobConfCache *caches = NULL;
+
 static void
 invalidate(Datum arg, Oid relation)
 {
-	BgjobConfCache *cache = (BgjobConfCache *) DatumGetPointer(arg);
+	for (BgjobConfCache *cache = caches; cache != NULL; cache = cache->next)
+		if (relation == InvalidOid || relation == cache->relation)
+		{
+			cache->valid = false;
+			cache->invalidations++;
+		}
+}
 
-	if (relation == InvalidOid || relation == cache->relation)
-	{
-		cache->valid = false;
-		cache->invalidations++;
-	}
+/* Has a cache told of changes. The server has room for few callbacks, so one serves all. */
+static void
+enlist(BgjobConfCache *cache)
+{
+	if (cache->registered)
+		return;
+	if (caches == NULL)
+		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	cache->next = caches;
+	caches = cache;
+	cache->registered = true;
 }
 
 /* Reads all rows into a table in the current memory context; returns their number. */
@@ -93,9 +108,7 @@ refresh(BgjobConfCache *cache)
 		cache->valid = false;
 	if (cache->valid)
 		return;
-	if (!cache->registered)
-		CacheRegisterRelcacheCallback(invalidate, PointerGetDatum(cache));
-	cache->registered = true;
+	enlist(cache);
 	cache->relation = bgjob_table_oid(cache->table);
 	read_again(cache);
 }

@@ -25,6 +25,7 @@ typedef struct BgjobConfCache
 	BgjobCached cached; /* who tells of changes */
 	BgjobConfRead read;
 
+	struct BgjobConfCache *next;
 	bool registered;
 	bool valid;
 	uint64 invalidations;
