@@ -194,15 +194,19 @@ bool
 bgjob_review_is_due(int64 dependant, int64 first, int64 last)
 {
 	Watch *watch = watch_of(dependant);
-	bool due = true;
+	int64 target = 0;
+	int64 other = 0;
 
 	if (watch == NULL)
 		return true;
 	SpinLockAcquire(&watch->mutex);
-	if (watch->dependant == dependant && watch->target != 0)
-		due = is_between(watch->target, first, last) || is_between(watch->other, first, last);
+	if (watch->dependant == dependant)
+	{
+		target = watch->target;
+		other = watch->other;
+	}
 	SpinLockRelease(&watch->mutex);
-	return due;
+	return target == 0 || is_between(target, first, last) || is_between(other, first, last);
 }
 
 /* bgjob_review_reopened notes that jobs or batches of a database that had ended, and that others await, go on again. */
