@@ -30,8 +30,12 @@
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
-/* Number of entries; without a free one a job waits, but nobody learns of it. */
-#define ENTRIES 1024
+/*
+ * Number of entries. A key has its entries among a few neighbours, chosen by its hash;
+ * without a free one there, a job waits, but nobody learns of it.
+ */
+#define ENTRIES    1024
+#define NEIGHBOURS 16
 
 /* Jobs that wait together. */
 typedef struct Waiting
@@ -78,6 +82,13 @@ bgjob_chunkwaits_startup(void)
 	LWLockRegisterTranche(waits->lock.tranche, "BgjobChunkWaits");
 }
 
+/* Returns the first of the entries that a key can have. */
+static Waiting *
+entries_of(const BgjobChunkKey *key)
+{
+	return &waits->entries[key->hash % (ENTRIES / NEIGHBOURS) * NEIGHBOURS];
+}
+
 static bool
 is_of(const Waiting *entry, const BgjobChunkKey *key)
 {
@@ -92,11 +103,12 @@ is_of(const Waiting *entry, const BgjobChunkKey *key)
 static Waiting *
 find_entry(const BgjobChunkKey *key, TimestampTz now, TimestampTz latest)
 {
+	Waiting *entries = entries_of(key);
 	Waiting *usable = NULL;
 
-	for (int i = 0; i < ENTRIES; i++)
+	for (int i = 0; i < NEIGHBOURS; i++)
 	{
-		Waiting *entry = &waits->entries[i];
+		Waiting *entry = &entries[i];
 
 		if (is_of(entry, key) && entry->at > now && entry->at <= latest &&
 			entry->joined < entry->size)
@@ -143,12 +155,13 @@ bgjob_chunkwaits_join(const BgjobChunkKey *key, int size, int64 wait, TimestampT
 static void
 count_come(const BgjobChunkKey *key, TimestampTz at, int n)
 {
+	Waiting *entries = entries_of(key);
 	bool full = false;
 
 	LWLockAcquire(&waits->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < ENTRIES; i++)
+	for (int i = 0; i < NEIGHBOURS; i++)
 	{
-		Waiting *entry = &waits->entries[i];
+		Waiting *entry = &entries[i];
 
 		if (!is_of(entry, key) || entry->at != at || entry->full)
 			continue;
