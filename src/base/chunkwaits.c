@@ -31,8 +31,8 @@
 #include "utils/memutils.h"
 
 /*
- * Number of entries. A key has its entries among a few neighbours, chosen by its hash;
- * without a free one there, a job waits, but nobody learns of it.
+ * Number of entries. A key has its entries among a few neighbours, chosen by its hash. Where there is
+ * no room, those that wait longest do so to the end.
  */
 #define ENTRIES    1024
 #define NEIGHBOURS 16
@@ -40,7 +40,7 @@
 /* Jobs that wait together. */
 typedef struct Waiting
 {
-	Oid database; /* InvalidOid: free, and from "at" on it may be used again, unless full */
+	Oid database; /* InvalidOid: free */
 	Oid role;
 	uint64 hash;
 	TimestampTz at; /* when they are due */
@@ -96,30 +96,51 @@ is_of(const Waiting *entry, const BgjobChunkKey *key)
 		   entry->hash == key->hash;
 }
 
+/* Frees an entry. The lock is held. */
+static void
+free_entry(Waiting *entry)
+{
+	if (entry->full)
+		pg_atomic_fetch_sub_u32(&waits->full, 1);
+	*entry = (Waiting){.database = InvalidOid};
+}
+
+/* Returns the moment from which on an entry can be used for others: those that it is of have run, or are due. */
+static TimestampTz
+usable_from(const Waiting *entry)
+{
+	return entry->database == InvalidOid ? DT_NOBEGIN : entry->at;
+}
+
 /*
- * Returns the entry that a job of a key can join if it waits until "latest" at most, else one
- * that can be used for it. NULL: there is none. The lock is held.
+ * Returns the entry that a job of a key can join if it waits until "latest" at most, else a free
+ * one. If there is none, the entry with the longest wait is given up, unless that
+ * ends before "latest": then NULL. The lock is held.
  */
 static Waiting *
 find_entry(const BgjobChunkKey *key, TimestampTz now, TimestampTz latest)
 {
 	Waiting *entries = entries_of(key);
-	Waiting *usable = NULL;
+	Waiting *first = entries;
+	Waiting *last = entries;
 
 	for (int i = 0; i < NEIGHBOURS; i++)
 	{
 		Waiting *entry = &entries[i];
 
 		if (is_of(entry, key) && entry->at > now && entry->at <= latest &&
-			entry->joined < entry->size)
+			entry->joined < entry->size && !entry->full)
 			return entry;
-		if (usable == NULL && !entry->full &&
-			(entry->database == InvalidOid || entry->at <= now))
-			usable = entry;
+		if (usable_from(entry) < usable_from(first))
+			first = entry;
+		if (usable_from(entry) > usable_from(last))
+			last = entry;
 	}
-	if (usable != NULL)
-		usable->database = InvalidOid;
-	return usable;
+	if (usable_from(first) > now)
+		first = usable_from(last) > latest && !last->full ? last : NULL;
+	if (first != NULL)
+		free_entry(first);
+	return first;
 }
 
 /*
@@ -194,8 +215,7 @@ bgjob_chunkwaits_take_full(Oid *role, TimestampTz *at)
 			continue;
 		*role = entry->role;
 		*at = entry->at;
-		*entry = (Waiting){.database = InvalidOid};
-		pg_atomic_fetch_sub_u32(&waits->full, 1);
+		free_entry(entry);
 	}
 	LWLockRelease(&waits->lock);
 	return found;

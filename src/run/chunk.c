@@ -93,9 +93,10 @@ size_of(const BgjobJob *job)
 	if (bgjob_job_is_null(job, BGJOB_C_POLICY_ID) || job->kind != BGJOB_KIND_FUNCTION ||
 		!is_untouched(job))
 		return 1;
+	if (bgjob_invoke_chunk_misfit(bgjob_function_find(job->func)) != NULL)
+		return 1; /* before the policy, which may have to be read */
 	policy = bgjob_settings_read(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_POLICY_ID)));
-	if (bgjob_policy_chunk_size(policy) < 2 ||
-		bgjob_invoke_chunk_misfit(bgjob_function_find(job->func)) != NULL)
+	if (bgjob_policy_chunk_size(policy) < 2)
 		return 1;
 	bgjob_filter_refresh();
 	if (bgjob_filter_concerns(job, BGJOB_FILTERS_OF_ATTEMPTS))
