@@ -272,6 +272,17 @@ add_ready(Survey *survey, Oid role, uint64 servers, int64 ready)
 		survey->demands[survey->n++] = (BgjobDemand){role, servers, ready};
 }
 
+/* Adds what is in the overflow of a group: for servers that take any queue; others may find one job there. */
+static void
+add_overflow(Survey *survey, BgjobLaneGroup *group)
+{
+	BgjobLaneKey any = {.group = group->key};
+	uint64 takers = survey->servers_of(&any, survey->arg);
+
+	add_ready(survey, group->key.role, takers, Max(1, group->overflow.backlog));
+	add_ready(survey, group->key.role, survey->servers_of(NULL, survey->arg) & ~takers, 1);
+}
+
 static void
 add_demand(BgjobLaneGroup *group, void *arg)
 {
@@ -286,15 +297,15 @@ add_demand(BgjobLaneGroup *group, void *arg)
 			add_ready(survey, role, survey->servers_of(&lane->key, survey->arg),
 					  bgjob_lane_ready(lane));
 	if (!bgjob_overflow_is_empty(group))
-		add_ready(survey, role, survey->servers_of(NULL, survey->arg),
-				  Max(1, group->overflow.backlog));
+		add_overflow(survey, group);
 	LWLockRelease(&group->lock);
 }
 
 /*
  * bgjob_lanes_demand adds up, for each role and for the servers that take the same
  * queues, how much is ready. "servers_of" returns the servers that take a lane as a set
- * of bits, 0: none; NULL stands for the lanes that are not known. It is called with
+ * of bits, 0: none; of NULL, all servers, and of a lane without a queue, those that take
+ * queues which they do not name. It is called with
  * locks held, and must not throw. Returns the demands, those of a role side by side, in
  * the current memory context, and their number.
  */

@@ -198,6 +198,15 @@ bgjob_serverconf_remove(const char *name)
 	return found;
 }
 
+static bool
+can_be_name(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length >= 1 && length < BGJOB_SERVER_NAME_SIZE &&
+		   strspn(name, BGJOB_QUEUE_CHARACTERS) == length;
+}
+
 /* bgjob_serverconf_visit calls a function for each configured server; what it gets is valid during the call only. */
 void
 bgjob_serverconf_visit(BgjobServerVisitor visitor, void *arg)
@@ -214,7 +223,7 @@ bgjob_serverconf_visit(BgjobServerVisitor visitor, void *arg)
 		CHECK_FOR_INTERRUPTS();
 		read_row(rel->slot, &conf);
 		name = TextDatumGetCString(rel->slot->tts_values[C_NAME]);
-		if (strlen(name) < BGJOB_SERVER_NAME_SIZE)
+		if (can_be_name(name))
 			visitor(name, &conf, arg);
 	}
 	table_endscan(scan);

@@ -96,6 +96,8 @@ $node->safe_psql('postgres', q~
 	INSERT INTO bgjob_internal.unique_key VALUES (0, '', -1);
 	INSERT INTO bgjob_internal.queue_conf VALUES ('default', 9223372036854775000, false, 2000000000, '-170000000 years'),
 		('', 1, false, -2147483648, '170000000 years'), (repeat('q', 200), -1, true, 0, NULL);
+	INSERT INTO bgjob_internal.server_conf VALUES ('odd', 9223372036854775807, false, ARRAY[NULL, 'bad name', repeat('q', 200), '*', 'ok', '*'], 2000000000),
+		('default', -1, false, '{"bad name","*"}', -2147483648), ('', 1, true, '{}', 0), (repeat('s', 200), 0, false, '{*}', 1), ('Upper', 0, false, NULL, 0), ('none', 0, false, '{}', 1);
 	INSERT INTO bgjob_internal.function_conf VALUES ('public.fails(integer)', repeat('q', 200), 32767, -1, '-1 s', '{', '?', '{{NULL}}', '[]', '5', '-1 year'),
 		('', '', -32768, 2147483647, '170000000 years', '', '', '{}', '1', '[]', '1 us');
 	INSERT INTO bgjob_internal.filter VALUES ('f', '?', 'f', 'g', 1, 'infinity', 0, true), ('g', 'performing', 'nothing', 'x', 1, 'infinity', 0, true);

@@ -55,7 +55,7 @@ $node->safe_psql('postgres', "SELECT bgjob_delete($id)");
 
 # Each table locked by an administrator: work without that table continues, the rest resumes after the lock.
 $node->safe_psql('postgres', q{SELECT bgjob_recurring('beat', '@every_second', 'noop')});
-for my $table (qw(recurring state failure claim unique_key log settings total queue_conf limit_conf weight_conf function_conf filter installation schedule queue job))
+for my $table (qw(recurring state failure claim unique_key log settings total queue_conf server_conf limit_conf weight_conf function_conf filter installation schedule queue job))
 {
 	my $locker = $node->background_psql('postgres', on_error_stop => 1);
 

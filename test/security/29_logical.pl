@@ -20,7 +20,7 @@ subscribe('target', 'migrated');
 
 # The publisher's recurring jobs are updated each time that they run; its jobs come and go.
 source(q{SELECT bgjob_recurring('tick', '@every_second', 'tick')});
-source(q{SELECT bgjob_queue('mail', group_size => 5); SELECT bgjob_enqueue('tick', queue => 'mail', unique_key => 'one', delay => '1 hour')});
+source(q{SELECT bgjob_queue('mail', group_size => 5), bgjob_server('s', '{s}', 1); SELECT bgjob_enqueue('tick', queue => 'mail', unique_key => 'one', delay => '1 hour')});
 source(q{SELECT bgjob_enqueue('SELECT 1/0', kind => 'sql', max_retries => 0)});
 wait_until($node, q{SELECT count(*) >= 3 FROM bgjob.jobs WHERE recurring_name = 'tick' AND state = 'succeeded'}, 'the publisher performs recurring jobs', 60, 'source');
 arrive(1, 'target', 'migrated');
@@ -29,6 +29,7 @@ foreach my $db ('target', 'migrated')
 	is($node->safe_psql($db, q{SELECT next_at FROM bgjob_internal.recurring}), 'infinity', "$db: the recurring job does nothing");
 	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob_internal.queue}), '0', "$db: nothing is ready");
 	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob_internal.queue_conf}), '0', "$db: no queue is configured");
+	is($node->safe_psql($db, q{SELECT count(*) FROM bgjob_internal.server_conf}), '0', "$db: no server is configured");
 }
 cmp_ok($node->safe_psql('target', 'SELECT count(*) FROM bgjob.jobs'), '>', 3, 'the jobs are there');
 # The map of jobs knows what is applied, before and after it has begun.
