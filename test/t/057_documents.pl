@@ -87,7 +87,7 @@ is($described{$_}, $views{$_}, "the manual has the columns of bgjob.$_, in their
 my ($index) = $text{'doc/manual.md'} =~ /^\| to \| functions \|\n(.*?)\n\n/ms;
 foreach my $name (split /\n/, $node->safe_psql('postgres', q{SELECT DISTINCT proname FROM pg_proc WHERE proname ~ '^bgjob_' ORDER BY 1}))
 {
-	my $suffix = $name =~ /^bgjob_(?:recurring|queue|cron)(_\w+)$/ ? $1 : $name;
+	my $suffix = $name =~ /^bgjob_(?:recurring|queue|server|cron)(_\w+)$/ ? $1 : $name;
 	like($index, qr/\b\Q$name\E\b|`\Q$suffix\E`/, "$name is in the index of the manual");
 }
 
