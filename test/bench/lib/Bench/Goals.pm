@@ -11,7 +11,6 @@ my @goals = (
 	[ drain => 'single no-op jobs: at least 4 × graphile-worker by default', ratio('drain', 'bgjob', 'drain', 'graphile'), '>=', 4, '%.2f ×' ],
 	[ group => 'groups of 200: at least 2.5 × graphile-worker, batched', ratio('group', 'bgjob', 'group', 'graphile batched'), '>=', 2.5, '%.2f ×' ],
 	[ group => 'groups of 200: more than one session of floor.sql', ratio('group', 'bgjob', 'group', 'floor'), '>=', 1, '%.2f ×' ],
-	[ chunks => 'INSERT … SELECT in chunks of 500: at least 3 × the rate in groups of 500', ratio('chunks', 'chunks of 500', 'chunks', 'groups of 500'), '>=', 3, '%.2f ×' ],
 	[ update => 'with an UPDATE in each job, the advantage over graphile-worker by default does not fall (same driver)',
 		kept('drain', 'graphile, own driver', 'bgjob'), '>=', 1, '%.2f of it' ],
 	[ update => 'with an UPDATE in each job, the advantage of groups over graphile-worker, batched, does not fall (same driver)',
@@ -50,6 +49,28 @@ my @goals = (
 	[ compose => 'a chain of 1,000: from the end of a job to the start of the next, median', figure('compose', 'chain', 'p50'), '<=', 300, '%.0f us' ],
 	[ compose => 'one job after 10,000: enqueued', figure('compose', 'fan-in', 'call'), '<=', 200, '%.0f ms' ],
 	[ compose => 'one job after 10,000: released after the last one', figure('compose', 'fan-in', 'released'), '<=', 5, '%.1f ms' ],
+	(map {
+		my ($variant, $what, $limit) = @$_;
+		[ limits => "100,000 jobs under $what: at least $limit % of the rate without", percent('limits', $variant, 'limits', 'plain'), '>=', $limit, '%.1f %%' ]
+	} [ 'max_running 1,000', 'a limit that never binds, max_running 1,000', 90 ], [ 'rate 1,000,000', 'a limit that never binds, 1,000,000 per s', 90 ],
+		[ 'two limits', 'both of these', 85 ], [ 'tenants', 'limits tenant:*, 10,000 keys with max_running 1', 70 ], [ 'beside', 'none, while 100,000 others wait for a mutex', 95 ]),
+	[ limits => 'no-op jobs under a mutex: at least 80 % of the rate of a pool with one worker', percent('limits', 'mutex', 'limits', 'one worker'), '>=', 80, '%.1f %%' ],
+	[ limits => 'a mutex: from the end of a job to the start of the next one, median', figure('limits', 'mutex', 'p50'), '<=', 300, '%.0f us' ],
+	(map {
+		my $variant = $_;
+		([ limits => "1,000 per s for 30 s, $variant: the most starts in a window, against what is allowed", figure('limits', $variant, 'most'), '<=', 100, '%.2f %%' ],
+			[ limits => "1,000 per s for 30 s, $variant: starts, against what is allowed", figure('limits', $variant, 'starts'), '>=', 97, '%.2f %%' ])
+	} 'fixed_window', 'sliding_window', 'token_bucket'),
+	[ sequences => '1,000,000 keys with one job each: at least 70 % of the rate without', percent('sequences', '1,000,000 keys', 'sequences', '1,000,000 plain'), '>=', 70, '%.1f %%' ],
+	[ sequences => '1,000 keys of 100 jobs: at least 70 % of the rate without', percent('sequences', '1,000 keys', 'sequences', '100,000 plain'), '>=', 70, '%.1f %%' ],
+	(map {
+		my ($variant, $what) = @$_;
+		[ fairness => "a client of a light key beside $what: it waits at most twice as long as alone", sub { quotient($_[0]->median('fairness', $variant, 'wait'), $_[0]->median('fairness', 'alone', 'wait')) }, '<=', 2, '%.2f ×' ]
+	} [ 'flood', 'a flood of 100,000 jobs of one key' ], [ 'flood of 1,000 keys', 'a flood over 1,000 keys' ]),
+	(map {
+		my ($sign, $limit) = @$_;
+		[ fairness => "weights 1 : 3: the share of the greater weight is within 10 % of three quarters ($sign $limit %)", figure('fairness', 'weights', 'share'), $sign, $limit, '%.1f %%' ]
+	} [ '>=', 67.5 ], [ '<=', 82.5 ]),
 	[ lanes => 'another role has 200,000 lanes: at least 90 % of the rate while it has one', percent('lanes', '200,000 lanes', 'lanes', 'one lane'), '>=', 90, '%.1f %%' ],
 	(map {
 		[ lanes => "another role has 200,000 lanes: $_ jobs start at most 100 ms late", figure('lanes', '200,000 lanes', "late_$_"), '<=', 100, '%.0f ms' ]

@@ -73,10 +73,11 @@ sub drain
 }
 
 # drain_window measures the rate between the ends of the first twentieth of the jobs and of the last one (or of the number
-# wanted, if there are more), by the counts alone, so that other rows of the tables do not matter. Turns processing on and off again.
+# wanted, if there are more), by the counts alone, so that other rows of the tables do not matter. Turns processing on and off again;
+# end => a sub that lets jobs go that still run then.
 sub drain_window
 {
-	my ($bench, $db, $jobs) = @_;
+	my ($bench, $db, $jobs, %opt) = @_;
 	my $before = stats($bench, $db)->{succeeded};
 	my ($from, $at, $done) = (undef, 0, 0);
 
@@ -91,6 +92,7 @@ sub drain_window
 		die "no job has ended for a minute\n" if time - $moved > 60;
 		sleep 0.01;
 	}
+	$opt{end}->() if $opt{end};
 	$bench->processing('off');
 	die "too few jobs to measure: they were done at a single look\n" if $done == $from->[1];
 	return ($done - $from->[1]) / ($at - $from->[0]);
