@@ -235,7 +235,7 @@ SELECT is((SELECT v - 'next_run_at' FROM r), jsonb_build_object('name', 'r', 'ow
 	'queue', 'bulk', 'misfire', 'all', 'overlap', 'queue', 'active', true, 'error', NULL, 'kind', 'function', 'run_as', 'tap20_a', 'priority', 3, 'max_retries', 4, 'timeout', '00:05:00',
 	'unique_key', 'k', 'on_duplicate', 'replace', 'start_within', '01:00:00', 'tags', '{t}'::text[], 'parameters', '{"p": 1}'::jsonb, 'jitter', '00:00:07',
 	'starts_at', '2001-01-01T00:00:00+00:00', 'ends_at', '2999-01-01T00:00:00+00:00', 'day_match', 'all',
-	'retry_delays', '{1 s,1 min}'::interval[],
+	'retry_delays', '{1 s,1 min}'::interval[], 'sequence_key', NULL, 'limits', NULL, 'fairness_key', NULL,
 	'given', '{queue,priority,max_retries,retry_delays,timeout,unique_key,on_duplicate,start_within,tags,parameters,kind}'::text[]), 'the view shows everything that was given');
 SELECT is(tap_changes($$'3 4 * * *', 't_two'$$), '{}', 'a call that gives only what is required changes nothing');
 SELECT is(tap_changes('NULL, NULL'), '{}', 'a call that gives nothing changes nothing');
