@@ -36,6 +36,7 @@
 #include "base/gate.h"
 #include "base/gateasks.h"
 #include "base/gatetable.h"
+#include "base/gateuse.h"
 #include "base/slot.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
@@ -72,6 +73,18 @@ closed_until(const BgjobGateEntry *entry, const BgjobGateNeed *need, TimestampTz
 	return until > now ? until : 0;
 }
 
+/* Returns until when nothing is known of what was spent of a rate; 0: it is known. */
+static TimestampTz
+unknown_until(const BgjobGateEntry *entry, const BgjobGateNeed *need, TimestampTz now)
+{
+	TimestampTz since = bgjob_gate_memory_since();
+
+	if ((entry != NULL && entry->use != BGJOB_GATE_NOTHING) ||
+		need->rate.per > BGJOB_SHORT_PERIOD || now < since || now - since >= need->rate.per)
+		return 0;
+	return since + need->rate.per;
+}
+
 /* Returns how many starts a rate allows now. */
 static int
 starts_of(const BgjobGatePartition *partition, const BgjobGateEntry *entry,
@@ -82,6 +95,8 @@ starts_of(const BgjobGatePartition *partition, const BgjobGateEntry *entry,
 							  ? &partition->uses[entry->use]
 							  : &unused;
 
+	if (unknown_until(entry, need, now) != 0)
+		return 0;
 	return bgjob_rate_free(use, &need->rate, now) / units_of(need);
 }
 
@@ -112,7 +127,9 @@ room_when(const BgjobGatePartition *partition, const BgjobGateEntry *entry,
 		return when;
 	if (need->max_running >= 0 && entry != NULL && entry->running >= need->max_running)
 		return DT_NOEND;
-	if (has_rate(need) && entry != NULL && entry->use != BGJOB_GATE_NOTHING)
+	if (has_rate(need) && unknown_until(entry, need, now) != 0)
+		when = unknown_until(entry, need, now);
+	else if (has_rate(need) && entry != NULL && entry->use != BGJOB_GATE_NOTHING)
 		when = bgjob_rate_when(&partition->uses[entry->use], &need->rate, units_of(need), now);
 	if (entry != NULL && bgjob_gate_handed(entry) > 0) /* they may not come */
 		when = Max(when, now + BGJOB_HANDED_LASTS);
@@ -268,6 +285,7 @@ start(const BgjobGateNeed *need, TimestampTz now)
 	if (!has_rate(need))
 		return false;
 	entry->rate = need->rate;
+	entry->unsaved = true;
 	bgjob_rate_spend(&partition->uses[entry->use], &need->rate, units_of(need), now);
 	if (entry->waiting == 0 || entry->handed > 0)
 		return false;
@@ -566,8 +584,11 @@ bgjob_gate_correct(int64 gate, int units)
 		LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
 		entry = bgjob_gate_find(partition, gate);
 		if (entry != NULL && entry->use != BGJOB_GATE_NOTHING)
+		{
+			entry->unsaved = true;
 			bgjob_rate_correct(&partition->uses[entry->use], &held[i].rate,
 							   units - held[i].units, held_since, bgjob_now());
+		}
 		LWLockRelease(&partition->lock);
 		held[i].units = units;
 		bgjob_gate_ask(MyDatabaseId, gate);

@@ -19,13 +19,19 @@
 #include "rules/clock.h"
 #include "storage/shmem.h"
 
-static BgjobGatePartition *partitions = NULL;
+typedef struct GateTable
+{
+	TimestampTz since; /* the start of the server, or of its memory after a crash */
+	BgjobGatePartition partitions[BGJOB_GATE_PARTITIONS];
+} GateTable;
+
+static GateTable *table = NULL;
 
 /* bgjob_gate_table_size returns the bytes of shared memory for all entries. */
 Size
 bgjob_gate_table_size(void)
 {
-	return BGJOB_GATE_PARTITIONS * sizeof(BgjobGatePartition);
+	return sizeof(GateTable);
 }
 
 static void
@@ -49,21 +55,29 @@ bgjob_gate_table_startup(void)
 {
 	bool found;
 
-	partitions = ShmemInitStruct("bgjob gates", bgjob_gate_table_size(), &found);
+	table = ShmemInitStruct("bgjob gates", bgjob_gate_table_size(), &found);
 	if (!found)
 	{
 		int tranche = LWLockNewTrancheId();
 
+		table->since = bgjob_now();
 		for (int i = 0; i < BGJOB_GATE_PARTITIONS; i++)
-			init_partition(&partitions[i], tranche);
+			init_partition(&table->partitions[i], tranche);
 	}
-	LWLockRegisterTranche(partitions[0].lock.tranche, "BgjobGateEntries");
+	LWLockRegisterTranche(table->partitions[0].lock.tranche, "BgjobGateEntries");
 }
 
 static uint32
 hash_of(int64 gate, Oid database)
 {
 	return hash_bytes_uint32((uint32) gate ^ (uint32) (gate >> 32) ^ database);
+}
+
+/* bgjob_gate_memory_since returns since when this memory knows what is spent. */
+TimestampTz
+bgjob_gate_memory_since(void)
+{
+	return table->since;
 }
 
 /* bgjob_gate_partition_number returns which partition a gate of this database is in. */
@@ -77,14 +91,14 @@ bgjob_gate_partition_number(int64 gate)
 BgjobGatePartition *
 bgjob_gate_partition(int number)
 {
-	return &partitions[number];
+	return &table->partitions[number];
 }
 
 /* bgjob_gate_partition_of returns the partition of a gate of this database. */
 BgjobGatePartition *
 bgjob_gate_partition_of(int64 gate)
 {
-	return &partitions[bgjob_gate_partition_number(gate)];
+	return &table->partitions[bgjob_gate_partition_number(gate)];
 }
 
 static int *
@@ -229,7 +243,7 @@ bgjob_gate_names(char (*names)[BGJOB_GATE_NAME_SIZE], int room, TimestampTz now)
 
 	for (int p = 0; p < BGJOB_GATE_PARTITIONS; p++)
 	{
-		BgjobGatePartition *partition = &partitions[p];
+		BgjobGatePartition *partition = bgjob_gate_partition(p);
 
 		LWLockAcquire(&partition->lock, LW_SHARED);
 		for (int bucket = 0; bucket < BGJOB_GATE_ENTRIES; bucket++)

@@ -45,6 +45,7 @@ typedef struct BgjobGateEntry
 	TimestampTz look_at; /* the scheduler looks at its line then; 0: it does not */
 	TimestampTz closed_until;
 	BgjobRate rate;                  /* as it was when something was spent last */
+	bool unsaved;                    /* something was spent since the scheduler has saved it */
 	char name[BGJOB_GATE_NAME_SIZE]; /* of a limit; empty: it is not known, or too long */
 } BgjobGateEntry;
 
@@ -62,6 +63,7 @@ typedef struct BgjobGatePartition
 extern Size bgjob_gate_table_size(void);
 extern void bgjob_gate_table_startup(void);
 
+extern TimestampTz bgjob_gate_memory_since(void);
 extern int bgjob_gate_partition_number(int64 gate);
 extern BgjobGatePartition *bgjob_gate_partition(int number);
 extern BgjobGatePartition *bgjob_gate_partition_of(int64 gate);

@@ -19,8 +19,10 @@
 #include "base/process.h"
 #include "miscadmin.h"
 #include "process/gates.h"
+#include "rules/clock.h"
 #include "store/gateline.h"
 #include "store/gating.h"
+#include "store/limituse.h"
 #include "utils/backend_status.h"
 #include "utils/timestamp.h"
 
@@ -33,8 +35,9 @@
 /* Gates that are looked at again at a known time; of more, all lines are. */
 #define TIMERS 1024
 
-/* The pause between two portions of lines while nobody has asked, in microseconds. */
+/* The pause between two portions of lines while nobody has asked, and between two savings; in microseconds. */
 #define SWEEP_PAUSE USECS_PER_SEC
+#define SAVE_PAUSE  USECS_PER_SEC
 
 /* The pause before a line is looked at again whose job another transaction has; and the shortest for rates. */
 #define BUSY_PAUSE  50000
@@ -53,6 +56,7 @@ static bool sweeping = false; /* through the lines, without a pause */
 static int64 swept;           /* up to this gate */
 static bool at_first = true;  /* it begins with the first gate */
 static TimestampTz next_sweep = DT_NOEND;
+static TimestampTz next_save = DT_NOBEGIN;
 static bool under_way =
 	false; /* still, when the next step begins: an error has ended this one */
 
@@ -63,11 +67,41 @@ bgjob_gates_rescan(void)
 	all_wanted = true;
 }
 
-/* bgjob_gates_begin prepares a scheduler. */
+/* bgjob_gates_begin prepares a scheduler, before the first worker starts. */
 void
 bgjob_gates_begin(void)
 {
+	bgjob_begin();
+	bgjob_limituse_load(bgjob_now());
+	bgjob_commit();
 	bgjob_gates_rescan();
+}
+
+/* Saves what has been spent of rates, for the next start of the server; at most so many. Returns whether there is more. */
+static bool
+save(int most)
+{
+	static BgjobGateUse use;
+	int cursor = 0;
+	int n = 0;
+
+	while (n < most && bgjob_gate_next_unsaved(&cursor, &use))
+	{
+		if (n++ == 0)
+			bgjob_begin();
+		bgjob_limituse_save(&use);
+	}
+	if (n > 0)
+		bgjob_commit();
+	return n == most;
+}
+
+/* bgjob_gates_end saves what has been spent since the last time. */
+void
+bgjob_gates_end(void *arg)
+{
+	while (save(PORTION))
+		CHECK_FOR_INTERRUPTS();
 }
 
 /* bgjob_gates_clock_set forgets times of a clock that has been set. */
@@ -75,6 +109,7 @@ void
 bgjob_gates_clock_set(void)
 {
 	ntimers = 0;
+	next_save = DT_NOBEGIN;
 	bgjob_gates_rescan();
 }
 
@@ -211,6 +246,11 @@ bgjob_gates_serve(TimestampTz now)
 		look_at(gates, n, now);
 	}
 	sweep(now);
+	if (next_save <= now)
+	{
+		next_save = now + SAVE_PAUSE;
+		(void) save(PORTION);
+	}
 	if (bgjob_gate_have_lines())
 		next_sweep = Min(next_sweep, now + SWEEP_PAUSE);
 	under_way = false;

@@ -13,6 +13,7 @@
 #include "datatype/timestamp.h"
 
 extern void bgjob_gates_begin(void);
+extern void bgjob_gates_end(void *arg);
 extern void bgjob_gates_rescan(void);
 extern void bgjob_gates_clock_set(void);
 extern TimestampTz bgjob_gates_serve(TimestampTz now);

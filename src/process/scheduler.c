@@ -360,6 +360,7 @@ begin_service(void *arg)
 	bgjob_expiry_begin();
 	bgjob_duejobs_begin();
 	bgjob_review_begin();
+	bgjob_gates_begin();
 	began_at = bgjob_now();
 	if (serving_since == 0)
 		serving_since = entry->serving_since != 0 ? entry->serving_since : began_at;
@@ -403,6 +404,8 @@ end_service(void)
 						ShutdownRequestPending ? BGJOB_BY_SHUTDOWN
 						: at_once              ? BGJOB_BY_COMMAND
 											   : BGJOB_BY_SETTINGS);
+	if (!gone)
+		(void) try_here(bgjob_gates_end, NULL);
 	if (gone || unwanted)
 		bgjob_forget(MyDatabaseId);
 }

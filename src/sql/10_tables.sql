@@ -119,6 +119,13 @@ CREATE TABLE bgjob_internal.sequence (
     CONSTRAINT sequence_pkey PRIMARY KEY (role, hash, job)
 );
 
+-- What has been spent of the rates of limits, as the scheduler has seen it last: for the next start of the server.
+CREATE TABLE bgjob_internal.limit_use (
+    gate bigint NOT NULL,
+    use bigint[] NOT NULL,              -- as in memory
+    CONSTRAINT limit_use_pkey PRIMARY KEY (gate)
+);
+
 -- Jobs that await others, a batch or signals.
 CREATE TABLE bgjob_internal.awaiting (
     job bigint NOT NULL,

@@ -39,6 +39,7 @@ static const struct
 	[BGJOB_TABLE_SCHEDULE] = {"schedule"},
 	[BGJOB_TABLE_GATE] = {"gate"},
 	[BGJOB_TABLE_SEQUENCE] = {"sequence"},
+	[BGJOB_TABLE_LIMIT_USE] = {"limit_use"},
 	[BGJOB_TABLE_AWAITING] = {"awaiting"},
 	[BGJOB_TABLE_EDGE] = {"edge"},
 	[BGJOB_TABLE_SIGNAL] = {"signal", true},

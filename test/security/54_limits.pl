@@ -1,5 +1,5 @@
 # Limits, weights and the keys of jobs under attack: who configures them, hostile placeholders and arguments, rows edited by
-# hand, what a full queue tells, prepared transactions, dumps.
+# hand, what a full queue tells, prepared transactions, dumps, restarts.
 use strict;
 use warnings;
 use FindBin;
@@ -143,5 +143,21 @@ $node->safe_psql('restored', 'DROP FUNCTION bgjob_limit(text); DROP EXTENSION bg
 is($node->safe_psql('restored', 'SELECT count(*) FROM bgjob_internal.limit_conf'), 0, 'the extension made anew has none');
 
 $session->quit;
+
+# ---- a restart gives nothing back ----
+
+sub used { return value(q{SELECT used FROM bgjob.limits WHERE name = 'spent'}) }
+value(q{SELECT bgjob_limit('spent', rate => 100, per => '1 day'), bgjob_limit_close('smtp', 'infinity')});
+$id = value(q{SELECT bgjob_enqueue('SELECT bgjob_limit_used(''spent'', 44)', limits => '{spent=30}')});
+is(value("SELECT bgjob_wait($id, '60 s')"), 'succeeded', 'a job spends units');
+is(used(), 44, 'they count');
+for my $how ('fast', 'immediate')
+{
+	wait_until($node, q{SELECT count(*) = 1 FROM bgjob_internal.limit_use}, 'what was spent is saved');
+	$node->stop($how);
+	$node->start;
+	wait_until($node, q{SELECT used = 44 FROM bgjob.limits WHERE name = 'spent'}, "it counts after a stop in mode $how", 60);
+	is(value(q{SELECT closed_until FROM bgjob.limits WHERE name = 'smtp'}), 'infinity', 'a limit that an administrator has closed is closed');
+}
 check_counters($node);
 done_testing();
