@@ -79,7 +79,7 @@ SELECT bgjob_configure('t_double', chunk_size => 100, max_retries => 0) AS x \gs
 SELECT bgjob_configure('t_short', chunk_size => 100, max_retries => 0) AS x \gset
 SELECT bgjob_configure('t_deferred', chunk_size => 5, max_retries => 0) AS x \gset
 
-SELECT plan(60);
+SELECT plan(61);
 
 ----------------------------------------------------------------------------------------------------
 -- Configuration
@@ -217,6 +217,20 @@ SELECT count(*) AS n FROM bgjob_enqueue_many('t_load', '{1,2,3}', queue => 'q') 
 CALL tap_go();
 SELECT is(tap_calls(), '1 1 1', 'jobs with filters are performed by themselves');
 SELECT bgjob_filter_remove('f30') AS x \gset
+
+-- gates
+SELECT bgjob_limit('l30', 10) AS x \gset
+SELECT bgjob_queue('narrow', max_running => 1) AS x \gset
+SELECT count(*) AS n FROM bgjob_enqueue_many('t_load', '{1,2}', queue => 'q') \gset
+SELECT count(*) AS n FROM bgjob_enqueue_many('t_load', '{3,4}', queue => 'q', limits => '{l30}') \gset
+SELECT count(*) AS n FROM bgjob_enqueue_many('t_load', '{5}', queue => 'q', sequence_key => 's') \gset
+SELECT count(*) AS n FROM bgjob_enqueue_many('t_load', '{6,7,8}', queue => 'q') \gset
+SELECT count(*) AS n FROM bgjob_enqueue_many('t_load', '{9,10}', queue => 'narrow') \gset
+CALL tap_go();
+SELECT is((SELECT string_agg(array_to_string(items, ','), '; ' ORDER BY items) FROM t_call), '1,2; 3; 4; 5; 6,7,8; 9; 10',
+	'jobs with a limit, a sequence_key or max_running are performed by themselves, those beside them are not');
+DELETE FROM t_call;
+SELECT bgjob_limit_remove('l30') AS x, bgjob_queue_remove('narrow') AS y \gset
 
 -- in a queue with groups
 SELECT bgjob_queue('grouped', group_size => 3, paused => true) AS x \gset
