@@ -81,7 +81,7 @@ $b->query_safe('BEGIN');
 my $locks = q{SELECT string_agg(c.relname || ' ' || l.mode, ', ') FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity USING (pid)
 	WHERE usename = 'postgres' AND application_name = 'reader' AND c.relnamespace = 'bgjob_internal'::regnamespace AND c.relkind IN ('r', 'i')};
 $b->query_safe(qq{SET application_name = 'reader'; RESET SESSION AUTHORIZATION; SELECT bgjob_result($far), bgjob_wait($far, '1 s')});
-$b->query_safe(qq{SELECT * FROM bgjob_internal.counts(), bgjob_internal.server(), bgjob_internal.server_count()});
+$b->query_safe(qq{SELECT * FROM bgjob_internal.counts(), bgjob_internal.servers(), bgjob_internal.server_count()});
 is($node->safe_psql('postgres', $locks), '', 'functions that only read keep no lock on a table');
 $b->query_safe("SELECT count(*) FROM bgjob.$_")
 	for split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'bgjob'::regnamespace AND relkind = 'v'});
