@@ -311,7 +311,7 @@ bgjob_template_expect(BgjobTemplate *template, int n)
 		bgjob_queuelength_check(template->job.queue, n);
 	template->many = n > 1;
 	if (n < 2 || has_key(template) || template->filtered || is_hopeless(template) ||
-		bgjob_gate_may_need(&template->job) || bgjob_jobkeys_are_gates(&template->keys))
+		bgjob_gate_has_any(&template->job) || bgjob_jobkeys_are_gates(&template->keys))
 		return;
 	template->queue = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	template->bulk = bgjob_bulk_begin(template->jobs);

@@ -67,7 +67,7 @@ bgjob_group_init(void)
 bool
 bgjob_group_fits(const BgjobJob *job)
 {
-	if (bgjob_job_is_pending(job) || bgjob_gate_may_need(job) || bgjob_chunk_may_begin(job))
+	if (bgjob_job_is_pending(job) || bgjob_gate_has_any(job) || bgjob_chunk_may_begin(job))
 		return false;
 	if (job->kind == BGJOB_KIND_FUNCTION)
 		return !bgjob_function_is_procedure(bgjob_function_find(job->func));
