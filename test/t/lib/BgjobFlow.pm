@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(flow_on value refused session say leave becomes state_of reasons_of hold_back let_go blocked scheduler
-	most_at_once started_once soon_after all_over nothing_left in_background);
+	most_at_once crowd started_once soon_after all_over nothing_left in_background);
 
 my ($node, $holder, %held);
 
@@ -172,6 +172,17 @@ sub most_at_once
 				WHERE a.ended IS NOT NULL AND a.how <> 'enqueued' AND ($where)),
 			e AS (SELECT key, began AS at, 1 AS step FROM a UNION ALL SELECT key, ended, -1 FROM a)
 		SELECT coalesce(max(n), 0) FROM (SELECT sum(step) OVER (PARTITION BY key ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS n FROM e) x});
+}
+
+# crowd WHERE, MOST lists attempts that began while MOST others went on, and those.
+sub crowd
+{
+	my ($where, $most) = @_;
+
+	return value(qq{
+		WITH a AS MATERIALIZED (SELECT a.*, j.worker_pid FROM attempt a JOIN bgjob.jobs j ON j.id = a.job_id WHERE a.ended IS NOT NULL AND a.how <> 'enqueued' AND ($where)),
+			c AS (SELECT x.began FROM a x JOIN a y ON y.began <= x.began AND y.ended > x.began GROUP BY x.job_id, x.began HAVING count(*) > $most LIMIT 3)
+		SELECT DISTINCT a.* FROM c JOIN a ON a.began <= c.began AND a.ended > c.began ORDER BY a.began LIMIT 20});
 }
 
 # started_once WHERE, WHAT tests that each of the jobs has been enqueued, started and succeeded, once each.
