@@ -410,6 +410,7 @@ static void
 tell_of_given_back(const Notes *aborted)
 {
 	bgjob_lane_notes_abort(&aborted->lanes);
+	bgjob_gate_notes_abort(&aborted->gates);
 	bgjob_dependant_notes_abort(&aborted->dependants);
 	if (aborted->taken_due != DT_NOEND)
 		bgjob_announce_due(aborted->taken_due);

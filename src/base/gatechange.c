@@ -69,6 +69,26 @@ bgjob_change_gate_took(int64 line)
 		note->taken++;
 }
 
+/* bgjob_change_gate_placed notes that a row was inserted into a line at a place. */
+void
+bgjob_change_gate_placed(int64 line, int64 place)
+{
+	BgjobGateNote *note = plain_note(line);
+
+	if (note != NULL)
+		note->first_placed = Min(note->first_placed, place);
+}
+
+/* bgjob_change_gate_displaced notes that the row at a place was deleted. */
+void
+bgjob_change_gate_displaced(int64 line, int64 place)
+{
+	BgjobGateNote *note = plain_note(line);
+
+	if (note != NULL)
+		note->first_taken = Min(note->first_taken, place);
+}
+
 /* bgjob_change_gate_ask has the scheduler look at a gate after the commit. */
 void
 bgjob_change_gate_ask(int64 gate)

@@ -15,6 +15,8 @@
 extern void bgjob_change_gate_passed(const BgjobGateNeed *need, bool turn);
 extern void bgjob_change_gate_filed(const BgjobGateNeed *need);
 extern void bgjob_change_gate_took(int64 line);
+extern void bgjob_change_gate_placed(int64 line, int64 place);
+extern void bgjob_change_gate_displaced(int64 line, int64 place);
 extern void bgjob_change_gate_ask(int64 gate);
 extern void bgjob_change_gate_left(const BgjobGateNeed *need);
 extern bool bgjob_change_gate_take_left(int64 *gate);

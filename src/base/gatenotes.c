@@ -15,6 +15,7 @@
 
 #include "base/fair.h"
 #include "base/gateasks.h"
+#include "base/gatemark.h"
 #include "base/gatenotes.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -40,6 +41,7 @@ note_of(BgjobGateNotes *notes, int64 gate, const BgjobGateNeed *need)
 	{
 		note->passed = note->filed = note->taken = 0;
 		note->ask = note->left = false;
+		note->first_placed = note->first_taken = PG_INT64_MAX;
 		note->next_left = NULL;
 	}
 	note->need = *need;
@@ -130,6 +132,8 @@ bgjob_gate_notes_merge(BgjobGateNotes *inner, BgjobGateNotes *outer)
 		to->filed += from->filed;
 		to->taken += from->taken;
 		to->ask |= from->ask;
+		to->first_placed = Min(to->first_placed, from->first_placed);
+		to->first_taken = Min(to->first_taken, from->first_taken);
 		if (from->left)
 			bgjob_gate_note_left(outer, &from->need);
 	}
@@ -143,6 +147,24 @@ bgjob_gate_notes_free(BgjobGateNotes *notes)
 	if (notes->gates != NULL)
 		hash_destroy(notes->gates);
 	notes->gates = NULL;
+}
+
+/*
+ * bgjob_gate_notes_abort tells that rows stand in their lines again, when a transaction, or one within it, has
+ * been rolled back. From the callback: does not throw.
+ */
+void
+bgjob_gate_notes_abort(const BgjobGateNotes *notes)
+{
+	HASH_SEQ_STATUS all;
+	const BgjobGateNote *note;
+
+	if (notes->gates == NULL)
+		return;
+	hash_seq_init(&all, notes->gates);
+	while ((note = hash_seq_search(&all)) != NULL)
+		if (note->first_taken != PG_INT64_MAX)
+			bgjob_gate_mark_lower(note->gate, note->first_taken);
 }
 
 /* Tells a lane of fairness keys what has become of one key. */
@@ -174,6 +196,8 @@ bgjob_gate_notes_commit(const BgjobGateNotes *notes)
 	hash_seq_init(&all, notes->gates);
 	while ((note = hash_seq_search(&all)) != NULL)
 	{
+		if (note->first_placed != PG_INT64_MAX) /* before anybody is asked to look */
+			bgjob_gate_mark_lower(note->gate, note->first_placed);
 		if (note->need.kind == BGJOB_GATE_FAIR && note->gate == note->need.line)
 			tell_line(note);
 		else if (note->passed + note->filed + note->taken > 0)

@@ -18,10 +18,12 @@ typedef struct BgjobGateNote
 	int64 gate; /* must be first; or the line of a fairness key */
 	BgjobGateNeed need;
 	int passed; /* jobs that go to the queue, and will need a place; of a fairness key, without having waited */
-	int filed; /* that were put into the line */
-	int taken; /* that were taken out of it */
-	bool ask;  /* the scheduler is to look at the line after the commit */
-	bool left; /* a sequence has lost a job */
+	int filed;          /* that were put into the line */
+	int taken;          /* that were taken out of it */
+	int64 first_placed; /* the best place at which a row was inserted; PG_INT64_MAX: none was */
+	int64 first_taken;  /* at which one was deleted */
+	bool ask;           /* the scheduler is to look at the line after the commit */
+	bool left;          /* a sequence has lost a job */
 	struct BgjobGateNote
 		*next_left; /* whose line is still to be looked at in this transaction */
 } BgjobGateNote;
@@ -41,6 +43,7 @@ extern void bgjob_gate_note_left(BgjobGateNotes *notes, const BgjobGateNeed *nee
 extern bool bgjob_gate_notes_take_left(BgjobGateNotes *notes, int64 *gate);
 extern void bgjob_gate_notes_merge(BgjobGateNotes *inner, BgjobGateNotes *outer);
 extern void bgjob_gate_notes_free(BgjobGateNotes *notes);
+extern void bgjob_gate_notes_abort(const BgjobGateNotes *notes);
 extern void bgjob_gate_notes_commit(const BgjobGateNotes *notes);
 
 #endif /* BGJOB_BASE_GATENOTES_H */

@@ -47,6 +47,7 @@ init_partition(BgjobGatePartition *partition, int tranche)
 	for (int i = 0; i < BGJOB_GATE_USES; i++)
 		partition->next_use[i] = i + 1 < BGJOB_GATE_USES ? i + 1 : BGJOB_GATE_NOTHING;
 	partition->free = partition->free_use = 0;
+	partition->moment = 0;
 }
 
 /* bgjob_gate_table_startup creates or finds them; from shmem_startup_hook. */
@@ -193,8 +194,12 @@ bgjob_gate_find_or_add(BgjobGatePartition *partition, int64 gate, TimestampTz no
 		return NULL;
 	entry = &partition->entries[partition->free];
 	partition->free = entry->next;
-	*entry = (BgjobGateEntry){
-		.gate = gate, .database = MyDatabaseId, .next = *head, .use = BGJOB_GATE_NOTHING};
+	*entry = (BgjobGateEntry){.gate = gate,
+							  .database = MyDatabaseId,
+							  .next = *head,
+							  .use = BGJOB_GATE_NOTHING,
+							  .mark = PG_INT64_MIN,
+							  .moment = ++partition->moment};
 	*head = entry - partition->entries;
 	return entry;
 }

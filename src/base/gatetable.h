@@ -44,6 +44,8 @@ typedef struct BgjobGateEntry
 	int use;             /* what is spent of its rate; BGJOB_GATE_NOTHING: nothing */
 	TimestampTz look_at; /* the scheduler looks at its line then; 0: it does not */
 	TimestampTz closed_until;
+	int64 mark; /* no row of the line stands before that place: base/gatemark.c */
+	uint64 moment;
 	BgjobRate rate;                  /* as it was when something was spent last */
 	bool unsaved;                    /* something was spent since the scheduler has saved it */
 	char name[BGJOB_GATE_NAME_SIZE]; /* of a limit; empty: it is not known, or too long */
@@ -55,6 +57,7 @@ typedef struct BgjobGatePartition
 	int heads[BGJOB_GATE_ENTRIES];
 	int free;
 	int free_use;
+	uint64 moment; /* the last one that was given to an entry */
 	BgjobGateEntry entries[BGJOB_GATE_ENTRIES];
 	int next_use[BGJOB_GATE_USES];
 	BgjobUse uses[BGJOB_GATE_USES];

@@ -32,6 +32,9 @@
 /* So many jobs are let through at once. */
 #define ADMIT_MAX 1000
 
+/* So many that may not go on are passed by: an open transaction may have deleted as many at the head of a line. */
+#define PASS_BY_MAX 20000
+
 /* Gates that are looked at again at a known time; of more, all lines are. */
 #define TIMERS 1024
 
@@ -159,14 +162,15 @@ next_timer(void)
 
 /* Looks at one line. */
 static void
-look(int64 gate, TimestampTz now)
+look(int64 gate, bool whole, TimestampTz now)
 {
+	BgjobLineLook how = {.most = ADMIT_MAX, .pass_by = PASS_BY_MAX, .whole = whole};
 	BgjobAdmitted result;
 
 	if (bgjob_fair_waits(MyDatabaseId, gate))
 		bgjob_gating_give_turns(gate, ADMIT_MAX, &result);
 	else
-		bgjob_gating_admit(gate, ADMIT_MAX, &result);
+		bgjob_gating_admit(gate, &how, &result);
 	if (result.lane != 0)
 		set_timer(result.lane, now);
 	if (result.empty)
@@ -187,14 +191,14 @@ look(int64 gate, TimestampTz now)
 
 /* Looks at some lines in one transaction. */
 static void
-look_at(const int64 *gates, int n, TimestampTz now)
+look_at(const int64 *gates, int n, bool whole, TimestampTz now)
 {
 	if (n == 0)
 		return;
 	bgjob_begin();
 	pgstat_report_activity(STATE_RUNNING, "letting jobs through gates");
 	for (int i = 0; i < n; i++)
-		look(gates[i], now);
+		look(gates[i], whole, now);
 	bgjob_commit();
 }
 
@@ -224,7 +228,7 @@ sweep(TimestampTz now)
 	sweeping = sweeping && !at_first;
 	if (n > 0)
 		swept = gates[n - 1];
-	look_at(gates, n, now);
+	look_at(gates, n, true, now);
 }
 
 /* bgjob_gates_serve lets jobs through that may go on. */
@@ -238,12 +242,12 @@ bgjob_gates_serve(TimestampTz now)
 		all_wanted = true;
 	under_way = true;
 	n = bgjob_gate_take_asked(gates, PORTION, &all_wanted);
-	look_at(gates, n, now);
+	look_at(gates, n, false, now);
 	if (n < PORTION)
 	{
 		for (n = 0; n < PORTION && take_timer(now, &gates[n]); n++)
 			;
-		look_at(gates, n, now);
+		look_at(gates, n, false, now);
 	}
 	sweep(now);
 	if (next_save <= now)

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
+#include "base/gatechange.h"
 #include "store/gateline.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -57,6 +58,7 @@ bgjob_line_insert(int64 gate, int64 place, const BgjobJob *job)
 
 	bgjob_rel_insert(rel, values, nulls);
 	bgjob_rel_close(rel);
+	bgjob_change_gate_placed(gate, place);
 }
 
 static void
@@ -83,6 +85,8 @@ bgjob_line_take(int64 gate, int64 place, TransactionId *holder)
 	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
+	if (taken == BGJOB_TAKEN)
+		bgjob_change_gate_displaced(gate, place);
 	return taken;
 }
 
@@ -107,15 +111,19 @@ bgjob_line_has(int64 gate, int64 place)
 
 /* ---- along a line ---- */
 
-/* bgjob_line_begin begins a look at a line, from a place on, as it is at this moment. */
+/* bgjob_line_begin begins a look at a line, as it is at this moment. */
 void
-bgjob_line_begin(BgjobLineScan *line, int64 gate, int64 from)
+bgjob_line_begin(BgjobLineScan *line, int64 gate, BgjobLineFrom from)
 {
 	ScanKeyData keys[2];
 
+	line->gate = gate;
+	line->at_head = true;
+	line->mark = bgjob_gate_mark(gate, from == BGJOB_LINE_NEW_MARK); /* before the snapshot */
 	line->rel = bgjob_rel_open(BGJOB_TABLE_GATE);
 	line->snapshot = bgjob_rel_snapshot(line->rel);
-	place_keys(keys, gate, BTGreaterEqualStrategyNumber, F_INT8GE, from);
+	place_keys(keys, gate, BTGreaterEqualStrategyNumber, F_INT8GE,
+			   from == BGJOB_LINE_HEAD ? PG_INT64_MIN : line->mark.place);
 	line->scan = bgjob_scan_begin(line->rel, LINE_INDEX, line->snapshot, keys, 2);
 }
 
@@ -132,6 +140,9 @@ bgjob_line_next(BgjobLineScan *line, BgjobLineRow *row)
 	row->job = DatumGetInt64(slot->tts_values[L_JOB - 1]);
 	row->job_tid = *(ItemPointer) DatumGetPointer(slot->tts_values[L_JOB_TID - 1]);
 	row->tid = slot->tts_tid;
+	if (line->at_head)
+		bgjob_gate_mark_advance(line->gate, &line->mark, row->place);
+	line->at_head = false;
 	return true;
 }
 
@@ -139,7 +150,10 @@ bgjob_line_next(BgjobLineScan *line, BgjobLineRow *row)
 bool
 bgjob_line_take_row(BgjobLineScan *line, BgjobLineRow *row)
 {
-	return bgjob_rel_delete(line->rel, &row->tid, NULL);
+	if (!bgjob_rel_delete(line->rel, &row->tid, NULL))
+		return false;
+	bgjob_change_gate_displaced(line->gate, row->place);
+	return true;
 }
 
 /* bgjob_line_end ends a look. */
@@ -160,7 +174,7 @@ bgjob_line_first(int64 gate, int64 *place)
 	BgjobLineRow row;
 	bool found;
 
-	bgjob_line_begin(&line, gate, PG_INT64_MIN);
+	bgjob_line_begin(&line, gate, BGJOB_LINE_MARK);
 	found = bgjob_line_next(&line, &row);
 	if (found)
 		*place = row.place;

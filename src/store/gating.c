@@ -317,7 +317,8 @@ look_at_row(BgjobRel *jobs, BgjobLineScan *scan, BgjobLineRow *row, int64 line,
 
 /* Goes along a line, and has jobs go on as long as there is room. */
 static void
-admit_along(BgjobRel *jobs, BgjobLineScan *line, int64 gate, int most, BgjobAdmitted *result)
+admit_along(BgjobRel *jobs, BgjobLineScan *line, const BgjobLineLook *look,
+			BgjobAdmitted *result)
 {
 	MemoryContext each =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob gate", ALLOCSET_DEFAULT_SIZES);
@@ -325,7 +326,7 @@ admit_along(BgjobRel *jobs, BgjobLineScan *line, int64 gate, int most, BgjobAdmi
 	bool full = false;
 	int passed_by = 0;
 
-	while (!full && result->admitted < most && passed_by < LOOK_AT_MOST)
+	while (!full && result->admitted < look->most && passed_by < look->pass_by)
 	{
 		MemoryContext old;
 		Turn turn;
@@ -338,7 +339,7 @@ admit_along(BgjobRel *jobs, BgjobLineScan *line, int64 gate, int most, BgjobAdmi
 			break;
 		}
 		old = MemoryContextSwitchTo(each);
-		turn = look_at_row(jobs, line, &row, gate, result);
+		turn = look_at_row(jobs, line, &row, line->gate, result);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(each);
 		full = turn == TURN_FULL;
@@ -354,15 +355,15 @@ admit_along(BgjobRel *jobs, BgjobLineScan *line, int64 gate, int most, BgjobAdmi
 
 /* bgjob_gating_admit lets at most so many of the jobs in a gate's line go on as there is room for. */
 void
-bgjob_gating_admit(int64 gate, int most, BgjobAdmitted *result)
+bgjob_gating_admit(int64 gate, const BgjobLineLook *look, BgjobAdmitted *result)
 {
 	BgjobRel *jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	BgjobLineScan line;
 
 	memset(result, 0, sizeof(*result));
 	result->when = DT_NOEND;
-	bgjob_line_begin(&line, gate, PG_INT64_MIN);
-	admit_along(jobs, &line, gate, most, result);
+	bgjob_line_begin(&line, gate, look->whole ? BGJOB_LINE_HEAD : BGJOB_LINE_MARK);
+	admit_along(jobs, &line, look, result);
 	bgjob_line_end(&line);
 	bgjob_rel_close(jobs);
 	if (result->empty)
@@ -403,7 +404,7 @@ give_turn(BgjobRel *jobs, int64 lane, const BgjobFairTurn *now, BgjobAdmitted *r
 	Turn turn = TURN_GONE;
 	int passed_by = 0;
 
-	bgjob_line_begin(&scan, now->line, PG_INT64_MIN);
+	bgjob_line_begin(&scan, now->line, BGJOB_LINE_NEW_MARK);
 	while (passed_by < LOOK_AT_MOST && bgjob_line_next(&scan, &row))
 	{
 		turn = give_turn_to(jobs, &scan, &row, lane, now, result);
@@ -471,12 +472,13 @@ bgjob_gating_leave_sequence(const BgjobJob *job)
 static void
 admit_next(int64 gate, bool fair)
 {
+	BgjobLineLook look = {.most = 1, .pass_by = LOOK_AT_MOST};
 	BgjobAdmitted result;
 
 	if (fair)
 		bgjob_gating_give_turns(gate, 1, &result);
 	else
-		bgjob_gating_admit(gate, 1, &result);
+		bgjob_gating_admit(gate, &look, &result);
 	if (result.busy || (result.more && result.admitted == 0))
 		bgjob_change_gate_ask(gate);
 }

@@ -13,6 +13,14 @@
 #include "base/gate.h"
 #include "store/jobrow.h"
 
+/* How bgjob_gating_admit looks at a line. */
+typedef struct BgjobLineLook
+{
+	int most;    /* so many jobs go on at most */
+	int pass_by; /* so many others are looked at */
+	bool whole;  /* from its head on, whatever memory says */
+} BgjobLineLook;
+
 /* What bgjob_gating_admit has found. */
 typedef struct BgjobAdmitted
 {
@@ -28,7 +36,7 @@ extern void bgjob_gating_file(BgjobJob *job);
 extern bool bgjob_gating_enter(const BgjobJob *job, TimestampTz now, BgjobGateNeed *full);
 extern void bgjob_gating_bounce(BgjobRel *jobs, BgjobJob *job, const BgjobGateNeed *full);
 extern void bgjob_gating_leave_sequence(const BgjobJob *job);
-extern void bgjob_gating_admit(int64 gate, int most, BgjobAdmitted *result);
+extern void bgjob_gating_admit(int64 gate, const BgjobLineLook *look, BgjobAdmitted *result);
 extern void bgjob_gating_give_turns(int64 lane, int most, BgjobAdmitted *result);
 extern void bgjob_gating_settle(void);
 
