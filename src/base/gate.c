@@ -136,6 +136,15 @@ room_when(const BgjobGatePartition *partition, const BgjobGateEntry *entry,
 	return when != 0 ? when : DT_NOEND;
 }
 
+/* Returns whether there is no room to note what is spent of a rate. The partition is locked exclusively. */
+static bool
+lacks_memory(BgjobGatePartition *partition, const BgjobGateEntry *entry,
+			 const BgjobGateNeed *need, TimestampTz now)
+{
+	return has_rate(need) && (entry == NULL || entry->use == BGJOB_GATE_NOTHING) &&
+		   !bgjob_gate_use_is_free(partition, now);
+}
+
 /* bgjob_gate_is_own returns whether this process holds a place at a gate. */
 bool
 bgjob_gate_is_own(int64 gate)
@@ -161,7 +170,7 @@ bgjob_gate_room(const BgjobGateNeed *need, TimestampTz *when)
 	if (bgjob_registry == NULL)
 		return PG_INT32_MAX;
 	partition = bgjob_gate_partition_of(need->gate);
-	LWLockAcquire(&partition->lock, LW_SHARED);
+	LWLockAcquire(&partition->lock, has_rate(need) ? LW_EXCLUSIVE : LW_SHARED);
 	entry = bgjob_gate_find(partition, need->gate);
 	room =
 		room_of(partition, entry, need, ending && bgjob_gate_is_own(need->gate) ? 1 : 0, now);
@@ -169,6 +178,12 @@ bgjob_gate_room(const BgjobGateNeed *need, TimestampTz *when)
 		room = Max(room - bgjob_gate_handed(entry), 0);
 	if (room == 0 && when != NULL)
 		*when = room_when(partition, entry, need, now);
+	if (lacks_memory(partition, entry, need, now))
+	{
+		room = 0;
+		if (when != NULL)
+			*when = now + BGJOB_HANDED_LASTS;
+	}
 	LWLockRelease(&partition->lock);
 	return room;
 }
@@ -461,6 +476,17 @@ bgjob_gates_release(void)
 
 /* ---- what transactions have changed ---- */
 
+/* Notes that so many jobs were let through, or if it is negative, that those need no place any more. */
+static void
+hand(BgjobGateEntry *entry, const BgjobGateNeed *need, int passed)
+{
+	entry->handed = Max(bgjob_gate_handed(entry) + passed, 0);
+	if (passed < 0)
+		return;
+	entry->fair = need->kind == BGJOB_GATE_FAIR;
+	entry->handed_at = bgjob_steady_now();
+}
+
 /*
  * bgjob_gate_changed is told, after a commit, how many jobs the transaction has let through a gate (passed), put into its line (filed)
  * and taken out of it. From the commit callback.
@@ -478,19 +504,18 @@ bgjob_gate_changed(const BgjobGateNeed *need, int passed, int filed, int taken)
 					   : bgjob_gate_find(partition, need->gate);
 	if (entry != NULL)
 	{
-		if (passed > 0)
-		{
-			entry->fair = need->kind == BGJOB_GATE_FAIR;
-			entry->handed = bgjob_gate_handed(entry) + passed;
-			entry->handed_at = bgjob_steady_now();
-		}
+		if (passed != 0)
+			hand(entry, need, passed);
 		entry->waiting = Max(entry->waiting + filed - taken, 0);
 		/* Who holds a place looks when it is given back; who was let through does, too; the scheduler for a rate. */
 		look = filed > 0 && entry->look_at <= now &&
 			   (room_of(partition, entry, need, 0, now) > bgjob_gate_handed(entry) ||
 				has_rate(need) || (entry->running == 0 && bgjob_gate_handed(entry) == 0));
+		look = look || (passed < 0 && entry->waiting > 0);
 	}
 	LWLockRelease(&partition->lock);
+	if (passed < 0)
+		look_at_turns(need);
 	if (look)
 		bgjob_gate_ask(MyDatabaseId, need->gate);
 	else if (filed > 0)

@@ -31,6 +31,19 @@ bgjob_change_gate_passed(const BgjobGateNeed *need, bool turn)
 		bgjob_gate_note_line(notes, need)->passed++;
 }
 
+/* bgjob_change_gate_passed_back notes that such a job has left the queue, and needs no place any more. */
+void
+bgjob_change_gate_passed_back(const BgjobGateNeed *need)
+{
+	BgjobGateNotes *notes = bgjob_change_gates();
+
+	if (notes == NULL || need->kind == BGJOB_GATE_SEQUENCE)
+		return;
+	bgjob_gate_note(notes, need)->passed--;
+	if (need->kind == BGJOB_GATE_FAIR)
+		bgjob_gate_note_line(notes, need)->passed--;
+}
+
 /* bgjob_change_gate_filed notes that a job was put into the line of a gate. */
 void
 bgjob_change_gate_filed(const BgjobGateNeed *need)

@@ -13,6 +13,7 @@
 #include "base/gate.h"
 
 extern void bgjob_change_gate_passed(const BgjobGateNeed *need, bool turn);
+extern void bgjob_change_gate_passed_back(const BgjobGateNeed *need);
 extern void bgjob_change_gate_filed(const BgjobGateNeed *need);
 extern void bgjob_change_gate_took(int64 line);
 extern void bgjob_change_gate_placed(int64 line, int64 place);

@@ -172,9 +172,12 @@ static void
 tell_line(const BgjobGateNote *note)
 {
 	const BgjobGateNeed *need = &note->need;
+	BgjobFairTurn turn = {.line = need->line};
 
 	for (int i = 0; i < note->passed; i++)
 		bgjob_fair_started(MyDatabaseId, need->gate, need->line, need->weight);
+	for (int i = 0; i > note->passed; i--)
+		bgjob_fair_back(MyDatabaseId, need->gate, &turn, BGJOB_FAIR_GONE);
 	if (note->filed > 0)
 		(void) bgjob_fair_filed(MyDatabaseId, need->gate, need->line, need->weight,
 								note->filed);
@@ -200,7 +203,7 @@ bgjob_gate_notes_commit(const BgjobGateNotes *notes)
 			bgjob_gate_mark_lower(note->gate, note->first_placed);
 		if (note->need.kind == BGJOB_GATE_FAIR && note->gate == note->need.line)
 			tell_line(note);
-		else if (note->passed + note->filed + note->taken > 0)
+		else if (note->passed != 0 || note->filed + note->taken > 0)
 			bgjob_gate_changed(&note->need, note->passed, note->filed, note->taken);
 		/* Who holds a place looks when it gives the place back. */
 		if (note->ask || (note->left && !bgjob_gate_is_own(note->gate)))

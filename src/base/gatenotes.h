@@ -17,7 +17,8 @@ typedef struct BgjobGateNote
 {
 	int64 gate; /* must be first; or the line of a fairness key */
 	BgjobGateNeed need;
-	int passed; /* jobs that go to the queue, and will need a place; of a fairness key, without having waited */
+	/* jobs that go to the queue, and will need a place, less those that left it; of a fairness key, without having waited */
+	int passed;
 	int filed;          /* that were put into the line */
 	int taken;          /* that were taken out of it */
 	int64 first_placed; /* the best place at which a row was inserted; PG_INT64_MAX: none was */

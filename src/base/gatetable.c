@@ -5,7 +5,8 @@
  *
  * An entry is added when there is something to remember of a gate, and removed when there is not, at the latest
  * when a partition is full. What is spent of a rate takes more room, and is kept apart. All of
- * it is of fixed size. A gate for which there is no room has none for jobs either: they wait until others are idle.
+ * it is of fixed size. A gate for which there is no room has none for jobs either: they wait until others are idle,
+ * or until what was spent of other rates counts no more; the scheduler looks each second.
  *
  * The caller has locked the partition, exclusively where it changes something. Nothing here throws.
  *
@@ -166,14 +167,19 @@ bgjob_gate_drop(BgjobGatePartition *partition, BgjobGateEntry *entry)
 	partition->free = index;
 }
 
-/* Makes room in a full partition. */
+/*
+ * Makes room in a full partition. Entries of which only is known that jobs were let through go, too, if there are no others: they
+ * are hints.
+ */
 static void
-evict(BgjobGatePartition *partition, TimestampTz now)
+evict(BgjobGatePartition *partition, bool hints, TimestampTz now)
 {
 	for (int bucket = 0; bucket < BGJOB_GATE_ENTRIES; bucket++)
 		for (int i = partition->heads[bucket], next; i != BGJOB_GATE_NOTHING; i = next)
 		{
 			next = partition->entries[i].next;
+			if (hints)
+				partition->entries[i].handed = 0;
 			if (bgjob_gate_is_idle(partition, &partition->entries[i], now))
 				bgjob_gate_drop(partition, &partition->entries[i]);
 		}
@@ -189,7 +195,9 @@ bgjob_gate_find_or_add(BgjobGatePartition *partition, int64 gate, TimestampTz no
 	if (entry != NULL)
 		return entry;
 	if (partition->free == BGJOB_GATE_NOTHING)
-		evict(partition, now);
+		evict(partition, false, now);
+	if (partition->free == BGJOB_GATE_NOTHING)
+		evict(partition, true, now);
 	if (partition->free == BGJOB_GATE_NOTHING)
 		return NULL;
 	entry = &partition->entries[partition->free];
@@ -204,23 +212,37 @@ bgjob_gate_find_or_add(BgjobGatePartition *partition, int64 gate, TimestampTz no
 	return entry;
 }
 
+/* Takes the uses of which nothing counts any more from their entries, if there is no other. */
+static void
+reclaim_uses(BgjobGatePartition *partition, TimestampTz now)
+{
+	for (int i = 0; i < BGJOB_GATE_ENTRIES; i++)
+	{
+		BgjobGateEntry *other = &partition->entries[i];
+
+		/* If there is no use, the entry may be free. One with a running job may just be getting its use. */
+		if (other->use != BGJOB_GATE_NOTHING && other->running == 0 &&
+			bgjob_rate_is_clear(&partition->uses[other->use], &other->rate, now))
+			drop_use(partition, other);
+	}
+}
+
+/* bgjob_gate_use_is_free returns whether there is room to note what is spent of one rate more. The partition is locked exclusively. */
+bool
+bgjob_gate_use_is_free(BgjobGatePartition *partition, TimestampTz now)
+{
+	if (partition->free_use == BGJOB_GATE_NOTHING)
+		reclaim_uses(partition, now);
+	return partition->free_use != BGJOB_GATE_NOTHING;
+}
+
 /* bgjob_gate_have_use gives an entry room to note what is spent of its rate. False: there is none. */
 bool
 bgjob_gate_have_use(BgjobGatePartition *partition, BgjobGateEntry *entry, TimestampTz now)
 {
 	if (entry->use != BGJOB_GATE_NOTHING)
 		return true;
-	if (partition->free_use == BGJOB_GATE_NOTHING)
-		for (int i = 0; i < BGJOB_GATE_ENTRIES; i++)
-		{
-			BgjobGateEntry *other = &partition->entries[i];
-
-			/* If there is no use, the entry may be free. One with a running job may just be getting its use. */
-			if (other->use != BGJOB_GATE_NOTHING && other->running == 0 &&
-				bgjob_rate_is_clear(&partition->uses[other->use], &other->rate, now))
-				drop_use(partition, other);
-		}
-	if (partition->free_use == BGJOB_GATE_NOTHING)
+	if (!bgjob_gate_use_is_free(partition, now))
 		return false;
 	entry->use = partition->free_use;
 	partition->free_use = partition->next_use[entry->use];

@@ -75,6 +75,7 @@ extern BgjobGateEntry *
 bgjob_gate_find_or_add(BgjobGatePartition *partition, int64 gate, TimestampTz now);
 extern bool
 bgjob_gate_have_use(BgjobGatePartition *partition, BgjobGateEntry *entry, TimestampTz now);
+extern bool bgjob_gate_use_is_free(BgjobGatePartition *partition, TimestampTz now);
 extern int bgjob_gate_handed(const BgjobGateEntry *entry);
 extern bool bgjob_gate_is_idle(const BgjobGatePartition *partition, const BgjobGateEntry *entry,
 							   TimestampTz now);

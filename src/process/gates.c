@@ -36,7 +36,7 @@
 #define PASS_BY_MAX 20000
 
 /* Gates that are looked at again at a known time; of more, all lines are. */
-#define TIMERS 1024
+#define TIMERS 16384
 
 /* The pause between two portions of lines while nobody has asked, and between two savings; in microseconds. */
 #define SWEEP_PAUSE USECS_PER_SEC
@@ -236,19 +236,19 @@ TimestampTz
 bgjob_gates_serve(TimestampTz now)
 {
 	int64 gates[PORTION];
+	bool more;
 	int n;
 
 	if (under_way)
 		all_wanted = true;
 	under_way = true;
 	n = bgjob_gate_take_asked(gates, PORTION, &all_wanted);
+	more = n == PORTION;
 	look_at(gates, n, false, now);
-	if (n < PORTION)
-	{
-		for (n = 0; n < PORTION && take_timer(now, &gates[n]); n++)
-			;
-		look_at(gates, n, false, now);
-	}
+	for (n = 0; n < PORTION && take_timer(now, &gates[n]); n++)
+		;
+	more = more || n == PORTION;
+	look_at(gates, n, false, now);
 	sweep(now);
 	if (next_save <= now)
 	{
@@ -258,7 +258,7 @@ bgjob_gates_serve(TimestampTz now)
 	if (bgjob_gate_have_lines())
 		next_sweep = Min(next_sweep, now + SWEEP_PAUSE);
 	under_way = false;
-	if (n == PORTION || sweeping || all_wanted)
+	if (more || sweeping || all_wanted)
 		return now;
 	return Min(next_timer(), next_sweep);
 }

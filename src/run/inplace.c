@@ -14,6 +14,8 @@
  * savepoint in which the caller handles the error, gives the job back: no retry
  * is used.
  *
+ * A job with gates takes a place at each of them while it runs, as in a worker (base/gate.h); where there is none, it is not performed.
+ *
  * A session has no slot in the registry. What a worker does with its slot is left
  * out: nobody can leave a request, the in-flight file does not know the job (a crash
  * is not counted against it), and the output is kept in memory (base/output.h).
@@ -35,6 +37,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/gate.h"
 #include "base/output.h"
 #include "base/slot.h"
 #include "base/text.h"
@@ -47,6 +50,8 @@
 #include "run/perform.h"
 #include "run/trace.h"
 #include "run/underway.h"
+#include "store/gateneeds.h"
+#include "store/gating.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -248,9 +253,29 @@ begin(const BgjobJob *job)
 	bgjob_output_begin(bgjob_attempt_context);
 }
 
+/* Takes a place at each gate of the job. 55000: there is none. */
+static void
+enter_gates(const BgjobJob *job)
+{
+	static const char *const details[] = {
+		[BGJOB_GATE_SEQUENCE] = "Another job of sequence_key \"%s\" is before it.",
+		[BGJOB_GATE_QUEUE] = "Queue \"%s\" has no room for one more.",
+		[BGJOB_GATE_LIMIT] = "Limit \"%s\" has no room for one more.",
+		[BGJOB_GATE_FAIR] = "There is no room to note that fairness key \"%s\" has its turn.",
+	};
+	BgjobGateNeed full;
+
+	if (!bgjob_gate_may_need(job) || bgjob_gating_enter(job, bgjob_underway.started_at, &full))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("job " INT64_FORMAT " cannot be performed now", job->id),
+					errdetail_internal("%s", psprintf(details[full.kind], full.name))));
+}
+
 static void
 end(void)
 {
+	bgjob_gates_release();
 	bgjob_underway.claimed = false;
 	bgjob_job_in_session = 0;
 	bgjob_trace_end();
@@ -277,7 +302,7 @@ describe(const Jsonb *result, BgjobInplaceOutcome *outcome)
  * bgjob_inplace_perform performs an enqueued job of the current user, which the
  * running transaction has taken out of the queue. Errors: the job's own; 0A000 it
  * ends transactions; 57014 its timeout; 42501 the role that has enqueued it is no
- * longer a member of its role.
+ * longer a member of its role; 55000 there is no room for it at a gate.
  */
 void
 bgjob_inplace_perform(const BgjobJob *job, BgjobInplaceOutcome *outcome)
@@ -292,6 +317,7 @@ bgjob_inplace_perform(const BgjobJob *job, BgjobInplaceOutcome *outcome)
 
 		if (job->kind == BGJOB_KIND_SQL)
 			(void) bgjob_command_is_plain(job->job, &bgjob_underway.command);
+		enter_gates(&bgjob_underway.job);
 		error = attempt(&result);
 		if (error != NULL && !bgjob_underway.ending.given)
 			raise_error(error);

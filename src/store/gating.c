@@ -153,6 +153,20 @@ bgjob_gating_file(BgjobJob *job)
 	bgjob_change_gate_filed(&needs[full]);
 }
 
+/*
+ * bgjob_gating_pass_back notes that a job which was let through has been taken out of the queue, and not by a
+ * worker: the places that were kept for it are others'.
+ */
+void
+bgjob_gating_pass_back(const BgjobJob *job)
+{
+	BgjobGateNeed needs[BGJOB_GATES_MAX];
+	int n = bgjob_gate_may_need(job) ? bgjob_gate_needs(job, needs) : 0;
+
+	for (int i = 0; i < n; i++)
+		bgjob_change_gate_passed_back(&needs[i]);
+}
+
 /* ---- a worker has claimed it ---- */
 
 /*

@@ -35,6 +35,7 @@ typedef struct BgjobAdmitted
 extern void bgjob_gating_file(BgjobJob *job);
 extern bool bgjob_gating_enter(const BgjobJob *job, TimestampTz now, BgjobGateNeed *full);
 extern void bgjob_gating_bounce(BgjobRel *jobs, BgjobJob *job, const BgjobGateNeed *full);
+extern void bgjob_gating_pass_back(const BgjobJob *job);
 extern void bgjob_gating_leave_sequence(const BgjobJob *job);
 extern void bgjob_gating_admit(int64 gate, const BgjobLineLook *look, BgjobAdmitted *result);
 extern void bgjob_gating_give_turns(int64 lane, int most, BgjobAdmitted *result);

@@ -29,6 +29,7 @@
 #include "store/awaiting.h"
 #include "store/gateline.h"
 #include "store/gateneeds.h"
+#include "store/gating.h"
 #include "store/place.h"
 #include "store/queue.h"
 #include "store/schedule.h"
@@ -42,8 +43,10 @@ take_queued(const BgjobJob *job, TransactionId *holder)
 	BgjobTaken taken =
 		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, holder);
 
-	if (taken == BGJOB_TAKEN)
-		bgjob_change_took(job->run_as, job->queue, job->priority, job->pos, job->id);
+	if (taken != BGJOB_TAKEN)
+		return taken;
+	bgjob_change_took(job->run_as, job->queue, job->priority, job->pos, job->id);
+	bgjob_gating_pass_back(job);
 	return taken;
 }
 
