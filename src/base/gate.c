@@ -522,78 +522,7 @@ bgjob_gate_changed(const BgjobGateNeed *need, int passed, int filed, int taken)
 		bgjob_gate_note_lines(MyDatabaseId);
 }
 
-/* bgjob_gate_found_empty notes that nobody stands in a gate's line, as far as can be seen. */
-void
-bgjob_gate_found_empty(int64 gate)
-{
-	BgjobGatePartition *partition = bgjob_gate_partition_of(gate);
-	BgjobGateEntry *entry;
-
-	LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
-	entry = bgjob_gate_find(partition, gate);
-	if (entry != NULL)
-		entry->waiting = 0;
-	LWLockRelease(&partition->lock);
-}
-
-/* bgjob_gate_promise notes when the scheduler looks at a gate's line; before, nobody need ask it to because of the time. */
-void
-bgjob_gate_promise(int64 gate, TimestampTz when)
-{
-	BgjobGatePartition *partition = bgjob_gate_partition_of(gate);
-	BgjobGateEntry *entry;
-
-	LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
-	entry = bgjob_gate_find(partition, gate);
-	if (entry != NULL)
-		entry->look_at = when;
-	LWLockRelease(&partition->lock);
-}
-
 /* ---- for limits ---- */
-
-/* bgjob_gate_read tells how a gate is used at this moment. */
-void
-bgjob_gate_read(const BgjobGateNeed *need, BgjobGateState *state)
-{
-	BgjobGatePartition *partition;
-	const BgjobGateEntry *entry;
-	TimestampTz now = bgjob_now();
-
-	memset(state, 0, sizeof(*state));
-	if (bgjob_registry == NULL)
-		return;
-	partition = bgjob_gate_partition_of(need->gate);
-	LWLockAcquire(&partition->lock, LW_SHARED);
-	entry = bgjob_gate_find(partition, need->gate);
-	if (entry != NULL)
-	{
-		state->running = entry->running;
-		state->closed_until = entry->closed_until > now ? entry->closed_until : 0;
-		if (has_rate(need) && entry->use != BGJOB_GATE_NOTHING)
-			state->used = bgjob_rate_used(&partition->uses[entry->use], &need->rate, now);
-	}
-	LWLockRelease(&partition->lock);
-}
-
-/* bgjob_gate_close closes a gate until a time, whatever becomes of the running transaction; a time that has passed opens it. */
-void
-bgjob_gate_close(const BgjobGateNeed *need, TimestampTz until)
-{
-	BgjobGatePartition *partition = bgjob_gate_partition_of(need->gate);
-	TimestampTz now = bgjob_now();
-	BgjobGateEntry *entry;
-
-	LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
-	entry = bgjob_gate_find_or_add(partition, need->gate, now);
-	if (entry != NULL)
-	{
-		entry->closed_until = until;
-		bgjob_gate_set_name(entry, need->name);
-	}
-	LWLockRelease(&partition->lock);
-	bgjob_gate_ask(MyDatabaseId, need->gate);
-}
 
 /* bgjob_gate_correct corrects what the job of this process has spent of a rate: it has really used so many units. */
 void
