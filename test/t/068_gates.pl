@@ -127,6 +127,25 @@ wait_until($node, q{SELECT count(*) = 2 FROM bgjob_internal.job WHERE state <> '
 say($idle, 'COMMIT', q{COMMIT PREPARED 'late'});
 all_over('and those that were committed last');
 
+# ---- bgjob_run() takes a place, or refuses ----
+blocked();
+my $waits = value(q{SELECT bgjob_enqueue('fine', limits => '{a}')});
+my (undef, undef, $refused) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT bgjob_run($waits)");
+like($refused, qr/55000: .*Limit "a" has no room/s, 'bgjob_run() of a job whose mutex is held is refused');
+release();
+all_over('it was not lost by that');
+is(value(q{SELECT bgjob_run(one), bgjob_run(two) FROM (SELECT bgjob_enqueue('fine', limits => '{a}', sequence_key => 'run') AS one,
+	bgjob_enqueue('fine', limits => '{a}', sequence_key => 'run') AS two OFFSET 0) x}), '1|1', 'two jobs of a sequence and a mutex, one after the other in a transaction');
+all_over('bgjob_run() has given its places back');
+
+# ---- a job that was let through, and is deleted before a worker has it ----
+value(q{SELECT bgjob_queue_pause('p')});
+my $passed = value(q{SELECT bgjob_enqueue('fine', limits => '{a}', queue => 'p')});
+$waits = value(q{SELECT bgjob_enqueue('fine', limits => '{a}')});
+value("SELECT bgjob_delete($passed)");
+all_over('the one behind it goes on');
+value(q{SELECT bgjob_queue_remove('p')});
+
 # ---- max_running of a queue with many jobs ----
 value(q{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill('{"places": {"q": 8}, "ms": 1}'::jsonb, ARRAY[3000]), queue => 'q', max_retries => 0)});
 value(q{SELECT bgjob_queue('q', max_running => 2)});
