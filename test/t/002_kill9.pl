@@ -31,11 +31,21 @@ my $busy = q{SELECT pid FROM bgjob.workers WHERE job_id IS NOT NULL ORDER BY job
 ask($node, q{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[400]))});
 ask($node, q{SELECT count(*) FROM bgjob_enqueue_many('work_committing', array_fill(NULL::jsonb, ARRAY[20]))});
 my $killed = 0;
+# busy_worker returns a worker that runs a job. The jobs are short: there may be none left by the time that one is looked for.
+sub busy_worker
+{
+	for (1 .. 1000)
+	{
+		my $left = ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'});
+		ask($node, q{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[100]))}) if $left < 50;
+		my $pid = ask($node, $busy);
+		return $pid if $pid =~ /^\d+$/;
+	}
+	die 'no worker runs a job';
+}
 for my $round (1 .. 50)
 {
-	my $left = ask($node, q{SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'});
-	ask($node, q{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, ARRAY[100]))}) if $left < 50;
-	my $pid = pid_of($node, $busy);
+	my $pid = busy_worker();
 	kill 'KILL', $pid;
 	until_gone($pid);
 	$killed++;
