@@ -163,12 +163,17 @@ int
 bgjob_gate_room(const BgjobGateNeed *need, TimestampTz *when)
 {
 	TimestampTz now = bgjob_now();
+	BgjobGateNeed wide = *need;
 	BgjobGatePartition *partition;
 	const BgjobGateEntry *entry;
 	int room;
 
 	if (bgjob_registry == NULL)
 		return PG_INT32_MAX;
+	/* Where more may run than there can be workers, nobody need wait in a line. */
+	if (need->kind != BGJOB_GATE_FAIR && need->max_running >= bgjob_registry->nslots)
+		wide.max_running = -1;
+	need = &wide;
 	partition = bgjob_gate_partition_of(need->gate);
 	LWLockAcquire(&partition->lock, has_rate(need) ? LW_EXCLUSIVE : LW_SHARED);
 	entry = bgjob_gate_find(partition, need->gate);
