@@ -21,7 +21,7 @@ sub run
 		'rate 1,000,000' => sub { rate($bench, $jobs, configure => $fast, options => q(, limits => '{fast}')) },
 		'two limits' => sub { rate($bench, $jobs, configure => "$busy, $fast", options => q(, limits => '{busy,fast}')) },
 		tenants => sub { rate($bench, $jobs, configure => q(bgjob_limit('tenant:*', max_running => 1)), options => q(, limits => ARRAY['tenant:{id}']), keys => $bench->n(10_000)) },
-		beside => sub { rate($bench, $jobs, configure => q(bgjob_limit('mutex', max_running => 1)), waiting => $jobs) });
+		beside => sub { rate($bench, $jobs, configure => q(bgjob_limit('mutex', max_running => 0)), waiting => $jobs) });
 	$bench->alternate('limits',
 		'one worker' => sub { serial($bench, $tenth, workers => 1) },
 		mutex => sub { serial($bench, $tenth, configure => q(bgjob_limit('mutex', max_running => 1)), options => q(, limits => '{mutex}')) });
@@ -39,7 +39,7 @@ sub prepare
 	$bench->session('bench')->rows("SELECT $how{configure}") if $how{configure};
 }
 
-# rate drains jobs: with ids from 1 to keys, or while others wait behind a job that holds the mutex.
+# rate drains jobs: with ids from 1 to keys, or while others wait for the mutex.
 sub rate
 {
 	my ($bench, $jobs, %how) = @_;
@@ -47,14 +47,8 @@ sub rate
 
 	prepare($bench, %how);
 	$app = $bench->session('bench', 'app');
-	if ($how{waiting})
-	{
-		# The holder runs until the measurement is over.
-		$app->rows(q{CREATE FUNCTION bench_hold(args jsonb) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(18); END $$});
-		$bench->session('bench', 'app', 'holder')->rows('SELECT pg_advisory_lock(18)');
-		$app->rows(q{SELECT bgjob_enqueue('bench_hold', limits => '{mutex}', priority => 10)});
-		enqueue($bench, jobs => $how{waiting}, options => q(, limits => '{mutex}'));
-	}
+	# They wait at a limit that lets nobody run: with a long job of its holder, the role would get fewer workers.
+	enqueue($bench, jobs => $how{waiting}, options => q(, limits => '{mutex}')) if $how{waiting};
 	if ($how{keys})
 	{
 		$app->rows("SELECT count(*) FROM bgjob_enqueue_many('bench_noop', (SELECT array_agg(jsonb_build_object('id', i % $how{keys})) FROM generate_series(1, $jobs) i)$how{options})");
@@ -65,19 +59,8 @@ sub rate
 	}
 	$bench->session('bench')->rows('VACUUM ANALYZE');
 	$bench->admin->rows('CHECKPOINT');
-	my $rate = drain_window($bench, 'bench', $jobs, $how{waiting} ? (end => sub { let_go($bench, $app) }) : ());
+	my $rate = drain_window($bench, 'bench', $jobs);
 	return (rate => [ 'jobs/s', $rate ]);
-}
-
-# let_go has the holder of the mutex end, and nobody follow it.
-sub let_go
-{
-	my ($bench, $app) = @_;
-
-	my $waiting = $app->value(q{SELECT count(*) FROM bgjob.jobs WHERE state = 'enqueued' AND limits = '{mutex}'});
-	die "only $waiting jobs wait for the mutex\n" unless $waiting;
-	$bench->session('bench')->rows(q{SELECT bgjob_limit('mutex', max_running => 0)});
-	$bench->session('bench', 'app', 'holder')->rows('SELECT pg_advisory_unlock(18)');
 }
 
 # serial drains jobs one after the other: their rate, and the time from the end of one to the start of the next one. The end is noted before
