@@ -385,13 +385,6 @@ bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz now)
 	return BGJOB_GATE_NOTHING;
 }
 
-/* bgjob_gates_held returns whether this process holds places. */
-bool
-bgjob_gates_held(void)
-{
-	return nheld > 0;
-}
-
 /* bgjob_gates_own returns the places that this process holds, and their number. */
 int
 bgjob_gates_own(const BgjobGateNeed **needs)

@@ -51,7 +51,6 @@ typedef struct BgjobGateState
 } BgjobGateState;
 
 extern int bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz now);
-extern bool bgjob_gates_held(void);
 extern int bgjob_gates_own(const BgjobGateNeed **needs);
 extern void bgjob_gates_end_at_commit(void);
 extern bool bgjob_gates_are_ending(void);

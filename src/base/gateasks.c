@@ -71,9 +71,9 @@ asked_of(Oid database)
 	return entry == NULL ? NULL : &control->asked[entry - bgjob_registry->databases];
 }
 
-/* Adds a gate; "all": any. Returns whether the scheduler has to be notified: it is not yet. */
+/* Adds a gate; all are to be looked at if there is no room. Returns whether the scheduler has to be notified: it is not yet. */
 static bool
-add_asked(Asked *asked, int64 gate, bool all)
+add_asked(Asked *asked, int64 gate)
 {
 	bool first;
 	bool known = false;
@@ -82,7 +82,7 @@ add_asked(Asked *asked, int64 gate, bool all)
 	first = asked->n == 0 && !asked->all;
 	for (int i = 0; i < asked->n && !known; i++)
 		known = asked->gates[i] == gate;
-	if (all || (!known && asked->n == ASKED))
+	if (!known && asked->n == ASKED)
 		asked->all = true;
 	else if (!known)
 		asked->gates[asked->n++] = gate;
@@ -96,17 +96,7 @@ bgjob_gate_ask(Oid database, int64 gate)
 {
 	Asked *asked = asked_of(database);
 
-	if (asked != NULL && add_asked(asked, gate, false))
-		bgjob_notify_scheduler(database, BGJOB_NOTICE_WAKE);
-}
-
-/* bgjob_gate_ask_all asks it to look at all lines. */
-void
-bgjob_gate_ask_all(Oid database)
-{
-	Asked *asked = asked_of(database);
-
-	if (asked != NULL && add_asked(asked, 0, true))
+	if (asked != NULL && add_asked(asked, gate))
 		bgjob_notify_scheduler(database, BGJOB_NOTICE_WAKE);
 }
 

@@ -14,7 +14,6 @@ extern Size bgjob_gate_asks_size(void);
 extern void bgjob_gate_asks_startup(void);
 
 extern void bgjob_gate_ask(Oid database, int64 gate);
-extern void bgjob_gate_ask_all(Oid database);
 extern void bgjob_gate_note_lines(Oid database);
 extern void bgjob_gate_set_lines(bool lines);
 extern bool bgjob_gate_have_lines(void);

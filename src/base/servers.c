@@ -249,23 +249,6 @@ default_state(Oid database)
 	return entry == NULL ? NULL : &entry->server;
 }
 
-/* bgjob_servers_state returns the state of a server; NULL: there is no such server. */
-BgjobServerState *
-bgjob_servers_state(Oid database, uint32 id)
-{
-	Entry *entry = NULL;
-
-	if (id == BGJOB_DEFAULT_SERVER_ID)
-		return default_state(database);
-	if (are_none())
-		return NULL;
-	LWLockAcquire(&control->lock, LW_SHARED);
-	while ((entry = next_entry(database, entry)) != NULL && entry->server.id != id)
-		;
-	LWLockRelease(&control->lock);
-	return entry == NULL ? NULL : &entry->state;
-}
-
 /* Returns an array with server "default", as it is without a configuration, and room for more. */
 static BgjobServer *
 begin_list(Oid database, int room)

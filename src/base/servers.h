@@ -72,7 +72,6 @@ extern void bgjob_servers_forget(Oid database);
 extern bool bgjob_servers_full(Oid database, const char *name);
 extern uint64 bgjob_servers_generation(void);
 extern bool bgjob_servers_get(Oid database, uint32 id, BgjobServerConf *conf);
-extern BgjobServerState *bgjob_servers_state(Oid database, uint32 id);
 extern BgjobServer *bgjob_servers_list(Oid database, int *n);
 extern int bgjob_servers_count(Oid database);
 extern int bgjob_servers_level(Oid database, const char *queue);

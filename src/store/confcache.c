@@ -121,14 +121,6 @@ bgjob_confcache_find(BgjobConfCache *cache, const char *name)
 	return cache->n == 0 ? NULL : bgjob_patterns_find(cache->rows, name);
 }
 
-/* bgjob_confcache_rows returns the number of rows. */
-int
-bgjob_confcache_rows(BgjobConfCache *cache)
-{
-	refresh(cache);
-	return cache->n;
-}
-
 /* bgjob_confcache_list returns all rows, in no order. */
 List *
 bgjob_confcache_list(BgjobConfCache *cache)

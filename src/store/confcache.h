@@ -37,7 +37,6 @@ typedef struct BgjobConfCache
 } BgjobConfCache;
 
 extern const void *bgjob_confcache_find(BgjobConfCache *cache, const char *name);
-extern int bgjob_confcache_rows(BgjobConfCache *cache);
 extern List *bgjob_confcache_list(BgjobConfCache *cache);
 extern void bgjob_confcache_changed(const BgjobConfCache *cache, BgjobRel *rel);
 

@@ -105,13 +105,6 @@ bgjob_limitconf_find(const char *name)
 	return bgjob_confcache_find(&cache, name);
 }
 
-/* bgjob_limitconf_any returns whether there are limits. */
-bool
-bgjob_limitconf_any(void)
-{
-	return bgjob_confcache_rows(&cache) > 0;
-}
-
 /* bgjob_limitconf_list returns all limits and patterns, in no order. */
 List *
 bgjob_limitconf_list(void)

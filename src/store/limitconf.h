@@ -49,7 +49,6 @@ typedef struct BgjobLimitChange
 
 extern int bgjob_limit_units(const char *text, int *name_length);
 extern const BgjobLimitConf *bgjob_limitconf_find(const char *name);
-extern bool bgjob_limitconf_any(void);
 extern void bgjob_limitconf_set(const char *name, const BgjobLimitChange *change);
 extern bool bgjob_limitconf_remove(const char *name);
 extern bool bgjob_limitconf_close(const char *name, TimestampTz until);
