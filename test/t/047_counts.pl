@@ -209,7 +209,8 @@ sub blocks
 	return $hit + $read;
 }
 
-# stop_census DATABASE has the jobs counted anew, and stops the process that does it (SIGSTOP). Returns its pid.
+# stop_census DATABASE has the jobs counted anew, and stops the process that does it (SIGSTOP), before it has told the
+# numbers. Returns its pid.
 sub stop_census
 {
 	my ($db) = @_;
@@ -236,7 +237,9 @@ sub stop_census
 		next if $pid eq '';
 		open my $stat, '<', "/proc/$pid/stat" or next;
 		my ($state) = <$stat> =~ /\) (\w)/;
-		return $pid if $state eq 'T';
+		next if $state ne 'T';
+		return $pid if $node->safe_psql($db, 'SELECT enqueued IS NULL FROM bgjob.stats') eq 't';
+		kill 'CONT', $pid;
 	}
 	die 'no census';
 }
