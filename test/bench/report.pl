@@ -24,7 +24,8 @@ my %title = (
 	commits => 'commits', hits => 'buffer hits', statements => 'statements', private => 'private memory', lock_wait => 'longest wait for a lock',
 	max_first => 'greatest size, first minute', max_last => 'greatest size, last minute', first => 'rate, first minute', last => 'rate, last minute',
 	left => 'jobs left at the end', took_app => 'role app', took_other => 'role other', transactions => 'transactions', wakeups => 'wake-ups',
-	workers => 'workers', jobs => 'jobs', life => 'jobs in a life', growth => 'growth in a life', processes => 'workers');
+	workers => 'workers', jobs => 'jobs', life => 'jobs in a life', growth => 'growth in a life', processes => 'workers',
+	program => 'CPU, the program', handlers => 'CPU, its handlers', woken => 'sessions that woke', returned => 'calls that returned');
 my @order = qw(rate begin end p50 p99 call_p50 call_p99 single private wal cpu client_cpu commits hits processes statements);
 
 my $tables = goals() . join '', map { case_text($_) } $results->measured;
@@ -59,7 +60,8 @@ sub opening
 	  'from the start of the first job to the end of the last. WAL, CPU, commits and buffer hits are those of the drain, per job. CPU is in seconds per 1000',
 	  "jobs, of all processes of the server, also those that have ended. The client's CPU is that of Node.", '',
 	  '"graphile" is ../shared/peers/graphile.mjs, which counts the rows that are left every 5 ms. "own driver" is test/bench/peers/drive.mjs, which counts in its',
-	  'tasks. Absolute figures are noisy: compare the ratios.', '', '';
+	  'tasks. External workers are test/bench/client/external.c: one process in C, a connection and a name for each client, a completion and a fetch in two',
+	  'transactions, or in one ("together"). Absolute figures are noisy: compare the ratios.', '', '';
 	return $text;
 }
 

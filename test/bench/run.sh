@@ -66,7 +66,7 @@ list()
 	local file
 
 	for file in "$TOP"/test/bench/cases/*.pm; do
-		printf '%-11s %s\n' "$(basename "$file" .pm)" "$(sed -n '1s/^# //p' "$file")"
+		printf '%-16s %s\n' "$(basename "$file" .pm)" "$(sed -n '1s/^# //p' "$file")"
 	done
 }
 

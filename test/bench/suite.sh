@@ -16,7 +16,8 @@ build()
 {
 	mirror_server "$DIR/server"
 	if ! { make_bgjob "$TREE" -j "$(nproc)" all && make_bgjob "$TREE" install &&
-		make -s -C "$TREE/test/modules/bareworker" PG_CONFIG="$PG_CONFIG" all install; } >"$DIR/build.log" 2>&1; then
+		make -s -C "$TREE/test/modules/bareworker" PG_CONFIG="$PG_CONFIG" all install &&
+		make -s -C "$TREE/test/bench/client" PG_CONFIG="$PG_CONFIG"; } >"$DIR/build.log" 2>&1; then
 		cat "$DIR/build.log" >&2
 		die "bgjob does not build"
 	fi

@@ -26,7 +26,7 @@ sub run
 		for (['held', 1], ['free', 0])
 		{
 			my @rates = graphile_held($bench, $seconds < 11 ? 11 : $seconds, $mode, $_->[1]);
-			$bench->record('snapshot', "graphile $mode $_->[0]", figures(@rates));
+			$bench->record('snapshot', "graphile $mode $_->[0]", series_figures(@rates));
 			$bench->progress("snapshot: graphile $mode $_->[0]: " . join ' ', map { $_->[1] } @rates);
 		}
 	}
@@ -43,29 +43,7 @@ sub held
 	$bench->admin->rows('CHECKPOINT');
 	$bench->session('bench', 'app', 'holder')->rows('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class') if $held;
 	# Groups are so fast that they would wait for the enqueueing with fewer.
-	return figures(steady($bench, seconds => $seconds, window => $window, options => $options, keep => $options ? 40000 : 10000));
-}
-
-# figures makes a series into figures: itself, and the rates of its first third, its last third and its whole.
-sub figures
-{
-	my @rates = @_;
-	my $some  = int(@rates / 3) || 1;
-
-	die "no rates\n" unless @rates;
-	return (
-		series => [ 'jobs/s', \@rates ],
-		rate   => [ 'jobs/s', mean(@rates) ],
-		begin  => [ 'jobs/s', mean(@rates[ 0 .. $some - 1 ]) ],
-		end    => [ 'jobs/s', mean(@rates[ -$some .. -1 ]) ]);
-}
-
-sub mean
-{
-	my $sum = 0;
-
-	$sum += $_->[1] for @_;
-	return $sum / @_;
+	return series_figures(steady($bench, seconds => $seconds, window => $window, options => $options, keep => $options ? 40000 : 10000));
 }
 
 1;

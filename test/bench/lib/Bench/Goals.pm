@@ -1,7 +1,7 @@
 # The goals, and whether the results reach them.
 #
 # Each is: the case; the goal in words; a sub over the results that returns the figure, or nothing if it was not measured
-# (the result is "not measured" then); the limit; and how the figure is printed. A figure reaches a limit ">= 4" or "<= 2".
+# (the result is "not measured" then); the limit; and how the figure is printed. A figure reaches a limit ">= 4", "> 4", "<= 2" or "< 2".
 package Bench::Goals;
 use strict;
 use warnings;
@@ -89,6 +89,31 @@ my @goals = (
 		my $variant = "all failed, $_";
 		[ views => "$variant: at most 10 blocks for each job", sub { my ($results) = @_; quotient(map { $results->median('views', $variant, $_) } 'blocks', 'rows') }, '<=', 10, '%.1f' ]
 	} 'superuser', 'one in ten'),
+	(map { [ external => "external jobs, one at a time, clients: $_: at least 2 × graphile-worker by default", ratio('external', "bgjob $_", 'external', "graphile $_"), '>=', 2, '%.2f ×' ] } 1, 4, 16),
+	(map {
+		my $clients = $_;
+		([ external_groups => "external jobs in groups of 100, clients: $clients: at least 1.5 × graphile-worker, batched", ratio('external_groups', "bgjob $clients", 'external_groups', 'graphile batched'), '>=', 1.5, '%.2f ×' ],
+			[ external_groups => "external jobs in groups of 100, clients: $clients: above 30,000/s where graphile-worker, batched, reaches 20,000",
+				sub {
+					my ($ours, $peer) = map { $_[0]->median('external_groups', $_, 'rate') } "bgjob $clients", 'graphile batched';
+					return defined $ours && defined $peer && $peer >= 20_000 ? $ours : undef;
+				}, '>', 30_000, '%.0f/s' ])
+	} 1, 2, 4),
+	[ external_pickup => 'pickup through bgjob_await(): p50 at most 1.5 ms', figure('external_pickup', 'bgjob', 'p50'), '<=', 1500, '%.0f µs' ],
+	[ external_pickup => 'pickup through bgjob_await(): p50 below graphile-worker\'s',
+		sub { quotient($_[0]->median('external_pickup', 'bgjob', 'p50'), $_[0]->median('external_pickup', 'graphile', 'p50')) }, '<', 1, '%.2f of it' ],
+	(map {
+		[ external_waiting => "1,000 sessions in bgjob_await(), jobs: $_: no more sessions wake", figure('external_waiting', "$_ at once", 'woken'), '<=', $_, '%.0f' ]
+	} 1, 10),
+	(map {
+		my ($name, $what) = @$_;
+		map {
+			my ($part, $when) = @$_;
+			[ external_held => "external jobs, $what, an old snapshot held: at least 90 % of the rate without, at the $when of the minute",
+				held($name, $part, 'external_held'), '>=', 90, '%.1f %%' ]
+		} [ 'begin', 'beginning' ], [ 'end', 'end' ]
+	} [ 'bgjob', 'one at a time' ], [ 'bgjob groups', 'in groups of 100' ]),
+	[ external_worker => 'bgjob-worker --persistent: less than 20 µs of its own CPU for a job', figure('external_worker', 'bgjob-worker', 'program'), '<', 20, '%.1f µs' ],
 	[ retention => 'retention of 5 s: the table stays bounded (its greatest size in the last minute against the first)',
 		sub { my ($results) = @_; quotient(map { $results->median('retention', 'bgjob', $_) } 'max_last', 'max_first') }, '<=', 1.5, '%.2f ×' ],
 	[ retention => 'retention of 5 s: the rate is flat (last minute against the first)',
@@ -119,7 +144,8 @@ sub judge
 	{
 		my ($case, $words, $sub, $relation, $limit, $format) = @$goal;
 		my $figure  = $sub->($results);
-		my $verdict = !defined $figure ? 'not measured' : ($relation eq '>=' ? $figure >= $limit : $figure <= $limit) ? 'reached' : 'NOT REACHED';
+		my %reached = defined $figure ? ('>=' => $figure >= $limit, '>' => $figure > $limit, '<=' => $figure <= $limit, '<' => $figure < $limit) : ();
+		my $verdict = !defined $figure ? 'not measured' : $reached{$relation} ? 'reached' : 'NOT REACHED';
 		push @judged, [ $case, $words, defined $figure ? sprintf($format, $figure) : '', $verdict ];
 	}
 	return @judged;

@@ -6,7 +6,7 @@ use Bench::Meter;
 use Exporter 'import';
 use Time::HiRes qw(time sleep);
 
-our @EXPORT = qw(enqueue drain drain_window steady stats settle_down);
+our @EXPORT = qw(enqueue drain drain_window steady series_figures stats settle_down);
 
 use constant CHUNK => 500_000;    # jobs in one statement
 
@@ -148,6 +148,28 @@ sub steady
 		sleep 0.01;
 	}
 	return @rates;
+}
+
+# series_figures makes the rates of a steady load into figures: the series, and the mean of its first third, its last third and its whole.
+sub series_figures
+{
+	my @rates = @_;
+	my $some  = int(@rates / 3) || 1;
+
+	die "no rates\n" unless @rates;
+	return (
+		series => [ 'jobs/s', \@rates ],
+		rate   => [ 'jobs/s', _mean(@rates) ],
+		begin  => [ 'jobs/s', _mean(@rates[ 0 .. $some - 1 ]) ],
+		end    => [ 'jobs/s', _mean(@rates[ -$some .. -1 ]) ]);
+}
+
+sub _mean
+{
+	my $sum = 0;
+
+	$sum += $_->[1] for @_;
+	return $sum / @_;
 }
 
 # _wait_until_done waits until nothing is enqueued; dies if jobs fail or nothing moves for a minute.

@@ -32,7 +32,7 @@ sub graphile_drain
 	return (rate => [ 'jobs/s', $rate ], %costs);
 }
 
-# graphile_own runs "drive.mjs drain": jobs, mode, task (noop or update); prepare => and begin => as drain in Bench::Load.
+# graphile_own runs "drive.mjs drain": jobs, mode, task (noop or update); at_once => how many; prepare => and begin => as drain in Bench::Load.
 sub graphile_own
 {
 	my ($bench, $jobs, $mode, $task, %opt) = @_;
@@ -40,7 +40,7 @@ sub graphile_own
 	my ($meter, $rate);
 	_prepare($bench);
 	$opt{prepare}->('peers') if $opt{prepare};
-	_node($bench, ['drive.mjs', 'drain', $jobs, 10, $mode, $task], sub {
+	_node($bench, ['drive.mjs', 'drain', $jobs, $opt{at_once} // 10, $mode, $task], sub {
 		my ($line, $pid, $to) = @_;
 		if ($line =~ /^ready/)
 		{

@@ -11,7 +11,7 @@ use warnings;
 use POSIX qw(strftime);
 
 # The order in which cases run and are shown: the short ones first, the one that fills the disk last.
-our @CASES = qw(drain group update statements pickup enqueue many blocked snapshot held deadrows lanes compose limits sequences fairness retention scale idle memory size views);
+our @CASES = qw(drain group update statements pickup enqueue many blocked snapshot held deadrows lanes compose limits sequences fairness external external_groups external_pickup external_waiting external_held external_worker retention scale idle memory size views);
 
 my @columns = qw(case variant metric at unit median low high runs date commit);
 

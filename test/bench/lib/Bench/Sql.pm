@@ -6,6 +6,7 @@
 package Bench::Sql;
 use strict;
 use warnings;
+use IO::Select;
 use IO::Socket::UNIX;
 use Socket qw(SOCK_STREAM);
 
@@ -51,6 +52,14 @@ sub finish
 	}
 	die "$error\n" if defined $error;
 	return @sets;
+}
+
+# readable tells whether an answer has begun to come.
+sub readable
+{
+	my ($self) = @_;
+
+	return IO::Select->new($self->{socket})->can_read(0) ? 1 : 0;
 }
 
 # rows runs statements and returns the rows of the last one that has any.
