@@ -440,7 +440,9 @@ give_back(const BgjobGateNeed *need, bool passed_on, TimestampTz now)
 		entry->running--;
 		look = entry->waiting > 0 && (!passed_on || room_of(partition, entry, need, 0, now) >
 														bgjob_gate_handed(entry));
-		if (!look && bgjob_gate_is_idle(partition, entry, now))
+		/* That nobody waits at a limit is remembered until the partition is full (base/gatemark.c). */
+		if (!look && (entry->mark != PG_INT64_MAX || need->kind == BGJOB_GATE_SEQUENCE) &&
+			bgjob_gate_is_idle(partition, entry, now))
 			bgjob_gate_drop(partition, entry);
 	}
 	LWLockRelease(&partition->lock);

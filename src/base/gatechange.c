@@ -92,6 +92,21 @@ bgjob_change_gate_placed(int64 line, int64 place)
 		note->first_placed = Min(note->first_placed, place);
 }
 
+/* bgjob_change_gate_has_placed returns whether the running transaction has inserted a row into a line. */
+bool
+bgjob_change_gate_has_placed(int64 line)
+{
+	for (const BgjobGateNotes *notes = bgjob_change_gates_first(); notes != NULL;
+		 notes = notes->outer)
+	{
+		const BgjobGateNote *note = bgjob_gate_noted(notes, line);
+
+		if (note != NULL && note->first_placed != PG_INT64_MAX)
+			return true;
+	}
+	return false;
+}
+
 /* bgjob_change_gate_displaced notes that the row at a place was deleted. */
 void
 bgjob_change_gate_displaced(int64 line, int64 place)

@@ -17,6 +17,7 @@ extern void bgjob_change_gate_passed_back(const BgjobGateNeed *need);
 extern void bgjob_change_gate_filed(const BgjobGateNeed *need);
 extern void bgjob_change_gate_took(int64 line);
 extern void bgjob_change_gate_placed(int64 line, int64 place);
+extern bool bgjob_change_gate_has_placed(int64 line);
 extern void bgjob_change_gate_displaced(int64 line, int64 place);
 extern void bgjob_change_gate_ask(int64 gate);
 extern void bgjob_change_gate_left(const BgjobGateNeed *need);

@@ -16,6 +16,10 @@
  * fails, or a savepoint of it, it lowers the mark to the first of them.
  * An entry that is dropped and added again has another moment.
  *
+ * A reader that finds no row at all moves the mark to the end, by the same rule. Then an attempt that ends need not look at
+ * the line: a job that comes into it later is seen when the place is given back, or by who puts it there (base/gate.c), exactly as one
+ * that is not committed yet when somebody looks. So a limit that never binds costs its jobs no look.
+ *
  * LOCKS. That of the entry's partition, for a microsecond. Nothing here throws.
  *
  *-------------------------------------------------------------------------
@@ -65,6 +69,44 @@ bgjob_gate_mark_advance(int64 gate, const BgjobGateMark *read, int64 first)
 	if (entry != NULL && (first < entry->mark || entry->moment == read->moment))
 		entry->mark = first;
 	LWLockRelease(&partition->lock);
+}
+
+/* bgjob_gate_mark_empty says that a reader, who had read the mark before it took its snapshot, has found no row. */
+void
+bgjob_gate_mark_empty(int64 gate, const BgjobGateMark *read)
+{
+	BgjobGatePartition *partition;
+	BgjobGateEntry *entry;
+
+	if (bgjob_registry == NULL)
+		return;
+	partition = bgjob_gate_partition_of(gate);
+	LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
+	entry = bgjob_gate_find(partition, gate);
+	if (entry != NULL && entry->moment == read->moment)
+	{
+		entry->mark = PG_INT64_MAX;
+		entry->waiting = 0;
+	}
+	LWLockRelease(&partition->lock);
+}
+
+/* bgjob_gate_line_is_empty returns whether it is known that nobody stands in a line, but for rows of prepared transactions. */
+bool
+bgjob_gate_line_is_empty(int64 gate)
+{
+	BgjobGatePartition *partition;
+	const BgjobGateEntry *entry;
+	bool empty;
+
+	if (bgjob_registry == NULL)
+		return false;
+	partition = bgjob_gate_partition_of(gate);
+	LWLockAcquire(&partition->lock, LW_SHARED);
+	entry = bgjob_gate_find(partition, gate);
+	empty = entry != NULL && entry->mark == PG_INT64_MAX;
+	LWLockRelease(&partition->lock);
+	return empty;
 }
 
 /* bgjob_gate_mark_lower says that a row stands at a place, which was not seen before. From callbacks of transactions. */

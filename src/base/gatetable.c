@@ -4,7 +4,7 @@
  *	  The entries of gates in shared memory; for base/gate.c.
  *
  * An entry is added when there is something to remember of a gate, and removed when there is not, at the latest
- * when a partition is full. What is spent of a rate takes more room, and is kept apart. All of
+ * when a partition is full; one of which is only known that nobody waits there, not before. What is spent of a rate takes more room, and is kept apart. All of
  * it is of fixed size. A gate for which there is no room has none for jobs either: they wait until others are idle,
  * or until what was spent of other rates counts no more; the scheduler looks each second.
  *

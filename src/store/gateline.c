@@ -134,7 +134,11 @@ bgjob_line_next(BgjobLineScan *line, BgjobLineRow *row)
 	TupleTableSlot *slot = line->rel->slot;
 
 	if (!bgjob_scan_next(line->scan))
+	{
+		if (line->at_head)
+			bgjob_gate_mark_empty(line->gate, &line->mark);
 		return false;
+	}
 	slot_getallattrs(slot);
 	row->place = DatumGetInt64(slot->tts_values[L_PLACE - 1]);
 	row->job = DatumGetInt64(slot->tts_values[L_JOB - 1]);

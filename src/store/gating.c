@@ -31,6 +31,7 @@
 #include "access/xact.h"
 #include "base/fair.h"
 #include "base/gatechange.h"
+#include "base/gatemark.h"
 #include "base/queues.h"
 #include "miscadmin.h"
 #include "store/gateline.h"
@@ -498,6 +499,19 @@ admit_next(int64 gate, bool fair)
 }
 
 /*
+ * Returns whether another job may get the place that the running transaction gives back: a sequence has been looked at when its job left it,
+ * a rate has no places, and most limits have nobody wait.
+ */
+static bool
+is_for_others(const BgjobGateNeed *need)
+{
+	if (need->kind == BGJOB_GATE_FAIR)
+		return true;
+	return need->kind != BGJOB_GATE_SEQUENCE && need->max_running >= 0 &&
+		   (!bgjob_gate_line_is_empty(need->gate) || bgjob_change_gate_has_placed(need->gate));
+}
+
+/*
  * bgjob_gating_settle lets jobs go on for which the running transaction makes room: it ends an attempt, or jobs have
  * left their sequences. When it begins to commit.
  */
@@ -514,6 +528,6 @@ bgjob_gating_settle(void)
 		admit_next(left, false);
 	}
 	for (int i = 0; i < n; i++)
-		if (own[i].kind != BGJOB_GATE_SEQUENCE && own[i].max_running >= 0)
+		if (is_for_others(&own[i]))
 			admit_next(own[i].gate, own[i].kind == BGJOB_GATE_FAIR);
 }

@@ -127,6 +127,28 @@ wait_until($node, q{SELECT count(*) = 2 FROM bgjob_internal.job WHERE state <> '
 say($idle, 'COMMIT', q{COMMIT PREPARED 'late'});
 all_over('and those that were committed last');
 
+# ---- a line that is known to be empty: nobody looks at it, and whoever comes is found ----
+my $looks = q{SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob_internal.gate_pkey'::regclass};
+my $ended = q{SELECT n_tup_upd FROM pg_stat_all_tables WHERE relid = 'bgjob_internal.job'::regclass};
+value(q{SELECT bgjob_limit('wide', max_running => 1000)});
+my ($looked, $were) = (value($looks), value($ended));
+value(q{SELECT count(*) FROM bgjob_enqueue_many('fine', array_fill(NULL::jsonb, ARRAY[500]), limits => '{wide}')});
+all_over('a limit that never binds');
+wait_until($node, "SELECT ($ended) >= $were + 500", 'each worker has reported what it did');
+cmp_ok(value($looks) - $looked, '<', 100, 'the jobs of a limit that never binds do not look for others in its line');
+for my $end ('COMMIT', q{PREPARE TRANSACTION 'p'})
+{
+	value(q{SELECT bgjob_enqueue('fine', limits => '{a}')});
+	all_over("$end: the line is empty");
+	blocked();
+	say($idle, 'BEGIN', q{SELECT bgjob_enqueue('fine', limits => '{a}')}, $end);
+	release();
+	say($idle, q{COMMIT PREPARED 'p'}) if $end =~ /PREPARE/;
+	all_over("$end: who came into an empty line has gone on");
+}
+value(q{SELECT bgjob_enqueue($$SELECT bgjob_enqueue('fine', limits => '{a}') FROM generate_series(1, 3)$$, limits => '{a}')});
+all_over('jobs that a job has put into the line of its own mutex go on');
+
 # ---- bgjob_run() takes a place, or refuses ----
 blocked();
 my $waits = value(q{SELECT bgjob_enqueue('fine', limits => '{a}')});
