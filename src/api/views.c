@@ -24,6 +24,7 @@
 #include "api/rights.h"
 #include "base/chunkjobs.h"
 #include "base/console.h"
+#include "base/lanegroup.h"
 #include "base/database.h"
 #include "base/guc.h"
 #include "base/interval.h"
@@ -135,15 +136,21 @@ bgjob_call_name(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_in_queue_sql);
 
-/* bgjob_internal.in_queue(role, queue, priority, pos) returns whether the queue has a job at that position and the caller sees the role's jobs. */
+/* bgjob_internal.in_queue(role, queue, priority, pos, kind) returns whether the queue has a job at that position and the caller sees the role's jobs. */
 Datum
 bgjob_in_queue_sql(PG_FUNCTION_ARGS)
 {
 	Oid role = PG_GETARG_OID(0);
+	BgjobLaneGroupKey group;
+	BgjobLaneKey lane;
 
-	PG_RETURN_BOOL(bgjob_may_see(role) &&
-				   bgjob_queue_has(role, text_to_cstring(PG_GETARG_TEXT_PP(1)),
-								   PG_GETARG_INT16(2), PG_GETARG_INT64(3)));
+	if (!bgjob_may_see(role))
+		PG_RETURN_BOOL(false);
+	bgjob_lane_group_key(&group, MyDatabaseId, role,
+						 PG_GETARG_CHAR(4) == BGJOB_KIND_EXTERNAL ? BGJOB_LANE_EXTERNAL
+																  : BGJOB_LANE_INTERNAL);
+	bgjob_lane_key(&lane, &group, text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_INT16(2));
+	PG_RETURN_BOOL(bgjob_queue_has(&lane, PG_GETARG_INT64(3)));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_later_sql);

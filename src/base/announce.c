@@ -51,6 +51,8 @@ bgjob_wake_for(const BgjobLaneKey *key, int64 count)
 	BgjobServerSet servers;
 	int64 woken = 0;
 
+	if (key->group.kind == BGJOB_LANE_EXTERNAL)
+		return;
 	bgjob_servers_taking(database, key->queue, &servers);
 	while (woken < count && bgjob_wake_worker(database, key->group.role, &servers))
 		woken++;
@@ -82,13 +84,21 @@ bgjob_announce_again(const BgjobLaneKey *key, const BgjobLaneItem *items, int64 
  * it back. Must be called when no slot names it any more.
  */
 void
-bgjob_announce(Oid role, const char *queue, int priority, int64 pos, int64 job)
+bgjob_announce(const BgjobLaneKey *lane, int64 pos, int64 job)
 {
 	BgjobLaneItem item = {.pos = pos, .job = job};
-	BgjobLaneKey key;
 
-	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-	bgjob_announce_again(&key, &item, 1, pos);
+	bgjob_announce_again(lane, &item, 1, pos);
+}
+
+/* bgjob_announce_lane fills in the lane of jobs which were taken as a group. */
+void
+bgjob_announce_lane(const BgjobGroupRest *rest, BgjobLaneKey *lane)
+{
+	BgjobLaneGroupKey group;
+
+	bgjob_lane_group_key(&group, MyDatabaseId, rest->role, BGJOB_LANE_INTERNAL);
+	bgjob_lane_key(lane, &group, rest->queue, rest->priority);
 }
 
 /*
@@ -100,7 +110,7 @@ bgjob_announce_rest(const BgjobGroupRest *rest, bool singly)
 {
 	BgjobLaneKey key;
 
-	bgjob_lane_key(&key, MyDatabaseId, rest->role, rest->queue, rest->priority);
+	bgjob_announce_lane(rest, &key);
 	bgjob_lane_give_back(&key, rest->pos, rest->count, singly);
 	bgjob_wake_for(&key, rest->count);
 }

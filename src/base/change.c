@@ -3,32 +3,28 @@
  * change.c
  *	  What the running transaction has changed, told to others when it commits.
  *
- * Any backend or worker that writes bgjob's tables notes here what it did:
- * rows that have become ready, jobs that will be due, states that were left
- * and entered, jobs that have ended. Other processes are told after the commit
- * only, and never of a savepoint that was rolled back: notes are kept per
- * subtransaction. One thing happens earlier: when the commit begins, an idle worker
- * is pre-woken. Jobs that a rollback puts back into their queues are announced
- * when it happens.
+ * Any backend or worker that writes bgjob's tables notes here what it did. Other
+ * processes are told after the commit only, and never of a savepoint that was rolled
+ * back: notes are kept per subtransaction. One thing happens earlier: when the commit
+ * begins, an idle worker is pre-woken. Jobs that a rollback puts back into their queues
+ * are announced when it happens.
  *
  * The callback runs after the rows are visible to others, so a process that is
- * woken finds them; where the transaction gives back places at gates, after its locks were released. It must not throw; it takes short locks (base/lanegroup.h,
- * base/registry.h) and sets latches. It is registered once per backend.
+ * woken finds them; where the transaction gives back places at gates, after its locks were
+ * released. It must not throw; it takes short locks and sets latches.
  *
  * JOBS AND ATTEMPTS THAT ARE OVER are settled once for a transaction, all of
  * them together, when its commit or PREPARE begins and before anything else is
- * done about it (bgjob_change_settle, which store/settle.c sets). Whatever is to
- * happen in the same transaction because a job has ended belongs there; what it
- * ends itself is settled, too. A savepoint that is rolled back takes its notes
- * along; a group of jobs pays once, as it is one transaction. After the commit
- * the attempts are counted for bgjob.function_stats (base/functionstats.c).
+ * done about it (bgjob_change_settle, which store/settle.c sets); what settling ends
+ * is settled, too. A savepoint that is rolled back takes its notes along; a group of jobs
+ * pays once, as it is one transaction. After the commit the attempts are counted for
+ * bgjob.function_stats (base/functionstats.c).
  *
  * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since any session may
  * commit at any time, and leaves a mark instead (base/prepared.c), and what counts
- * need (base/preparedmoves.c). The session
- * that ends a marked transaction has the whole queue scanned anew
- * (bgjob_announce_unknown). Without the library in shared_preload_libraries
- * there is no process to tell, and only what is to be settled is noted.
+ * need (base/preparedmoves.c). The session that ends a marked transaction has the whole
+ * queue scanned anew. Without the library in shared_preload_libraries only what is to be
+ * settled is noted.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,6 +37,7 @@
 #include "base/database.h"
 #include "base/lanenotes.h"
 #include "base/lanes.h"
+#include "base/leasenotes.h"
 #include "base/prepared.h"
 #include "base/preparedmoves.h"
 #include "base/queuenotes.h"
@@ -128,18 +125,21 @@ current_notes(void)
 	return bgjob_registry == NULL ? NULL : own_notes();
 }
 
-/* bgjob_change_ready notes that rows of bgjob_internal.queue were inserted, the lowest of them "first". */
+/* bgjob_change_begin prepares to note something where nothing may throw. */
 void
-bgjob_change_ready(Oid role, const char *queue, int priority, const BgjobLaneItem *first,
-				   int64 count)
+bgjob_change_begin(void)
+{
+	(void) own_notes();
+}
+
+/* bgjob_change_ready notes that rows of a lane were inserted into bgjob_internal.queue, the lowest of them "first". */
+void
+bgjob_change_ready(const BgjobLaneKey *lane, const BgjobLaneItem *first, int64 count)
 {
 	Notes *to = current_notes();
-	BgjobLaneKey key;
 
-	if (to == NULL)
-		return;
-	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-	bgjob_lane_notes_ready(&to->lanes, &key, first, count);
+	if (to != NULL)
+		bgjob_lane_notes_ready(&to->lanes, lane, first, count);
 }
 
 /* bgjob_change_due notes that a row of bgjob_internal.schedule was inserted. */
@@ -298,18 +298,15 @@ bgjob_change_notice(Oid database, uint32 scheduler_notices)
 	to->notices |= scheduler_notices;
 }
 
-/* bgjob_change_took notes that a job was taken out of its queue, which a rollback undoes. */
+/* bgjob_change_took notes that a job was taken out of its lane, which a rollback undoes. */
 void
-bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 job)
+bgjob_change_took(const BgjobLaneKey *lane, int64 pos, int64 job)
 {
 	Notes *to = current_notes();
 	BgjobLaneItem item = {.pos = pos, .job = job};
-	BgjobLaneKey key;
 
-	if (to == NULL)
-		return;
-	bgjob_lane_key(&key, MyDatabaseId, role, queue, priority);
-	bgjob_lane_notes_taken(&to->lanes, &key, &item);
+	if (to != NULL)
+		bgjob_lane_notes_taken(&to->lanes, lane, &item);
 }
 
 /* bgjob_change_took_scheduled notes that a job was taken out of the schedule. */
@@ -369,11 +366,8 @@ tell(const Notes *committed)
 {
 	BgjobDatabase *entry;
 
-	if (committed->wanted != InvalidOid)
-	{
-		/* Where there is no room, the launcher keeps it in mind. */
+	if (committed->wanted != InvalidOid) /* without room, the launcher keeps it in mind */
 		bgjob_notify_launcher(bgjob_database_want(committed->wanted) == NULL);
-	}
 	entry = bgjob_database_find(MyDatabaseId);
 	if (entry != NULL && committed->counted)
 	{
@@ -467,7 +461,7 @@ end_notes(void (*tell_others)(const Notes *))
 		tell_others(ended);
 }
 
-/* Marks the transaction, which is being prepared, and notes what it moves. */
+/* Marks the transaction, which is being prepared. */
 static void
 prepare(void)
 {
@@ -486,6 +480,7 @@ prepare(void)
 static void
 tell_of_commit(void)
 {
+	bgjob_lease_notes_commit(); /* before anything is announced */
 	end_notes(tell);
 	bgjob_gates_committed();
 	bgjob_committed_moves();
@@ -503,17 +498,20 @@ at_xact_event(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_COMMIT:
 			bgjob_committed_cached();
-			if (bgjob_gates_are_ending()) /* the next job must find no lock of this one */
+			if (bgjob_gates_are_ending() ||
+				bgjob_lease_notes_has_gates()) /* the next job must find no lock of this one */
 				bgjob_after_locks(tell_of_commit);
 			else
 				tell_of_commit();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
+			bgjob_lease_notes_check_prepare();
 			settle();
 			prepare();
 			break;
 		case XACT_EVENT_PREPARE:
 			bgjob_prepared_moves_keep();
+			bgjob_lease_notes_prepared();
 			notes = NULL;
 			break;
 		case XACT_EVENT_ABORT:
@@ -521,6 +519,7 @@ at_xact_event(XactEvent event, void *arg)
 			bgjob_gates_aborted();
 			bgjob_committed_cached();
 			bgjob_committed_moves();
+			bgjob_lease_notes_abort(); /* before the jobs are announced */
 			end_notes(tell_of_given_back);
 			break;
 		default:
@@ -577,6 +576,7 @@ at_subxact_event(SubXactEvent event, SubTransactionId my, SubTransactionId paren
 {
 	Notes *ended;
 
+	bgjob_lease_notes_end_sub(event, my, parent); /* before jobs are announced */
 	if (notes == NULL || notes->subid != my)
 		return;
 	ended = notes;

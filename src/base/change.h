@@ -34,8 +34,9 @@ typedef struct BgjobCounted
 	bool retry;       /* it is scheduled for one */
 } BgjobCounted;
 
-extern void bgjob_change_ready(Oid role, const char *queue, int priority,
-							   const BgjobLaneItem *first, int64 count);
+extern void bgjob_change_begin(void);
+extern void
+bgjob_change_ready(const BgjobLaneKey *lane, const BgjobLaneItem *first, int64 count);
 extern void bgjob_change_recount(void);
 extern void bgjob_change_cached(BgjobCached what);
 extern void bgjob_change_queue(const char *queue, const BgjobQueueConf *conf);
@@ -49,7 +50,7 @@ extern void bgjob_change_ended(const BgjobOver *over, const BgjobAttempt *attemp
 extern void bgjob_change_attempt_over(int64 job, BgjobState state, const BgjobAttempt *attempt);
 extern void bgjob_change_notice(Oid database, uint32 scheduler_notices);
 extern void bgjob_change_took_scheduled(TimestampTz at);
-extern void bgjob_change_took(Oid role, const char *queue, int priority, int64 pos, int64 job);
+extern void bgjob_change_took(const BgjobLaneKey *lane, int64 pos, int64 job);
 extern bool bgjob_change_is_settling(void);
 extern void bgjob_change_want(Oid database);
 extern BgjobDependantNotes *bgjob_change_dependants(void);

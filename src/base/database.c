@@ -70,6 +70,8 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u64(&entry->next_due, 0);
 	pg_atomic_write_u64(&entry->edges, 0);
 	pg_atomic_write_u64(&entry->low_due, 0);
+	pg_atomic_write_u64(&entry->low_lease, 0);
+	pg_atomic_write_u32(&entry->leases_known, 0);
 	for (int state = 0; state < BGJOB_NSTATES; state++)
 		pg_atomic_write_u64(&entry->moves[state], 0);
 	entry->in_use = true;

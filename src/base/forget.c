@@ -3,8 +3,8 @@
  * forget.c
  *	  Forgetting a database.
  *
- * When bgjob has left a database, what shared memory has of its lanes, queues, servers
- * and fairness keys is dropped. Its tables, if they are still there, are the truth:
+ * When bgjob has left a database, what shared memory has of its lanes, queues, servers,
+ * fairness keys and leases is dropped. Its tables, if they are still there, are the truth:
  * a scheduler that comes back reads them.
  *
  * By the scheduler that leaves, and by the launcher. Locks: those of the modules that
@@ -17,6 +17,7 @@
 #include "base/fair.h"
 #include "base/forget.h"
 #include "base/lanegroup.h"
+#include "base/lease.h"
 #include "base/queues.h"
 #include "base/servers.h"
 
@@ -28,4 +29,5 @@ bgjob_forget(Oid database)
 	bgjob_queues_forget(database);
 	bgjob_servers_forget(database);
 	bgjob_fair_forget(database);
+	bgjob_leases_forget(database);
 }

@@ -449,28 +449,48 @@ give_back(const BgjobGateNeed *need, bool passed_on, TimestampTz now)
 	return look;
 }
 
+/*
+ * bgjob_gates_give_back gives back n places that have been held since a time. "passed_on": the
+ * transaction that has done so has let others through in their place.
+ */
+void
+bgjob_gates_give_back(const BgjobGateNeed *needs, int n, TimestampTz since, bool passed_on)
+{
+	TimestampTz now = bgjob_now();
+
+	while (n > 0)
+	{
+		const BgjobGateNeed *need = &needs[--n];
+
+		if (need->kind == BGJOB_GATE_FAIR)
+			bgjob_fair_ended(MyDatabaseId, need->gate, need->line, need->weight,
+							 Max(now - since, 0));
+		if (give_back(need, passed_on, now))
+			bgjob_gate_ask(MyDatabaseId, need->gate);
+		look_at_turns(need);
+	}
+}
+
 /* bgjob_gates_release gives back the places that this process holds. */
 void
 bgjob_gates_release(void)
 {
-	TimestampTz now;
+	int n = nheld;
 
-	if (nheld == 0)
+	if (n == 0)
 		return;
-	now = bgjob_now();
 	if (bgjob_my_slot != NULL)
 		bgjob_my_slot->ngates = 0;
-	while (nheld > 0)
-	{
-		const BgjobGateNeed *need = &held[--nheld];
+	nheld = 0;
+	bgjob_gates_give_back(held, n, held_since, ending);
+	ending = false;
+}
 
-		if (need->kind == BGJOB_GATE_FAIR)
-			bgjob_fair_ended(MyDatabaseId, need->gate, need->line, need->weight,
-							 Max(now - held_since, 0));
-		if (give_back(need, ending, now))
-			bgjob_gate_ask(MyDatabaseId, need->gate);
-		look_at_turns(need);
-	}
+/* bgjob_gates_pass forgets the places that this process holds: a lease has them now. */
+void
+bgjob_gates_pass(void)
+{
+	nheld = 0;
 	ending = false;
 }
 

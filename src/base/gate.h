@@ -57,6 +57,9 @@ extern bool bgjob_gates_are_ending(void);
 extern void bgjob_gates_committed(void);
 extern void bgjob_gates_aborted(void);
 extern void bgjob_gates_release(void);
+extern void
+bgjob_gates_give_back(const BgjobGateNeed *needs, int n, TimestampTz since, bool passed_on);
+extern void bgjob_gates_pass(void);
 
 extern int bgjob_gate_room(const BgjobGateNeed *need, TimestampTz *when);
 extern bool bgjob_gate_has_waiters(int64 gate);

@@ -53,6 +53,7 @@ char *bgjob_capture_settings;
 int bgjob_function_stats_max;
 int bgjob_inflight_cell;
 int bgjob_list_memory;
+int bgjob_max_leases;
 
 static const char *const database_settings[] = {
 	"bgjob.queues",           "bgjob.retention",           "bgjob.retention_failed",
@@ -236,6 +237,10 @@ bgjob_define_settings(void)
 		"bgjob.list_memory", "Shared memory in which bgjob_list() remembers where jobs are.",
 		"0 means none: bgjob_list() reads the rows of all jobs.", &bgjob_list_memory, 32 * 1024,
 		0, 4 * 1024 * 1024, at_start, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"bgjob.max_leases", "Number of jobs that external workers can have at a time.",
+		"In all databases together; bgjob_fetch() returns fewer jobs then.", &bgjob_max_leases,
+		10000, 10, 1000000, at_start, 0, NULL, NULL, NULL);
 	/* Not for users: passes the cell of the worker's job on to parallel workers. */
 	DefineCustomIntVariable("bgjob.inflight_cell", "Cell of this worker in bgjob.inflight.",
 							NULL, &bgjob_inflight_cell, -1, -1, INT_MAX, PGC_SUSET,

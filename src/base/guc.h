@@ -30,6 +30,7 @@ extern char *bgjob_capture_settings;
 extern int bgjob_function_stats_max;
 extern int bgjob_inflight_cell; /* internal, -1 = none */
 extern int bgjob_list_memory;   /* kilobytes */
+extern int bgjob_max_leases;
 
 extern bool bgjob_setting_is_database_wide(const char *name);
 

@@ -61,7 +61,8 @@ bgjob_idle_join(void)
 	BgjobLaneGroupKey key;
 	BgjobLaneGroup *group;
 
-	bgjob_lane_group_key(&key, bgjob_my_slot->database, bgjob_my_slot->role);
+	bgjob_lane_group_key(&key, bgjob_my_slot->database, bgjob_my_slot->role,
+						 BGJOB_LANE_INTERNAL);
 	group = bgjob_lane_group_pin(&key);
 	if (group == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),

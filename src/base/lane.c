@@ -61,29 +61,48 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 
-/* The priority is in the highest bits of a lane's number, the name of the queue in the others. */
-#define QUEUE_BITS 48
+/* The priority is in the highest bits of a lane's number, then the kind, the name of the queue in the others. */
+#define KIND_BIT   47
+#define QUEUE_BITS 47
 
 /*
- * bgjob_lane_number returns what stands for queue and priority in the index of
- * bgjob_internal.queue; as stable as hash indexes need their function. Lanes of a higher
- * priority have lower numbers. Two queues of a role may have the same number
- * (2^-48 for a pair): the rows are compared as well.
+ * bgjob_lane_number_first returns the lowest number that a lane of a priority and a
+ * kind can have. Behind the internal lanes of a priority come its external ones.
  */
 int64
-bgjob_lane_number(const char *queue, int priority)
+bgjob_lane_number_first(int priority, BgjobLaneKind kind)
+{
+	return (int64) (((uint64) (int64) (-1 - priority) << (KIND_BIT + 1)) |
+					((uint64) kind << KIND_BIT));
+}
+
+/*
+ * bgjob_lane_number returns what stands for queue, priority and kind in the index of
+ * bgjob_internal.queue; as stable as hash indexes need their function. Lanes of a higher
+ * priority have lower numbers. Two queues of a role may have the same number
+ * (2^-47 for a pair): the rows are compared as well.
+ */
+int64
+bgjob_lane_number(const char *queue, int priority, BgjobLaneKind kind)
 {
 	uint64 hash = hash_bytes_extended((const unsigned char *) queue, (int) strlen(queue), 0);
 
-	return (int64) (((uint64) (int64) (-1 - priority) << QUEUE_BITS) |
-					(hash & ((UINT64CONST(1) << QUEUE_BITS) - 1)));
+	return bgjob_lane_number_first(priority, kind) |
+		   (int64) (hash & ((UINT64CONST(1) << QUEUE_BITS) - 1));
 }
 
 /* bgjob_lane_number_priority returns the priority of the lanes with a number. */
 int
 bgjob_lane_number_priority(int64 number)
 {
-	return -1 - (int) (number >> QUEUE_BITS);
+	return -1 - (int) (number >> (KIND_BIT + 1));
+}
+
+/* bgjob_lane_number_kind returns the kind of the lanes with a number. */
+BgjobLaneKind
+bgjob_lane_number_kind(int64 number)
+{
+	return (BgjobLaneKind) ((uint64) number >> KIND_BIT & 1);
 }
 
 /* bgjob_lane_init makes a lane of which nothing is known. Its locks have been initialized. */

@@ -54,7 +54,7 @@ typedef struct BgjobLaneKey
 {
 	BgjobLaneGroupKey group;
 	int32 priority;
-	int64 number;                      /* stands for queue and priority: bgjob_lane_number */
+	int64 number; /* stands for queue, priority and kind: bgjob_lane_number */
 	char queue[BGJOB_QUEUE_NAME_SIZE]; /* zero-filled */
 } BgjobLaneKey;
 
@@ -95,8 +95,10 @@ typedef enum BgjobLanePeek
 	BGJOB_LANE_HAS      /* *pos is the position of the first */
 } BgjobLanePeek;
 
-extern int64 bgjob_lane_number(const char *queue, int priority);
+extern int64 bgjob_lane_number(const char *queue, int priority, BgjobLaneKind kind);
 extern int bgjob_lane_number_priority(int64 number);
+extern BgjobLaneKind bgjob_lane_number_kind(int64 number);
+extern int64 bgjob_lane_number_first(int priority, BgjobLaneKind kind);
 extern void bgjob_lane_init(BgjobLane *lane, const BgjobLaneKey *key);
 extern bool bgjob_lane_is_empty(const BgjobLane *lane);
 extern BgjobLanePeek bgjob_lane_peek(BgjobLane *lane, int64 *pos);

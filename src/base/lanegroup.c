@@ -144,14 +144,14 @@ is_scarce(void)
 
 /* ---- groups ---- */
 
-/* bgjob_lane_group_key fills in the key of the group whose jobs any worker of a role may take. */
+/* bgjob_lane_group_key fills in the key of the group of a role's jobs of one kind. */
 void
-bgjob_lane_group_key(BgjobLaneGroupKey *key, Oid database, Oid role)
+bgjob_lane_group_key(BgjobLaneGroupKey *key, Oid database, Oid role, BgjobLaneKind kind)
 {
 	memset(key, 0, sizeof(*key));
 	key->database = database;
 	key->role = role;
-	key->kind = BGJOB_LANE_INTERNAL;
+	key->kind = kind;
 }
 
 static void
@@ -264,12 +264,13 @@ bgjob_lane_groups_visit(Oid database, BgjobLaneGroupVisit visit, void *arg)
 
 /* bgjob_lane_key fills in a key; queue must not be longer than BGJOB_QUEUE_NAME_MAX. */
 void
-bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int priority)
+bgjob_lane_key(BgjobLaneKey *key, const BgjobLaneGroupKey *group, const char *queue,
+			   int priority)
 {
 	memset(key, 0, sizeof(*key));
-	bgjob_lane_group_key(&key->group, database, role);
+	key->group = *group;
 	key->priority = priority;
-	key->number = bgjob_lane_number(queue, priority);
+	key->number = bgjob_lane_number(queue, priority, (BgjobLaneKind) group->kind);
 	strlcpy(key->queue, queue, BGJOB_QUEUE_NAME_SIZE);
 }
 
@@ -296,11 +297,16 @@ bgjob_lane_find_number(BgjobLaneGroup *group, int64 number)
 	return lane;
 }
 
-/* Returns where a lane stands in the order of taking, of the server that takes it first; INT_MAX: none takes it. */
+/*
+ * Returns where a lane stands in the order of taking, of the server that takes it first; INT_MAX: none
+ * takes it. To external workers, which name the queues when they fetch, all are equal.
+ */
 static int
 level_of(const BgjobLaneKey *key)
 {
-	int level = bgjob_servers_level(key->group.database, key->queue);
+	int level = key->group.kind == BGJOB_LANE_EXTERNAL
+					? 0
+					: bgjob_servers_level(key->group.database, key->queue);
 
 	return level < 0 || bgjob_queues_get(key->group.database, key->queue).paused ? INT_MAX
 																				 : level;

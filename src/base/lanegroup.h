@@ -58,7 +58,8 @@ extern Size bgjob_lane_groups_size(void);
 extern void bgjob_lane_groups_startup(void);
 extern void bgjob_lane_groups_prepare(void);
 
-extern void bgjob_lane_group_key(BgjobLaneGroupKey *key, Oid database, Oid role);
+extern void
+bgjob_lane_group_key(BgjobLaneGroupKey *key, Oid database, Oid role, BgjobLaneKind kind);
 extern BgjobLaneGroup *bgjob_lane_group_pin(const BgjobLaneGroupKey *key);
 extern void bgjob_lane_group_unpin(BgjobLaneGroup *group);
 extern BgjobLaneGroup *bgjob_lane_group(const BgjobLaneGroupKey *key);
@@ -66,8 +67,8 @@ extern void bgjob_lane_groups_visit(Oid database, BgjobLaneGroupVisit visit, voi
 extern void bgjob_lane_groups_tidy(Oid database);
 extern void bgjob_lane_groups_forget(Oid database, Oid role);
 
-extern void
-bgjob_lane_key(BgjobLaneKey *key, Oid database, Oid role, const char *queue, int priority);
+extern void bgjob_lane_key(BgjobLaneKey *key, const BgjobLaneGroupKey *group, const char *queue,
+						   int priority);
 extern BgjobLane *bgjob_lane_find(BgjobLaneGroup *group, const BgjobLaneKey *key);
 extern BgjobLane *bgjob_lane_find_number(BgjobLaneGroup *group, int64 number);
 extern bool bgjob_lane_is_taken(const BgjobLaneKey *key);

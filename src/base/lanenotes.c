@@ -234,13 +234,15 @@ bgjob_lane_notes_prewake(BgjobLaneNotes *notes)
 	int n = 0;
 
 	sort_ready(notes);
-	for (const BgjobReadyNote *note = notes->ready; note != NULL && n < FEW_LANES; n++)
+	for (const BgjobReadyNote *note = notes->ready; note != NULL && n < FEW_LANES;
+		 note = note->next, n++)
 	{
 		BgjobServerSet servers;
 
+		if (note->key.group.kind == BGJOB_LANE_EXTERNAL)
+			continue;
 		bgjob_servers_taking(note->key.group.database, note->key.queue, &servers);
 		bgjob_prewake_worker(note->key.group.database, note->key.group.role, &servers);
-		note = note->next;
 	}
 }
 

@@ -90,6 +90,8 @@ create_registry(void)
 		pg_atomic_init_u64(&entry->next_due, 0);
 		pg_atomic_init_u64(&entry->edges, 0);
 		pg_atomic_init_u64(&entry->low_due, 0);
+		pg_atomic_init_u64(&entry->low_lease, 0);
+		pg_atomic_init_u32(&entry->leases_known, 0);
 		for (int state = 0; state < BGJOB_NSTATES; state++)
 			pg_atomic_init_u64(&entry->moves[state], 0);
 	}

@@ -247,8 +247,9 @@ typedef enum BgjobDatabaseStatus
 #define BGJOB_NOTICE_FUNCTIONS 0x100 /* a retention has been configured of a function */
 #define BGJOB_NOTICE_REVIEW    0x200 /* something may be released (base/reviews.h) */
 #define BGJOB_NOTICE_GATES                                                                     \
-	0x400                      /* a limit, a weight or the max_running of a queue has changed */
-#define BGJOB_NOTICE_WAKE 0x08 /* do not sleep before one more round; always set */
+	0x400 /* a limit, a weight or the max_running of a queue has changed */
+#define BGJOB_NOTICE_LEASES 0x800 /* a lease may have been ended by a prepared transaction */
+#define BGJOB_NOTICE_WAKE   0x08  /* do not sleep before one more round; always set */
 
 typedef struct BgjobDatabase
 {
@@ -281,6 +282,10 @@ typedef struct BgjobDatabase
 	pg_atomic_uint64 next_due; /* when the next scheduled job is due, at the latest */
 	pg_atomic_uint64
 		low_due; /* the earliest time announced since the scheduler has last read it */
+	pg_atomic_uint64
+		low_lease; /* when a lease is to be looked at first, by the steady clock; PG_INT64_MAX: there is none */
+	pg_atomic_uint32
+		leases_known; /* the leases of the database are in memory (store/lease.c) */
 
 	bool edges_known; /* the edges of the database have been counted (base/dependants.h) */
 	pg_atomic_uint64 edges; /* their number, at least */

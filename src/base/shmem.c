@@ -23,6 +23,7 @@
 #include "base/gatetable.h"
 #include "base/jobmap.h"
 #include "base/lanegroup.h"
+#include "base/lease.h"
 #include "base/queues.h"
 #include "base/preparedmoves.h"
 #include "base/registry.h"
@@ -60,6 +61,7 @@ request(void)
 	RequestAddinShmemSpace(bgjob_gate_table_size());
 	RequestAddinShmemSpace(bgjob_gate_asks_size());
 	RequestAddinShmemSpace(bgjob_chunkwaits_size());
+	RequestAddinShmemSpace(bgjob_leases_size());
 }
 
 static void
@@ -85,6 +87,7 @@ startup(void)
 	bgjob_gate_table_startup();
 	bgjob_gate_asks_startup();
 	bgjob_chunkwaits_startup();
+	bgjob_leases_startup();
 	bgjob_inflight_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -36,7 +36,7 @@ group_of(Oid database, Oid role)
 {
 	BgjobLaneGroupKey key;
 
-	bgjob_lane_group_key(&key, database, role);
+	bgjob_lane_group_key(&key, database, role, BGJOB_LANE_INTERNAL);
 	return bgjob_lane_group(&key);
 }
 

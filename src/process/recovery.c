@@ -343,6 +343,16 @@ recover_job(const BgjobSlot *slot, int console, BgjobGroupRest *place)
 	return settled;
 }
 
+/* Announces a job that has been recovered. */
+static void
+announce_place(const BgjobGroupRest *place, int64 job)
+{
+	BgjobLaneKey lane;
+
+	bgjob_announce_lane(place, &lane);
+	bgjob_announce(&lane, place->pos, job);
+}
+
 /* Saves the slot of a job that must be recovered later. */
 static void
 put_off_job(const BgjobSlot *slot)
@@ -380,7 +390,7 @@ recover_again(const BgjobSlot *slot)
 	if (!recover_job(slot, -1, &place))
 		return false;
 	if (OidIsValid(place.role))
-		bgjob_announce(place.role, place.queue, place.priority, place.pos, slot->job);
+		announce_place(&place, slot->job);
 	return true;
 }
 
@@ -424,7 +434,7 @@ bgjob_recover_lost(BgjobSlot *slot)
 	slot->job = 0;
 	SpinLockRelease(&slot->mutex);
 	if (OidIsValid(place.role))
-		bgjob_announce(place.role, place.queue, place.priority, place.pos, job);
+		announce_place(&place, job);
 	if (bgjob_console_in_use(bgjob_slot_index(slot)))
 		bgjob_console_clear(bgjob_slot_index(slot));
 	if (bgjob_group_items_end(slot, true, &rest)) /* the others of its group, begun or not */

@@ -226,9 +226,11 @@ static bool
 reclaim(BgjobRel *jobs, bool leave_in_queue)
 {
 	BgjobJob *job = &bgjob_underway.job;
+	BgjobLaneKey lane;
 
+	bgjob_queue_lane(job, &lane);
 	if (!bgjob_underway.committed && !leave_in_queue &&
-		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, NULL) != BGJOB_TAKEN)
+		bgjob_queue_take(&lane, job->pos, NULL) != BGJOB_TAKEN)
 		return false;
 	return bgjob_job_read(jobs, job->id, job) &&
 		   job->state == (bgjob_underway.committed ? BGJOB_PROCESSING : BGJOB_ENQUEUED);
@@ -311,6 +313,16 @@ pause_after_failed_claim(void)
 					 bgjob_wait_event(BGJOB_WAIT_WORKER_PAUSE));
 }
 
+/* Announces a job that is in its queue again. */
+static void
+give_back(const BgjobJob *job)
+{
+	BgjobLaneKey lane;
+
+	bgjob_queue_lane(job, &lane);
+	bgjob_announce(&lane, job->pos, job->id);
+}
+
 /* Ends the attempt in the worker's slot, and cleans up after the job. */
 static void
 end_attempt(bool performed)
@@ -329,9 +341,7 @@ end_attempt(bool performed)
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000,
 						 bgjob_wait_event(BGJOB_WAIT_WORKER_PAUSE));
 	if (bgjob_underway.give_back)
-		bgjob_announce(bgjob_underway.job.run_as, bgjob_underway.job.queue,
-					   bgjob_underway.job.priority, bgjob_underway.job.pos,
-					   bgjob_underway.job.id);
+		give_back(&bgjob_underway.job);
 }
 
 /* Claims what there is next and performs it, in one transaction. False if there was nothing. */

@@ -133,7 +133,7 @@ CREATE FUNCTION bgjob_internal.newest_ids(n integer)
     RETURNS bigint[] LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'bgjob_newest_ids';
 COMMENT ON FUNCTION bgjob_internal.newest_ids IS 'returns the ids of the newest jobs that the current user may see';
 
-CREATE FUNCTION bgjob_internal.in_queue(role regrole, queue text, priority smallint, pos bigint)
+CREATE FUNCTION bgjob_internal.in_queue(role regrole, queue text, priority smallint, pos bigint, kind "char")
     RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_in_queue_sql';
 COMMENT ON FUNCTION bgjob_internal.in_queue IS 'returns whether a job is at a position of the queue';
 

@@ -21,7 +21,7 @@ SELECT j.id,
             THEN 'Not adopted: run bgjob_adopt()'
             -- of the others only a restore brings some that are held back
             WHEN (SELECT EXISTS (SELECT FROM bgjob_internal.installation i WHERE i.database = 0))
-             AND (j.state = 'e' AND NOT bgjob_internal.in_queue(j.run_as, j.queue, j.priority, coalesce(j.pos, j.id))
+             AND (j.state = 'e' AND NOT bgjob_internal.in_queue(j.run_as, j.queue, j.priority, coalesce(j.pos, j.id), j.kind)
                OR j.state = 'p' AND NOT EXISTS (SELECT FROM bgjob_internal.claim c WHERE c.job = j.id))
             THEN 'Not adopted: run bgjob_adopt()'
             WHEN j.state = 'p' THEN NULL

@@ -33,6 +33,7 @@
 #include "miscadmin.h"
 #include "store/behind.h"
 #include "store/lanescan.h"
+#include "store/queue.h"
 #include "store/queuerow.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -154,16 +155,17 @@ is_known(const BgjobLaneCopy *lanes, int nlanes, int64 number)
 
 /* Counts the rows of the lanes of a role that are in the index and not in shared memory. */
 static void
-count_other_lanes(Count *count, Oid role, const BgjobLaneCopy *lanes, int nlanes)
+count_other_lanes(Count *count, const BgjobLaneGroupKey *group, const BgjobLaneCopy *lanes,
+				  int nlanes)
 {
 	int64 number = PG_INT64_MIN;
 	BgjobLanePlace place;
 
-	while (!is_over(count) && bgjob_lanes_from(count->rel, role, number, &place))
+	while (!is_over(count) && bgjob_lanes_from(count->rel, group->role, number, &place))
 	{
 		count->blocks -= BLOCKS_OF_DESCENT + 1;
 		place.lane.number = place.number;
-		if (!is_known(lanes, nlanes, place.number))
+		if (place.lane.group.kind == group->kind && !is_known(lanes, nlanes, place.number))
 			count_rows(count, &place.lane, PG_INT64_MIN, limit_in(count, &place.lane));
 		if (place.number == PG_INT64_MAX)
 			break;
@@ -196,17 +198,19 @@ bgjob_behind(const BgjobJob *job, const char *list, const BgjobPausedQueues *pau
 				   .blocks = BLOCKS_AT_MOST};
 	BgjobLaneGroupKey group;
 	BgjobLaneCopy *lanes;
+	BgjobLaneKey lane;
 	int nlanes;
 	bool all;
 
-	bgjob_lane_group_key(&group, MyDatabaseId, job->run_as);
+	bgjob_queue_lane(job, &lane);
+	group = lane.group;
 	lanes = bgjob_lanes_copy(&group, &nlanes, &all);
 	count.rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
 	count.index = index_open(bgjob_relation_oid(BGJOB_QUEUE_INDEX), AccessShareLock);
 	for (int i = 0; i < nlanes && !is_over(&count); i++)
 		count_lane(&count, &lanes[i]);
 	if (!all || !is_discovered())
-		count_other_lanes(&count, job->run_as, lanes, nlanes);
+		count_other_lanes(&count, &group, lanes, nlanes);
 	index_close(count.index, AccessShareLock);
 	bgjob_rel_close(count.rel);
 	pfree(lanes);
@@ -270,7 +274,7 @@ bgjob_first_turn(Oid role, const char *list, const BgjobPausedQueues *paused, Bg
 	int nlanes;
 	bool all;
 
-	bgjob_lane_group_key(&group, MyDatabaseId, role);
+	bgjob_lane_group_key(&group, MyDatabaseId, role, BGJOB_LANE_INTERNAL);
 	lanes = bgjob_lanes_copy(&group, &nlanes, &all);
 	for (int i = 0; i < nlanes; i++)
 	{

@@ -103,7 +103,8 @@ bgjob_claim_init(void)
 {
 	BgjobLaneGroupKey own;
 
-	bgjob_lane_group_key(&own, bgjob_my_slot->database, bgjob_my_slot->role);
+	bgjob_lane_group_key(&own, bgjob_my_slot->database, bgjob_my_slot->role,
+						 BGJOB_LANE_INTERNAL);
 	taker = bgjob_taker_create(&own, 1, bgjob_own_server_queues, name_in_slot);
 }
 
@@ -138,8 +139,7 @@ claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *j
 	if ((!in_place || !bgjob_job_read_at(jobs, &tid, item->job, job)) &&
 		!bgjob_job_read(jobs, item->job, job))
 	{
-		if (bgjob_queue_take(key->group.role, key->queue, key->priority, item->pos, NULL) ==
-			BGJOB_TAKEN)
+		if (bgjob_queue_take(key, item->pos, NULL) == BGJOB_TAKEN)
 			ereport(LOG, (errmsg("removed job " INT64_FORMAT " from queue \"%s\"", item->job,
 								 key->queue),
 						  errdetail("The job no longer exists.")));
@@ -148,8 +148,7 @@ claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *j
 	if (fits != NULL && !fits(job))
 		return DOES_NOT_FIT;
 	if (!(in_place && bgjob_rel_delete(rel, &at, NULL)) &&
-		bgjob_queue_take(key->group.role, key->queue, key->priority, item->pos, NULL) !=
-			BGJOB_TAKEN)
+		bgjob_queue_take(key, item->pos, NULL) != BGJOB_TAKEN)
 		return NOT_CLAIMED;
 	/* A queue row that was written by hand, and matches no enqueued job, is not performed. */
 	return job->state == BGJOB_ENQUEUED && job->pos == item->pos ? CLAIMED : NOT_CLAIMED;

@@ -156,7 +156,7 @@ workers_for(const BgjobJob *job, bool *more)
 		*more = !servers.saturated;
 		return bgjob_count_workers_of(MyDatabaseId, job->run_as, &servers);
 	}
-	bgjob_lane_group_key(&key, MyDatabaseId, job->run_as);
+	bgjob_lane_group_key(&key, MyDatabaseId, job->run_as, BGJOB_LANE_INTERNAL);
 	group = bgjob_lane_group(&key);
 	workers = group != NULL ? group->nworkers : 0;
 	*more = workers < bgjob_slots_allowed(MyDatabaseId) &&

@@ -26,6 +26,7 @@
 #include "access/tableam.h"
 #include "base/compat.h"
 #include "base/lanes.h"
+#include "base/lease.h"
 #include "base/overflow.h"
 #include "base/slot.h"
 #include "miscadmin.h"
@@ -67,7 +68,7 @@ is_in_flight(int64 pos, const int64 *positions, int n)
  * determine how the positions compare with "pos". The order of the two first steps
  * matters: the snapshot is older than the list of jobs in flight. So a row that is
  * visible and not in that list may be stale (its deletion committed in between),
- * but no worker has it.
+ * but no worker has it. Leases are looked up row by row instead, which is later still.
  */
 void
 bgjob_lanescan_begin(BgjobLaneScan *scan, BgjobRel *rel, Relation index, Oid role, int64 lane,
@@ -77,7 +78,9 @@ bgjob_lanescan_begin(BgjobLaneScan *scan, BgjobRel *rel, Relation index, Oid rol
 
 	scan->rel = rel;
 	scan->snapshot = bgjob_rel_snapshot(rel);
-	scan->in_flight = bgjob_slots_in_flight(MyDatabaseId, &scan->nin_flight);
+	scan->external = bgjob_lane_number_kind(lane) == BGJOB_LANE_EXTERNAL;
+	scan->in_flight =
+		scan->external ? NULL : bgjob_slots_in_flight(MyDatabaseId, &scan->nin_flight);
 	scan->scan = bgjob_index_beginscan(rel->rel, index, bgjob_scan_snapshot(scan->snapshot),
 									   lengthof(keys));
 	scan->scan->xs_want_itup = true; /* the positions of dead rows are in the index only */
@@ -101,13 +104,22 @@ bgjob_lanescan_next(BgjobLaneScan *scan, ScanDirection direction)
 	return true;
 }
 
+/* Returns whether a worker has the job of the row in the slot of the table. */
+static bool
+is_taken(BgjobLaneScan *scan)
+{
+	if (!scan->external)
+		return is_in_flight(scan->pos, scan->in_flight, scan->nin_flight);
+	slot_getallattrs(scan->rel->slot);
+	return bgjob_lease_is_there(MyDatabaseId, bgjob_queue_row_job(scan->rel->slot));
+}
+
 /* Returns whether the row is ready and no worker has it; if so, the row is in the slot of the table. */
 static bool
 is_ready(BgjobLaneScan *scan)
 {
 	return index_fetch_heap(scan->scan, scan->rel->slot) &&
-		   bgjob_scan_sees(scan->rel, scan->scan, scan->snapshot) &&
-		   !is_in_flight(scan->pos, scan->in_flight, scan->nin_flight);
+		   bgjob_scan_sees(scan->rel, scan->scan, scan->snapshot) && !is_taken(scan);
 }
 
 /* bgjob_lanescan_item returns the row as an item; false if it is of another lane, not ready, or a worker has it. */
@@ -131,7 +143,8 @@ bgjob_lanescan_end(BgjobLaneScan *scan)
 	ExecClearTuple(scan->rel->slot);
 	index_endscan(scan->scan);
 	UnregisterSnapshot(scan->snapshot);
-	pfree(scan->in_flight);
+	if (scan->in_flight != NULL)
+		pfree(scan->in_flight);
 }
 
 /* Scans along a lane from a position and collects at most "max" items that are ready. */
@@ -283,6 +296,35 @@ is_in_group(BgjobLaneGroup *group, int64 number)
 	return in;
 }
 
+static bool
+is_of_kind(const BgjobLaneGroupKey *key, int64 number)
+{
+	return bgjob_lane_number_kind(number) == key->kind;
+}
+
+/*
+ * Sets *next to where the lanes of a group go on behind a number. Those of the other kind,
+ * which stand in between for each priority, are passed by at once. False: there are none.
+ */
+static bool
+lane_after(const BgjobLaneGroupKey *key, int64 number, int64 *next)
+{
+	int priority = bgjob_lane_number_priority(number);
+
+	if (number == PG_INT64_MAX)
+		return false;
+	*next = number + 1;
+	if (is_of_kind(key, number))
+		return true;
+	if (key->kind == BGJOB_LANE_EXTERNAL) /* it stands before those of its priority */
+		*next = bgjob_lane_number_first(priority, BGJOB_LANE_EXTERNAL);
+	else if (priority == PG_INT16_MIN)
+		return false;
+	else
+		*next = bgjob_lane_number_first(priority - 1, BGJOB_LANE_INTERNAL);
+	return true;
+}
+
 /* Walks along the index from a lane and collects the numbers of lanes that have jobs and are not in the group. */
 static int
 walk(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int64 start, BgjobLaneItem *items,
@@ -298,12 +340,11 @@ walk(BgjobRel *rel, Relation index, BgjobLaneGroup *group, int64 start, BgjobLan
 	*more = false;
 	while (!*more && bgjob_lanes_from(rel, role, *next, &place))
 	{
-		if (!is_in_group(group, place.number) &&
+		if (is_of_kind(&group->key, place.number) && !is_in_group(group, place.number) &&
 			peek(rel, index, role, place.number, &key) != PEEK_NOTHING)
 			items[n++] = (BgjobLaneItem){.pos = place.number};
-		if (place.number == PG_INT64_MAX)
+		if (!lane_after(&group->key, place.number, next))
 			break;
-		*next = place.number + 1;
 		*more = n == BGJOB_LANE_AHEAD || ++steps == WALK_AT_MOST;
 	}
 	return n;
@@ -431,12 +472,12 @@ bgjob_lane_bring_own_in(BgjobRel *rel, const BgjobLaneGroupKey *key, BgjobLaneTa
 		more = group != NULL && bgjob_lanes_from(rel, key->role, *number, &place);
 		if (!more)
 			break;
-		bgjob_lane_key(&lane, key->database, key->role, place.lane.queue, place.lane.priority);
-		if (takes(&lane) && !is_in_group(group, place.number) &&
+		bgjob_lane_key(&lane, key, place.lane.queue, place.lane.priority);
+		if (is_of_kind(key, place.number) && takes(&lane) &&
+			!is_in_group(group, place.number) &&
 			peek(rel, index, key->role, place.number, &place.lane) != PEEK_NOTHING)
 			n += bgjob_overflow_bring_in(group, &lane, takes);
-		more = place.number != PG_INT64_MAX;
-		*number = place.number + (more ? 1 : 0);
+		more = lane_after(key, place.number, number);
 	}
 	index_close(index, AccessShareLock);
 	return !more;

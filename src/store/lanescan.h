@@ -22,7 +22,8 @@ typedef struct BgjobLaneScan
 {
 	BgjobRel *rel;
 	Snapshot snapshot;
-	int64 *in_flight;
+	bool external;    /* external workers take from the lane */
+	int64 *in_flight; /* NULL if they do */
 	int nin_flight;
 	IndexScanDesc scan;
 	int64 pos;   /* of the current row */

@@ -40,12 +40,14 @@
 static BgjobTaken
 take_queued(const BgjobJob *job, TransactionId *holder)
 {
-	BgjobTaken taken =
-		bgjob_queue_take(job->run_as, job->queue, job->priority, job->pos, holder);
+	BgjobLaneKey lane;
+	BgjobTaken taken;
 
+	bgjob_queue_lane(job, &lane);
+	taken = bgjob_queue_take(&lane, job->pos, holder);
 	if (taken != BGJOB_TAKEN)
 		return taken;
-	bgjob_change_took(job->run_as, job->queue, job->priority, job->pos, job->id);
+	bgjob_change_took(&lane, job->pos, job->id);
 	bgjob_gating_pass_back(job);
 	return taken;
 }

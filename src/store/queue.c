@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "base/change.h"
+#include "base/lanegroup.h"
 #include "miscadmin.h"
 #include "store/queue.h"
 #include "store/queuerow.h"
@@ -25,13 +26,25 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
+/* bgjob_queue_lane fills in the lane of a job: external workers take from lanes of their own. */
+void
+bgjob_queue_lane(const BgjobJob *job, BgjobLaneKey *lane)
+{
+	BgjobLaneGroupKey group;
+
+	bgjob_lane_group_key(&group, MyDatabaseId, job->run_as,
+						 job->kind == BGJOB_KIND_EXTERNAL ? BGJOB_LANE_EXTERNAL
+														  : BGJOB_LANE_INTERNAL);
+	bgjob_lane_key(lane, &group, job->queue, job->priority);
+}
+
 /* Fills the columns of a job's row. */
 static void
-queue_fill_row(const BgjobJob *job, Datum *values, bool *nulls)
+queue_fill_row(const BgjobJob *job, const BgjobLaneKey *lane, Datum *values, bool *nulls)
 {
 	memset(nulls, false, BGJOB_Q_COUNT * sizeof(bool));
 	values[BGJOB_Q_ROLE - 1] = ObjectIdGetDatum(job->run_as);
-	values[BGJOB_Q_LANE - 1] = Int64GetDatum(bgjob_lane_number(job->queue, job->priority));
+	values[BGJOB_Q_LANE - 1] = Int64GetDatum(lane->number);
 	values[BGJOB_Q_POS - 1] = Int64GetDatum(job->pos);
 	values[BGJOB_Q_TID - 1] = PointerGetDatum(&job->tid);
 	values[BGJOB_Q_PRIORITY - 1] = Int16GetDatum(job->priority);
@@ -48,12 +61,14 @@ bgjob_queue_insert(const BgjobJob *job)
 	BgjobLaneItem item = {.pos = job->pos, .job = job->id};
 	Datum values[BGJOB_Q_COUNT];
 	bool nulls[BGJOB_Q_COUNT];
+	BgjobLaneKey lane;
 
-	queue_fill_row(job, values, nulls);
+	bgjob_queue_lane(job, &lane);
+	queue_fill_row(job, &lane, values, nulls);
 	bgjob_rel_insert(rel, values, nulls);
 	item.tid = rel->tid;
 	bgjob_rel_close(rel);
-	bgjob_change_ready(job->run_as, job->queue, job->priority, &item, 1);
+	bgjob_change_ready(&lane, &item, 1);
 }
 
 /* bgjob_queue_insert_many does the same for n new jobs that differ only in their consecutive ids. */
@@ -64,8 +79,10 @@ bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 	BgjobLaneItem place = {.pos = first};
 	Datum values[BGJOB_Q_COUNT];
 	bool nulls[BGJOB_Q_COUNT];
+	BgjobLaneKey lane;
 
-	queue_fill_row(job, values, nulls);
+	bgjob_queue_lane(job, &lane);
+	queue_fill_row(job, &lane, values, nulls);
 	nulls[BGJOB_Q_JOB - 1] = true;
 	for (int i = 0; i < n; i++)
 	{
@@ -79,7 +96,18 @@ bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
 		}
 	}
 	if (n > 0)
-		bgjob_change_ready(job->run_as, job->queue, job->priority, &place, n);
+		bgjob_change_ready(&lane, &place, n);
+}
+
+/* Begins a scan for the row at a position of a lane. */
+static BgjobScan *
+begin_at(BgjobRel *rel, Snapshot snapshot, const BgjobLaneKey *lane, int64 pos)
+{
+	ScanKeyData keys[3];
+
+	bgjob_queue_keys(keys, lane->group.role, lane->number, BTEqualStrategyNumber, F_INT8EQ,
+					 pos);
+	return bgjob_scan_begin(rel, BGJOB_QUEUE_INDEX, snapshot, keys, 3);
 }
 
 /*
@@ -88,17 +116,13 @@ bgjob_queue_insert_many(BgjobBulk *bulk, const BgjobJob *job, int64 first,
  * result is BGJOB_BUSY, *holder (which may be NULL) is that transaction, if known.
  */
 BgjobTaken
-bgjob_queue_take(Oid role, const char *queue, int priority, int64 pos, TransactionId *holder)
+bgjob_queue_take(const BgjobLaneKey *lane, int64 pos, TransactionId *holder)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_QUEUE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	BgjobScan *scan = begin_at(rel, snapshot, lane, pos);
 	BgjobTaken taken = BGJOB_NOT_THERE;
-	ScanKeyData keys[3];
-	BgjobScan *scan;
 
-	bgjob_queue_keys(keys, role, bgjob_lane_number(queue, priority), BTEqualStrategyNumber,
-					 F_INT8EQ, pos);
-	scan = bgjob_scan_begin(rel, BGJOB_QUEUE_INDEX, snapshot, keys, 3);
 	if (bgjob_scan_next(scan))
 		taken = bgjob_rel_delete(rel, &rel->slot->tts_tid, holder) ? BGJOB_TAKEN : BGJOB_BUSY;
 	bgjob_scan_end(scan);
@@ -131,26 +155,21 @@ bgjob_queue_jobs_of_role(Oid role, int64 *jobs, int max)
 }
 
 static bool
-has_row(BgjobRel *rel, Snapshot snapshot, Oid role, const char *queue, int priority, int64 pos)
+has_row(BgjobRel *rel, Snapshot snapshot, const BgjobLaneKey *lane, int64 pos)
 {
-	ScanKeyData keys[3];
-	BgjobScan *scan;
-	bool found;
+	BgjobScan *scan = begin_at(rel, snapshot, lane, pos);
+	bool found = bgjob_scan_next(scan);
 
-	bgjob_queue_keys(keys, role, bgjob_lane_number(queue, priority), BTEqualStrategyNumber,
-					 F_INT8EQ, pos);
-	scan = bgjob_scan_begin(rel, BGJOB_QUEUE_INDEX, snapshot, keys, 3);
-	found = bgjob_scan_next(scan);
 	bgjob_scan_end(scan);
 	return found;
 }
 
-/* bgjob_queue_has returns whether the queue has a row at a position, as a query sees it. */
+/* bgjob_queue_has returns whether the queue has a row at a position of a lane, as a query sees it. */
 bool
-bgjob_queue_has(Oid role, const char *queue, int priority, int64 pos)
+bgjob_queue_has(const BgjobLaneKey *lane, int64 pos)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
-	bool found = has_row(rel, GetActiveSnapshot(), role, queue, priority, pos);
+	bool found = has_row(rel, GetActiveSnapshot(), lane, pos);
 
 	bgjob_rel_close(rel);
 	return found;
@@ -162,8 +181,11 @@ bgjob_queue_holds(const BgjobJob *job)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_QUEUE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	bool found = has_row(rel, snapshot, job->run_as, job->queue, job->priority, job->pos);
+	BgjobLaneKey lane;
+	bool found;
 
+	bgjob_queue_lane(job, &lane);
+	found = has_row(rel, snapshot, &lane, job->pos);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
 	return found;

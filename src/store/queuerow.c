@@ -4,7 +4,7 @@
  *	  The rows of bgjob_internal.queue and of its index.
  *
  * A row has the lane of its job twice: as queue and priority, and as the number
- * that stands for both in the index (bgjob_lane_number). The position is usually
+ * that stands for both, and for the kind of worker, in the index (bgjob_lane_number). The position is usually
  * the id of the job; then the id is not stored as well.
  *
  * For the files of this folder that read or write bgjob_internal.queue. No locks, no state.
@@ -30,13 +30,17 @@ bgjob_queue_keys(ScanKey keys, Oid role, int64 lane, StrategyNumber strategy,
 	bgjob_key(&keys[2], BGJOB_QI_POS, strategy, compare, Int64GetDatum(pos));
 }
 
-/* bgjob_queue_row_lane returns the lane of the row in a slot, by its queue and priority. */
+/* bgjob_queue_row_lane returns the lane of the row in a slot, by its queue, its priority and the kind that its number says. */
 void
 bgjob_queue_row_lane(TupleTableSlot *slot, BgjobLaneKey *key)
 {
+	BgjobLaneGroupKey group;
+
 	slot_getallattrs(slot);
-	bgjob_lane_key(key, MyDatabaseId, DatumGetObjectId(slot->tts_values[BGJOB_Q_ROLE - 1]),
-				   TextDatumGetCString(slot->tts_values[BGJOB_Q_QUEUE - 1]),
+	bgjob_lane_group_key(
+		&group, MyDatabaseId, DatumGetObjectId(slot->tts_values[BGJOB_Q_ROLE - 1]),
+		bgjob_lane_number_kind(DatumGetInt64(slot->tts_values[BGJOB_Q_LANE - 1])));
+	bgjob_lane_key(key, &group, TextDatumGetCString(slot->tts_values[BGJOB_Q_QUEUE - 1]),
 				   DatumGetInt16(slot->tts_values[BGJOB_Q_PRIORITY - 1]));
 }
 
@@ -49,6 +53,8 @@ bgjob_queue_row_is_of(TupleTableSlot *slot, const BgjobLaneKey *key)
 	slot_getallattrs(slot);
 	queue = DatumGetTextPP(slot->tts_values[BGJOB_Q_QUEUE - 1]);
 	return DatumGetInt16(slot->tts_values[BGJOB_Q_PRIORITY - 1]) == key->priority &&
+		   bgjob_lane_number_kind(DatumGetInt64(slot->tts_values[BGJOB_Q_LANE - 1])) ==
+			   key->group.kind &&
 		   VARSIZE_ANY_EXHDR(queue) == strlen(key->queue) &&
 		   memcmp(VARDATA_ANY(queue), key->queue, VARSIZE_ANY_EXHDR(queue)) == 0;
 }

@@ -186,7 +186,7 @@ my %cases = (
 	bgjob_list              => [ q{SELECT count(*) FROM bgjob_list(state => 'failed')}, q{SELECT bgjob_list(state => 'none')}, '22023' ],
 	# What the views call, and nobody by name: what succeeds is what reads the view that needs it.
 	may_see            => [ 'SELECT count(t::text) FROM bgjob.jobs AS t', q{SELECT bgjob_internal.may_see('postgres')}, '42501' ],
-	in_queue           => [ 'SELECT count(t::text) FROM bgjob.jobs AS t', q{SELECT bgjob_internal.in_queue('fuzz_user', 'default', 0::smallint, 1)}, '42501' ],
+	in_queue           => [ 'SELECT count(t::text) FROM bgjob.jobs AS t', q{SELECT bgjob_internal.in_queue('fuzz_user', 'default', 0::smallint, 1, 'f')}, '42501' ],
 	may_see_job        => [ 'SELECT count(t::text) FROM bgjob.job_logs AS t', 'SELECT bgjob_internal.may_see_job(1)', '42501' ],
 	job_ids            => [ q{SELECT count(t::text) FROM bgjob.jobs AS t WHERE state = 'failed'}, q{SELECT bgjob_internal.job_ids('{failed}')}, '42501' ],
 	newest_ids         => [ 'SELECT count(t::text) FROM (SELECT * FROM bgjob.jobs ORDER BY id DESC LIMIT 20) AS t', 'SELECT bgjob_internal.newest_ids(20)', '42501' ],

@@ -349,8 +349,10 @@ static void
 lane_of(int row, BgjobLaneKey *key)
 {
 	char queue[2] = {(char) ('a' + world.rows[row].lane), '\0'};
+	BgjobLaneGroupKey group;
 
-	bgjob_lane_key(key, MyDatabaseId, 1, queue, 0);
+	bgjob_lane_group_key(&group, MyDatabaseId, 1, BGJOB_LANE_INTERNAL);
+	bgjob_lane_key(key, &group, queue, 0);
 }
 
 static BgjobLaneItem
@@ -594,7 +596,7 @@ end_walk(Process *self)
 	for (int lane = 0; lane < ROWS && !more; lane++)
 	{
 		char queue[2] = {(char) ('a' + lane), '\0'};
-		int64 number = bgjob_lane_number(queue, 0);
+		int64 number = bgjob_lane_number(queue, 0, BGJOB_LANE_INTERNAL);
 
 		if (number < self->start)
 			continue;
@@ -614,7 +616,7 @@ step_of_worker(Process *self)
 	BgjobLaneGroupKey own;
 	BgjobLaneKey key;
 
-	bgjob_lane_group_key(&own, MyDatabaseId, 1);
+	bgjob_lane_group_key(&own, MyDatabaseId, 1, BGJOB_LANE_INTERNAL);
 	switch (self->step)
 	{
 		case TAKE:
@@ -946,7 +948,7 @@ add(Role role, int first, int last)
 	{
 		BgjobLaneGroupKey key;
 
-		bgjob_lane_group_key(&key, MyDatabaseId, 1);
+		bgjob_lane_group_key(&key, MyDatabaseId, 1, BGJOB_LANE_INTERNAL);
 		process->taker = bgjob_taker_create(&key, 1, all_queues, name_taken);
 		process->gives_back = first;
 		process->errors = last;
