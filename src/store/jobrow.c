@@ -309,7 +309,7 @@ bgjob_job_followed(BgjobRel *rel, const BgjobJob *job)
 
 	if (bgjob_job_is_null(job, BGJOB_C_FOLLOWS))
 		return 0;
-	id = Abs(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_FOLLOWS)));
+	id = bgjob_followed_id(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_FOLLOWS)));
 	if (bgjob_job_peek(rel, id, NULL))
 		state = bgjob_state_by_letter(
 			DatumGetChar(slot_getattr(rel->slot, BGJOB_C_STATE, &isnull)));

@@ -143,6 +143,13 @@ bgjob_job_datum(const BgjobJob *job, BgjobColumn column)
 	return job->values[column - 1];
 }
 
+/* bgjob_followed_id returns the job that a value of the column follows names. */
+static inline int64
+bgjob_followed_id(int64 follows)
+{
+	return follows < 0 ? -follows : follows;
+}
+
 static inline bool
 bgjob_job_is_null(const BgjobJob *job, BgjobColumn column)
 {

@@ -90,7 +90,8 @@ bgjob_prerequisites_read(const BgjobJob *job, BgjobPrerequisites *all)
 	}
 	all->nedges = all->n;
 	if (all->nfollowed > 0)
-		all->targets[all->n - 1] = Abs(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_FOLLOWS)));
+		all->targets[all->n - 1] =
+			bgjob_followed_id(DatumGetInt64(bgjob_job_datum(job, BGJOB_C_FOLLOWS)));
 	for (int i = 0; i < njobs && all->nfollowed > 0; i++)
 		if (all->targets[i] == all->targets[all->n - 1])
 			all->nedges = all->n - 1;

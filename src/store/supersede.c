@@ -137,7 +137,7 @@ bgjob_supersede(BgjobRel *jobs, BgjobJob *job, int64 other, BgjobCircumstances *
 	what->reason =
 		psprintf(followed > 0 ? "Follows job " INT64_FORMAT ", which it supersedes"
 							  : "Follows job " INT64_FORMAT ", which has enqueued it",
-				 Abs(followed));
+				 bgjob_followed_id(followed));
 	return true;
 }
 
