@@ -2,6 +2,10 @@
 #
 #   make                 builds the library and the install script (PG_CONFIG=… chooses the server)
 #   make install         installs them
+#
+# Beside the library it builds bgjob-worker, the program for external workers, if libpq's headers are there (Debian:
+# libpq-dev). Its option --listen needs libmicrohttpd (libmicrohttpd-dev). What is missing is left out, with a message.
+#
 #   make WERROR=1        warnings are errors, as in the test suite
 #
 # The source is laid out in layers, see src/README.md; the install script is
@@ -25,7 +29,9 @@ ifdef WERROR
 PG_CFLAGS += -Werror
 endif
 
-EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.d) $(OBJS:.o=.bc)
+PROGRAM_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/client/*.c src/worker/*.c)))
+
+EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.d) $(OBJS:.o=.bc) $(PROGRAM_OBJS) $(PROGRAM_OBJS:.o=.d) bgjob-worker
 
 # LLVM bitcode serves inlining into queries only; the library has nothing to inline.
 override with_llvm = no
@@ -39,3 +45,43 @@ $(DATA_built): src/sql/expand.awk src/store/optionlist.h $(SQL_PIECES) bgjob.con
 
 # Every object depends on every header: the library is small, and a stale object is worse than a rebuild.
 $(OBJS): $(wildcard src/*/*.h)
+
+# The programs. They see libpq's headers, and none of the server's.
+has_header = $(shell printf '\043include <%s>\n' $(1) | $(CC) -I$(includedir) -E - >/dev/null 2>&1 && echo yes)
+
+ifneq ($(call has_header,libpq-fe.h),yes)
+all: no-program
+else
+all: bgjob-worker
+install: install-worker
+uninstall: uninstall-worker
+ifneq ($(call has_header,microhttpd.h),yes)
+all: no-http
+else
+HTTP_FLAGS = -DBGJOB_HTTP
+HTTP_LIBS = -lmicrohttpd
+endif
+endif
+
+$(PROGRAM_OBJS): override CPPFLAGS = -Isrc -I$(includedir) -DBGJOB_VERSION='"$(EXTVERSION)"' -D_GNU_SOURCE $(HTTP_FLAGS)
+$(PROGRAM_OBJS): $(wildcard src/client/*.h src/worker/*.h)
+
+bgjob-worker: $(PROGRAM_OBJS)
+	$(CC) $(CFLAGS) $(PROGRAM_OBJS) $(LDFLAGS) $(LDFLAGS_EX) -L$(libdir) -lpq $(HTTP_LIBS) -o $@
+
+install-worker: bgjob-worker
+	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(docdir)'
+	$(INSTALL_PROGRAM) bgjob-worker '$(DESTDIR)$(bindir)/'
+	$(INSTALL_DATA) doc/man/bgjob-worker.1 '$(DESTDIR)$(mandir)/man1/'
+	sed 's,/usr/bin/env bgjob-worker,$(bindir)/bgjob-worker,' doc/systemd/bgjob-worker@.service >'$(DESTDIR)$(docdir)/bgjob-worker@.service'
+
+uninstall-worker:
+	rm -f '$(DESTDIR)$(bindir)/bgjob-worker' '$(DESTDIR)$(mandir)/man1/bgjob-worker.1' '$(DESTDIR)$(docdir)/bgjob-worker@.service'
+
+no-program:
+	@echo "bgjob-worker is left out: there is no libpq-fe.h in $(includedir) (Debian: libpq-dev)"
+
+no-http:
+	@echo "bgjob-worker is built without --listen: there is no microhttpd.h (Debian: libmicrohttpd-dev)"
+
+.PHONY: install-worker uninstall-worker no-program no-http

@@ -48,6 +48,7 @@ packages()
 	if any_selected plain pgtap tap; then say postgresql-NN-pgtap; fi
 	if any_selected plain tap security; then say libipc-run-perl; fi
 	if any_selected tap; then say postgresql-NN-cron; fi
+	if any_selected gates tap; then say libpq-dev libmicrohttpd-dev; fi
 	if any_selected tap && [[ $codename =~ ^(bookworm|trixie)$ ]]; then say python3-croniter; fi
 }
 

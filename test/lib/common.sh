@@ -169,7 +169,7 @@ copy_tree()
 {
 	mkdir -p "$2"
 	tar -C "$1" -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
-		--exclude=./bgjob--1.0.sql --exclude=tmp_check --exclude=./results --exclude=./output_iso \
+		--exclude=./bgjob--1.0.sql --exclude=./bgjob-worker --exclude=tmp_check --exclude=./results --exclude=./output_iso \
 		--exclude=./test/unit/build . |
 		tar -C "$2" -xf -
 }
