@@ -12,9 +12,13 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "api/arguments.h"
+#include "base/console.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 /* bgjob_arg_text returns a text argument, NULL if it is null. */
 char *
@@ -53,6 +57,44 @@ bgjob_arg_required_text(FunctionCallInfo fcinfo, int arg, const char *name, cons
 {
 	bgjob_arg_require(fcinfo, arg, name, detail);
 	return bgjob_arg_text(fcinfo, arg);
+}
+
+/* bgjob_arg_percent returns the progress of a job that an argument says. Raises 22004 if it is null, 22023 unless it is between 0 and 100. */
+double
+bgjob_arg_percent(FunctionCallInfo fcinfo, int arg)
+{
+	double percent;
+
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("percent must not be null"),
+				 errdetail("It is the progress of the job in percent."),
+				 errhint("Use a number from 0 to 100.")));
+	percent =
+		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, PG_GETARG_DATUM(arg)));
+	if (isnan(percent) || percent < 0 || percent > 100)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("percent is out of range: %s", DatumGetCString(DirectFunctionCall1(
+														   numeric_out, PG_GETARG_DATUM(arg)))),
+				 errdetail("It is the progress of the job in percent."),
+				 errhint("Use a number from 0 to 100.")));
+	return percent;
+}
+
+/* bgjob_arg_level returns the level of a line that is logged. Raises 22004 if it is null, 22023 if it is empty or too long. */
+char *
+bgjob_arg_level(FunctionCallInfo fcinfo, int arg)
+{
+	char *level =
+		bgjob_arg_required_text(fcinfo, arg, "level", "It is the level of the log line.");
+
+	if (level[0] == '\0' || strlen(level) > BGJOB_LEVEL_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid level of a line in the log: \"%s\"", level),
+						errdetail("It must have 1 to %d bytes.", BGJOB_LEVEL_MAX),
+						errhint("Usual levels are debug, info, warning and error.")));
+	return level;
 }
 
 /* bgjob_arg_state returns the state that an argument names, BGJOB_NONE if it is null. Raises 22023 if there is no such state. */

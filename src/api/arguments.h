@@ -19,6 +19,8 @@ extern void
 bgjob_arg_require(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail);
 extern char *
 bgjob_arg_required_text(FunctionCallInfo fcinfo, int arg, const char *name, const char *detail);
+extern double bgjob_arg_percent(FunctionCallInfo fcinfo, int arg);
+extern char *bgjob_arg_level(FunctionCallInfo fcinfo, int arg);
 extern BgjobState bgjob_arg_state(FunctionCallInfo fcinfo, int arg);
 extern int
 bgjob_args_options(FunctionCallInfo fcinfo, int first, int place, BgjobOptionSet *set);

@@ -17,8 +17,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "api/arguments.h"
 #include "api/inside.h"
 #include "api/options.h"
@@ -84,20 +82,7 @@ bgjob_progress(PG_FUNCTION_ARGS)
 	char *message;
 	double percent;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("percent must not be null"),
-				 errdetail("It is the progress of the job in percent."),
-				 errhint("Use a number from 0 to 100.")));
-	percent =
-		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, PG_GETARG_DATUM(0)));
-	if (isnan(percent) || percent < 0 || percent > 100)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("percent is out of range: %s",
-						DatumGetCString(DirectFunctionCall1(numeric_out, PG_GETARG_DATUM(0)))),
-				 errdetail("It is the progress of the job in percent."),
-				 errhint("Use a number from 0 to 100.")));
+	percent = bgjob_arg_percent(fcinfo, 0);
 	message = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	if (bgjob_my_slot == NULL)
 		bgjob_output_progress(percent, message);
@@ -119,14 +104,8 @@ bgjob_log(PG_FUNCTION_ARGS)
 	const BgjobJob *job = bgjob_this_job("bgjob_log()");
 	char *message =
 		bgjob_arg_required_text(fcinfo, 0, "message", "It is a line of the job's log.");
-	char *level =
-		bgjob_arg_required_text(fcinfo, 1, "level", "It is the level of the log line.");
+	char *level = bgjob_arg_level(fcinfo, 1);
 
-	if (level[0] == '\0' || strlen(level) > BGJOB_LEVEL_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid level of a line in the log: \"%s\"", level),
-						errdetail("It must have 1 to %d bytes.", BGJOB_LEVEL_MAX),
-						errhint("Usual levels are debug, info, warning and error.")));
 	if (bgjob_my_slot == NULL)
 		bgjob_output_log(level, message);
 	else

@@ -214,6 +214,26 @@ bgjob_roles_seen(Oid *roles, int max)
 	return n;
 }
 
+/*
+ * bgjob_roles_controlled returns the number of roles, which "roles" gets, whose jobs the
+ * current user controls; at most "max", the nearest ones. Not for administrators.
+ */
+int
+bgjob_roles_controlled(Oid *roles, int max)
+{
+	int n = 1;
+	int kept = 0;
+
+	roles[0] = GetUserId();
+	for (int i = 0; i < n; i++)
+		if (!add_memberships(roles[i], roles, &n, max))
+			break;
+	for (int i = 0; i < n; i++)
+		if (bgjob_may_control(roles[i]))
+			roles[kept++] = roles[i];
+	return kept;
+}
+
 /* bgjob_check_control raises 42501 unless the current user controls a job. */
 void
 bgjob_check_control(int64 job, Oid run_as)

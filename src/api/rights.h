@@ -19,6 +19,7 @@ extern bool bgjob_is_granted_by_name(Oid func);
 extern bool bgjob_may_see(Oid run_as);
 extern bool bgjob_sees_all(void);
 extern int bgjob_roles_seen(Oid *roles, int max);
+extern int bgjob_roles_controlled(Oid *roles, int max);
 extern bool bgjob_may_control(Oid run_as);
 extern void bgjob_check_control(int64 job, Oid run_as);
 extern void bgjob_check_role_can_run(Oid role);

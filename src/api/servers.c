@@ -9,6 +9,9 @@
  * workers, and those that are too many, or whose server has gone, leave after their
  * jobs. Needs EXECUTE.
  *
+ * External workers are paused, resumed and asked to leave by the same functions. They are known in shared memory alone
+ * (base/externalworkers.c), so that takes effect at once, whatever becomes of the transaction.
+ *
  * Runs in the calling session.
  *
  *-------------------------------------------------------------------------
@@ -16,15 +19,16 @@
 #include "postgres.h"
 
 #include "api/arguments.h"
-#include "api/enqueue.h"
+#include "api/externalargs.h"
+#include "api/queuelist.h"
 #include "api/rights.h"
+#include "base/awaiterlist.h"
+#include "base/externalworkers.h"
 #include "base/registry.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "store/serverconf.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 /* Raises 22023 unless a name can be a server's: as for queues. */
@@ -57,53 +61,6 @@ server_to_change(FunctionCallInfo fcinfo, const char *function)
 	return name;
 }
 
-/* Raises 22023 for the queues of a server. */
-static void
-refuse_queues(const char *what)
-{
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid queues of a server: %s", what),
-					errdetail("It takes 1 to %d queues, in the order of the array.",
-							  BGJOB_SERVER_QUEUES),
-					errhint("Name each queue once; '*' stands for all that are not named.")));
-}
-
-/* Adds a queue to the list of a server. Raises 22023. */
-static void
-add_queue(char *list, const char *queue)
-{
-	size_t used = strlen(list);
-
-	if (strcmp(queue, "*") != 0)
-		bgjob_check_queue_name(queue);
-	if (list[0] != '\0' && bgjob_queue_names(list, queue))
-		refuse_queues(psprintf("\"%s\" is there twice", queue));
-	snprintf(list + used, BGJOB_SERVER_LIST_SIZE - used, "%s%s", used > 0 ? "," : "", queue);
-}
-
-/* Makes a list of the queues of a server. Raises 22023. */
-static void
-read_queues(ArrayType *array, char *list)
-{
-	Datum *names;
-	bool *nulls;
-	int n;
-
-	if (ARR_NDIM(array) > 1)
-		refuse_queues("the array has more than one dimension");
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &n);
-	if (n == 0)
-		refuse_queues("the array is empty");
-	if (n > BGJOB_SERVER_QUEUES)
-		refuse_queues(psprintf("the array has %d elements", n));
-	for (int i = 0; i < n; i++)
-	{
-		if (nulls[i])
-			refuse_queues("the array has a null");
-		add_queue(list, TextDatumGetCString(names[i]));
-	}
-}
-
 /* Raises 53400 if shared memory has no room for another server. */
 static void
 check_room(const char *name)
@@ -131,9 +88,7 @@ bgjob_server(PG_FUNCTION_ARGS)
 	char *name = server_to_change(fcinfo, "bgjob_server()");
 	BgjobServerConf conf = {0};
 
-	if (PG_ARGISNULL(1))
-		refuse_queues("the array is null");
-	read_queues(PG_GETARG_ARRAYTYPE_P(1), conf.queues);
+	bgjob_arg_queues(fcinfo, 1, "server", conf.queues);
 	if (!PG_ARGISNULL(2))
 	{
 		conf.workers = PG_GETARG_INT32(2);
@@ -150,34 +105,78 @@ bgjob_server(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* ---- servers, and external workers ---- */
+
+/* Returns a name that a server or an external worker may have. Raises 42501 or 25006 unless the caller may configure it, 22004 or 22023. */
+static const char *
+name_to_command(FunctionCallInfo fcinfo, const char *function)
+{
+	bgjob_check_granted(function);
+	bgjob_arg_require(fcinfo, 0, "name", "It names the server to configure.");
+	return bgjob_external_worker_name(fcinfo, 0);
+}
+
+/* Returns whether a name can be that of a server. */
+static bool
+is_server_name(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length < BGJOB_SERVER_NAME_SIZE && strspn(name, BGJOB_QUEUE_CHARACTERS) == length;
+}
+
+/* Commands the external workers of a name, if there are any. Returns whether that is new to one. */
+static bool
+command_workers(const char *name, BgjobExternalCommand command)
+{
+	bool changed = bgjob_external_workers_command(MyDatabaseId, name, command);
+
+	if (changed && command != BGJOB_EXTERNAL_QUIET)
+		bgjob_awaiters_wake_refused(MyDatabaseId);
+	return changed;
+}
+
 PG_FUNCTION_INFO_V1(bgjob_server_pause);
 
-/* bgjob_server_pause(name) pauses a server: running jobs end, no other starts. Returns false if it was paused already, or does not exist. */
+/*
+ * bgjob_server_pause(name) pauses a server: running jobs end, no other starts. External workers of that name are asked to be quiet,
+ * at once. Returns false if it was paused already, or does not exist.
+ */
 Datum
 bgjob_server_pause(PG_FUNCTION_ARGS)
 {
-	char *name = server_to_change(fcinfo, "bgjob_server_pause()");
+	const char *name = name_to_command(fcinfo, "bgjob_server_pause()");
+	bool paused;
 
 	if (strcmp(name, BGJOB_DEFAULT_SERVER) == 0)
 		check_room(name);
-	PG_RETURN_BOOL(bgjob_serverconf_set_paused(name, true));
+	paused = is_server_name(name) && bgjob_serverconf_set_paused(name, true);
+	PG_RETURN_BOOL(command_workers(name, BGJOB_EXTERNAL_QUIET) || paused);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_server_resume);
 
-/* bgjob_server_resume(name) resumes a server. Returns false if it was not paused, or does not exist. */
+/* bgjob_server_resume(name) resumes a server, or external workers that were asked to be quiet. Returns false if it was not paused, or does not exist. */
 Datum
 bgjob_server_resume(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(
-		bgjob_serverconf_set_paused(server_to_change(fcinfo, "bgjob_server_resume()"), false));
+	const char *name = name_to_command(fcinfo, "bgjob_server_resume()");
+	bool resumed = is_server_name(name) && bgjob_serverconf_set_paused(name, false);
+
+	PG_RETURN_BOOL(command_workers(name, BGJOB_EXTERNAL_GO_ON) || resumed);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_server_remove);
 
-/* bgjob_server_remove(name) removes a server; "default" follows the settings again. Returns false if there was no configuration. */
+/*
+ * bgjob_server_remove(name) removes a server; "default" follows the settings again. External workers of that name are asked to
+ * leave. Returns false if there was no configuration, and no such worker.
+ */
 Datum
 bgjob_server_remove(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(bgjob_serverconf_remove(server_to_change(fcinfo, "bgjob_server_remove()")));
+	const char *name = name_to_command(fcinfo, "bgjob_server_remove()");
+	bool removed = is_server_name(name) && bgjob_serverconf_remove(name);
+
+	PG_RETURN_BOOL(command_workers(name, BGJOB_EXTERNAL_TERMINATE) || removed);
 }

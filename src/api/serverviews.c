@@ -13,7 +13,9 @@
  */
 #include "postgres.h"
 
+#include "api/rights.h"
 #include "base/database.h"
+#include "base/externalworkers.h"
 #include "base/guc.h"
 #include "base/registry.h"
 #include "base/slots.h"
@@ -26,6 +28,22 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
+
+/* The columns of bgjob_internal.servers(). */
+typedef enum ServerColumn
+{
+	SERVER_NAME,
+	SERVER_KIND,
+	SERVER_QUEUES,
+	SERVER_WORKERS,
+	SERVER_BUSY,
+	SERVER_STARTED_AT,
+	SERVER_HEARTBEAT_AT,
+	SERVER_PAUSED,
+	SERVER_SESSION_PID
+} ServerColumn;
+
+#define SERVER_COLUMNS (SERVER_SESSION_PID + 1)
 
 /* Counts the workers of a server, and those of them that run a job. */
 static void
@@ -44,11 +62,10 @@ count_workers(const BgjobServer *server, int *workers, int *busy)
 	}
 }
 
-/* Returns the queues that a server takes, as an array. */
+/* Returns a list of queues as an array. */
 static Datum
-queues_datum(const BgjobServer *server)
+queues_datum(const char *list)
 {
-	const char *list = server->conf.queues[0] != '\0' ? server->conf.queues : bgjob_queues;
 	ArrayBuildState *queues = initArrayResult(TEXTOID, CurrentMemoryContext, false);
 
 	while (*(list += strspn(list, BGJOB_QUEUE_SEPARATORS)) != '\0')
@@ -74,34 +91,71 @@ is_served(const BgjobDatabase *entry)
 static void
 put_server(ReturnSetInfo *result, const BgjobServer *server, const BgjobDatabase *entry)
 {
-	bool nulls[7] = {false, false, false, false, true, true, false};
+	bool nulls[SERVER_COLUMNS] = {
+		[SERVER_STARTED_AT] = true, [SERVER_HEARTBEAT_AT] = true, [SERVER_SESSION_PID] = true};
 	int allowed =
 		server->conf.workers != 0 ? server->conf.workers : bgjob_slots_allowed(MyDatabaseId);
-	Datum values[7];
+	Datum values[SERVER_COLUMNS];
 	int workers;
 	int busy;
 
 	count_workers(server, &workers, &busy);
-	values[0] = CStringGetTextDatum(server->name);
-	values[1] = queues_datum(server);
-	values[2] = Int32GetDatum(bgjob_slots_may_have(MyDatabaseId, workers, allowed));
-	values[3] = Int32GetDatum(busy);
+	values[SERVER_NAME] = CStringGetTextDatum(server->name);
+	values[SERVER_KIND] = CStringGetTextDatum("internal");
+	values[SERVER_QUEUES] =
+		queues_datum(server->conf.queues[0] != '\0' ? server->conf.queues : bgjob_queues);
+	values[SERVER_WORKERS] =
+		Int32GetDatum(bgjob_slots_may_have(MyDatabaseId, workers, allowed));
+	values[SERVER_BUSY] = Int32GetDatum(busy);
 	if (entry->ready && entry->scheduler >= 0)
 	{
-		values[4] = TimestampTzGetDatum(bgjob_registry->slots[entry->scheduler].started_at);
-		values[5] = TimestampTzGetDatum(GetCurrentTimestamp());
-		nulls[4] = nulls[5] = false;
+		values[SERVER_STARTED_AT] =
+			TimestampTzGetDatum(bgjob_registry->slots[entry->scheduler].started_at);
+		values[SERVER_HEARTBEAT_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
+		nulls[SERVER_STARTED_AT] = nulls[SERVER_HEARTBEAT_AT] = false;
 	}
-	values[6] = BoolGetDatum(server->conf.paused);
+	values[SERVER_PAUSED] = BoolGetDatum(server->conf.paused);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* Returns the row of an external worker. */
+static void
+put_worker(ReturnSetInfo *result, const BgjobExternalWorker *worker)
+{
+	bool nulls[SERVER_COLUMNS] = {[SERVER_SESSION_PID] = worker->session == 0};
+	Datum values[SERVER_COLUMNS] = {
+		[SERVER_NAME] = CStringGetTextDatum(worker->name),
+		[SERVER_KIND] = CStringGetTextDatum("external"),
+		[SERVER_QUEUES] = queues_datum(worker->queues),
+		[SERVER_WORKERS] = Int32GetDatum(1),
+		[SERVER_BUSY] =
+			Int32GetDatum(bgjob_leases_count(MyDatabaseId, worker->role, worker->name)),
+		[SERVER_STARTED_AT] = TimestampTzGetDatum(worker->started_at),
+		[SERVER_HEARTBEAT_AT] = TimestampTzGetDatum(worker->heard_at),
+		[SERVER_PAUSED] = BoolGetDatum(worker->command != BGJOB_EXTERNAL_GO_ON),
+		[SERVER_SESSION_PID] = Int32GetDatum(worker->session)};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* Returns the rows of the external workers that the current user may see. */
+static void
+put_workers(ReturnSetInfo *result)
+{
+	int n;
+	const BgjobExternalWorker *workers = bgjob_external_workers_list(MyDatabaseId, &n);
+
+	for (int i = 0; i < n; i++)
+		if (bgjob_may_see(workers[i].role))
+			put_worker(result, &workers[i]);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_server_rows);
 
 /*
- * bgjob_internal.servers() returns the servers of this database, if it is served: name,
+ * bgjob_internal.servers() returns the servers of this database, if it is served: name, kind,
  * queues, workers (its maximum), busy, started_at and heartbeat_at (null without a
- * running scheduler), paused.
+ * running scheduler), paused, and no session; and the external workers that the current user may see.
  */
 Datum
 bgjob_server_rows(PG_FUNCTION_ARGS)
@@ -112,6 +166,7 @@ bgjob_server_rows(PG_FUNCTION_ARGS)
 	int n;
 
 	InitMaterializedSRF(fcinfo, 0);
+	put_workers(result);
 	if (!is_served(entry) || !bgjob_enabled)
 		return (Datum) 0;
 	servers = bgjob_serverconf_list(&n);
@@ -122,10 +177,14 @@ bgjob_server_rows(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_server_count);
 
-/* bgjob_internal.server_count() returns how many servers this database has, 0 if it is not served. */
+/* bgjob_internal.server_count() returns how many servers this database has, 0 if it is not served, and how many external workers. */
 Datum
 bgjob_server_count(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT32(
-		is_served(bgjob_database_find(MyDatabaseId)) ? bgjob_servers_count(MyDatabaseId) : 0);
+	int servers =
+		is_served(bgjob_database_find(MyDatabaseId)) ? bgjob_servers_count(MyDatabaseId) : 0;
+	int workers;
+
+	(void) bgjob_external_workers_list(MyDatabaseId, &workers);
+	PG_RETURN_INT32(servers + workers);
 }

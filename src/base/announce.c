@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "base/announce.h"
+#include "base/awaiters.h"
 #include "base/database.h"
 #include "base/lanes.h"
 #include "base/slot.h"
@@ -42,7 +43,7 @@ may_start(Oid database, Oid role, const BgjobServerSet *servers)
 
 /*
  * bgjob_wake_for wakes workers for "count" jobs of a lane (without a queue: of any lanes of
- * its group), and the scheduler if there are too few workers.
+ * its group), and the scheduler if there are too few workers; for external jobs, sessions in bgjob_await().
  */
 void
 bgjob_wake_for(const BgjobLaneKey *key, int64 count)
@@ -52,7 +53,10 @@ bgjob_wake_for(const BgjobLaneKey *key, int64 count)
 	int64 woken = 0;
 
 	if (key->group.kind == BGJOB_LANE_EXTERNAL)
+	{
+		bgjob_awaiters_wake(key, count);
 		return;
+	}
 	bgjob_servers_taking(database, key->queue, &servers);
 	while (woken < count && bgjob_wake_worker(database, key->group.role, &servers))
 		woken++;

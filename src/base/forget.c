@@ -14,10 +14,12 @@
  */
 #include "postgres.h"
 
+#include "base/externalworkers.h"
 #include "base/fair.h"
 #include "base/forget.h"
 #include "base/lanegroup.h"
 #include "base/lease.h"
+#include "base/lateanswers.h"
 #include "base/queues.h"
 #include "base/servers.h"
 
@@ -30,4 +32,6 @@ bgjob_forget(Oid database)
 	bgjob_servers_forget(database);
 	bgjob_fair_forget(database);
 	bgjob_leases_forget(database);
+	bgjob_external_workers_forget(database);
+	bgjob_late_answers_forget(database);
 }

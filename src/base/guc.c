@@ -45,6 +45,7 @@ int bgjob_worker_idle_timeout;
 int bgjob_max_retries;
 int bgjob_job_timeout;
 int bgjob_shutdown_timeout;
+bool bgjob_bind_leases;
 int bgjob_max_crashes;
 int bgjob_retention;
 int bgjob_retention_failed;
@@ -207,6 +208,10 @@ bgjob_define_settings(void)
 							"Then they are canceled and go back to the head of their queue.",
 							&bgjob_shutdown_timeout, 15000, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS,
 							check_database_number, NULL, NULL);
+	DefineCustomBoolVariable("bgjob.bind_leases",
+							 "Jobs that an external worker has are lost with its session.",
+							 "Off for connections that are pooled: only the lease counts then.",
+							 &bgjob_bind_leases, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("bgjob.max_crashes",
 							"Crashes of the server after which the job that caused them fails.",
 							NULL, &bgjob_max_crashes, 3, 1, 1000, PGC_SIGHUP, 0, NULL, NULL,

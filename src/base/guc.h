@@ -22,6 +22,7 @@ extern int bgjob_worker_idle_timeout; /* seconds */
 extern int bgjob_max_retries;
 extern int bgjob_job_timeout;      /* milliseconds, 0 = none */
 extern int bgjob_shutdown_timeout; /* milliseconds */
+extern bool bgjob_bind_leases;
 extern int bgjob_max_crashes;
 extern int bgjob_retention;        /* seconds, -1 = for ever */
 extern int bgjob_retention_failed; /* seconds, -1 = for ever */

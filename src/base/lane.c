@@ -174,6 +174,18 @@ bgjob_lane_ready(BgjobLane *lane)
 	return ready;
 }
 
+/* bgjob_lane_known returns how many jobs are known to be ready, of those that a scan may find one; 0: there is none. */
+int64
+bgjob_lane_known(BgjobLane *lane)
+{
+	int64 known;
+
+	LWLockAcquire(&lane->mutex, LW_SHARED);
+	known = lane->nitems - lane->head + (lane->more ? 1 : 0);
+	LWLockRelease(&lane->mutex);
+	return known;
+}
+
 /* Makes a row the last item of a lane, if a scan would do so. Under the mutex. */
 static bool
 hand_over(BgjobLane *lane, const BgjobLaneItem *item)

@@ -104,6 +104,7 @@ extern bool bgjob_lane_is_empty(const BgjobLane *lane);
 extern BgjobLanePeek bgjob_lane_peek(BgjobLane *lane, int64 *pos);
 extern int64 bgjob_lane_start(BgjobLane *lane);
 extern int64 bgjob_lane_ready(BgjobLane *lane);
+extern int64 bgjob_lane_known(BgjobLane *lane);
 extern void
 bgjob_lane_note(BgjobLane *lane, const BgjobLaneItem *first, int64 count, int singly);
 extern void bgjob_lane_insert(BgjobLane *lane, const BgjobLaneItem *item);

@@ -12,9 +12,11 @@
  */
 #include "postgres.h"
 
+#include "base/awaiterlist.h"
 #include "base/chunkwaits.h"
 #include "base/console.h"
 #include "base/dependants.h"
+#include "base/externalworkers.h"
 #include "base/fair.h"
 #include "base/functionstats.h"
 #include "base/functionstatsfile.h"
@@ -24,6 +26,7 @@
 #include "base/jobmap.h"
 #include "base/lanegroup.h"
 #include "base/lease.h"
+#include "base/lateanswers.h"
 #include "base/queues.h"
 #include "base/preparedmoves.h"
 #include "base/registry.h"
@@ -52,6 +55,7 @@ request(void)
 	RequestAddinShmemSpace(bgjob_tallies_size());
 	RequestAddinShmemSpace(bgjob_prepared_moves_size());
 	RequestAddinShmemSpace(bgjob_waiters_size());
+	RequestAddinShmemSpace(bgjob_awaiters_size());
 	RequestAddinShmemSpace(bgjob_console_size());
 	RequestAddinShmemSpace(bgjob_function_stats_size());
 	RequestAddinShmemSpace(bgjob_jobmap_size());
@@ -62,6 +66,8 @@ request(void)
 	RequestAddinShmemSpace(bgjob_gate_asks_size());
 	RequestAddinShmemSpace(bgjob_chunkwaits_size());
 	RequestAddinShmemSpace(bgjob_leases_size());
+	RequestAddinShmemSpace(bgjob_external_workers_size());
+	RequestAddinShmemSpace(bgjob_late_answers_size());
 }
 
 static void
@@ -77,6 +83,7 @@ startup(void)
 	bgjob_tallies_startup();
 	bgjob_prepared_moves_startup();
 	bgjob_waiters_startup();
+	bgjob_awaiters_startup();
 	bgjob_console_startup();
 	bgjob_function_stats_startup();
 	bgjob_function_stats_file_startup();
@@ -88,6 +95,8 @@ startup(void)
 	bgjob_gate_asks_startup();
 	bgjob_chunkwaits_startup();
 	bgjob_leases_startup();
+	bgjob_external_workers_startup();
+	bgjob_late_answers_startup();
 	bgjob_inflight_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

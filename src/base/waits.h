@@ -19,6 +19,7 @@ typedef enum BgjobWait
 	BGJOB_WAIT_WORKER_PAUSE,   /* a worker, before it retries after a failure */
 	BGJOB_WAIT_JOB_END,        /* bgjob_wait() */
 	BGJOB_WAIT_JOB_FREE,       /* a session, until a worker lets go of a job */
+	BGJOB_WAIT_EXTERNAL_JOB,   /* bgjob_await() */
 	BGJOB_WAIT_DATABASE_FREE   /* a command, until bgjob has left a database */
 } BgjobWait;
 

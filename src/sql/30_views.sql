@@ -85,7 +85,10 @@ CROSS JOIN LATERAL (
                        AND (j.after IS NOT NULL OR j.after_batch IS NOT NULL OR j.after_signal IS NOT NULL OR j.follows IS NOT NULL)) r (released)) c
     CROSS JOIN LATERAL (
         -- the transitions that the row of the job no longer carries
-        SELECT s.seq, bgjob_internal.state_name(s.state) AS state, s.reason, s.at,
+        -- (notes have negative numbers, and are shown behind all others)
+        SELECT CASE WHEN s.seq > 0 THEN s.seq
+                    ELSE c.archived + (c.since IS NOT NULL)::integer + (c.started_at IS NOT NULL)::integer + (j.state IN ('k', 'f', 'd'))::integer - s.seq END AS seq,
+               bgjob_internal.state_name(s.state) AS state, s.reason, s.at,
                coalesce(s.data, CASE WHEN s.state IN ('a', 'd') THEN '{}'::jsonb END) AS data
         FROM bgjob_internal.state s WHERE s.job = j.id
         UNION ALL
@@ -174,15 +177,16 @@ COMMENT ON VIEW bgjob.functions IS 'functions configured by bgjob_configure()';
 
 CREATE VIEW bgjob.servers WITH (security_barrier) AS
 SELECT s.name,
-       'internal'::text AS kind,
+       s.kind,
        s.queues,
        s.workers,
        s.busy,
        s.started_at,
        s.heartbeat_at,
-       s.paused
+       s.paused,
+       s.session_pid
 FROM bgjob_internal.servers() s;
-COMMENT ON VIEW bgjob.servers IS 'the pools of workers of this database';
+COMMENT ON VIEW bgjob.servers IS 'the pools of workers of this database, and its external workers';
 
 CREATE VIEW bgjob.workers WITH (security_barrier) AS
 SELECT w.pid,

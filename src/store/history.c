@@ -7,7 +7,8 @@
  * row of the job is about to stand for something else (the opening of store/job.c
  * says which entries a row stands for), and removed only together with the job.
  * The view bgjob.job_states adds the entries that the row itself stands for. The
- * "data" of an entry has the same shape in both.
+ * "data" of an entry has the same shape in both. Besides, there are notes, which are
+ * about the job and change nothing of it (bgjob_history_note).
  *
  * Any process, inside a transaction.
  *
@@ -23,11 +24,16 @@
 #include "store/relation.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/fmgroids.h"
 #include "utils/numeric.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* Maximal number of entries of a job in bgjob_internal.state. */
 #define HISTORY_MAX 1000
+
+/* Maximal number of its notes there. */
+#define NOTES_MAX 100
 
 /* Writes one entry. */
 static void
@@ -54,6 +60,53 @@ void
 bgjob_history_delete(int64 job)
 {
 	(void) bgjob_rel_delete_of(BGJOB_TABLE_STATE, "state_pkey", job);
+}
+
+/* ---- notes ---- */
+
+/* Returns the lowest number of a job's notes, which are negative; 0: it has none. *known: one of them has this reason. */
+static int
+lowest_note(int64 job, const char *reason, bool *known)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_STATE);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData keys[2];
+	BgjobScan *scan;
+	int lowest = 0;
+
+	*known = false;
+	bgjob_key(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+	bgjob_key(&keys[1], 2, BTLessStrategyNumber, F_INT4LT, Int32GetDatum(0));
+	scan = bgjob_scan_begin(rel, "state_pkey", snapshot, keys, lengthof(keys));
+	while (bgjob_scan_next(scan))
+	{
+		slot_getallattrs(rel->slot);
+		lowest = Min(lowest, DatumGetInt32(rel->slot->tts_values[1]));
+		if (!rel->slot->tts_isnull[4] &&
+			strcmp(TextDatumGetCString(rel->slot->tts_values[4]), reason) == 0)
+			*known = true;
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return lowest;
+}
+
+/*
+ * bgjob_history_note writes an entry of something that did not change the job: the row of the job is not
+ * touched, and need not be locked. Such notes have negative numbers, and are shown behind all other entries. False: the
+ * job has a note with that reason, or NOTES_MAX of them. By the scheduler alone.
+ */
+bool
+bgjob_history_note(int64 job, BgjobState state, TimestampTz at, const char *reason)
+{
+	bool known;
+	int lowest = lowest_note(job, reason, &known);
+
+	if (known || lowest <= -NOTES_MAX)
+		return false;
+	insert_entry(job, lowest - 1, state, at, reason, NULL);
+	return true;
 }
 
 /* ---- the contents of an entry ---- */

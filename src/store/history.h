@@ -17,6 +17,7 @@
 extern void bgjob_history_archive(BgjobJob *job);
 extern void bgjob_history_archive_failure(BgjobJob *job, TimestampTz at, const char *message,
 										  const Jsonb *error);
+extern bool bgjob_history_note(int64 job, BgjobState state, TimestampTz at, const char *reason);
 extern bool bgjob_history_is_first(const BgjobJob *job);
 extern TimestampTz bgjob_history_waiting_since(const BgjobJob *job);
 extern void bgjob_history_delete(int64 job);

@@ -18,6 +18,7 @@
 
 #include "base/console.h"
 #include "base/output.h"
+#include "rules/clock.h"
 #include "store/bulk.h"
 #include "store/log.h"
 #include "store/relation.h"
@@ -96,6 +97,22 @@ bgjob_log_store(BgjobJob *job, int slot)
 		bgjob_rel_close(rel);
 		bgjob_job_set(job, BGJOB_C_LOGS, Int32GetDatum(seq + output.nlines));
 	}
+}
+
+/*
+ * bgjob_log_add inserts a line of an external job, as a part of the running transaction. The number of lines in the job's row
+ * is set when the attempt ends.
+ */
+void
+bgjob_log_add(int64 job, int seq, const char *level, const char *message)
+{
+	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_LOG);
+	Datum values[5] = {Int64GetDatum(job), Int32GetDatum(seq), TimestampTzGetDatum(bgjob_now()),
+					   CStringGetTextDatum(level), CStringGetTextDatum(message)};
+	bool nulls[5] = {false};
+
+	bgjob_rel_insert(rel, values, nulls);
+	bgjob_rel_close(rel);
 }
 
 /* bgjob_log_delete deletes the lines of a job. */

@@ -16,6 +16,7 @@
 #define BGJOB_NO_SLOT (-1)
 
 extern void bgjob_log_store(BgjobJob *job, int slot);
+extern void bgjob_log_add(int64 job, int seq, const char *level, const char *message);
 extern void bgjob_log_delete(int64 job);
 
 #endif /* BGJOB_STORE_LOG_H */

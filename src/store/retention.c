@@ -208,7 +208,9 @@ read_finished(TupleTableSlot *slot, Finished *row)
 						   ? 0
 						   : DatumGetTimestampTz(values[BGJOB_C_FINISHED_AT]);
 	row->batch = nulls[BGJOB_C_BATCH_ID] ? 0 : DatumGetInt64(values[BGJOB_C_BATCH_ID]);
-	row->has_history = DatumGetInt32(values[BGJOB_C_STATES]) > 0;
+	row->has_history = DatumGetInt32(values[BGJOB_C_STATES]) > 0 ||
+					   (DatumGetChar(values[BGJOB_C_KIND]) == BGJOB_KIND_EXTERNAL &&
+						row->state != BGJOB_SUCCEEDED); /* it may have notes alone */
 	row->has_logs = DatumGetInt32(values[BGJOB_C_LOGS]) > 0;
 	row->retention = nulls[BGJOB_C_RETENTION] ? queue_retention(slot)
 											  : DatumGetIntervalP(values[BGJOB_C_RETENTION]);

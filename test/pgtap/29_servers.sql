@@ -81,7 +81,7 @@ SELECT is(tap_error(q), '22023', q || ' raises 22023, with message, detail and h
 	$$SELECT bgjob_server('s', '{a,a}')$$, $$SELECT bgjob_server('s', '{*,a,*}')$$, $$SELECT bgjob_server('s', '{{a,b},{c,d}}')$$,
 	$$SELECT bgjob_server('s', ARRAY(SELECT 'q' || i FROM generate_series(1, 65) i))$$,
 	$$SELECT bgjob_server('s', workers => 0)$$, $$SELECT bgjob_server('s', workers => -1)$$, $$SELECT bgjob_server('s', workers => 1001)$$,
-	$$SELECT bgjob_server_pause('')$$, $$SELECT bgjob_server_resume('A')$$, $$SELECT bgjob_server_remove('a b')$$]) q;
+	$$SELECT bgjob_server_pause('')$$, $$SELECT bgjob_server_resume(E'a\nb')$$, $$SELECT bgjob_server_remove(repeat('s', 64))$$]) q;
 SELECT is(tap_error(q), '22004', q || ' raises 22004') FROM unnest(ARRAY[
 	$$SELECT bgjob_server(NULL)$$, $$SELECT bgjob_server_pause(NULL)$$, $$SELECT bgjob_server_resume(NULL)$$, $$SELECT bgjob_server_remove(NULL)$$]) q;
 SELECT is(tap_try(q, 'tap29_plain'), 'ERROR 42501', q || ' by a role without EXECUTE') FROM unnest(ARRAY[
@@ -264,7 +264,7 @@ SELECT bgjob_enqueue('t_run', '["z"]', queue => 'z') AS z \gset
 SELECT is(bgjob_wait(:z, '60 s'), 'succeeded', 'the server that was removed and added again serves');
 SELECT is(bgjob_server_remove('kept'), true, 'it is removed');
 
-SELECT columns_are('bgjob', 'servers', ARRAY['name', 'kind', 'queues', 'workers', 'busy', 'started_at', 'heartbeat_at', 'paused'], 'the columns of bgjob.servers');
+SELECT columns_are('bgjob', 'servers', ARRAY['name', 'kind', 'queues', 'workers', 'busy', 'started_at', 'heartbeat_at', 'paused', 'session_pid'], 'the columns of bgjob.servers');
 
 CALL tap_idle();
 \ir lib/check_counters.sql

@@ -22,7 +22,7 @@ sub waits_as
 # LWLocks: a session knows the names of all tranches that libraries have made.
 $node->safe_psql('postgres', 'CREATE EXTENSION locknames');
 is($node->safe_psql('postgres', q{SELECT string_agg(n, ',' ORDER BY n) FROM unnest(locknames()) n}),
-	'BgjobChunkWaits,BgjobConsole,BgjobFair,BgjobFreeLeases,BgjobFunctionStats,BgjobGate,BgjobGateEntries,BgjobGateLists,BgjobGroup,BgjobLane,BgjobLaneGroup,BgjobLaneGroups,BgjobLaneScan,BgjobLeases,BgjobMap,BgjobMapCleaner,BgjobPreparedMoves,BgjobQueues,BgjobRegistry,BgjobReviews,BgjobServers,BgjobTallies', 'every LWLock of bgjob has a name');
+	'BgjobAwaiters,BgjobChunkWaits,BgjobConsole,BgjobExternalWorkers,BgjobFair,BgjobFreeLeases,BgjobFunctionStats,BgjobGate,BgjobGateEntries,BgjobGateLists,BgjobGroup,BgjobLane,BgjobLaneGroup,BgjobLaneGroups,BgjobLaneScan,BgjobLateAnswers,BgjobLeases,BgjobMap,BgjobMapCleaner,BgjobPreparedMoves,BgjobQueues,BgjobRegistry,BgjobReviews,BgjobServers,BgjobTallies', 'every LWLock of bgjob has a name');
 
 # Processes and their waits.
 is($node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql')}), 1, 'a job');
@@ -34,6 +34,11 @@ my $waiting = $node->background_psql('postgres');
 $waiting->query_until(qr/waits/, "\\echo waits\nSELECT bgjob_wait($long, '10 min');\n");
 waits_as('client backend', 'BgjobJobEnd', 'Extension', 'a session in bgjob_wait()');
 $node->safe_psql('postgres', "SELECT bgjob_delete($long)");
+$waiting->quit;
+$waiting = $node->background_psql('postgres');
+$waiting->query_until(qr/waits/, "\\set ON_ERROR_STOP off\n\\echo waits\nCALL bgjob_await('{none}', '10 min');\n");
+waits_as('client backend', 'BgjobExternalJob', 'Extension', 'a session in bgjob_await()');
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL bgjob_await%'});
 $waiting->quit;
 
 # The history says why an attempt was interrupted, and which worker was at it.

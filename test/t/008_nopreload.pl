@@ -48,6 +48,9 @@ is($node->safe_psql('postgres', 'SELECT enqueued, scheduled, deleted FROM bgjob.
 $node->psql('postgres', q(\set VERBOSITY verbose
 	SELECT bgjob_wait(1, '1 s')), stderr => \$err);
 like($err, qr/ERROR:  55000:/, 'bgjob_wait raises an error');
+$node->psql('postgres', "\\set VERBOSITY verbose\nCALL bgjob_await('{a}', '1 s')", stderr => \$err);
+like($err, qr/ERROR:  55000:/, 'so does bgjob_await');
+is($node->safe_psql('postgres', q{SELECT bgjob_server_pause('external')}), 'f', 'no external worker is known');
 is($node->safe_psql('postgres', q{BEGIN; SELECT count(bgjob_run(1)); SELECT state FROM bgjob.jobs WHERE id = 1; SELECT * FROM done; ROLLBACK}), "0\nsucceeded\n1", 'bgjob_run() performs a job');
 is($node->safe_psql('postgres', q{SELECT count(bgjob_run(bgjob_enqueue('SELECT bgjob_log($1), bgjob_progress(10)', '["x"]', kind => 'sql'))); SELECT message FROM bgjob.job_logs; SELECT bgjob_purge('succeeded')}), "1\nx\n1", 'which may log');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM done'), 0, 'nothing has run');

@@ -23,7 +23,8 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	SELECT format('stats.%s is %s, should be %s', c.name, c.told, c.actual)
 	FROM truth t, stats s, running r, LATERAL (VALUES
 		('servers', s.servers, (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = current_database())
-			* (1 + (SELECT count(*) FROM bgjob_internal.server_conf WHERE name <> 'default'))),
+			* (1 + (SELECT count(*) FROM bgjob_internal.server_conf WHERE name <> 'default'))
+			+ (SELECT count(*) FROM bgjob.servers WHERE kind = 'external')),
 		('workers', s.workers, (SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'bgjob worker%' AND datname = current_database())),
 		('enqueued', s.enqueued, t.unfinished - r.jobs),
 		('processing', s.processing, r.jobs),
@@ -139,7 +140,7 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	-- The history has the entries that the job's row counts, in order.
 	SELECT format('job %s has %s entries of history, numbered to %s, should be %s', job, s.entries, s.last, j.states)
 	FROM (SELECT id AS job, states FROM bgjob_internal.job WHERE states IS NOT NULL) j
-	FULL JOIN (SELECT job, count(*) AS entries, min(seq) AS first, max(seq) AS last FROM bgjob_internal.state GROUP BY 1) s USING (job)
+	FULL JOIN (SELECT job, count(*) AS entries, min(seq) AS first, max(seq) AS last FROM bgjob_internal.state WHERE seq > 0 GROUP BY 1) s USING (job)
 	WHERE (s.entries, s.first, s.last) IS DISTINCT FROM (j.states::bigint, 1, j.states)
 	UNION ALL
 	SELECT format('job %s has log lines to %s, should be %s', job, l.last, j.logs)
