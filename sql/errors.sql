@@ -34,7 +34,7 @@ BEGIN
 		$c$bgjob_enqueue('bgjob_enqueue_trigger')$c$,
 		$c$bgjob_enqueue(NULL)$c$,
 		$c$bgjob_enqueue('add', '[1]', kind => 'magic')$c$,
-		$c$bgjob_enqueue('add', '[1]', kind => 'external')$c$,
+		$c$bgjob_enqueue('', '[1]', kind => 'external')$c$,
 		$c$bgjob_enqueue('add', '[1]', queue => 'No Good')$c$,
 		$c$bgjob_enqueue('add', '[1]', queue => 'Mail')$c$,
 		$c$bgjob_enqueue('add', '[1]', priority => 40000)$c$,

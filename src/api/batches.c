@@ -21,7 +21,7 @@
 #include "api/inside.h"
 #include "api/options.h"
 #include "api/rights.h"
-#include "base/slot.h"
+#include "base/running.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"

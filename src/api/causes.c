@@ -27,7 +27,7 @@
 #include "api/rights.h"
 #include "api/workercauses.h"
 #include "base/guc.h"
-#include "base/slot.h"
+#include "base/running.h"
 #include "base/slots.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"

@@ -34,6 +34,8 @@
 #include "run/function.h"
 #include "run/functionname.h"
 #include "run/invoke.h"
+#include "run/jobkind.h"
+#include "run/placeholders.h"
 #include "run/policy.h"
 #include "store/functionconf.h"
 #include "utils/array.h"
@@ -57,20 +59,18 @@ required(FunctionCallInfo fcinfo, int arg, const char *name)
 	return bgjob_arg_required_text(fcinfo, arg, name, WHAT_FOR);
 }
 
-static void
-check_kind(const char *kind)
+/* Returns whether a kind is that of external workers. Raises 22023 for one that cannot be configured. */
+static bool
+is_external(const char *kind)
 {
-	if (strcmp(kind, "function") == 0)
-		return;
-	if (strcmp(kind, "external") == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("jobs of kind 'external' are not supported by this version"),
-						errdetail("External workers are reserved for a later version."),
-						errhint("Only functions and procedures can be configured.")));
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("jobs of kind '%s' cannot be configured", kind),
-					errdetail("Only functions and procedures can be configured."),
-					errhint("Omit kind, or use 'function'.")));
+	if (strcmp(kind, "function") != 0 && strcmp(kind, "external") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("jobs of kind '%s' cannot be configured", kind),
+				 errdetail("Only functions, procedures and jobs for external workers can "
+						   "be configured."),
+				 errhint("Omit kind, or use 'function' or 'external'.")));
+	return strcmp(kind, "external") == 0;
 }
 
 /* Reads the options and checks them like those of bgjob_enqueue(). */
@@ -119,6 +119,9 @@ check_chunks(Oid func, const BgjobOptionSet *set)
 						  "Give chunk_size as well.");
 		return;
 	}
+	if (func == BGJOB_ANY_ARGUMENTS)
+		bgjob_invalid("chunk_size is for functions", "An external worker is given single jobs.",
+					  "Have the worker fetch many jobs at once, by max_jobs.");
 	misfit = bgjob_invoke_chunk_misfit(func);
 	if (misfit != NULL)
 		ereport(
@@ -145,13 +148,39 @@ check_may_configure(Oid func, Oid by)
 			 errhint("Have an administrator GRANT EXECUTE ON FUNCTION bgjob_configure.")));
 }
 
+/*
+ * Returns the function that a call names, whose signature *signature is. A job for external workers
+ * has no owner: 42501 unless the caller may configure the functions of all.
+ */
+static Oid
+named(FunctionCallInfo fcinfo, const char **signature)
+{
+	const char *job = required(fcinfo, P_JOB, "job");
+	Oid func;
+
+	if (is_external(required(fcinfo, P_KIND, "kind")))
+	{
+		if (!bgjob_is_granted_by_name(fcinfo->flinfo->fn_oid))
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("permission denied to configure jobs for external workers"),
+							errhint("Have an administrator GRANT EXECUTE ON FUNCTION "
+									"bgjob_configure.")));
+		(void) bgjob_kind_by_name("external", job);
+		*signature = bgjob_functionconf_external(job);
+		return BGJOB_ANY_ARGUMENTS;
+	}
+	func = bgjob_function_by_name(job, GetUserId());
+	check_may_configure(func, fcinfo->flinfo->fn_oid);
+	*signature = bgjob_function_signature(func);
+	return func;
+}
+
 PG_FUNCTION_INFO_V1(bgjob_configure);
 
 /*
  * bgjob_configure configures a function. The manual lists parameters and
  * defaults. Errors: 42501 not the owner of the function; 22023, 22004 an
- * invalid value; 42883, 42725 no such function, or several; 0A000 an option
- * that this version does not support.
+ * invalid value; 42883, 42725 no such function, or several.
  */
 Datum
 bgjob_configure(PG_FUNCTION_ARGS)
@@ -160,13 +189,10 @@ bgjob_configure(PG_FUNCTION_ARGS)
 	Oid func;
 
 	bgjob_check_granted("bgjob_configure()");
-	func = bgjob_function_by_name(required(fcinfo, P_JOB, "job"), GetUserId());
-	check_may_configure(func, fcinfo->flinfo->fn_oid);
-	check_kind(required(fcinfo, P_KIND, "kind"));
+	func = named(fcinfo, &conf.func);
 	read_options(fcinfo, &conf.options);
 	bgjob_jobkeys_check(func, &conf.options);
 	check_chunks(func, &conf.options);
-	conf.func = bgjob_function_signature(func);
 	conf.policy = make_policy(&conf.options);
 	bgjob_functionconf_set(&conf);
 	PG_RETURN_VOID();
@@ -234,7 +260,8 @@ bgjob_unconfigure(PG_FUNCTION_ARGS)
 	bgjob_check_granted("bgjob_unconfigure()");
 	name = required(fcinfo, P_JOB, "job");
 	if (bgjob_is_granted_by_name(fcinfo->flinfo->fn_oid) &&
-		(bgjob_functionconf_remove(name) || (is_unknown(name) && remove_gone(name))))
+		(bgjob_functionconf_remove(bgjob_functionconf_external(name)) ||
+		 bgjob_functionconf_remove(name) || (is_unknown(name) && remove_gone(name))))
 		PG_RETURN_BOOL(true);
 	func = bgjob_function_by_name(name, GetUserId());
 	check_may_configure(func, fcinfo->flinfo->fn_oid);

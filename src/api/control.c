@@ -31,6 +31,7 @@
 #include "base/interval.h"
 #include "base/registry.h"
 #include "base/request.h"
+#include "base/running.h"
 #include "base/slot.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -41,7 +42,7 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "store/acquire.h"
-#include "store/job.h"
+#include "store/leased.h"
 #include "store/restore.h"
 #include "store/retention.h"
 #include "store/sidetables.h"
@@ -157,6 +158,35 @@ ask_worker(const BgjobJob *job, const Change *change, bool *running)
 	return result == BGJOB_REQUEST_ACCEPTED ? OUTCOME_DONE : OUTCOME_AGAIN;
 }
 
+/*
+ * Ends the attempt of an external worker, if one has the job: that is done at once, and the worker
+ * hears of it. False: none has.
+ */
+static bool
+change_leased(BgjobRel *jobs, BgjobJob *job, const Change *change, TransactionId *holder,
+			  Outcome *outcome)
+{
+	BgjobLease lease;
+	BgjobCircumstances what;
+	BgjobEvent event;
+
+	if (!bgjob_leased_find(job, &lease))
+		return false;
+	*outcome = OUTCOME_REFUSED;
+	if (!is_wanted(BGJOB_PROCESSING, change))
+		return true;
+	*outcome = OUTCOME_AGAIN;
+	if (bgjob_lease_take(&lease, holder) != BGJOB_TAKEN ||
+		!bgjob_leased_read(jobs, &lease, job))
+		return true;
+	bgjob_leased_circumstances(&lease, &what);
+	what.run_at = change->run_at;
+	if (bgjob_outcome_requested(change->request, 0, false, &event, &what))
+		bgjob_leased_end(jobs, &lease, job, event, &what);
+	*outcome = OUTCOME_DONE;
+	return true;
+}
+
 /* Attempts a change once. */
 static Outcome
 try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder)
@@ -171,6 +201,8 @@ try_change(BgjobRel *jobs, int64 id, const Change *change, TransactionId *holder
 		return OUTCOME_REFUSED;
 	bgjob_check_control(id, job.run_as);
 
+	if (change_leased(jobs, &job, change, holder, &outcome))
+		return outcome;
 	outcome = ask_worker(&job, change, &running);
 	if (running)
 		return outcome;

@@ -22,7 +22,7 @@
 #include "base/database.h"
 #include "base/guc.h"
 #include "base/jobmap.h"
-#include "base/slot.h"
+#include "base/running.h"
 #include "base/wake.h"
 #include "commands/trigger.h"
 #include "fmgr.h"

@@ -157,6 +157,8 @@ change_args(BgjobJob *job, Jsonb *args)
 	bgjob_job_set(job, BGJOB_C_ARGS, JsonbPGetDatum(args));
 	if (bgjob_filter_in_scheduler())
 		return;
+	if (job->kind == BGJOB_KIND_EXTERNAL)
+		return;
 	bgjob_check_arguments(job->func != NULL ? bgjob_function_find(job->func) : InvalidOid,
 						  job->job, args, job->run_as);
 }

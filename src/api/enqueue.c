@@ -36,6 +36,7 @@
 #include "run/function.h"
 #include "run/identity.h"
 #include "run/jobkind.h"
+#include "run/placeholders.h"
 #include "store/bulk.h"
 #include "store/count.h"
 #include "store/functionconf.h"
@@ -56,7 +57,7 @@
 struct BgjobTemplate
 {
 	BgjobJob job; /* all but id, position, times, arguments, and what arguments fill */
-	Oid func;     /* InvalidOid: kind 'sql' */
+	Oid func;     /* InvalidOid: kind 'sql' or 'external' */
 	const BgjobFunctionConf *conf;
 	BgjobJobKeys keys;
 	BgjobDuplicate on_duplicate;
@@ -78,28 +79,6 @@ struct BgjobTemplate
 	int ids;        /* how many of these ids are left */
 	int expected;   /* how many more jobs may need an id */
 };
-
-/* Returns the kind of a name; the text of the job decides if that is NULL. */
-static BgjobKind
-kind_by_name(const char *kind, const char *job)
-{
-	if (kind == NULL)
-		return bgjob_kind_of_text(job);
-	if (strcmp(kind, "function") == 0)
-		return BGJOB_KIND_FUNCTION;
-	if (strcmp(kind, "sql") == 0)
-		return BGJOB_KIND_SQL;
-	if (strcmp(kind, "external") == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("jobs of kind 'external' are not supported by this version"),
-						errdetail("External workers are reserved for a later version."),
-						errhint("Use 'function' or 'sql'.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("kind '%s' does not exist", kind),
-			 errdetail("The kind determines what the job runs."),
-			 errhint("The kinds are 'function', 'sql' and 'external'.")));
-	return BGJOB_KIND_FUNCTION; /* keep the compiler quiet */
-}
 
 static void
 set_default(BgjobOptionSet *set, BgjobOption option, Datum value)
@@ -127,7 +106,10 @@ fill_options(BgjobTemplate *template, BgjobOptionSet *set)
 	set_default(set, BGJOB_O_MAX_RETRIES, Int32GetDatum(bgjob_max_retries));
 	set_default(set, BGJOB_O_ON_DUPLICATE, CharGetDatum(BGJOB_DUPLICATE_SKIP));
 	bgjob_options_to_job(set, &template->job);
-	bgjob_jobkeys_begin(&template->keys, template->func, &template->job, unique_key);
+	bgjob_jobkeys_begin(&template->keys,
+						template->job.kind == BGJOB_KIND_EXTERNAL ? BGJOB_ANY_ARGUMENTS
+																  : template->func,
+						&template->job, unique_key);
 	if (conf != NULL && conf->policy != NULL)
 		bgjob_job_set(&template->job, BGJOB_C_POLICY_ID,
 					  Int64GetDatum(bgjob_settings_store(conf->policy)));
@@ -190,15 +172,16 @@ begin_continuation(BgjobTemplate *template, const BgjobOptionSet *set, BgjobCirc
  * bgjob_template_create checks the options of bgjob_enqueue() and captures
  * the caller's settings. The arguments of the first job choose among
  * overloaded functions; bgjob_template_enqueue() checks them. Errors: 22023 an
- * invalid value, 0A000 a value that this version does not support, 42883, 42725
- * and 42501 for the function, 42704, 42501 and 28000 for the role.
+ * invalid value, 42883, 42725 and 42501 for the function, 42704, 42501 and 28000
+ * for the role.
  */
 BgjobTemplate *
 bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 {
 	BgjobTemplate *template = palloc0(sizeof(BgjobTemplate));
-	BgjobKind kind = kind_by_name(options->kind, options->job);
-	Oid run_as = bgjob_role_to_run_as(bgjob_option_text(&options->set, BGJOB_O_RUN_AS));
+	BgjobKind kind = bgjob_kind_by_name(options->kind, options->job);
+	Oid run_as = bgjob_role_to_run_as(bgjob_option_text(&options->set, BGJOB_O_RUN_AS),
+									  kind != BGJOB_KIND_EXTERNAL);
 	BgjobOptionSet set = options->set;
 	BgjobCircumstances now = {.at = bgjob_now()};
 
@@ -215,6 +198,8 @@ bgjob_template_create(const BgjobOptions *options, const Jsonb *first_args)
 		template->job.func = bgjob_function_signature(template->func);
 		template->conf = bgjob_functionconf_find(template->job.func);
 	}
+	else if (kind == BGJOB_KIND_EXTERNAL)
+		template->conf = bgjob_functionconf_find(bgjob_functionconf_external(options->job));
 	fill_job(template, options, &set, kind, run_as);
 	begin_continuation(template, &set, &now);
 	bgjob_chunkwait_begin(&template->company, template->conf, &set, &template->job, &now);
@@ -253,7 +238,8 @@ bgjob_check_arguments(Oid func, const char *command, const Jsonb *args, Oid run_
 static void
 check_arguments(const BgjobTemplate *template, const Jsonb *args)
 {
-	bgjob_check_arguments(template->func, template->job.job, args, template->job.run_as);
+	if (template->job.kind != BGJOB_KIND_EXTERNAL)
+		bgjob_check_arguments(template->func, template->job.job, args, template->job.run_as);
 }
 
 /*

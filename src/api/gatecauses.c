@@ -14,7 +14,7 @@
 
 #include "api/gatecauses.h"
 #include "api/rights.h"
-#include "base/slot.h"
+#include "base/running.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
 #include "store/gateline.h"
@@ -126,7 +126,7 @@ explain_need(const BgjobGateNeed *need, BgjobAnswer *answer)
 {
 	TimestampTz when = DT_NOEND;
 	BgjobGateState state;
-	int room = bgjob_gate_room(need, &when);
+	int room = bgjob_gate_room(need, 0, &when);
 	TimestampTz closed;
 
 	bgjob_gate_read(need, &state);

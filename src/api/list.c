@@ -24,7 +24,7 @@
 #include "api/rights.h"
 #include "base/change.h"
 #include "base/jobmap.h"
-#include "base/slot.h"
+#include "base/running.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"

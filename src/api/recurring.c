@@ -222,9 +222,15 @@ require(const void *value, const char *name)
 static const char *
 kind_name(const BgjobRecurring *row)
 {
-	return DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_KIND)) == BGJOB_KIND_SQL
-			   ? "sql"
-			   : "function";
+	switch (DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_KIND)))
+	{
+		case BGJOB_KIND_SQL:
+			return "sql";
+		case BGJOB_KIND_EXTERNAL:
+			return "external";
+		default:
+			return "function";
+	}
 }
 
 /* Returns the name of the role that a recurring job runs as. Raises 42704 if it has been dropped. */

@@ -136,7 +136,8 @@ check_rights(const BgjobRecurring *row)
 	Oid role = DatumGetObjectId(bgjob_recurring_datum(row, BGJOB_R_RUN_AS));
 
 	check_authority(row);
-	bgjob_check_role_can_run(role);
+	if (DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_KIND)) != BGJOB_KIND_EXTERNAL)
+		bgjob_check_role_can_run(role);
 	if (!bgjob_recurring_is_null(row, BGJOB_R_FUNC))
 		bgjob_function_check(bgjob_function_find(bgjob_recurring_text(row, BGJOB_R_FUNC)),
 							 role);

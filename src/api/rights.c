@@ -267,12 +267,12 @@ bgjob_check_role_can_run(Oid role)
 
 /*
  * bgjob_role_to_run_as returns the role that a job is to run as: the named role,
- * or the current user if the name is NULL. Errors: 42704 no such role; 42501 the
- * current user is not a member of it, or it lacks CONNECT on this database; 28000
- * it lacks LOGIN.
+ * or the current user if the name is NULL; "connects": a worker of the server connects as
+ * that role. Errors: 42704 no such role; 42501 the current user is not a member of it, or
+ * it lacks CONNECT on this database; 28000 it lacks LOGIN.
  */
 Oid
-bgjob_role_to_run_as(const char *name)
+bgjob_role_to_run_as(const char *name, bool connects)
 {
 	Oid role = name == NULL ? GetUserId() : get_role_oid(name, false);
 
@@ -280,7 +280,8 @@ bgjob_role_to_run_as(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be a member of role \"%s\" to have a job run as it", name)));
-	bgjob_check_role_can_run(role);
+	if (connects)
+		bgjob_check_role_can_run(role);
 	return role;
 }
 
@@ -296,4 +297,14 @@ bgjob_warn_if_not_preloaded(void)
 	ereport(WARNING, (errmsg("jobs are stored but will not run"),
 					  errdetail("The library \"bgjob\" is not in shared_preload_libraries."),
 					  errhint("Add it there and restart the server.")));
+}
+
+/* bgjob_check_preloaded raises 55000 if the library is not in shared_preload_libraries: nothing can be given to workers. */
+void
+bgjob_check_preloaded(void)
+{
+	if (bgjob_registry == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("bgjob must be loaded via shared_preload_libraries"),
+						errhint("Add it there and restart the server.")));
 }

@@ -23,7 +23,8 @@ extern int bgjob_roles_controlled(Oid *roles, int max);
 extern bool bgjob_may_control(Oid run_as);
 extern void bgjob_check_control(int64 job, Oid run_as);
 extern void bgjob_check_role_can_run(Oid role);
-extern Oid bgjob_role_to_run_as(const char *name);
+extern Oid bgjob_role_to_run_as(const char *name, bool connects);
 extern void bgjob_warn_if_not_preloaded(void);
+extern void bgjob_check_preloaded(void);
 
 #endif /* BGJOB_API_RIGHTS_H */

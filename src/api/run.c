@@ -21,6 +21,7 @@
 
 #include "access/xact.h"
 #include "api/rights.h"
+#include "base/running.h"
 #include "base/slot.h"
 #include "fmgr.h"
 #include "miscadmin.h"

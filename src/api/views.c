@@ -25,11 +25,12 @@
 #include "base/chunkjobs.h"
 #include "base/console.h"
 #include "base/lanegroup.h"
+#include "base/lease.h"
 #include "base/database.h"
 #include "base/guc.h"
 #include "base/interval.h"
 #include "base/registry.h"
-#include "base/slot.h"
+#include "base/running.h"
 #include "base/slots.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -333,8 +334,48 @@ read_running(const Worker *workers, int nworkers, int *n)
 	return all;
 }
 
+/* Returns the job of a lease as a row. */
+static void
+put_leased(ReturnSetInfo *result, const BgjobLease *lease)
+{
+	Datum values[6];
+	bool nulls[6] = {false};
+
+	values[0] = Int64GetDatum(lease->job);
+	values[1] = Int32GetDatum(lease->session);
+	nulls[1] = lease->session == 0;
+	values[2] = TimestampTzGetDatum(lease->started_at);
+	nulls[2] = lease->started_at == 0;
+	nulls[3] = nulls[4] = true;
+	if (lease->has_progress)
+	{
+		values[3] = DirectFunctionCall1(float8_numeric, Float8GetDatum(lease->percent));
+		values[4] = CStringGetTextDatum(lease->message);
+		nulls[3] = false;
+		nulls[4] = lease->message[0] == '\0';
+	}
+	values[5] = CStringGetTextDatum(lease->worker);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* Returns the jobs that external workers have, and the current user may see. */
+static void
+put_all_leased(ReturnSetInfo *result)
+{
+	int n;
+	BgjobLease *leases;
+
+	if (bgjob_leases_used() == 0)
+		return;
+	leases = bgjob_leases_list(MyDatabaseId, &n);
+	for (int i = 0; i < n; i++)
+		if (bgjob_may_see(leases[i].role))
+			put_leased(result, &leases[i]);
+	pfree(leases);
+}
+
 /*
- * bgjob_internal.running_jobs() returns the jobs that workers are at, as far as the
+ * bgjob_internal.running_jobs() returns the jobs that workers are at, external ones too, as far as the
  * current user may see them: job, pid, started_at, progress and its message, server.
  */
 Datum
@@ -365,6 +406,7 @@ bgjob_running_jobs(PG_FUNCTION_ARGS)
 		values[5] = CStringGetTextDatum(slot->server_name);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
+	put_all_leased(result);
 	return (Datum) 0;
 }
 
@@ -376,8 +418,11 @@ bgjob_is_running_sql(PG_FUNCTION_ARGS)
 {
 	int64 job = PG_GETARG_INT64(0);
 	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
+	BgjobLease lease;
 	BgjobSlot slot;
 
+	if (bgjob_lease_find(MyDatabaseId, job, &lease))
+		PG_RETURN_BOOL(bgjob_may_see(lease.role));
 	for (int i = 0; i < nslots; i++)
 	{
 		BgjobSlot *at = &bgjob_registry->slots[i];

@@ -143,7 +143,7 @@ bgjob_announce_due(TimestampTz due)
 void
 bgjob_announce_unknown(bool committed, bool counted)
 {
-	uint32 notices = BGJOB_NOTICE_RESCAN;
+	uint32 notices = BGJOB_NOTICE_RESCAN | BGJOB_NOTICE_LEASES;
 
 	bgjob_review_ask_all(MyDatabaseId);
 	if (committed)

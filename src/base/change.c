@@ -247,8 +247,7 @@ bgjob_change_ended(const BgjobOver *over, const BgjobAttempt *attempt)
 
 /*
  * bgjob_change_attempt_over notes that an attempt is over, and that the job goes
- * on: it is tried again, was interrupted, has snoozed, or was requeued or
- * rescheduled meanwhile.
+ * on: it is tried again, was interrupted, has snoozed, or was requeued.
  */
 void
 bgjob_change_attempt_over(int64 job, BgjobState state, const BgjobAttempt *attempt)
@@ -433,7 +432,7 @@ begin_commit(void)
 	}
 }
 
-/* Settles the jobs and attempts that are over, and those that settling adds. All subtransactions have ended. */
+/* Settles what is over, and what settling adds. All subtransactions have ended. */
 static void
 settle(void)
 {
@@ -493,6 +492,7 @@ at_xact_event(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			settle();
+			bgjob_lease_notes_begin_commit();
 			begin_commit();
 			prewake();
 			break;

@@ -37,6 +37,8 @@
 #include "base/gateasks.h"
 #include "base/gatetable.h"
 #include "base/gateuse.h"
+#include "base/guc.h"
+#include "base/leasetable.h"
 #include "base/slot.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
@@ -155,12 +157,20 @@ bgjob_gate_is_own(int64 gate)
 	return false;
 }
 
+/* Returns how many jobs can run at a time at most: in workers of the server, and, if there are any, external ones. */
+static int
+most_running(void)
+{
+	return bgjob_registry->nslots + (bgjob_leases_used() > 0 ? bgjob_max_leases : 0);
+}
+
 /*
  * bgjob_gate_room returns how many jobs may be let through a gate, whoever waits there. A place that the running transaction
- * gives back is free. If there is no room, *when (which may be NULL) is when to look again.
+ * gives back is free; "freed" are those of leases that it ends. If there is no room, *when (which may be NULL) is when to
+ * look again.
  */
 int
-bgjob_gate_room(const BgjobGateNeed *need, TimestampTz *when)
+bgjob_gate_room(const BgjobGateNeed *need, int freed, TimestampTz *when)
 {
 	TimestampTz now = bgjob_now();
 	BgjobGateNeed wide = *need;
@@ -171,14 +181,14 @@ bgjob_gate_room(const BgjobGateNeed *need, TimestampTz *when)
 	if (bgjob_registry == NULL)
 		return PG_INT32_MAX;
 	/* Where more may run than there can be workers, nobody need wait in a line. */
-	if (need->kind != BGJOB_GATE_FAIR && need->max_running >= bgjob_registry->nslots)
+	if (need->kind != BGJOB_GATE_FAIR && need->max_running >= most_running())
 		wide.max_running = -1;
 	need = &wide;
 	partition = bgjob_gate_partition_of(need->gate);
 	LWLockAcquire(&partition->lock, has_rate(need) ? LW_EXCLUSIVE : LW_SHARED);
 	entry = bgjob_gate_find(partition, need->gate);
-	room =
-		room_of(partition, entry, need, ending && bgjob_gate_is_own(need->gate) ? 1 : 0, now);
+	freed += ending && bgjob_gate_is_own(need->gate);
+	room = room_of(partition, entry, need, freed, now);
 	if (entry != NULL && room != PG_INT32_MAX)
 		room = Max(room - bgjob_gate_handed(entry), 0);
 	if (room == 0 && when != NULL)
@@ -325,7 +335,7 @@ static void
 look_at_turns(const BgjobGateNeed *need)
 {
 	if (need->kind == BGJOB_GATE_FAIR && bgjob_fair_waits(MyDatabaseId, need->gate) &&
-		bgjob_gate_room(need, NULL) > 0)
+		bgjob_gate_room(need, 0, NULL) > 0)
 		bgjob_gate_ask(MyDatabaseId, need->gate);
 }
 
@@ -437,7 +447,7 @@ give_back(const BgjobGateNeed *need, bool passed_on, TimestampTz now)
 	entry = bgjob_gate_find(partition, need->gate);
 	if (entry != NULL)
 	{
-		entry->running--;
+		entry->running = Max(entry->running - 1, 0); /* the entry may be new since */
 		look = entry->waiting > 0 && (!passed_on || room_of(partition, entry, need, 0, now) >
 														bgjob_gate_handed(entry));
 		/* That nobody waits at a limit is remembered until the partition is full (base/gatemark.c). */

@@ -60,8 +60,10 @@ extern void bgjob_gates_release(void);
 extern void
 bgjob_gates_give_back(const BgjobGateNeed *needs, int n, TimestampTz since, bool passed_on);
 extern void bgjob_gates_pass(void);
+extern void bgjob_gates_hold(const BgjobGateNeed *needs, int n, TimestampTz since);
 
-extern int bgjob_gate_room(const BgjobGateNeed *need, TimestampTz *when);
+extern int bgjob_gate_room(const BgjobGateNeed *need, int freed, TimestampTz *when);
+extern int bgjob_gate_running(int64 gate);
 extern bool bgjob_gate_has_waiters(int64 gate);
 extern void bgjob_gate_changed(const BgjobGateNeed *need, int passed, int filed, int taken);
 extern void bgjob_gate_found_empty(int64 gate);

@@ -183,7 +183,7 @@ tell_line(const BgjobGateNote *note)
 								note->filed);
 	if (note->taken > 0)
 		bgjob_fair_taken(MyDatabaseId, need->gate, need->line, note->taken);
-	if (note->filed > 0 && bgjob_gate_room(need, NULL) > 0)
+	if (note->filed > 0 && bgjob_gate_room(need, 0, NULL) > 0)
 		bgjob_gate_ask(MyDatabaseId, need->gate);
 }
 

@@ -33,6 +33,46 @@ bgjob_gate_found_empty(int64 gate)
 	LWLockRelease(&partition->lock);
 }
 
+/* bgjob_gate_running returns how many places of a gate are held. */
+int
+bgjob_gate_running(int64 gate)
+{
+	BgjobGatePartition *partition;
+	const BgjobGateEntry *entry;
+	int running;
+
+	if (bgjob_registry == NULL)
+		return 0;
+	partition = bgjob_gate_partition_of(gate);
+	LWLockAcquire(&partition->lock, LW_SHARED);
+	entry = bgjob_gate_find(partition, gate);
+	running = entry != NULL ? entry->running : 0;
+	LWLockRelease(&partition->lock);
+	return running;
+}
+
+/*
+ * bgjob_gates_hold takes places that an attempt has held before the server was started, whether
+ * there is room or not. What it has spent of rates is known otherwise (store/limituse.c).
+ */
+void
+bgjob_gates_hold(const BgjobGateNeed *needs, int n, TimestampTz since)
+{
+	for (int i = 0; i < n; i++)
+	{
+		BgjobGatePartition *partition = bgjob_gate_partition_of(needs[i].gate);
+		BgjobGateEntry *entry;
+
+		LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
+		entry = bgjob_gate_find_or_add(partition, needs[i].gate, since);
+		if (entry != NULL)
+			entry->running++;
+		if (entry != NULL && needs[i].kind == BGJOB_GATE_LIMIT)
+			bgjob_gate_set_name(entry, needs[i].name);
+		LWLockRelease(&partition->lock);
+	}
+}
+
 /* bgjob_gate_promise notes when the scheduler looks at a gate's line; before, nobody need ask it to because of the time. */
 void
 bgjob_gate_promise(int64 gate, TimestampTz when)

@@ -45,6 +45,7 @@
 typedef struct LaneControl
 {
 	LWLock groups_lock;
+	pg_atomic_uint64 generation; /* grows whenever a group comes or goes */
 	int group_tranche;
 	int scan_tranche;
 	int mutex_tranche;
@@ -86,6 +87,7 @@ bgjob_lane_groups_startup(void)
 		control->scan_tranche = LWLockNewTrancheId();
 		control->mutex_tranche = LWLockNewTrancheId();
 		SpinLockInit(&control->mutex);
+		pg_atomic_init_u64(&control->generation, 1);
 		control->freed = NULL;
 		control->nfree = BGJOB_LANES;
 		control->untouched = 0;
@@ -160,6 +162,7 @@ init_group(BgjobLaneGroup *group)
 	BgjobLaneKey all = {.group = group->key};
 
 	pg_atomic_init_u32(&group->users, 0);
+	pg_atomic_init_u32(&group->wanted, 1);
 	LWLockInitialize(&group->lock, control->group_tranche);
 	group->generation = 1;
 	group->lanes = NULL;
@@ -196,7 +199,10 @@ bgjob_lane_group_pin(const BgjobLaneGroupKey *key)
 	LWLockAcquire(&control->groups_lock, LW_EXCLUSIVE);
 	group = hash_search(groups, key, HASH_ENTER_NULL, &found);
 	if (group != NULL && !found)
+	{
 		init_group(group);
+		pg_atomic_fetch_add_u64(&control->generation, 1);
+	}
 	if (group != NULL)
 		pg_atomic_fetch_add_u32(&group->users, 1);
 	LWLockRelease(&control->groups_lock);
@@ -258,6 +264,13 @@ bgjob_lane_groups_visit(Oid database, BgjobLaneGroupVisit visit, void *arg)
 		if (group->key.database == database)
 			visit(group, arg);
 	LWLockRelease(&control->groups_lock);
+}
+
+/* bgjob_lane_groups_generation returns a number that grows whenever a group comes or goes. */
+uint64
+bgjob_lane_groups_generation(void)
+{
+	return pg_atomic_read_u64(&control->generation);
 }
 
 /* ---- lanes ---- */
@@ -456,7 +469,10 @@ remove_unused(BgjobLaneGroup *group)
 	if (pg_atomic_read_u32(&group->users) == 0 && group->lanes == NULL &&
 		group->behind == PG_INT64_MAX && group->overflow.users == 0 &&
 		bgjob_lane_is_empty(&group->overflow))
+	{
 		hash_search(groups, &group->key, HASH_REMOVE, NULL);
+		pg_atomic_fetch_add_u64(&control->generation, 1);
+	}
 }
 
 static void

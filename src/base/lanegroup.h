@@ -32,9 +32,10 @@
 
 typedef struct BgjobLaneGroup
 {
-	BgjobLaneGroupKey key;  /* must be first */
-	pg_atomic_uint32 users; /* it stays as long as there are any */
-	LWLock lock;            /* shared to use lanes, exclusive to add or drop one */
+	BgjobLaneGroupKey key;   /* must be first */
+	pg_atomic_uint32 users;  /* it stays as long as there are any */
+	pg_atomic_uint32 wanted; /* so many jobs an external worker has asked for last */
+	LWLock lock;             /* shared to use lanes, exclusive to add or drop one */
 	/* under lock */
 	uint64 generation; /* grows whenever a lane comes or goes */
 	BgjobLane *lanes;
@@ -64,6 +65,7 @@ extern BgjobLaneGroup *bgjob_lane_group_pin(const BgjobLaneGroupKey *key);
 extern void bgjob_lane_group_unpin(BgjobLaneGroup *group);
 extern BgjobLaneGroup *bgjob_lane_group(const BgjobLaneGroupKey *key);
 extern void bgjob_lane_groups_visit(Oid database, BgjobLaneGroupVisit visit, void *arg);
+extern uint64 bgjob_lane_groups_generation(void);
 extern void bgjob_lane_groups_tidy(Oid database);
 extern void bgjob_lane_groups_forget(Oid database, Oid role);
 

@@ -42,23 +42,27 @@ lock_again(const BgjobLease *lease, LWLock **lock)
 	return bgjob_lease_lock(lease->database, lease->job, lease->serial, LW_EXCLUSIVE, lock);
 }
 
-/*
- * bgjob_lease_announce_end tells the scheduler when a lease is to be looked at (by the steady
- * clock), unless it looks before that anyway. Does not throw.
- */
-void
-bgjob_lease_announce_end(Oid database, int64 ends_at)
+/* bgjob_lease_note_end notes when a lease is to be looked at, by the steady clock. Returns whether none was to be before. */
+bool
+bgjob_lease_note_end(Oid database, int64 ends_at)
 {
 	BgjobDatabase *entry = bgjob_database_find(database);
 	uint64 known;
 
 	if (entry == NULL)
-		return;
+		return false;
 	known = pg_atomic_read_u64(&entry->low_lease);
-	while ((int64) known > ends_at &&
-		   !pg_atomic_compare_exchange_u64(&entry->low_lease, &known, (uint64) ends_at))
-		;
-	if ((int64) known > ends_at)
+	while ((int64) known > ends_at)
+		if (pg_atomic_compare_exchange_u64(&entry->low_lease, &known, (uint64) ends_at))
+			return true;
+	return false;
+}
+
+/* bgjob_lease_announce_end does so, and wakes the scheduler unless it looks before that anyway. Does not throw. */
+void
+bgjob_lease_announce_end(Oid database, int64 ends_at)
+{
+	if (bgjob_lease_note_end(database, ends_at))
 		bgjob_notify_scheduler(database, 0);
 }
 
@@ -101,7 +105,7 @@ bgjob_lease_index(Oid database, int64 job, uint64 serial)
 	if (found == NULL)
 		return BGJOB_LEASE_NONE;
 	LWLockRelease(lock);
-	return bgjob_lease_number(found);
+	return found->number;
 }
 
 /* bgjob_lease_is_over returns whether the time of a lease, or of its attempt, is over, or its session has ended. */

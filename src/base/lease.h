@@ -15,6 +15,7 @@
 /* Called for a lease with its lock held; must not throw. */
 typedef void (*BgjobLeaseVisit)(const BgjobLease *lease, void *arg);
 
+extern bool bgjob_lease_note_end(Oid database, int64 ends_at);
 extern void bgjob_lease_announce_end(Oid database, int64 ends_at);
 extern bool bgjob_lease_is_there(Oid database, int64 job);
 extern bool bgjob_lease_find(Oid database, int64 job, BgjobLease *lease);

@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "base/gate.h"
 #include "base/lease.h"
 #include "base/leasenotes.h"
@@ -97,6 +98,66 @@ bgjob_lease_notes_ending(int from, int *index, uint64 *serial)
 	return from + 1;
 }
 
+/* bgjob_lease_notes_has returns whether the running transaction has taken a lease. */
+bool
+bgjob_lease_notes_has(const BgjobLease *lease)
+{
+	for (int i = nnotes - 1; i >= 0; i--)
+		if (!notes[i].ended && notes[i].serial == lease->serial)
+			return true;
+	return false;
+}
+
+/* bgjob_lease_notes_freed returns how many places at a gate are free when the transaction has committed. */
+int
+bgjob_lease_notes_freed(int64 gate)
+{
+	int freed = 0;
+
+	for (int i = 0; i < nnotes; i++)
+	{
+		BgjobGateNeed needs[BGJOB_GATES_MAX];
+		int n =
+			notes[i].ended ? bgjob_lease_get_gates(notes[i].index, notes[i].serial, needs) : 0;
+
+		while (n > 0)
+			freed += needs[--n].gate == gate;
+	}
+	return freed;
+}
+
+/* ---- a commit that need not be flushed ---- */
+
+static XLogRecPtr fetched_at = InvalidXLogRecPtr; /* where the log was after the last fetch */
+static int commit_before = -1; /* synchronous_commit; -1: it was not changed */
+
+/* bgjob_lease_notes_only_fetched notes that the transaction has written nothing so far but a fetch. */
+void
+bgjob_lease_notes_only_fetched(void)
+{
+	fetched_at = XactLastRecEnd;
+}
+
+/* bgjob_lease_notes_begin_commit has the commit not wait for the disk if that is still so. */
+void
+bgjob_lease_notes_begin_commit(void)
+{
+	if (XLogRecPtrIsInvalid(fetched_at) || fetched_at != XactLastRecEnd ||
+		synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+		return;
+	commit_before = synchronous_commit;
+	synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+}
+
+static void
+end_commit(void)
+{
+	fetched_at = InvalidXLogRecPtr;
+	if (commit_before >= 0)
+		synchronous_commit = commit_before;
+	commit_before = -1;
+}
+
 /* bgjob_lease_notes_has_gates returns whether a lease that the transaction ends holds places at gates. */
 bool
 bgjob_lease_notes_has_gates(void)
@@ -139,6 +200,7 @@ bgjob_lease_notes_commit(void)
 {
 	int64 first = PG_INT64_MAX;
 
+	end_commit();
 	for (int i = 0; i < nnotes; i++)
 	{
 		int64 ends_at;
@@ -172,6 +234,7 @@ abort_from(int first)
 void
 bgjob_lease_notes_abort(void)
 {
+	end_commit();
 	abort_from(0);
 }
 

@@ -11,11 +11,16 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/leasetable.h"
 
 extern void bgjob_lease_notes_expect(int n);
 extern void bgjob_lease_note_fetched(int index);
 extern void bgjob_lease_note_ended(int index, uint64 serial);
+extern bool bgjob_lease_notes_has(const BgjobLease *lease);
 extern bool bgjob_lease_notes_has_gates(void);
+extern int bgjob_lease_notes_freed(int64 gate);
+extern void bgjob_lease_notes_only_fetched(void);
+extern void bgjob_lease_notes_begin_commit(void);
 extern int bgjob_lease_notes_ending(int from, int *index, uint64 *serial);
 
 /* of base/change.c */

@@ -53,6 +53,7 @@ typedef struct LeaseControl
 {
 	LWLockPadded locks[PARTITIONS];
 	LWLock free_lock;
+	LWLock load_lock; /* held while the leases of a database are read from its table */
 	pg_atomic_uint64 next_serial;
 	/* under free_lock */
 	int nfree;
@@ -116,6 +117,7 @@ bgjob_leases_startup(void)
 		for (int i = 0; i < PARTITIONS; i++)
 			LWLockInitialize(&control->locks[i].lock, tranche);
 		LWLockInitialize(&control->free_lock, LWLockNewTrancheId());
+		LWLockInitialize(&control->load_lock, control->free_lock.tranche);
 		pg_atomic_init_u64(&control->next_serial, 1);
 		control->nleases = control->nfree = bgjob_max_leases;
 		control->freed = control->gates_freed = NOTHING;
@@ -172,6 +174,13 @@ bgjob_lease_lock(Oid database, int64 job, uint64 serial, LWLockMode mode, LWLock
 		return &cells[index].lease;
 	LWLockRelease(*lock);
 	return NULL;
+}
+
+/* bgjob_leases_load_lock returns the lock that is held while leases are read from their table. */
+LWLock *
+bgjob_leases_load_lock(void)
+{
+	return &control->load_lock;
 }
 
 /* ---- free ones ---- */
@@ -280,6 +289,7 @@ bgjob_lease_name(const BgjobLaneGroupKey *group, const BgjobLaneItem *item)
 	index = reserved[--nreserved];
 	lease = &cells[index].lease;
 	lease->serial = pg_atomic_fetch_add_u64(&control->next_serial, 1);
+	lease->number = index;
 	lease->database = group->database;
 	lease->job = item->job;
 	lease->pos = item->pos;
@@ -508,11 +518,4 @@ int
 bgjob_leases_used(void)
 {
 	return control == NULL ? 0 : control->nleases - *(volatile int *) &control->nfree;
-}
-
-/* bgjob_lease_number returns the number of a lease in the table. */
-int
-bgjob_lease_number(const BgjobLease *lease)
-{
-	return (int) ((const LeaseCell *) lease - cells);
 }

@@ -34,6 +34,7 @@ typedef enum BgjobLeasePhase
 typedef struct BgjobLease
 {
 	uint64 serial; /* no other lease has the same; 0: none */
+	int number;    /* of the lease in the table */
 	Oid database;
 	int64 job;
 	BgjobLeasePhase phase;
@@ -86,6 +87,7 @@ extern Size bgjob_leases_size(void);
 extern void bgjob_leases_startup(void);
 
 /* of the process that fetches or ends */
+extern LWLock *bgjob_leases_load_lock(void);
 extern int bgjob_leases_reserve(int n);
 extern void bgjob_leases_unreserve(void);
 extern int bgjob_lease_name(const BgjobLaneGroupKey *group, const BgjobLaneItem *item);
@@ -102,6 +104,5 @@ bgjob_lease_lock(Oid database, int64 job, uint64 serial, LWLockMode mode, LWLock
 extern void
 bgjob_leases_each(Oid database, void (*visit)(BgjobLease *lease, void *arg), void *arg);
 extern int bgjob_leases_used(void);
-extern int bgjob_lease_number(const BgjobLease *lease);
 
 #endif /* BGJOB_BASE_LEASETABLE_H */

@@ -14,7 +14,7 @@
  * the worker's own and act on bgjob_my_slot: it begins with a job (from then on
  * the job is in flight, and no other worker is given it), has claimed it (from then
  * on it takes requests), finishes it (the point of no return), ends. Others read
- * that with the functions that take a database and a job.
+ * that with the functions of base/running.c.
  *
  * The fields and their locks are in base/registry.h. What others ask of a worker
  * is in base/request.c, the rest of a group of jobs in base/groupitems.c.
@@ -23,14 +23,11 @@
  */
 #include "postgres.h"
 
-#include "access/transam.h"
-#include "base/chunkjobs.h"
 #include "base/database.h"
 #include "base/slot.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
 #include "storage/proc.h"
-#include "storage/procarray.h"
 #include "utils/timestamp.h"
 
 BgjobSlot *bgjob_my_slot = NULL;
@@ -341,79 +338,6 @@ bgjob_slot_end(bool done)
 	SpinLockRelease(&bgjob_my_slot->mutex);
 }
 
-/* Returns whether a worker is at a job, by itself or in a chunk. No lock is held: the caller looks again. */
-static bool
-is_at(BgjobSlot *slot, Oid database, int64 job)
-{
-	return slot->in_use && slot->database == database &&
-		   (slot->job == job || (slot->chunk > 0 && bgjob_chunk_has(slot, job)));
-}
-
-/*
- * bgjob_slot_is_at returns whether a worker runs a job. *finishing (which may
- * be NULL) is set to the transaction in which the worker records the job's end,
- * or to an invalid one if the worker is not that far or has none at this instant.
- */
-bool
-bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing)
-{
-	if (finishing != NULL)
-		*finishing = InvalidTransactionId;
-	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
-		TransactionId xid = InvalidTransactionId;
-		bool there;
-
-		if (!is_at(slot, database, job))
-			continue;
-		if (slot->pid != 0 && slot->phase == BGJOB_PHASE_FINISHING)
-		{
-			PGPROC *process = BackendPidGetProc(slot->pid);
-
-			xid = process != NULL ? process->xid : InvalidTransactionId;
-		}
-		/*
-		 * Still there, and at that point: then the transaction ends soon. It would
-		 * not if the worker had begun with the same job again in the meantime.
-		 */
-		SpinLockAcquire(&slot->mutex);
-		there =
-			slot->in_use && slot->database == database && (slot->job == job || slot->chunk > 0);
-		if (slot->phase != BGJOB_PHASE_FINISHING)
-			xid = InvalidTransactionId;
-		SpinLockRelease(&slot->mutex);
-		if (!there)
-			continue;
-		if (finishing != NULL)
-			*finishing = xid;
-		return true;
-	}
-	return false;
-}
-
-/* bgjob_slot_phase returns whether a worker runs a job, and sets *phase to the phase of that job. */
-bool
-bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase)
-{
-	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
-		bool there;
-
-		if (!is_at(slot, database, job))
-			continue;
-		SpinLockAcquire(&slot->mutex);
-		there =
-			slot->in_use && slot->database == database && (slot->job == job || slot->chunk > 0);
-		*phase = slot->phase;
-		SpinLockRelease(&slot->mutex);
-		if (there)
-			return true;
-	}
-	return false;
-}
-
 /* bgjob_slot_lives returns whether the process of bgjob that was started at that time with this pid runs. */
 bool
 bgjob_slot_lives(pid_t pid, TimestampTz started_at)
@@ -489,82 +413,4 @@ bgjob_slots_in_flight(Oid database, int *n)
 	}
 	qsort(positions, *n, sizeof(int64), compare_positions);
 	return positions;
-}
-
-static int
-compare_running(const void *a, const void *b)
-{
-	return compare_positions(&((const BgjobRunning *) a)->job,
-							 &((const BgjobRunning *) b)->job);
-}
-
-/* Adds the jobs that a worker is at to "running", behind n others, where there must be room for a chunk. Returns their number. */
-static int
-add_running(BgjobSlot *slot, BgjobRunning *running, int n)
-{
-	int64 job = *(volatile const int64 *) &slot->job;
-	int64 *chunk;
-	int count;
-
-	if (job == 0)
-		return n;
-	running[n++] = (BgjobRunning){slot->role, job};
-	if (slot->chunk == 0)
-		return n;
-	chunk = palloc(BGJOB_GROUP_MAX * sizeof(int64));
-	count = bgjob_chunk_jobs(slot, chunk);
-	for (int i = 0; i < count; i++)
-		running[n++] = (BgjobRunning){slot->role, chunk[i]};
-	pfree(chunk);
-	return n;
-}
-
-/*
- * bgjob_slots_running returns the jobs that workers of a database are at, each once and
- * in ascending order, and sets *n to their number; in the current memory context.
- */
-BgjobRunning *
-bgjob_slots_running(Oid database, int *n)
-{
-	int nslots = bgjob_registry != NULL ? bgjob_registry->nslots : 0;
-	int room = nslots + BGJOB_GROUP_MAX + 1;
-	BgjobRunning *running = palloc(room * sizeof(BgjobRunning));
-	int count = 0;
-
-	for (int i = 0; i < nslots; i++)
-	{
-		BgjobSlot *slot = &bgjob_registry->slots[i];
-
-		if (!slot->in_use || slot->kind != BGJOB_WORKER || slot->database != database ||
-			slot->pid == 0)
-			continue;
-		if (room - count <= BGJOB_GROUP_MAX)
-		{
-			room = 2 * room + BGJOB_GROUP_MAX;
-			running = repalloc(running, room * sizeof(BgjobRunning));
-		}
-		count = add_running(slot, running, count);
-	}
-	qsort(running, count, sizeof(BgjobRunning), compare_running);
-	*n = 0;
-	for (int i = 0; i < count; i++)
-		if (*n == 0 || running[*n - 1].job != running[i].job)
-			running[(*n)++] = running[i];
-	return running;
-}
-
-/*
- * bgjob_slots_jobs returns the jobs that workers of a database are at, in ascending
- * order, and sets *n to their number; in the current memory context.
- */
-int64 *
-bgjob_slots_jobs(Oid database, int *n)
-{
-	BgjobRunning *running = bgjob_slots_running(database, n);
-	int64 *jobs = palloc(Max(*n, 1) * sizeof(int64));
-
-	for (int i = 0; i < *n; i++)
-		jobs[i] = running[i].job;
-	pfree(running);
-	return jobs;
 }

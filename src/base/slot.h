@@ -12,13 +12,6 @@
 
 #include "base/registry.h"
 
-/* A job that a worker is at, and the role that performs it. */
-typedef struct BgjobRunning
-{
-	Oid role;
-	int64 job;
-} BgjobRunning;
-
 /* This process's slot, NULL if it has none. */
 extern BgjobSlot *bgjob_my_slot;
 
@@ -40,11 +33,7 @@ extern BgjobRequest bgjob_slot_give_up(TimestampTz *run_at);
 extern int64 bgjob_slot_answer(void);
 extern void bgjob_slot_count_done(int jobs);
 extern void bgjob_slot_end(bool done);
-extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
-extern bool bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase);
 extern bool bgjob_slot_lives(pid_t pid, TimestampTz started_at);
-extern BgjobRunning *bgjob_slots_running(Oid database, int *n);
 extern int64 *bgjob_slots_in_flight(Oid database, int *n);
-extern int64 *bgjob_slots_jobs(Oid database, int *n);
 
 #endif /* BGJOB_BASE_SLOT_H */

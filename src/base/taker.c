@@ -49,10 +49,12 @@ typedef struct Share
 
 struct BgjobTaker
 {
+	BgjobTaker *next;         /* of those of this process */
 	BgjobTakingQueues queues; /* the list now */
 	char *sorted_by;          /* the list that the lanes were sorted by */
 	BgjobTakingName name;
 	bool brought; /* lanes were brought in since the last job was taken */
+	int wanted;   /* so many items are taken at a time; 0: as the queue says */
 	int nshares;
 	Share shares[FLEXIBLE_ARRAY_MEMBER];
 };
@@ -67,22 +69,44 @@ typedef struct Offer
 	OwnLane own;      /* not of BGJOB_TAKE_LANES */
 	BgjobLaneKey key; /* of its lane */
 	int64 pos;        /* of BGJOB_TAKE_ITEMS */
+	int64
+		before; /* likewise: the first job of another lane that is not behind; PG_INT64_MAX: none */
 	uint64 generation;
 } Offer;
 
-static void
-unpin_groups(int code, Datum taker)
-{
-	BgjobTaker *leaving = (BgjobTaker *) DatumGetPointer(taker);
+static BgjobTaker *takers = NULL;
 
-	for (int i = 0; i < leaving->nshares; i++)
-		if (leaving->shares[i].group != NULL)
-			bgjob_lane_group_unpin(leaving->shares[i].group);
+static void
+unpin_groups(BgjobTaker *taker)
+{
+	for (int i = 0; i < taker->nshares; i++)
+		if (taker->shares[i].group != NULL)
+			bgjob_lane_group_unpin(taker->shares[i].group);
+}
+
+static void
+unpin_at_exit(int code, Datum arg)
+{
+	for (BgjobTaker *taker = takers; taker != NULL; taker = taker->next)
+		unpin_groups(taker);
+}
+
+/* Has the groups of a taker unpinned when this process exits. */
+static void
+enter_taker(BgjobTaker *taker)
+{
+	static bool registered = false;
+
+	if (!registered)
+		on_shmem_exit(unpin_at_exit, (Datum) 0);
+	registered = true;
+	taker->next = takers;
+	takers = taker;
 }
 
 /*
  * bgjob_taker_create makes a taker from these groups, for the life of this
- * process. "queues" is asked for the list of queues each time; "name" is called with
+ * process or until it is freed. "queues" is asked for the list of queues each time; "name" is called with
  * the taken items. Raises 53200.
  */
 BgjobTaker *
@@ -98,7 +122,7 @@ bgjob_taker_create(const BgjobLaneGroupKey *groups, int ngroups, BgjobTakingQueu
 	taker->nshares = ngroups;
 	for (int i = 0; i < ngroups; i++)
 		taker->shares[i].key = groups[i];
-	on_shmem_exit(unpin_groups, PointerGetDatum(taker));
+	enter_taker(taker);
 	return taker;
 }
 
@@ -192,6 +216,8 @@ find_first(const Share *share, Offer *offer)
 			offer->own = *own;
 			return;
 		}
+		if (peek == BGJOB_LANE_HAS && offer->take == BGJOB_TAKE_ITEMS)
+			offer->before = Min(offer->before, Max(pos, offer->pos));
 		if (peek == BGJOB_LANE_HAS && (offer->take == BGJOB_TAKE_NONE || pos < offer->pos))
 		{
 			offer->take = BGJOB_TAKE_ITEMS;
@@ -226,6 +252,7 @@ make_offer(const BgjobTaker *taker, Share *share, bool overflow, Offer *offer)
 
 	memset(offer, 0, sizeof(*offer));
 	offer->share = share;
+	offer->before = PG_INT64_MAX;
 	if (group == NULL)
 		return;
 	LWLockAcquire(&group->lock, LW_SHARED);
@@ -262,6 +289,18 @@ goes_before(const Offer *a, const Offer *b)
 	return a->pos < b->pos;
 }
 
+/* Sets *group_size to how many items of a lane go before a position, as many as are wanted. Under the mutex. */
+static void
+limit_items(const BgjobLane *lane, int wanted, int64 before, int *group_size)
+{
+	int n = 1;
+
+	while (n < wanted && lane->head + n < lane->nitems &&
+		   lane->items[lane->head + n].pos < before)
+		n++;
+	*group_size = n;
+}
+
 /* Takes what an offer has, and names it, in one hold of the lane's mutex. False: it is no longer so. */
 static bool
 pop(const BgjobTaker *taker, const Offer *offer, BgjobLaneItem *items, BgjobTaking *taking)
@@ -279,7 +318,10 @@ pop(const BgjobTaker *taker, const Offer *offer, BgjobLaneItem *items, BgjobTaki
 		taking->group_size = offer->own.group_size;
 		LWLockAcquire(&lane->mutex, LW_EXCLUSIVE);
 		taking->alone = lane->singly > 0;
-		taking->in_chunk = taking->group_size == 1 && lane->chunk > 1;
+		taking->in_chunk = taker->wanted == 0 && taking->group_size == 1 && lane->chunk > 1;
+		if (taker->wanted > 0)
+			limit_items(lane, taker->wanted, offer->before, &taking->group_size);
+		taking->between = offer->before != PG_INT64_MAX;
 		if (taking->in_chunk)
 			taking->group_size = lane->chunk;
 		taking->n = bgjob_lane_pop(lane, items, &taking->group_size, &taking->more);
@@ -290,6 +332,43 @@ pop(const BgjobTaker *taker, const Offer *offer, BgjobLaneItem *items, BgjobTaki
 	}
 	LWLockRelease(&group->lock);
 	return taking->n > 0;
+}
+
+/* Notes in an offer of items the first job of another one of the same class. */
+static void
+note_rival(Offer *offer, const Offer *other)
+{
+	if (offer->take == BGJOB_TAKE_ITEMS && other->take == BGJOB_TAKE_ITEMS &&
+		is_same_class(&offer->own, &other->own))
+		offer->before = Min(offer->before, other->pos);
+}
+
+/* bgjob_taker_want has so many items taken at a time, as far as they go before those of other lanes. */
+void
+bgjob_taker_want(BgjobTaker *taker, int items)
+{
+	taker->wanted = items;
+	for (int i = 0; i < taker->nshares; i++)
+	{
+		BgjobLaneGroup *group = taker->shares[i].group;
+
+		if (group != NULL && pg_atomic_read_u32(&group->wanted) != items)
+			pg_atomic_write_u32(&group->wanted, items);
+	}
+}
+
+/* bgjob_taker_free frees a taker. */
+void
+bgjob_taker_free(BgjobTaker *taker)
+{
+	BgjobTaker **link = &takers;
+
+	while (*link != taker)
+		link = &(*link)->next;
+	*link = taker->next;
+	unpin_groups(taker);
+	pfree(taker->sorted_by);
+	pfree(taker);
 }
 
 /*
@@ -315,7 +394,12 @@ bgjob_taker_take(BgjobTaker *taker, BgjobLaneItem *items, BgjobTaking *taking)
 
 			make_offer(taker, &taker->shares[i], true, &offer);
 			if (goes_before(&offer, &best))
+			{
+				note_rival(&offer, &best);
 				best = offer;
+			}
+			else
+				note_rival(&best, &offer);
 		}
 		switch (best.take)
 		{

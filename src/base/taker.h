@@ -28,6 +28,7 @@ typedef struct BgjobTaking
 	int n;            /* items */
 	int group_size;   /* how many could be performed in one transaction; 1: no group */
 	bool more;        /* there were more items behind them */
+	bool between;     /* a job of another lane comes before the next one */
 	bool alone;       /* it is to be performed by itself: a group or chunk with it has failed */
 	bool
 		in_chunk; /* there may be several because the last job of the lane could be in a chunk; it is no group */
@@ -54,6 +55,8 @@ extern int bgjob_taker_take_more(const BgjobLaneKey *key, BgjobLaneItem *items, 
 extern void bgjob_taker_note_chunk(const BgjobLaneKey *key, int size);
 extern void
 bgjob_taker_found_all(BgjobTaker *taker, const BgjobLaneGroupKey *key, uint64 noted);
+extern void bgjob_taker_want(BgjobTaker *taker, int items);
+extern void bgjob_taker_free(BgjobTaker *taker);
 extern bool bgjob_taker_has_work(BgjobTaker *taker);
 extern bool bgjob_taker_has_better(BgjobTaker *taker, const BgjobLaneKey *than);
 

@@ -28,6 +28,7 @@
 #include "run/authority.h"
 #include "run/function.h"
 #include "store/acquire.h"
+#include "store/leased.h"
 #include "store/recurring.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -57,12 +58,18 @@ cancel_last(BgjobRel *jobs, const BgjobRecurring *row)
 {
 	int64 id = DatumGetInt64(bgjob_recurring_datum(row, BGJOB_R_LAST_JOB));
 	BgjobCircumstances what = {.at = bgjob_now(), .reason = "The next one was due"};
+	BgjobLease lease;
 	BgjobJob job;
 
 	if (bgjob_slot_request(MyDatabaseId, id, BGJOB_REQUEST_DELETE, 0) !=
 			BGJOB_REQUEST_NOT_RUNNING ||
 		!bgjob_job_read(jobs, id, &job))
 		return; /* it ends, one way or the other */
+	if (bgjob_leased_find(&job, &lease))
+	{
+		(void) bgjob_leased_delete(jobs, &lease, what.reason, false);
+		return;
+	}
 	if (bgjob_state_is_final(job.state) || !bgjob_job_try_acquire(jobs, &job))
 		return;
 	bgjob_job_apply(&job, BGJOB_EV_DELETE, &what);
@@ -79,6 +86,8 @@ refusal_reason(const BgjobRecurring *row)
 
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 		return "The role that was to run the job has been dropped";
+	if (DatumGetChar(bgjob_recurring_datum(row, BGJOB_R_KIND)) == BGJOB_KIND_EXTERNAL)
+		return bgjob_authority_denial_reason(owner, role);
 	if (!bgjob_role_can_log_in(role))
 		return "The role that is to run the job is not permitted to log in";
 	if (!bgjob_role_may_connect(role))

@@ -31,6 +31,7 @@
 #include "base/process.h"
 #include "base/registry.h"
 #include "base/request.h"
+#include "base/running.h"
 #include "base/slot.h"
 #include "base/text.h"
 #include "miscadmin.h"

@@ -18,13 +18,12 @@
  * after LOCK_TIMEOUT. Then the step is aborted and tried again after LOCK_PAUSE; the
  * other steps go on.
  *
- * While other databases wait for a scheduler, a scheduler that has nothing to do
- * rests: it gives up its slot, and is started again when it is notified, when
- * something is due, or after LONGEST_REST. A scheduler whose turn (TURN) is over
- * does the same, once its workers have ended their jobs.
+ * While other databases wait for a scheduler, one that has nothing to do rests: it gives
+ * up its slot, and is started again when it is notified, when something is due, or after
+ * LONGEST_REST. One whose turn (TURN) is over does the same, once its workers are done.
  *
- * An error ends the process; the launcher starts it again, and the workers go on. At
- * shutdown, and for a command such as DROP DATABASE, it ends its workers and leaves.
+ * An error ends the process; the launcher starts it again. At shutdown, and for a command
+ * such as DROP DATABASE, it ends its workers and leaves.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,6 +54,7 @@
 #include "process/expiry.h"
 #include "process/gates.h"
 #include "process/heldback.h"
+#include "process/leases.h"
 #include "process/mapping.h"
 #include "process/pool.h"
 #include "process/recovery.h"
@@ -91,14 +91,13 @@
 
 static BgjobDatabase *entry; /* this database's */
 static volatile sig_atomic_t in_service = false;
-static uint32 wants;              /* entry->wants at the last check for the extension */
-static bool gone = false;         /* the extension has been dropped */
-static bool resting = false;      /* gives up the slot for another database */
-static TimestampTz began_at;      /* start of service by this process */
-static TimestampTz serving_since; /* start of service, not counting rests as interruptions */
-static bool unwanted = false;     /* bgjob.databases no longer names this database */
-static char
-	database[NAMEDATALEN]; /* its name; it cannot be renamed while this process is connected */
+static uint32 wants;               /* entry->wants at the last check for the extension */
+static bool gone = false;          /* the extension has been dropped */
+static bool resting = false;       /* gives up the slot for another database */
+static TimestampTz began_at;       /* start of service by this process */
+static TimestampTz serving_since;  /* start of service, not counting rests as interruptions */
+static bool unwanted = false;      /* bgjob.databases no longer names this database */
+static char database[NAMEDATALEN]; /* it cannot be renamed while this process is connected */
 
 /* Returns whether this process must end its workers and leave. */
 static bool
@@ -115,7 +114,7 @@ must_leave(void)
 	return must_end() || bgjob_renewal_is_due();
 }
 
-/* Returns whether the extension is in this database, and is not a copy of another's. */
+/* Returns whether the extension is here, and is not a copy of another's. */
 static bool
 has_extension(void)
 {
@@ -176,8 +175,7 @@ find_extension(void *arg)
 /*
  * ---- the steps of a round ----
  *
- * Each returns when it is to be done again by itself: not later than "now" if
- * there is more to do at once, DT_NOEND when notified.
+ * Each returns when it is to be done again by itself; DT_NOEND: when notified.
  */
 
 /* Has the queue and the schedule scanned again. */
@@ -208,6 +206,8 @@ serve_notices(TimestampTz now)
 		return now;
 	if (notices & BGJOB_NOTICE_RESCAN)
 		rescan();
+	if (notices & BGJOB_NOTICE_LEASES)
+		bgjob_leases_check();
 	if (notices & (BGJOB_NOTICE_GATES | BGJOB_NOTICE_QUEUES))
 		bgjob_gates_rescan();
 	if (notices & BGJOB_NOTICE_RECURRING)
@@ -224,7 +224,7 @@ serve_notices(TimestampTz now)
 	return DT_NOEND;
 }
 
-/* Recovers jobs that lost their worker while another transaction was changing them. */
+/* Recovers jobs that lost their worker while others were changing them. */
 static TimestampTz
 recover_put_off(TimestampTz now)
 {
@@ -244,6 +244,7 @@ static Step steps[] = {{serve_notices},
 					   {bgjob_workers_reap},
 					   {recover_put_off},
 					   {bgjob_duejobs_serve},
+					   {bgjob_leases_serve},
 					   {bgjob_review_serve},
 					   {bgjob_gates_serve},
 					   {bgjob_clockset_serve},
@@ -269,7 +270,7 @@ run_step(void *arg)
 	step->wake = step->run(step->now);
 }
 
-/* Forgets the times by a clock that has been set: steps that wait for such a time are done now. */
+/* Forgets the times by a clock that has been set. */
 static void
 forget_times(TimestampTz now)
 {
@@ -355,6 +356,7 @@ log_end(void)
 static void
 begin_service(void *arg)
 {
+	bgjob_leases_begin();
 	bgjob_unannounced_begin();
 	bgjob_heldback_count_anew(DT_NOBEGIN);
 	bgjob_expiry_begin();
@@ -373,7 +375,7 @@ begin_service(void *arg)
 	bgjob_notify_launcher(false);
 }
 
-/* Runs a step that may have to wait for locks, until it succeeds; false if this process must leave before. */
+/* Runs a step until it succeeds; false if this process must leave before. */
 static bool
 do_when_possible(void (*step)(void *arg))
 {
@@ -411,9 +413,8 @@ end_service(void)
 }
 
 /*
- * Gives up this process's slot until "until", unless a notice arrives meanwhile. A
- * process that notifies later finds the database resting, and has the launcher
- * start a scheduler.
+ * Gives up this process's slot until "until", unless a notice arrives meanwhile. Who
+ * notifies later finds the database resting, and has the launcher start a scheduler.
  */
 static void
 rest(TimestampTz until)

@@ -81,6 +81,32 @@ bgjob_kind_of_text(const char *text)
 }
 
 /*
+ * bgjob_kind_by_name returns the kind of a name; the text of the job decides if that is NULL. Raises
+ * 22023 if there is no such kind, or the text cannot be that of a job of it.
+ */
+BgjobKind
+bgjob_kind_by_name(const char *kind, const char *job)
+{
+	if (kind == NULL)
+		return bgjob_kind_of_text(job);
+	if (strcmp(kind, "function") == 0)
+		return BGJOB_KIND_FUNCTION;
+	if (strcmp(kind, "sql") == 0)
+		return BGJOB_KIND_SQL;
+	if (strcmp(kind, "external") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("kind '%s' does not exist", kind),
+						errdetail("The kind determines what the job runs."),
+						errhint("The kinds are 'function', 'sql' and 'external'.")));
+	if (job[0] == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the name of a job for external workers is empty"),
+						errdetail("Workers know by the name what to do."),
+						errhint("Give any other name.")));
+	return BGJOB_KIND_EXTERNAL;
+}
+
+/*
  * bgjob_function_or_hint does the same as bgjob_function_resolve for a job whose
  * kind is not given. If there is no function of the name, and the name is also a
  * command, such as CHECKPOINT, the hint of the error says how to enqueue that.

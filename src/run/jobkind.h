@@ -14,6 +14,7 @@
 #include "utils/jsonb.h"
 
 extern BgjobKind bgjob_kind_of_text(const char *text);
+extern BgjobKind bgjob_kind_by_name(const char *kind, const char *job);
 extern Oid bgjob_function_or_hint(const char *name, const Jsonb *args, Oid role);
 
 #endif /* BGJOB_RUN_JOBKIND_H */

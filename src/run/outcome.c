@@ -149,21 +149,32 @@ delay_of_retry(const BgjobJob *job, const Jsonb *policy)
 	return delay >= 0 ? delay : bgjob_retry_delay(retry, random) * USECS_PER_SEC;
 }
 
-/* bgjob_outcome_of_error gives what an error of the job's own leads to; what->at must be set. */
+/*
+ * bgjob_outcome_of_failure gives what a failed attempt leads to; what->at and what->error must be
+ * set. Without "retry" the job is not tried again.
+ */
 BgjobEvent
-bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircumstances *what)
+bgjob_outcome_of_failure(const BgjobJob *job, int sqlstate, const char *message, bool retry,
+						 BgjobCircumstances *what)
 {
 	const Jsonb *policy = policy_of(job);
 
-	what->error = bgjob_failure_json(error);
-	if (job->retries >= job->max_retries || !bgjob_policy_may_retry(policy, error->sqlerrcode))
+	if (!retry || job->retries >= job->max_retries || !bgjob_policy_may_retry(policy, sqlstate))
 	{
-		what->reason = error->message;
+		what->reason = message;
 		return bgjob_policy_deletes(policy) ? BGJOB_EV_DELETE : BGJOB_EV_FAIL;
 	}
 	what->run_at =
 		Min(bgjob_time_later(what->at, delay_of_retry(job, policy)), END_TIMESTAMP - 1);
 	return BGJOB_EV_RETRY;
+}
+
+/* bgjob_outcome_of_error gives what an error of the job's own leads to; what->at must be set. */
+BgjobEvent
+bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircumstances *what)
+{
+	what->error = bgjob_failure_json(error);
+	return bgjob_outcome_of_failure(job, error->sqlerrcode, error->message, true, what);
 }
 
 /*

@@ -30,6 +30,9 @@ bgjob_outcome_of_ending(const BgjobEnding *ending, BgjobEvent *event, BgjobCircu
 extern bool bgjob_outcome_is_group_deadlock(const BgjobJob *job, const ErrorData *error);
 extern BgjobEvent
 bgjob_outcome_of_error(const BgjobJob *job, const ErrorData *error, BgjobCircumstances *what);
+extern BgjobEvent
+bgjob_outcome_of_failure(const BgjobJob *job, int sqlstate, const char *message, bool retry,
+						 BgjobCircumstances *what);
 extern int64 bgjob_time_limit(const BgjobJob *job);
 extern void bgjob_outcome_timed_out(int64 limit, ErrorData *error);
 

@@ -3,7 +3,7 @@
  * perform.h
  *	  The parts of an attempt at a job.
  *
- * For attempt.c, group.c, chunk.c and inplace.c alone.
+ * For attempt.c, group.c, chunk.c, inplace.c and external.c alone.
  *
  *-------------------------------------------------------------------------
  */

@@ -8,7 +8,8 @@
  * argument as the caller of bgjob_enqueue() gave it: a string as it is,
  * anything else as JSON; null stands for null and for an argument that was
  * left out, where that may be. A function that takes its arguments whole has the members of the
- * object as names; the parameters of a command have numbers only.
+ * object as names; the parameters of a command have numbers only. The arguments of a job for external
+ * workers have both: they are an object or an array.
  *
  * Runs in the session that configures or enqueues.
  *
@@ -29,6 +30,18 @@ typedef struct Piece
 	const char *start;
 	int length;
 } Piece;
+
+/* An object for an external worker has any members, and an array any elements. */
+static const BgjobFunction any_arguments = {.whole = true, .nargs = PG_INT16_MAX};
+
+/* Returns what is known of a function; NULL: it is a command. */
+static const BgjobFunction *
+function_of(Oid func)
+{
+	if (func == BGJOB_ANY_ARGUMENTS)
+		return &any_arguments;
+	return OidIsValid(func) ? bgjob_function_describe(func) : NULL;
+}
 
 /* Returns as much of a text as errors show. */
 static const char *
@@ -92,7 +105,7 @@ argument_of(const BgjobFunction *function, const Piece *place)
 	char *name = pnstrdup(place->start, place->length);
 	int number = -1;
 
-	for (int i = 0; function != NULL && i < nargs && number < 0; i++)
+	for (int i = 0; function != NULL && !function->whole && i < nargs && number < 0; i++)
 		if (function->args[i].name != NULL && strcmp(function->args[i].name, name) == 0)
 			number = i;
 	if (number < 0 && strspn(name, "0123456789") == place->length && place->length < 4)
@@ -122,7 +135,7 @@ check_place(const BgjobFunction *function, const char *text, const Piece *place)
 void
 bgjob_placeholders_check(Oid func, const char *text)
 {
-	const BgjobFunction *function = bgjob_function_describe(func);
+	const BgjobFunction *function = function_of(func);
 	const char *at = text;
 	Piece piece;
 
@@ -136,7 +149,7 @@ static JsonbValue *
 value_of(const BgjobFunction *function, const Piece *place, const Jsonb *args)
 {
 	bool whole = function != NULL && function->whole;
-	int number = whole ? -1 : argument_of(function, place);
+	int number = whole && function != &any_arguments ? -1 : argument_of(function, place);
 	JsonbContainer *root;
 
 	if (args == NULL)
@@ -144,7 +157,8 @@ value_of(const BgjobFunction *function, const Piece *place, const Jsonb *args)
 	root = unconstify(JsonbContainer *, &args->root);
 	if (JB_ROOT_IS_OBJECT(args))
 	{
-		const char *name = number >= 0 && function != NULL ? function->args[number].name : NULL;
+		const char *name =
+			number >= 0 && function != NULL && !whole ? function->args[number].name : NULL;
 
 		if (name == NULL)
 			return getKeyJsonValueFromContainer(root, place->start, place->length, NULL);
@@ -188,7 +202,7 @@ refuse_missing(const char *text, const Piece *place)
 char *
 bgjob_placeholders_fill(Oid func, const char *text, const Jsonb *args, bool needed)
 {
-	const BgjobFunction *function = OidIsValid(func) ? bgjob_function_describe(func) : NULL;
+	const BgjobFunction *function = function_of(func);
 	const char *at = text;
 	StringInfoData filled;
 	Piece piece;

@@ -207,6 +207,18 @@ CREATE TABLE bgjob_internal.claim (
     CONSTRAINT claim_pkey PRIMARY KEY (job)
 );
 
+-- Jobs that external workers have fetched. Rows are inserted and deleted, never updated; who deletes a row ends the attempt.
+CREATE TABLE bgjob_internal.lease (
+    job bigint NOT NULL,
+    owner regrole NOT NULL,             -- the role that fetched it
+    lease bigint NOT NULL,              -- how long it lasts after a start of the server, in microseconds
+    time_limit bigint NOT NULL,         -- of the attempt, in milliseconds; 0: none
+    bound boolean NOT NULL,             -- it ends with the session that fetched it
+    started_at timestamptz NOT NULL,
+    worker text COLLATE "C" NOT NULL,
+    CONSTRAINT lease_pkey PRIMARY KEY (job)
+) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_cost_delay = 0);
+
 -- The jobs with a unique_key that have not finished.
 CREATE TABLE bgjob_internal.unique_key (
     owner regrole NOT NULL,             -- the role that the job runs as

@@ -1,6 +1,6 @@
 -- A logical subscriber of all tables must not run the publisher's jobs again. Rows of the publisher must never collide with rows
 -- of the subscriber: one row that cannot be applied stops the whole subscription. So of the rows that are applied here
---   * the queue, the schedule, lines at gates, claims, totals and configuration are not stored;
+--   * the queue, the schedule, lines at gates, claims, leases, totals and configuration are not stored;
 --   * jobs, their history and recurring jobs are stored, but do not run before bgjob_adopt(). They are stored only until this
 --     database has jobs of its own, since both could have the same ids. Until then the sequences stay ahead of the stored ids.
 -- bgjob itself writes below SQL, where no triggers fire.
@@ -42,7 +42,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['queue', 'schedule', 'gate', 'limit_use', 'awaiting', 'edge', 'member', 'claim', 'total', 'queue_conf', 'server_conf', 'limit_conf', 'weight_conf', 'function_conf', 'filter', 'installation'] LOOP
+    FOREACH name IN ARRAY ARRAY['queue', 'schedule', 'gate', 'limit_use', 'awaiting', 'edge', 'member', 'claim', 'lease', 'total', 'queue_conf', 'server_conf', 'limit_conf', 'weight_conf', 'function_conf', 'filter', 'installation'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER not_on_subscribers BEFORE INSERT OR UPDATE OR DELETE ON bgjob_internal.%I
             FOR EACH ROW EXECUTE FUNCTION bgjob_internal.ignore_row()', name);
         EXECUTE pg_catalog.format('ALTER TABLE bgjob_internal.%I ENABLE REPLICA TRIGGER not_on_subscribers', name);

@@ -41,7 +41,7 @@ SELECT j.id,
        CASE WHEN w.job IS NOT NULL THEN w.progress ELSE j.progress END AS progress,
        CASE WHEN w.job IS NOT NULL THEN w.progress_message ELSE j.progress_message END AS progress_message,
        CASE WHEN coalesce(w.started_at, j.started_at) IS NOT NULL THEN coalesce(w.server, j.server, 'default') END AS server,
-       coalesce(w.pid, j.worker_pid) AS worker_pid,
+       CASE WHEN w.job IS NOT NULL THEN w.pid ELSE j.worker_pid END AS worker_pid,
        j.unique_key,
        j.sequence_key,
        j.limits,
@@ -106,7 +106,7 @@ CROSS JOIN LATERAL (
         UNION ALL
         -- the beginning of the attempt
         SELECT c.archived + (c.since IS NOT NULL)::integer + 1, 'processing', NULL, c.started_at,
-               jsonb_build_object('server', coalesce(w.server, j.server, 'default'), 'worker_pid', coalesce(w.pid, j.worker_pid), 'attempt', coalesce(j.retries, 0)::bigint + 1)
+               jsonb_build_object('server', coalesce(w.server, j.server, 'default'), 'worker_pid', CASE WHEN w.job IS NOT NULL THEN w.pid ELSE j.worker_pid END, 'attempt', coalesce(j.retries, 0)::bigint + 1)
         WHERE c.started_at IS NOT NULL
         UNION ALL
         -- the end of the attempt
@@ -151,7 +151,7 @@ LEFT JOIN bgjob_internal.queue_conf c ON c.queue = n.queue;
 COMMENT ON VIEW bgjob.queues IS 'queues that have jobs or are configured, and the number of their jobs';
 
 CREATE VIEW bgjob.functions WITH (security_barrier) AS
-SELECT c.func::text AS job,
+SELECT CASE WHEN starts_with(c.func, 'external:') THEN substr(c.func, 10) ELSE c.func END AS job,
        c.queue::text AS queue,
        c.priority::integer AS priority,
        c.max_retries,
@@ -171,7 +171,8 @@ SELECT c.func::text AS job,
        CASE WHEN jsonb_typeof(c.policy -> 'chunk_wait') = 'number'
             THEN make_interval(secs => least((c.policy ->> 'chunk_wait')::numeric / 1000000, 1e12)::double precision) END AS chunk_wait,
        c.@column@,
-       c.retention
+       c.retention,
+       CASE WHEN starts_with(c.func, 'external:') THEN 'external' ELSE 'function' END AS kind
 FROM bgjob_internal.function_conf c;
 COMMENT ON VIEW bgjob.functions IS 'functions configured by bgjob_configure()';
 

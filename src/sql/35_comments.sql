@@ -81,6 +81,7 @@ COMMENT ON COLUMN bgjob.functions.chunk_size IS 'jobs in one call, at most; null
 COMMENT ON COLUMN bgjob.functions.chunk_wait IS 'how long a job waits for others; null: not at all';
 COMMENT ON COLUMN bgjob.functions.@column@ IS 'default of option @column@';
 COMMENT ON COLUMN bgjob.functions.retention IS 'how long a finished job is kept';
+COMMENT ON COLUMN bgjob.functions.kind IS 'function, or external: jobs of that name for external workers';
 
 COMMENT ON COLUMN bgjob.servers.name IS 'name of the pool, or of the external worker';
 COMMENT ON COLUMN bgjob.servers.kind IS 'internal or external';

@@ -15,7 +15,7 @@
  */
 #include "postgres.h"
 
-#include "base/slot.h"
+#include "base/running.h"
 #include "base/waits.h"
 #include "miscadmin.h"
 #include "pgstat.h"

@@ -58,7 +58,9 @@ describe_times(const BgjobJob *job, const BgjobCircumstances *what, BgjobAttempt
 	attempt->started_at = started_at;
 	attempt->over_at = what->at;
 	attempt->wait_time = milliseconds(bgjob_history_waiting_since(job), started_at);
-	attempt->run_time = what->worker_pid == MyProcPid ? milliseconds(started_at, what->at) : -1;
+	attempt->run_time = what->worker_pid == MyProcPid || job->kind == BGJOB_KIND_EXTERNAL
+							? milliseconds(started_at, what->at)
+							: -1;
 	if (attempt->run_time > 0)
 		attempt->run_time /= 1 + what->company;
 }

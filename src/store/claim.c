@@ -11,7 +11,7 @@
  * stranded and none claimed twice. A remembered ctid is checked against the row's
  * key before it is trusted, since after a vacuum it may point to another row.
  *
- * By workers. Inside a transaction.
+ * By workers; of the server's sessions only bgjob_claim_item. Inside a transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -128,10 +128,9 @@ typedef enum Claimed
  * VACUUM FULL has moved it or a retry has updated it.
  */
 static Claimed
-claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *job,
-		   BgjobFits fits)
+claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneKey *key, const BgjobLaneItem *item,
+		   BgjobJob *job, BgjobFits fits)
 {
-	const BgjobLaneKey *key = &taking.key;
 	ItemPointerData at = item->tid;
 	ItemPointerData tid;
 	bool in_place = claim_read_row(rel, item, key, &tid);
@@ -155,6 +154,17 @@ claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneItem *item, BgjobJob *j
 }
 
 /*
+ * bgjob_claim_item claims the job of an item that this process has taken from a lane; "rel" is
+ * the queue. Never waits. False: another transaction was faster.
+ */
+bool
+bgjob_claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneKey *key,
+				 const BgjobLaneItem *item, BgjobJob *job)
+{
+	return claim_item(rel, jobs, key, item, job, NULL) == CLAIMED;
+}
+
+/*
  * Claims the next job of the taken items; false if there is none. If true, the
  * worker's slot names the job, and interrupts are held.
  */
@@ -175,7 +185,7 @@ claim_next(BgjobRel *rel, BgjobRel *jobs, BgjobJob *job, BgjobFits fits)
 		if (next < 0)
 			break;
 		bgjob_slot_begin(taken[next].job, taken[next].pos);
-		claimed = claim_item(rel, jobs, &taken[next], job, fits);
+		claimed = claim_item(rel, jobs, &taking.key, &taken[next], job, fits);
 		if (claimed == CLAIMED)
 		{
 			current = next;
@@ -283,7 +293,7 @@ bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group)
 			claimed = claim_next(rel, jobs, job, NULL);
 			continue;
 		}
-		claimed = claim_item(rel, jobs, &taken[0], job, NULL) == CLAIMED;
+		claimed = claim_item(rel, jobs, &taking.key, &taken[0], job, NULL) == CLAIMED;
 		is_popped = false;
 		if (claimed)
 			bgjob_slot_claimed();
@@ -339,7 +349,7 @@ take_more(BgjobRel *rel, int n, int most)
 static Claimed
 claim_shown(BgjobRel *rel, BgjobRel *jobs, int n, BgjobJob *job, BgjobFits fits)
 {
-	Claimed claimed = claim_item(rel, jobs, &taken[n], job, fits);
+	Claimed claimed = claim_item(rel, jobs, &taking.key, &taken[n], job, fits);
 
 	if (claimed == DOES_NOT_FIT)
 		bgjob_chunk_keep();

@@ -10,11 +10,14 @@
 
 #include "postgres.h"
 
+#include "base/lane.h"
 #include "store/jobrow.h"
 
 /* Returns whether a job may be performed in one transaction with others. */
 typedef bool (*BgjobFits)(const BgjobJob *job);
 
+extern bool bgjob_claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneKey *key,
+							 const BgjobLaneItem *item, BgjobJob *job);
 extern void bgjob_claim_init(void);
 extern bool bgjob_claim_has_work(void);
 extern bool bgjob_claim(BgjobRel *jobs, BgjobJob *job, bool *group);

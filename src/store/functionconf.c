@@ -185,6 +185,13 @@ remember(const char *func, uint32 hash)
 	return known.conf;
 }
 
+/* bgjob_functionconf_external returns what stands for the signature of a job for external workers. No signature begins like that. */
+char *
+bgjob_functionconf_external(const char *job)
+{
+	return psprintf("external:%s", job);
+}
+
 /* bgjob_functionconf_find returns the configuration of a function, valid in this transaction; NULL: there is none. */
 const BgjobFunctionConf *
 bgjob_functionconf_find(const char *func)

@@ -43,6 +43,7 @@ typedef struct BgjobFunctionConf
 	const Jsonb *policy;    /* run/policy.h; NULL: none */
 } BgjobFunctionConf;
 
+extern char *bgjob_functionconf_external(const char *job);
 extern const BgjobFunctionConf *bgjob_functionconf_find(const char *func);
 extern void bgjob_functionconf_set(const BgjobFunctionConf *conf);
 extern bool bgjob_functionconf_remove(const char *func);

@@ -29,6 +29,9 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+/* So many jobs with fairness keys are ahead of the external workers, besides those that one call asks for. */
+#define EXTERNAL_AHEAD 8
+
 /* The kind of a gate is in the highest bits; so it is in those of the lines of fairness keys, also of shared ones (base/fairtable.c). */
 #define KIND_SHIFT 61
 
@@ -134,7 +137,8 @@ static int64
 lane_of(const BgjobJob *job)
 {
 	return bgjob_gate_of(BGJOB_GATE_FAIR, job->run_as,
-						 psprintf("%s %d", job->queue, job->priority));
+						 psprintf("%s %d%s", job->queue, job->priority,
+								  job->kind == BGJOB_KIND_EXTERNAL ? " external" : ""));
 }
 
 /* Returns how many workers there are for a job's role and queue; *more: there may be another one. */
@@ -165,6 +169,22 @@ workers_for(const BgjobJob *job, bool *more)
 }
 
 /*
+ * Returns how many jobs of a lane of external workers are let through: besides those that run, some that
+ * wait for the next calls of bgjob_fetch(). How many workers there are is not known.
+ */
+static int
+external_turns(const BgjobJob *job, int64 lane)
+{
+	BgjobLaneGroupKey key;
+	BgjobLaneGroup *group;
+
+	bgjob_lane_group_key(&key, MyDatabaseId, job->run_as, BGJOB_LANE_EXTERNAL);
+	group = bgjob_registry != NULL ? bgjob_lane_group(&key) : NULL;
+	return bgjob_gate_running(lane) + EXTERNAL_AHEAD +
+		   (group != NULL ? (int) pg_atomic_read_u32(&group->wanted) : 0);
+}
+
+/*
  * Returns how many jobs of a lane are let through: as many as there are workers, and, if there may be more
  * workers, one more, which has the scheduler start one. Else a job whose turn it is would wait behind that
  * one, whose position is lower, and behind the next one again.
@@ -188,14 +208,15 @@ need_of_turn(const BgjobJob *job, BgjobGateNeed *need)
 		hash_bytes_extended((const unsigned char *) key, (int) strlen(key), (uint64) lane),
 		BGJOB_GATE_FAIR);
 
-	*need = (BgjobGateNeed){.kind = BGJOB_GATE_FAIR,
-							.gate = lane,
-							.max_running = turns(job),
-							.weight = bgjob_weightconf_find(key),
-							.line = bgjob_registry == NULL
-										? BGJOB_FAIR_NONE
-										: bgjob_fair_line(MyDatabaseId, lane, line),
-							.name = key};
+	*need = (BgjobGateNeed){
+		.kind = BGJOB_GATE_FAIR,
+		.gate = lane,
+		.max_running =
+			job->kind == BGJOB_KIND_EXTERNAL ? external_turns(job, lane) : turns(job),
+		.weight = bgjob_weightconf_find(key),
+		.line = bgjob_registry == NULL ? BGJOB_FAIR_NONE
+									   : bgjob_fair_line(MyDatabaseId, lane, line),
+		.name = key};
 	return need->line != BGJOB_FAIR_NONE;
 }
 

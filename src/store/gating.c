@@ -31,6 +31,7 @@
 #include "access/xact.h"
 #include "base/fair.h"
 #include "base/gatechange.h"
+#include "base/leasenotes.h"
 #include "base/gatemark.h"
 #include "base/queues.h"
 #include "miscadmin.h"
@@ -89,7 +90,7 @@ has_room(const BgjobJob *job, const BgjobGateNeed *need, int64 taken_from, Times
 	if (need->kind == BGJOB_GATE_FAIR && taken_from != need->line &&
 		bgjob_fair_waits(MyDatabaseId, need->gate))
 		return false;
-	room = bgjob_gate_room(need, when);
+	room = bgjob_gate_room(need, bgjob_lease_notes_freed(need->gate), when);
 	if (room != PG_INT32_MAX && room <= bgjob_change_gate_count(need->gate))
 		return false;
 	return need->kind == BGJOB_GATE_FAIR || !gives_way(job, need, taken_from);
@@ -511,6 +512,28 @@ is_for_others(const BgjobGateNeed *need)
 		   (!bgjob_gate_line_is_empty(need->gate) || bgjob_change_gate_has_placed(need->gate));
 }
 
+/* Lets a job go on for each place of these that the running transaction gives back. */
+static void
+admit_for(const BgjobGateNeed *needs, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (is_for_others(&needs[i]))
+			admit_next(needs[i].gate, needs[i].kind == BGJOB_GATE_FAIR);
+}
+
+/* Does so for the places of the leases that it ends. */
+static void
+settle_leases(void)
+{
+	BgjobGateNeed needs[BGJOB_GATES_MAX];
+	uint64 serial;
+	int number;
+	int note = 0;
+
+	while ((note = bgjob_lease_notes_ending(note, &number, &serial)) >= 0)
+		admit_for(needs, bgjob_lease_get_gates(number, serial, needs));
+}
+
 /*
  * bgjob_gating_settle lets jobs go on for which the running transaction makes room: it ends an attempt, or jobs have
  * left their sequences. When it begins to commit.
@@ -527,7 +550,6 @@ bgjob_gating_settle(void)
 		CommandCounterIncrement(); /* that they have left is to be seen */
 		admit_next(left, false);
 	}
-	for (int i = 0; i < n; i++)
-		if (is_for_others(&own[i]))
-			admit_next(own[i].gate, own[i].kind == BGJOB_GATE_FAIR);
+	admit_for(own, n);
+	settle_leases();
 }

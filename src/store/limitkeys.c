@@ -13,7 +13,7 @@
  */
 #include "postgres.h"
 
-#include "base/slot.h"
+#include "base/running.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "store/gateline.h"

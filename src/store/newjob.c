@@ -16,7 +16,7 @@
 #include "access/xact.h"
 #include "base/change.h"
 #include "base/registry.h"
-#include "base/slot.h"
+#include "base/running.h"
 #include "miscadmin.h"
 #include "store/acquire.h"
 #include "store/newjob.h"

@@ -13,6 +13,9 @@
  * no row to delete. In the others the lock is the job's own row, and the row in
  * the place is deleted when the state changes.
  *
+ * A job that an external worker has fetched is stored as enqueued, as one that a worker of the
+ * server performs in one transaction; the row of its lease is the lock then (store/leased.c).
+ *
  * src/README.md says step by step how to add a place.
  *
  * Any process, inside a transaction.
@@ -30,12 +33,26 @@
 #include "store/gateline.h"
 #include "store/gateneeds.h"
 #include "store/gating.h"
+#include "store/lease.h"
 #include "store/place.h"
 #include "store/queue.h"
 #include "store/schedule.h"
 #include "store/sidetables.h"
 
 /* ---- each place ---- */
+
+/* Returns whether an external worker has a job. */
+static bool
+has_lease(const BgjobJob *job)
+{
+	return job->kind == BGJOB_KIND_EXTERNAL && bgjob_lease_holds(job->id);
+}
+
+static bool
+has_queued(const BgjobJob *job)
+{
+	return bgjob_queue_holds(job) || has_lease(job);
+}
 
 static BgjobTaken
 take_queued(const BgjobJob *job, TransactionId *holder)
@@ -45,6 +62,12 @@ take_queued(const BgjobJob *job, TransactionId *holder)
 
 	bgjob_queue_lane(job, &lane);
 	taken = bgjob_queue_take(&lane, job->pos, holder);
+	if (taken == BGJOB_NOT_THERE && has_lease(job))
+	{
+		if (holder != NULL)
+			*holder = InvalidTransactionId;
+		return BGJOB_BUSY; /* it has just been fetched: the caller looks again */
+	}
 	if (taken != BGJOB_TAKEN)
 		return taken;
 	bgjob_change_took(&lane, job->pos, job->id);
@@ -86,7 +109,7 @@ take_at_gate(const BgjobJob *job, TransactionId *holder)
 static bool
 has_at_gate(const BgjobJob *job)
 {
-	return bgjob_line_has(gate_of(job), place_in_line(job)) || bgjob_queue_holds(job);
+	return bgjob_line_has(gate_of(job), place_in_line(job)) || has_queued(job);
 }
 
 static void
@@ -194,7 +217,7 @@ static const struct
 } places[BGJOB_NPLACES] = {
 	[BGJOB_PLACE_NONE] = {false, NULL, NULL, NULL, NULL, NULL},
 	[BGJOB_PLACE_QUEUE] = {true, bgjob_queue_insert, bgjob_queue_insert_many, take_queued,
-						   bgjob_queue_holds, NULL},
+						   has_queued, NULL},
 	[BGJOB_PLACE_GATE] = {true, put_at_gate, NULL, take_at_gate, has_at_gate, NULL},
 	[BGJOB_PLACE_SCHEDULE] = {true, put_scheduled, put_many_scheduled, take_scheduled,
 							  has_scheduled, NULL},

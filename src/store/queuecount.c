@@ -22,7 +22,7 @@
 #include "access/tableam.h"
 #include "base/change.h"
 #include "base/database.h"
-#include "base/slot.h"
+#include "base/running.h"
 #include "miscadmin.h"
 #include "store/count.h"
 #include "store/jobrow.h"

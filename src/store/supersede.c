@@ -36,11 +36,13 @@
 #include "access/xact.h"
 #include "base/registry.h"
 #include "base/request.h"
+#include "base/running.h"
 #include "base/slot.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
 #include "storage/lmgr.h"
 #include "store/acquire.h"
+#include "store/leased.h"
 #include "store/supersede.h"
 #include "store/unique.h"
 
@@ -152,6 +154,7 @@ bgjob_supersede_cancel(BgjobRel *jobs, const BgjobJob *job)
 				   ? 0
 				   : DatumGetInt64(bgjob_job_datum(job, BGJOB_C_FOLLOWS));
 	BgjobRequestResult result;
+	BgjobLease lease;
 	BgjobJob other;
 
 	if (id <= 0)
@@ -161,6 +164,9 @@ bgjob_supersede_cancel(BgjobRel *jobs, const BgjobJob *job)
 		return result == BGJOB_REQUEST_ACCEPTED;
 	if (!bgjob_job_read(jobs, id, &other) || bgjob_state_is_final(other.state))
 		return true;
+	if (bgjob_leased_find(&other, &lease))
+		return bgjob_leased_delete(jobs, &lease, psprintf(BGJOB_SUPERSEDED_REASON, job->id),
+								   true);
 	/* One that follows another job itself is not ended before that: this job would run beside it. */
 	if (bgjob_job_followed(jobs, &other) != 0 || !bgjob_job_try_acquire(jobs, &other))
 		return false;

@@ -48,6 +48,7 @@ static const struct
 	[BGJOB_TABLE_BATCH_TOTAL] = {"batch_total"},
 	[BGJOB_TABLE_FAILURE] = {"failure"},
 	[BGJOB_TABLE_CLAIM] = {"claim"},
+	[BGJOB_TABLE_LEASE] = {"lease"},
 	[BGJOB_TABLE_UNIQUE_KEY] = {"unique_key"},
 	[BGJOB_TABLE_STATE] = {"state", true},
 	[BGJOB_TABLE_LOG] = {"log", true},

@@ -380,7 +380,7 @@ SELECT tap_refused(format('SELECT bgjob_enqueue(%s)', arguments), expected, desc
 	($$'t_nothing', after => ARRAY[987654321::bigint]$$, '22023', 'an unknown job to await'),
 	($$'t_nothing', after_batch => 987654321$$, '22023', 'an unknown batch to await'),
 	($$'t_nothing', batch => 987654321$$, '22023', 'an unknown batch'),
-	($$'t_nothing', kind => 'external'$$, '0A000', 'external jobs are not there yet')
+	($$'', kind => 'external'$$, '22023', 'a job for external workers without a name')
 ) AS v (arguments, expected, description);
 
 SELECT tap_refused(format('SELECT * FROM bgjob_enqueue_many(%s)', arguments), expected, description) FROM (VALUES
@@ -388,7 +388,7 @@ SELECT tap_refused(format('SELECT * FROM bgjob_enqueue_many(%s)', arguments), ex
 	($$'t_add', ARRAY['[1, 2]', '["x", 1]']::jsonb[]$$, '22P02', 'one element of a wrong type refuses them all'),
 	($$'t_no_such_function', ARRAY['[1]']::jsonb[]$$, '42883', 'enqueue_many with an unknown function'),
 	($$'t_nothing', ARRAY[NULL]::jsonb[], queue => 'No'$$, '22023', 'enqueue_many with a wrong queue name'),
-	($$'t_nothing', ARRAY[NULL]::jsonb[], kind => 'external'$$, '0A000', 'enqueue_many with a kind of a later issue')
+	($$'', ARRAY[NULL]::jsonb[], kind => 'external'$$, '22023', 'enqueue_many for external workers without a name')
 ) AS v (arguments, expected, description);
 
 SELECT throws_ok($$ SELECT bgjob_enqueue('t_aggregate', '[1]') $$, NULL, NULL, 'an aggregate raises an error');

@@ -234,7 +234,7 @@ SELECT tap_wrong(arguments, expected, description) FROM (VALUES
 	($$'t_by_row', 'columns=id,body'$$, '22023', 'too few columns'),
 	($$'t_by_id', 'columns=id', 'delay=soon'$$, '22007', 'a delay that is no interval'),
 	($$'t_by_id', 'columns=id', 'batch=1'$$, '22023', 'an unknown batch'),
-	($$'t_by_id', 'columns=id', 'kind=external'$$, '0A000', 'a kind of a later issue')
+	($$'t_by_id', 'columns=id', 'kind=internal'$$, '22023', 'a kind that does not exist')
 ) AS v (arguments, expected, description);
 
 SELECT is((SELECT count(*) FROM bgjob.jobs), :jobs::bigint, 'failed triggers leave no job');

@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 			count(*) FILTER (WHERE state = 's' AND retries > 0) AS retries
 		FROM bgjob_internal.job
 	), stats AS (SELECT * FROM bgjob.stats
-	), running AS (SELECT count(*) AS jobs FROM bgjob_internal.worker_slots() WHERE job IS NOT NULL)
+	), running AS (SELECT count(*) AS jobs FROM bgjob_internal.running_jobs())
 	SELECT format('stats.%s is %s, should be %s', c.name, c.told, c.actual)
 	FROM truth t, stats s, running r, LATERAL (VALUES
 		('servers', s.servers, (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = current_database())
@@ -108,7 +108,10 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 		FROM (SELECT coalesce(job, pos) AS id, pos, queue::text, priority, role::oid FROM bgjob_internal.queue
 			UNION ALL -- one that waits at a gate has its row there instead
 			SELECT g.job, coalesce(w.pos, w.id), w.queue::text, w.priority, w.run_as::oid
-			FROM bgjob_internal.gate g LEFT JOIN bgjob_internal.job w ON w.id = g.job AND w.gate = g.gate) x GROUP BY 1) q USING (id)
+			FROM bgjob_internal.gate g LEFT JOIN bgjob_internal.job w ON w.id = g.job AND w.gate = g.gate
+			UNION ALL -- and one that an external worker has
+			SELECT l.job, coalesce(w.pos, w.id), w.queue::text, w.priority, w.run_as::oid
+			FROM bgjob_internal.lease l LEFT JOIN bgjob_internal.job w ON w.id = l.job) x GROUP BY 1) q USING (id)
 	FULL JOIN (SELECT job AS id, count(*) AS places, min(at) AS at, min(queue::text) AS queue FROM bgjob_internal.schedule GROUP BY 1) s USING (id)
 	FULL JOIN (SELECT job AS id, count(*) AS places, min(queue::text) AS queue FROM bgjob_internal.failure GROUP BY 1) f USING (id)
 	FULL JOIN (SELECT job AS id, count(*) AS places FROM bgjob_internal.claim GROUP BY 1) c USING (id)
@@ -128,9 +131,15 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	SELECT format('claim of job %s by process %s, which is not at it', c.job, c.pid)
 	FROM bgjob_internal.claim c LEFT JOIN bgjob_internal.worker_slots() w ON w.job = c.job AND w.pid = c.pid WHERE w.job IS NULL
 	UNION ALL
+	-- Memory has each lease of the table, and no other.
+	SELECT format('lease of job %s by %s in the table, by %s in memory', coalesce(l.job, m.job), l.worker, m.server)
+	FROM bgjob_internal.lease l
+	FULL JOIN (SELECT r.job, r.server FROM bgjob_internal.running_jobs() r JOIN bgjob_internal.job j ON j.id = r.job AND j.kind = 'e') m USING (job)
+	WHERE l.worker IS DISTINCT FROM m.server
+	UNION ALL
 	-- Each running job exists.
 	SELECT format('worker %s is at job %s, which is in state %s', w.pid, w.job, j.state)
-	FROM bgjob_internal.worker_slots() w LEFT JOIN bgjob_internal.job j ON j.id = w.job WHERE w.job IS NOT NULL AND coalesce(j.state NOT IN ('e', 'p'), true)
+	FROM bgjob_internal.running_jobs() w LEFT JOIN bgjob_internal.job j ON j.id = w.job WHERE w.job IS NOT NULL AND coalesce(j.state NOT IN ('e', 'p'), true)
 	UNION ALL
 	SELECT format('unique_key %s of %s is of job %s, should be of job %s', key, owner, u.job, j.id)
 	FROM bgjob_internal.unique_key u FULL JOIN (SELECT run_as::regrole AS owner, unique_key COLLATE "C" AS key, id FROM bgjob_internal.job
