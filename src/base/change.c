@@ -395,10 +395,7 @@ tell(const Notes *committed)
 		bgjob_notify_scheduler(committed->notice_database, committed->notices);
 }
 
-/*
- * Announces jobs that an aborted transaction, or subtransaction, had taken out of
- * their queues: workers may have scanned past them meanwhile. Does not throw.
- */
+/* Announces jobs that an aborted (sub)transaction had taken out of their queues: workers may have scanned past them. Does not throw. */
 static void
 tell_of_given_back(const Notes *aborted)
 {
@@ -468,7 +465,10 @@ prepare(void)
 		return;
 	bgjob_prepared_mark();
 	for (Notes *note = notes; note != NULL; note = note->parent)
+	{
 		bgjob_dependant_notes_show(&note->dependants);
+		bgjob_gate_notes_prepare(&note->gates);
+	}
 	bgjob_prepared_moves_begin(GetTopTransactionIdIfAny());
 	for (const Notes *note = notes; note != NULL; note = note->parent)
 		bgjob_prepared_moves_add(note->counts, note->recount);

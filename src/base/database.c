@@ -68,6 +68,7 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	entry->ready = entry->announced = entry->edges_known = false;
 	entry->wants = 0;
 	pg_atomic_write_u64(&entry->next_due, 0);
+	pg_atomic_write_u64(&entry->sequence_epoch, 0);
 	pg_atomic_write_u64(&entry->edges, 0);
 	pg_atomic_write_u64(&entry->low_due, 0);
 	pg_atomic_write_u64(&entry->low_lease, 0);

@@ -10,7 +10,7 @@
  * holds are in its own memory (and in its slot, for the views); it gives them back when it exits.
  * After a crash nobody holds any.
  *
- * A gate is a hash of its name, and has an entry here only while there is something to remember:
+ * A gate is a hash of its name, and has an entry here at least while there is something to remember:
  * a place is held, a job was let through and has not been claimed yet (handed), or what was spent of a
  * rate still counts. "waiting" is a hint that jobs stand in the gate's line: others that come then
  * stand behind them.
@@ -450,10 +450,6 @@ give_back(const BgjobGateNeed *need, bool passed_on, TimestampTz now)
 		entry->running = Max(entry->running - 1, 0); /* the entry may be new since */
 		look = entry->waiting > 0 && (!passed_on || room_of(partition, entry, need, 0, now) >
 														bgjob_gate_handed(entry));
-		/* That nobody waits at a limit is remembered until the partition is full (base/gatemark.c). */
-		if (!look && (entry->mark != PG_INT64_MAX || need->kind == BGJOB_GATE_SEQUENCE) &&
-			bgjob_gate_is_idle(partition, entry, now))
-			bgjob_gate_drop(partition, entry);
 	}
 	LWLockRelease(&partition->lock);
 	return look;

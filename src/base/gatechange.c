@@ -127,6 +127,26 @@ bgjob_change_gate_ask(int64 gate)
 		note->ask = true;
 }
 
+/* bgjob_change_sequence_entered notes that a job stands in a sequence. */
+void
+bgjob_change_sequence_entered(int64 gate, int64 job)
+{
+	BgjobGateNotes *notes = bgjob_change_gates();
+
+	if (notes != NULL)
+		bgjob_sequence_note_entered(&notes->sequences, gate, job);
+}
+
+/* bgjob_change_sequence_left notes that it stands there no longer. */
+void
+bgjob_change_sequence_left(int64 gate, int64 job)
+{
+	BgjobGateNotes *notes = bgjob_change_gates();
+
+	if (notes != NULL)
+		bgjob_sequence_note_left(&notes->sequences, gate, job);
+}
+
 /* bgjob_change_gate_left notes that a sequence has lost a job. */
 void
 bgjob_change_gate_left(const BgjobGateNeed *need)

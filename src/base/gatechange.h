@@ -21,6 +21,8 @@ extern bool bgjob_change_gate_has_placed(int64 line);
 extern void bgjob_change_gate_displaced(int64 line, int64 place);
 extern void bgjob_change_gate_ask(int64 gate);
 extern void bgjob_change_gate_left(const BgjobGateNeed *need);
+extern void bgjob_change_sequence_entered(int64 gate, int64 job);
+extern void bgjob_change_sequence_left(int64 gate, int64 job);
 extern bool bgjob_change_gate_take_left(int64 *gate);
 extern int bgjob_change_gate_count(int64 gate);
 

@@ -112,6 +112,7 @@ bgjob_gate_notes_merge(BgjobGateNotes *inner, BgjobGateNotes *outer)
 	HASH_SEQ_STATUS all;
 	const BgjobGateNote *from;
 
+	bgjob_sequence_notes_merge(&inner->sequences, &outer->sequences);
 	if (inner->gates == NULL)
 		return;
 	if (outer->gates == NULL)
@@ -147,6 +148,7 @@ bgjob_gate_notes_free(BgjobGateNotes *notes)
 	if (notes->gates != NULL)
 		hash_destroy(notes->gates);
 	notes->gates = NULL;
+	bgjob_sequence_notes_free(&notes->sequences);
 }
 
 /*
@@ -159,6 +161,7 @@ bgjob_gate_notes_abort(const BgjobGateNotes *notes)
 	HASH_SEQ_STATUS all;
 	const BgjobGateNote *note;
 
+	bgjob_sequence_notes_abort(&notes->sequences);
 	if (notes->gates == NULL)
 		return;
 	hash_seq_init(&all, notes->gates);
@@ -194,6 +197,7 @@ bgjob_gate_notes_commit(const BgjobGateNotes *notes)
 	HASH_SEQ_STATUS all;
 	const BgjobGateNote *note;
 
+	bgjob_sequence_notes_commit(&notes->sequences); /* before anybody is asked to look */
 	if (notes->gates == NULL)
 		return;
 	hash_seq_init(&all, notes->gates);
@@ -209,4 +213,11 @@ bgjob_gate_notes_commit(const BgjobGateNotes *notes)
 		if (note->ask || (note->left && !bgjob_gate_is_own(note->gate)))
 			bgjob_gate_ask(MyDatabaseId, note->gate);
 	}
+}
+
+/* bgjob_gate_notes_prepare: the transaction is being prepared, and these notes will be forgotten. */
+void
+bgjob_gate_notes_prepare(const BgjobGateNotes *notes)
+{
+	bgjob_sequence_notes_prepare(&notes->sequences);
 }

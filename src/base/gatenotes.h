@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/gate.h"
+#include "base/sequencemark.h"
 #include "utils/hsearch.h"
 
 typedef struct BgjobGateNote
@@ -35,6 +36,7 @@ typedef struct BgjobGateNotes
 	const struct BgjobGateNotes *outer; /* of the transaction around this one */
 	HTAB *gates;
 	BgjobGateNote *left;
+	BgjobSequenceNotes sequences;
 } BgjobGateNotes;
 
 extern BgjobGateNote *bgjob_gate_note(BgjobGateNotes *notes, const BgjobGateNeed *need);
@@ -46,5 +48,6 @@ extern void bgjob_gate_notes_merge(BgjobGateNotes *inner, BgjobGateNotes *outer)
 extern void bgjob_gate_notes_free(BgjobGateNotes *notes);
 extern void bgjob_gate_notes_abort(const BgjobGateNotes *notes);
 extern void bgjob_gate_notes_commit(const BgjobGateNotes *notes);
+extern void bgjob_gate_notes_prepare(const BgjobGateNotes *notes);
 
 #endif /* BGJOB_BASE_GATENOTES_H */

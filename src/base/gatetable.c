@@ -3,8 +3,8 @@
  * gatetable.c
  *	  The entries of gates in shared memory; for base/gate.c.
  *
- * An entry is added when there is something to remember of a gate, and removed when there is not, at the latest
- * when a partition is full; one of which is only known that nobody waits there, not before. What is spent of a rate takes more room, and is kept apart. All of
+ * An entry is added when there is something to remember of a gate. Those of which there is nothing to remember
+ * are removed when a partition is full: until then, what is known of their lines spares others a look (base/gatemark.c). What is spent of a rate takes more room, and is kept apart. All of
  * it is of fixed size. A gate for which there is no room has none for jobs either: they wait until others are idle,
  * or until what was spent of other rates counts no more; the scheduler looks each second.
  *
@@ -23,6 +23,8 @@
 typedef struct GateTable
 {
 	TimestampTz since; /* the start of the server, or of its memory after a crash */
+	pg_atomic_uint64
+		epochs; /* the last one that was begun in any database: base/sequencemark.c */
 	BgjobGatePartition partitions[BGJOB_GATE_PARTITIONS];
 } GateTable;
 
@@ -63,6 +65,7 @@ bgjob_gate_table_startup(void)
 		int tranche = LWLockNewTrancheId();
 
 		table->since = bgjob_now();
+		pg_atomic_init_u64(&table->epochs, 0);
 		for (int i = 0; i < BGJOB_GATE_PARTITIONS; i++)
 			init_partition(&table->partitions[i], tranche);
 	}
@@ -80,6 +83,13 @@ TimestampTz
 bgjob_gate_memory_since(void)
 {
 	return table->since;
+}
+
+/* bgjob_gate_new_epoch returns an epoch that no mark is of yet. */
+uint64
+bgjob_gate_new_epoch(void)
+{
+	return pg_atomic_add_fetch_u64(&table->epochs, 1);
 }
 
 /* bgjob_gate_partition_number returns which partition a gate of this database is in. */
@@ -152,9 +162,9 @@ drop_use(BgjobGatePartition *partition, BgjobGateEntry *entry)
 	entry->use = BGJOB_GATE_NOTHING;
 }
 
-/* bgjob_gate_drop removes an entry. */
-void
-bgjob_gate_drop(BgjobGatePartition *partition, BgjobGateEntry *entry)
+/* Removes an entry. */
+static void
+drop(BgjobGatePartition *partition, BgjobGateEntry *entry)
 {
 	int index = entry - partition->entries;
 	int *link = head_of(partition, entry->gate, entry->database);
@@ -181,7 +191,7 @@ evict(BgjobGatePartition *partition, bool hints, TimestampTz now)
 			if (hints)
 				partition->entries[i].handed = 0;
 			if (bgjob_gate_is_idle(partition, &partition->entries[i], now))
-				bgjob_gate_drop(partition, &partition->entries[i]);
+				drop(partition, &partition->entries[i]);
 		}
 }
 

@@ -44,7 +44,9 @@ typedef struct BgjobGateEntry
 	int use;             /* what is spent of its rate; BGJOB_GATE_NOTHING: nothing */
 	TimestampTz look_at; /* the scheduler looks at its line then; 0: it does not */
 	TimestampTz closed_until;
-	int64 mark; /* no row of the line stands before that place: base/gatemark.c */
+	int64
+		mark; /* no row of the line stands before that place: base/gatemark.c; of a sequence: base/sequencemark.c */
+	uint64 epoch; /* of the mark of a sequence */
 	uint64 moment;
 	BgjobRate rate;                  /* as it was when something was spent last */
 	bool unsaved;                    /* something was spent since the scheduler has saved it */
@@ -67,6 +69,7 @@ extern Size bgjob_gate_table_size(void);
 extern void bgjob_gate_table_startup(void);
 
 extern TimestampTz bgjob_gate_memory_since(void);
+extern uint64 bgjob_gate_new_epoch(void);
 extern int bgjob_gate_partition_number(int64 gate);
 extern BgjobGatePartition *bgjob_gate_partition(int number);
 extern BgjobGatePartition *bgjob_gate_partition_of(int64 gate);
@@ -81,6 +84,5 @@ extern bool bgjob_gate_is_idle(const BgjobGatePartition *partition, const BgjobG
 							   TimestampTz now);
 extern void bgjob_gate_set_name(BgjobGateEntry *entry, const char *name);
 extern int bgjob_gate_names(char (*names)[BGJOB_GATE_NAME_SIZE], int room, TimestampTz now);
-extern void bgjob_gate_drop(BgjobGatePartition *partition, BgjobGateEntry *entry);
 
 #endif /* BGJOB_BASE_GATETABLE_H */

@@ -83,6 +83,7 @@ create_registry(void)
 		pg_atomic_init_u32(&entry->unnamed, 0);
 		pg_atomic_init_u32(&entry->renewals, 0);
 		pg_atomic_init_u64(&entry->movers, 0);
+		pg_atomic_init_u64(&entry->sequence_epoch, 0);
 		pg_atomic_init_u32(&entry->hungry, 0);
 		pg_atomic_init_u64(&entry->server.leavers, 0);
 		pg_atomic_init_u64(&entry->claim_failure, 0);

@@ -315,6 +315,9 @@ typedef struct BgjobDatabase
 	uint64 counted;    /* doubts + 1 at the counting; 0: never */
 	bool tallies_lost; /* some role has no tallies, for lack of room */
 
+	/* Of the marks of sequences: see base/sequencemark.c. */
+	pg_atomic_uint64 sequence_epoch;
+
 	/* Prepared transactions that end without a command: see process/unannounced.c. */
 	bool strangers;           /* there may be some whose moves are not known */
 	pg_atomic_uint32 unnamed; /* so many have been prepared without a command */

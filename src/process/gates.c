@@ -17,6 +17,7 @@
 #include "base/gate.h"
 #include "base/gateasks.h"
 #include "base/process.h"
+#include "base/sequencemark.h"
 #include "miscadmin.h"
 #include "process/gates.h"
 #include "rules/clock.h"
@@ -76,6 +77,7 @@ bgjob_gates_begin(void)
 {
 	bgjob_begin();
 	bgjob_limituse_load(bgjob_now());
+	bgjob_sequence_marks_renew();
 	bgjob_commit();
 	bgjob_gates_rescan();
 }
@@ -213,6 +215,7 @@ sweep(TimestampTz now)
 	{
 		all_wanted = false;
 		sweeping = at_first = true;
+		bgjob_sequence_marks_renew(); /* a prepared transaction may have ended */
 	}
 	if (!sweeping && next_sweep > now)
 		return;

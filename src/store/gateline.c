@@ -16,7 +16,9 @@
 
 #include "access/stratnum.h"
 #include "base/gatechange.h"
+#include "base/sequencemark.h"
 #include "store/gateline.h"
+#include "store/gateneeds.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
@@ -118,8 +120,12 @@ bgjob_line_begin(BgjobLineScan *line, int64 gate, BgjobLineFrom from)
 	ScanKeyData keys[2];
 
 	line->gate = gate;
-	line->at_head = true;
-	line->mark = bgjob_gate_mark(gate, from == BGJOB_LINE_NEW_MARK); /* before the snapshot */
+	line->at_head = bgjob_gate_kind(gate) != BGJOB_GATE_SEQUENCE;
+	if (line->at_head)
+		line->mark =
+			bgjob_gate_mark(gate, from == BGJOB_LINE_NEW_MARK); /* before the snapshot */
+	else /* who waits there stands in the sequence, which has its own mark */
+		line->mark.place = bgjob_sequence_mark(gate).job;
 	line->rel = bgjob_rel_open(BGJOB_TABLE_GATE);
 	line->snapshot = bgjob_rel_snapshot(line->rel);
 	place_keys(keys, gate, BTGreaterEqualStrategyNumber, F_INT8GE,

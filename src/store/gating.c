@@ -480,7 +480,11 @@ bgjob_gating_leave_sequence(const BgjobJob *job)
 	BgjobGateNeed need = {
 		.kind = BGJOB_GATE_SEQUENCE, .gate = bgjob_gate_of_sequence(job), .max_running = 1};
 
-	if (bgjob_sequence_leave(job->run_as, need.gate, job->id))
+	BgjobSequenceLeft left = bgjob_sequence_leave(job->run_as, need.gate, job->id);
+
+	/* Who enters meanwhile, and cannot be seen, is seen when the place is given back, if this process holds it. */
+	if (left == BGJOB_SEQUENCE_OTHERS ||
+		(left == BGJOB_SEQUENCE_NO_OTHERS && !bgjob_gate_is_own(need.gate)))
 		bgjob_change_gate_left(&need);
 }
 

@@ -5,7 +5,8 @@
  *
  * A job enters its sequence when it first becomes ready to run, and leaves it when it has succeeded or was
  * deleted; so while it waits for a retry, and while it is failed, it goes on to stand there. Of those that stand
- * there, only the one with the lowest id may run (store/gating.c).
+ * there, only the one with the lowest id may run (store/gating.c). Before which job nobody stands is
+ * remembered in shared memory (base/sequencemark.c).
  *
  * Any process, inside a transaction. Nothing here waits: rows of different jobs never conflict.
  *
@@ -14,6 +15,8 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
+#include "base/gatechange.h"
+#include "base/sequencemark.h"
 #include "store/jobrow.h"
 #include "store/sequencekey.h"
 #include "utils/fmgroids.h"
@@ -67,24 +70,79 @@ bgjob_sequence_enter(Oid role, int64 hash, int64 job)
 
 	if (!find(rel, snapshot, role, hash, job))
 		bgjob_rel_insert(rel, values, nulls);
+	bgjob_change_sequence_entered(hash, job); /* maybe also a row of a restore */
 	ExecClearTuple(rel->slot);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
 }
 
-/* bgjob_sequence_leave has a job leave its sequence; false: it does not stand there. */
-bool
+/* Returns the job of the row that was read last. */
+static int64
+job_of_row(const BgjobRel *rel)
+{
+	bool isnull;
+
+	return DatumGetInt64(slot_getattr(rel->slot, S_JOB, &isnull));
+}
+
+/* bgjob_sequence_leave has a job leave its sequence. */
+BgjobSequenceLeft
 bgjob_sequence_leave(Oid role, int64 hash, int64 job)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SEQUENCE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	bool there = find(rel, snapshot, role, hash, job) &&
-				 bgjob_rel_delete(rel, &rel->slot->tts_tid, NULL);
+	BgjobSequenceLeft left = BGJOB_SEQUENCE_NOT_THERE;
+	ScanKeyData keys[3];
+	BgjobScan *scan;
 
+	sequence_keys(keys, role, hash);
+	bgjob_key(&keys[2], S_JOB, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(job));
+	scan = bgjob_scan_begin(rel, SEQUENCE_INDEX, snapshot, keys, 3);
+	if (bgjob_scan_next(scan) && job_of_row(rel) == job)
+	{
+		ItemPointerData tid = rel->slot->tts_tid;
+		bool others = bgjob_scan_next(scan);
+
+		if (bgjob_rel_delete(rel, &tid, NULL))
+			left = others ? BGJOB_SEQUENCE_OTHERS : BGJOB_SEQUENCE_NO_OTHERS;
+	}
 	ExecClearTuple(rel->slot);
+	bgjob_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	bgjob_rel_close(rel);
-	return there;
+	if (left != BGJOB_SEQUENCE_NOT_THERE)
+		bgjob_change_sequence_left(hash, job);
+	return left;
+}
+
+/* Looks along the jobs that stand before a job, from the mark on. */
+static int64
+find_before(BgjobRel *rel, Oid role, int64 hash, int64 job, const BgjobSequenceMark *mark)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData keys[4];
+	BgjobScan *scan;
+	int64 before = 0;
+	int64 first = job; /* at which somebody stands */
+
+	sequence_keys(keys, role, hash);
+	bgjob_key(&keys[2], S_JOB, BTGreaterEqualStrategyNumber, F_INT8GE,
+			  Int64GetDatum(mark->job));
+	bgjob_key(&keys[3], S_JOB, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(job));
+	scan = bgjob_scan_begin(rel, SEQUENCE_INDEX, snapshot, keys, 4);
+	while (before == 0 && bgjob_scan_next(scan))
+	{
+		int64 other = job_of_row(rel);
+
+		first = Min(first, other);
+		if (!bgjob_job_is_over(other))
+			before = other;
+	}
+	ExecClearTuple(rel->slot);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_sequence_mark_advance(hash, mark, first);
+	return before;
 }
 
 /*
@@ -94,26 +152,14 @@ bgjob_sequence_leave(Oid role, int64 hash, int64 job)
 int64
 bgjob_sequence_before(Oid role, int64 hash, int64 job)
 {
-	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_SEQUENCE);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	ScanKeyData keys[3];
-	BgjobScan *scan;
-	int64 before = 0;
-	bool isnull;
+	BgjobSequenceMark mark = bgjob_sequence_mark(hash); /* before the snapshot */
+	BgjobRel *rel;
+	int64 before;
 
-	sequence_keys(keys, role, hash);
-	bgjob_key(&keys[2], S_JOB, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(job));
-	scan = bgjob_scan_begin(rel, SEQUENCE_INDEX, snapshot, keys, 3);
-	while (before == 0 && bgjob_scan_next(scan))
-	{
-		int64 other = DatumGetInt64(slot_getattr(rel->slot, S_JOB, &isnull));
-
-		if (!bgjob_job_is_over(other))
-			before = other;
-	}
-	ExecClearTuple(rel->slot);
-	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
+	if (mark.job >= job)
+		return 0;
+	rel = bgjob_rel_open_read(BGJOB_TABLE_SEQUENCE);
+	before = find_before(rel, role, hash, job, &mark);
 	bgjob_rel_close(rel);
 	return before;
 }

@@ -324,6 +324,60 @@ for my $case (
 	}
 }
 
+# ---- under an old snapshot: no job goes along all that have stood there before ----
+{
+	my ($old, $idle) = (session(), session());
+	my $long = 600;
+	my $read = q{SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob_internal.sequence_pkey'::regclass};
+	my $gone = q{SELECT n_tup_del FROM pg_stat_all_tables WHERE relid = 'bgjob_internal.sequence'::regclass};
+
+	say($old, 'BEGIN ISOLATION LEVEL REPEATABLE READ', 'SELECT 1');
+	my ($tries, $entries) = (0);
+	# The scheduler may not know yet that the transactions are over that were prepared above: then nothing is remembered.
+	do
+	{
+		my ($had_read, $were_gone) = (value($read), value($gone));
+		value(qq{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill('["long"]'::jsonb, ARRAY[$long]), sequence_key => 'long')});
+		all_over('a long sequence under an old snapshot');
+		wait_until($node, "SELECT ($gone) >= $were_gone + $long", 'each worker has reported what it did');
+		$entries = value($read) - $had_read;
+	} until $entries < 20 * $long || ++$tries == 5;
+	cmp_ok($entries, '<', 20 * $long, "a long sequence under an old snapshot: $entries entries of its index were read for $long jobs");
+	in_order(q{key = 'long'}, 'a long sequence under an old snapshot');
+
+	# What is remembered of the sequence is right whatever becomes visible before it; in a queue that is paused, so it stays there.
+	value(q{SELECT bgjob_queue_pause('still')});
+	my $before = q{SELECT bgjob_enqueue('work', '["long"]', sequence_key => 'long', queue => 'still')};
+	my $others = q{SELECT count(bgjob_enqueue('work', jsonb_build_array('o' || i), sequence_key => 'o' || i)) FROM generate_series(1, 100) i};
+	for my $case ([ 'COMMIT' ], [ 'RELEASE of a savepoint', 'SAVEPOINT a' ], [ 'COMMIT with jobs of very many sequences', $others ], [ 'COMMIT PREPARED' ], [ 'ROLLBACK of a deletion' ], [ 'ROLLBACK TO a savepoint before a deletion' ],
+		[ 'ROLLBACK of the deletion of very many' ], [ 'ROLLBACK PREPARED of a deletion' ])
+	{
+		my ($end, @first) = @$case;
+		my $deletes = $end =~ /deletion/;
+		becomes(fine('long'), 'succeeded', "$end: the sequence is idle");
+		my $job = $deletes ? value($before) : undef;
+		say($idle, 'BEGIN', @first);
+		$job //= say($idle, $before);
+		say($idle, 'SAVEPOINT b') if $end =~ /TO a savepoint/;
+		say($idle, $others, q{SELECT count(bgjob_delete(id)) FROM bgjob.jobs WHERE sequence_key ~ '^o' AND state = 'enqueued'}) if $end =~ /deletion of very/;
+		say($idle, "SELECT bgjob_delete($job)", $before) if $deletes; # the deletion is seen by the transaction itself
+		say($idle, 'RELEASE a') if $end =~ /RELEASE/;
+		say($idle, q{PREPARE TRANSACTION 'p'}) if $end =~ /PREPARED/;
+		becomes(fine('long'), 'succeeded', "$end: a job runs that nobody stands before, as far as can be seen") unless $deletes;
+		say($idle, "$1 'p'") if $end =~ /^(\w+ PREPARED)/;
+		say($idle, 'ROLLBACK TO b') if $end =~ /TO a savepoint/;
+		say($idle, $end =~ /^ROLLBACK of/ ? 'ROLLBACK' : 'COMMIT') unless $end =~ /PREPARED/;
+		my $behind = fine('long');
+		waits($behind, $job, "$end: a job that is enqueued afterwards waits for the one that stands there");
+		value("SELECT bgjob_delete($job)");
+		becomes($behind, 'succeeded', "$end: until that one is deleted");
+	}
+	value(q{SELECT bgjob_queue_resume('still')});
+	all_over('nobody is left');
+	say($old, 'COMMIT');
+	leave($old, $idle);
+}
+
 # ---- without the scheduler; a server that is started with failed and waiting jobs ----
 {
 	hold_back(1);
