@@ -141,11 +141,10 @@ bgjob_awaiting_take(int64 job, TransactionId *holder)
 	return taken;
 }
 
-/* bgjob_awaiting_find reads the row of a job as it is at this moment; false if there is none. */
+/* bgjob_awaiting_find_in reads the row of a job as it is at this moment, in the table, which the caller has opened; false if there is none. */
 bool
-bgjob_awaiting_find(int64 job, BgjobAwaiting *row)
+bgjob_awaiting_find_in(BgjobRel *rel, int64 job, BgjobAwaiting *row)
 {
-	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_AWAITING);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	bool found = find(rel, snapshot, job);
 
@@ -164,19 +163,25 @@ bgjob_awaiting_find(int64 job, BgjobAwaiting *row)
 							: DatumGetTimestampTz(rel->slot->tts_values[A_DEADLINE - 1]);
 	}
 	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/* bgjob_awaiting_find does the same for who reads one row. */
+bool
+bgjob_awaiting_find(int64 job, BgjobAwaiting *row)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_AWAITING);
+	bool found = bgjob_awaiting_find_in(rel, job, row);
+
 	bgjob_rel_close(rel);
 	return found;
 }
 
 /* bgjob_awaiting_take_found takes out the job of a row that has just been read, like bgjob_awaiting_take. False: another transaction has it. */
 bool
-bgjob_awaiting_take_found(BgjobAwaiting *row)
+bgjob_awaiting_take_found(BgjobRel *rel, BgjobAwaiting *row)
 {
-	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_AWAITING);
-	bool taken = bgjob_rel_delete(rel, &row->tid, NULL);
-
-	bgjob_rel_close(rel);
-	return taken;
+	return bgjob_rel_delete(rel, &row->tid, NULL);
 }
 
 /* bgjob_awaiting_after reads the ids of at most "max" jobs after an id, in their order; returns their number. */

@@ -31,7 +31,8 @@ extern void bgjob_awaiting_insert(const BgjobJob *job);
 extern void bgjob_awaiting_insert_many(const BgjobJob *job, int64 first,
 									   const ItemPointerData *tids, int n);
 extern BgjobTaken bgjob_awaiting_take(int64 job, TransactionId *holder);
-extern bool bgjob_awaiting_take_found(BgjobAwaiting *row);
+extern bool bgjob_awaiting_take_found(BgjobRel *rel, BgjobAwaiting *row);
+extern bool bgjob_awaiting_find_in(BgjobRel *rel, int64 job, BgjobAwaiting *row);
 extern bool bgjob_awaiting_find(int64 job, BgjobAwaiting *row);
 extern int bgjob_awaiting_after(int64 after, int64 *jobs, int max);
 extern int bgjob_awaiting_overdue(TimestampTz now, int64 *jobs, int max, TimestampTz *next);

@@ -300,59 +300,6 @@ ask_for_review(int64 id, int64 ended)
 		bgjob_dependant_note_ended(notes, id, ended, ended);
 }
 
-/* Lets a job go on whose only target has ended. So the target need not be read. */
-static BgjobReviewed
-release_only(BgjobAwaiting *row, BgjobState state)
-{
-	BgjobAwaited awaited = bgjob_condition_of(row->condition, state);
-	BgjobRel *jobs;
-	BgjobPrerequisites all;
-	BgjobJob job;
-
-	if (!bgjob_awaiting_take_found(row))
-		return BGJOB_REVIEWED_BUSY;
-	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
-	if ((!bgjob_job_read_at(jobs, &row->job_tid, row->job, &job) &&
-		 !bgjob_job_read(jobs, row->job, &job)) ||
-		job.state != BGJOB_AWAITING || !bgjob_prerequisites_read(&job, &all))
-		awaited = BGJOB_AWAITED_OPEN; /* a row that was written by hand */
-	else if (awaited == BGJOB_AWAITED_MET)
-		release(jobs, &job);
-	else
-		give_up(jobs, &job, bgjob_hopeless_reason(jobs, &all, 0, state));
-	bgjob_rel_close(jobs);
-	return awaited == BGJOB_AWAITED_MET        ? BGJOB_REVIEWED_RELEASED
-		   : awaited == BGJOB_AWAITED_HOPELESS ? BGJOB_REVIEWED_DELETED
-											   : BGJOB_REVIEWED_GONE;
-}
-
-/* Lets one dependant of a target go on if it may; else has it reviewed after the commit, if no other transaction is sure to do that. */
-static BgjobReviewed
-release_dependant(int64 dependant, int64 target, BgjobState state)
-{
-	TimestampTz deadline = DT_NOEND;
-	BgjobReviewed reviewed;
-	BgjobAwaiting row;
-
-	if (!bgjob_awaiting_find(dependant, &row))
-		return BGJOB_REVIEWED_GONE;
-	if (row.prerequisites > FEW && !decides(&row, state))
-	{
-		ask_for_review(dependant, target);
-		return BGJOB_REVIEWED_AWAITS;
-	}
-	if (row.prerequisites > FEW)
-		forget(dependant); /* the one that decides may come before */
-	if (row.prerequisites == 1)
-		reviewed = release_only(&row, state);
-	else
-		reviewed = bgjob_review_job(dependant, &deadline);
-	if (reviewed == BGJOB_REVIEWED_BUSY ||
-		(reviewed == BGJOB_REVIEWED_AWAITS && row.prerequisites > 1))
-		ask_for_review(dependant, 0);
-	return reviewed;
-}
-
 /* A look at the dependants of a target, of which there may be very many. */
 typedef struct Pass
 {
@@ -361,37 +308,94 @@ typedef struct Pass
 	TimestampTz *deadline; /* lowered to the first one of the dependants */
 	int visited;
 	int64 counts[BGJOB_REVIEWED_BUSY + 1];
+	BgjobRel *jobs; /* opened once for all of them, if the target has ended */
+	BgjobRel *awaiting;
 } Pass;
 
-/* Calls a function for each dependant of a target, and counts what it returns. Returns how many edges there are. */
+/* Lets a job go on whose only target has ended. So the target need not be read. */
+static BgjobReviewed
+release_only(const Pass *pass, BgjobAwaiting *row)
+{
+	BgjobAwaited awaited = bgjob_condition_of(row->condition, pass->state);
+	BgjobRel *jobs = pass->jobs;
+	BgjobPrerequisites all;
+	BgjobJob job;
+
+	if (!bgjob_awaiting_take_found(pass->awaiting, row))
+		return BGJOB_REVIEWED_BUSY;
+	if ((!bgjob_job_read_at(jobs, &row->job_tid, row->job, &job) &&
+		 !bgjob_job_read(jobs, row->job, &job)) ||
+		job.state != BGJOB_AWAITING || !bgjob_prerequisites_read(&job, &all))
+		awaited = BGJOB_AWAITED_OPEN; /* a row that was written by hand */
+	else if (awaited == BGJOB_AWAITED_MET)
+		release(jobs, &job);
+	else
+		give_up(jobs, &job, bgjob_hopeless_reason(jobs, &all, 0, pass->state));
+	return awaited == BGJOB_AWAITED_MET        ? BGJOB_REVIEWED_RELEASED
+		   : awaited == BGJOB_AWAITED_HOPELESS ? BGJOB_REVIEWED_DELETED
+											   : BGJOB_REVIEWED_GONE;
+}
+
+/* Lets one dependant of a target go on if it may; else has it reviewed after the commit, if no other transaction is sure to do that. */
+static BgjobReviewed
+release_dependant(int64 dependant, Pass *pass)
+{
+	TimestampTz deadline = DT_NOEND;
+	BgjobReviewed reviewed;
+	BgjobAwaiting row;
+
+	if (!bgjob_awaiting_find_in(pass->awaiting, dependant, &row))
+		return BGJOB_REVIEWED_GONE;
+	if (row.prerequisites > FEW && !decides(&row, pass->state))
+	{
+		ask_for_review(dependant, pass->target);
+		return BGJOB_REVIEWED_AWAITS;
+	}
+	if (row.prerequisites > FEW)
+		forget(dependant); /* the one that decides may come before */
+	if (row.prerequisites == 1)
+		reviewed = release_only(pass, &row);
+	else
+		reviewed = bgjob_review_job(dependant, &deadline);
+	if (reviewed == BGJOB_REVIEWED_BUSY ||
+		(reviewed == BGJOB_REVIEWED_AWAITS && row.prerequisites > 1))
+		ask_for_review(dependant, 0);
+	return reviewed;
+}
+
+/* Calls a function for each dependant, and counts what it returns. */
+static void
+visit_each(const int64 *dependants, int n, Pass *pass,
+		   BgjobReviewed (*visit)(int64 dependant, Pass *pass))
+{
+	MemoryContext own = CurrentMemoryContext;
+	MemoryContext each = own;
+
+	if (n > 1) /* what one leaves behind goes with the caller's */
+		each = AllocSetContextCreate(own, "bgjob dependant", ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContextSwitchTo(each);
+		CHECK_FOR_INTERRUPTS();
+		pass->counts[visit(dependants[i], pass)]++;
+		MemoryContextSwitchTo(own);
+		if (each != own)
+			MemoryContextReset(each);
+	}
+	if (each != own)
+		MemoryContextDelete(each);
+}
+
+/* The same for each dependant of a target. Returns how many edges there are. */
 static uint32
 visit_dependants(Pass *pass, BgjobReviewed (*visit)(int64 dependant, Pass *pass))
 {
 	int n;
 	int64 *dependants = bgjob_edges_of(pass->target, &n);
-	MemoryContext each = n == 0 ? NULL
-								: AllocSetContextCreate(CurrentMemoryContext, "bgjob dependant",
-														ALLOCSET_DEFAULT_SIZES);
 
-	for (int i = 0; i < n; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(each);
-
-		CHECK_FOR_INTERRUPTS();
-		pass->counts[visit(dependants[i], pass)]++;
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(each);
-	}
-	if (n > 0)
-		MemoryContextDelete(each);
+	visit_each(dependants, n, pass, visit);
 	pfree(dependants);
 	return n;
-}
-
-static BgjobReviewed
-release_visited(int64 dependant, Pass *pass)
-{
-	return release_dependant(dependant, pass->target, pass->state);
 }
 
 /*
@@ -402,8 +406,19 @@ uint32
 bgjob_release_dependants(int64 target, BgjobState state)
 {
 	Pass pass = {.target = target, .state = state};
+	int n;
+	int64 *dependants = bgjob_edges_of(target, &n);
 
-	return visit_dependants(&pass, release_visited);
+	if (n > 0)
+	{
+		pass.jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
+		pass.awaiting = bgjob_rel_open(BGJOB_TABLE_AWAITING);
+		visit_each(dependants, n, &pass, release_dependant);
+		bgjob_rel_close(pass.awaiting);
+		bgjob_rel_close(pass.jobs);
+	}
+	pfree(dependants);
+	return n;
 }
 
 /* Looks at a dependant of a signal that the current user has sent: other signals may have the same hash. */
