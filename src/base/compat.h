@@ -260,7 +260,27 @@ bgjob_custom_settings(void)
 	return known + n;
 }
 
+/*
+ * RESET ALL, which resets records with such a source only; as a rule there is none. It looks at two other fields
+ * of each of the hundreds of records first.
+ */
+static inline void
+bgjob_reset_settings(void)
+{
+	struct config_generic **all = get_guc_variables();
+	int n = GetNumConfigOptions();
+
+	for (int i = 0; i < n; i++)
+		if (all[i]->source > PGC_S_OVERRIDE)
+		{
+			ResetAllOptions();
+			return;
+		}
+}
+
 #else
+
+#define bgjob_reset_settings() ResetAllOptions()
 
 /* All settings, and a NULL; valid until the next call. */
 static inline struct config_generic **

@@ -229,7 +229,7 @@ bgjob_session_clean(void)
 
 	PortalHashTableDeleteAll();
 	restore_identity();
-	ResetAllOptions();
+	bgjob_reset_settings();
 	DropAllPreparedStatements();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetSequenceCaches();
