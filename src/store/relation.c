@@ -335,6 +335,32 @@ bgjob_rel_fetch(BgjobRel *rel, ItemPointer tid, Snapshot snapshot)
 }
 
 /*
+ * Reads the row in a slot into values and nulls, where "copy" is a copy of its tuple. Rows may lack columns at their end
+ * (store/bulk.c), which heap_deform_tuple() would ask for one by one. The slot knows all values by then, or reads them faster; those
+ * that are not passed by value are at the same places in the copy.
+ */
+static void
+deform_copy(TupleTableSlot *slot, HeapTuple copy, Datum *values, bool *nulls)
+{
+	TupleDesc desc = slot->tts_tupleDescriptor;
+	const char *from;
+
+	if (desc->constr != NULL && desc->constr->missing != NULL)
+	{
+		heap_deform_tuple(copy, desc, values, nulls); /* some are not in the tuple */
+		return;
+	}
+	from = (const char *) ExecFetchSlotHeapTuple(slot, false, NULL)->t_data;
+	slot_getallattrs(slot);
+	memcpy(values, slot->tts_values, desc->natts * sizeof(Datum));
+	memcpy(nulls, slot->tts_isnull, desc->natts * sizeof(bool));
+	for (int i = 0; i < desc->natts; i++)
+		if (!nulls[i] && !TupleDescAttr(desc, i)->attbyval)
+			values[i] =
+				PointerGetDatum((char *) copy->t_data + (DatumGetPointer(values[i]) - from));
+}
+
+/*
  * bgjob_rel_take copies the row in rel->slot into values and nulls, in the
  * current context. Values that are stored out of line are fetched now: later there may
  * be no snapshot, which the server requires for that, and the row may have been
@@ -349,7 +375,7 @@ bgjob_rel_take(BgjobRel *rel, Datum *values, bool *nulls, const BgjobExternal **
 	BgjobExternal *fetched;
 	Snapshot snapshot;
 
-	heap_deform_tuple(tuple, desc, values, nulls);
+	deform_copy(rel->slot, tuple, values, nulls);
 	*external = NULL;
 	if (!HeapTupleHasExternal(tuple))
 		return;
