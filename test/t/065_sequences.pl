@@ -439,7 +439,7 @@ COMMIT;
 for my $how ('TERM worker', 'KILL worker', 'TERM scheduler', 'KILL scheduler', 'kill9', 'immediate')
 {
 	my $bench = in_background('pgbench', '-n', '-c', 8, '-T', 2, '--random-seed=' . length($how), '-f', "$tmp/seq.pgb");
-	usleep(200_000);
+	wait_until($node, q{SELECT count(*) > 20 FROM effect}, "$how: jobs run");
 	if ($how =~ /^(\w+) (\w+)$/)
 	{
 		my ($signal, $whom) = ($1, $2);
