@@ -39,6 +39,7 @@ CREATE TABLE root_batch AS SELECT bgjob_batch('roots') AS id;
 GRANT SELECT ON root_job, root_batch TO app;
 SET ROLE app;
 SELECT bgjob_enqueue('f', '[1]', unique_key => 'taken', delay => '1 day');
+SELECT bgjob_enqueue('waits', kind => 'external', queue => 'ready');
 SELECT bgjob_recurring('same', '@yearly', 'f', '[1]');
 SET ROLE other;
 SELECT bgjob_recurring('same', '@yearly', 'f', '[1]');
