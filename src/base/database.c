@@ -66,6 +66,7 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	entry->steady_at = 0;
 	entry->set_right = false;
 	entry->ready = entry->announced = entry->edges_known = false;
+	entry->edges_counted = false;
 	entry->wants = 0;
 	pg_atomic_write_u64(&entry->next_due, 0);
 	pg_atomic_write_u64(&entry->sequence_epoch, 0);

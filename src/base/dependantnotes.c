@@ -154,7 +154,9 @@ bgjob_dependant_notes_free(BgjobDependantNotes *notes)
 void
 bgjob_dependant_notes_show(BgjobDependantNotes *notes)
 {
-	for (int i = 0; i < notes->nedges && !notes->shown; i++)
+	if (notes->shown || notes->nedges == 0 || !bgjob_dependants_counted())
+		return; /* in the last case the scheduler will count them */
+	for (int i = 0; i < notes->nedges; i++)
 		if (notes->edges[i].by > 0)
 			bgjob_dependants_add(notes->edges[i].target, notes->edges[i].by);
 	notes->shown = true;

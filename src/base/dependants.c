@@ -14,7 +14,9 @@
  *	 - a transaction that is prepared, and then rolled back, leaves its edges counted;
  *	 - after a start of the server nothing is known. Until the scheduler has counted
  *	   the edges of its database, the count of every target is unknown, and
- *	   edges that are deleted are not taken off;
+ *	   edges that are deleted are not taken off. Before it begins, edges that are inserted are not counted either:
+ *	   it finds their rows, also those of transactions that have not ended. Who inserts an edge looks after that whether the
+ *	   scheduler has begun, and it reads the table after it has said so: so one of them counts the edge, and rarely both;
  *	 - a counter that has reached its highest value stays there.
  *
  * The memory is fixed, and shared by all databases. With a million edges, half of the jobs without dependants
@@ -94,6 +96,27 @@ bgjob_dependants_known(void)
 	BgjobDatabase *entry = my_entry();
 
 	return entry != NULL && entry->edges_known;
+}
+
+/* bgjob_dependants_counted returns whether this transaction has to count the edges that it has inserted. */
+bool
+bgjob_dependants_counted(void)
+{
+	BgjobDatabase *entry = my_entry();
+
+	pg_memory_barrier(); /* after the rows were inserted */
+	return entry != NULL && entry->edges_counted;
+}
+
+/* bgjob_dependants_begin_count says that those inserted from now on are counted by who inserts them; by the scheduler. */
+void
+bgjob_dependants_begin_count(void)
+{
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+
+	if (entry != NULL)
+		entry->edges_counted = true;
+	pg_memory_barrier(); /* before the table is read */
 }
 
 /* bgjob_dependants_set_known says whether they have been; by the scheduler. */

@@ -19,6 +19,8 @@ extern void bgjob_dependants_startup(void);
 extern uint32 bgjob_dependants_count(int64 target);
 extern void bgjob_dependants_add(int64 target, uint32 edges);
 extern void bgjob_dependants_remove(int64 target, uint32 edges);
+extern bool bgjob_dependants_counted(void);
+extern void bgjob_dependants_begin_count(void);
 extern bool bgjob_dependants_known(void);
 extern void bgjob_dependants_set_known(bool known);
 

@@ -287,7 +287,8 @@ typedef struct BgjobDatabase
 	pg_atomic_uint32
 		leases_known; /* the leases of the database are in memory (store/lease.c) */
 
-	bool edges_known; /* the edges of the database have been counted (base/dependants.h) */
+	bool edges_counted;     /* by who inserts them (base/dependants.h) */
+	bool edges_known;       /* those that were there before, too */
 	pg_atomic_uint64 edges; /* their number, at least */
 
 	int64 held_back; /* the scheduler's: number of jobs held back, as last logged */

@@ -209,6 +209,7 @@ bgjob_edges_count(void)
 	SnapshotData dirty;
 	TableScanDesc scan;
 
+	bgjob_dependants_begin_count();
 	InitDirtySnapshot(dirty);
 	scan = table_beginscan(rel->rel, &dirty, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))

@@ -558,6 +558,31 @@ sub load
 	check_counters($node);
 }
 
+# ---- edges that were inserted before any scheduler knew of them are counted once: else each end of a parent would have the scheduler look ----
+{
+	my $pairs = 300;
+	my $looks = q{SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob_internal.edge_pkey'::regclass};
+	my $gone = q{SELECT n_tup_del FROM pg_stat_all_tables WHERE relid = 'bgjob_internal.edge'::regclass};
+
+	$node->append_conf('postgresql.conf', 'bgjob.enabled = off');
+	$node->restart;
+	value(q{SELECT bgjob_queue_pause('pairs')});
+	my ($looked, $were_gone) = (value($looks), value($gone));
+	# In one transaction, so that it has nothing reviewed.
+	value(qq{BEGIN; CREATE TEMP TABLE parent AS SELECT id FROM bgjob_enqueue_many('SELECT 1', array_fill(NULL::jsonb, ARRAY[$pairs]), queue => 'pairs') id;
+		SELECT count(bgjob_enqueue('SELECT 1', queue => 'pairs', after => ARRAY[id])) FROM parent; COMMIT});
+	$node->append_conf('postgresql.conf', 'bgjob.enabled = on');
+	$node->reload;
+	wait_until($node, "SELECT ($looks) >= $looked + $pairs", 'a new scheduler has reviewed what awaits something');
+	value(q{SELECT bgjob_queue_resume('pairs')});
+	wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE queue = 'pairs' AND state <> 'succeeded'}, 'all have run');
+	wait_until($node, "SELECT ($gone) >= $were_gone + $pairs", 'and each worker has reported what it did');
+	# One look when the parent ends, one when the child does.
+	my $more = value($looks) - $looked - $pairs;
+	cmp_ok($more, '<', 2.5 * $pairs, "edges of $pairs pairs were looked for $more times");
+	value(q{SELECT bgjob_queue_remove('pairs')});
+}
+
 load($ENV{BGJOB_RETRY} ? 0 : 1) if $nodes > 0;
 $node->stop;
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal (?:6|11)|XX000/, 'nothing has crashed but what was killed');
