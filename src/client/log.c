@@ -169,6 +169,14 @@ log_hint(const char *format, ...)
 	PUT(LOG_LEVEL_ERROR, "HINT");
 }
 
+/* log_try_help tells the user at the command line where to read more. */
+void
+log_try_help(void)
+{
+	fprintf(stderr, "%s: hint: Try \"%s --help\" for more information.\n", program_name,
+			program_name);
+}
+
 /* log_usage tells the user at the command line what is wrong with it. */
 void
 log_usage(const char *format, ...)
@@ -179,6 +187,6 @@ log_usage(const char *format, ...)
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
-	fprintf(stderr, "\n%s: hint: Try \"%s --help\" for more information.\n", program_name,
-			program_name);
+	fprintf(stderr, "\n");
+	log_try_help();
 }

@@ -26,6 +26,7 @@ extern void log_info(const char *format, ...) __attribute__((format(printf, 1, 2
 extern void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern void log_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
+extern void log_try_help(void);
 extern void log_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -272,6 +272,23 @@ answers_again(const char *refusal)
 	answers_prepend(&waiting, &sent);
 }
 
+/* answers_drop drops an answer that was not sent: its job has begun again. */
+void
+answers_drop(int64_t job)
+{
+	AnswerList kept = {0};
+	Answer *answer;
+
+	if (waiting.count == 0)
+		return;
+	while ((answer = answers_take(&waiting)) != NULL)
+		if (answer->id == job)
+			answer_free(answer);
+		else
+			answers_add(&kept, answer);
+	answers_prepend(&waiting, &kept);
+}
+
 /* answers_lose drops all answers: their jobs are gone with the connection. */
 void
 answers_lose(void)

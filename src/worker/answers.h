@@ -22,6 +22,7 @@ extern void answers_send(void);
 extern void answers_told(const PGresult *result);
 extern void answers_confirmed(void);
 extern void answers_again(const char *refusal);
+extern void answers_drop(int64_t job);
 extern void answers_lose(void);
 extern void answers_free(void);
 

@@ -303,14 +303,14 @@ read_options(int argc, char **argv)
 	{
 		if (option == '?')
 		{
-			if (optind <= argc && (strcmp(argv[optind - 1], "-?") == 0 ||
-								   strcmp(argv[optind - 1], "--help") == 0))
+			/* The letter of --help is also how getopt_long says that something is wrong. */
+			if (strcmp(argv[optind - 1], "-?") != 0 && strcmp(argv[optind - 1], "--help") != 0)
 			{
-				help_show();
-				exit(EX_OK);
+				log_try_help();
+				exit(EX_USAGE);
 			}
-			log_usage("the option before cannot be used so");
-			exit(EX_USAGE);
+			help_show();
+			exit(EX_OK);
 		}
 		if (option == 'V')
 		{

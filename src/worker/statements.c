@@ -20,18 +20,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* %1 is the schema of the functions, %2 the column of the deadline or null. */
+/* %1 is the schema of the functions, %2 the deadline or null. */
 static const char *const templates[STATEMENT_COUNT] = {
 	[STATEMENT_IDENTIFY] =
 		"SELECT pg_catalog.quote_ident(n.nspname), pg_catalog.count(p.oid), "
-		"pg_catalog.bool_or('deadline' OPERATOR(pg_catalog.=) ANY (p.proargnames)), "
+		"pg_catalog.bool_or(p.proname OPERATOR(pg_catalog.=) 'bgjob_external_deadline'), "
 		"pg_catalog.current_setting('server_version'), pg_catalog.current_database(), "
 		"e.extversion "
 		"FROM pg_catalog.pg_extension e "
 		"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
 		"LEFT JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid "
 		"AND p.proname OPERATOR(pg_catalog.=) ANY "
-		"('{bgjob_protocol,bgjob_fetch}'::pg_catalog.name[]) "
+		"('{bgjob_protocol,bgjob_fetch,bgjob_external_deadline}'::pg_catalog.name[]) "
 		"WHERE e.extname OPERATOR(pg_catalog.=) 'bgjob' GROUP BY 1, e.extversion",
 	[STATEMENT_PROTOCOL] = "SELECT %1.bgjob_protocol()",
 	[STATEMENT_UNBIND] = "SELECT pg_catalog.set_config('bgjob.bind_leases', 'off', true)",
@@ -49,11 +49,10 @@ static const char *const templates[STATEMENT_COUNT] = {
 	[STATEMENT_HEARTBEAT] =
 		"SELECT h.id, h.command FROM %1.bgjob_heartbeat($1::pg_catalog.text, "
 		"$2::pg_catalog.int8[], $3::pg_catalog.interval) AS h",
-	[STATEMENT_BOUND] =
-		"SELECT pg_catalog.bool_or(s.session_pid OPERATOR(pg_catalog.=) "
-		"pg_catalog.pg_backend_pid()) "
-		"FROM bgjob.servers AS s WHERE s.kind OPERATOR(pg_catalog.=) 'external' "
-		"AND s.name OPERATOR(pg_catalog.=) $1::pg_catalog.text",
+	[STATEMENT_BOUND] = "SELECT pg_catalog.bool_and(s.workers OPERATOR(pg_catalog.=) 1) FROM "
+						"bgjob.servers AS s "
+						"WHERE s.kind OPERATOR(pg_catalog.=) 'external' "
+						"AND s.name OPERATOR(pg_catalog.=) $1::pg_catalog.text",
 	[STATEMENT_CANCEL] = "SELECT pg_catalog.pg_cancel_backend($1::pg_catalog.int4)",
 	[STATEMENT_COMPLETE] =
 		"SELECT c.id, %1.bgjob_complete(c.id, $1::pg_catalog.text, c.result) FROM ROWS FROM "
@@ -72,10 +71,11 @@ static const char *const templates[STATEMENT_COUNT] = {
 						  "AS r(id, delay)",
 	[STATEMENT_FETCH] =
 		"SELECT f.id, f.job, f.args, f.queue, f.attempt, pg_catalog.to_json(f.lease_until), "
-		"f.parameters, pg_catalog.to_json(%2), pg_catalog.date_part('epoch', "
-		"(%2) OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()) "
+		"f.parameters, pg_catalog.to_json(d.deadline), pg_catalog.date_part('epoch', "
+		"d.deadline OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()) "
 		"FROM %1.bgjob_fetch($1::pg_catalog.text[], $2::pg_catalog.text, $3::pg_catalog.int4, "
-		"$4::pg_catalog.interval) AS f",
+		"$4::pg_catalog.interval) AS f CROSS JOIN LATERAL (SELECT %2 AS deadline OFFSET 0) AS "
+		"d",
 	[STATEMENT_AWAIT] = "CALL %1.bgjob_await($1::pg_catalog.text[], $2::pg_catalog.interval)"};
 
 static char *texts[STATEMENT_COUNT];
@@ -108,10 +108,13 @@ expand(const char *template, const char *schema, const char *deadline)
 void
 statements_set_schema(const char *schema, bool has_deadline)
 {
+	char *deadline = has_deadline ? mem_print("%s.bgjob_external_deadline(f.id, $2)", schema)
+								  : mem_copy("NULL::pg_catalog.timestamptz");
+
 	statements_free();
 	for (int i = 0; i < STATEMENT_COUNT; i++)
-		texts[i] = expand(templates[i], schema,
-						  has_deadline ? "f.deadline" : "NULL::pg_catalog.timestamptz");
+		texts[i] = expand(templates[i], schema, deadline);
+	free(deadline);
 }
 
 const char *

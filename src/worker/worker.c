@@ -22,6 +22,7 @@
 #include "client/log.h"
 #include "client/memory.h"
 #include "client/notify.h"
+#include "worker/answers.h"
 #include "worker/await.h"
 #include "worker/config.h"
 #include "worker/outcome.h"
@@ -55,13 +56,17 @@ worker_open(void)
 		slot_init(&worker.slots[i], i);
 }
 
-/* worker_find returns the slot that has a job; null if there is none. */
+/* worker_find returns the slot that has a job, and has not lost it; null if there is none. */
 Slot *
 worker_find(int64_t job)
 {
 	for (int i = 0; i < config.concurrency; i++)
-		if (worker.slots[i].job != NULL && worker.slots[i].job->id == job)
-			return &worker.slots[i];
+	{
+		Slot *slot = &worker.slots[i];
+
+		if (slot->job != NULL && slot->job->id == job && slot->verdict != VERDICT_DROP)
+			return slot;
+	}
 	return NULL;
 }
 
@@ -138,12 +143,32 @@ free_slot(void)
 	return found;
 }
 
+/*
+ * end_earlier ends an attempt at a job that has been fetched again: somebody has
+ * requeued it, or its lease was lost. The server tells attempts apart only by who
+ * answers, so an answer of the earlier one must not be sent any more.
+ */
+static void
+end_earlier(int64_t job)
+{
+	Slot *slot = worker_find(job);
+
+	answers_drop(job);
+	if (slot == NULL)
+		return;
+	log_info("job %lld: begins again; the handler of its earlier attempt is ended",
+			 (long long) job);
+	worker.counts.canceled++;
+	slot_end(slot, VERDICT_DROP, NULL);
+}
+
 /* worker_take begins a job that was fetched, or gives it back. The job is freed here or by its slot. */
 void
 worker_take(Job *job)
 {
 	Slot *slot = worker.mode == WORKER_RUNNING ? free_slot() : NULL;
 
+	end_earlier(job->id);
 	worker.counts.fetched++;
 	if (slot == NULL)
 		give_back(job, -1);
