@@ -152,8 +152,14 @@ begin_continuation(BgjobTemplate *template, const BgjobOptionSet *set, BgjobCirc
 	BgjobDuplicate duplicate = template->on_duplicate;
 
 	bgjob_continuation_read(set, &template->job, &template->continuation);
-	template->awaits =
-		template->continuation.any &&template->continuation.awaited != BGJOB_AWAITED_MET;
+	if (!template->continuation.any)
+		return;
+	if (has_key(template) &&
+		(duplicate == BGJOB_DUPLICATE_REPLACE || duplicate == BGJOB_DUPLICATE_RESCHEDULE))
+		bgjob_invalid("a job that awaits something cannot replace or reschedule another one",
+					  "The other job would not await it.",
+					  "Use on_duplicate 'skip', 'error' or 'supersede', or no unique_key.");
+	template->awaits = template->continuation.awaited != BGJOB_AWAITED_MET;
 	if (!template->awaits)
 		return;
 	what->awaits = true;
@@ -161,11 +167,6 @@ begin_continuation(BgjobTemplate *template, const BgjobOptionSet *set, BgjobCirc
 		what->run_at = 0; /* counts from the release */
 	if (what->run_at != 0)
 		bgjob_job_set_time(&template->job, BGJOB_C_RUN_AT, what->run_at);
-	if (has_key(template) &&
-		(duplicate == BGJOB_DUPLICATE_REPLACE || duplicate == BGJOB_DUPLICATE_RESCHEDULE))
-		bgjob_invalid("a job that awaits something cannot replace or reschedule another one",
-					  "The other job would not await it.",
-					  "Use on_duplicate 'skip', 'error' or 'supersede', or no unique_key.");
 }
 
 /*

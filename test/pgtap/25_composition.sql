@@ -352,6 +352,7 @@ SELECT is(bgjob_result(:a), '{"signals": {"r": "both"}}', 'with the payload of t
 ----------------------------------------------------------------------------------------------------
 
 SELECT t_ended('succeeded') AS good \gset
+SELECT is(tap_end(:good), 'succeeded', 'a job that has ended; what contradicts itself is refused all the same');
 SELECT is(tap_try(format($$ SELECT bgjob_enqueue('t_seen', %s) $$, replace(call, 'GOOD', :good::text))), 'ERROR ' || code, call) FROM (VALUES
 	($$after => '{0}'$$, '22023'), ($$after => '{-1}'$$, '22023'), ($$after => '{9223372036854775807}'$$, '22023'), ($$after => '{GOOD,NULL}'$$, '22004'), ($$after => '{GOOD,9000000000}'$$, '22023'),
 	($$after => '{GOOD}', condition => ''$$, '22023'), ($$after => '{GOOD}', condition => 'Succeeded'$$, '22023'), ($$after => '{GOOD}', condition => repeat('x', 10000)$$, '22023'),
