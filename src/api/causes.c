@@ -382,6 +382,13 @@ claims_fail(const BgjobSituation *situation, BgjobAnswer *answer)
 			   "The server log has the error.");
 }
 
+/* bgjob_cause_concerns returns whether a cause can hold up a job at all. */
+bool
+bgjob_cause_concerns(const BgjobCause *cause, const BgjobSituation *situation)
+{
+	return !cause->internal || !situation->external;
+}
+
 /* The causes, the most important first. */
 const BgjobCause bgjob_causes[] = {
 	{"finished", finished},
@@ -390,7 +397,7 @@ const BgjobCause bgjob_causes[] = {
 	{"scheduled", waits_for_its_time},
 	{"awaiting", awaits_others},
 	{"queue paused", in_paused_queue},
-	{"server paused", bgjob_cause_server_paused},
+	{"server paused", bgjob_cause_server_paused, .internal = true},
 	{"sequence", bgjob_cause_sequence},
 	{"limit", bgjob_cause_limit},
 	{"fairness", bgjob_cause_fairness},
@@ -399,21 +406,22 @@ const BgjobCause bgjob_causes[] = {
 	{"no worker", on_standby},
 	{"no worker", disabled},
 	{"no worker", not_in_databases},
-	{"no worker", bgjob_cause_no_workers_allowed},
-	{"no worker", bgjob_cause_not_in_queues},
+	{"no worker", bgjob_cause_no_workers_allowed, .internal = true},
+	{"no worker", bgjob_cause_not_in_queues, .internal = true},
 	{"no worker", database_blocked},
 	{"no worker", scheduler_fails},
 	{"no worker", no_slot_for_scheduler},
 	{"no worker", not_served},
 	{"no worker", role_dropped},
-	{"no worker", role_without_login},
-	{"no worker", role_without_connect},
-	{"no worker", claims_fail},
+	{"no worker", role_without_login, .internal = true},
+	{"no worker", role_without_connect, .internal = true},
+	{"no worker", claims_fail, .internal = true},
 	{"behind", bgjob_cause_behind_others},
-	{"no worker", bgjob_cause_all_busy},
-	{"no worker", bgjob_cause_as_many_as_max_workers},
-	{"no worker", bgjob_cause_no_slot},
-	{"no worker", bgjob_cause_none_starts},
+	{"no worker", bgjob_cause_to_be_fetched},
+	{"no worker", bgjob_cause_all_busy, .internal = true},
+	{"no worker", bgjob_cause_as_many_as_max_workers, .internal = true},
+	{"no worker", bgjob_cause_no_slot, .internal = true},
+	{"no worker", bgjob_cause_none_starts, .internal = true},
 	{"scheduled", is_due},
 };
 

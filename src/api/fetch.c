@@ -346,7 +346,7 @@ fetch_all(Fetch *fetch)
 		have_items(most);
 		bgjob_lease_notes_expect(most);
 		reserved = bgjob_leases_reserve(most);
-		fetch->full = reserved < most;
+		fetch->full = reserved == 0 && bgjob_taker_has_work(taker);
 		if (reserved == 0 || !step(fetch, Min(most, reserved), at))
 			break;
 	}
@@ -409,7 +409,7 @@ end(Fetch *fetch)
 	bgjob_rel_close(fetch->queue);
 	bgjob_rel_close(fetch->jobs);
 	MemoryContextDelete(fetch->each);
-	if (fetch->full && fetch->found < fetch->wanted)
+	if (fetch->full)
 		warn_of_full();
 }
 

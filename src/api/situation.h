@@ -29,6 +29,7 @@ typedef struct BgjobSituation
 	const BgjobJob *job; /* NULL: no row of a job may be read */
 	bool missing;        /* it is not in its place; likewise below, only with a job */
 	bool uncommitted;    /* the running transaction has enqueued it */
+	bool external;       /* an external worker is to perform it */
 } BgjobSituation;
 
 /* What is said of a cause. */

@@ -20,6 +20,7 @@
 #include "api/causes.h"
 #include "api/gatecauses.h"
 #include "api/rights.h"
+#include "base/lease.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -83,6 +84,7 @@ describe(const BgjobJob *job, BgjobSituation *situation)
 	situation->run_at = bgjob_job_is_null(job, BGJOB_C_RUN_AT)
 							? DT_NOBEGIN
 							: bgjob_job_time(job, BGJOB_C_RUN_AT);
+	situation->external = job->kind == BGJOB_KIND_EXTERNAL;
 	situation->queue = bgjob_service_queue(service, job->queue, strlen(job->queue));
 	situation->role = bgjob_service_role(service, job->run_as, situation->queue);
 }
@@ -106,13 +108,15 @@ put_answers(ReturnSetInfo *result, const BgjobSituation *situation)
 {
 	bool ended = bgjob_state_is_final(situation->state);
 
-	if (!ended && bgjob_service_has_in_flight(situation->service, situation->pos))
+	if (!ended && (bgjob_service_has_in_flight(situation->service, situation->pos) ||
+				   bgjob_lease_is_there(MyDatabaseId, situation->job->id)))
 		return; /* a worker has it */
 	for (int i = 0; i < (ended ? 1 : bgjob_ncauses); i++)
 	{
 		BgjobAnswer answer = {0};
 
-		if (bgjob_causes[i].holds(situation, &answer))
+		if (bgjob_cause_concerns(&bgjob_causes[i], situation) &&
+			bgjob_causes[i].holds(situation, &answer))
 			put_answer(result, bgjob_causes[i].reason, &answer);
 	}
 }
@@ -182,7 +186,8 @@ static const char *
 first_reason(const BgjobSituation *situation)
 {
 	for (int i = 0; i < bgjob_ncauses; i++)
-		if (bgjob_causes[i].holds(situation, NULL))
+		if (bgjob_cause_concerns(&bgjob_causes[i], situation) &&
+			bgjob_causes[i].holds(situation, NULL))
 			return bgjob_causes[i].shown != NULL ? bgjob_causes[i].shown
 												 : bgjob_causes[i].reason;
 	return NULL;
@@ -191,7 +196,7 @@ first_reason(const BgjobSituation *situation)
 PG_FUNCTION_INFO_V1(bgjob_waiting_reason_sql);
 
 /*
- * bgjob_internal.waiting_reason(state, role, queue, priority, pos, run_at, gate, id) returns
+ * bgjob_internal.waiting_reason(state, role, queue, priority, pos, run_at, gate, id, kind) returns
  * the reason in the first row of bgjob_why() for a job that waits, as far as it is
  * known without reading the job; else null.
  */
@@ -208,6 +213,7 @@ bgjob_waiting_reason_sql(PG_FUNCTION_ARGS)
 										  (int) VARSIZE_ANY_EXHDR(queue));
 	situation.role = bgjob_service_role(situation.service, PG_GETARG_OID(1), situation.queue);
 	situation.run_at = PG_GETARG_TIMESTAMPTZ(5);
+	situation.external = PG_GETARG_CHAR(8) == BGJOB_KIND_EXTERNAL;
 	if (!situation.role->visible || bgjob_state_is_final(situation.state) ||
 		bgjob_service_has_in_flight(situation.service, situation.pos))
 		PG_RETURN_NULL();

@@ -12,7 +12,9 @@
  */
 #include "postgres.h"
 
+#include "api/rights.h"
 #include "api/workercauses.h"
+#include "base/externalworkers.h"
 #include "base/guc.h"
 #include "base/slot.h"
 #include "base/slots.h"
@@ -82,7 +84,7 @@ static bool
 count_behind(const BgjobSituation *situation, BgjobAnswer *answer)
 {
 	BgjobBehind behind =
-		bgjob_behind(situation->job, situation->queue->list,
+		bgjob_behind(situation->job, situation->external ? "*" : situation->queue->list,
 					 bgjob_service_paused(situation->service), BEHIND_AT_MOST + 1);
 	const char *detail;
 
@@ -107,11 +109,69 @@ bgjob_cause_behind_others(const BgjobSituation *situation, BgjobAnswer *answer)
 					  .priority = situation->priority,
 					  .pos = situation->pos};
 
-	if (!bgjob_situation_in_queue(situation) || !bgjob_situation_queue_is_taken(situation))
+	if (!bgjob_situation_in_queue(situation) || situation->queue->paused)
+		return false;
+	if (situation->external)
+		return answer != NULL && count_behind(situation, answer);
+	if (!bgjob_situation_queue_is_taken(situation))
 		return false;
 	if (answer != NULL)
 		return count_behind(situation, answer);
 	return situation->role->has_first && bgjob_turn_is_before(&situation->role->first, &turn);
+}
+
+/* Counts the external workers that take a queue, as far as they are known; *paused: those of them that are paused. */
+static int
+count_external(const char *queue, int *paused)
+{
+	int n;
+	const BgjobExternalWorker *workers = bgjob_external_workers_list(MyDatabaseId, &n);
+	int count = 0;
+
+	*paused = 0;
+	for (int i = 0; i < n; i++)
+	{
+		if (!bgjob_may_see(workers[i].role) || workers[i].queues[0] == '\0' ||
+			bgjob_queue_level(workers[i].queues, queue) < 0)
+			continue;
+		count++;
+		*paused += workers[i].command != BGJOB_EXTERNAL_GO_ON;
+	}
+	return count;
+}
+
+/* bgjob_cause_to_be_fetched: an external worker has to fetch the job. */
+bool
+bgjob_cause_to_be_fetched(const BgjobSituation *situation, BgjobAnswer *answer)
+{
+	const char *queue = situation->queue->name;
+	int paused;
+	int n;
+
+	if (!situation->external || !bgjob_situation_in_queue(situation) ||
+		situation->queue->paused)
+		return false;
+	if (answer == NULL)
+		return true;
+	n = count_external(queue, &paused);
+	if (n == 0)
+		return bgjob_answer_say(
+			answer,
+			psprintf("No external worker has asked for jobs of queue \"%s\" lately.", queue),
+			"Have one call bgjob_fetch().");
+	if (n == paused)
+		return bgjob_answer_say(
+			answer, psprintf("All external workers that take queue \"%s\" are paused.", queue),
+			"An administrator can resume a worker with bgjob_server_resume().");
+	return bgjob_answer_say(
+		answer,
+		n == 1
+			? psprintf("The external worker that takes queue \"%s\" has not fetched it yet.",
+					   queue)
+			: psprintf("None of the %d external workers that take queue \"%s\" has fetched it "
+					   "yet.",
+					   n, queue),
+		NULL);
 }
 
 /* Returns whether the job lacks a worker, and none can be started for it now. */

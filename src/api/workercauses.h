@@ -16,6 +16,7 @@ extern bool bgjob_cause_server_paused(const BgjobSituation *situation, BgjobAnsw
 extern bool
 bgjob_cause_no_workers_allowed(const BgjobSituation *situation, BgjobAnswer *answer);
 extern bool bgjob_cause_not_in_queues(const BgjobSituation *situation, BgjobAnswer *answer);
+extern bool bgjob_cause_to_be_fetched(const BgjobSituation *situation, BgjobAnswer *answer);
 extern bool bgjob_cause_behind_others(const BgjobSituation *situation, BgjobAnswer *answer);
 extern bool bgjob_cause_all_busy(const BgjobSituation *situation, BgjobAnswer *answer);
 extern bool

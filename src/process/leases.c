@@ -21,6 +21,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/change.h"
 #include "base/database.h"
 #include "base/lease.h"
 #include "base/leasenotes.h"
@@ -160,6 +161,7 @@ check(void)
 
 	to_check = false;
 	bgjob_begin();
+	bgjob_change_begin();
 	leases = bgjob_leases_list(MyDatabaseId, &n);
 	for (int i = 0; i < n; i++)
 		check_row(&leases[i]);

@@ -107,7 +107,8 @@ do_step(void)
 		missing = MemoryContextAllocHuge(TopMemoryContext, MOST * sizeof(uint64));
 	}
 	for (int i = 0; i < n; i++)
-		if (bgjob_function_is_gone(signatures[i]))
+		if (!bgjob_functionconf_is_external(signatures[i]) &&
+			bgjob_function_is_gone(signatures[i]))
 			handle_missing(signatures[i]);
 	if (n > 0)
 		move_cursor(signatures[n - 1]);

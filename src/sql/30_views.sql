@@ -26,7 +26,7 @@ SELECT j.id,
             THEN 'Not adopted: run bgjob_adopt()'
             WHEN j.state = 'p' THEN NULL
             WHEN j.state IN ('e', 's', 'a')
-            THEN coalesce(j.entry_reason, bgjob_internal.waiting_reason(j.state, j.run_as, j.queue, j.priority, coalesce(j.pos, j.id), coalesce(j.run_at, '-infinity'), CASE WHEN j.state = 'e' THEN coalesce(j.gate, 0) ELSE 0 END, j.id))
+            THEN coalesce(j.entry_reason, bgjob_internal.waiting_reason(j.state, j.run_as, j.queue, j.priority, coalesce(j.pos, j.id), coalesce(j.run_at, '-infinity'), CASE WHEN j.state = 'e' THEN coalesce(j.gate, 0) ELSE 0 END, j.id, j.kind))
             ELSE j.reason END AS reason,
        j.created_at,
        j.run_at,

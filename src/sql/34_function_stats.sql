@@ -7,7 +7,7 @@ SELECT s.job, s.kind, s.run_as,
 FROM bgjob_internal.function_stats() s;
 COMMENT ON VIEW bgjob.function_stats IS 'what the jobs of each function, or kind of command, have cost since the last reset; times in milliseconds';
 COMMENT ON COLUMN bgjob.function_stats.job IS 'the function, as schema.name(types); the kind of command, such as SELECT';
-COMMENT ON COLUMN bgjob.function_stats.kind IS 'the kind of the jobs: function or sql';
+COMMENT ON COLUMN bgjob.function_stats.kind IS 'the kind of the jobs: function, sql or external';
 COMMENT ON COLUMN bgjob.function_stats.run_as IS 'the role that the jobs run as';
 COMMENT ON COLUMN bgjob.function_stats.jobs IS 'jobs that have ended: succeeded, failed without another retry, or deleted while they ran';
 COMMENT ON COLUMN bgjob.function_stats.attempts IS 'attempts that have ended, whatever their outcome';

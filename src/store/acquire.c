@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "base/lease.h"
 #include "base/running.h"
 #include "base/waits.h"
 #include "miscadmin.h"
@@ -82,7 +83,8 @@ bgjob_job_wait_for_holder(int64 id, TransactionId holder)
 	TransactionId finishing;
 
 	CHECK_FOR_INTERRUPTS();
-	if (bgjob_slot_is_at(MyDatabaseId, id, &finishing))
+	if (!bgjob_lease_is_there(MyDatabaseId, id) &&
+		bgjob_slot_is_at(MyDatabaseId, id, &finishing))
 		holder = finishing;
 	if (TransactionIdIsValid(holder))
 		XactLockTableWait(holder, NULL, NULL, XLTW_None);

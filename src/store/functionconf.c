@@ -37,6 +37,8 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#define EXTERNAL_PREFIX "external:"
+
 /* Number of functions cached. */
 #define REMEMBERED 64
 
@@ -189,7 +191,14 @@ remember(const char *func, uint32 hash)
 char *
 bgjob_functionconf_external(const char *job)
 {
-	return psprintf("external:%s", job);
+	return psprintf(EXTERNAL_PREFIX "%s", job);
+}
+
+/* bgjob_functionconf_is_external returns whether what stands for a signature is of a job for external workers. */
+bool
+bgjob_functionconf_is_external(const char *signature)
+{
+	return strncmp(signature, EXTERNAL_PREFIX, strlen(EXTERNAL_PREFIX)) == 0;
 }
 
 /* bgjob_functionconf_find returns the configuration of a function, valid in this transaction; NULL: there is none. */

@@ -44,6 +44,7 @@ typedef struct BgjobFunctionConf
 } BgjobFunctionConf;
 
 extern char *bgjob_functionconf_external(const char *job);
+extern bool bgjob_functionconf_is_external(const char *signature);
 extern const BgjobFunctionConf *bgjob_functionconf_find(const char *func);
 extern void bgjob_functionconf_set(const BgjobFunctionConf *conf);
 extern bool bgjob_functionconf_remove(const char *func);

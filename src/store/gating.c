@@ -39,6 +39,7 @@
 #include "store/gateneeds.h"
 #include "store/gating.h"
 #include "store/queue.h"
+#include "store/sequence.h"
 #include "store/sequencekey.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -153,6 +154,17 @@ bgjob_gating_file(BgjobJob *job)
 	}
 	bgjob_job_set(job, BGJOB_C_GATE, Int64GetDatum(line_of(&needs[full])));
 	bgjob_change_gate_filed(&needs[full]);
+}
+
+/* bgjob_gating_pass lets a job that becomes ready again go to the queue, whoever waits at its gates. */
+void
+bgjob_gating_pass(BgjobJob *job)
+{
+	BgjobGateNeed needs[BGJOB_GATES_MAX];
+
+	bgjob_job_set_null(job, BGJOB_C_GATE);
+	if (bgjob_gate_may_need(job))
+		note_passed(needs, bgjob_gate_needs(job, needs), 0);
 }
 
 /*
@@ -287,6 +299,19 @@ find_full(const Waiter *waiter, int64 line, BgjobGateNeed *full, TimestampTz *wh
 	return which >= 0 && !full->deletes;
 }
 
+/*
+ * Gives a job that has its turn the last position of the queue. Several jobs are ahead of the external
+ * workers: by its own position, it would wait behind those of keys that have had more.
+ */
+static void
+put_last(BgjobRel *jobs, BgjobJob *job)
+{
+	job->pos = bgjob_next_id();
+	bgjob_job_set(job, BGJOB_C_POS, Int64GetDatum(job->pos));
+	bgjob_rel_update_taken(jobs, &job->tid, job->values, job->nulls, job->external);
+	job->tid = jobs->tid;
+}
+
 /* Has the job of a row go on, if it may. */
 static Turn
 take_turn(BgjobRel *jobs, BgjobLineScan *scan, BgjobLineRow *row, int64 line, Waiter *waiter,
@@ -309,6 +334,8 @@ take_turn(BgjobRel *jobs, BgjobLineScan *scan, BgjobLineRow *row, int64 line, Wa
 		/* Who gets the room here is up to the turns then: others need not be moved there, too. */
 		return full.kind == BGJOB_GATE_FAIR ? TURN_ADMITTED : TURN_MOVED;
 	}
+	if (turn_of(waiter, line) != NULL && waiter->job.kind == BGJOB_KIND_EXTERNAL)
+		put_last(jobs, &waiter->job);
 	bgjob_queue_insert(&waiter->job);
 	note_passed(waiter->needs, waiter->n, line);
 	return TURN_ADMITTED;

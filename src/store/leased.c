@@ -17,7 +17,9 @@
 #include "base/leasenotes.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
+#include "store/gating.h"
 #include "store/leased.h"
+#include "store/place.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -75,6 +77,19 @@ note_output(const BgjobLease *lease, BgjobJob *job)
 		bgjob_job_set(job, BGJOB_C_LOGS, Int32GetDatum(lease->logged + lease->lines));
 }
 
+/*
+ * Saves a job that goes back to the head of its queue. It is ahead of those that wait at its gates, since it
+ * has held a place at each of them.
+ */
+static void
+save_at_head(BgjobRel *jobs, BgjobJob *job)
+{
+	bgjob_gating_pass(job);
+	job->to_place = false;
+	bgjob_job_save(jobs, job);
+	bgjob_place_put(job);
+}
+
 /* bgjob_leased_end applies an event to the job of a lease that the running transaction has taken. */
 void
 bgjob_leased_end(BgjobRel *jobs, const BgjobLease *lease, BgjobJob *job, BgjobEvent event,
@@ -82,7 +97,11 @@ bgjob_leased_end(BgjobRel *jobs, const BgjobLease *lease, BgjobJob *job, BgjobEv
 {
 	note_output(lease, job);
 	bgjob_job_apply(job, event, what);
-	bgjob_job_save(jobs, job);
+	if (job->state == BGJOB_ENQUEUED && job->pos == lease->pos && job->to_place &&
+		!bgjob_job_is_pending(job))
+		save_at_head(jobs, job);
+	else
+		bgjob_job_save(jobs, job);
 }
 
 /*
