@@ -11,6 +11,8 @@
  * It never waits: if the row of a lease is locked, its worker is about to end the attempt, and the
  * lease is looked at again later.
  *
+ * The jobs of a role that is dropped fail: no worker controls them any more.
+ *
  * Memory and table may differ after a prepared transaction has ended leases, and where memory had no
  * room for all after a start of the server. Both are compared then.
  *
@@ -23,15 +25,21 @@
 #include "access/xact.h"
 #include "base/change.h"
 #include "base/database.h"
+#include "base/lanegroup.h"
 #include "base/lease.h"
 #include "base/leasenotes.h"
 #include "base/process.h"
+#include "base/wake.h"
 #include "miscadmin.h"
 #include "process/leases.h"
+#include "process/recovery.h"
+#include "process/roles.h"
 #include "rules/clock.h"
 #include "run/external.h"
 #include "store/leased.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 /* So many leases are ended in one transaction. */
@@ -42,10 +50,23 @@
 
 static bool to_check = false; /* memory is to be compared with the table */
 
+static bool roles_changed = true; /* one may have been dropped since they were looked at */
+
+static void
+on_invalidation(Datum arg, int cacheid, uint32 hashvalue)
+{
+	roles_changed = true;
+}
+
 /* bgjob_leases_begin has the leases read from their table before any job is started. */
 void
 bgjob_leases_begin(void)
 {
+	static bool registered = false;
+
+	if (!registered)
+		CacheRegisterSyscacheCallback(AUTHOID, on_invalidation, (Datum) 0);
+	registered = true;
 	bgjob_begin();
 	bgjob_leases_ensure();
 	bgjob_commit();
@@ -173,6 +194,51 @@ check(void)
 	bgjob_commit();
 }
 
+/* ---- roles that are dropped ---- */
+
+typedef struct Roles
+{
+	Oid *roles;
+	int n;
+} Roles;
+
+static void
+add_role(BgjobLaneGroup *group, void *arg)
+{
+	Roles *found = arg;
+
+	if (group->key.kind == BGJOB_LANE_EXTERNAL && found->n < BGJOB_LANE_GROUPS)
+		found->roles[found->n++] = group->key.role;
+}
+
+/* Fails the jobs of a role, and forgets its lanes; should more of them still be committed, these come back. */
+static bool
+fail_jobs_of(Oid role)
+{
+	bool all = bgjob_fail_jobs_of_role(role);
+
+	if (all)
+		bgjob_lane_groups_forget(MyDatabaseId, role);
+	return all;
+}
+
+/* Fails the external jobs of roles that have been dropped: no worker controls them. Returns whether all are done. */
+static bool
+fail_jobs_of_dropped(void)
+{
+	Roles found = {.roles = palloc(BGJOB_LANE_GROUPS * sizeof(Oid)), .n = 0};
+	bool all = true;
+
+	roles_changed = false;
+	bgjob_lane_groups_visit(MyDatabaseId, add_role, &found);
+	for (int i = 0; i < found.n; i++)
+		if (!bgjob_role_exists(found.roles[i]))
+			all = fail_jobs_of(found.roles[i]) && all;
+	roles_changed = roles_changed || !all;
+	pfree(found.roles);
+	return all;
+}
+
 /* ---- the step ---- */
 
 /* Returns when something is to be done by the steady clock, as the step returns it. */
@@ -195,6 +261,8 @@ bgjob_leases_serve(TimestampTz now)
 
 	if (to_check)
 		check();
+	if (roles_changed && !fail_jobs_of_dropped())
+		bgjob_notify_scheduler(MyDatabaseId, 0); /* to go on at once */
 	low = (int64) pg_atomic_exchange_u64(&entry->low_lease, (uint64) PG_INT64_MAX);
 	if (low > over.now)
 	{
