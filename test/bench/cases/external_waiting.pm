@@ -5,7 +5,7 @@ use warnings;
 use Bench::External;
 use Bench::Sql;
 use List::Util qw(max);
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 use constant { SESSIONS => 1000, QUIET => 1.5 };    # QUIET: seconds after which nobody else wakes
 
@@ -15,10 +15,9 @@ sub run
 
 	$bench->settings(max_connections => SESSIONS + 50);
 	$bench->alternate('external_waiting', map { my $jobs = $_; ("$jobs at once" => sub { waiting($bench, $bench->quick ? 2 : $jobs == 1 ? 20 : 5, $jobs) }) } 1, 10);
-	$bench->restart;    # ends the sessions that wait
 }
 
-# waiting enqueues jobs in several rounds. A session has woken if it has slept again since, whether it returned or not.
+# waiting enqueues jobs in several rounds. A session has woken if it has slept again since, whether its call returned or not.
 sub waiting
 {
 	my ($bench, $rounds, $jobs) = @_;
@@ -37,25 +36,35 @@ sub waiting
 		my %before = map { $_ => sleeps($_) } keys %waits;
 		$bench->session('bench', 'app')->rows(
 			"SELECT count(bgjob_enqueue('noop', jsonb_build_object('id', i), kind => 'external')) FROM generate_series(1, $jobs) i");
-		sleep QUIET;
-		my @back = grep { $_->readable } @sessions;
+		my @back = serve(\@sessions, QUIET);
 		push @woken, scalar grep { sleeps($_) != $before{$_} } keys %waits;
 		push @returned, scalar @back;
-		perform($_) for @back;
+		wait_again($_) for @back;    # after all jobs are done: else it would return at once
 	}
 	my $left = $bench->session('bench')->value(q(SELECT count(*) FROM bgjob.jobs WHERE state <> 'succeeded'));
-	$_->close for @sessions;
+	# They would see only at the end of their wait that the client has gone.
+	$bench->admin->rows('SELECT pg_terminate_backend(pid) FROM unnest(ARRAY[' . join(',', keys %waits) . ']) pid');
+	eval { $_->close } for @sessions;
 	return (woken => [ '', max @woken ], returned => [ '', max @returned ], left => [ '', $left ]);
 }
 
-# perform takes one job for a session that has returned, and has it wait again.
-sub perform
+# serve has each session that returns within a time take one job at once; which these were.
+sub serve
 {
-	my ($session) = @_;
+	my ($sessions, $seconds) = @_;
+	my ($end, %back) = (time + $seconds);
 
-	$session->finish;
-	$session->rows(q(SELECT bgjob_complete(id, 'w' || pg_backend_pid()) FROM bgjob_fetch('{*}', 'w' || pg_backend_pid())));
-	wait_again($session);
+	while (time < $end)
+	{
+		for my $session (grep { !$back{$_} && $_->readable } @$sessions)
+		{
+			$session->finish;
+			$session->rows(q(SELECT bgjob_complete(id, 'w' || pg_backend_pid()) FROM bgjob_fetch('{*}', 'w' || pg_backend_pid())));
+			$back{$session} = $session;
+		}
+		sleep 0.01;
+	}
+	return values %back;
 }
 
 sub wait_again { $_[0]->send(q(CALL bgjob_await('{*}', '10 min'))) }
