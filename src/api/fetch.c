@@ -435,7 +435,7 @@ bgjob_fetch(PG_FUNCTION_ARGS)
 	fetch.wanted = jobs_wanted(fcinfo, 2);
 	fetch.lease = bgjob_external_lease(fcinfo, 3);
 	bgjob_check_preloaded();
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (!bgjob_external_worker_fetches(GetUserId(), fetch.worker, queue_list, &bound) ||
 		!jobs_may_start())
 		return (Datum) 0;
