@@ -66,7 +66,7 @@ extern int bgjob_gate_room(const BgjobGateNeed *need, int freed, TimestampTz *wh
 extern int bgjob_gate_running(int64 gate);
 extern bool bgjob_gate_has_waiters(int64 gate);
 extern void bgjob_gate_changed(const BgjobGateNeed *need, int passed, int filed, int taken);
-extern void bgjob_gate_found_empty(int64 gate);
+extern void bgjob_gate_found_empty(int64 gate, uint64 moment);
 extern void bgjob_gate_promise(int64 gate, TimestampTz when);
 extern void bgjob_gate_read(const BgjobGateNeed *need, BgjobGateState *state);
 extern void bgjob_gate_close(const BgjobGateNeed *need, TimestampTz until);

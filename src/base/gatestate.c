@@ -19,16 +19,19 @@
 #include "miscadmin.h"
 #include "rules/clock.h"
 
-/* bgjob_gate_found_empty notes that nobody stands in a gate's line, as far as can be seen. */
+/*
+ * bgjob_gate_found_empty notes that nobody stands in a gate's line, as a reader has found who had read the moment of
+ * the entry before it took its snapshot: whoever has come since has changed that.
+ */
 void
-bgjob_gate_found_empty(int64 gate)
+bgjob_gate_found_empty(int64 gate, uint64 moment)
 {
 	BgjobGatePartition *partition = bgjob_gate_partition_of(gate);
 	BgjobGateEntry *entry;
 
 	LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
 	entry = bgjob_gate_find(partition, gate);
-	if (entry != NULL)
+	if (entry != NULL && entry->moment == moment)
 		entry->waiting = 0;
 	LWLockRelease(&partition->lock);
 }

@@ -94,14 +94,12 @@ bgjob_sequence_mark(int64 gate)
 	if (bgjob_registry == NULL)
 		return mark;
 	mark.epoch = epoch_of(bgjob_database_find(MyDatabaseId));
-	if (mark.epoch == 0)
-		return mark;
 	partition = bgjob_gate_partition_of(gate);
 	LWLockAcquire(&partition->lock, LW_SHARED);
 	entry = bgjob_gate_find(partition, gate);
 	if (entry != NULL)
 		mark.moment = entry->moment;
-	if (entry != NULL && entry->epoch == mark.epoch)
+	if (entry != NULL && mark.epoch != 0 && entry->epoch == mark.epoch)
 		mark.job = entry->mark;
 	LWLockRelease(&partition->lock);
 	return mark;

@@ -125,7 +125,11 @@ bgjob_line_begin(BgjobLineScan *line, int64 gate, BgjobLineFrom from)
 		line->mark =
 			bgjob_gate_mark(gate, from == BGJOB_LINE_NEW_MARK); /* before the snapshot */
 	else /* who waits there stands in the sequence, which has its own mark */
-		line->mark.place = bgjob_sequence_mark(gate).job;
+	{
+		BgjobSequenceMark mark = bgjob_sequence_mark(gate);
+
+		line->mark = (BgjobGateMark){.place = mark.job, .moment = mark.moment};
+	}
 	line->rel = bgjob_rel_open(BGJOB_TABLE_GATE);
 	line->snapshot = bgjob_rel_snapshot(line->rel);
 	place_keys(keys, gate, BTGreaterEqualStrategyNumber, F_INT8GE,

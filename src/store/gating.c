@@ -410,7 +410,7 @@ bgjob_gating_admit(int64 gate, const BgjobLineLook *look, BgjobAdmitted *result)
 	bgjob_line_end(&line);
 	bgjob_rel_close(jobs);
 	if (result->empty)
-		bgjob_gate_found_empty(gate);
+		bgjob_gate_found_empty(gate, line.mark.moment);
 }
 
 /* ---- turns of fairness keys ---- */
@@ -509,9 +509,13 @@ bgjob_gating_leave_sequence(const BgjobJob *job)
 
 	BgjobSequenceLeft left = bgjob_sequence_leave(job->run_as, need.gate, job->id);
 
-	/* Who enters meanwhile, and cannot be seen, is seen when the place is given back, if this process holds it. */
+	/*
+	 * If this process holds the place, who has entered since the job was claimed waits there, and is known to; who enters
+	 * from now on is seen when the place is given back.
+	 */
 	if (left == BGJOB_SEQUENCE_OTHERS ||
-		(left == BGJOB_SEQUENCE_NO_OTHERS && !bgjob_gate_is_own(need.gate)))
+		(left == BGJOB_SEQUENCE_NO_OTHERS &&
+		 (!bgjob_gate_is_own(need.gate) || bgjob_gate_has_waiters(need.gate))))
 		bgjob_change_gate_left(&need);
 }
 

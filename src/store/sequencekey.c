@@ -85,57 +85,108 @@ job_of_row(const BgjobRel *rel)
 	return DatumGetInt64(slot_getattr(rel->slot, S_JOB, &isnull));
 }
 
+/* Where the row is of the job that was looked for last, so that it can be deleted without another look. */
+static struct
+{
+	Oid role;
+	int64 hash;
+	int64 job; /* 0: none */
+	ItemPointerData tid;
+	bool others; /* stood behind it */
+} own;
+
+/* Notes where the row is that a scan has just read, and whether another one follows. */
+static void
+note_own(BgjobRel *rel, BgjobScan *scan, Oid role, int64 hash, int64 job)
+{
+	own.role = role;
+	own.hash = hash;
+	own.job = job;
+	own.tid = rel->slot->tts_tid;
+	own.others = bgjob_scan_next(scan);
+}
+
+/* Reads the row of a job where it was, if it is still there. */
+static bool
+is_there(BgjobRel *rel, Oid role, int64 hash, int64 job)
+{
+	bool there;
+
+	if (own.job != job || own.hash != hash || own.role != role)
+		return false;
+	there = bgjob_rel_fetch(rel, &own.tid, SnapshotSelf);
+	if (there)
+	{
+		slot_getallattrs(rel->slot);
+		there = DatumGetObjectId(rel->slot->tts_values[S_ROLE - 1]) == role &&
+				DatumGetInt64(rel->slot->tts_values[S_HASH - 1]) == hash &&
+				DatumGetInt64(rel->slot->tts_values[S_JOB - 1]) == job;
+	}
+	ExecClearTuple(rel->slot);
+	return there;
+}
+
+/* Looks for the row of a job, and whether others stand behind it. */
+static void
+look_for(BgjobRel *rel, Oid role, int64 hash, int64 job)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData keys[3];
+	BgjobScan *scan;
+
+	own.job = 0;
+	sequence_keys(keys, role, hash);
+	bgjob_key(&keys[2], S_JOB, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(job));
+	scan = bgjob_scan_begin(rel, SEQUENCE_INDEX, snapshot, keys, 3);
+	if (bgjob_scan_next(scan) && job_of_row(rel) == job)
+		note_own(rel, scan, role, hash, job);
+	ExecClearTuple(rel->slot);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+}
+
 /* bgjob_sequence_leave has a job leave its sequence. */
 BgjobSequenceLeft
 bgjob_sequence_leave(Oid role, int64 hash, int64 job)
 {
 	BgjobRel *rel = bgjob_rel_open(BGJOB_TABLE_SEQUENCE);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	BgjobSequenceLeft left = BGJOB_SEQUENCE_NOT_THERE;
-	ScanKeyData keys[3];
-	BgjobScan *scan;
 
-	sequence_keys(keys, role, hash);
-	bgjob_key(&keys[2], S_JOB, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(job));
-	scan = bgjob_scan_begin(rel, SEQUENCE_INDEX, snapshot, keys, 3);
-	if (bgjob_scan_next(scan) && job_of_row(rel) == job)
-	{
-		ItemPointerData tid = rel->slot->tts_tid;
-		bool others = bgjob_scan_next(scan);
-
-		if (bgjob_rel_delete(rel, &tid, NULL))
-			left = others ? BGJOB_SEQUENCE_OTHERS : BGJOB_SEQUENCE_NO_OTHERS;
-	}
-	ExecClearTuple(rel->slot);
-	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
+	if (!is_there(rel, role, hash, job))
+		look_for(rel, role, hash, job);
+	if (own.job != 0 && bgjob_rel_delete(rel, &own.tid, NULL))
+		left = own.others ? BGJOB_SEQUENCE_OTHERS : BGJOB_SEQUENCE_NO_OTHERS;
+	own.job = 0;
 	bgjob_rel_close(rel);
 	if (left != BGJOB_SEQUENCE_NOT_THERE)
 		bgjob_change_sequence_left(hash, job);
 	return left;
 }
 
-/* Looks along the jobs that stand before a job, from the mark on. */
+/* Looks along the jobs that stand before a job, from the mark on, up to its own row. */
 static int64
 find_before(BgjobRel *rel, Oid role, int64 hash, int64 job, const BgjobSequenceMark *mark)
 {
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	ScanKeyData keys[4];
+	ScanKeyData keys[3];
 	BgjobScan *scan;
 	int64 before = 0;
 	int64 first = job; /* at which somebody stands */
+	bool more = true;
 
 	sequence_keys(keys, role, hash);
 	bgjob_key(&keys[2], S_JOB, BTGreaterEqualStrategyNumber, F_INT8GE,
 			  Int64GetDatum(mark->job));
-	bgjob_key(&keys[3], S_JOB, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(job));
-	scan = bgjob_scan_begin(rel, SEQUENCE_INDEX, snapshot, keys, 4);
-	while (before == 0 && bgjob_scan_next(scan))
+	scan = bgjob_scan_begin(rel, SEQUENCE_INDEX, snapshot, keys, 3);
+	while (before == 0 && more && bgjob_scan_next(scan))
 	{
 		int64 other = job_of_row(rel);
 
 		first = Min(first, other);
-		if (!bgjob_job_is_over(other))
+		more = other < job;
+		if (other == job)
+			note_own(rel, scan, role, hash, job);
+		else if (more && !bgjob_job_is_over(other))
 			before = other;
 	}
 	ExecClearTuple(rel->slot);
@@ -156,6 +207,7 @@ bgjob_sequence_before(Oid role, int64 hash, int64 job)
 	BgjobRel *rel;
 	int64 before;
 
+	own.job = 0;
 	if (mark.job >= job)
 		return 0;
 	rel = bgjob_rel_open_read(BGJOB_TABLE_SEQUENCE);
