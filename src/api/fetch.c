@@ -28,6 +28,7 @@
 #include "access/xact.h"
 #include "api/externalargs.h"
 #include "api/rights.h"
+#include "base/awaiters.h"
 #include "base/change.h"
 #include "base/database.h"
 #include "base/externalworkers.h"
@@ -66,6 +67,11 @@ typedef struct Fetch
 	ReturnSetInfo *result;
 	int found;
 	bool full; /* there was no room for more leases */
+
+	/* a search through all lanes of a role for some of the caller's queues: see store/lanescan.c */
+	int64 own_from; /* PG_INT64_MIN: none is under way */
+	Oid own_role;
+	uint64 own_noted;
 } Fetch;
 
 /* The items of the last step, and their leases; BGJOB_LEASE_NONE: another process has the job. */
@@ -297,6 +303,40 @@ fetch_named(Fetch *fetch, const BgjobLaneKey *key, TimestampTz at)
 	}
 }
 
+/* Returns whether the caller takes the jobs of a lane. */
+static bool
+takes(const BgjobLaneKey *key)
+{
+	return bgjob_queue_level(queue_list, key->queue) >= 0 &&
+		   !bgjob_queues_get(key->group.database, key->queue).paused;
+}
+
+/*
+ * Brings in lanes that a group had no room for: those that come next, or, where the lanes that are there have nothing for the
+ * caller, some that the caller takes.
+ */
+static void
+bring_in(Fetch *fetch, const BgjobTaking *taking)
+{
+	const BgjobLaneGroupKey *group = &taking->key.group;
+
+	if (!taking->none)
+	{
+		bgjob_lane_bring_in(fetch->queue, group);
+		return;
+	}
+	if (fetch->own_from == PG_INT64_MIN || fetch->own_role != group->role)
+	{
+		fetch->own_from = PG_INT64_MIN;
+		fetch->own_role = group->role;
+		fetch->own_noted = taking->noted;
+	}
+	if (!bgjob_lane_bring_own_in(fetch->queue, group, takes, &fetch->own_from))
+		return;
+	fetch->own_from = PG_INT64_MIN;
+	bgjob_taker_found_all(taker, group, fetch->own_noted);
+}
+
 /* Takes some jobs, at most as many as there are leases for. False: there are none. */
 static bool
 step(Fetch *fetch, int most, TimestampTz at)
@@ -315,7 +355,7 @@ step(Fetch *fetch, int most, TimestampTz at)
 			(void) bgjob_lane_refill(fetch->queue, &taking.key, items, 0, NULL);
 			return true;
 		case BGJOB_TAKE_LANES:
-			bgjob_lane_bring_in(fetch->queue, &taking.key.group);
+			bring_in(fetch, &taking);
 			return true;
 		case BGJOB_TAKE_ITEMS:
 			break;
@@ -424,7 +464,7 @@ PG_FUNCTION_INFO_V1(bgjob_fetch);
 Datum
 bgjob_fetch(PG_FUNCTION_ARGS)
 {
-	Fetch fetch = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
+	Fetch fetch = {.result = (ReturnSetInfo *) fcinfo->resultinfo, .own_from = PG_INT64_MIN};
 	bool alone;
 	bool bound;
 
@@ -438,13 +478,17 @@ bgjob_fetch(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (!bgjob_external_worker_fetches(GetUserId(), fetch.worker, queue_list, &bound) ||
 		!jobs_may_start())
+	{
+		bgjob_awaiters_fetched(0, true);
 		return (Datum) 0;
+	}
 	fetch.session = bound ? MyProcPid : 0;
 	bgjob_leases_ensure();
 	alone = !TransactionIdIsValid(GetTopTransactionIdIfAny());
 	begin(&fetch);
 	fetch_all(&fetch);
 	end(&fetch);
+	bgjob_awaiters_fetched(fetch.found, fetch.full && fetch.found == 0);
 	if (alone)
 		bgjob_lease_notes_only_fetched();
 	return (Datum) 0;

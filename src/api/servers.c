@@ -10,7 +10,7 @@
  * jobs. Needs EXECUTE.
  *
  * External workers are paused, resumed and asked to leave by the same functions. They are known in shared memory alone
- * (base/externalworkers.c), so that takes effect at once, whatever becomes of the transaction.
+ * (base/externalworkers.c).
  *
  * Runs in the calling session.
  *
@@ -22,8 +22,7 @@
 #include "api/externalargs.h"
 #include "api/queuelist.h"
 #include "api/rights.h"
-#include "base/awaiterlist.h"
-#include "base/externalworkers.h"
+#include "base/externalnotes.h"
 #include "base/registry.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -125,22 +124,11 @@ is_server_name(const char *name)
 	return length < BGJOB_SERVER_NAME_SIZE && strspn(name, BGJOB_QUEUE_CHARACTERS) == length;
 }
 
-/* Commands the external workers of a name, if there are any. Returns whether that is new to one. */
-static bool
-command_workers(const char *name, BgjobExternalCommand command)
-{
-	bool changed = bgjob_external_workers_command(MyDatabaseId, name, command);
-
-	if (changed && command != BGJOB_EXTERNAL_QUIET)
-		bgjob_awaiters_wake_refused(MyDatabaseId);
-	return changed;
-}
-
 PG_FUNCTION_INFO_V1(bgjob_server_pause);
 
 /*
- * bgjob_server_pause(name) pauses a server: running jobs end, no other starts. External workers of that name are asked to be quiet,
- * at once. Returns false if it was paused already, or does not exist.
+ * bgjob_server_pause(name) pauses a server: running jobs end, no other starts. External workers of that name are asked to be quiet.
+ * Returns false if it was paused already, or does not exist.
  */
 Datum
 bgjob_server_pause(PG_FUNCTION_ARGS)
@@ -151,7 +139,7 @@ bgjob_server_pause(PG_FUNCTION_ARGS)
 	if (strcmp(name, BGJOB_DEFAULT_SERVER) == 0)
 		check_room(name);
 	paused = is_server_name(name) && bgjob_serverconf_set_paused(name, true);
-	PG_RETURN_BOOL(command_workers(name, BGJOB_EXTERNAL_QUIET) || paused);
+	PG_RETURN_BOOL(bgjob_external_note(name, BGJOB_EXTERNAL_QUIET) || paused);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_server_resume);
@@ -163,7 +151,7 @@ bgjob_server_resume(PG_FUNCTION_ARGS)
 	const char *name = name_to_command(fcinfo, "bgjob_server_resume()");
 	bool resumed = is_server_name(name) && bgjob_serverconf_set_paused(name, false);
 
-	PG_RETURN_BOOL(command_workers(name, BGJOB_EXTERNAL_GO_ON) || resumed);
+	PG_RETURN_BOOL(bgjob_external_note(name, BGJOB_EXTERNAL_GO_ON) || resumed);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_server_remove);
@@ -178,5 +166,5 @@ bgjob_server_remove(PG_FUNCTION_ARGS)
 	const char *name = name_to_command(fcinfo, "bgjob_server_remove()");
 	bool removed = is_server_name(name) && bgjob_serverconf_remove(name);
 
-	PG_RETURN_BOOL(command_workers(name, BGJOB_EXTERNAL_TERMINATE) || removed);
+	PG_RETURN_BOOL(bgjob_external_note(name, BGJOB_EXTERNAL_TERMINATE) || removed);
 }

@@ -39,11 +39,10 @@ typedef enum ServerColumn
 	SERVER_BUSY,
 	SERVER_STARTED_AT,
 	SERVER_HEARTBEAT_AT,
-	SERVER_PAUSED,
-	SERVER_SESSION_PID
+	SERVER_PAUSED
 } ServerColumn;
 
-#define SERVER_COLUMNS (SERVER_SESSION_PID + 1)
+#define SERVER_COLUMNS (SERVER_PAUSED + 1)
 
 /* Counts the workers of a server, and those of them that run a job. */
 static void
@@ -91,8 +90,7 @@ is_served(const BgjobDatabase *entry)
 static void
 put_server(ReturnSetInfo *result, const BgjobServer *server, const BgjobDatabase *entry)
 {
-	bool nulls[SERVER_COLUMNS] = {
-		[SERVER_STARTED_AT] = true, [SERVER_HEARTBEAT_AT] = true, [SERVER_SESSION_PID] = true};
+	bool nulls[SERVER_COLUMNS] = {[SERVER_STARTED_AT] = true, [SERVER_HEARTBEAT_AT] = true};
 	int allowed =
 		server->conf.workers != 0 ? server->conf.workers : bgjob_slots_allowed(MyDatabaseId);
 	Datum values[SERVER_COLUMNS];
@@ -122,18 +120,17 @@ put_server(ReturnSetInfo *result, const BgjobServer *server, const BgjobDatabase
 static void
 put_worker(ReturnSetInfo *result, const BgjobExternalWorker *worker)
 {
-	bool nulls[SERVER_COLUMNS] = {[SERVER_SESSION_PID] = worker->session == 0};
+	bool nulls[SERVER_COLUMNS] = {false};
 	Datum values[SERVER_COLUMNS] = {
 		[SERVER_NAME] = CStringGetTextDatum(worker->name),
 		[SERVER_KIND] = CStringGetTextDatum("external"),
 		[SERVER_QUEUES] = queues_datum(worker->queues),
-		[SERVER_WORKERS] = Int32GetDatum(1),
+		[SERVER_WORKERS] = Int32GetDatum(worker->session != 0 ? 1 : 0),
 		[SERVER_BUSY] =
 			Int32GetDatum(bgjob_leases_count(MyDatabaseId, worker->role, worker->name)),
 		[SERVER_STARTED_AT] = TimestampTzGetDatum(worker->started_at),
 		[SERVER_HEARTBEAT_AT] = TimestampTzGetDatum(worker->heard_at),
-		[SERVER_PAUSED] = BoolGetDatum(worker->command != BGJOB_EXTERNAL_GO_ON),
-		[SERVER_SESSION_PID] = Int32GetDatum(worker->session)};
+		[SERVER_PAUSED] = BoolGetDatum(worker->command != BGJOB_EXTERNAL_GO_ON)};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
@@ -155,7 +152,7 @@ PG_FUNCTION_INFO_V1(bgjob_server_rows);
 /*
  * bgjob_internal.servers() returns the servers of this database, if it is served: name, kind,
  * queues, workers (its maximum), busy, started_at and heartbeat_at (null without a
- * running scheduler), paused, and no session; and the external workers that the current user may see.
+ * running scheduler), paused; and the external workers that the current user may see.
  */
 Datum
 bgjob_server_rows(PG_FUNCTION_ARGS)
@@ -177,14 +174,10 @@ bgjob_server_rows(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(bgjob_server_count);
 
-/* bgjob_internal.server_count() returns how many servers this database has, 0 if it is not served, and how many external workers. */
+/* bgjob_internal.server_count() returns how many servers this database has, 0 if it is not served. */
 Datum
 bgjob_server_count(PG_FUNCTION_ARGS)
 {
-	int servers =
-		is_served(bgjob_database_find(MyDatabaseId)) ? bgjob_servers_count(MyDatabaseId) : 0;
-	int workers;
-
-	(void) bgjob_external_workers_list(MyDatabaseId, &workers);
-	PG_RETURN_INT32(servers + workers);
+	PG_RETURN_INT32(
+		is_served(bgjob_database_find(MyDatabaseId)) ? bgjob_servers_count(MyDatabaseId) : 0);
 }

@@ -441,11 +441,12 @@ bgjob_external_workers_list(Oid database, int *n)
 }
 
 /*
- * bgjob_external_workers_command notes what an administrator wants of the workers of a name, of any role. Returns
+ * bgjob_external_workers_command notes (apply) what an administrator wants of the workers of a name, of any role. Returns
  * whether that is new to one of them. What it was asked to leave, it cannot be asked to go on or to be quiet.
  */
 bool
-bgjob_external_workers_command(Oid database, const char *name, BgjobExternalCommand command)
+bgjob_external_workers_command(Oid database, const char *name, BgjobExternalCommand command,
+							   bool apply)
 {
 	HASH_SEQ_STATUS seq;
 	bool changed = false;
@@ -459,7 +460,8 @@ bgjob_external_workers_command(Oid database, const char *name, BgjobExternalComm
 		if (entry->key.database == database && strcmp(entry->key.name, name) == 0 &&
 			entry->shown.command != command && entry->shown.command != BGJOB_EXTERNAL_TERMINATE)
 		{
-			entry->shown.command = command;
+			if (apply)
+				entry->shown.command = command;
 			changed = true;
 		}
 	LWLockRelease(&control->lock);

@@ -44,8 +44,8 @@ bgjob_external_worker_fetches(Oid role, const char *name, const char *queues, bo
 extern void bgjob_external_worker_answers(Oid role, const char *name, bool late);
 extern BgjobExternalCommand bgjob_external_worker_beats(Oid role, const char *name, bool late);
 extern BgjobExternalWorker *bgjob_external_workers_list(Oid database, int *n);
-extern bool
-bgjob_external_workers_command(Oid database, const char *name, BgjobExternalCommand command);
+extern bool bgjob_external_workers_command(Oid database, const char *name,
+										   BgjobExternalCommand command, bool apply);
 extern void bgjob_external_workers_forget(Oid database);
 
 #endif /* BGJOB_BASE_EXTERNALWORKERS_H */

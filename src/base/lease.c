@@ -143,9 +143,12 @@ bgjob_lease_extend(const BgjobLease *lease, int64 microseconds, TimestampTz *unt
 	return extended;
 }
 
-/* bgjob_lease_add_line counts a line of a job's log and returns its number there; 0: the lease is another one by now. */
+/*
+ * bgjob_lease_add_line counts a line of a job's log, up to BGJOB_LOG_MAX bytes in an attempt, and returns its number there; 0: the lease is
+ * another one by now.
+ */
 int
-bgjob_lease_add_line(const BgjobLease *lease)
+bgjob_lease_add_line(const BgjobLease *lease, Size bytes, BgjobLogged *logged)
 {
 	LWLock *lock;
 	BgjobLease *held = lock_again(lease, &lock);
@@ -153,7 +156,16 @@ bgjob_lease_add_line(const BgjobLease *lease)
 
 	if (held == NULL)
 		return 0;
-	seq = held->logged + ++held->lines;
+	*logged = held->log_cut                              ? BGJOB_LOGGED_NOT
+			  : bytes <= BGJOB_LOG_MAX - held->log_bytes ? BGJOB_LOGGED
+														 : BGJOB_LOGGED_CUT;
+	if (*logged == BGJOB_LOGGED)
+		held->log_bytes += bytes;
+	else
+		held->log_cut = true;
+	if (*logged != BGJOB_LOGGED_NOT)
+		held->lines++;
+	seq = held->logged + held->lines;
 	LWLockRelease(lock);
 	return seq;
 }

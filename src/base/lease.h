@@ -12,6 +12,14 @@
 
 #include "base/leasetable.h"
 
+/* What becomes of a line of the log. */
+typedef enum BgjobLogged
+{
+	BGJOB_LOGGED,
+	BGJOB_LOGGED_CUT, /* the log is full: another line is to say so */
+	BGJOB_LOGGED_NOT  /* that has been said */
+} BgjobLogged;
+
 /* Called for a lease with its lock held; must not throw. */
 typedef void (*BgjobLeaseVisit)(const BgjobLease *lease, void *arg);
 
@@ -22,7 +30,7 @@ extern bool bgjob_lease_find(Oid database, int64 job, BgjobLease *lease);
 extern int bgjob_lease_index(Oid database, int64 job, uint64 serial);
 extern bool bgjob_lease_is_over(const BgjobLease *lease);
 extern bool bgjob_lease_extend(const BgjobLease *lease, int64 microseconds, TimestampTz *until);
-extern int bgjob_lease_add_line(const BgjobLease *lease);
+extern int bgjob_lease_add_line(const BgjobLease *lease, Size bytes, BgjobLogged *logged);
 extern bool
 bgjob_lease_set_progress(const BgjobLease *lease, double percent, const char *message);
 extern void bgjob_leases_visit(Oid database, BgjobLeaseVisit visit, void *arg);

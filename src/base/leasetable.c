@@ -302,6 +302,8 @@ bgjob_lease_name(const BgjobLaneGroupKey *group, const BgjobLaneItem *item)
 	lease->started_at = 0;
 	lease->ends_at = lease->deadline = PG_INT64_MAX;
 	lease->lines = 0;
+	lease->log_bytes = 0;
+	lease->log_cut = false;
 	lease->has_progress = false;
 	lease->ngates = 0;
 	lease->gates = NOTHING;

@@ -58,6 +58,8 @@ typedef struct BgjobLease
 	/* the output of the attempt */
 	int logged; /* lines of earlier attempts */
 	int lines;
+	uint32 log_bytes; /* of these lines */
+	bool log_cut;     /* nothing more is taken */
 	bool has_progress;
 	double percent;
 	char message[BGJOB_PROGRESS_MESSAGE_MAX + 1];

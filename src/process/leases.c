@@ -31,6 +31,7 @@
 #include "base/process.h"
 #include "base/wake.h"
 #include "miscadmin.h"
+#include "process/latenotes.h"
 #include "process/leases.h"
 #include "process/recovery.h"
 #include "process/roles.h"
@@ -250,9 +251,9 @@ wake_at(TimestampTz now, int64 at)
 	return at == PG_INT64_MAX || rest >= DT_NOEND - now ? DT_NOEND : now + Max(rest, 0);
 }
 
-/* bgjob_leases_serve ends the leases that are over. */
-TimestampTz
-bgjob_leases_serve(TimestampTz now)
+/* Ends the leases that are over. */
+static TimestampTz
+serve_leases(TimestampTz now)
 {
 	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
 	Over over = {.now = bgjob_steady_now(), .next = PG_INT64_MAX};
@@ -279,4 +280,14 @@ bgjob_leases_serve(TimestampTz now)
 		over.next = over.now;
 	(void) bgjob_lease_note_end(MyDatabaseId, over.next);
 	return wake_at(now, over.next);
+}
+
+/* bgjob_leases_serve ends the leases that are over, and notes late answers. */
+TimestampTz
+bgjob_leases_serve(TimestampTz now)
+{
+	TimestampTz leases = serve_leases(now);
+	TimestampTz notes = bgjob_latenotes_serve(now);
+
+	return Min(leases, notes);
 }

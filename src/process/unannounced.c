@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "base/announce.h"
+#include "base/awaiters.h"
 #include "base/database.h"
 #include "base/compat.h"
 #include "base/lanes.h"
@@ -107,7 +108,8 @@ bgjob_unannounced_sweep(TimestampTz now)
 
 /*
  * bgjob_unannounced_scan_unknown scans the queue for roles that have no worker,
- * so that none is started just to find that there is nothing.
+ * so that none is started just to find that there is nothing. For external jobs, it wakes
+ * sessions in bgjob_await(), which then scan themselves.
  */
 TimestampTz
 bgjob_unannounced_scan_unknown(TimestampTz now)
@@ -115,6 +117,7 @@ bgjob_unannounced_scan_unknown(TimestampTz now)
 	BgjobLaneKey any;
 	bool all;
 
+	bgjob_awaiters_offer(MyDatabaseId);
 	if (bgjob_lanes_unknown(MyDatabaseId, &any, 1) == 0)
 		return DT_NOEND;
 	bgjob_begin();
@@ -186,6 +189,7 @@ void
 bgjob_unannounced_begin(void)
 {
 	unsettled = !recover_from_crash();
+	bgjob_awaiters_wake_refused(MyDatabaseId); /* jobs may start again */
 	next_poll = bgjob_now() + BGJOB_SLOW_POLL * USECS_PER_SEC;
 }
 

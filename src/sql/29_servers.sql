@@ -17,11 +17,10 @@ CREATE FUNCTION @extschema@.bgjob_server_remove(name text)
 COMMENT ON FUNCTION @extschema@.bgjob_server_remove IS 'removes a server, whose workers leave after their jobs; "default" follows the settings again; asks external workers to leave; false if there was none';
 
 CREATE FUNCTION bgjob_internal.servers(
-    OUT name text, OUT kind text, OUT queues text[], OUT workers integer, OUT busy integer, OUT started_at timestamptz, OUT heartbeat_at timestamptz, OUT paused boolean,
-    OUT session_pid integer)
+    OUT name text, OUT kind text, OUT queues text[], OUT workers integer, OUT busy integer, OUT started_at timestamptz, OUT heartbeat_at timestamptz, OUT paused boolean)
     RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 3 AS 'MODULE_PATHNAME', 'bgjob_server_rows';
 COMMENT ON FUNCTION bgjob_internal.servers IS 'returns the servers of this database, if it is served, and the external workers that the current user may see';
 
 CREATE FUNCTION bgjob_internal.server_count()
     RETURNS integer LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bgjob_server_count';
-COMMENT ON FUNCTION bgjob_internal.server_count IS 'returns the number of servers and external workers in this database';
+COMMENT ON FUNCTION bgjob_internal.server_count IS 'returns the number of servers in this database';

@@ -80,14 +80,14 @@ CROSS JOIN LATERAL (
     FROM (SELECT coalesce(j.entered_at, CASE WHEN j.states IS NULL THEN j.created_at END) AS since,
                  coalesce(w.started_at, j.started_at) AS started_at,
                  r.released,
-                 least(coalesce(j.states, 0), 2147483600) + r.released::integer AS archived
+                 least(coalesce(j.states, 0), 2147483600) + r.released::integer + r.notes AS archived
           FROM (SELECT j.states IS NULL AND j.entered_at IS NOT NULL AND j.state <> 'a'
-                       AND (j.after IS NOT NULL OR j.after_batch IS NOT NULL OR j.after_signal IS NOT NULL OR j.follows IS NOT NULL)) r (released)) c
+                       AND (j.after IS NOT NULL OR j.after_batch IS NOT NULL OR j.after_signal IS NOT NULL OR j.follows IS NOT NULL),
+                       CASE WHEN j.kind = 'e' THEN (SELECT count(*)::integer FROM bgjob_internal.state n WHERE n.job = j.id AND n.seq < 0) ELSE 0 END) r (released, notes)) c
     CROSS JOIN LATERAL (
         -- the transitions that the row of the job no longer carries
-        -- (notes have negative numbers, and are shown behind all others)
-        SELECT CASE WHEN s.seq > 0 THEN s.seq
-                    ELSE c.archived + (c.since IS NOT NULL)::integer + (c.started_at IS NOT NULL)::integer + (j.state IN ('k', 'f', 'd'))::integer - s.seq END AS seq,
+        -- (notes have negative numbers, and are shown behind these)
+        SELECT CASE WHEN s.seq > 0 THEN s.seq ELSE least(coalesce(j.states, 0), 2147483600) + c.released::integer - s.seq END AS seq,
                bgjob_internal.state_name(s.state) AS state, s.reason, s.at,
                coalesce(s.data, CASE WHEN s.state IN ('a', 'd') THEN '{}'::jsonb END) AS data
         FROM bgjob_internal.state s WHERE s.job = j.id
@@ -184,8 +184,7 @@ SELECT s.name,
        s.busy,
        s.started_at,
        s.heartbeat_at,
-       s.paused,
-       s.session_pid
+       s.paused
 FROM bgjob_internal.servers() s;
 COMMENT ON VIEW bgjob.servers IS 'the pools of workers of this database, and its external workers';
 

@@ -86,12 +86,11 @@ COMMENT ON COLUMN bgjob.functions.kind IS 'function, or external: jobs of that n
 COMMENT ON COLUMN bgjob.servers.name IS 'name of the pool, or of the external worker';
 COMMENT ON COLUMN bgjob.servers.kind IS 'internal or external';
 COMMENT ON COLUMN bgjob.servers.queues IS 'queues that it serves, in order; of an external worker: those of its last fetch';
-COMMENT ON COLUMN bgjob.servers.workers IS 'most workers';
+COMMENT ON COLUMN bgjob.servers.workers IS 'most workers; of an external worker: 1 if its jobs are bound to its session, else 0';
 COMMENT ON COLUMN bgjob.servers.busy IS 'workers that run a job; of an external worker: jobs that it has';
 COMMENT ON COLUMN bgjob.servers.started_at IS 'start of its scheduler; null: it rests; of an external worker: its first call';
 COMMENT ON COLUMN bgjob.servers.heartbeat_at IS 'when the scheduler was seen; of an external worker: its last call';
 COMMENT ON COLUMN bgjob.servers.paused IS 'whether it starts no jobs';
-COMMENT ON COLUMN bgjob.servers.session_pid IS 'session of an external worker that its jobs are bound to; null: they are bound to none';
 
 COMMENT ON COLUMN bgjob.workers.pid IS 'process';
 COMMENT ON COLUMN bgjob.workers.server IS 'pool';
@@ -102,7 +101,7 @@ COMMENT ON COLUMN bgjob.workers.started_at IS 'start of the process';
 COMMENT ON COLUMN bgjob.workers.jobs_done IS 'jobs it has run';
 COMMENT ON COLUMN bgjob.workers.memory_bytes IS 'private memory';
 
-COMMENT ON COLUMN bgjob.stats.servers IS 'pools that are served, and external workers';
+COMMENT ON COLUMN bgjob.stats.servers IS 'pools that are served';
 COMMENT ON COLUMN bgjob.stats.workers IS 'worker processes';
 COMMENT ON COLUMN bgjob.stats.enqueued IS 'jobs that can run now';
 COMMENT ON COLUMN bgjob.stats.scheduled IS 'jobs that wait for their time';

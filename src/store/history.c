@@ -94,7 +94,7 @@ lowest_note(int64 job, const char *reason, bool *known)
 
 /*
  * bgjob_history_note writes an entry of something that did not change the job: the row of the job is not
- * touched, and need not be locked. Such notes have negative numbers, and are shown behind all other entries. False: the
+ * touched, and need not be locked. Such notes have negative numbers, and are shown behind the other entries of this table. False: the
  * job has a note with that reason, or NOTES_MAX of them. By the scheduler alone.
  */
 bool

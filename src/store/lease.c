@@ -35,6 +35,7 @@
 #include "rules/clock.h"
 #include "store/gateneeds.h"
 #include "store/lease.h"
+#include "store/log.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -233,7 +234,7 @@ restore_lease(BgjobRel *jobs, const BgjobLeaseRow *row, const ItemPointerData *t
 	bgjob_lane_group_key(&group, MyDatabaseId, job.run_as, BGJOB_LANE_EXTERNAL);
 	item.pos = job.pos;
 	terms.attempt = job.retries + 1;
-	terms.logged = DatumGetInt32(bgjob_job_datum(&job, BGJOB_C_LOGS));
+	terms.logged = bgjob_log_last(row->job);
 	terms.job_row = &job.tid;
 	number = bgjob_lease_name(&group, &item);
 	if (number == BGJOB_LEASE_NONE)

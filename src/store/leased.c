@@ -73,7 +73,7 @@ note_output(const BgjobLease *lease, BgjobJob *job)
 		bgjob_job_set_text(job, BGJOB_C_PROGRESS_MESSAGE,
 						   lease->message[0] != '\0' ? lease->message : NULL);
 	}
-	if (lease->lines > 0)
+	if (lease->logged + lease->lines > DatumGetInt32(bgjob_job_datum(job, BGJOB_C_LOGS)))
 		bgjob_job_set(job, BGJOB_C_LOGS, Int32GetDatum(lease->logged + lease->lines));
 }
 

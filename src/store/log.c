@@ -23,7 +23,9 @@
 #include "store/log.h"
 #include "store/relation.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* Number of lines from which on they are inserted in bulk. */
@@ -113,6 +115,29 @@ bgjob_log_add(int64 job, int seq, const char *level, const char *message)
 
 	bgjob_rel_insert(rel, values, nulls);
 	bgjob_rel_close(rel);
+}
+
+/* bgjob_log_last returns the number of the last line of a job; 0: there is none. */
+int
+bgjob_log_last(int64 job)
+{
+	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_LOG);
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	ScanKeyData key;
+	BgjobScan *scan;
+	int last = 0;
+
+	bgjob_key(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+	scan = bgjob_scan_begin(rel, "log_pkey", snapshot, &key, 1);
+	if (bgjob_scan_previous(scan))
+	{
+		slot_getallattrs(rel->slot);
+		last = DatumGetInt32(rel->slot->tts_values[1]);
+	}
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	bgjob_rel_close(rel);
+	return last;
 }
 
 /* bgjob_log_delete deletes the lines of a job. */

@@ -17,6 +17,7 @@
 
 extern void bgjob_log_store(BgjobJob *job, int slot);
 extern void bgjob_log_add(int64 job, int seq, const char *level, const char *message);
+extern int bgjob_log_last(int64 job);
 extern void bgjob_log_delete(int64 job);
 
 #endif /* BGJOB_STORE_LOG_H */

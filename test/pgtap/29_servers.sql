@@ -264,7 +264,7 @@ SELECT bgjob_enqueue('t_run', '["z"]', queue => 'z') AS z \gset
 SELECT is(bgjob_wait(:z, '60 s'), 'succeeded', 'the server that was removed and added again serves');
 SELECT is(bgjob_server_remove('kept'), true, 'it is removed');
 
-SELECT columns_are('bgjob', 'servers', ARRAY['name', 'kind', 'queues', 'workers', 'busy', 'started_at', 'heartbeat_at', 'paused', 'session_pid'], 'the columns of bgjob.servers');
+SELECT columns_are('bgjob', 'servers', ARRAY['name', 'kind', 'queues', 'workers', 'busy', 'started_at', 'heartbeat_at', 'paused'], 'the columns of bgjob.servers');
 
 CALL tap_idle();
 \ir lib/check_counters.sql

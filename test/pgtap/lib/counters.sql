@@ -23,8 +23,7 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	SELECT format('stats.%s is %s, should be %s', c.name, c.told, c.actual)
 	FROM truth t, stats s, running r, LATERAL (VALUES
 		('servers', s.servers, (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = current_database())
-			* (1 + (SELECT count(*) FROM bgjob_internal.server_conf WHERE name <> 'default'))
-			+ (SELECT count(*) FROM bgjob.servers WHERE kind = 'external')),
+			* (1 + (SELECT count(*) FROM bgjob_internal.server_conf WHERE name <> 'default'))),
 		('workers', s.workers, (SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'bgjob worker%' AND datname = current_database())),
 		('enqueued', s.enqueued, t.unfinished - r.jobs),
 		('processing', s.processing, r.jobs),
