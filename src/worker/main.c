@@ -78,21 +78,25 @@ catch_signals(void)
 		signals_catch(caught[i]);
 }
 
+static double
+seconds_of(struct timeval time)
+{
+	return (double) time.tv_sec + (double) time.tv_usec / 1e6;
+}
+
 /* log_end says what the worker has done, and what it cost: its own time, not that of its handlers. */
 static void
 log_end(void)
 {
 	struct rusage usage;
-	double seconds;
 
 	getrusage(RUSAGE_SELF, &usage);
-	seconds = (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-			  (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 	log_info("leaving: %lld jobs fetched, %lld succeeded, %lld failed, %lld given back, "
-			 "%lld lost; CPU %.3f s",
+			 "%lld lost; CPU %.3f s user, %.3f s system",
 			 (long long) worker.counts.fetched, (long long) worker.counts.succeeded,
 			 (long long) worker.counts.failed, (long long) worker.counts.released,
-			 (long long) worker.counts.lost, seconds);
+			 (long long) worker.counts.lost, seconds_of(usage.ru_utime),
+			 seconds_of(usage.ru_stime));
 }
 
 int

@@ -11,6 +11,10 @@
  *	  sign of life	the heartbeat for all jobs that are held, with its commands
  *	  work			answers, then the fetch for the slots that are free
  *
+ * Where jobs usually take less than WORKER_QUICK, a round waits for the answers of those
+ * that have just begun, WORKER_GATHER at most: fewer commits for the server, and fewer
+ * calls here.
+ *
  * An answer is kept until its transaction has been confirmed. If the transaction
  * fails, its answers are sent again, one by one, so that one that the server refuses
  * (a result that jsonb cannot take) fails its own job alone.
@@ -207,6 +211,11 @@ session_turn(void)
 		!(report && reporting_due() <= loop_now()))
 	{
 		turn_in_time();
+		return;
+	}
+	if (!life && !report && cancel_pid == 0 && worker_expects_answers())
+	{
+		turn_at(loop_now() + WORKER_GATHER);
 		return;
 	}
 	if (report)

@@ -40,7 +40,7 @@
 const double worker_bucket_limits[WORKER_BUCKETS] = {0.001, 0.005, 0.025, 0.1, 0.5,  1,
 													 5,     15,    60,    300, 1800, 7200};
 
-Worker worker;
+Worker worker = {.usual_duration = LOOP_SEC};
 
 static LoopTimer stop_timer; /* end of the grace time, or the last limit */
 static LoopTimer wake_timer;
@@ -194,7 +194,21 @@ worker_observe(const Job *job)
 	while (bucket < WORKER_BUCKETS && (double) took / LOOP_SEC > worker_bucket_limits[bucket])
 		bucket++;
 	worker.counts.buckets[bucket]++;
+	worker.usual_duration += (took - worker.usual_duration) / 16;
 	worker.counts.durations += took;
+}
+
+/* worker_expects_answers returns whether a job that has just begun will probably end at once. */
+bool
+worker_expects_answers(void)
+{
+	if (worker.usual_duration > WORKER_QUICK)
+		return false;
+	for (int i = 0; i < config.concurrency; i++)
+		if (worker.slots[i].job != NULL &&
+			loop_now() - worker.slots[i].job->started_at < WORKER_GATHER)
+			return true;
+	return false;
 }
 
 /* worker_lose_all ends the handlers of jobs that went with the connection. */

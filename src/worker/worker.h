@@ -22,6 +22,10 @@ typedef enum WorkerMode
 #define WORKER_BUCKETS 12
 extern const double worker_bucket_limits[WORKER_BUCKETS];
 
+/* A job that takes less is quick; how long answers of quick jobs are waited for. */
+#define WORKER_QUICK  (LOOP_MS / 2)
+#define WORKER_GATHER LOOP_MS
+
 /* What has happened since the start. */
 typedef struct WorkerCounts
 {
@@ -42,8 +46,9 @@ typedef struct WorkerCounts
 typedef struct Worker
 {
 	Slot *slots;
-	int busy;      /* slots that have a job */
-	int64_t taken; /* jobs that were begun */
+	int busy;               /* slots that have a job */
+	int64_t usual_duration; /* of jobs; a moving average */
+	int64_t taken;          /* jobs that were begun */
 	WorkerMode mode;
 	bool paused;  /* by an administrator */
 	bool changed; /* a slot became free */
@@ -63,6 +68,7 @@ extern int worker_wanted(void);
 extern void worker_take(Job *job);
 extern Slot *worker_find(int64_t job);
 extern void worker_lose_all(void);
+extern bool worker_expects_answers(void);
 extern void worker_observe(const Job *job);
 extern void worker_warn_unknown(const Job *job);
 extern void worker_wake_at(int64_t at);
