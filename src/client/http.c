@@ -140,12 +140,6 @@ log_port(void)
 		log_info("listening at %s, port %s", host, port);
 }
 
-bool
-http_is_available(void)
-{
-	return true;
-}
-
 /* http_open begins to serve pages at [ADDRESS:]PORT; false: it cannot. */
 bool
 http_open(const char *address, HttpServe serve)
@@ -186,12 +180,6 @@ http_close(void)
 }
 
 #else
-
-bool
-http_is_available(void)
-{
-	return false;
-}
 
 bool
 http_open(const char *address, HttpServe serve)

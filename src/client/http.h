@@ -15,7 +15,6 @@
 /* Writes a page for a path, and returns the status; *type is its media type. */
 typedef int (*HttpServe)(const char *path, Buffer *page, const char **type);
 
-extern bool http_is_available(void);
 extern bool http_open(const char *address, HttpServe serve);
 extern void http_close(void);
 
