@@ -47,10 +47,31 @@ packages()
 	if any_selected gates && [ "$codename" = bookworm ]; then say clang-format-14; fi
 	if any_selected plain pgtap tap; then say postgresql-NN-pgtap; fi
 	if any_selected plain tap security; then say libipc-run-perl; fi
-	if any_selected tap; then say postgresql-NN-cron; fi
+	if any_selected tap; then say postgresql-NN-cron iproute2 jq pgbouncer python3-psycopg nodejs; fi
+	if any_selected tap && ! foreign_node; then say node-pg; fi
 	if any_selected gates tap; then say libpq-dev libmicrohttpd-dev; fi
 	if any_selected tap && [[ $codename =~ ^(bookworm|trixie)$ ]]; then say python3-croniter; fi
 }
+
+# foreign_node succeeds if nodejs is installed, and not from Debian. Then Debian's driver cannot be installed beside it.
+foreign_node()
+{
+	local by
+
+	by=$(dpkg-query -W -f '${db:Status-Status} ${Maintainer}' nodejs 2>/dev/null) &&
+		[[ $by == installed* && $by != *debian.org* ]]
+}
+
+# unpack_node_driver has Node find Debian's driver in DIR. Without it, tests are skipped.
+unpack_node_driver()
+(
+	mkdir -p "$DIR/node" && cd "$DIR/node" || return
+	apt-get -q download node-pg node-split2 node-xtend >log 2>&1 || { apt_update && apt-get -q download node-pg node-split2 node-xtend >log 2>&1; } || {
+		say "Debian's driver for Node cannot be loaded down:" "$(tail -n 1 log)" >&2
+		return
+	}
+	for package in *.deb; do dpkg -x "$package" .; done
+)
 
 case ${1:-} in
 -h | --help)
@@ -72,6 +93,10 @@ DIR=$(mktemp -d "${TMPDIR:-/tmp}/bgjob-check.XXXXXX")
 trap finish EXIT
 trap 'exit 1' INT TERM HUP PIPE
 copy_tree "$TOP" "$DIR/tree"
+if any_selected tap && foreign_node; then
+	unpack_node_driver
+	export NODE_PATH=$DIR/node/usr/share/nodejs
+fi
 if [ "$(id -u)" -eq 0 ]; then
 	chown -R "$(test_user):" "$DIR"
 fi

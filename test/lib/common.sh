@@ -74,15 +74,23 @@ apt_update()
 	APT_UPDATED=yes
 }
 
-# install_packages NAME… installs packages, and meanwhile keeps Debian from creating and starting a cluster.
+# install_packages NAME… installs packages, and keeps Debian from creating a cluster and from starting anything.
 install_packages()
 (
 	conf=/etc/postgresql-common/createcluster.d/bgjob-no-cluster.conf
-	trap 'as_root rm -f "$conf"' EXIT
+	policy=/usr/sbin/policy-rc.d
+	[ ! -e "$policy" ] || policy=
+	trap 'as_root rm -f "$conf" ${policy:+"$policy"}' EXIT
 	trap 'exit 1' INT TERM HUP
+	if [ -n "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+		as_root chmod 755 "$policy"
+	fi
 	as_root mkdir -p "${conf%/*}"
 	say 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
-	apt install --no-install-recommends "$@"
+	apt install --no-install-recommends "$@" || exit
+	# Not at the next boot either.
+	case " $* " in *" pgbouncer "*) ! command -v systemctl >/dev/null || as_root systemctl -q disable pgbouncer 2>/dev/null || true ;; esac
 )
 
 # ensure_packages NAME… installs the missing packages.
