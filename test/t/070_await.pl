@@ -181,15 +181,6 @@ sql(q{BEGIN; SELECT bgjob_enqueue('work', kind => 'external', queue => 'prepared
 sql(q{COMMIT PREPARED 'a'});
 wait_until($node, q{SELECT state = 'processing' FROM bgjob.jobs WHERE queue = 'prepared'}, 'a session is woken for a job of a prepared transaction');
 
-# Many lanes of a transaction, and more lanes than a role has room for. Whose these are is not noted: all who wait may be woken.
-until_waiting('crowd', CROWD - 22);
-$crowd->{handle}->kill_kill;
-wait_until($node, 'SELECT (' . waiting('crowd') . ') = 0 OR count(pg_terminate_backend(pid)) < 0 FROM pg_stat_activity WHERE query LIKE \'%{crowd}%\' AND pid <> pg_backend_pid()', 'the crowd leaves');
-waiter("lane-7", "lanes");
-until_waiting('lane-7', 1);
-sql(q{SELECT count(bgjob_enqueue('work', kind => 'external', queue => 'lane-' || n)) FROM generate_series(2000, 7, -1) n});
-wait_until($node, q{SELECT state = 'processing' FROM bgjob.jobs WHERE queue = 'lane-7'}, 'a session is woken for one of 2,000 queues');
-
 # ---- roles ----
 
 sql(q{CREATE ROLE a LOGIN; CREATE ROLE b LOGIN; GRANT USAGE ON SCHEMA bgjob TO a, b});
@@ -217,6 +208,10 @@ is(output($quiet), "got|0\n\ngot|0\ngot|1\n", 'a worker that is paused gets noth
 
 # ---- the end of the server ----
 
+until_waiting('crowd', CROWD - 22);
+$crowd->{handle}->kill_kill;
+sql(q{SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE '%{crowd}%' AND pid <> pg_backend_pid()});
+until_waiting('crowd', 0);
 session("CALL bgjob_await('{stop}', '10 min')") for 1 .. 5;
 until_waiting('stop', 5);
 $node->stop('fast');
@@ -232,6 +227,12 @@ taken_by(enqueue('restart'), 'restart', 'sessions are woken after a restart');
 $id = enqueue('kept');
 $node->restart;
 is(output(session("CALL bgjob_await('{kept}', '2 min')", q{SELECT id FROM bgjob_fetch('{kept}', 'kept')})), "$id\n", 'jobs from before a restart wake sessions');
+
+# Many lanes of a transaction, and more lanes than a role has room for. Which these are is not noted: all who wait may be woken.
+waiter("lane-7", "lanes");
+until_waiting('lane-7', 1);
+sql(q{SELECT count(bgjob_enqueue('work', kind => 'external', queue => 'lane-' || n)) FROM generate_series(2000, 7, -1) n});
+wait_until($node, q{SELECT state = 'processing' FROM bgjob.jobs WHERE queue = 'lane-7'}, 'a session is woken for one of 2,000 queues');
 
 $_->kill_kill for @background;
 check_counters($node);
