@@ -23,11 +23,14 @@ wait_until($primary, q(SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_s
 # The standby comes first in the list: a worker passes it over as long as it is one.
 my @servers = map { [ $_->host, $_->port ] } $standby, $primary;
 my @languages = languages();
-my @clients = map { my $language = $_; map { start_client($language, "$language-$_", servers => \@servers, parameters => 'target_session_attrs=read-write') } 1 .. 3 } @languages;
+my @clients = map { my $language = $_; map { start_client($language, "$language-$_", servers => \@servers, queues => 'default', parameters => 'target_session_attrs=read-write') } 1 .. 3 } @languages;
+push @clients, start_client('bgjob-worker', 'worker-1', servers => \@servers, queues => 'programs', parameters => 'target_session_attrs=read-write');
 
 SKIP:
 {
-	skip('no language has its driver', 1) unless @clients;
+	skip('no language has its driver', 1) unless @languages;
+	my $kept = result_waits('promoted', q(queue => 'programs'));
+	becomes($kept, q(state = 'processing' AND server = 'worker-1'), 'bgjob-worker has a job that waits');
 	my @waiting = map { effect_waits('promoted') } 1 .. 2;
 	wait_until($primary, "SELECT count(*) = 2 FROM bgjob.jobs WHERE id IN (@{[ join ',', @waiting ]}) AND state = 'processing'", 'two workers have jobs that wait');
 	my $many = value(q{SELECT array_agg(j) FROM bgjob_enqueue_many('effect', array_fill('{}'::jsonb, ARRAY[3000]), kind => 'external') j});
@@ -48,6 +51,7 @@ SKIP:
 	appear('promoted');
 	all_succeed('all jobs succeed there');
 	once_each('each has its effect once');
+	is(value("SELECT result ->> 'worker' FROM bgjob.jobs WHERE id = $kept"), 'worker-1', 'bgjob-worker has performed its job there');
 	is(value(q(SELECT sum(retries) FROM bgjob.jobs)), 0, 'no retry was used');
 	end_client(@clients);
 }

@@ -63,7 +63,7 @@ sub start_client
 	my ($hosts, $ports) = map { my $i = $_; join(',', map { $_->[$i] } @servers) } 0, 1;
 
 	return start_process($worker, @{ $option{within} // [] }, 'bgjob-worker', '-d', "host=$hosts port=$ports user=$user dbname=postgres " . ($option{parameters} // ''),
-		'--queue', '*', '--name', $worker, '--lease', ($option{lease} // 60) . 's', '--', 'sh', dirname(__FILE__) . '/client_jobs.sh') if $name eq 'bgjob-worker';
+		'--queue', $option{queues} // '*', '--name', $worker, '--lease', ($option{lease} // 60) . 's', '--', 'sh', dirname(__FILE__) . '/client_jobs.sh') if $name eq 'bgjob-worker';
 
 	my $connection = $name eq 'node' ? join(' ', map { "postgres://$user\@localhost:$_->[1]/postgres?host=$_->[0]" } @servers)
 	  : "host=$hosts port=$ports user=$user dbname=postgres " . ($option{parameters} // '');
@@ -140,8 +140,8 @@ sub effect_waits
 	return enqueue('effect', qq({"$where": "$files/$name"}), $options);
 }
 
-# result_waits NAME enqueues such a job for bgjob-worker.
-sub result_waits { return enqueue('result', qq("$files/$_[0]")) }
+# result_waits NAME [, OPTIONS] enqueues such a job for bgjob-worker.
+sub result_waits { return enqueue('result', qq("$files/$_[0]"), $_[1]) }
 
 sub appear { append_to_file("$files/$_", '') for @_ }
 
