@@ -51,7 +51,7 @@ bgjob_external_holds(int64 id, const char *worker, BgjobLease *lease)
 	return bgjob_lease_find(MyDatabaseId, id, lease) &&
 		   (lease->phase == BGJOB_LEASE_HELD || bgjob_lease_notes_has(lease)) &&
 		   strcmp(lease->worker, worker) == 0 && bgjob_may_control(lease->owner) &&
-		   !bgjob_lease_is_over(lease);
+		   bgjob_may_control(lease->role) && !bgjob_lease_is_over(lease);
 }
 
 /*
@@ -275,10 +275,13 @@ Datum
 bgjob_release(PG_FUNCTION_ARGS)
 {
 	Answer answer = {.function = "bgjob_release()", .release = true};
+	TimestampTz now = bgjob_now();
 
 	check(answer.function);
 	if (!PG_ARGISNULL(2))
-		answer.run_at = bgjob_delayed(bgjob_now(), PG_GETARG_INTERVAL_P(2));
+		answer.run_at = bgjob_delayed(now, PG_GETARG_INTERVAL_P(2));
+	if (answer.run_at <= now)
+		answer.run_at = 0;
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && end_attempt(fcinfo, &answer));
 }
 

@@ -385,7 +385,7 @@ fetch_all(Fetch *fetch)
 		CHECK_FOR_INTERRUPTS();
 		have_items(most);
 		bgjob_lease_notes_expect(most);
-		reserved = bgjob_leases_reserve(most);
+		reserved = Min(bgjob_leases_reserve(bgjob_leases_allowed(GetUserId(), most)), most);
 		fetch->full = reserved == 0 && bgjob_taker_has_work(taker);
 		if (reserved == 0 || !step(fetch, Min(most, reserved), at))
 			break;

@@ -521,3 +521,26 @@ bgjob_leases_used(void)
 {
 	return control == NULL ? 0 : control->nleases - *(volatile int *) &control->nfree;
 }
+
+/* A role may have so many times the leases that are free: so no role ever has the last ones. */
+#define SHARE 3
+
+/* bgjob_leases_allowed returns how many of the leases that it wants a role may take now. */
+int
+bgjob_leases_allowed(Oid owner, int wanted)
+{
+	int nfree = *(volatile int *) &control->nfree;
+	int n = *(volatile int *) &control->untouched;
+	int held = 0;
+
+	/* As long as most are free, no role can have too many. */
+	if ((int64) control->nleases - nfree + wanted <= SHARE * (int64) (nfree - wanted))
+		return wanted;
+	for (int i = 0; i < n; i++) /* without locks: it is a hint */
+	{
+		const volatile BgjobLease *lease = &cells[i].lease;
+
+		held += lease->serial != 0 && lease->owner == owner;
+	}
+	return (int) Max(Min(wanted, ((int64) SHARE * nfree - held) / (SHARE + 1)), 0);
+}

@@ -106,5 +106,6 @@ bgjob_lease_lock(Oid database, int64 job, uint64 serial, LWLockMode mode, LWLock
 extern void
 bgjob_leases_each(Oid database, void (*visit)(BgjobLease *lease, void *arg), void *arg);
 extern int bgjob_leases_used(void);
+extern int bgjob_leases_allowed(Oid owner, int wanted);
 
 #endif /* BGJOB_BASE_LEASETABLE_H */

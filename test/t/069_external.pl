@@ -134,16 +134,20 @@ foreach my $how ('fast', 'immediate', 'kill')
 }
 
 #
-# Leases run out.
+# Leases run out. No role has the last ones.
 #
-value(q{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, '{60}'), kind => 'external', queue => 'm')});
+value(q{CREATE ROLE greedy LOGIN; CREATE ROLE modest LOGIN; GRANT USAGE ON SCHEMA bgjob TO greedy, modest;
+	SET ROLE greedy; SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, '{60}'), kind => 'external', queue => 'm');
+	SET ROLE modest; SELECT count(*) FROM bgjob_enqueue_many('work', array_fill(NULL::jsonb, '{2}'), kind => 'external', queue => 'm')});
 my ($out, $err) = ('', '');
-$node->psql('postgres', q{SET bgjob.bind_leases = off; SELECT count(*) FROM bgjob_fetch('{m}', 'w', 100)}, stdout => \$out, stderr => \$err);
-is($out, 50, 'as many jobs are given as there are leases');
+$node->psql('postgres', q{SET bgjob.bind_leases = off; SET ROLE greedy; SELECT count(*) FROM bgjob_fetch('{m}', 'w', 100)}, stdout => \$out, stderr => \$err);
+is($out, 37, 'a role is given three quarters of the leases');
 like($err, qr/WARNING:  out of leases.*HINT:  Increase bgjob.max_leases/s, 'with a warning');
-is(value(q{SELECT count(*) FILTER (WHERE bgjob_complete(id, 'w')) FROM bgjob.jobs WHERE queue = 'm' AND state = 'processing'}), 50, 'they are completed');
-is(alone(q{SELECT count(*) FROM bgjob_fetch('{m}', 'w', 100)}), 10, 'and the others are given');
-is(value(q{SELECT count(*) FILTER (WHERE bgjob_complete(id, 'w')) FROM bgjob.jobs WHERE queue = 'm' AND state = 'processing'}), 10, 'and completed');
+is(alone(q{SET ROLE greedy; SELECT count(*) FROM bgjob_fetch('{m}', 'v', 100)}), 0, 'another worker of the role is given nothing');
+is(alone(q{SET ROLE modest; SELECT count(*) FROM bgjob_fetch('{m}', 'w', 100)}), 2, 'another role is given its jobs');
+is(value(q{SELECT count(*) FILTER (WHERE bgjob_complete(id, 'w')) FROM bgjob.jobs WHERE queue = 'm' AND state = 'processing'}), 39, 'they are completed');
+is(alone(q{SET ROLE greedy; SELECT count(*) FROM bgjob_fetch('{m}', 'w', 100)}), 23, 'and the others are given');
+is(value(q{SELECT count(*) FILTER (WHERE bgjob_complete(id, 'w')) FROM bgjob.jobs WHERE queue = 'm' AND state = 'processing'}), 23, 'and completed');
 
 #
 # An old snapshot. No call reads the table of leases but by its key.
