@@ -51,7 +51,8 @@ bgjob_external_holds(int64 id, const char *worker, BgjobLease *lease)
 	return bgjob_lease_find(MyDatabaseId, id, lease) &&
 		   (lease->phase == BGJOB_LEASE_HELD || bgjob_lease_notes_has(lease)) &&
 		   strcmp(lease->worker, worker) == 0 && bgjob_may_control(lease->owner) &&
-		   bgjob_may_control(lease->role) && !bgjob_lease_is_over(lease);
+		   bgjob_may_control(lease->role) && !bgjob_lease_is_over(lease) &&
+		   !bgjob_lease_notes_ends(lease);
 }
 
 /*

@@ -108,6 +108,16 @@ bgjob_lease_notes_has(const BgjobLease *lease)
 	return false;
 }
 
+/* bgjob_lease_notes_ends returns whether the running transaction has ended a lease. */
+bool
+bgjob_lease_notes_ends(const BgjobLease *lease)
+{
+	for (int i = nnotes - 1; i >= 0; i--)
+		if (notes[i].ended && notes[i].serial == lease->serial)
+			return true;
+	return false;
+}
+
 /* bgjob_lease_notes_freed returns how many places at a gate are free when the transaction has committed. */
 int
 bgjob_lease_notes_freed(int64 gate)

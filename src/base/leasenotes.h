@@ -17,6 +17,7 @@ extern void bgjob_lease_notes_expect(int n);
 extern void bgjob_lease_note_fetched(int index);
 extern void bgjob_lease_note_ended(int index, uint64 serial);
 extern bool bgjob_lease_notes_has(const BgjobLease *lease);
+extern bool bgjob_lease_notes_ends(const BgjobLease *lease);
 extern bool bgjob_lease_notes_has_gates(void);
 extern int bgjob_lease_notes_freed(int64 gate);
 extern void bgjob_lease_notes_only_fetched(void);
