@@ -16,15 +16,18 @@
 #include "base/interval.h"
 #include "base/leasetable.h"
 #include "base/servers.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-/* Returns whether a text has a control character. */
+/* Returns whether a text has a control character: of ASCII, or of those that Unicode has after it. */
 static bool
 has_control_character(const char *text)
 {
-	for (; *text != '\0'; text++)
-		if ((unsigned char) *text < ' ' || *text == 0x7f)
+	bool utf8 = GetDatabaseEncoding() == PG_UTF8;
+
+	for (const unsigned char *c = (const unsigned char *) text; *c != '\0'; c++)
+		if (*c < ' ' || *c == 0x7f || (utf8 && c[0] == 0xc2 && c[1] < 0xa0))
 			return true;
 	return false;
 }

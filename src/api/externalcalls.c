@@ -47,7 +47,7 @@ was_lost(const BgjobJob *job)
 	const char *reason = bgjob_job_text(job, BGJOB_C_ENTRY_REASON);
 
 	return job->state == BGJOB_SUCCEEDED ||
-		   (reason != NULL &&
+		   (reason != NULL && job->state != BGJOB_DELETED && job->state != BGJOB_FAILED &&
 			strncmp(reason, BGJOB_LOST_REASON, strlen(BGJOB_LOST_REASON)) == 0);
 }
 
