@@ -26,7 +26,7 @@ foreach my $role ($node->safe_psql('postgres', 'SELECT current_user'), 'newcomer
 	is($node->safe_psql($db, q{SELECT string_agg(concat_ws(' ', job, state, reason), ', ' ORDER BY id) FROM bgjob.jobs WHERE state NOT IN ('succeeded', 'deleted')}),
 		'', "$role: the tour leaves no job that waits or has failed");
 	is($node->safe_psql($db, 'SELECT count(*) FROM bgjob.recurring_jobs'), 0, "$role: and no recurring job");
-	is($node->safe_psql($db, 'SELECT count(*), count(*) FILTER (WHERE body LIKE \'new: %\') FROM mail WHERE body <> \'a reminder\''), '47|1', "$role: its mails were sent");
+	is($node->safe_psql($db, 'SELECT count(*), count(*) FILTER (WHERE body LIKE \'new: %\') FROM mail WHERE body <> \'a reminder\''), '67|1', "$role: its mails were sent");
 }
 
 # The recipes. Instead of sendmail, a file takes the mails.
