@@ -102,21 +102,6 @@ on_invalidation(Datum arg, int cacheid, uint32 hashvalue)
 	memberships_changed = true;
 }
 
-typedef struct Roles
-{
-	Oid *roles;
-	int n;
-} Roles;
-
-static void
-add_role(BgjobLaneGroup *group, void *arg)
-{
-	Roles *found = arg;
-
-	if (group->key.kind == BGJOB_LANE_EXTERNAL && found->n < BGJOB_LANE_GROUPS)
-		found->roles[found->n++] = group->key.role;
-}
-
 /* Names taken items in leases. Called with the mutex or the scan lock of their lane held. */
 static void
 name_items(const BgjobLaneItem *taken, int n)
@@ -151,21 +136,20 @@ drop_taker(void)
 static void
 make_taker(void)
 {
-	Roles found = {.n = 0};
 	BgjobLaneGroupKey *groups;
+	Oid *roles;
+	int nroles;
 	int n = 0;
 
 	drop_taker();
 	memberships_changed = false;
 	taker_groups = bgjob_lane_groups_generation(); /* before they are read */
 	taker_user = GetUserId();
-	found.roles = palloc(BGJOB_LANE_GROUPS * sizeof(Oid));
-	bgjob_lane_groups_visit(MyDatabaseId, add_role, &found);
-	groups = palloc(Max(found.n, 1) * sizeof(BgjobLaneGroupKey));
-	for (int i = 0; i < found.n; i++)
-		if (bgjob_may_control(found.roles[i]))
-			bgjob_lane_group_key(&groups[n++], MyDatabaseId, found.roles[i],
-								 BGJOB_LANE_EXTERNAL);
+	roles = bgjob_lane_groups_roles(MyDatabaseId, BGJOB_LANE_EXTERNAL, &nroles);
+	groups = palloc(Max(nroles, 1) * sizeof(BgjobLaneGroupKey));
+	for (int i = 0; i < nroles; i++)
+		if (bgjob_may_control(roles[i]))
+			bgjob_lane_group_key(&groups[n++], MyDatabaseId, roles[i], BGJOB_LANE_EXTERNAL);
 	taker = bgjob_taker_create(groups, n, current_queues, name_taking);
 }
 

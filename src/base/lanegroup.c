@@ -266,6 +266,34 @@ bgjob_lane_groups_visit(Oid database, BgjobLaneGroupVisit visit, void *arg)
 	LWLockRelease(&control->groups_lock);
 }
 
+/* The roles of groups of one kind. */
+typedef struct Roles
+{
+	BgjobLaneKind kind;
+	Oid *roles;
+	int n;
+} Roles;
+
+static void
+add_role(BgjobLaneGroup *group, void *arg)
+{
+	Roles *found = arg;
+
+	if (group->key.kind == found->kind && found->n < BGJOB_LANE_GROUPS)
+		found->roles[found->n++] = group->key.role;
+}
+
+/* bgjob_lane_groups_roles returns the roles that have a group of that kind in a database, palloc'd, and their number. */
+Oid *
+bgjob_lane_groups_roles(Oid database, BgjobLaneKind kind, int *n)
+{
+	Roles found = {.kind = kind, .roles = palloc(BGJOB_LANE_GROUPS * sizeof(Oid)), .n = 0};
+
+	bgjob_lane_groups_visit(database, add_role, &found);
+	*n = found.n;
+	return found.roles;
+}
+
 /* bgjob_lane_groups_generation returns a number that grows whenever a group comes or goes. */
 uint64
 bgjob_lane_groups_generation(void)

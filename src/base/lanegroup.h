@@ -65,6 +65,7 @@ extern BgjobLaneGroup *bgjob_lane_group_pin(const BgjobLaneGroupKey *key);
 extern void bgjob_lane_group_unpin(BgjobLaneGroup *group);
 extern BgjobLaneGroup *bgjob_lane_group(const BgjobLaneGroupKey *key);
 extern void bgjob_lane_groups_visit(Oid database, BgjobLaneGroupVisit visit, void *arg);
+extern Oid *bgjob_lane_groups_roles(Oid database, BgjobLaneKind kind, int *n);
 extern uint64 bgjob_lane_groups_generation(void);
 extern void bgjob_lane_groups_tidy(Oid database);
 extern void bgjob_lane_groups_forget(Oid database, Oid role);

@@ -197,21 +197,6 @@ check(void)
 
 /* ---- roles that are dropped ---- */
 
-typedef struct Roles
-{
-	Oid *roles;
-	int n;
-} Roles;
-
-static void
-add_role(BgjobLaneGroup *group, void *arg)
-{
-	Roles *found = arg;
-
-	if (group->key.kind == BGJOB_LANE_EXTERNAL && found->n < BGJOB_LANE_GROUPS)
-		found->roles[found->n++] = group->key.role;
-}
-
 /* Fails the jobs of a role, and forgets its lanes; should more of them still be committed, these come back. */
 static bool
 fail_jobs_of(Oid role)
@@ -227,16 +212,17 @@ fail_jobs_of(Oid role)
 static bool
 fail_jobs_of_dropped(void)
 {
-	Roles found = {.roles = palloc(BGJOB_LANE_GROUPS * sizeof(Oid)), .n = 0};
+	Oid *roles;
+	int n;
 	bool all = true;
 
 	roles_changed = false;
-	bgjob_lane_groups_visit(MyDatabaseId, add_role, &found);
-	for (int i = 0; i < found.n; i++)
-		if (!bgjob_role_exists(found.roles[i]))
-			all = fail_jobs_of(found.roles[i]) && all;
+	roles = bgjob_lane_groups_roles(MyDatabaseId, BGJOB_LANE_EXTERNAL, &n);
+	for (int i = 0; i < n; i++)
+		if (!bgjob_role_exists(roles[i]))
+			all = fail_jobs_of(roles[i]) && all;
 	roles_changed = roles_changed || !all;
-	pfree(found.roles);
+	pfree(roles);
 	return all;
 }
 
