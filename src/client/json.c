@@ -314,6 +314,12 @@ json_is_object(JsonValue value)
 }
 
 bool
+json_is_array(JsonValue value)
+{
+	return value.start != NULL && *value.start == '[';
+}
+
+bool
 json_is_number(JsonValue value)
 {
 	return value.start != NULL &&
@@ -371,6 +377,33 @@ json_members(JsonValue object, const char *const *names, JsonValue *values, int 
 		scan.at++; /* the comma, or the end of the object */
 		skip_space(&scan);
 	}
+}
+
+/*
+ * json_next goes to the next element of an array; to the first one from a value whose
+ * start is null. False: there is none, or this is no array.
+ */
+bool
+json_next(JsonValue array, JsonValue *element)
+{
+	Scan scan = {array.start, array.start + array.len};
+
+	if (!json_is_array(array))
+		return false;
+	if (element->start != NULL)
+		scan.at = element->start + element->len;
+	else
+		scan.at++;
+	skip_space(&scan);
+	if (element->start != NULL)
+		next_is(&scan, ',');
+	skip_space(&scan);
+	if (scan.at == scan.end || *scan.at == ']')
+		return false;
+	element->start = scan.at;
+	skip_value(&scan);
+	element->len = scan.at - element->start;
+	return true;
 }
 
 /* json_int64 reads an integer that is written as one and fits into 64 bits. */

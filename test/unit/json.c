@@ -169,6 +169,37 @@ check_members(void)
 			"a fraction");
 }
 
+/* check_elements compares the elements of a text, with a bar behind each. */
+static void
+check_elements(const char *text, const char *expected, const char *what)
+{
+	JsonValue array;
+	JsonValue element = {0};
+	Buffer found = {0};
+
+	json_check(text, strlen(text), &array);
+	while (json_next(array, &element))
+	{
+		buffer_add(&found, element.start, element.len);
+		buffer_add(&found, "|", 1);
+	}
+	is_true(found.len == strlen(expected) &&
+				(found.len == 0 || memcmp(found.data, expected, found.len) == 0),
+			what);
+	buffer_free(&found);
+}
+
+static void
+check_arrays(void)
+{
+	check_elements(" [ 1 ,\"a,]\",[2, 3 ] , {\"b\":[]},null]\n",
+				   "1|\"a,]\"|[2, 3 ]|{\"b\":[]}|null|", "the elements of an array");
+	check_elements("[7]", "7|", "a single element");
+	check_elements("[ ]", "", "an empty array has none");
+	check_elements("{\"a\":1}", "", "an object has none");
+	check_elements("\"[1]\"", "", "a string has none");
+}
+
 static void
 check_string(const char *json, const char *expected, const char *what)
 {
@@ -242,6 +273,7 @@ main(void)
 	check_texts();
 	check_depth();
 	check_members();
+	check_arrays();
 	check_strings();
 	check_random();
 	return tap_end();
