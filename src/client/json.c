@@ -345,22 +345,24 @@ is_name(JsonValue quoted, const char *name)
 /*
  * json_members looks up members of an object by their names, in one pass; start is
  * null for those that are not there. As for jsonb, the last one of several with the
- * same name counts.
+ * same name counts. Returns the number of members with other names.
  */
-void
+int
 json_members(JsonValue object, const char *const *names, JsonValue *values, int count)
 {
 	Scan scan = {object.start, object.start + object.len};
+	int others = 0;
 
 	memset(values, 0, count * sizeof(*values));
 	if (!json_is_object(object))
-		return;
+		return 0;
 	scan.at++;
 	skip_space(&scan);
 	while (scan.at < scan.end && *scan.at == '"')
 	{
 		JsonValue name = {scan.at++, 0};
 		JsonValue value;
+		bool known = false;
 
 		skip_string(&scan);
 		name.len = scan.at - name.start;
@@ -372,11 +374,16 @@ json_members(JsonValue object, const char *const *names, JsonValue *values, int 
 		value.len = scan.at - value.start;
 		for (int i = 0; i < count; i++)
 			if (is_name(name, names[i]))
+			{
 				values[i] = value;
+				known = true;
+			}
+		others += !known;
 		skip_space(&scan);
 		scan.at++; /* the comma, or the end of the object */
 		skip_space(&scan);
 	}
+	return others;
 }
 
 /*

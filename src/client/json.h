@@ -23,7 +23,7 @@ typedef struct JsonValue
 #define JSON_MAX_DEPTH 5000
 
 extern const char *json_check(const char *text, size_t len, JsonValue *value);
-extern void
+extern int
 json_members(JsonValue object, const char *const *names, JsonValue *values, int count);
 extern bool json_is(JsonValue value, const char *literal);
 extern bool json_is_string(JsonValue value);

@@ -148,6 +148,9 @@ check_members(void)
 {
 	const char *text = " {\"id\" : 12 , \"x\":{\"id\":3}, \"result\":[1.10, "
 					   "{\"id\":4}],\"\\u0061b\":true, \"id\":7} ";
+	static const char *const names[] = {"a"};
+	JsonValue object;
+	JsonValue values[1];
 	int64_t number = 0;
 	double fraction = 0;
 
@@ -158,6 +161,9 @@ check_members(void)
 	is_true(json_is(member(text, "ab"), "true"), "escapes in names are read");
 	is_true(member(text, "a").start == NULL, "a member that is not there");
 	is_true(member("[1]", "a").start == NULL, "an array has no members");
+	json_check("{\"b\":1,\"a\":2,\"\\u0061\":3,\"c\":4}", 30, &object);
+	is_true(json_members(object, names, values, 1) == 2,
+			"members with other names are counted");
 	is_true(!json_int64(member("{\"id\":1.0}", "id"), &number),
 			"1.0 is not written as an integer");
 	is_true(!json_int64(member("{\"id\":9223372036854775808}", "id"), &number),
