@@ -1,0 +1,3 @@
+-- x
+-- params:
+SELECT pg_catalog.jsonb_build_object('rows', '[]'::jsonb)

@@ -1,0 +1,151 @@
+// The components that all pages are built of. Pages import from here alone; table.js, dialog.js, data.js and icons.js are its parts.
+//
+//   <State s/>  <Time t/>  <Duration ms/>  <Num n/>  <Code text/>  <Bar value max/>  <Spark points/>  <Badge>  <Kbd>
+//   <Card title actions>  <PageHead title actions ms/>  <Empty title hint/>  <ErrorBox error/>  <Loading/>  <Pager/>  <Tabs/>  <Field/>
+//   <Table/>  <ActionButton/>  <ActionDialog/>  <Dialog/>  <CopyButton/>  toast(text)  useData(page, params, options)  useNow(ms)
+
+import { html, useEffect, useState } from './lib.js';
+import { Icon } from './icons.js';
+import { duration, exact, num, relative } from './format.js';
+
+export { Icon } from './icons.js';
+export { Table } from './table.js';
+export { useData } from './data.js';
+export { ActionButton, ActionDialog, CopyButton, Dialog, Toasts, copy, toast } from './dialog.js';
+
+// useNow renders again every so often, so that relative times move. One timer for each period serves all components.
+const clocks = new Map();
+export function useNow(ms = 1000) {
+	const [, set] = useState(0);
+	useEffect(() => {
+		let clock = clocks.get(ms);
+		if (!clock) {
+			clock = { users: new Set() };
+			clock.timer = setInterval(() => { if (!document.hidden) for (const user of clock.users) user(Date.now()); }, ms);
+			clocks.set(ms, clock);
+		}
+		clock.users.add(set);
+		return () => {
+			clock.users.delete(set);
+			if (!clock.users.size) { clearInterval(clock.timer); clocks.delete(ms); }
+		};
+	}, [ms]);
+}
+
+const STATES = ['enqueued', 'scheduled', 'awaiting', 'processing', 'succeeded', 'failed', 'deleted'];
+
+// State shows a state as icon and word. With "as" another word stands there, in the state's colour.
+export function State({ s, as }) {
+	const known = STATES.includes(s);
+	return html`<span class=${`state ${known ? s : 'unknown'}`}><${Icon} name=${known ? s : 'info'} />${as ?? s ?? 'unknown'}</span>`;
+}
+
+// Time shows how long ago, and exactly when on hover. exactly: the other way round.
+export function Time({ t, exactly }) {
+	useNow(1000);
+	if (!t) return html`<span class="faint">–</span>`;
+	const moment = exact(t);
+	return html`<time datetime=${t} title=${exactly ? relative(t) : moment}>${exactly ? moment : relative(t)}</time>`;
+}
+
+export const Duration = ({ ms }) => html`<span class="number" title=${ms === null || ms === undefined ? null : `${num(ms)} ms`}>${duration(ms)}</span>`;
+export const Num = ({ n }) => html`<span class="number">${num(n)}</span>`;
+export const Kbd = ({ children }) => html`<kbd>${children}</kbd>`;
+export const Badge = ({ kind = '', icon, children }) => html`<span class=${`badge ${kind}`}>${icon && html`<${Icon} name=${icon} size=${12} />`}${children}</span>`;
+
+// The tokens of JSON and of SQL. Text between them is shown as it is, so nothing is lost where it is neither.
+const TOKENS = {
+	json: /("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|\b(true|false|null)\b/g,
+	sql: /('(?:[^']|'')*')()|\b(\d+(?:\.\d+)?)\b|\b(SELECT|FROM|WHERE|AND|NULL|TRUE|FALSE|CALL|AS|true|false|null)\b/g
+};
+
+// Code shows text with its tokens coloured. Numbers are never parsed. language: 'json', 'sql', or 'text'.
+export function Code({ text, language = 'json', class: extra = '', label }) {
+	if (text === null || text === undefined) return html`<span class="faint">none</span>`;
+	text = String(text);
+	const parts = [];
+	let at = 0;
+	if (TOKENS[language] && text.length < 200000) {
+		for (const match of text.matchAll(TOKENS[language])) {
+			if (match.index > at) parts.push(text.slice(at, match.index));
+			const [whole, string, colon, number] = match;
+			if (string && colon) parts.push(html`<span class="t-key">${string}</span>`, colon);
+			else parts.push(html`<span class=${string ? 't-string' : number ? 't-number' : 't-word'}>${whole}</span>`);
+			at = match.index + whole.length;
+		}
+	}
+	parts.push(text.slice(at));
+	return html`<pre class=${`code ${extra}`} tabindex="0" role="region" aria-label=${label ?? 'Code'}><code>${parts}</code></pre>`;
+}
+
+// Bar shows a share: value of max (1). It says its percentage to a screen reader; text stands beside it.
+export function Bar({ value, max = 1, label, kind = '', text }) {
+	const share = Math.max(0, Math.min(1, Number(value) / (Number(max) || 1))) || 0;
+	const percent = Math.round(share * 100);
+	return html`<span class="bar-box"><span class=${`bar ${kind}`} role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow=${percent}
+		aria-label=${label ?? 'Progress'}><span class="bar-fill" style=${{ width: `${share * 100}%` }}></span></span>
+		${text !== undefined && html`<span class="bar-text number">${text}</span>`}</span>`;
+}
+
+// Spark draws a small line of numbers, or bars where bars is true. label says in words what it shows.
+export function Spark({ points, width = 96, height = 22, bars, label, kind = '' }) {
+	const values = (points ?? []).map((p) => Number(p) || 0);
+	if (!values.length) return html`<span class="faint">–</span>`;
+	const top = Math.max(1e-9, ...values);
+	const x = (i) => (values.length === 1 ? width / 2 : 1 + i * (width - 2) / (values.length - 1));
+	const y = (v) => height - 1.5 - v / top * (height - 3);
+	const step = width / values.length;
+	return html`<svg class=${`spark ${kind}`} width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="img" aria-label=${label ?? `${values.length} values, highest ${num(top)}, last ${num(values.at(-1))}`}>
+		${bars ? values.map((v, i) => html`<rect x=${i * step + 0.5} y=${v ? Math.min(y(v), height - 3) : height - 1.5} width=${Math.max(1, step - 1)} height=${v ? height - Math.min(y(v), height - 3) : 1.5} rx="1" class=${v ? '' : 'zero'} />`)
+			: html`<polyline points=${values.map((v, i) => `${x(i).toFixed(1)},${y(v).toFixed(1)}`).join(' ')} />`}</svg>`;
+}
+
+export function Card({ title, actions, children, class: extra = '', id }) {
+	return html`<section class=${`card ${extra}`} aria-label=${title} id=${id}>
+		${(title || actions) && html`<header class="card-head"><h2>${title}</h2>${actions && html`<div class="actions">${actions}</div>`}</header>`}
+		${children}</section>`;
+}
+
+// PageHead is the title of a page with its actions. ms is the time of the page's own query; the shell shows it in the footer.
+export function PageHead({ title, sub, actions, ms, children }) {
+	useEffect(() => { document.dispatchEvent(new CustomEvent('bgjob:ms', { detail: ms ?? null })); }, [ms]);
+	return html`<header class="page-head"><div class="page-title"><h1>${title}</h1>${sub && html`<p class="muted">${sub}</p>`}</div>
+		${actions && html`<div class="actions">${actions}</div>`}${children}</header>`;
+}
+
+export const Empty = ({ title, hint, icon = 'check', children }) => html`<div class="empty"><${Icon} name=${icon} size=${22} /><p class="empty-title">${title}</p>
+	${hint && html`<p class="muted">${hint}</p>`}${children}</div>`;
+
+export function ErrorBox({ error }) {
+	if (!error) return null;
+	return html`<div class="error-box" role="alert"><${Icon} name="warning" /><div><p><strong>${error.message}</strong>${error.sqlstate && html` <code>${error.sqlstate}</code>`}</p>
+		${error.detail && html`<p>${error.detail}</p>`}${error.hint && html`<p class="muted">${error.hint}</p>`}</div></div>`;
+}
+
+export const Loading = ({ lines = 4 }) => html`<div class="loading" role="status"><span class="visually-hidden">Loading…</span>
+	${Array.from({ length: lines }, (_, i) => html`<span class="line" key=${i}></span>`)}</div>`;
+
+// Held says that fresh rows wait until the pointer leaves the table.
+export const Held = ({ held, show }) => held ? html`<button type="button" class="button small held" onClick=${show}><${Icon} name="pause" size=${12} /> Newer rows wait · show</button>` : null;
+
+// Tabs are links that differ in one parameter. items: [{label, href, current, count}].
+export const Tabs = ({ items, label }) => html`<nav class="tabs" aria-label=${label}>${items.map((t) => html`<a key=${t.label} href=${t.href} aria-current=${t.current ? 'page' : null}>
+	${t.icon && html`<${Icon} name=${t.icon} class=${t.icon} />`}${t.label}${t.count !== undefined && html` <span class="count">${t.count}</span>`}</a>`)}</nav>`;
+
+// Field is a labelled input of a form. hint explains it.
+let fields = 0;
+export function Field({ label, hint, value, onInput, type = 'text', options, ...rest }) {
+	const [id] = useState(() => `field-${++fields}`);
+	const described = hint ? `${id}-hint` : null;
+	const change = (event) => onInput(type === 'checkbox' ? event.target.checked : event.target.value);
+	return html`<div class=${`field ${type === 'checkbox' ? 'inline' : ''}`}><label for=${id}>${label}</label>
+		${options ? html`<select id=${id} value=${value} onChange=${change} aria-describedby=${described} ...${rest}>${options.map((o) => html`<option value=${o.value ?? o} selected=${(o.value ?? o) === value}>${o.label ?? o}</option>`)}</select>`
+			: type === 'checkbox' ? html`<input id=${id} type="checkbox" checked=${value} onChange=${change} aria-describedby=${described} ...${rest} />`
+			: html`<input id=${id} type=${type} value=${value ?? ''} onInput=${change} aria-describedby=${described} autocomplete="off" spellcheck="false" ...${rest} />`}
+		${hint && html`<p class="hint" id=${described}>${hint}</p>`}</div>`;
+}
+
+// Pager leads to older rows and back to the newest. older: the address, or null at the end.
+export const Pager = ({ newest, older, children }) => html`<nav class="pager" aria-label="Pages">
+	${newest && html`<a class="button small" href=${newest}><${Icon} name="left" /> Newest</a>`}<span class="muted">${children}</span>
+	${older && html`<a class="button small" href=${older}>Older <${Icon} name="right" /></a>`}</nav>`;
