@@ -1,4 +1,32 @@
--- What the live stream sends once a second: the counts of jobs by state, from shared memory alone.
--- Cost: independent of the number of jobs.
--- params:
-SELECT pg_catalog.to_jsonb(s) || pg_catalog.jsonb_build_object('at', pg_catalog.clock_timestamp()) FROM bgjob.stats s
+-- What all pages show live. Runs once a second for each role and database that somebody looks at, however many look.
+--
+-- Counts, queues and workers come from shared memory. Of at most 50 running jobs the row is read, for their names; values
+-- that are stored out of line are not. So the cost is the same at any number of jobs.
+--
+-- "changes" is another text when jobs were added, moved or ended, or a queue was paused: a page that lists them fetches again
+-- then. Progress and console of jobs do not change it. Counts are null until the server has counted. A count is a number;
+-- ids are strings.
+WITH stats AS MATERIALIZED (
+    SELECT s.servers, s.workers, s.enqueued, s.scheduled, s.awaiting, s.processing, s.succeeded, s.failed, s.deleted, s.retries,
+           s.recurring
+    FROM bgjob.stats s
+), queues AS MATERIALIZED (
+    SELECT q.queue, q.paused, q.enqueued, q.processing, q.scheduled, q.failed, q.oldest_enqueued_at
+    FROM bgjob.queues q
+    ORDER BY q.enqueued DESC NULLS LAST, q.queue
+    LIMIT 50
+), running AS MATERIALIZED (
+    SELECT j.id::text AS id, j.job, j.queue, j.run_as::text AS run_as, j.started_at, j.progress,
+           CASE WHEN current_setting('bgjob_dashboard.hide_arguments', true) IS DISTINCT FROM 'on' THEN j.progress_message END
+               AS progress_message,
+           j.server
+    FROM @bgjob@.bgjob_list(state => 'processing'::text, max_rows => 50::integer) j
+)
+SELECT json_build_object(
+    'at', clock_timestamp(),
+    'changes', hashtextextended(concat(s.*, (SELECT string_agg(concat(q.*), ',') FROM queues q)), 0)::text,
+    'stats', row_to_json(s),
+    'busy', (SELECT count(*) FROM bgjob.workers w WHERE w.state = 'busy'),
+    'queues', (SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM queues q),
+    'running', (SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM running r))
+FROM stats s

@@ -1,8 +1,8 @@
 // Page data that keeps itself fresh without moving what the viewer is about to click.
 //
 // useData(page, params, {refresh, order, every}) → {data, ms, error, loading, held, reload}
-//   refresh  true: fetches again when the live stream says that something changed, at most every two seconds, not while the tab
-//            is hidden; 'always': as often, whether something changed or not
+//   refresh  true: fetches again when the live stream says that something changed, at most every two seconds, and every 15 s
+//            anyway; not while the tab is hidden. 'always': every two seconds, whether something changed or not
 //   order    (data) → text: the order of its rows. While a row is under the mouse or focused, an answer with another order is
 //            held back, and shown when the pointer leaves. By default the ids or names of data.rows
 // While other parameters are fetched, the old data stays, with loading true.
@@ -18,18 +18,12 @@ const REST = 15000;
 const rowsOf = (data) => JSON.stringify((data?.rows ?? []).map((row) => row.id ?? row.name ?? row.queue));
 const rowIsInUse = () => Boolean(document.querySelector('[data-row]:hover, [data-row]:focus-within, [data-row]:focus'));
 
-// digest is what tells that something changed: all of an event but its time.
-function digest(event) {
-	const { at, ...rest } = event;
-	return JSON.stringify(rest);
-}
-
 export function useData(page, params, { refresh = false, order = rowsOf } = {}) {
 	const { db } = useRoute();
 	const key = JSON.stringify([db, page, params]);
 	const [, render] = useReducer((n) => n + 1, 0);
 	const ref = useRef(null);
-	const state = ref.current ??= { key: null, data: null, ms: null, error: null, loading: true, waiting: null, abort: null, at: 0, digest: null };
+	const state = ref.current ??= { key: null, data: null, ms: null, error: null, loading: true, waiting: null, abort: null, at: 0, changes: null };
 
 	const show = (answer) => {
 		Object.assign(state, { data: answer.data, ms: answer.ms, error: null, waiting: null });
@@ -58,7 +52,7 @@ export function useData(page, params, { refresh = false, order = rowsOf } = {}) 
 
 	if (state.key !== key) {
 		const samePage = state.key && JSON.parse(state.key).slice(0, 2).join() === [db, page].join();
-		Object.assign(state, { key, error: null, loading: true, waiting: null, digest: null }, samePage ? {} : { data: null, ms: null });
+		Object.assign(state, { key, error: null, loading: true, waiting: null, changes: null }, samePage ? {} : { data: null, ms: null });
 	}
 	useEffect(() => { load(false); return () => state.abort?.abort(); }, [key]);
 
@@ -70,10 +64,9 @@ export function useData(page, params, { refresh = false, order = rowsOf } = {}) 
 			timer = setTimeout(() => { timer = null; load(true); }, Math.max(0, state.at + PERIOD - Date.now()));
 		};
 		const stop = onLive((event) => {
-			const seen = digest(event);
-			const changed = state.digest !== null && seen !== state.digest;
-			state.digest = seen;
-			if (changed || refresh === 'always' || event.processing > 0 || Date.now() - state.at > REST) soon();
+			const changed = state.changes !== null && event.changes !== state.changes;
+			state.changes = event.changes;
+			if (changed || refresh === 'always' || Date.now() - state.at > REST) soon();
 		});
 		const release = () => { if (state.waiting && !rowIsInUse()) show(state.waiting); };
 		document.addEventListener('pointermove', release, { passive: true });

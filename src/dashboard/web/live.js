@@ -39,6 +39,8 @@ function sync() {
 	}
 }
 
+const pick = (stats) => ({ succeeded: stats?.succeeded, failed: stats?.failed, retries: stats?.retries });
+
 function receive(event) {
 	let data;
 	try { data = JSON.parse(event.data); } catch { return; }
@@ -47,7 +49,7 @@ function receive(event) {
 	state = 'open';
 	const at = Date.parse(data.at);
 	setServerTime(at);
-	samples.push({ ...data, at });
+	samples.push({ at, ...pick(data.stats) });
 	while (samples.length && samples[0].at < at - KEEP_MS) samples.shift();
 	tell();
 }
@@ -76,7 +78,7 @@ function useStream() {
 	return value;
 }
 
-// useLive returns the last event's data, null at first.
+// useLive returns the last event's data, null at first: {at, changes, stats, busy, queues, running}.
 export const useLive = () => useStream().data;
 
 // useLiveState returns how the stream is: 'open', 'connecting', 'broken', 'paused', 'closed'.

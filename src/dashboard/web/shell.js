@@ -17,11 +17,12 @@ const inBar = ['overview', 'jobs', 'failures', 'queues'];
 
 // countOf returns what stands beside an entry of the navigation.
 function countOf(name, live) {
-	if (!live) return null;
+	const stats = live?.stats;
+	if (!stats) return null;
 	switch (name) {
-		case 'jobs': return live.processing || null;
-		case 'failures': return live.failed || null;
-		case 'recurring': return live.recurring || null;
+		case 'jobs': return stats.processing || null;
+		case 'failures': return stats.failed || null;
+		case 'recurring': return stats.recurring || null;
 		default: return null;
 	}
 }
