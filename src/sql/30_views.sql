@@ -205,7 +205,9 @@ CREATE VIEW bgjob.stats WITH (security_barrier) AS
 SELECT bgjob_internal.server_count()::bigint AS servers,
        (SELECT count(*) FROM bgjob_internal.worker_slots()) AS workers,
        c.enqueued, c.scheduled, c.awaiting, c.processing, c.succeeded, c.failed, c.deleted, c.retries,
-       (SELECT count(*) FROM bgjob_internal.recurring) AS recurring
+       (SELECT count(*) FROM bgjob_internal.recurring) AS recurring,
+       greatest(c.succeeded - coalesce((SELECT sum(t.jobs) FROM bgjob_internal.total t WHERE t.state = 'k'), 0), 0)::bigint AS kept_succeeded,
+       greatest(c.deleted - coalesce((SELECT sum(t.jobs) FROM bgjob_internal.total t WHERE t.state = 'd'), 0), 0)::bigint AS kept_deleted
 FROM bgjob_internal.counts() c;
 COMMENT ON VIEW bgjob.stats IS 'the number of jobs in each state, and other totals; succeeded and deleted include removed jobs';
 

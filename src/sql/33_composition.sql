@@ -43,4 +43,10 @@ WHERE bgjob_internal.may_see(s.role)
 ORDER BY s.name, s.role, s.id DESC;
 COMMENT ON VIEW bgjob.signals IS 'signals that were sent and have not expired';
 
-GRANT SELECT ON bgjob.batches, bgjob.signals TO PUBLIC;
+CREATE VIEW bgjob.continuations WITH (security_barrier) AS
+SELECT e.target AS awaited_id, e.dependant AS job_id
+FROM bgjob_internal.edge e
+WHERE e.target > 0 AND bgjob_internal.may_see_job(e.dependant);
+COMMENT ON VIEW bgjob.continuations IS 'which jobs await a job or a batch, until they have succeeded or were deleted';
+
+GRANT SELECT ON bgjob.batches, bgjob.signals, bgjob.continuations TO PUBLIC;

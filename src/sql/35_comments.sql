@@ -112,6 +112,8 @@ COMMENT ON COLUMN bgjob.stats.failed IS 'jobs that are failed';
 COMMENT ON COLUMN bgjob.stats.deleted IS 'jobs that were deleted, removed ones included';
 COMMENT ON COLUMN bgjob.stats.retries IS 'scheduled jobs that wait for a retry';
 COMMENT ON COLUMN bgjob.stats.recurring IS 'recurring jobs';
+COMMENT ON COLUMN bgjob.stats.kept_succeeded IS 'jobs that have succeeded and were not removed: as many as in bgjob.jobs';
+COMMENT ON COLUMN bgjob.stats.kept_deleted IS 'jobs that were deleted, but not removed: as many as in bgjob.jobs';
 
 COMMENT ON COLUMN bgjob.recurring_jobs.name IS 'name, unique for its owner';
 COMMENT ON COLUMN bgjob.recurring_jobs.owner IS 'role that controls it';
@@ -175,6 +177,8 @@ COMMENT ON COLUMN bgjob.signals.name IS 'name, as jobs await it';
 COMMENT ON COLUMN bgjob.signals.role IS 'role that sent it';
 COMMENT ON COLUMN bgjob.signals.at IS 'when it was sent last';
 COMMENT ON COLUMN bgjob.signals.payload IS 'payload of the last one';
+COMMENT ON COLUMN bgjob.continuations.awaited_id IS 'job or batch that is awaited';
+COMMENT ON COLUMN bgjob.continuations.job_id IS 'job that awaits it';
 
 COMMENT ON COLUMN bgjob.limits.name IS 'name of the limit, a pattern, or a key of a pattern';
 COMMENT ON COLUMN bgjob.limits.max_running IS 'jobs that may run at a time; null: no limit';

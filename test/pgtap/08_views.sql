@@ -50,7 +50,7 @@ CALL tap_columns('servers', ARRAY['name text', 'kind text', 'queues text\[\]', '
 CALL tap_columns('workers', ARRAY['pid integer', 'server text', 'role text|name|regrole', 'state text', 'job_id bigint',
 	'started_at timestamp with time zone', 'jobs_done bigint', 'memory_bytes bigint']);
 CALL tap_columns('stats', ARRAY['servers integer|bigint', 'workers integer|bigint', 'enqueued bigint', 'scheduled bigint', 'awaiting bigint',
-	'processing bigint', 'succeeded bigint', 'failed bigint', 'deleted bigint', 'retries bigint', 'recurring integer|bigint']);
+	'processing bigint', 'succeeded bigint', 'failed bigint', 'deleted bigint', 'retries bigint', 'recurring integer|bigint', 'kept_succeeded bigint', 'kept_deleted bigint']);
 
 ----------------------------------------------------------------------------------------------------
 -- What the jobs of this file call

@@ -339,12 +339,18 @@ SELECT is((SELECT count(*) FROM bgjob.signals), 0::bigint, 'and no others');
 SELECT is(bgjob_signal_remove('r'), false, 'nor removes others');
 SELECT bgjob_enqueue('t_seen', after_signal => '{r}') AS later \gset
 SELECT is(tap_state(:later), 'awaiting', 'nor does it reach a job that comes later');
+SELECT bgjob_enqueue('t_seen', after => ARRAY[:later]) AS after_later \gset
+SELECT is((SELECT array_agg(job_id) FROM bgjob.continuations WHERE awaited_id = :later), ARRAY[:after_later]::bigint[], 'bgjob.continuations shows which job awaits another one');
+SET ROLE tap25_b;
+SELECT is((SELECT count(*) FROM bgjob.continuations), 0::bigint, 'to those who may see it');
+SET ROLE tap25_a;
 SELECT is(tap_try(format('SELECT bgjob_enqueue(%L, after => ARRAY[%s])', 't_seen', :root)), 'ERROR 42501', 'the job of another role cannot be continued');
 SET ROLE tap25_both;
 SELECT is(bgjob_signal('r', '"both"'), 2::bigint, 'a signal of a member does');
 RESET ROLE;
 SELECT is(bgjob_signal('r2', '"admin"'), 1::bigint, 'that of an administrator, too');
-SELECT is(ARRAY[tap_end(:a), tap_end(:a2), tap_end(:later)], '{succeeded,succeeded,succeeded}', 'they run');
+SELECT is(ARRAY[tap_end(:a), tap_end(:a2), tap_end(:after_later)], '{succeeded,succeeded,succeeded}', 'they run');
+SELECT is((SELECT count(*) FROM bgjob.continuations WHERE awaited_id = :later), 0::bigint, 'and the job has ended, so it awaits nothing any more');
 SELECT is(bgjob_result(:a), '{"signals": {"r": "both"}}', 'with the payload of the signal that has reached them');
 
 ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 			count(*) FILTER (WHERE state = 's') AS scheduled,
 			count(*) FILTER (WHERE state = 'a') AS awaiting,
 			count(*) FILTER (WHERE state = 'k') + (SELECT coalesce(sum(jobs), 0) FROM bgjob_internal.total WHERE state = 'k') AS succeeded,
+			count(*) FILTER (WHERE state = 'k') AS kept_succeeded,
+			count(*) FILTER (WHERE state = 'd') AS kept_deleted,
 			count(*) FILTER (WHERE state = 'f') AS failed,
 			count(*) FILTER (WHERE state = 'd') + (SELECT coalesce(sum(jobs), 0) FROM bgjob_internal.total WHERE state = 'd') AS deleted,
 			count(*) FILTER (WHERE state = 's' AND retries > 0) AS retries
@@ -34,6 +36,8 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 		('failed', s.failed, t.failed),
 		('deleted', s.deleted, t.deleted),
 		('retries', s.retries, t.retries),
+		('kept_succeeded', s.kept_succeeded, t.kept_succeeded),
+		('kept_deleted', s.kept_deleted, t.kept_deleted),
 		('recurring', s.recurring, (SELECT count(*) FROM bgjob_internal.recurring))) c (name, told, actual)
 	WHERE c.told IS DISTINCT FROM c.actual
 	UNION ALL
