@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * loop.c
- *	  The event loop of a program: descriptors, by poll(2), and timers.
+ *	  The event loop of a program: descriptors, by epoll(7), and timers.
  *
  * One thread, one loop: a callback runs alone and to its end. So nothing in these
  * programs is locked, and no callback may wait for anything.
  *
- * Descriptors are kept in an array without gaps, as poll wants it; the last one fills
- * the place of one that is forgotten. Events are those of the last poll until a
- * callback takes them; a callback may take those of another descriptor
- * (loop_take_events), if it has to deal with them first. Timers are a binary heap.
+ * The kernel keeps the descriptors, so a turn costs what is ready, not what is watched.
+ * Events are named as by poll(2). Those of a turn belong to it until a callback takes
+ * them; a callback may take those of another descriptor (loop_take_events), if it has
+ * to deal with them first. One that is forgotten loses its events. Timers are a binary heap.
  *
  * Callbacks may watch, forget, set and unset whatever they like.
  *
@@ -25,13 +25,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sysexits.h>
 #include <time.h>
+#include <unistd.h>
 
-static struct pollfd *polled = NULL;
-static LoopFd **watched = NULL;
-static int nwatched = 0;
-static int watched_size = 0;
+/* So many descriptors have their turn at a time; others that are ready come next. */
+#define MOST_EVENTS 64
+
+static int epoll = -1;
+static struct epoll_event batch[MOST_EVENTS]; /* without a descriptor: it was forgotten */
+static int nbatch = 0;
 
 static LoopTimer **heap = NULL;
 static int nheap = 0;
@@ -57,29 +61,51 @@ loop_now(void)
 	return now;
 }
 
-/* loop_watch begins to watch a descriptor for events (POLLIN, POLLOUT, or 0). */
+/* instance returns the kernel's list of descriptors, which is made when it is first needed. */
+static int
+instance(void)
+{
+	if (epoll < 0 && (epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
+	{
+		log_error("could not create an epoll instance: %s", strerror(errno));
+		exit(EX_OSERR);
+	}
+	return epoll;
+}
+
+/* control tells the kernel which events of a descriptor are wanted. */
+static void
+control(int what, LoopFd *fd)
+{
+	struct epoll_event event = {.events = (uint32_t) fd->events, .data.ptr = fd};
+
+	if (epoll_ctl(instance(), what, fd->descriptor, &event) < 0)
+	{
+		log_error("could not watch descriptor %d: %s", fd->descriptor, strerror(errno));
+		exit(EX_OSERR);
+	}
+}
+
+/* loop_watch begins to watch a descriptor for events (POLLIN, POLLOUT, or 0). Only one may watch it. */
 void
 loop_watch(LoopFd *fd, int descriptor, int events, void (*ready)(LoopFd *, int), void *owner)
 {
-	if (nwatched == watched_size)
-	{
-		watched_size = watched_size > 0 ? 2 * watched_size : 32;
-		polled = mem_resize(polled, watched_size * sizeof(*polled));
-		watched = mem_resize(watched, watched_size * sizeof(*watched));
-	}
-	fd->ready = ready;
-	fd->owner = owner;
-	watched[nwatched] = fd;
-	polled[nwatched] = (struct pollfd){.fd = descriptor, .events = (short) events};
-	fd->place = ++nwatched;
+	*fd = (LoopFd){.watched = true,
+				   .descriptor = descriptor,
+				   .events = events,
+				   .ready = ready,
+				   .owner = owner};
+	control(EPOLL_CTL_ADD, fd);
 }
 
 /* loop_want changes the events of a watched descriptor. */
 void
 loop_want(LoopFd *fd, int events)
 {
-	if (fd->place > 0)
-		polled[fd->place - 1].events = (short) events;
+	if (!fd->watched || fd->events == events)
+		return;
+	fd->events = events;
+	control(EPOLL_CTL_MOD, fd);
 }
 
 /* loop_take_events returns the events of a descriptor that its callback has not yet had, and takes them. */
@@ -88,10 +114,11 @@ loop_take_events(LoopFd *fd)
 {
 	int events;
 
-	if (fd->place == 0)
+	if (fd->pending == 0)
 		return 0;
-	events = polled[fd->place - 1].revents;
-	polled[fd->place - 1].revents = 0;
+	events = (int) batch[fd->pending - 1].events;
+	batch[fd->pending - 1].data.ptr = NULL;
+	fd->pending = 0;
 	return events;
 }
 
@@ -99,18 +126,12 @@ loop_take_events(LoopFd *fd)
 void
 loop_forget(LoopFd *fd)
 {
-	int place = fd->place - 1;
-
-	if (place < 0)
+	if (!fd->watched)
 		return;
-	nwatched--;
-	if (place < nwatched)
-	{
-		polled[place] = polled[nwatched];
-		watched[place] = watched[nwatched];
-		watched[place]->place = place + 1;
-	}
-	fd->place = 0;
+	(void) loop_take_events(fd);
+	/* Fails if a library has closed the descriptor already; then the kernel has forgotten it. */
+	(void) epoll_ctl(instance(), EPOLL_CTL_DEL, fd->descriptor, NULL);
+	fd->watched = false;
 }
 
 static void
@@ -177,7 +198,7 @@ loop_unset(LoopTimer *timer)
 	timer->place = 0;
 }
 
-/* timeout returns for how many milliseconds poll may sleep; -1: for ever. */
+/* timeout returns for how many milliseconds a turn may sleep; -1: for ever. */
 static int
 timeout(void)
 {
@@ -204,36 +225,32 @@ run_timers(void)
 	}
 }
 
+/* wait_for_events fills the batch. */
+static void
+wait_for_events(void)
+{
+	nbatch = epoll_wait(instance(), batch, MOST_EVENTS, timeout());
+	if (nbatch < 0 && errno != EINTR)
+	{
+		log_error("could not wait for events: %s", strerror(errno));
+		exit(EX_OSERR);
+	}
+	for (int i = 0; i < nbatch; i++)
+		((LoopFd *) batch[i].data.ptr)->pending = i + 1;
+}
+
 /* loop_turn waits until something is ready or due, and calls back. */
 void
 loop_turn(void)
 {
-	int ready = poll(polled, nwatched, timeout());
-
-	if (ready < 0)
-	{
-		if (errno != EINTR && errno != EAGAIN)
-		{
-			log_error("could not poll: %s", strerror(errno));
-			exit(EX_OSERR);
-		}
-		/* The events are not set then. */
-		for (int i = 0; i < nwatched; i++)
-			polled[i].revents = 0;
-	}
+	wait_for_events();
 	now = read_clock();
-	/* Backwards: a descriptor that takes the place of a forgotten one has had its turn, or has it again without events. */
-	for (int i = nwatched - 1; i >= 0 && ready > 0; i--)
+	for (int i = 0; i < nbatch; i++)
 	{
-		int events;
+		LoopFd *fd = batch[i].data.ptr;
 
-		if (i >= nwatched)
-			continue;
-		events = polled[i].revents;
-		if (events == 0)
-			continue;
-		polled[i].revents = 0;
-		watched[i]->ready(watched[i], events);
+		if (fd != NULL)
+			fd->ready(fd, loop_take_events(fd));
 	}
 	run_timers();
 }
@@ -242,7 +259,7 @@ loop_turn(void)
 void
 loop_free(void)
 {
-	free(polled);
-	free(watched);
+	if (epoll >= 0)
+		close(epoll);
 	free(heap);
 }

@@ -22,7 +22,10 @@ typedef struct LoopTimer LoopTimer;
 /* A descriptor that is watched. Not on the stack; zeros are one that is not watched. */
 struct LoopFd
 {
-	int place; /* index among those that are watched, plus 1; 0: it is not */
+	bool watched;
+	int descriptor;
+	int events;  /* that are wanted */
+	int pending; /* index among the events of this turn, plus 1; 0: it has none */
 	void (*ready)(LoopFd *fd, int events);
 	void *owner;
 };

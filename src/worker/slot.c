@@ -180,7 +180,7 @@ slot_write(Slot *slot)
 			buffer_take(&slot->to_handler, len);
 		else if (errno == EAGAIN)
 		{
-			if (process->fds[PIPE_IN].place == 0)
+			if (!process->fds[PIPE_IN].watched)
 				loop_watch(&process->fds[PIPE_IN], process->ends[PIPE_IN], POLLOUT, in_ready,
 						   slot);
 			return;

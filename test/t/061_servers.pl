@@ -22,6 +22,9 @@ sql(q{
 	CREATE FUNCTION work(n int) RETURNS void LANGUAGE sql AS $$
 		INSERT INTO public.done SELECT n, (SELECT server FROM bgjob.workers WHERE pid = pg_backend_pid()) $$;
 	CREATE FUNCTION slow(n int) RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(0.005); SELECT work(n)';
+	CREATE TABLE opened (); GRANT ALL ON opened TO a, b;
+	CREATE FUNCTION hold() RETURNS void LANGUAGE plpgsql AS $$
+		BEGIN WHILE NOT EXISTS (SELECT FROM public.opened) LOOP PERFORM pg_sleep(0.02); END LOOP; END $$;
 	CREATE FUNCTION broken() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$});
 
 # enqueue_many FUNCTION, NUMBER, QUEUE enqueues jobs with the arguments 1 to NUMBER.
@@ -105,9 +108,10 @@ is(sql(q{SELECT count(*) || ' ' || count(DISTINCT server) || ' ' || min(server) 
 
 # Fewer workers: the others leave after their jobs.
 sql(q{SELECT bgjob_server('two', '{two}', 4)});
-sql(q{SELECT count(*) FROM bgjob_enqueue_many('nap', array_fill('[0.1]'::jsonb, ARRAY[60]), queue => 'two')});
+sql(q{SELECT count(*) FROM bgjob_enqueue_many('hold', array_fill('[]'::jsonb, ARRAY[60]), queue => 'two')});
 wait_until($node, q{SELECT busy = 4 FROM bgjob.servers WHERE name = 'two'}, 'four workers are busy');
 sql(q{SELECT bgjob_server('two', '{two}', 1)});
+sql(q{INSERT INTO opened DEFAULT VALUES});
 wait_until($node, q{SELECT count(*) = 1 FROM bgjob.workers WHERE server = 'two'}, 'three of them leave');
 is(sql(q{SELECT count(*) FROM bgjob.jobs WHERE interruptions > 0}), '0', 'no job was interrupted for that');
 all_done('two', 'the one that is left performs the rest');
