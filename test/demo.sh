@@ -3,12 +3,13 @@
 # On a fresh Debian machine (12 or newer) it first installs missing packages; for that it needs root or
 # sudo.
 #
-#   bash test/demo.sh                      builds, starts the cluster, runs the demonstration; the cluster stays
-#   bash test/demo.sh stop                 ends the cluster and removes its folder
+#   bash test/demo.sh                      builds, starts the cluster, runs the demonstration; the cluster stays, and the
+#                                          dashboard, at the loopback address
+#   bash test/demo.sh stop                 ends both and removes their folder
 #
 # Everything is in one folder, BGJOB_DEMO_DIR (default /var/tmp/bgjob-demo-USER): the build, a private copy
-# of the server (test/lib/common.sh says how), the cluster with its socket. No other cluster is touched and
-# no TCP port is opened. Running it again replaces the former one. Root only installs; the server runs as
+# of the server (test/lib/common.sh says how), the cluster with its socket. No other cluster is touched; the
+# one TCP port is that of the dashboard. Running it again replaces the former one. Root only installs; the server runs as
 # the user "postgres" then.
 set -u
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -18,23 +19,29 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 DIR=${BGJOB_DEMO_DIR:-/var/tmp/bgjob-demo-$(id -un)}
 MARK=$DIR/this-is-a-bgjob-demo
 
-# end_former ends the cluster of an earlier run and removes its folder; fails if there was none.
-end_former()
+# end_process FILE ends the process whose number is in the first line of a file, if it is one of this folder's programs.
+end_process()
 {
 	local pid
 
+	[ -f "$1" ] || return 0
+	pid=$(head -n 1 "$1")
+	case $(readlink "/proc/$pid/exe") in
+	"$DIR"/*)
+		kill -INT "$pid"
+		wait_until 30 test ! -e "/proc/$pid" || kill -QUIT "$pid"
+		wait_until 30 test ! -e "/proc/$pid" || die "process $pid does not end"
+		;;
+	esac
+}
+
+# end_former ends dashboard and cluster of an earlier run and removes their folder; fails if there was none.
+end_former()
+{
 	[ -e "$DIR" ] || return 1
 	[ -O "$MARK" ] || die "$DIR is not a folder of this demonstration: remove it, or set BGJOB_DEMO_DIR"
-	if [ -f "$DIR/data/postmaster.pid" ]; then
-		pid=$(head -n 1 "$DIR/data/postmaster.pid")
-		case $(readlink "/proc/$pid/exe") in
-		"$DIR"/*)
-			kill -INT "$pid"
-			wait_until 30 test ! -e "/proc/$pid" || kill -QUIT "$pid"
-			wait_until 30 test ! -e "/proc/$pid" || die "process $pid does not end"
-			;;
-		esac
-	fi
+	end_process "$DIR/dashboard.pid"
+	end_process "$DIR/data/postmaster.pid"
 	rm -rf "$DIR"
 }
 
@@ -48,7 +55,7 @@ stop)
 *) die "usage: demo.sh [stop]" ;;
 esac
 
-choose_server perl
+choose_server perl libpq-dev libmicrohttpd-dev
 end_former && say "ended the former demonstration"
 mkdir -m 700 "$DIR" || exit 1
 touch "$MARK"

@@ -87,6 +87,60 @@ progress()
 	[ "$done_" = t ] || die "the jobs have not ended after $1 s; see $DIR/server.log"
 }
 
+# operator makes the role that signs in to the dashboard, and has the server ask it for its password: the dashboard accepts no
+# connection without. It owns the database, and may so administer; as a member of app it controls its jobs.
+operator()
+{
+	local hba=$DIR/data/pg_hba.conf
+
+	PASSWORD=$(od -A n -N 9 -t x1 /dev/urandom | tr -d ' \n')
+	sql postgres <<<"
+		CREATE ROLE operator LOGIN PASSWORD '$PASSWORD' IN ROLE app;
+		ALTER DATABASE demo OWNER TO operator;" || exit 1
+	{
+		echo 'local all operator scram-sha-256'
+		cat "$hba"
+	} >"$hba.new" && mv "$hba.new" "$hba"
+	"$BIN/pg_ctl" -D "$DIR/data" reload >/dev/null || exit 1
+}
+
+# is_listening succeeds when the dashboard has logged its address, and sets ADDRESS.
+is_listening()
+{
+	local host_port
+
+	host_port=$(sed -n 's/.*listening at \([0-9.]*\), port \([0-9]*\).*/\1:\2/p' "$DIR/dashboard.log" | head -n 1)
+	[ -n "$host_port" ] && ADDRESS=http://$host_port
+}
+
+# listens_or_ended PID succeeds when it is known whether the dashboard runs.
+listens_or_ended()
+{
+	is_listening || ! kill -0 "$1" 2>/dev/null
+}
+
+# dashboard starts it, at port 8080 or any other that is free, and leaves it running. Its process number is in dashboard.pid.
+dashboard()
+{
+	local port pid
+
+	ADDRESS=
+	[ -x "$BIN/bgjob-dashboard" ] || return 0
+	operator
+	for port in 8080 0; do
+		setsid "$BIN/bgjob-dashboard" -h "$DIR/socket" -p 5432 -d demo --listen "127.0.0.1:$port" --title Demo \
+			</dev/null >"$DIR/dashboard.log" 2>&1 &
+		pid=$!
+		wait_until 30 listens_or_ended "$pid"
+		is_listening && break
+	done
+	[ -n "$ADDRESS" ] || {
+		cat "$DIR/dashboard.log" >&2
+		die "the dashboard does not start"
+	}
+	echo "$pid" >"$DIR/dashboard.pid"
+}
+
 BIN=
 heading "A private cluster in $DIR"
 build
@@ -112,10 +166,14 @@ progress 60 "enqueued + processing + scheduled = 0"
 
 sql app -f "$TREE/test/demo/report.sql" || exit 1
 
+dashboard
+
 psql=$BIN/psql
 command -v psql >/dev/null && psql=psql
-heading "The cluster is still running"
+heading "The cluster is still running${ADDRESS:+, and the dashboard}"
 say "  connect    $psql -h $DIR/socket -U app demo"
 say "             SELECT bgjob_enqueue('index_document', '{\"id\": 1}');"
 say "             SELECT id, job, state, result FROM bgjob.jobs ORDER BY id DESC LIMIT 5;"
-say "  stop       bash $SOURCE/test/demo.sh stop"
+[ -z "$ADDRESS" ] ||
+	say "  look       $ADDRESS/d/demo   user operator, password $PASSWORD"
+say "  stop       bash $SOURCE/test/demo.sh stop   (ends the dashboard, too)"
