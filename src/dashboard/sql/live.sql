@@ -8,7 +8,7 @@
 -- ids are strings.
 WITH stats AS MATERIALIZED (
     SELECT s.servers, s.workers, s.enqueued, s.scheduled, s.awaiting, s.processing, s.succeeded, s.failed, s.deleted, s.retries,
-           s.recurring
+           s.recurring, s.kept_succeeded, s.kept_deleted
     FROM bgjob.stats s
 ), queues AS MATERIALIZED (
     SELECT q.queue, q.paused, q.enqueued, q.processing, q.scheduled, q.failed, q.oldest_enqueued_at
