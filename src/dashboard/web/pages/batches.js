@@ -28,7 +28,7 @@ function Progress({ batch }) {
 const Count = ({ n, kind }) => n > 0 ? html`<span class=${`number ${kind ?? ''}`}>${num(n)}</span>` : html`<span class="faint number">0</span>`;
 const nameOf = (batch) => batch.description || `Batch ${batch.id}`;
 
-const ended = (batch) => batch.finished_at ? html`<${Time} t=${batch.finished_at} />` : html`<span class="faint">goes on</span>`;
+const ended = (batch) => batch.finished_at ? html`<${Time} t=${batch.finished_at} />` : html`<span class="faint">–</span>`;
 
 const columns = [
 	{ name: 'description', label: 'Batch', class: 'main', render: (b) => html`<span class=${`tree depth-${Math.min(8, b.depth)}`}>${b.depth > 0 && html`<span class="branch" aria-hidden="true">└</span>`}
@@ -128,7 +128,7 @@ function One({ route }) {
 				${batch.finished_at ? html` · finished <${Time} t=${batch.finished_at} />, after ${duration(took)}` : ''}</span>${batch.unique_key && html`<${Badge}>${batch.unique_key}</${Badge}>`}</div>
 			<${Progress} batch=${batch} /><${Counts} batch=${batch} /></div></${Card}>
 		${batch.rows.length > 0 && html`<${Card} title="Batches in it"><${Table} label="Batches in it" columns=${columns} rows=${batch.rows} rowHref=${(b) => href('batch', {}, b.id)} /></${Card}>`}
-		${batch.parameters && html`<${Card} title="Parameters"><div class="card-body"><${Code} text=${batch.parameters} label="Parameters" /></div></${Card}>`}
+		${batch.parameters && html`<${Card} title="Parameters"><div class="card-body"><${Code} text=${batch.parameters} label="Parameters of the batch" /></div></${Card}>`}
 		<${Jobs} batch=${batch} />`;
 }
 

@@ -7,7 +7,7 @@
 import { html, useState } from '../lib.js';
 import { ActionButton, Badge, Card, Code, Duration, Empty, ErrorBox, Held, Icon, Loading, PageHead, State, Table, Time, useData } from '../ui.js';
 import { go, href, setParams } from '../router.js';
-import { exact, plural, relative } from '../format.js';
+import { exact, now, plural, relative } from '../format.js';
 import { readOnly } from '../api.js';
 import { RecurringForm } from './recurringform.js';
 import { Strip, StripAxis } from '../strip.js';
@@ -21,10 +21,10 @@ function Controls({ row, reload, compact }) {
 	if (readOnly()) return null;
 	const look = { small: compact, quiet: compact, hideLabel: compact, params: { name: row.name }, onDone: reload };
 	return html`<span class="actions">
-		<${ActionButton} ...${look} icon="play" action="recurring_trigger" label="Trigger now" title=${`Trigger ${row.name}`} done="Enqueued"
+		<${ActionButton} ...${look} icon="bolt" action="recurring_trigger" label="Trigger now" title=${`Trigger ${row.name}`} done="Enqueued"
 			confirm="Enqueues the job now. The schedule stays as it is." />
 		${row.active ? html`<${ActionButton} ...${look} icon="pause" action="recurring_pause" label="Pause" title=${`Pause ${row.name}`} done="Paused" />`
-			: html`<${ActionButton} ...${look} icon="requeue" action="recurring_resume" label="Resume" title=${`Resume ${row.name}`} done="Resumed" />`}
+			: html`<${ActionButton} ...${look} icon="play" action="recurring_resume" label="Resume" title=${`Resume ${row.name}`} done="Resumed" />`}
 		<button type="button" class=${`button ${compact ? 'ghost small square' : ''}`} aria-label=${compact ? 'Edit' : null} title=${compact ? 'Edit' : null} aria-haspopup="dialog"
 			onClick=${() => edit(true)}><${Icon} name="edit" />${!compact && html` <span>Edit</span>`}</button>
 		${!compact && html`<${ActionButton} ...${look} icon="trash" action="recurring_remove" label="Remove" danger title=${`Remove ${row.name}`} done="Removed"
@@ -49,7 +49,7 @@ function Last({ row }) {
 function Next({ row }) {
 	if (!row.active) return html`<${Badge} icon="pause">Paused</${Badge}>`;
 	if (!row.next_run_at) return html`<span class="faint">never</span>`;
-	return html`<${Time} t=${row.next_run_at} />`;
+	return Date.parse(row.next_run_at) <= now() ? html`<span>due</span>` : html`<${Time} t=${row.next_run_at} />`;
 }
 
 function List({ route }) {
@@ -62,7 +62,7 @@ function List({ route }) {
 	const columns = [
 		{ name: 'name', label: 'Name', class: 'main', render: (row) => html`<${Name} row=${row} />` },
 		{ name: 'schedule', label: 'Schedule', class: 'full schedule', render: (row) => html`<${Schedule} row=${row} />` },
-		{ name: 'strip', label: html`<${StripAxis} at=${data?.at} />`, class: 'full strip-cell', render: (row) => html`<${Strip} at=${data.at} row=${row} />` },
+		{ name: 'strip', label: 'Next 20 hours', head: html`<${StripAxis} at=${data?.at} />`, class: 'full strip-cell', render: (row) => html`<${Strip} at=${data.at} row=${row} />` },
 		{ name: 'last', label: 'Last run', render: (row) => html`<${Last} row=${row} />` },
 		{ name: 'next', label: 'Next run', render: (row) => html`<${Next} row=${row} />` },
 		{ name: 'actions', title: 'Actions', class: 'right full', render: (row) => html`<${Controls} row=${row} reload=${reload} compact />` }
@@ -74,7 +74,7 @@ function List({ route }) {
 		${error && html`<${ErrorBox} error=${error} />`}
 		<div class="card">${!data && loading ? html`<${Loading} />` : html`<${Table} label="Recurring jobs" columns=${columns} rows=${rows} rowKey=${keyOf} rowHref=${linkTo}
 			empty=${html`<${Empty} icon="recurring" title=${search ? 'No recurring job has such a name' : 'No recurring jobs yet'} hint=${search ? null : 'bgjob_recurring(name, schedule, job) adds one.'} />`} />`}</div>
-		${data?.more && html`<p class="muted small-text below">Only the first 500 are shown.</p>`}
+		${data?.more && html`<p class="muted small-text below">Only the first 200 are shown.</p>`}
 		${adding && html`<${RecurringForm} onClose=${() => add(false)} onDone=${reload} />`}`;
 }
 
@@ -126,8 +126,8 @@ function One({ route }) {
 				<${Card} title="Job"><div class="card-body"><div class="row"><code class="break">${row.job}</code>${row.kind !== 'function' && html`<${Badge}>${row.kind}</${Badge}>`}</div>
 					<${Facts} items=${[['Queue', row.queue], ['Priority', row.priority || null], ['Retries', row.max_retries], ['Time-out', row.timeout], ['Runs as', row.run_as], ['Sequence', row.sequence_key],
 						['Limits', row.limits?.join(', ')], ['Fairness', row.fairness_key], ['Unique key', row.unique_key], ['Tags', row.tags?.map((t) => html`<${Badge} key=${t}>${t}</${Badge}> `)]]} />
-					${row.args && html`<h3 class="above">Arguments</h3><${Code} text=${row.args} label="Arguments" />`}
-					${row.parameters && html`<h3 class="above">Parameters</h3><${Code} text=${row.parameters} label="Parameters" />`}</div></${Card}>
+					${row.args && html`<h3 class="above">Arguments</h3><${Code} text=${row.args} label="Arguments of the job" />`}
+					${row.parameters && html`<h3 class="above">Parameters</h3><${Code} text=${row.parameters} label="Parameters of the job" />`}</div></${Card}>
 			</div></div>`;
 }
 
