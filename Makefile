@@ -3,8 +3,9 @@
 #   make                 builds the library and the install script (PG_CONFIG=… chooses the server)
 #   make install         installs them
 #
-# Beside the library it builds bgjob-worker, the program for external workers, if libpq's headers are there (Debian:
-# libpq-dev). Its option --listen needs libmicrohttpd (libmicrohttpd-dev). What is missing is left out, with a message.
+# Beside the library it builds two programs: bgjob-worker, for external workers, if libpq's headers are there (Debian:
+# libpq-dev), its option --listen needs libmicrohttpd (libmicrohttpd-dev); and bgjob-dashboard, which needs both.
+# What is missing is left out, with a message.
 #
 #   make WERROR=1        warnings are errors, as in the test suite
 #
@@ -29,9 +30,16 @@ ifdef WERROR
 PG_CFLAGS += -Werror
 endif
 
-PROGRAM_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/client/*.c src/worker/*.c)))
+CLIENT_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/client/*.c)))
+WORKER_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/worker/*.c)))
+# What the dashboard has in it besides: its statements, and the files of its page.
+DASHBOARD_MADE = dashboard-statements.c dashboard-assets.c
+DASHBOARD_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/dashboard/*.c)) $(DASHBOARD_MADE))
+DASHBOARD_SQL = $(sort $(wildcard src/dashboard/sql/*.sql src/dashboard/actions/*.sql src/dashboard/internal/*.sql))
+DASHBOARD_WEB = $(sort $(shell find src/dashboard/web -type f))
+PROGRAM_OBJS = $(CLIENT_OBJS) $(WORKER_OBJS) $(DASHBOARD_OBJS)
 
-EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.d) $(OBJS:.o=.bc) $(PROGRAM_OBJS) $(PROGRAM_OBJS:.o=.d) bgjob-worker
+EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.d) $(OBJS:.o=.bc) $(PROGRAM_OBJS) $(PROGRAM_OBJS:.o=.d) $(DASHBOARD_MADE) bgjob-worker bgjob-dashboard
 
 # LLVM bitcode serves inlining into queries only; the library has nothing to inline.
 override with_llvm = no
@@ -60,14 +68,26 @@ all: no-http
 else
 HTTP_FLAGS = -DBGJOB_HTTP
 HTTP_LIBS = -lmicrohttpd
+all: bgjob-dashboard
+install: install-dashboard
+uninstall: uninstall-dashboard
 endif
 endif
 
 $(PROGRAM_OBJS): override CPPFLAGS = -Isrc -I$(includedir) -DBGJOB_VERSION='"$(EXTVERSION)"' -D_GNU_SOURCE $(HTTP_FLAGS)
-$(PROGRAM_OBJS): $(wildcard src/client/*.h src/worker/*.h)
+$(PROGRAM_OBJS): $(wildcard src/client/*.h src/worker/*.h src/dashboard/*.h)
 
-bgjob-worker: $(PROGRAM_OBJS)
-	$(CC) $(CFLAGS) $(PROGRAM_OBJS) $(LDFLAGS) $(LDFLAGS_EX) -L$(libdir) -lpq $(HTTP_LIBS) -o $@
+bgjob-worker: $(CLIENT_OBJS) $(WORKER_OBJS)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_EX) -L$(libdir) -lpq $(HTTP_LIBS) -o $@
+
+bgjob-dashboard: $(CLIENT_OBJS) $(DASHBOARD_OBJS)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_EX) -L$(libdir) -lpq $(HTTP_LIBS) -o $@
+
+dashboard-statements.c: src/dashboard/statements.awk $(DASHBOARD_SQL)
+	LC_ALL=C awk -f src/dashboard/statements.awk $(DASHBOARD_SQL) >$@.new && mv $@.new $@
+
+dashboard-assets.c: src/dashboard/assets.sh $(DASHBOARD_WEB)
+	sh src/dashboard/assets.sh src/dashboard/web >$@.new && mv $@.new $@
 
 install-worker: bgjob-worker
 	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(docdir)'
@@ -78,10 +98,17 @@ install-worker: bgjob-worker
 uninstall-worker:
 	rm -f '$(DESTDIR)$(bindir)/bgjob-worker' '$(DESTDIR)$(mandir)/man1/bgjob-worker.1' '$(DESTDIR)$(docdir)/bgjob-worker@.service'
 
+install-dashboard: bgjob-dashboard
+	$(MKDIR_P) '$(DESTDIR)$(bindir)'
+	$(INSTALL_PROGRAM) bgjob-dashboard '$(DESTDIR)$(bindir)/'
+
+uninstall-dashboard:
+	rm -f '$(DESTDIR)$(bindir)/bgjob-dashboard'
+
 no-program:
-	@echo "bgjob-worker is left out: there is no libpq-fe.h in $(includedir) (Debian: libpq-dev)"
+	@echo "bgjob-worker and bgjob-dashboard are left out: there is no libpq-fe.h in $(includedir) (Debian: libpq-dev)"
 
 no-http:
-	@echo "bgjob-worker is built without --listen: there is no microhttpd.h (Debian: libmicrohttpd-dev)"
+	@echo "bgjob-worker is built without --listen, and bgjob-dashboard is left out: there is no microhttpd.h (Debian: libmicrohttpd-dev)"
 
-.PHONY: install-worker uninstall-worker no-program no-http
+.PHONY: install-worker uninstall-worker install-dashboard uninstall-dashboard no-program no-http

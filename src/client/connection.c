@@ -12,8 +12,8 @@
  * The pause before an attempt grows from BACKOFF_FIRST to BACKOFF_LAST. Half of it is
  * random, so that the clients of a server that was restarted do not come back as one.
  *
- * libpq keeps the SQLSTATE of a refused connection to itself. It is part of the text
- * if that is asked for verbosely, which is possible as soon as the attempt has begun.
+ * The SQLSTATE of a refused connection is read from its text (refusal.c), which is
+ * verbose as soon as the attempt has begun.
  *
  * One thing blocks: libpq looks up the names of servers with getaddrinfo(). Where the
  * name service hangs, addresses (hostaddr) keep the program going.
@@ -23,8 +23,8 @@
 #include "client/connection.h"
 #include "client/log.h"
 #include "client/memory.h"
+#include "client/refusal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,45 +59,6 @@ drop(Connection *connection)
 	connection->failures++;
 }
 
-/* find_sqlstate returns where the last "XXXXX: " of a verbose message is; null if it has none. */
-static char *
-find_sqlstate(char *message)
-{
-	char *found = NULL;
-
-	for (char *colon = strstr(message, ":  "); colon != NULL; colon = strstr(colon + 1, ":  "))
-	{
-		int i = 0;
-
-		while (i < 5 &&
-			   (isdigit((unsigned char) colon[3 + i]) || isupper((unsigned char) colon[3 + i])))
-			i++;
-		if (i == 5 && colon[8] == ':' && colon[9] == ' ')
-			found = colon + 3;
-	}
-	return found;
-}
-
-/* make_plain takes from a verbose message what the reader does not need, and makes it one line. */
-static void
-make_plain(char *message, char *sqlstate)
-{
-	char *found = find_sqlstate(message);
-	char *location = strstr(message, "\nLOCATION:");
-
-	sqlstate[0] = '\0';
-	if (location != NULL)
-		*location = '\0';
-	if (found != NULL && (location == NULL || found < location))
-	{
-		memcpy(sqlstate, found, 5);
-		sqlstate[5] = '\0';
-		memmove(found, found + 7, strlen(found + 7) + 1);
-	}
-	for (size_t len = strlen(message); len > 0 && message[len - 1] == '\n'; len--)
-		message[len - 1] = '\0';
-}
-
 /* attempt_failed tells the owner, and tries again later unless the owner has ended the program. */
 static void
 attempt_failed(Connection *connection, const char *why)
@@ -107,7 +68,7 @@ attempt_failed(Connection *connection, const char *why)
 								 .wants_password = PQconnectionNeedsPassword(connection->pg),
 								 .first = !connection->was_up};
 
-	make_plain(message, failure.sqlstate);
+	refusal_read(message, failure.sqlstate);
 	drop(connection);
 	connection->failed(connection, &failure);
 	free(message);

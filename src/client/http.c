@@ -15,15 +15,14 @@
  *-------------------------------------------------------------------------
  */
 #include "client/http.h"
+#include "client/listen.h"
 #include "client/log.h"
 #include "client/loop.h"
 #include "client/memory.h"
 
 #ifdef BGJOB_HTTP
 
-#include <arpa/inet.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -95,56 +94,11 @@ answer(void *arg, struct MHD_Connection *connection, const char *url, const char
 	return queued;
 }
 
-/* find_address looks up [ADDRESS:]PORT; without an address, that of this host alone. */
-static struct addrinfo *
-find_address(const char *text)
-{
-	const char *colon = strrchr(text, ':');
-	const char *port = colon != NULL ? colon + 1 : text;
-	char *host = mem_copy_part(text, colon != NULL ? colon - text : 0);
-	char *start = host;
-	size_t len = strlen(host);
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-	struct addrinfo *found = NULL;
-	int failed;
-
-	if (len >= 2 && host[0] == '[' && host[len - 1] == ']')
-	{
-		host[len - 1] = '\0';
-		start++;
-	}
-	if (strcmp(start, "*") == 0)
-		start = "::";
-	failed = *port == '\0'
-				 ? EAI_NONAME
-				 : getaddrinfo(*start == '\0' ? "127.0.0.1" : start, port, &hints, &found);
-	if (failed)
-		log_error("\"%s\" is no address: %s", text, gai_strerror(failed));
-	free(host);
-	return failed ? NULL : found;
-}
-
-/* log_port says where the pages are; the port may be one that the system has chosen. */
-static void
-log_port(void)
-{
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(listener, MHD_DAEMON_INFO_LISTEN_FD);
-	struct sockaddr_storage address;
-	socklen_t len = sizeof(address);
-	char host[NI_MAXHOST];
-	char port[NI_MAXSERV];
-
-	if (info != NULL && getsockname(info->listen_fd, (struct sockaddr *) &address, &len) == 0 &&
-		getnameinfo((struct sockaddr *) &address, len, host, sizeof(host), port, sizeof(port),
-					NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-		log_info("listening at %s, port %s", host, port);
-}
-
 /* http_open begins to serve pages at [ADDRESS:]PORT; false: it cannot. */
 bool
 http_open(const char *address, HttpServe serve)
 {
-	struct addrinfo *found = find_address(address);
+	struct addrinfo *found = listen_find(address);
 	unsigned int flags = MHD_USE_EPOLL;
 	const union MHD_DaemonInfo *info;
 
@@ -163,7 +117,8 @@ http_open(const char *address, HttpServe serve)
 		return false;
 	info = MHD_get_daemon_info(listener, MHD_DAEMON_INFO_EPOLL_FD);
 	loop_watch(&listener_fd, info->epoll_fd, POLLIN, listener_ready, NULL);
-	log_port();
+	info = MHD_get_daemon_info(listener, MHD_DAEMON_INFO_LISTEN_FD);
+	listen_log(info->listen_fd);
 	plan();
 	return true;
 }

@@ -1,0 +1,150 @@
+/*-------------------------------------------------------------------------
+ *
+ * throttle.c
+ *	  Guessing passwords takes time: failed attempts to sign in are counted for each
+ *	  address and for each role, and after some of them there is a delay that doubles.
+ *
+ * Counters are in two tables of fixed size, at the place that a hash says; the hash
+ * has a seed of this process. Two roles whose hashes meet share a counter, and wait
+ * for each other's failures at worst. Nothing is ever pushed out, so nobody gets rid
+ * of a counter by filling the table. A counter is forgotten when nothing has failed for
+ * some time.
+ *
+ * An attempt counts as failed when it begins, and is taken back if it succeeds; many at
+ * the same time gain nothing. Addresses are those of the sockets; of IPv6 the first 64
+ * bits. Behind a proxy all come from one address. So the delays have a bound that
+ * somebody with the right password can live with: an attacker can slow others down, and
+ * cannot keep them out.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "dashboard/throttle.h"
+#include "client/loop.h"
+#include "dashboard/token.h"
+
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define SLOTS         4096
+#define FREE_FAILURES 5
+#define LAST_DELAY    (16 * LOOP_SEC)
+#define FORGET_AFTER  (900 * LOOP_SEC)
+
+typedef struct Counter
+{
+	int failures;
+	int64_t last;  /* when the last attempt began */
+	int64_t until; /* none before */
+} Counter;
+
+static Counter addresses[SLOTS];
+static Counter roles[SLOTS];
+static uint64_t seed;
+
+void
+throttle_open(void)
+{
+	token_random(&seed, sizeof(seed));
+}
+
+/* hash is FNV-1a from a secret seed, mixed at the end. */
+static uint64_t
+hash(const void *bytes, size_t len)
+{
+	uint64_t value = seed ^ UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < len; i++)
+		value = (value ^ ((const unsigned char *) bytes)[i]) * UINT64_C(1099511628211);
+	value ^= value >> 32;
+	value *= UINT64_C(0x9E3779B97F4A7C15);
+	return value ^ value >> 29;
+}
+
+/* address_counter returns the counter of an address; a socket of IPv6 may have one of IPv4. */
+static Counter *
+address_counter(const struct sockaddr *peer)
+{
+	uint64_t place = 0;
+
+	if (peer != NULL && peer->sa_family == AF_INET)
+		place = hash(&((const struct sockaddr_in *) (const void *) peer)->sin_addr, 4);
+	else if (peer != NULL && peer->sa_family == AF_INET6)
+	{
+		const struct in6_addr *address =
+			&((const struct sockaddr_in6 *) (const void *) peer)->sin6_addr;
+
+		if (IN6_IS_ADDR_V4MAPPED(address))
+			place = hash(address->s6_addr + 12, 4);
+		else
+			place = hash(address->s6_addr, 8);
+	}
+	return &addresses[place % SLOTS];
+}
+
+static Counter *
+role_counter(const char *role)
+{
+	return &roles[hash(role, strlen(role)) % SLOTS];
+}
+
+static int64_t
+left(Counter *counter)
+{
+	if (counter->failures > 0 && loop_now() - counter->last > FORGET_AFTER)
+		memset(counter, 0, sizeof(*counter));
+	return counter->until - loop_now();
+}
+
+/* throttle_seconds returns how long an attempt has to wait; 0: not at all. */
+int
+throttle_seconds(const struct sockaddr *peer, const char *role)
+{
+	int64_t by_address = left(address_counter(peer));
+	int64_t by_role = left(role_counter(role));
+	int64_t most = by_address > by_role ? by_address : by_role;
+
+	return most > 0 ? (int) ((most + LOOP_SEC - 1) / LOOP_SEC) : 0;
+}
+
+static void
+count(Counter *counter)
+{
+	int beyond;
+	int64_t delay = 0;
+
+	counter->failures++;
+	beyond = counter->failures - FREE_FAILURES;
+	if (beyond > 0)
+		delay = beyond > 5 ? LAST_DELAY : LOOP_SEC << (beyond - 1);
+	counter->last = loop_now();
+	counter->until = counter->last + (delay < LAST_DELAY ? delay : LAST_DELAY);
+}
+
+/* throttle_count counts an attempt that begins as a failed one. */
+void
+throttle_count(const struct sockaddr *peer, const char *role)
+{
+	count(address_counter(peer));
+	count(role_counter(role));
+}
+
+static void
+take_back(Counter *counter)
+{
+	if (counter->failures > 0 && --counter->failures <= FREE_FAILURES)
+		counter->until = 0;
+}
+
+/* throttle_forgive takes an attempt back that was no failure, or nobody's fault. Earlier failures of the address stay. */
+void
+throttle_forgive(const struct sockaddr *peer, const char *role, bool succeeded)
+{
+	take_back(address_counter(peer));
+	if (succeeded)
+		memset(role_counter(role), 0, sizeof(Counter));
+	else
+		take_back(role_counter(role));
+}
