@@ -386,8 +386,11 @@ answer_post(Request *request)
 static void
 answer_stop(Request *request, const char *number)
 {
-	for (Bulk *bulk = bulks; bulk != NULL; bulk = bulk->next)
-		if (is_of_role(bulk, request) && bulk->number == strtoll(number, NULL, 10))
+	char *end;
+	long long wanted = strtoll(number, &end, 10);
+
+	for (Bulk *bulk = bulks; bulk != NULL && *end == '\0'; bulk = bulk->next)
+		if (is_of_role(bulk, request) && bulk->number == wanted)
 		{
 			bulk_stop(bulk);
 			answer_list(request);
@@ -396,21 +399,18 @@ answer_stop(Request *request, const char *number)
 	request_fail(request, 404, NULL, "there is no such bulk", NULL, NULL);
 }
 
-/* bulk_request deals with a request whose session and token are right. rest: what follows "/bulk". */
+/* bulk_request deals with a request whose session and token are right. number: that of a bulk, or empty. */
 void
-bulk_request(Request *request, const char *rest)
+bulk_request(Request *request, const char *number)
 {
-	bool one = rest[0] == '/' && rest[1] != '\0' &&
-			   rest[1 + strspn(rest + 1, "0123456789")] == '\0' && strlen(rest) < 19;
+	bool one = *number != '\0';
 
-	if (*rest != '\0' && !one)
-		request_fail(request, 404, NULL, "there is no such bulk", NULL, NULL);
-	else if (request->method == METHOD_GET && !one)
+	if (request->method == METHOD_GET && !one)
 		answer_list(request);
 	else if (request->method == METHOD_POST && !one)
 		answer_post(request);
 	else if (request->method == METHOD_DELETE && one)
-		answer_stop(request, rest + 1);
+		answer_stop(request, number);
 	else
 		request_fail(request, 405, NULL, "the method is not allowed here", NULL, NULL);
 }

@@ -11,7 +11,7 @@
 #include "dashboard/request.h"
 #include "dashboard/session.h"
 
-extern void bulk_request(Request *request, const char *rest);
+extern void bulk_request(Request *request, const char *number);
 extern void bulk_session_ended(Session *session);
 extern void bulks_close(void);
 

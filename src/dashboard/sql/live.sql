@@ -4,8 +4,8 @@
 -- that are stored out of line are not. So the cost is the same at any number of jobs.
 --
 -- "changes" is another text when jobs were added, moved or ended, or a queue was paused: a page that lists them fetches again
--- then. Progress and console of jobs do not change it. Counts are null until the server has counted. A count is a number;
--- ids are strings.
+-- then. Progress and console of jobs do not change it. "failures" are the attempts that have failed, retried ones included.
+-- Counts are null until the server has counted. A count is a number; ids are strings.
 WITH stats AS MATERIALIZED (
     SELECT s.servers, s.workers, s.enqueued, s.scheduled, s.awaiting, s.processing, s.succeeded, s.failed, s.deleted, s.retries,
            s.recurring, s.kept_succeeded, s.kept_deleted
@@ -25,7 +25,7 @@ WITH stats AS MATERIALIZED (
 SELECT json_build_object(
     'at', clock_timestamp(),
     'changes', hashtextextended(concat(s.*, (SELECT string_agg(concat(q.*), ',') FROM queues q)), 0)::text,
-    'stats', row_to_json(s),
+    'stats', to_jsonb(s) || jsonb_build_object('failures', (SELECT sum(f.failures) FROM bgjob.function_stats f)),
     'busy', (SELECT count(*) FROM bgjob.workers w WHERE w.state = 'busy'),
     'queues', (SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM queues q),
     'running', (SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM running r))

@@ -1,3 +1,87 @@
--- x
+-- The overview: the deepest queues, and what needs attention.
+--
+-- Cost: shared memory for servers, queues and limits; the oldest job of 10 queues; the newest 200 failed jobs and 200 jobs that
+-- wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. Independent of the number of jobs.
+-- Counts are null until the server has counted.
 -- params:
-SELECT pg_catalog.jsonb_build_object('rows', '[]'::jsonb)
+WITH queues AS MATERIALIZED (
+    SELECT q.queue, q.paused, q.enqueued, q.processing, q.scheduled, q.failed, q.max_running, q.max_length
+    FROM bgjob.queues q
+), deepest AS MATERIALIZED (
+    SELECT q.* FROM queues q ORDER BY q.enqueued DESC NULLS LAST, q.processing DESC, q.queue LIMIT 10
+), oldest AS MATERIALIZED (
+    -- the condition goes down into the view, which looks for the oldest job of these queues alone
+    SELECT q.queue, q.oldest_enqueued_at FROM bgjob.queues q
+    WHERE q.queue = ANY ((SELECT array_agg(d.queue) FROM deepest d)::text[])
+), servers AS MATERIALIZED (
+    SELECT s.name, s.kind, s.queues, s.started_at, s.heartbeat_at, s.paused FROM bgjob.servers s
+), failed AS MATERIALIZED (
+    SELECT j.id, j.job, j.queue, j.finished_at, j.sequence_key, j.run_as, j.error ->> 'sqlstate' AS sqlstate,
+           CASE WHEN current_setting('bgjob_dashboard.hide_arguments', true) IS DISTINCT FROM 'on'
+                THEN left(j.error ->> 'message', 300) END AS message,
+           -- numbers and quoted names differ from job to job: one error is what is left without them
+           regexp_replace(left(j.error ->> 'message', 300), '"[^"]*"|<[^>]*>|[0-9]+', '…', 'g') AS form
+    FROM @bgjob@.bgjob_list(state => 'failed'::text, max_rows => 200::integer) j
+), groups AS MATERIALIZED (
+    SELECT f.job, f.sqlstate, f.form, count(*) AS jobs, max(f.finished_at) AS last,
+           (array_agg(f.message ORDER BY f.id DESC))[1] AS message,
+           (array_agg(f.id ORDER BY f.id DESC))[1] AS id
+    FROM failed f
+    GROUP BY 1, 2, 3
+    ORDER BY 4 DESC, 5 DESC LIMIT 5
+), waiting AS MATERIALIZED (
+    SELECT j.sequence_key, j.run_as FROM @bgjob@.bgjob_list(state => 'enqueued'::text, max_rows => 200::integer) j
+    WHERE j.sequence_key IS NOT NULL
+), sequences AS MATERIALIZED (
+    SELECT f.sequence_key, min(f.id) AS id, min(f.finished_at) AS since,
+           (SELECT count(*) FROM waiting w WHERE w.sequence_key = f.sequence_key AND w.run_as = f.run_as) AS waiting
+    FROM failed f
+    WHERE f.sequence_key IS NOT NULL
+    GROUP BY f.sequence_key, f.run_as
+    ORDER BY 4 DESC, 3 DESC LIMIT 5
+), stuck AS MATERIALIZED (
+    SELECT q.queue, q.enqueued, w.reason, w.detail, w.hint
+    FROM (SELECT q.queue, q.enqueued FROM queues q
+          WHERE q.enqueued > 0 AND q.processing = 0 AND NOT q.paused ORDER BY q.enqueued DESC, q.queue LIMIT 8) q
+    CROSS JOIN LATERAL (SELECT j.id FROM @bgjob@.bgjob_list(state => 'enqueued'::text, queue => q.queue::text, max_rows => 1::integer) j) j
+    CROSS JOIN LATERAL @bgjob@.bgjob_why(id => j.id) w
+    WHERE w.reason IN ('no worker', 'not adopted')
+), recurring AS MATERIALIZED (
+    SELECT r.name, r.owner::text AS owner, r.error, r.next_run_at,
+           r.active AND r.next_run_at < now() - '1 minute'::interval AS overdue
+    FROM bgjob.recurring_jobs r
+    WHERE r.error IS NOT NULL OR r.active AND r.next_run_at < now() - '1 minute'::interval
+    ORDER BY r.error IS NULL, r.name LIMIT 5
+), limits AS MATERIALIZED (
+    SELECT l.name, l.closed_until, l.waiting FROM bgjob.limits l
+    WHERE l.closed_until > now() OR l.max_running = 0
+    ORDER BY l.waiting DESC NULLS LAST, l.name LIMIT 5
+)
+SELECT json_build_object(
+    'queues', (SELECT json_agg(json_build_object('queue', d.queue, 'paused', d.paused, 'enqueued', d.enqueued,
+                   'processing', d.processing, 'scheduled', d.scheduled, 'failed', d.failed, 'max_running', d.max_running,
+                   'max_length', d.max_length, 'oldest_enqueued_at', o.oldest_enqueued_at)
+                   ORDER BY d.enqueued DESC NULLS LAST, d.processing DESC, d.queue)
+               FROM deepest d LEFT JOIN oldest o ON o.queue = d.queue),
+    'queues_total', (SELECT count(*) FROM queues),
+    'attention', json_build_object(
+        'scheduler', CASE WHEN pg_is_in_recovery() THEN 'standby'
+                          WHEN current_setting('bgjob.enabled', true) = 'off' THEN 'disabled'
+                          WHEN NOT EXISTS (SELECT FROM servers s WHERE s.kind = 'internal') THEN 'missing'
+                          WHEN EXISTS (SELECT FROM servers s WHERE s.kind = 'internal' AND s.started_at IS NOT NULL
+                                       HAVING max(s.heartbeat_at) < clock_timestamp() - '2 minutes'::interval) THEN 'silent' END,
+        'failures', (SELECT json_agg(json_build_object('job', g.job, 'sqlstate', g.sqlstate, 'message', g.message,
+                         'jobs', g.jobs, 'last', g.last, 'id', g.id::text) ORDER BY g.jobs DESC, g.last DESC) FROM groups g),
+        'failures_read', (SELECT count(*) FROM failed),
+        'sequences', (SELECT json_agg(json_build_object('key', s.sequence_key, 'id', s.id::text, 'since', s.since,
+                          'waiting', s.waiting)) FROM sequences s),
+        'stuck', (SELECT json_agg(json_build_object('queue', s.queue, 'enqueued', s.enqueued, 'reason', s.reason,
+                      'detail', s.detail, 'hint', s.hint)) FROM stuck s),
+        'paused_queues', (SELECT json_agg(json_build_object('queue', q.queue, 'enqueued', q.enqueued) ORDER BY q.enqueued DESC, q.queue)
+                          FROM (SELECT q.queue, q.enqueued FROM queues q WHERE q.paused ORDER BY 2 DESC, 1 LIMIT 5) q),
+        'full_queues', (SELECT json_agg(json_build_object('queue', q.queue, 'enqueued', q.enqueued, 'max_length', q.max_length))
+                        FROM (SELECT q.* FROM queues q WHERE q.enqueued >= q.max_length ORDER BY q.queue LIMIT 5) q),
+        'paused_servers', (SELECT json_agg(s.name ORDER BY s.name)
+                           FROM (SELECT s.name FROM servers s WHERE s.paused ORDER BY 1 LIMIT 5) s),
+        'limits', (SELECT json_agg(json_build_object('name', l.name, 'closed_until', l.closed_until, 'waiting', l.waiting)) FROM limits l),
+        'recurring', (SELECT json_agg(row_to_json(r)) FROM recurring r)))

@@ -69,6 +69,7 @@ export async function session() {
 	} catch (error) {
 		if (error.status !== 401) throw error;
 		current = null;
+		for (const listener of signedOut) listener();
 	}
 	return current;
 }

@@ -72,7 +72,7 @@ export function CopyButton({ text, label = 'Copy', class: extra = 'ghost small' 
 
 // ActionDialog asks before an action runs. children may be a form; then params are what it gives, and disabled says that they
 // are not complete. onDone gets the action's result.
-export function ActionDialog({ action, params, title, label = 'Run', danger, confirm, done, disabled, children, onClose, onDone }) {
+export function ActionDialog({ action, params, title, label = 'Run', danger, confirm, done, disabled, wide, children, onClose, onDone }) {
 	const [sql, setSql] = useState(null);
 	const [error, setError] = useState(null);
 	const [busy, setBusy] = useState(false);
@@ -96,7 +96,7 @@ export function ActionDialog({ action, params, title, label = 'Run', danger, con
 			setBusy(false);
 		}
 	};
-	return html`<${Dialog} title=${title ?? label} onClose=${onClose}><form onSubmit=${run}>
+	return html`<${Dialog} title=${title ?? label} wide=${wide} onClose=${onClose}><form onSubmit=${run}>
 		${confirm && html`<p class="confirm">${confirm}</p>`}
 		${children}
 		<div class="sql"><div class="sql-head"><span>Runs as your role</span>${sql && html`<${CopyButton} text=${sql} label="Copy as SQL" />`}</div>

@@ -5,6 +5,7 @@
 
 import { useEffect, useState } from './lib.js';
 import { base, useRoute } from './router.js';
+import { session } from './api.js';
 import { setServerTime } from './format.js';
 
 const KEEP_MS = 5 * 60 * 1000 + 5000;
@@ -26,6 +27,8 @@ function sync() {
 		state = 'connecting';
 		source = new EventSource(`${base}/api/d/${encodeURIComponent(database)}/live`);
 		source.onmessage = receive;
+		source.addEventListener('problem', () => { state = 'broken'; tell(); });
+		source.addEventListener('end', () => session());
 		source.onerror = () => {
 			state = 'broken';
 			if (source?.readyState === EventSource.CLOSED) { source = null; setTimeout(sync, 5000); }
@@ -39,7 +42,7 @@ function sync() {
 	}
 }
 
-const pick = (stats) => ({ succeeded: stats?.succeeded, failed: stats?.failed, retries: stats?.retries });
+const pick = (stats) => ({ succeeded: stats?.succeeded ?? null, failures: stats?.failures ?? null });
 
 function receive(event) {
 	let data;

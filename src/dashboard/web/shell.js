@@ -99,7 +99,7 @@ export function Shell({ route, session, children }) {
 			<nav aria-label="Pages">${shown.map((p) => html`<${NavLink} key=${p.name} page=${p} current=${p.name === marked} live=${live} />`)}</nav>
 			<${Controls} route=${route} session=${session} />
 		</aside>
-		<div class="main">
+		<div class="column">
 			<header class="top"><${Search} route=${route} />${session.read_only && html`<${Badge} kind="quiet" icon="lock">Read only</${Badge}>`}
 				${session.hide_arguments && html`<${Badge} kind="quiet" icon="lock">Arguments hidden</${Badge}>`}<${LiveSign} />
 				<button type="button" class="button ghost square help-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts" onClick=${() => setHelp(true)}><${Icon} name="keyboard" /></button></header>

@@ -1,7 +1,8 @@
 // The table of every list: columns, selection, keyboard, and cards instead of columns on a phone.
 //
 // <Table label columns rows rowKey rowHref onOpen selection onSelect empty/>
-//   columns    [{name, label, render(row), align: 'right', class, sortBy}]; a column without a label has a hidden one in "title"
+//   columns    [{name, label, render(row), align: 'right', class, sortBy}]; a column without a label has a hidden one in "title";
+//              head stands in the head instead of the label
 //   rowKey     (row) → text, by default row.id ?? row.name
 //   rowHref    (row) → address that enter, and a click outside of buttons, opens
 //   selection  Set of keys, with onSelect(Set): a column of check boxes
@@ -47,7 +48,7 @@ export function Table({ label, columns, rows, rowKey = keyOf, rowHref, onOpen, s
 			${selectable && html`<th role="columnheader" class="check"><input type="checkbox" aria-label="Select all rows" checked=${all}
 				onChange=${() => onSelect(all ? new Set() : new Set(keys))} /></th>`}
 			${columns.map((c) => html`<th role="columnheader" scope="col" key=${c.name} class=${`${c.align ?? ''} ${c.class ?? ''}`}>
-				${c.label ?? html`<span class="visually-hidden">${c.title ?? c.name}</span>`}</th>`)}
+				${c.head ?? c.label ?? html`<span class="visually-hidden">${c.title ?? c.name}</span>`}</th>`)}
 		</tr></thead>
 		<tbody role="rowgroup" ref=${body}>${rows.map((row, i) => html`<tr role="row" key=${keys[i]} data-row=${keys[i]} tabindex="0"
 			class=${selection?.has(keys[i]) ? 'selected' : ''} aria-selected=${null}

@@ -11,6 +11,7 @@ import { duration, exact, num, relative } from './format.js';
 export { Icon } from './icons.js';
 export { Table } from './table.js';
 export { useData } from './data.js';
+export { readOnly } from './api.js';
 export { ActionButton, ActionDialog, CopyButton, Dialog, Toasts, copy, toast } from './dialog.js';
 
 // useNow renders again every so often, so that relative times move. One timer for each period serves all components.
@@ -101,7 +102,7 @@ export function Spark({ points, width = 96, height = 22, bars, label, kind = '' 
 }
 
 export function Card({ title, actions, children, class: extra = '', id }) {
-	return html`<section class=${`card ${extra}`} aria-label=${title} id=${id}>
+	return html`<section class=${`card ${extra}`} id=${id}>
 		${(title || actions) && html`<header class="card-head"><h2>${title}</h2>${actions && html`<div class="actions">${actions}</div>`}</header>`}
 		${children}</section>`;
 }
@@ -146,6 +147,22 @@ export function Field({ label, hint, value, onInput, type = 'text', options, ...
 }
 
 // Pager leads to older rows and back to the newest. older: the address, or null at the end.
-export const Pager = ({ newest, older, children }) => html`<nav class="pager" aria-label="Pages">
-	${newest && html`<a class="button small" href=${newest}><${Icon} name="left" /> Newest</a>`}<span class="muted">${children}</span>
-	${older && html`<a class="button small" href=${older}>Older <${Icon} name="right" /></a>`}</nav>`;
+export const Pager = ({ newest, older, newestLabel = 'Newest', olderLabel = 'Older', children }) => html`<nav class="pager" aria-label="Pages">
+	${newest && html`<a class="button small" href=${newest}><${Icon} name="left" /> ${newestLabel}</a>`}<span class="muted">${children}</span>
+	${older && html`<a class="button small" href=${older}>${olderLabel} <${Icon} name="right" /></a>`}</nav>`;
+
+// Button is a plain one, with an icon, a label, or both.
+export const Button = ({ icon, label, hideLabel, small, quiet, primary, class: extra = '', ...rest }) => html`<button type="button" aria-label=${hideLabel ? label : null} title=${hideLabel ? label : null}
+	class=${`button ${quiet ? 'ghost' : ''} ${small ? 'small' : ''} ${primary ? 'primary' : ''} ${hideLabel ? 'square' : ''} ${extra}`} ...${rest}>${icon && html`<${Icon} name=${icon} />`}${!hideLabel && html` <span>${label}</span>`}</button>`;
+
+// Filter is a box that narrows a list by name; onInput is called when typing rests.
+export function Filter({ label, value, onInput }) {
+	const [text, set] = useState(value ?? '');
+	useEffect(() => set(value ?? ''), [value]);
+	useEffect(() => {
+		if (text === (value ?? '')) return undefined;
+		const timer = setTimeout(() => onInput(text), 250);
+		return () => clearTimeout(timer);
+	}, [text]);
+	return html`<label class="filter"><span class="visually-hidden">${label}</span><${Icon} name="search" /><input type="search" placeholder=${label} value=${text} onInput=${(event) => set(event.target.value)} autocomplete="off" spellcheck="false" /></label>`;
+}

@@ -1,9 +1,128 @@
-// The page Overview.
+// The overview: counts by state, throughput as it happens, what needs attention, what runs, the queues, history, latency.
+//
+// Counts, running jobs and throughput come from the live stream; the rest from sql/overview.sql and sql/history.sql.
 
-import { html } from '../lib.js';
-import { PageHead, useData, Code } from '../ui.js';
+import { html, useEffect, useMemo } from '../lib.js';
+import { href, setParams } from '../router.js';
+import { liveSamples, useLive, useLiveState } from '../live.js';
+import { Attention, AttentionBadge, attentionCount } from '../attention.js';
+import { TimeChart } from '../chart.js';
+import { compact, duration, num } from '../format.js';
+import { Badge, Bar, Card, Empty, ErrorBox, Icon, Loading, PageHead, Table, Time, useData } from '../ui.js';
 
-export default function Page() {
-	const { data, ms } = useData('overview', {}, { refresh: true });
-	return html`<${PageHead} title="Overview" ms=${ms} /><${Code} text=${JSON.stringify(data, null, 2)} />`;
+const WINDOW = 300;
+const STATES = ['enqueued', 'scheduled', 'awaiting', 'processing', 'succeeded', 'failed', 'deleted'];
+const WORDS = { enqueued: 'Enqueued', scheduled: 'Scheduled', awaiting: 'Awaiting', processing: 'Processing', succeeded: 'Succeeded', failed: 'Failed', deleted: 'Deleted' };
+
+function States({ stats }) {
+	return html`<nav class="card states" aria-label="Jobs by state">${STATES.map((s) => html`<a key=${s} class="stat" href=${href('jobs', { state: s })}>
+		<span class=${`stat-name ${s}`}><${Icon} name=${s} />${WORDS[s]}</span>
+		<span class="stat-value number" title=${stats?.[s] === null ? 'Not counted yet' : num(stats?.[s])}>${stats?.[s] === null || stats?.[s] === undefined ? '–' : stats[s] < 100000 ? num(stats[s]) : compact(stats[s])}</span>
+		${s === 'scheduled' && stats?.retries > 0 ? html`<span class="stat-note">${num(stats.retries)} retries</span>` : html`<span class="stat-note">${{ succeeded: 'in all', deleted: 'in all' }[s] ?? ''}</span>`}</a>`)}</nav>`;
+}
+
+// rates turns counters of each second into rates: [times, succeeded per second, failures per second], over the last five minutes.
+// A gap of more than three seconds, as while the tab was hidden, is shown as one.
+function rates(samples) {
+	const end = Math.floor((samples.at(-1)?.at ?? Date.now()) / 1000);
+	const times = Array.from({ length: WINDOW }, (_, i) => end - WINDOW + 1 + i);
+	const succeeded = Array(WINDOW).fill(null);
+	const failed = Array(WINDOW).fill(null);
+	for (let i = 1; i < samples.length; i++) {
+		const [a, b] = [samples[i - 1], samples[i]];
+		const seconds = (b.at - a.at) / 1000;
+		const slot = Math.floor(b.at / 1000) - end + WINDOW - 1;
+		if (slot < 0 || seconds > 3.5 || seconds <= 0) continue;
+		if (a.succeeded !== null && b.succeeded !== null) succeeded[slot] = Math.max(0, b.succeeded - a.succeeded) / seconds;
+		if (a.failures !== null && b.failures !== null) failed[slot] = Math.max(0, b.failures - a.failures) / seconds;
+		if (slot > 0 && succeeded[slot - 1] === null && seconds < 3.5) [succeeded[slot - 1], failed[slot - 1]] = [succeeded[slot], failed[slot]];
+	}
+	return [times, succeeded, failed];
+}
+
+const LINES = [{ label: 'Succeeded', colour: '--good', fill: true }, { label: 'Failed attempts', colour: '--bad', dash: [5, 3] }];
+
+function Throughput({ live }) {
+	const state = useLiveState();
+	const data = useMemo(() => rates(liveSamples()), [live]);
+	const last = (list) => list.findLast((v) => v !== null);
+	const label = `Jobs per second in the last five minutes. Now ${compact(last(data[1]) ?? 0)} succeeded, ${compact(last(data[2]) ?? 0)} failed.`;
+	return html`<${Card} class="two-thirds" title="Throughput" actions=${html`<span class="faint small-text">per second, last 5 minutes${state === 'open' ? '' : ', paused'}</span>`}>
+		<div class="card-body"><${TimeChart} label=${label} data=${data} series=${LINES} height=${226} format=${(v) => (v === null ? '–' : compact(v))} /></div></${Card}>`;
+}
+
+function Running({ live }) {
+	const rows = live?.running?.slice(0, 20) ?? [];
+	const total = live?.stats?.processing ?? rows.length;
+	const columns = [
+		{ name: 'job', label: 'Job', class: 'main', render: (r) => html`<a class="job-link" href=${href('job', {}, r.id)}>${r.job}</a>` },
+		{ name: 'queue', label: 'Queue', render: (r) => html`<span class="muted">${r.queue}</span>` },
+		{ name: 'progress', label: 'Progress', class: 'progress-column', render: (r) => (r.progress === null || r.progress === undefined ? html`<span class="faint">–</span>`
+			: html`<${Bar} value=${r.progress} max=${100} label=${`Progress of job ${r.id}`} text=${`${Math.floor(r.progress)} %`} />`) },
+		{ name: 'message', label: 'Says', class: 'note-column', render: (r) => r.progress_message && html`<span class="clip muted" title=${r.progress_message}>${r.progress_message}</span>` },
+		{ name: 'server', label: 'Server', class: 'wide-only', render: (r) => html`<span class="muted">${r.server}</span>` },
+		{ name: 'started_at', label: 'Started', align: 'right', render: (r) => html`<span class="muted"><${Time} t=${r.started_at} /></span>` }
+	];
+	return html`<${Card} class="two-thirds" title=${html`Running now <span class="count">${num(total)}</span>`} actions=${total > rows.length && html`<a href=${href('jobs', { state: 'processing' })}>All ${num(total)}</a>`}>
+		<${Table} label="Jobs that run now" columns=${columns} rows=${rows} rowHref=${(r) => href('job', {}, r.id)}
+			empty=${html`<${Empty} icon="processing" title="No job runs" hint="A job starts as soon as one is enqueued." />`} /></${Card}>`;
+}
+
+function Queues({ data }) {
+	const rows = data.queues ?? [];
+	const deepest = Math.max(1, ...rows.map((r) => r.enqueued ?? 0));
+	const columns = [
+		{ name: 'queue', label: 'Queue', class: 'main', render: (r) => html`<a class="job-link" href=${href('jobs', { queue: r.queue })}>${r.queue}</a>${r.paused && html` <${Badge} kind="warn" icon="pause">paused</${Badge}>`}` },
+		{ name: 'enqueued', label: 'Waiting', class: 'depth-column', render: (r) => html`<${Bar} value=${r.enqueued ?? 0} max=${deepest} label=${`Jobs that wait in ${r.queue}`} text=${num(r.enqueued)} kind=${r.paused ? 'warn' : ''} />` },
+		{ name: 'oldest', label: 'Oldest', align: 'right', render: (r) => (r.oldest_enqueued_at ? html`<span class="muted"><${Time} t=${r.oldest_enqueued_at} /></span>` : html`<span class="faint">–</span>`) }
+	];
+	return html`<${Card} class="third" title="Queues" actions=${html`<a href=${href('queues')}>${data.queues_total > rows.length ? `All ${num(data.queues_total)}` : 'All'}</a>`}>
+		<${Table} label="The deepest queues" columns=${columns} rows=${rows} rowKey=${(r) => r.queue} empty=${html`<${Empty} icon="queues" title="No queue has jobs" />`} /></${Card}>`;
+}
+
+const SPANS = { hours: { bucket: 'hour', buckets: 48, title: '48 hours' }, week: { bucket: 'hour', buckets: 168, title: 'Week' }, days: { bucket: 'day', buckets: 60, title: '60 days' } };
+
+// filled spreads the rows of the history over all buckets of the span, so that an hour without jobs shows as one.
+function filled(rows, { bucket, buckets }) {
+	const step = bucket === 'day' ? 86400 : 3600;
+	const byTime = new Map(rows.map((r) => [Math.floor(Date.parse(r.at) / 1000 / step), r]));
+	const end = Math.floor(Date.now() / 1000 / step);
+	const times = Array.from({ length: buckets }, (_, i) => end - buckets + 1 + i);
+	const value = (name) => times.map((t) => Number(byTime.get(t)?.[name] ?? 0));
+	return { times: times.map((t) => t * step), succeeded: value('succeeded'), failed: value('failed'), duration: times.map((t) => byTime.get(t)?.p95_duration_ms ?? null), latency: times.map((t) => byTime.get(t)?.p95_latency_ms ?? null) };
+}
+
+function History({ span }) {
+	const chosen = SPANS[span] ?? SPANS.hours;
+	const { data, error, reload } = useData('history', { bucket: chosen.bucket, buckets: chosen.buckets });
+	useEffect(() => { const timer = setInterval(() => document.hidden || reload(), 60000); return () => clearInterval(timer); }, [span]);
+	const h = useMemo(() => filled(data?.rows ?? [], chosen), [data, span]);
+	const sum = (list) => list.reduce((a, b) => a + b, 0);
+	const counts = useMemo(() => [h.times, h.succeeded.map((v, i) => v + h.failed[i]), h.succeeded], [h]);
+	const times = useMemo(() => [h.times, h.latency.map(ms), h.duration.map(ms)], [h]);
+	const series = [
+		{ label: 'Failed', colour: '--bad', shown: (i) => num(h.failed[i]) },
+		{ label: 'Succeeded', colour: '--good', shown: (i) => num(h.succeeded[i]) }
+	];
+	const tabs = html`<div class="segments" role="group" aria-label="Time span">${Object.entries(SPANS).map(([name, s]) => html`<button type="button" key=${name} aria-pressed=${s === chosen}
+		onClick=${() => setParams({ span: name === 'hours' ? null : name })}>${s.title}</button>`)}</div>`;
+	return html`<${Card} class="two-thirds" title="History" actions=${tabs}><div class="card-body">${error ? html`<${ErrorBox} error=${error} />`
+			: html`<${TimeChart} key=${span} bars label=${`Jobs by ${chosen.bucket}: ${num(sum(h.succeeded))} succeeded, ${num(sum(h.failed))} failed in all.`} data=${counts} series=${series} height=${180} />`}</div></${Card}>
+		<${Card} class="third" title="Latency" actions=${html`<span class="faint small-text">95 % are quicker</span>`}><div class="card-body">${error ? html`<p class="muted">Not known.</p>`
+			: html`<${TimeChart} key=${span} label=${`The 95th percentile of waiting and of running, by ${chosen.bucket}.`} data=${times} series=${LATENCY} height=${180} format=${(v) => (v === null ? '–' : duration(v))} />`}</div></${Card}>`;
+}
+
+const ms = (v) => (v === null || v === undefined ? null : Number(v));
+const LATENCY = [{ label: 'Waited', colour: '--accent' }, { label: 'Ran', colour: '--calm', dash: [5, 3] }];
+
+export default function Overview({ route }) {
+	const live = useLive();
+	const { data, ms: took, error, loading, reload } = useData('overview', {}, { refresh: true, order: (d) => JSON.stringify(Object.values(d.attention).map((v) => (Array.isArray(v) ? v.length : v))) });
+	const n = attentionCount(data?.attention);
+	return html`<${PageHead} title="Overview" ms=${took} />
+		${error && html`<${ErrorBox} error=${error} />`}
+		<div class="grid"><${States} stats=${live?.stats} /><${Throughput} live=${live} />
+			<${Card} class="third" title=${html`Needs attention <${AttentionBadge} n=${n} />`}>${data ? html`<${Attention} attention=${data.attention} reload=${reload} />` : loading && html`<${Loading} />`}</${Card}>
+			<${History} span=${route.params.span ?? 'hours'} />
+			<${Running} live=${live} />${data ? html`<${Queues} data=${data} />` : html`<${Card} class="third" title="Queues"><${Loading} /></${Card}>`}</div>`;
 }

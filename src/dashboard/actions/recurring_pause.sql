@@ -1,0 +1,3 @@
+-- Pauses a recurring job.
+-- params: name text
+SELECT pg_catalog.to_jsonb(@bgjob@.bgjob_recurring_pause(name => :name))

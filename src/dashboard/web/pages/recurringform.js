@@ -1,0 +1,92 @@
+// The form of a recurring job: what its schedule means, and its next five runs, while it is being written.
+//
+// When one is edited, only what was changed is sent: bgjob_recurring() leaves as it is what is null. So arguments that the
+// dashboard hides are not overwritten. The name cannot be changed: it is the identity.
+
+import { html, useEffect, useRef, useState } from '../lib.js';
+import { get } from '../api.js';
+import { relative } from '../format.js';
+import { ActionDialog, ErrorBox, Field } from '../ui.js';
+
+const EXAMPLES = ['*/15 * * * *', '30 2 * * *', '0 9 * * MON-FRI', '0 6 LW * *', '@hourly', '30 seconds'];
+const FIELDS = ['schedule', 'time_zone', 'job', 'kind', 'args', 'queue', 'priority', 'max_retries', 'timeout', 'misfire', 'overlap', 'day_match', 'jitter', 'tags'];
+const NEW = { name: '', schedule: '0 * * * *', time_zone: '', job: '', kind: 'function', args: '', queue: '', priority: '', max_retries: '', timeout: '', misfire: 'once', overlap: 'allow', day_match: 'any', jitter: '', tags: '' };
+
+// read fills the form from a recurring job as the pages have it.
+const read = (row) => Object.fromEntries(FIELDS.map((name) => [name, name === 'tags' ? (row.tags ?? []).join(', ') : String(row[name] ?? '')]));
+
+// changes returns the parameters of the action: what differs from before, without what is empty.
+function changes(value, before) {
+	const params = { name: value.name.trim() };
+	for (const name of FIELDS) {
+		const text = value[name].trim();
+		if (text === '' || before && text === before[name].trim()) continue;
+		params[name] = name === 'tags' ? text.split(',').map((t) => t.trim()).filter(Boolean) : text;
+	}
+	return params;
+}
+
+// usePreview asks the server what the schedule means, a moment after the last key.
+function usePreview({ schedule, time_zone, day_match, name }) {
+	const [state, set] = useState({ data: null, error: null });
+	const abort = useRef(null);
+	useEffect(() => {
+		if (!schedule.trim()) { set({ data: null, error: null }); return undefined; }
+		const timer = setTimeout(() => {
+			abort.current?.abort();
+			abort.current = new AbortController();
+			get('recurring_preview', { schedule, time_zone, day_match, name }, abort.current.signal)
+				.then(({ data }) => set({ data, error: null }), (error) => error.name === 'AbortError' || set({ data: null, error }));
+		}, 200);
+		return () => clearTimeout(timer);
+	}, [schedule, time_zone, day_match, name]);
+	useEffect(() => () => abort.current?.abort(), []);
+	return state;
+}
+
+function Preview({ data, error }) {
+	return html`<div class="preview" role="status">
+		${error ? html`<${ErrorBox} error=${error} />` : !data ? html`<p class="faint">…</p>` : html`<p class="lead">${data.description}</p>
+			${data.next.length ? html`<ol class="times">${data.next.map((t) => html`<li key=${t.at}><span>${t.local}</span><span class="muted">${relative(t.at)}</span></li>`)}</ol><p class="muted small-text">In ${data.time_zone}</p>`
+				: html`<p class="warn-text">It has no next run.</p>`}`}</div>`;
+}
+
+export function RecurringForm({ of: row, onClose, onDone }) {
+	const [before, setBefore] = useState(null);
+	const [value, setValue] = useState(row ? { name: row.name, ...read(row) } : NEW);
+	const [error, setError] = useState(null);
+	const [more, setMore] = useState(false);
+	// The list has not all options: they are read when the form opens.
+	useEffect(() => {
+		if (!row) return;
+		get('recurring_job', { name: row.name, owner: row.owner }).then(({ data }) => {
+			if (!data) return;
+			setBefore(read(data));
+			setValue({ name: row.name, ...read(data) });
+		}, setError);
+	}, []);
+	const preview = usePreview(value);
+	const field = (name, label, rest = {}) => html`<${Field} label=${label} value=${value[name]} onInput=${(text) => setValue((v) => ({ ...v, [name]: text }))} ...${rest} />`;
+	const params = changes(value, before);
+	const complete = params.name && (row ? before && Object.keys(params).length > 1 : params.schedule && params.job) && !preview.error;
+	return html`<${ActionDialog} action="recurring_save" params=${params} title=${row ? `Edit ${row.name}` : 'New recurring job'} label=${row ? 'Save' : 'Add'} wide
+		done=${row ? 'Saved' : 'Added'} disabled=${!complete} onClose=${onClose} onDone=${onDone}>
+		${error && html`<${ErrorBox} error=${error} />`}
+		<div class="form-columns"><div>
+			${!row && field('name', 'Name', { required: true, maxlength: 200 })}
+			${field('schedule', 'Schedule', { required: true, class: 'mono', hint: html`Five fields (minute, hour, day, month, weekday), six with the second first, or an interval. ${EXAMPLES.map((e) => html`<button type="button" class="example mono" key=${e} onClick=${() => setValue((v) => ({ ...v, schedule: e }))}>${e}</button> `)}` })}
+			${field('time_zone', 'Time zone', { placeholder: 'as bgjob.time_zone says' })}
+			${field('job', value.kind === 'sql' ? 'Command' : 'Function', { required: true, class: 'mono' })}
+			${field('args', 'Arguments (JSON)', { class: 'mono', placeholder: row && !value.args ? 'as they are' : '{"name": value}' })}
+		</div><div><h3 class="above">What it means</h3><${Preview} ...${preview} /></div></div>
+		<button type="button" class="button ghost small above" aria-expanded=${more} onClick=${() => setMore(!more)}>${more ? 'Fewer options' : 'More options'}</button>
+		${more && html`<div class="form-columns"><div>
+			${field('kind', 'Kind', { options: ['function', 'sql', 'external'] })}${field('queue', 'Queue')}${field('priority', 'Priority', { inputmode: 'numeric' })}${field('max_retries', 'Retries', { inputmode: 'numeric' })}${field('timeout', 'Time-out', { placeholder: '10 minutes' })}
+		</div><div>
+			${field('misfire', 'Runs that were missed', { options: [{ value: 'once', label: 'run once' }, { value: 'all', label: 'run each' }, { value: 'skip', label: 'are skipped' }] })}
+			${field('overlap', 'If the last one still runs', { options: [{ value: 'allow', label: 'run beside it' }, { value: 'skip', label: 'skip' }, { value: 'queue', label: 'run after it' }, { value: 'cancel', label: 'cancel it' }] })}
+			${field('day_match', 'Day of month and weekday', { options: [{ value: 'any', label: 'either matches' }, { value: 'all', label: 'both match' }] })}
+			${field('jitter', 'Jitter', { placeholder: '30 seconds' })}${field('tags', 'Tags', { hint: 'Separated by commas.' })}
+		</div></div>`}
+	</${ActionDialog}>`;
+}
