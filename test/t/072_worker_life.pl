@@ -150,6 +150,7 @@ foreach my $how ('fast', 'immediate')
 
 	$job = enqueue('waits');
 	$pid = performed($job);
+	value('CHECKPOINT'); # the fetch alone is not flushed when it commits
 	$node->stop($how);
 	until_logged($pooled, qr/could not connect/, "$how shutdown, --pooled: the worker tries to connect");
 	let_go($job);

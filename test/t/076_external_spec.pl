@@ -288,6 +288,8 @@ my $other = session();
 	is(value("SELECT retries FROM bgjob.jobs WHERE id = $job"), 1, 'after its one retry');
 	my $default = external('time');
 	set_and_reload($node, 'bgjob.job_timeout' => '500ms');
+	my $deadline = time + 60; # a session learns of a reload between two statements, when the signal has reached it
+	usleep(10_000) until say($other, 'SHOW bgjob.job_timeout') eq '500ms' || time > $deadline;
 	is(fetched($other, 'time', 't2'), $default, 'bgjob.job_timeout') or diag(shown($default));
 	wait_until($node, "SELECT error ->> 'sqlstate' = '57014' FROM bgjob.jobs WHERE id = $default", 'holds for external jobs, too', 10)
 		or diag('the setting counts when a job is enqueued, perhaps');
