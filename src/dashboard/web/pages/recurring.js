@@ -10,7 +10,7 @@ import { go, href, setParams } from '../router.js';
 import { exact, now, plural, relative } from '../format.js';
 import { readOnly } from '../api.js';
 import { RecurringForm } from './recurringform.js';
-import { Strip, StripAxis } from '../strip.js';
+import { Strip, StripAxis } from './recurringstrip.js';
 
 const keyOf = (row) => `${row.owner}/${row.name}`;
 const linkTo = (row) => href('recurring', { owner: row.owner }, row.name);
@@ -62,7 +62,7 @@ function List({ route }) {
 	const columns = [
 		{ name: 'name', label: 'Name', class: 'main', render: (row) => html`<${Name} row=${row} />` },
 		{ name: 'schedule', label: 'Schedule', class: 'full schedule', render: (row) => html`<${Schedule} row=${row} />` },
-		{ name: 'strip', label: 'Next 20 hours', head: html`<${StripAxis} at=${data?.at} />`, class: 'full strip-cell', render: (row) => html`<${Strip} at=${data.at} row=${row} />` },
+		{ name: 'strip', label: 'Next 20 hours', head: html`<${StripAxis} at=${data?.at} />`, class: 'full runs-cell', render: (row) => html`<${Strip} at=${data.at} row=${row} />` },
 		{ name: 'last', label: 'Last run', render: (row) => html`<${Last} row=${row} />` },
 		{ name: 'next', label: 'Next run', render: (row) => html`<${Next} row=${row} />` },
 		{ name: 'actions', title: 'Actions', class: 'right full', render: (row) => html`<${Controls} row=${row} reload=${reload} compact />` }

@@ -3,8 +3,8 @@
 // The window is the same for all rows: four hours back, twenty ahead, from the time at which the server answered. Runs that stand
 // close together become a band. A run beyond the window is named at the edge.
 
-import { html } from './lib.js';
-import { clock, coarse, exact, plural } from './format.js';
+import { html } from '../lib.js';
+import { clock, coarse, exact, plural } from '../format.js';
 
 const BACK = 4 * 3600e3;
 const AHEAD = 20 * 3600e3;
@@ -22,7 +22,7 @@ export function StripAxis({ at }) {
 	if (!at) return 'Runs';
 	const from = Date.parse(at);
 	const hours = [0, 6, 12, 18];
-	return html`<span class="visually-hidden">Runs from four hours ago to in twenty hours</span><span class="strip-axis" aria-hidden="true">
+	return html`<span class="visually-hidden">Runs from four hours ago to in twenty hours</span><span class="runs-axis" aria-hidden="true">
 		${hours.map((h) => html`<span key=${h} style=${{ left: `${x(h * 3600e3) / WIDTH * 100}%` }}>${h === 0 ? 'now' : clock(from + h * 3600e3).slice(0, 5)}</span>`)}</span>`;
 }
 
@@ -53,10 +53,10 @@ export function Strip({ at, row }) {
 	const last = row.last_run_at ? Date.parse(row.last_run_at) - from : null;
 	const beyond = row.active && row.next_run_at && !planned.length ? coarse(Date.parse(row.next_run_at) - from) : null;
 	const label = words(planned, row, from);
-	return html`<span class="strip-box" title=${label}><svg class=${`strip ${row.active ? '' : 'off'}`} viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label=${label}>
-		<line class="strip-line" x1="0" x2=${WIDTH} y1=${HEIGHT / 2} y2=${HEIGHT / 2} />
-		${groups(planned).map((g) => html`<rect key=${g.from} class=${g.n > 1 ? 'strip-band' : 'strip-run'} x=${x(g.from) - 1} y=${HEIGHT / 2 - (g.n > 1 ? 4 : 5)} width=${x(g.to) - x(g.from) + 2} height=${g.n > 1 ? 8 : 10} rx="1" />`)}
-		${last !== null && last > -BACK && html`<rect class=${`strip-last ${row.last_state ?? 'deleted'}`} x=${Math.min(WIDTH - 3, x(last) - 1.5)} y=${HEIGHT / 2 - 6} width="3" height="12" rx="1" />`}
-		<line class="strip-now" x1=${x(0)} x2=${x(0)} y1="1" y2=${HEIGHT - 1} /></svg>
-		${beyond && html`<span class="strip-beyond">in ${beyond} →</span>`}</span>`;
+	return html`<span class="runs-box" title=${label}><svg class=${`runs-strip ${row.active ? '' : 'off'}`} viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label=${label}>
+		<line class="runs-line" x1="0" x2=${WIDTH} y1=${HEIGHT / 2} y2=${HEIGHT / 2} />
+		${groups(planned).map((g) => html`<rect key=${g.from} class=${g.n > 1 ? 'runs-band' : 'runs-run'} x=${x(g.from) - 1} y=${HEIGHT / 2 - (g.n > 1 ? 4 : 5)} width=${x(g.to) - x(g.from) + 2} height=${g.n > 1 ? 8 : 10} rx="1" />`)}
+		${last !== null && last > -BACK && html`<rect class=${`runs-last ${row.last_state ?? 'deleted'}`} x=${Math.min(WIDTH - 3, x(last) - 1.5)} y=${HEIGHT / 2 - 6} width="3" height="12" rx="1" />`}
+		<line class="runs-now" x1=${x(0)} x2=${x(0)} y1="1" y2=${HEIGHT - 1} /></svg>
+		${beyond && html`<span class="runs-beyond">in ${beyond} →</span>`}</span>`;
 }
