@@ -270,6 +270,8 @@ ask(Request *request, const char *name, char *const *values, int count,
 		order.values[i] = mem_copy(values[i]);
 	asked->work =
 		database_run(database_get(request->session->login, request->database), &order);
+	if (asked->work == NULL)
+		request_fail_busy(request);
 }
 
 static void

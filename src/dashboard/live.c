@@ -310,6 +310,12 @@ feed_due(LoopTimer *timer)
 		return;
 	feed->asked_at = loop_now();
 	feed->work = database_run(database_get(feed->asker->login, feed->database), &order);
+	/* Null: so many pages wait for the connection already. */
+	if (feed->work == NULL)
+	{
+		feed->asker = NULL;
+		loop_set(&feed->timer, loop_now() + PERIOD, feed_due, feed);
+	}
 }
 
 /* ---- the interface ---- */
