@@ -99,11 +99,13 @@ uninstall-worker:
 	rm -f '$(DESTDIR)$(bindir)/bgjob-worker' '$(DESTDIR)$(mandir)/man1/bgjob-worker.1' '$(DESTDIR)$(docdir)/bgjob-worker@.service'
 
 install-dashboard: bgjob-dashboard
-	$(MKDIR_P) '$(DESTDIR)$(bindir)'
+	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(docdir)'
 	$(INSTALL_PROGRAM) bgjob-dashboard '$(DESTDIR)$(bindir)/'
+	$(INSTALL_DATA) doc/man/bgjob-dashboard.1 '$(DESTDIR)$(mandir)/man1/'
+	sed 's,/usr/bin/env bgjob-dashboard,$(bindir)/bgjob-dashboard,' doc/systemd/bgjob-dashboard.service >'$(DESTDIR)$(docdir)/bgjob-dashboard.service'
 
 uninstall-dashboard:
-	rm -f '$(DESTDIR)$(bindir)/bgjob-dashboard'
+	rm -f '$(DESTDIR)$(bindir)/bgjob-dashboard' '$(DESTDIR)$(mandir)/man1/bgjob-dashboard.1' '$(DESTDIR)$(docdir)/bgjob-dashboard.service'
 
 no-program:
 	@echo "bgjob-worker and bgjob-dashboard are left out: there is no libpq-fe.h in $(includedir) (Debian: libpq-dev)"

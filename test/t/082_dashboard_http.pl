@@ -22,12 +22,11 @@ my $dashboard = start_dashboard();
 my $alice     = sign_in($dashboard, 'alice');
 is($alice->{answer}{status}, 200, 'a role signs in') || diag(logged($dashboard));
 
-# ends_in_order DASHBOARD, PATTERN tests that the program runs and answers a role that is signed in.
+# answers SESSION, WHAT tests that the program answers somebody who is signed in, whatever others do.
 sub answers
 {
 	my ($session, $what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $began  = time;
 	my $answer = api($session, 'GET', 'session');
 
 	return is($answer && $answer->{status}, 200, "$what: others are answered") || diag(logged($session->{dashboard}));
@@ -226,7 +225,7 @@ drip();
 # ---- many at once ----
 
 my $memory      = memory_of($dashboard);
-my $descriptors = descriptors_of($dashboard);
+my $sockets = sockets_of($dashboard);
 {
 	my @many = map { connection($dashboard) } 1 .. 500;
 
@@ -239,7 +238,7 @@ my $descriptors = descriptors_of($dashboard);
 	close $_ for @many;
 	answers($alice, 'when they are gone');
 }
-ok(until_true(sub { descriptors_of($dashboard) <= $descriptors }), 'their descriptors are closed') || diag(descriptors_of($dashboard) . " instead of $descriptors");
+ok(until_true(sub { sockets_of($dashboard) <= $sockets }), 'their sockets are closed') || diag(sockets_of($dashboard) . " instead of $sockets");
 drip();
 
 # ---- viewers that vanish ----
@@ -249,7 +248,7 @@ drip();
 
 	is(scalar(grep { my $event = next_event($_); $event && $event->{event} eq 'message' } @viewers), 15, 'viewers get events');
 	close $_->{socket} for @viewers;
-	ok(until_true(sub { descriptors_of($dashboard) <= $descriptors + 2 }), 'the descriptors of those that vanish are closed');
+	ok(until_true(sub { sockets_of($dashboard) <= $sockets + 2 }), 'the sockets of those that vanish are closed');
 	ok(until_true(sub { $node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'alice' AND query_start > now() - interval '3 s'}) eq '0' }),
 		'nobody listens: no statement runs');
 }
@@ -264,7 +263,6 @@ drip();
 	$node->stop('immediate');
 	ok(until_true(sub { $event = next_event($viewer, 10); !$event || $event->{event} eq 'problem' }), 'viewers hear of a server that is away');
 	is($event && ref $event->{json}{error}, 'HASH', 'with the error');
-	like(api($alice, 'GET', 'd/postgres/live')->{status} // 'none', qr/^(200|503|none)$/, 'requests are answered meanwhile') if 0;
 	is(api($alice, 'GET', 'd/postgres/jobs')->{status}, 503, 'a page is 503 while the server is away');
 	$node->start;
 	ok(until_true(sub { $event = next_event($viewer, 10); !$event || $event->{event} eq 'message' }) && $event, 'and go on when it is back');
@@ -292,8 +290,13 @@ sub build_with_sanitizer
 	print $probe "int main(void) { return 0; }\n";
 	close $probe;
 	return undef if system("cc -fsanitize=address,undefined $folder/probe.c -o $folder/probe >/dev/null 2>&1 && $folder/probe") != 0;
+	# The sanitizer attaches to the program at its end, to look for leaks; the program would not let it.
+	open my $permissive, '>', "$folder/prctl.c" or die $!;
+	print $permissive "int prctl(int option, ...) { return 0; }\n";
+	close $permissive;
+	system("cc -c $folder/prctl.c -o $folder/prctl.o") == 0 or die;
 	system("mkdir $folder/tree && cp -r $top/src $top/Makefile $top/bgjob.control $folder/tree/ && find $folder/tree -name '*.o' -delete && rm -f $program") == 0 or die;
-	system("make -C $folder/tree PG_CONFIG=$config COPT='-g -O1 -fsanitize=address,undefined -fno-omit-frame-pointer' bgjob-dashboard >$folder/build.log 2>&1") == 0
+	system("make -C $folder/tree PG_CONFIG=$config COPT='-g -O1 -fsanitize=address,undefined -fno-omit-frame-pointer' LDFLAGS_EX=$folder/prctl.o bgjob-dashboard >$folder/build.log 2>&1") == 0
 	  or diag(slurp_file("$folder/build.log"));
 	return -x $program ? $program : undef;
 }
@@ -316,7 +319,7 @@ SKIP:
 	is(api($second, 'POST', 'd/postgres/bulk', { action => 'delete', ids => [ 1 .. 1000 ] })->{status}, 202, 'with the sanitizer: a bulk begins');
 	$node->restart;
 	ok(until_true(sub { api($session, 'GET', 'd/postgres/jobs')->{status} == 200 }), 'with the sanitizer: the server is restarted') || diag(logged($checked));
-	is(api($session, 'DELETE', 'session')->{status}, 204, 'with the sanitizer: a session ends, and its viewer with it');
+	is(api($session, 'DELETE', 'session')->{status}, 200, 'with the sanitizer: a session ends, and its viewer with it');
 	is(end_dashboard($checked), 0, 'with the sanitizer: it ends in order, and leaks nothing');
 	unlike(logged($checked), qr/Sanitizer|runtime error/, 'the sanitizer finds nothing') || diag(logged($checked));
 }

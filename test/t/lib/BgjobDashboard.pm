@@ -22,7 +22,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(dashboard_on user start_dashboard end_dashboard is_up logged connection request read_answer http api sign_in until_true memory_of
-  descriptors_of viewer next_event);
+  sockets_of viewer next_event);
 
 my ($node, $folder, $number);
 
@@ -114,14 +114,22 @@ sub until_true
 	}
 }
 
-# memory_of DASHBOARD returns its resident memory in kB, descriptors_of the number of its open descriptors.
+# memory_of DASHBOARD returns its resident memory in kB, sockets_of the number of its sockets with clients. (Nobody may look into its
+# folder of descriptors: it cannot be debugged.) A socket that no process has any more has no inode.
 sub memory_of
 {
 	my ($kilobytes) = slurp_file("/proc/$_[0]{pid}/status") =~ /^VmRSS:\s+(\d+)/m;
 	return $kilobytes;
 }
 
-sub descriptors_of { return scalar(() = glob "/proc/$_[0]{pid}/fd/*") }
+sub sockets_of
+{
+	my $port = sprintf '%04X', $_[0]{port};
+	my @open = grep { my @field = split; $field[1] =~ /:$port$/ && $field[3] ne '0A' && $field[9] ne '0' } split /
+/, slurp_file('/proc/net/tcp');
+
+	return scalar @open;
+}
 
 # ---- HTTP ----
 
