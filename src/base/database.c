@@ -76,6 +76,7 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u32(&entry->leases_known, 0);
 	for (int state = 0; state < BGJOB_NSTATES; state++)
 		pg_atomic_write_u64(&entry->moves[state], 0);
+	bgjob_totals_reset(&entry->totals);
 	entry->in_use = true;
 }
 

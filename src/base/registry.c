@@ -95,6 +95,7 @@ create_registry(void)
 		pg_atomic_init_u32(&entry->leases_known, 0);
 		for (int state = 0; state < BGJOB_NSTATES; state++)
 			pg_atomic_init_u64(&entry->moves[state], 0);
+		bgjob_totals_init(&entry->totals);
 	}
 }
 

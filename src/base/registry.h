@@ -65,6 +65,7 @@
 
 #include "base/gate.h"
 #include "base/servers.h"
+#include "base/totals.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
@@ -315,6 +316,8 @@ typedef struct BgjobDatabase
 	/* under registry->lock and the lock of tallies (base/tally.c), both; read under either of them */
 	uint64 counted;    /* doubts + 1 at the counting; 0: never */
 	bool tallies_lost; /* some role has no tallies, for lack of room */
+
+	BgjobTotals totals; /* see base/totals.c */
 
 	/* Of the marks of sequences: see base/sequencemark.c. */
 	pg_atomic_uint64 sequence_epoch;

@@ -15,6 +15,7 @@
 #include "base/chunkwaits.h"
 #include "base/database.h"
 #include "base/process.h"
+#include "base/totals.h"
 #include "miscadmin.h"
 #include "process/duejobs.h"
 #include "store/due.h"
@@ -90,10 +91,12 @@ bgjob_duejobs_serve(TimestampTz now)
 	next_due = Min(next_due, low);
 	if (next_due <= now)
 	{
+		bgjob_totals_begin();
 		bgjob_begin();
 		pgstat_report_activity(STATE_RUNNING, "enqueuing due jobs");
 		next_due = bgjob_due_enqueue(now, DUE_BATCH, &blocked_from);
 		bgjob_commit();
+		bgjob_totals_commit();
 	}
 	if (blocked_from != DT_NOEND && blocked_until == DT_NOEND && next_due > now)
 		blocked_until = now + USECS_PER_SEC;

@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "base/interval.h"
 #include "base/request.h"
+#include "base/totals.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
@@ -153,6 +154,7 @@ add_queued(BgjobRecurring *row, TimestampTz occurrence)
 
 	if (n >= MOST_QUEUED)
 	{
+		bgjob_totals_note_missed(BGJOB_MISSED_OVERLAP);
 		bgjob_recurring_set_text(
 			row, BGJOB_R_ERROR, "Too many occurrences wait for the end of the job before them");
 		return;
@@ -172,7 +174,10 @@ enqueue_occurrence(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, 
 		(void) bgjob_recurring_enqueue(jobs, row, occurrence, jittered(row, occurrence), now,
 									   false);
 	else
+	{
+		bgjob_totals_note_missed(BGJOB_MISSED_REFUSED);
 		bgjob_recurring_set_text(row, BGJOB_R_ERROR, reason);
+	}
 }
 
 /* Enqueues the job of one occurrence, or does what "overlap" says if the job before it has not ended. */
@@ -186,6 +191,7 @@ bgjob_overlap_run(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, T
 		switch (overlap)
 		{
 			case BGJOB_OVERLAP_SKIP:
+				bgjob_totals_note_missed(BGJOB_MISSED_OVERLAP);
 				return;
 			case BGJOB_OVERLAP_QUEUE:
 				add_queued(row, occurrence);

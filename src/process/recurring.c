@@ -35,6 +35,7 @@
 
 #include "access/xact.h"
 #include "base/process.h"
+#include "base/totals.h"
 #include "base/text.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -140,6 +141,8 @@ static void
 run_occurrence(BgjobRel *jobs, BgjobRecurring *row, TimestampTz occurrence, TimestampTz now)
 {
 	occurrences++;
+	if (occurrence >= up_since)
+		bgjob_totals_note_late(bgjob_now() - occurrence);
 	bgjob_overlap_run(jobs, row, occurrence, now);
 }
 
@@ -192,6 +195,8 @@ deal_with(BgjobRel *jobs, BgjobRecurring *row, TimestampTz now)
 		bgjob_recurring_set(row, BGJOB_R_LOST, BoolGetDatum(false));
 		next = bgjob_occurrences_next(&occurrences, now);
 	}
+	if (next < up_since && next <= end)
+		bgjob_totals_note_missed(BGJOB_MISSED_NOT_SERVED);
 	if (next < up_since && next <= end && misfire != BGJOB_MISFIRE_ALL)
 	{
 		if (misfire == BGJOB_MISFIRE_ONCE)
@@ -315,6 +320,7 @@ deal_with_many(const int64 *ids, int n, const Deal *deal, TimestampTz now)
 	int dealt = 0;
 
 	occurrences = touched = 0;
+	bgjob_totals_begin();
 	bgjob_begin();
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
@@ -331,6 +337,7 @@ deal_with_many(const int64 *ids, int n, const Deal *deal, TimestampTz now)
 	bgjob_rel_close(rel);
 	bgjob_rel_close(jobs);
 	bgjob_commit();
+	bgjob_totals_commit();
 	changed += touched;
 	return dealt;
 }
@@ -342,6 +349,7 @@ note_error(int64 id, const char *message, TimestampTz now)
 	BgjobRel *rel;
 	BgjobRecurring row;
 
+	bgjob_totals_begin();
 	bgjob_begin();
 	rel = bgjob_rel_open(BGJOB_TABLE_RECURRING);
 	if (bgjob_recurring_read(rel, id, &row) && bgjob_recurring_lock(rel, &row, false))
@@ -354,9 +362,11 @@ note_error(int64 id, const char *message, TimestampTz now)
 									 now + PAUSE_AFTER_ERROR * USECS_PER_SEC);
 		bgjob_recurring_set_null(&row, BGJOB_R_QUEUED);
 		bgjob_recurring_save(rel, &row);
+		bgjob_totals_note_missed(BGJOB_MISSED_REFUSED);
 	}
 	bgjob_rel_close(rel);
 	bgjob_commit();
+	bgjob_totals_commit();
 }
 
 /* Processes some rows, and sets *dealt to their number; returns the error, copied, if that failed. */

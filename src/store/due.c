@@ -13,7 +13,9 @@
  */
 #include "postgres.h"
 
+#include "base/totals.h"
 #include "miscadmin.h"
+#include "rules/clock.h"
 #include "store/acquire.h"
 #include "store/due.h"
 #include "store/history.h"
@@ -24,6 +26,18 @@
 /* bgjob_internal.job, open while bgjob_due_enqueue is running. */
 static BgjobRel *due_jobs;
 
+/* Notes by how much a job is late. */
+static void
+note_late(const BgjobJob *job)
+{
+	TimestampTz run_at = bgjob_job_is_null(job, BGJOB_C_RUN_AT)
+							 ? DT_NOBEGIN
+							 : bgjob_job_time(job, BGJOB_C_RUN_AT);
+
+	if (!TIMESTAMP_NOT_FINITE(run_at))
+		bgjob_totals_note_late(bgjob_now() - run_at);
+}
+
 /* Moves one job, whose row in the schedule has been deleted, into the queue. */
 static void
 enqueue_one(int64 id, TimestampTz now)
@@ -33,6 +47,7 @@ enqueue_one(int64 id, TimestampTz now)
 
 	if (!bgjob_job_read(due_jobs, id, &job) || job.state != BGJOB_SCHEDULED)
 		return;
+	note_late(&job);
 	bgjob_job_apply(&job, BGJOB_EV_DUE, &what);
 	bgjob_job_save(due_jobs, &job);
 }

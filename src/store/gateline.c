@@ -225,18 +225,22 @@ bgjob_lines_after(int64 after, bool first, int64 *gates, int max)
 	return n;
 }
 
-/* bgjob_line_count counts the jobs in a line, up to "most". */
+/*
+ * bgjob_line_count counts the jobs in the line of a limit, queue or key, up to "most". It begins at the low-water
+ * mark: the dead rows before it, of which a held snapshot keeps many, are not read.
+ */
 int64
 bgjob_line_count(int64 gate, int64 most)
 {
+	BgjobGateMark mark = bgjob_gate_mark(gate, false); /* before the snapshot */
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_GATE);
 	Snapshot snapshot = bgjob_rel_snapshot(rel);
-	ScanKeyData key;
+	ScanKeyData keys[2];
 	BgjobScan *scan;
 	int64 n = 0;
 
-	bgjob_key(&key, L_GATE, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(gate));
-	scan = bgjob_scan_begin(rel, LINE_INDEX, snapshot, &key, 1);
+	place_keys(keys, gate, BTGreaterEqualStrategyNumber, F_INT8GE, mark.place);
+	scan = bgjob_scan_begin(rel, LINE_INDEX, snapshot, keys, 2);
 	while (n < most && bgjob_scan_next(scan))
 		n++;
 	ExecClearTuple(rel->slot);

@@ -328,6 +328,80 @@ bgjob_count_queues(BgjobDatabase *entry, bool later, BgjobSees sees, void *arg, 
 	return list_queues(&count, n);
 }
 
+/* ---- from memory alone ---- */
+
+/* Moves the running jobs of roles that are lost to the rest, since their queues are not told apart. */
+static void
+add_running_rest(Count *count, BgjobQueueCount *rest)
+{
+	HASH_SEQ_STATUS all;
+	BgjobQueueCount *queue;
+
+	hash_seq_init(&all, count->queues);
+	while ((queue = hash_seq_search(&all)) != NULL)
+	{
+		int64 known = Min(queue->running, Max(queue->counts[BGJOB_TALLIED_WAITING], 0));
+
+		rest->running += queue->running - known;
+		queue->running = known;
+	}
+}
+
+/* Counts the jobs that no tally has: those of the database but for the others. */
+static void
+count_rest(const int64 *sums, const BgjobTallyRow *rows, int n, Count *count,
+		   BgjobQueueCount *rest)
+{
+	rest->counts[BGJOB_TALLIED_WAITING] = sums[BGJOB_ENQUEUED] + sums[BGJOB_PROCESSING];
+	rest->counts[BGJOB_TALLIED_SCHEDULED] = sums[BGJOB_SCHEDULED];
+	rest->counts[BGJOB_TALLIED_AWAITING] = sums[BGJOB_AWAITING];
+	rest->counts[BGJOB_TALLIED_FAILED] = sums[BGJOB_FAILED];
+	for (int i = 0; i < n; i++)
+		for (int kind = 0; kind < BGJOB_NTALLIED && rows[i].queue[0] != '\0'; kind++)
+			if (!role_of(count, rows[i].role)->lost)
+				rest->counts[kind] -= rows[i].counts[kind];
+	for (int kind = 0; kind < BGJOB_NTALLIED; kind++)
+		rest->counts[kind] = Max(rest->counts[kind], 0); /* they move meanwhile */
+	add_running_rest(count, rest);
+}
+
+/*
+ * bgjob_count_queues_in_memory does the same at a cost that does not depend on the
+ * number of jobs: tables of jobs are not scanned. What no tally has is in *rest, whose "named"
+ * says whether there may be any. It is that of all roles together, so it is left out if it may
+ * be somebody's whose jobs the reader does not see. NULL: the jobs are not counted yet.
+ */
+BgjobQueueCount *
+bgjob_count_queues_in_memory(BgjobDatabase *entry, BgjobSees sees, void *arg, bool sees_all,
+							 int *n, BgjobQueueCount *rest)
+{
+	Count count = {.sees = sees, .arg = arg};
+	int64 sums[BGJOB_NSTATES] = {0};
+	BgjobTallyRow *rows;
+	bool complete;
+	bool any_unseen = false;
+	int nrows;
+
+	memset(rest, 0, sizeof(*rest));
+	count.roles = make_hash("bgjob roles", sizeof(Oid), sizeof(Role));
+	count.queues = make_hash("bgjob queues", BGJOB_QUEUE_NAME_SIZE, sizeof(BgjobQueueCount));
+	if (!bgjob_count_jobs(entry, true, sums))
+		return NULL;
+	rows = read_tallies(entry, &nrows, &complete);
+	if (!complete)
+		return NULL;
+	add_tallies(&count, rows, nrows);
+	add_running(&count);
+	for (int i = 0; i < nrows; i++)
+		any_unseen |= rows[i].lost && !role_of(&count, rows[i].role)->seen;
+	rest->named = entry->tallies_lost ? sees_all : count.any_lost && !any_unseen;
+	if (rest->named)
+		count_rest(sums, rows, nrows, &count, rest);
+	queue_of(&count, "default")->named = true;
+	bgjob_queueconf_visit(add_name, &count);
+	return list_queues(&count, n);
+}
+
 /* ---- one queue ---- */
 
 /* The jobs that wait in a queue. */

@@ -27,4 +27,8 @@ extern bool bgjob_count_exceeds(const char *queue, int64 most);
 extern BgjobQueueCount *bgjob_count_queues(BgjobDatabase *entry, bool later, BgjobSees sees,
 										   void *arg, int *n, bool *known);
 
+extern BgjobQueueCount *
+bgjob_count_queues_in_memory(BgjobDatabase *entry, BgjobSees sees, void *arg, bool sees_all,
+							 int *n, BgjobQueueCount *rest);
+
 #endif /* BGJOB_STORE_QUEUECOUNT_H */
