@@ -125,8 +125,7 @@ add_keys(BgjobMetricLimits *limits, TimestampTz now)
 
 		if (conf == NULL || !conf->pattern || strcmp(conf->name, names[i]) == 0)
 			continue;
-		limit =
-			bsearch(&key, limits->limits, limits->n, sizeof(MetricLimit), compare_names);
+		limit = bsearch(&key, limits->limits, limits->n, sizeof(MetricLimit), compare_names);
 		if (limit != NULL)
 			add_use(limits, limit, names[i], now);
 	}

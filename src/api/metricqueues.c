@@ -36,8 +36,8 @@ typedef struct MetricQueue
 	bool paused;
 	int64 counts[BGJOB_NTALLIED];
 	int64 running;
-	TimestampTz oldest; /* since when its oldest ready job waits; DT_NOEND: there is none */
-	BgjobQueueSums sums;
+	TimestampTz oldest;   /* since when its oldest ready job waits; DT_NOEND: there is none */
+	BgjobQueueSums *sums; /* NULL: nothing has happened in it */
 } MetricQueue;
 
 typedef struct BgjobMetricQueues
@@ -87,10 +87,14 @@ note_oldest(const char *name, TimestampTz since, void *arg)
 	queue->oldest = Min(queue->oldest, since);
 }
 
-/* Adds what has happened in a queue. */
+/* Adds what has happened to that of a queue. */
 static void
-add_sums(BgjobQueueSums *into, const BgjobQueueSums *from)
+add_sums(MetricQueue *queue, const BgjobQueueSums *from)
 {
+	BgjobQueueSums *into = queue->sums;
+
+	if (into == NULL)
+		into = queue->sums = palloc0(sizeof(BgjobQueueSums));
 	for (int i = 0; i < BGJOB_NFLOWS; i++)
 		into->flows[i] += from->flows[i];
 	into->cpu_time += from->cpu_time;
@@ -110,7 +114,7 @@ note_sums(BgjobMetricQueues *queues)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (OidIsValid(stats.key.role) ? bgjob_may_see(stats.key.role) : sees_all)
-			add_sums(&queue_of(queues, stats.key.queue)->sums, &stats.sums);
+			add_sums(queue_of(queues, stats.key.queue), &stats.sums);
 	}
 }
 
@@ -165,7 +169,8 @@ add_to_rest(MetricQueue *rest, const MetricQueue *queue)
 	rest->running += queue->running;
 	rest->paused |= queue->paused;
 	rest->oldest = Min(rest->oldest, queue->oldest);
-	add_sums(&rest->sums, &queue->sums);
+	if (queue->sums != NULL)
+		add_sums(rest, queue->sums);
 }
 
 /* Decides which queues have samples of their own, and sums up the others. */
@@ -227,6 +232,14 @@ queue_at(const BgjobMetricQueues *queues, int i)
 }
 
 /* ---- the metrics ---- */
+
+static const BgjobQueueSums *
+sums_of(const MetricQueue *queue)
+{
+	static const BgjobQueueSums none;
+
+	return queue->sums != NULL ? queue->sums : &none;
+}
 
 static void
 put_jobs(BgjobMetrics *metrics, const MetricQueue *queue, const char *state, int64 jobs)
@@ -304,7 +317,7 @@ put_each(BgjobMetrics *metrics, double (*value)(const BgjobQueueSums *sums, int 
 
 		if (label != NULL)
 			labels[1] = *label;
-		bgjob_metric_put(metrics, value(&queue->sums, which), labels, label != NULL ? 2 : 1);
+		bgjob_metric_put(metrics, value(sums_of(queue), which), labels, label != NULL ? 2 : 1);
 	}
 }
 
@@ -377,7 +390,7 @@ bgjob_metric_times(BgjobMetrics *metrics, int which)
 	for (int i = 0; (queue = queue_at(queues, i)) != NULL; i++)
 	{
 		const BgjobHistogram *times =
-			which == BGJOB_TIMES_RUN ? &queue->sums.run_time : &queue->sums.wait_time;
+			which == BGJOB_TIMES_RUN ? &sums_of(queue)->run_time : &sums_of(queue)->wait_time;
 		BgjobLabel label = {"queue", queue->queue};
 		int64 at_most[BGJOB_DURATION_BOUNDS];
 

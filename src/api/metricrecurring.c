@@ -57,8 +57,7 @@ add_to_rest(BgjobMetricRecurring *all, const MetricRecurring *job)
 	rest->failing += job->failing;
 	rest->last_run_at = Max(rest->last_run_at, job->last_run_at);
 	if (job->next_at != 0)
-		rest->next_at =
-			rest->next_at == 0 ? job->next_at : Min(rest->next_at, job->next_at);
+		rest->next_at = rest->next_at == 0 ? job->next_at : Min(rest->next_at, job->next_at);
 }
 
 /* Adds a recurring job to the first ones at its place; the last one there may go to the rest instead. */
@@ -101,9 +100,7 @@ note(const BgjobRecurringState *state, void *arg)
 	all->owner = state->owner;
 	if (!all->seen)
 		return;
-	all->states[state->failing  ? STATE_FAILING
-				: state->active ? STATE_ACTIVE
-								: STATE_PAUSED]++;
+	all->states[state->failing ? STATE_FAILING : state->active ? STATE_ACTIVE : STATE_PAUSED]++;
 	add(all, state);
 }
 
@@ -140,7 +137,9 @@ static void
 put_recurring(BgjobMetrics *metrics, const MetricRecurring *job, int which)
 {
 	BgjobLabel labels[] = {{"recurring_job", job->name}, {"owner", job->owner}};
-	int n = job->owner != NULL ? 2 : 1; /* the rest has none, and so is told from a job of that name */
+	int n = job->owner != NULL
+				? 2
+				: 1; /* the rest has none, and so is told from a job of that name */
 	TimestampTz at = which == BGJOB_RECURRING_LAST_RUN ? job->last_run_at : job->next_at;
 
 	if (which == BGJOB_RECURRING_FAILING)

@@ -230,9 +230,8 @@ put_missed(BgjobMetrics *metrics, int which)
 	{
 		BgjobLabel label = {"reason", reasons[i]};
 
-		bgjob_metric_put(metrics,
-						 (double) pg_atomic_read_u64(&metrics->entry->totals.missed[i]), &label,
-						 1);
+		bgjob_metric_put(
+			metrics, (double) pg_atomic_read_u64(&metrics->entry->totals.missed[i]), &label, 1);
 	}
 }
 
@@ -296,7 +295,8 @@ static const Metric all[] = {
 	 "Jobs that run under the limit. Of a pattern: under all its keys.", bgjob_metric_limit,
 	 BGJOB_LIMIT_RUNNING},
 	{"bgjob_limit_waiting", "gauge",
-	 "Jobs that wait at the limit. They are counted up to 10000, and up to 50000 at all limits.",
+	 "Jobs that wait at the limit. They are counted up to 10000, and up to 50000 at all "
+	 "limits.",
 	 bgjob_metric_limit, BGJOB_LIMIT_WAITING},
 	{"bgjob_queue_oldest_ready_age_seconds", "gauge",
 	 "How long the oldest job of the queue that could run has been waiting; 0: there is none.",

@@ -69,8 +69,7 @@ bgjob_metric_workers(BgjobMetrics *metrics, int which)
 		(void) count_workers(servers[i].name, states);
 		for (int state = 0; state < NSTATES; state++)
 		{
-			BgjobLabel labels[] = {{"server", servers[i].name},
-								   {"state", state_names[state]}};
+			BgjobLabel labels[] = {{"server", servers[i].name}, {"state", state_names[state]}};
 
 			bgjob_metric_put(metrics, (double) states[state], labels, lengthof(labels));
 		}

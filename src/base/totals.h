@@ -16,8 +16,8 @@
 typedef enum BgjobMissed
 {
 	BGJOB_MISSED_NOT_SERVED, /* no scheduler, or the clock was set forward; all of an interruption count once */
-	BGJOB_MISSED_OVERLAP,    /* the job before it had not ended */
-	BGJOB_MISSED_REFUSED     /* the job could not be enqueued */
+	BGJOB_MISSED_OVERLAP, /* the job before it had not ended */
+	BGJOB_MISSED_REFUSED  /* the job could not be enqueued */
 } BgjobMissed;
 
 #define BGJOB_NMISSED (BGJOB_MISSED_REFUSED + 1)
@@ -35,8 +35,9 @@ typedef enum BgjobMissed
 typedef struct BgjobTotals
 {
 	pg_atomic_uint64 missed[BGJOB_NMISSED];
-	pg_atomic_uint64 late[BGJOB_DURATION_BUCKETS]; /* what was due, by how late it was enqueued */
-	pg_atomic_uint64 late_sum;                     /* in microseconds */
+	pg_atomic_uint64
+		late[BGJOB_DURATION_BUCKETS]; /* what was due, by how late it was enqueued */
+	pg_atomic_uint64 late_sum;        /* in microseconds */
 } BgjobTotals;
 
 extern void bgjob_totals_init(BgjobTotals *totals);

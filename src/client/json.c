@@ -413,6 +413,39 @@ json_next(JsonValue array, JsonValue *element)
 	return true;
 }
 
+/*
+ * json_next_member goes to the next member of an object: its name, a string, and its value; to the
+ * first one from a value whose start is null. False: there is none, or this is no object.
+ */
+bool
+json_next_member(JsonValue object, JsonValue *name, JsonValue *value)
+{
+	Scan scan = {object.start, object.start + object.len};
+
+	if (!json_is_object(object))
+		return false;
+	if (value->start != NULL)
+		scan.at = value->start + value->len;
+	else
+		scan.at++;
+	skip_space(&scan);
+	if (value->start != NULL)
+		next_is(&scan, ',');
+	skip_space(&scan);
+	if (scan.at == scan.end || *scan.at != '"')
+		return false;
+	name->start = scan.at;
+	skip_value(&scan);
+	name->len = scan.at - name->start;
+	skip_space(&scan);
+	next_is(&scan, ':');
+	skip_space(&scan);
+	value->start = scan.at;
+	skip_value(&scan);
+	value->len = scan.at - value->start;
+	return true;
+}
+
 /* json_int64 reads an integer that is written as one and fits into 64 bits. */
 bool
 json_int64(JsonValue value, int64_t *number)

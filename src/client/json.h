@@ -30,6 +30,7 @@ extern bool json_is_string(JsonValue value);
 extern bool json_is_number(JsonValue value);
 extern bool json_is_array(JsonValue value);
 extern bool json_next(JsonValue array, JsonValue *element);
+extern bool json_next_member(JsonValue object, JsonValue *name, JsonValue *value);
 extern bool json_is_object(JsonValue value);
 extern bool json_int64(JsonValue value, int64_t *number);
 extern bool json_double(JsonValue value, double *number);
