@@ -216,6 +216,7 @@ my %cases = (
 	server_count       => [ 'SELECT count(t::text) FROM bgjob.stats AS t', 'SELECT bgjob_internal.server_count()', '42501' ],
 	limits             => [ 'SELECT count(t::text) FROM bgjob.limits AS t', 'SELECT bgjob_internal.limits()', '42501' ],
 	function_stats     => [ 'SELECT count(t::text) FROM bgjob.function_stats AS t', 'SELECT bgjob_internal.function_stats()', '42501' ],
+	metrics            => [ 'SELECT count(t::text) FROM bgjob.metrics AS t', 'SELECT bgjob_internal.metrics()', '42501' ],
 	schedule_description => [ 'SELECT count(t::text) FROM bgjob.recurring_jobs AS t', q{SELECT bgjob_internal.schedule_description('', true, '')}, '42501' ],
 	# What the extension's own script and triggers call; the refusals show that nobody else can.
 	installed          => [ 'CREATE EXTENSION', 'SELECT bgjob_internal.installed()', '55000', 'admin', 'admin' ],
