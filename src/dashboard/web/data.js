@@ -5,7 +5,7 @@
 //            anyway; not while the tab is hidden. 'always': every two seconds, whether something changed or not
 //   order    (data) → text: the order of its rows. While a row is under the mouse or focused, an answer with another order is
 //            held back, and shown when the pointer leaves. By default the ids or names of data.rows
-// While other parameters are fetched, the old data stays, with loading true.
+// While other parameters are fetched, the old data stays, with loading true. A page that is null is not fetched.
 
 import { useCallback, useEffect, useReducer, useRef } from './lib.js';
 import { get } from './api.js';
@@ -30,6 +30,7 @@ export function useData(page, params, { refresh = false, order = rowsOf } = {}) 
 		render();
 	};
 	const load = useCallback(async (quiet) => {
+		if (!page) return;
 		state.abort?.abort();
 		const abort = state.abort = new AbortController();
 		const mine = state.key;

@@ -52,14 +52,14 @@ function columns({ history, may, reload, onConfigure, deepest }) {
 			${r.max_length !== null && r.enqueued >= r.max_length && html`<${Badge} kind="bad" icon="warning">Full</${Badge}>`}
 			${r.group_size > 1 && html`<${Badge}>${r.group_size} at once</${Badge}>`}</span>` },
 		{ name: 'enqueued', label: 'Waiting', class: 'depth', render: (r) => html`<${Bar} value=${r.enqueued ?? 0} max=${r.max_length ?? deepest} kind=${r.paused ? 'warn' : ''} label=${`Jobs that wait in ${r.queue}`}
-			text=${html`<a href=${href('jobs', { queue: r.queue, state: 'enqueued' })}>${num(r.enqueued)}</a>${r.max_length !== null && html`<span class="faint"> of ${num(r.max_length)}</span>`}`} />` },
+			text=${html`<a class=${r.enqueued ? '' : 'faint'} href=${href('jobs', { queue: r.queue, state: 'enqueued' })}>${num(r.enqueued)}</a>${r.max_length !== null && html`<span class="faint"> of ${num(r.max_length)}</span>`}`} />` },
 		{ name: 'oldest', label: 'Oldest', align: 'right', render: (r) => html`<span class="muted"><${Time} t=${r.oldest_enqueued_at} /></span>` },
 		{ name: 'processing', label: 'Running', align: 'right', render: (r) => html`${num(r.processing)}${r.max_running !== null && html`<span class="faint"> of ${num(r.max_running)}</span>`}` },
 		{ name: 'scheduled', label: 'Scheduled', align: 'right', render: (r) => (r.scheduled ? html`<a class="quiet-link" href=${href('jobs', { queue: r.queue, state: 'scheduled' })}>${num(r.scheduled)}</a>` : html`<span class="faint">${num(r.scheduled)}</span>`) },
 		{ name: 'failed', label: 'Failed', align: 'right', render: (r) => (r.failed ? html`<a class="bad" href=${href('jobs', { queue: r.queue, state: 'failed' })}>${num(r.failed)}</a>` : html`<span class="faint">${num(r.failed)}</span>`) },
 		{ name: 'day', label: 'Last 24 hours', render: (r) => { const d = history[r.queue]; return d ? html`<span class="row tight nowrap"><${Spark} bars points=${d.bars} width=${98} label=${`${num(d.succeeded)} succeeded and ${num(d.failed)} failed in the last 24 hours`} /><span class="muted number">${num(d.succeeded)}</span></span>` : html`<span class="faint">–</span>`; } },
-		{ name: 'p95', label: 'Waits · runs (95 %)', align: 'right', render: (r) => { const d = history[r.queue]; return d ? html`<span class="muted">${duration(d.wait)} · ${duration(d.run)}</span>` : html`<span class="faint">–</span>`; } },
-		{ name: 'actions', title: 'Actions', align: 'right', class: 'full', render: (r) => html`<${Actions} row=${r} may=${may} reload=${reload} onConfigure=${onConfigure} />` }
+		{ name: 'p95', label: 'Waits · runs (95 %)', align: 'right', class: 'wide-only', render: (r) => { const d = history[r.queue]; return d ? html`<span class="muted">${duration(d.wait)} · ${duration(d.run)}</span>` : html`<span class="faint">–</span>`; } },
+		{ name: 'actions', title: 'Actions', align: 'right', class: 'corner', render: (r) => html`<${Actions} row=${r} may=${may} reload=${reload} onConfigure=${onConfigure} />` }
 	];
 }
 
@@ -67,7 +67,7 @@ export default function Queues({ route }) {
 	const { after, find } = route.params;
 	const { data, ms, error, loading, held, reload, showHeld } = useData('queues', { after, find }, { refresh: true, order: (d) => (d.rows ?? []).map((r) => r.queue).join() });
 	const names = (data?.rows ?? []).map((r) => r.queue);
-	const past = useData('queue_history', { queues: `{${names.join(',')}}` });
+	const past = useData(names.length ? 'queue_history' : null, { queues: `{${names.join(',')}}` });
 	useEffect(() => { const timer = setInterval(() => document.hidden || past.reload(), 60000); return () => clearInterval(timer); }, [names.join()]);
 	const [configured, setConfigured] = useState(null);
 	const history = useMemo(() => Object.fromEntries(Object.entries(past.data?.rows ?? {}).map(([name, hours]) => [name, lastDay(hours)])), [past.data]);
