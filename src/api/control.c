@@ -14,6 +14,10 @@
  * from_state is compared with the state at that moment; a job that a worker
  * runs is processing.
  *
+ * The history tells who has changed a job that runs as another role, and why if
+ * that is given: in the reason, which begins with the event and the role, so that no
+ * given text passes for a reason of bgjob's own.
+ *
  * Runs in the calling session, in its transaction. A rollback does not take
  * back a request that a worker has accepted.
  *
@@ -33,6 +37,7 @@
 #include "base/request.h"
 #include "base/running.h"
 #include "base/slot.h"
+#include "base/text.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "rules/clock.h"
@@ -56,10 +61,11 @@ typedef struct Change
 {
 	const char *function; /* the SQL function, for messages */
 	BgjobEvent event;
-	BgjobRequest request; /* the same as a request to a worker */
-	BgjobState from;      /* BGJOB_NONE: any */
-	TimestampTz run_at;   /* of RESCHEDULE */
-	const char *reason;
+	BgjobRequest request;          /* the same as a request to a worker */
+	BgjobState from;               /* BGJOB_NONE: any */
+	TimestampTz run_at;            /* of RESCHEDULE */
+	const char *reason;            /* NULL: the event, and its author */
+	const char *why;               /* part of the author's record; NULL: not given */
 	const BgjobOptionSet *options; /* NULL: an event */
 } Change;
 
@@ -94,11 +100,41 @@ regain_key(const BgjobJob *job, const Change *change)
 	return false;
 }
 
+/* Returns the author of a change, for the history; NULL: the job's own role, without saying why. */
+static const char *
+author_of(const BgjobJob *job, const Change *change)
+{
+	const char *role;
+
+	if (change->options != NULL || change->reason != NULL ||
+		(change->why == NULL && job->run_as == GetUserId()))
+		return NULL;
+	role = GetUserNameFromId(GetUserId(), false);
+	if (change->why == NULL)
+		return psprintf("by role \"%s\"", role);
+	return psprintf("by role \"%s\": %s", role, change->why);
+}
+
+/* Returns the reason of an event that happens at once. */
+static const char *
+reason_of(const BgjobJob *job, const Change *change)
+{
+	const char *author = author_of(job, change);
+
+	if (author == NULL)
+		return change->reason;
+	return psprintf("%s %s",
+					change->event == BGJOB_EV_DELETE    ? "Deleted"
+					: change->event == BGJOB_EV_REQUEUE ? "Requeued"
+														: "Rescheduled",
+					author);
+}
+
 static void
 apply(BgjobRel *jobs, BgjobJob *job, const Change *change)
 {
 	BgjobCircumstances what = {
-		.at = bgjob_now(), .reason = change->reason, .run_at = change->run_at};
+		.at = bgjob_now(), .reason = reason_of(job, change), .run_at = change->run_at};
 	bool had_ended = bgjob_state_is_final(job->state);
 
 	bgjob_job_apply(job, change->event, &what);
@@ -153,7 +189,8 @@ ask_worker(const BgjobJob *job, const Change *change, bool *running)
 		*running = bgjob_slot_phase(MyDatabaseId, job->id, &phase);
 		return *running && phase == BGJOB_PHASE_CLAIMING ? OUTCOME_AGAIN : OUTCOME_REFUSED;
 	}
-	result = bgjob_slot_request(MyDatabaseId, job->id, request, change->run_at);
+	result = bgjob_slot_request(MyDatabaseId, job->id, request, change->run_at,
+								author_of(job, change));
 	*running = result != BGJOB_REQUEST_NOT_RUNNING;
 	return result == BGJOB_REQUEST_ACCEPTED ? OUTCOME_DONE : OUTCOME_AGAIN;
 }
@@ -181,7 +218,8 @@ change_leased(BgjobRel *jobs, BgjobJob *job, const Change *change, TransactionId
 		return true;
 	bgjob_leased_circumstances(&lease, &what);
 	what.run_at = change->run_at;
-	if (bgjob_outcome_requested(change->request, 0, false, &event, &what))
+	if (bgjob_outcome_requested(change->request, 0, author_of(job, change), false, &event,
+								&what))
 		bgjob_leased_end(jobs, &lease, job, event, &what);
 	*outcome = OUTCOME_DONE;
 	return true;
@@ -226,7 +264,7 @@ end_own_attempt(const Change *change)
 	BgjobCircumstances what = {0};
 	BgjobEvent event;
 
-	if (bgjob_outcome_requested(change->request, 0, false, &event, &what))
+	if (bgjob_outcome_requested(change->request, 0, NULL, false, &event, &what))
 		bgjob_attempt_end(event, change->run_at, what.reason);
 }
 
@@ -289,9 +327,18 @@ bgjob_control_requeue(const char *function, int64 id, BgjobState from)
 	return change_job(id, &change);
 }
 
+/* Returns the argument reason; NULL if it is null or empty. */
+static const char *
+why_arg(FunctionCallInfo fcinfo, int number)
+{
+	const char *why = bgjob_text_cut(bgjob_arg_text(fcinfo, number), BGJOB_REASON_MAX);
+
+	return why == NULL || why[0] == '\0' ? NULL : why;
+}
+
 PG_FUNCTION_INFO_V1(bgjob_delete);
 
-/* bgjob_delete(id, from_state) deletes a job; a running job is canceled. Returns whether it was deleted or will be. */
+/* bgjob_delete(id, from_state, reason) deletes a job; a running job is canceled. Returns whether it was deleted or will be. */
 Datum
 bgjob_delete(PG_FUNCTION_ARGS)
 {
@@ -300,12 +347,13 @@ bgjob_delete(PG_FUNCTION_ARGS)
 					 .request = BGJOB_REQUEST_DELETE};
 
 	change.from = bgjob_arg_state(fcinfo, 1);
+	change.why = why_arg(fcinfo, 2);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_requeue);
 
-/* bgjob_requeue(id, from_state) enqueues a job again, whatever its state; a running job is canceled first. */
+/* bgjob_requeue(id, from_state, reason) enqueues a job again, whatever its state; a running job is canceled first. */
 Datum
 bgjob_requeue(PG_FUNCTION_ARGS)
 {
@@ -314,12 +362,13 @@ bgjob_requeue(PG_FUNCTION_ARGS)
 					 .request = BGJOB_REQUEST_REQUEUE};
 
 	change.from = bgjob_arg_state(fcinfo, 1);
+	change.why = why_arg(fcinfo, 2);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
 }
 
 PG_FUNCTION_INFO_V1(bgjob_reschedule);
 
-/* bgjob_reschedule(id, run_at, delay, from_state) schedules a job. Raises 22023 unless exactly one of run_at and delay is given. */
+/* bgjob_reschedule(id, run_at, delay, from_state, reason) schedules a job. Raises 22023 unless exactly one of run_at and delay is given. */
 Datum
 bgjob_reschedule(PG_FUNCTION_ARGS)
 {
@@ -342,6 +391,7 @@ bgjob_reschedule(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("run_at must be finite"),
 				 errdetail("The value is infinite."), errhint("Use a finite timestamp.")));
 	change.from = bgjob_arg_state(fcinfo, 3);
+	change.why = why_arg(fcinfo, 4);
 	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_job(PG_GETARG_INT64(0), &change));
 }
 

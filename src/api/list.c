@@ -59,14 +59,14 @@ enum
 	P_MAX_ROWS
 };
 
-/* Returns max_rows. Raises 22004 if it is null, 22023 if it is out of range. */
-static int
-rows_arg(FunctionCallInfo fcinfo)
+/* bgjob_list_rows_arg returns an argument max_rows. Raises 22004 if it is null, 22023 if it is out of range. */
+int
+bgjob_list_rows_arg(FunctionCallInfo fcinfo, int number)
 {
 	int rows;
 
-	bgjob_arg_require(fcinfo, P_MAX_ROWS, "max_rows", "It is the size of a page.");
-	rows = PG_GETARG_INT32(P_MAX_ROWS);
+	bgjob_arg_require(fcinfo, number, "max_rows", "It is the size of a page.");
+	rows = PG_GETARG_INT32(number);
 	if (rows < 1 || rows > BGJOB_LIST_MOST)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("max_rows must be between 1 and %d", BGJOB_LIST_MOST),
@@ -113,9 +113,9 @@ role_arg(FunctionCallInfo fcinfo)
 	return name == NULL ? InvalidOid : get_role_oid(name, false);
 }
 
-/* Has a filter pass the jobs that the current user may see. */
-static void
-pass_visible(BgjobListFilter *filter)
+/* bgjob_list_pass_visible has a filter pass the jobs that the current user may see. */
+void
+bgjob_list_pass_visible(BgjobListFilter *filter)
 {
 	Oid *roles = palloc(BGJOB_MAP_ALTERNATIVES * sizeof(Oid));
 
@@ -128,16 +128,19 @@ pass_visible(BgjobListFilter *filter)
 static void
 read_filter(FunctionCallInfo fcinfo, BgjobListFilter *filter)
 {
-	filter->state = bgjob_arg_state(fcinfo, P_STATE);
+	BgjobState state = bgjob_arg_state(fcinfo, P_STATE);
+
+	filter->states = state == BGJOB_NONE ? 0 : BGJOB_STATE_BIT(state);
 	filter->queue = bgjob_arg_text(fcinfo, P_QUEUE);
 	filter->job = bgjob_arg_text(fcinfo, P_JOB);
 	filter->tag = bgjob_arg_text(fcinfo, P_TAG);
 	filter->words = words_arg(fcinfo);
 	filter->run_as = role_arg(fcinfo);
+	filter->until = DT_NOEND;
 	filter->since = PG_ARGISNULL(P_SINCE) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(P_SINCE);
 	filter->before =
 		PG_ARGISNULL(P_BEFORE_ID) ? PG_INT64_MAX : Max(PG_GETARG_INT64(P_BEFORE_ID), 0);
-	pass_visible(filter);
+	bgjob_list_pass_visible(filter);
 }
 
 PG_FUNCTION_INFO_V1(bgjob_list);
@@ -151,7 +154,7 @@ Datum
 bgjob_list(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	BgjobListFilter filter;
+	BgjobListFilter filter = {0};
 	BgjobListing *listing;
 	const char *state;
 	int64 *ids;
@@ -159,9 +162,9 @@ bgjob_list(PG_FUNCTION_ARGS)
 	int n;
 
 	bgjob_check_sight();
-	rows = rows_arg(fcinfo);
+	rows = bgjob_list_rows_arg(fcinfo, P_MAX_ROWS);
 	read_filter(fcinfo, &filter);
-	state = filter.state == BGJOB_NONE ? NULL : bgjob_state_name(filter.state);
+	state = bgjob_arg_text(fcinfo, P_STATE);
 	InitMaterializedSRF(fcinfo, 0);
 	ids = palloc(rows * sizeof(int64));
 	listing = bgjob_listing_begin(&filter);
@@ -178,14 +181,14 @@ Datum
 bgjob_newest_ids(PG_FUNCTION_ARGS)
 {
 	int most = Min(Max(PG_GETARG_INT32(0), 0), BGJOB_LIST_MOST);
-	BgjobListFilter filter = {.since = DT_NOBEGIN, .before = PG_INT64_MAX};
+	BgjobListFilter filter = {.since = DT_NOBEGIN, .until = DT_NOEND, .before = PG_INT64_MAX};
 	int64 *ids = palloc(Max(most, 1) * sizeof(int64));
 	Datum *values = palloc(Max(most, 1) * sizeof(Datum));
 	BgjobListing *listing;
 	int listed = 0;
 	int n;
 
-	pass_visible(&filter);
+	bgjob_list_pass_visible(&filter);
 	listing = bgjob_listing_begin(&filter);
 	while (listed < most && (n = bgjob_listing_next(listing, ids, most - listed)) > 0)
 		for (int i = 0; i < n; i++)

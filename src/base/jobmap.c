@@ -254,6 +254,15 @@ has_choice(BgjobMapSummary *summary, const BgjobMapChoice *choice)
 	return choice->n == 0;
 }
 
+static bool
+has_choices(BgjobMapSummary *summary, const BgjobMapProbe *probe)
+{
+	for (int i = 0; i < BGJOB_MAP_CHOICES; i++)
+		if (!has_choice(summary, &probe->choices[i]))
+			return false;
+	return true;
+}
+
 /* Returns whether the reader's snapshot may see rows that were dead to new snapshots when the range was cleaned. */
 static bool
 sees_dead(BgjobMapSummary *summary, const BgjobMapProbe *probe)
@@ -283,8 +292,7 @@ may_contain(BgjobMapChunk *chunk, int64 range, const BgjobMapProbe *probe)
 		((states & BGJOB_MAP_DEAD) != 0 && sees_dead(summary, probe)))
 		return true;
 	return (states & probe->states & BGJOB_MAP_ALL_STATES) != 0 &&
-		   has_names(summary, &probe->names) && has_choice(summary, &probe->choices[0]) &&
-		   has_choice(summary, &probe->choices[1]) &&
+		   has_names(summary, &probe->names) && has_choices(summary, probe) &&
 		   (TimestampTz) pg_atomic_read_u64(&summary->created_at) >= probe->since;
 }
 

@@ -60,12 +60,23 @@ typedef struct BgjobMapChoice
 	BgjobMapNames names[BGJOB_MAP_ALTERNATIVES];
 } BgjobMapChoice;
 
+/* The choices of a probe. */
+typedef enum BgjobMapOf
+{
+	BGJOB_MAP_OF_CALLS,
+	BGJOB_MAP_OF_ROLES, /* wanted */
+	BGJOB_MAP_OF_ROLES_SEEN,
+	BGJOB_MAP_OF_QUEUES
+} BgjobMapOf;
+
+#define BGJOB_MAP_CHOICES (BGJOB_MAP_OF_QUEUES + 1)
+
 /* What is looked for: ranges with one of the states, all the names, one of each choice, and a job created at "since" or later. */
 typedef struct BgjobMapProbe
 {
 	uint64 states;
 	BgjobMapNames names;
-	BgjobMapChoice choices[2];
+	BgjobMapChoice choices[BGJOB_MAP_CHOICES];
 	TimestampTz since;
 	uint64 xmin; /* of the snapshot of the reader, as full transaction ids */
 	uint64 xmax;

@@ -95,6 +95,12 @@ typedef enum BgjobRequest
 	BGJOB_REQUEST_INTERRUPT /* time is up: give the job back and leave */
 } BgjobRequest;
 
+/* Who asks, and why, for the history of the job: a text, cut to its room; empty: that is not recorded. */
+typedef struct BgjobRequestAuthor
+{
+	char text[256];
+} BgjobRequestAuthor;
+
 /* Why a job is interrupted. */
 typedef enum BgjobInterruption
 {
@@ -212,6 +218,7 @@ typedef struct BgjobSlot
 	BgjobRequest request;
 	BgjobInterruption interruption; /* of BGJOB_REQUEST_INTERRUPT: why */
 	TimestampTz request_run_at;     /* of BGJOB_REQUEST_RESCHEDULE */
+	BgjobRequestAuthor request_author;
 	int64 successor; /* of BGJOB_REQUEST_DELETE: the job that supersedes this one; 0: none */
 	TimestampTz job_started_at;
 	int64 jobs_done;

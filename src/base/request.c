@@ -26,6 +26,7 @@
 #include "base/database.h"
 #include "base/request.h"
 #include "base/slot.h"
+#include "base/text.h"
 #include "base/wake.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
@@ -36,7 +37,8 @@ typedef struct Wish
 	Oid database;
 	int64 job;
 	BgjobRequest request;
-	TimestampTz run_at;    /* of RESCHEDULE */
+	TimestampTz run_at; /* of RESCHEDULE */
+	BgjobRequestAuthor author;
 	int64 successor;       /* of DELETE: the job that supersedes this one; 0: none */
 	BgjobInterruption why; /* of INTERRUPT */
 } Wish;
@@ -68,6 +70,7 @@ leave_request(BgjobSlot *slot, const Wish *wish)
 			{
 				slot->request = request;
 				slot->request_run_at = wish->run_at;
+				slot->request_author = wish->author;
 				slot->interruption = wish->why;
 				slot->successor = wish->successor != 0 ? wish->successor : slot->successor;
 			}
@@ -112,14 +115,19 @@ ask(const Wish *wish)
 }
 
 /*
- * bgjob_slot_request asks the worker that runs a job to end it. Without a
- * registry it returns that no worker runs the job.
+ * bgjob_slot_request asks the worker that runs a job to end it. "author" is for the
+ * job's history (NULL: not recorded). Without a registry it returns that no worker
+ * runs the job.
  */
 BgjobRequestResult
-bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at)
+bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at,
+				   const char *author)
 {
 	Wish wish = {.database = database, .job = job, .request = request, .run_at = run_at};
 
+	if (author != NULL)
+		strlcpy(wish.author.text, bgjob_text_cut(author, sizeof(wish.author.text) - 1),
+				sizeof(wish.author.text));
 	return ask(&wish);
 }
 

@@ -12,8 +12,8 @@
 
 #include "base/registry.h"
 
-extern BgjobRequestResult
-bgjob_slot_request(Oid database, int64 job, BgjobRequest request, TimestampTz run_at);
+extern BgjobRequestResult bgjob_slot_request(Oid database, int64 job, BgjobRequest request,
+											 TimestampTz run_at, const char *author);
 extern BgjobRequestResult bgjob_slot_supersede(Oid database, int64 job, int64 successor);
 extern BgjobRequest bgjob_slot_request_seen(void);
 extern void bgjob_slot_interrupt(BgjobSlot *slot, BgjobInterruption why);

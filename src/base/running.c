@@ -116,6 +116,32 @@ bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase)
 	return false;
 }
 
+/*
+ * bgjob_running_server gets the name of the server whose worker runs a job, or of the external
+ * worker that has it. False: none has.
+ */
+bool
+bgjob_running_server(Oid database, int64 job, char *name, Size size)
+{
+	BgjobLease lease;
+
+	if (bgjob_lease_find(database, job, &lease))
+	{
+		strlcpy(name, lease.worker, size);
+		return true;
+	}
+	for (int i = 0; bgjob_registry != NULL && i < bgjob_registry->nslots; i++)
+	{
+		BgjobSlot *slot = &bgjob_registry->slots[i];
+
+		if (!is_at(slot, database, job))
+			continue;
+		strlcpy(name, slot->server_name, size);
+		return true;
+	}
+	return false;
+}
+
 static int
 compare_running(const void *a, const void *b)
 {

@@ -21,6 +21,7 @@ typedef struct BgjobRunning
 
 extern bool bgjob_slot_is_at(Oid database, int64 job, TransactionId *finishing);
 extern bool bgjob_slot_phase(Oid database, int64 job, BgjobPhase *phase);
+extern bool bgjob_running_server(Oid database, int64 job, char *name, Size size);
 extern BgjobRunning *bgjob_slots_running(Oid database, int *n);
 extern int64 *bgjob_slots_jobs(Oid database, int *n);
 

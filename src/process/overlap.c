@@ -62,7 +62,7 @@ cancel_last(BgjobRel *jobs, const BgjobRecurring *row)
 	BgjobLease lease;
 	BgjobJob job;
 
-	if (bgjob_slot_request(MyDatabaseId, id, BGJOB_REQUEST_DELETE, 0) !=
+	if (bgjob_slot_request(MyDatabaseId, id, BGJOB_REQUEST_DELETE, 0, NULL) !=
 			BGJOB_REQUEST_NOT_RUNNING ||
 		!bgjob_job_read(jobs, id, &job))
 		return; /* it ends, one way or the other */

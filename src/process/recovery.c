@@ -277,8 +277,8 @@ conclude(BgjobRel *jobs, BgjobJob *job, const BgjobSlot *slot)
 	if (slot->request == BGJOB_REQUEST_INTERRUPT ||
 		(slot->request == BGJOB_REQUEST_NONE && (!slot->timed_out || slot->chunk > 1)))
 		return false;
-	if (!bgjob_outcome_requested(slot->request, slot->successor, bgjob_job_is_pending(job),
-								 &event, &what))
+	if (!bgjob_outcome_requested(slot->request, slot->successor, slot->request_author.text,
+								 bgjob_job_is_pending(job), &event, &what))
 	{
 		bgjob_outcome_timed_out(bgjob_time_limit(job), &error);
 		event = bgjob_outcome_of_error(job, &error, &what);
@@ -385,8 +385,8 @@ recover_again(const BgjobSlot *slot)
 		if (slot->successor != 0)
 			return bgjob_slot_supersede(MyDatabaseId, slot->job, slot->successor) ==
 				   BGJOB_REQUEST_ACCEPTED;
-		return bgjob_slot_request(MyDatabaseId, slot->job, slot->request,
-								  slot->request_run_at) == BGJOB_REQUEST_ACCEPTED;
+		return bgjob_slot_request(MyDatabaseId, slot->job, slot->request, slot->request_run_at,
+								  slot->request_author.text) == BGJOB_REQUEST_ACCEPTED;
 	}
 	if (!recover_job(slot, -1, &place))
 		return false;

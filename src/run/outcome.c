@@ -52,16 +52,28 @@ bgjob_outcome_interruption(BgjobInterruption why)
 	return "Interrupted by shutdown";
 }
 
+/* Returns the reason of an event that was requested, with its author (NULL or empty: not recorded). */
+static const char *
+requested_reason(const char *what, bool pending, const char *author)
+{
+	const char *when = pending ? "its filters were called" : "it was performed";
+
+	if (author == NULL || author[0] == '\0')
+		return psprintf("%s while %s", what, when);
+	return psprintf("%s while %s, %s", what, when, author);
+}
+
 /*
  * bgjob_outcome_requested returns the event of a request, with its reason;
- * what->run_at is the caller's, and so are the reason of an interruption, and
+ * what->run_at is the caller's, and so are the reason of an interruption, the
+ * "author" of the request, and
  * "successor": the job that supersedes the deleted one; 0: none. A job whose
  * pending event was being settled has not been started. False if
  * there is no request.
  */
 bool
-bgjob_outcome_requested(BgjobRequest request, int64 successor, bool pending, BgjobEvent *event,
-						BgjobCircumstances *what)
+bgjob_outcome_requested(BgjobRequest request, int64 successor, const char *author, bool pending,
+						BgjobEvent *event, BgjobCircumstances *what)
 {
 	if (pending && request != BGJOB_REQUEST_NONE && request != BGJOB_REQUEST_INTERRUPT)
 	{
@@ -75,18 +87,15 @@ bgjob_outcome_requested(BgjobRequest request, int64 successor, bool pending, Bgj
 			*event = BGJOB_EV_DELETE;
 			what->elected = successor != 0; /* no filter can keep it: it has lost its key */
 			what->reason = successor != 0 ? psprintf(BGJOB_SUPERSEDED_REASON, successor)
-						   : pending      ? "Deleted while its filters were called"
-										  : "Deleted while it was performed";
+										  : requested_reason("Deleted", pending, author);
 			return true;
 		case BGJOB_REQUEST_REQUEUE:
 			*event = BGJOB_EV_REQUEUE;
-			what->reason = pending ? "Requeued while its filters were called"
-								   : "Requeued while it was performed";
+			what->reason = requested_reason("Requeued", pending, author);
 			return true;
 		case BGJOB_REQUEST_RESCHEDULE:
 			*event = BGJOB_EV_RESCHEDULE;
-			what->reason = pending ? "Rescheduled while its filters were called"
-								   : "Rescheduled while it was performed";
+			what->reason = requested_reason("Rescheduled", pending, author);
 			return true;
 		case BGJOB_REQUEST_INTERRUPT:
 			*event = BGJOB_EV_INTERRUPT;

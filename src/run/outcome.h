@@ -14,8 +14,8 @@
 #include "store/job.h"
 
 extern const char *bgjob_outcome_interruption(BgjobInterruption why);
-extern bool bgjob_outcome_requested(BgjobRequest request, int64 successor, bool pending,
-									BgjobEvent *event, BgjobCircumstances *what);
+extern bool bgjob_outcome_requested(BgjobRequest request, int64 successor, const char *author,
+									bool pending, BgjobEvent *event, BgjobCircumstances *what);
 /* What a job has said is to become of it, by bgjob_snooze or bgjob_discard. */
 typedef struct BgjobEnding
 {

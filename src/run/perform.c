@@ -533,6 +533,13 @@ bgjob_perform_give_up(BgjobCircumstances *what)
 	return request;
 }
 
+/* Returns who has made the request, for the history. No other is accepted any more. */
+static const char *
+author(void)
+{
+	return bgjob_my_slot != NULL ? bgjob_my_slot->request_author.text : NULL;
+}
+
 /* Returns the job that supersedes the one of this attempt; 0: none. No request is accepted any more. */
 static int64
 successor(void)
@@ -548,7 +555,7 @@ bgjob_perform_settle(BgjobRel *jobs, BgjobRequest request, const ErrorData *erro
 	BgjobEvent event;
 
 	note_attempt();
-	if (!bgjob_outcome_requested(request, successor(),
+	if (!bgjob_outcome_requested(request, successor(), author(),
 								 bgjob_job_is_pending(&bgjob_underway.job), &event, what) &&
 		!bgjob_outcome_of_ending(&bgjob_underway.ending, &event, what))
 	{

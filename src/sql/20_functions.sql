@@ -17,15 +17,15 @@ CREATE FUNCTION @extschema@.bgjob_enqueue_trigger()
     RETURNS trigger LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_enqueue_trigger IS 'trigger function: enqueues a background job for each changed row';
 
-CREATE FUNCTION @extschema@.bgjob_delete(id bigint, from_state text DEFAULT NULL)
+CREATE FUNCTION @extschema@.bgjob_delete(id bigint, from_state text DEFAULT NULL, reason text DEFAULT NULL)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_delete IS 'deletes a job; a running job is canceled';
 
-CREATE FUNCTION @extschema@.bgjob_requeue(id bigint, from_state text DEFAULT NULL)
+CREATE FUNCTION @extschema@.bgjob_requeue(id bigint, from_state text DEFAULT NULL, reason text DEFAULT NULL)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_requeue IS 'makes a job run now, whatever its state; a running job is canceled first';
 
-CREATE FUNCTION @extschema@.bgjob_reschedule(id bigint, run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL, from_state text DEFAULT NULL)
+CREATE FUNCTION @extschema@.bgjob_reschedule(id bigint, run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL, from_state text DEFAULT NULL, reason text DEFAULT NULL)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.bgjob_reschedule IS 'makes a job run at a given time, whatever its state';
 

@@ -13,6 +13,12 @@
  * cleaned (store/rangeclean.c), CLEANINGS of them in one listing: the next one
  * passes them over.
  *
+ * A SEARCH (store/search.h) is a listing that may have a deadline. It counts the rows that
+ * it compares, and says where it has stopped. Neither that nor the time that it takes
+ * may tell about rows that the reader does not see. So rights come first, and nothing
+ * of such a row is compared; a search stops at a row that the reader sees, or between two
+ * ranges.
+ *
  * Rows are those of the active snapshot, as in the view bgjob.jobs; so is their state,
  * apart from jobs that workers are at: these are named by the filter, as of its making.
  * No predicate locks are taken (bgjob_scan_snapshot); reading the view's rows afterwards
@@ -30,10 +36,12 @@
 #include "access/tableam.h"
 #include "base/compat.h"
 #include "miscadmin.h"
+#include "rules/clock.h"
 #include "store/jobrow.h"
 #include "store/listing.h"
 #include "store/listmatch.h"
 #include "store/rangeclean.h"
+#include "store/search.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -41,8 +49,12 @@
 /* Ranges that one listing cleans. */
 #define CLEANINGS 1000
 
-/* Jobs that one listing searches for words. */
+/* Jobs that one listing searches for words, unless it is a search. */
 #define SEARCHED 100000
+
+/* A search looks at the clock after so many rows that the reader sees, or does not see. */
+#define ROWS_SEEN   16
+#define ROWS_UNSEEN 1024
 
 struct BgjobListing
 {
@@ -56,7 +68,10 @@ struct BgjobListing
 	bool mapped;
 	int64 up_to; /* higher ids have been visited; -1: all have */
 	int cleanings;
-	int searched;
+	int64
+		searched; /* rows that were compared with words; of a search: all that the reader sees */
+	int64 unseen; /* of a search: rows that the reader does not see */
+	bool late;    /* the deadline of a search has passed */
 };
 
 /* bgjob_listing_begin begins a listing of the jobs that match a filter, which stays. There is an active snapshot. */
@@ -111,12 +126,21 @@ next_span(const BgjobListing *listing, BgjobMapSpan *span)
 	if (!listing->mapped)
 		return true;
 	found = bgjob_jobmap_next(from, &listing->probe, span);
-	if (listing->filter->state == BGJOB_PROCESSING)
+	if ((listing->filter->states & BGJOB_STATE_BIT(BGJOB_PROCESSING)) != 0)
 		running = running_range(listing, from);
 	if (running < 0 || (found && span->last >= running))
 		return found;
 	*span = (BgjobMapSpan){running, running};
 	return true;
+}
+
+/* Returns whether the deadline has passed. */
+static bool
+is_late(BgjobListing *listing)
+{
+	if (!listing->late && listing->filter->deadline != 0)
+		listing->late = bgjob_steady_now() >= listing->filter->deadline;
+	return listing->late;
 }
 
 /* Cleans ranges of a span of which all ids were read, in vain; "found" has the bits of those that were not in vain. */
@@ -129,7 +153,8 @@ clean_span(BgjobListing *listing, const BgjobMapSpan *span, int64 lowest, int64 
 	for (int64 range = span->last; range >= span->first; range--)
 		if ((found & (UINT64CONST(1) << (range - span->first))) == 0 &&
 			bgjob_jobmap_last_id(range) <= highest && bgjob_jobmap_first_id(range) >= lowest &&
-			listing->cleanings < CLEANINGS && bgjob_jobmap_may_clean(range))
+			listing->cleanings < CLEANINGS && bgjob_jobmap_may_clean(range) &&
+			!is_late(listing))
 		{
 			listing->cleanings++;
 			(void) bgjob_range_clean(listing->jobs, listing->index, range, false);
@@ -206,6 +231,130 @@ read_span(BgjobListing *listing, const BgjobMapSpan *span, int64 *ids, int max)
 	if (listing->searched <= SEARCHED)
 		clean_span(listing, span, lowest, highest, found);
 	return n;
+}
+
+/* Compares a row that the reader sees with a search. *named is set if it matches as far as the map of jobs knows. */
+static bool
+is_found(BgjobListing *listing, bool *named)
+{
+	TupleTableSlot *slot = listing->jobs->slot;
+
+	listing->searched++;
+	*named = bgjob_matcher_has_names(listing->matcher, slot);
+	return *named && bgjob_search_has_rest(listing->filter->search, slot) &&
+		   bgjob_matcher_has_words(listing->matcher, slot);
+}
+
+/* Counts a row that the reader does not see. Returns whether the search is to stop, which it does before the range of the row. */
+static bool
+stops_at_unseen(BgjobListing *listing, int64 id)
+{
+	if (++listing->unseen % ROWS_UNSEEN != 0 || !is_late(listing))
+		return false;
+	listing->up_to = Min(listing->up_to, bgjob_jobmap_last_id(bgjob_jobmap_range_of(id)));
+	return true;
+}
+
+/*
+ * Searches the ids from "highest" down to "lowest", which are in a span. Lists at most "max" jobs and
+ * returns their number.
+ */
+static int
+search_span(BgjobListing *listing, const BgjobMapSpan *span, int64 lowest, int64 highest,
+			int64 *ids, int max)
+{
+	TupleTableSlot *slot = listing->jobs->slot;
+	uint64 found = 0;
+	bool stopped = false;
+	int n = 0;
+
+	begin_span(listing, lowest, highest);
+	while (!stopped && index_getnext_slot(listing->scan, BackwardScanDirection, slot))
+	{
+		bool named;
+		bool isnull;
+		int64 id;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!bgjob_scan_sees(listing->jobs, listing->scan, listing->snapshot))
+			continue;
+		id = DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull));
+		if (!bgjob_matcher_is_seen(listing->matcher, slot))
+		{
+			stopped = stops_at_unseen(listing, id);
+			continue;
+		}
+		if (is_found(listing, &named))
+			ids[n++] = id;
+		if (named)
+			found |= UINT64CONST(1) << ((bgjob_jobmap_range_of(id) - span->first) % 64);
+		listing->up_to = id - 1;
+		stopped = n == max || (listing->searched % ROWS_SEEN == 0 && is_late(listing));
+	}
+	ExecClearTuple(slot);
+	if (!stopped)
+		listing->up_to = lowest - 1;
+	clean_span(listing, span, listing->up_to + 1, highest, found);
+	return n;
+}
+
+/* Searches the jobs with ids that the query names. */
+static int
+search_ids(BgjobListing *listing, const int64 *wanted, int nwanted, int64 *ids, int max)
+{
+	BgjobMapSpan span;
+	int n = 0;
+
+	for (int i = nwanted - 1; i >= 0 && n < max && !listing->late; i--)
+		if (wanted[i] <= listing->up_to)
+		{
+			span.first = span.last = bgjob_jobmap_range_of(wanted[i]);
+			n += search_span(listing, &span, wanted[i], wanted[i], ids + n, max - n);
+		}
+	if (n < max && !listing->late)
+		listing->up_to = -1;
+	return n;
+}
+
+/*
+ * bgjob_listing_search returns the ids of the next jobs that a search finds, in descending order:
+ * "max" of them if there are so many, and the deadline does not pass before.
+ */
+int
+bgjob_listing_search(BgjobListing *listing, int64 *ids, int max)
+{
+	BgjobMapSpan span;
+	int nwanted;
+	const int64 *wanted = bgjob_search_ids(listing->filter->search, &nwanted);
+	int n = 0;
+
+	if (wanted != NULL)
+		return search_ids(listing, wanted, nwanted, ids, max);
+	while (n < max && listing->up_to >= 0 && !listing->late)
+	{
+		if (!next_span(listing, &span))
+			listing->up_to = -1;
+		else
+			n += search_span(listing, &span, bgjob_jobmap_first_id(span.first),
+							 Min(bgjob_jobmap_last_id(span.last), listing->up_to), ids + n,
+							 max - n);
+		(void) is_late(listing);
+	}
+	return n;
+}
+
+/* bgjob_listing_looked_through returns how many rows a search has compared. */
+int64
+bgjob_listing_looked_through(const BgjobListing *listing)
+{
+	return listing->searched;
+}
+
+/* bgjob_listing_rest returns below which id a search is to go on; 0: it has looked through everything. */
+int64
+bgjob_listing_rest(const BgjobListing *listing)
+{
+	return listing->up_to < 0 ? 0 : listing->up_to + 1;
 }
 
 /* bgjob_listing_next returns the ids of the next jobs in descending order, "max" of them if there are so many. */

@@ -15,29 +15,40 @@
 #include "nodes/pg_list.h"
 #include "rules/state.h"
 
+/* A state in a set of states, as the map of jobs has it. */
+#define BGJOB_STATE_BIT(state) (UINT64CONST(1) << (state))
+
 /* Which jobs are wanted; a field that is NULL, NIL or zero does not matter. */
 typedef struct BgjobListFilter
 {
-	BgjobState state;
+	uint64 states; /* a set: BGJOB_STATE_BIT of each */
 	const char *queue;
 	const char *job;
 	const char *tag;
 	Oid run_as;
-	TimestampTz since; /* DT_NOBEGIN: any time */
-	List *words;       /* in lower case: texts that all must be somewhere in the job */
-	int64 before;      /* only lower ids; PG_INT64_MAX: all */
+	TimestampTz since;          /* DT_NOBEGIN: any time */
+	TimestampTz until;          /* created before; DT_NOEND: any time */
+	List *words;                /* in lower case: texts that all must be somewhere in the job */
+	List *unwanted;             /* likewise: texts that must not be anywhere in it */
+	struct BgjobSearch *search; /* the rest of a query (store/search.h) */
+	int64 before;               /* only lower ids; PG_INT64_MAX: all */
 
 	bool (*sees)(Oid role); /* whether the reader sees the jobs of a role */
 	const Oid *roles;       /* no others are seen */
 	int nroles;             /* 0: that is not known */
 	const int64 *running;   /* jobs that workers are at, in ascending order */
 	int nrunning;
+
+	int64 deadline; /* by the steady clock: when the listing is to stop; 0: at the end */
 } BgjobListFilter;
 
 typedef struct BgjobListing BgjobListing;
 
 extern BgjobListing *bgjob_listing_begin(const BgjobListFilter *filter);
 extern int bgjob_listing_next(BgjobListing *listing, int64 *ids, int max);
+extern int bgjob_listing_search(BgjobListing *listing, int64 *ids, int max);
+extern int64 bgjob_listing_looked_through(const BgjobListing *listing);
+extern int64 bgjob_listing_rest(const BgjobListing *listing);
 extern void bgjob_listing_end(BgjobListing *listing);
 
 #endif /* BGJOB_STORE_LISTING_H */

@@ -20,9 +20,10 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "store/call.h"
-#include "store/jobname.h"
 #include "store/jobrow.h"
 #include "store/listmatch.h"
+#include "store/rowmatch.h"
+#include "store/search.h"
 #include "store/summary.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -42,10 +43,7 @@ struct BgjobMatcher
 	Oid jobs; /* the table */
 	MemoryContext per_row;
 
-	/* the calls that the name of the job means, in ascending order */
-	int64 *calls;
-	int ncalls;
-	int room;
+	BgjobCallsMeant calls; /* what the name of the job means */
 
 	struct
 	{
@@ -56,46 +54,6 @@ struct BgjobMatcher
 };
 
 /* ---- the filter ---- */
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 left = *(const int64 *) a;
-	int64 right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
-}
-
-static bool
-is_among(int64 id, const int64 *ids, int n)
-{
-	return n > 0 && bsearch(&id, ids, n, sizeof(int64), compare_ids) != NULL;
-}
-
-/* Adds a call if the filter's name means it. */
-static void
-add_call(int64 id, const char *job, const char *func, void *arg)
-{
-	BgjobMatcher *matcher = arg;
-
-	if (!bgjob_name_means(matcher->filter->job, job, func))
-		return;
-	if (matcher->ncalls == matcher->room)
-	{
-		matcher->room *= 2;
-		matcher->calls = repalloc_huge(matcher->calls, matcher->room * sizeof(int64));
-	}
-	matcher->calls[matcher->ncalls++] = id;
-}
-
-static void
-find_calls(BgjobMatcher *matcher)
-{
-	matcher->room = 16;
-	matcher->calls = palloc(matcher->room * sizeof(int64));
-	bgjob_calls_visit(add_call, matcher);
-	qsort(matcher->calls, matcher->ncalls, sizeof(int64), compare_ids);
-}
 
 /* bgjob_matcher_create prepares a filter, which stays; "jobs" is the table of the rows. */
 BgjobMatcher *
@@ -108,19 +66,15 @@ bgjob_matcher_create(const BgjobListFilter *filter, Oid jobs)
 	matcher->per_row =
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob row", ALLOCSET_DEFAULT_SIZES);
 	if (filter->job != NULL)
-		find_calls(matcher);
+		bgjob_calls_meant(filter->job, &matcher->calls);
 	return matcher;
 }
 
-/* Fills in the calls of the filter, and a command of that text, unless they are too many. */
 static void
-probe_calls(const BgjobMatcher *matcher, BgjobMapChoice *choice)
+probe_roles_seen(const BgjobListFilter *filter, BgjobMapChoice *choice)
 {
-	if (matcher->ncalls + 1 > BGJOB_MAP_ALTERNATIVES)
-		return;
-	for (int i = 0; i < matcher->ncalls; i++)
-		bgjob_summary_add_call(&choice->names[choice->n++], matcher->calls[i]);
-	bgjob_summary_add_command(&choice->names[choice->n++], strlen(matcher->filter->job));
+	for (int i = 0; i < filter->nroles; i++)
+		bgjob_summary_add_role(&choice->names[choice->n++], filter->roles[i]);
 }
 
 /* bgjob_matcher_probe fills in what the map of jobs is to be asked for. Running jobs may be elsewhere. */
@@ -130,42 +84,23 @@ bgjob_matcher_probe(const BgjobMatcher *matcher, BgjobMapProbe *probe)
 	const BgjobListFilter *filter = matcher->filter;
 
 	memset(probe, 0, sizeof(*probe));
-	probe->states =
-		filter->state == BGJOB_NONE ? BGJOB_MAP_ALL_STATES : UINT64CONST(1) << filter->state;
+	probe->states = filter->states == 0 ? BGJOB_MAP_ALL_STATES : filter->states;
 	probe->since = filter->since;
 	if (filter->queue != NULL)
 		bgjob_summary_add_queue(&probe->names, filter->queue);
 	if (filter->tag != NULL)
 		bgjob_summary_add_tag(&probe->names, filter->tag);
 	if (filter->job != NULL)
-		probe_calls(matcher, &probe->choices[0]);
+		bgjob_calls_probe(&matcher->calls, &probe->choices[BGJOB_MAP_OF_CALLS]);
+	if (filter->search != NULL)
+		bgjob_search_probe(filter->search, probe);
 	if (OidIsValid(filter->run_as))
 		bgjob_summary_add_role(&probe->names, filter->run_as);
 	else if (filter->nroles <= BGJOB_MAP_ALTERNATIVES)
-		for (int i = 0; i < filter->nroles; i++)
-			bgjob_summary_add_role(&probe->choices[1].names[probe->choices[1].n++],
-								   filter->roles[i]);
+		probe_roles_seen(filter, &probe->choices[BGJOB_MAP_OF_ROLES_SEEN]);
 }
 
 /* ---- names ---- */
-
-static Datum
-column(TupleTableSlot *slot, BgjobColumn number, bool *isnull)
-{
-	return slot_getattr(slot, number, isnull);
-}
-
-static bool
-is_text(Datum value, const char *wanted)
-{
-	size_t length = strlen(wanted);
-	const text *is;
-
-	if (toast_raw_datum_size(value) != length + VARHDRSZ)
-		return false;
-	is = DatumGetTextPP(value);
-	return memcmp(VARDATA_ANY(is), wanted, length) == 0;
-}
 
 /* Returns the state that bgjob.jobs shows: a job that a worker is at may be stored as enqueued. */
 static BgjobState
@@ -173,55 +108,13 @@ shown_state(const BgjobMatcher *matcher, TupleTableSlot *slot)
 {
 	bool isnull;
 	BgjobState state =
-		bgjob_state_by_letter(DatumGetChar(column(slot, BGJOB_C_STATE, &isnull)));
-	int64 id = DatumGetInt64(column(slot, BGJOB_C_ID, &isnull));
+		bgjob_state_by_letter(DatumGetChar(slot_getattr(slot, BGJOB_C_STATE, &isnull)));
+	int64 id = DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull));
 
 	if (state == BGJOB_ENQUEUED &&
-		is_among(id, matcher->filter->running, matcher->filter->nrunning))
+		bgjob_is_among(id, matcher->filter->running, matcher->filter->nrunning))
 		return BGJOB_PROCESSING;
 	return state;
-}
-
-/* Returns whether a row calls what the filter's name means. */
-static bool
-has_call(const BgjobMatcher *matcher, TupleTableSlot *slot)
-{
-	bool isnull;
-	Datum value = column(slot, BGJOB_C_CALL_ID, &isnull);
-
-	if (!isnull)
-		return is_among(DatumGetInt64(value), matcher->calls, matcher->ncalls);
-	value = column(slot, BGJOB_C_JOB, &isnull);
-	return !isnull && is_text(value, matcher->filter->job);
-}
-
-/* Returns the elements of an array of texts, and their number. */
-static Datum *
-elements_of(Datum array, bool **nulls, int *n)
-{
-	Datum *elements;
-
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements,
-					  nulls, n);
-	return elements;
-}
-
-static bool
-has_tag(TupleTableSlot *slot, const char *tag)
-{
-	bool isnull;
-	Datum tags = column(slot, BGJOB_C_TAGS, &isnull);
-	Datum *elements;
-	bool *nulls;
-	int n = 0;
-
-	if (isnull)
-		return false;
-	elements = elements_of(tags, &nulls, &n);
-	for (int i = 0; i < n; i++)
-		if (!nulls[i] && is_text(elements[i], tag))
-			return true;
-	return false;
 }
 
 /* Returns whether the fixed columns of a row match; no memory is allocated. */
@@ -230,13 +123,16 @@ has_basics(const BgjobMatcher *matcher, TupleTableSlot *slot)
 {
 	const BgjobListFilter *filter = matcher->filter;
 	bool isnull;
+	TimestampTz created_at =
+		DatumGetTimestampTz(slot_getattr(slot, BGJOB_C_CREATED_AT, &isnull));
 
-	if (DatumGetTimestampTz(column(slot, BGJOB_C_CREATED_AT, &isnull)) < filter->since)
+	if (created_at < filter->since || created_at >= filter->until)
 		return false;
 	if (OidIsValid(filter->run_as) &&
-		DatumGetObjectId(column(slot, BGJOB_C_RUN_AS, &isnull)) != filter->run_as)
+		DatumGetObjectId(slot_getattr(slot, BGJOB_C_RUN_AS, &isnull)) != filter->run_as)
 		return false;
-	return filter->state == BGJOB_NONE || shown_state(matcher, slot) == filter->state;
+	return filter->states == 0 ||
+		   (filter->states & BGJOB_STATE_BIT(shown_state(matcher, slot))) != 0;
 }
 
 /* bgjob_matcher_has_names returns whether the row in a slot matches the filter but for its words. */
@@ -250,13 +146,15 @@ bgjob_matcher_has_names(BgjobMatcher *matcher, TupleTableSlot *slot)
 
 	if (!has_basics(matcher, slot))
 		return false;
+	if (filter->search != NULL && !bgjob_search_has_names(filter->search, slot))
+		return false;
 	if (filter->queue == NULL && filter->job == NULL && filter->tag == NULL)
 		return true;
 	old = MemoryContextSwitchTo(matcher->per_row);
 	matches = (filter->queue == NULL ||
-			   is_text(column(slot, BGJOB_C_QUEUE, &isnull), filter->queue)) &&
-			  (filter->job == NULL || has_call(matcher, slot)) &&
-			  (filter->tag == NULL || has_tag(slot, filter->tag));
+			   bgjob_text_is(slot_getattr(slot, BGJOB_C_QUEUE, &isnull), filter->queue)) &&
+			  (filter->job == NULL || bgjob_calls_has(&matcher->calls, slot)) &&
+			  (filter->tag == NULL || bgjob_row_has_tag(slot, filter->tag));
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(matcher->per_row);
 	return matches;
@@ -267,7 +165,7 @@ bool
 bgjob_matcher_is_seen(BgjobMatcher *matcher, TupleTableSlot *slot)
 {
 	bool isnull;
-	Oid role = DatumGetObjectId(column(slot, BGJOB_C_RUN_AS, &isnull));
+	Oid role = DatumGetObjectId(slot_getattr(slot, BGJOB_C_RUN_AS, &isnull));
 	bool seen;
 
 	for (int i = 0; i < REMEMBERED; i++)
@@ -301,7 +199,7 @@ static List *
 strike_column(List *words, TupleTableSlot *slot, BgjobColumn number)
 {
 	bool isnull;
-	Datum value = column(slot, number, &isnull);
+	Datum value = slot_getattr(slot, number, &isnull);
 	Jsonb *json;
 	Datum *elements;
 	bool *nulls;
@@ -316,7 +214,7 @@ strike_column(List *words, TupleTableSlot *slot, BgjobColumn number)
 			json = DatumGetJsonbP(value);
 			return strike(words, JsonbToCString(NULL, &json->root, VARSIZE(json)));
 		case BGJOB_C_TAGS:
-			elements = elements_of(value, &nulls, &n);
+			elements = bgjob_text_elements(value, &nulls, &n);
 			for (int i = 0; i < n; i++)
 				if (!nulls[i])
 					words = strike(words, TextDatumGetCString(elements[i]));
@@ -331,7 +229,7 @@ static List *
 strike_name(List *words, const BgjobMatcher *matcher, TupleTableSlot *slot)
 {
 	bool isnull;
-	Datum call = column(slot, BGJOB_C_CALL_ID, &isnull);
+	Datum call = slot_getattr(slot, BGJOB_C_CALL_ID, &isnull);
 	const char *job;
 	const char *func;
 
@@ -346,7 +244,7 @@ static List *
 strike_reason(List *words, TupleTableSlot *slot)
 {
 	bool isnull;
-	char letter = DatumGetChar(column(slot, BGJOB_C_STATE, &isnull));
+	char letter = DatumGetChar(slot_getattr(slot, BGJOB_C_STATE, &isnull));
 
 	switch (bgjob_state_by_letter(letter))
 	{
@@ -361,19 +259,28 @@ strike_reason(List *words, TupleTableSlot *slot)
 	}
 }
 
-/* bgjob_matcher_has_words returns whether the row in a slot has all words of the filter. */
-bool
-bgjob_matcher_has_words(BgjobMatcher *matcher, TupleTableSlot *slot)
+/* Removes the words that are anywhere in the row from a list. */
+static List *
+strike_row(List *words, const BgjobMatcher *matcher, TupleTableSlot *slot)
 {
-	MemoryContext old = MemoryContextSwitchTo(matcher->per_row);
-	List *words = strike_name(matcher->filter->words, matcher, slot);
-	bool has_all;
-
+	words = strike_name(words, matcher, slot);
 	words = strike_column(words, slot, BGJOB_C_TAGS);
 	words = strike_column(words, slot, BGJOB_C_ARGS);
 	words = strike_reason(words, slot);
-	words = strike_column(words, slot, BGJOB_C_ERROR);
-	has_all = words == NIL;
+	return strike_column(words, slot, BGJOB_C_ERROR);
+}
+
+/* bgjob_matcher_has_words returns whether the row in a slot has all words of the filter, and none of those unwanted. */
+bool
+bgjob_matcher_has_words(BgjobMatcher *matcher, TupleTableSlot *slot)
+{
+	const BgjobListFilter *filter = matcher->filter;
+	MemoryContext old = MemoryContextSwitchTo(matcher->per_row);
+	bool has_all = strike_row(filter->words, matcher, slot) == NIL;
+
+	if (has_all && filter->unwanted != NIL)
+		has_all = list_length(strike_row(filter->unwanted, matcher, slot)) ==
+				  list_length(filter->unwanted);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(matcher->per_row);
 	return has_all;
