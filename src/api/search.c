@@ -20,6 +20,7 @@
 #include "access/htup_details.h"
 #include "api/arguments.h"
 #include "api/list.h"
+#include "api/options.h"
 #include "api/rights.h"
 #include "base/interval.h"
 #include "catalog/pg_type.h"
@@ -74,12 +75,13 @@ query_arg(FunctionCallInfo fcinfo)
 static int64
 deadline_arg(FunctionCallInfo fcinfo)
 {
-	TimestampTz now = bgjob_now();
-	TimestampTz until;
+	const Interval *max_time;
 
 	bgjob_arg_require(fcinfo, P_MAX_TIME, "max_time", "It is how long the search may take.");
-	until = bgjob_delayed(now, PG_GETARG_INTERVAL_P(P_MAX_TIME));
-	return bgjob_steady_now() + (until - now);
+	max_time = PG_GETARG_INTERVAL_P(P_MAX_TIME);
+	bgjob_check_interval("max_time", max_time, "It is how long the search may take.",
+						 "Use '100 ms', or more for a search that may find little.");
+	return bgjob_steady_now() + bgjob_interval_microseconds(max_time, DAYS_PER_MONTH);
 }
 
 /* Makes the one row of the result. */
