@@ -7,19 +7,24 @@ import { href, setParams } from '../router.js';
 import { liveSamples, useLive, useLiveState } from '../live.js';
 import { Attention, AttentionBadge, attentionCount } from '../attention.js';
 import { TimeChart } from '../chart.js';
-import { compact, duration, num } from '../format.js';
+import { compact, duration, num, plural } from '../format.js';
 import { Badge, Bar, Card, Empty, ErrorBox, Icon, Loading, PageHead, Table, Time, useData } from '../ui.js';
 
 const WINDOW = 300;
 const STATES = ['enqueued', 'scheduled', 'awaiting', 'processing', 'succeeded', 'failed', 'deleted'];
 const WORDS = { enqueued: 'Enqueued', scheduled: 'Scheduled', awaiting: 'Awaiting', processing: 'Processing', succeeded: 'Succeeded', failed: 'Failed', deleted: 'Deleted' };
 
-function States({ stats }) {
-	return html`<nav class="card states" aria-label="Jobs by state">${STATES.map((s) => html`<a key=${s} class="stat" href=${href('jobs', { state: s })}>
-		<span class=${`stat-name ${s}`}><${Icon} name=${s} />${WORDS[s]}</span>
-		<span class="stat-value number" title=${stats?.[s] === null ? 'Not counted yet' : num(stats?.[s])}>${stats?.[s] === null || stats?.[s] === undefined ? '–' : stats[s] < 100000 ? num(stats[s]) : compact(stats[s])}</span>
-		${s === 'scheduled' && stats?.retries > 0 ? html`<span class="stat-note">${num(stats.retries)} retries</span>` : html`<span class="stat-note">${{ succeeded: 'in all', deleted: 'in all' }[s] ?? ''}</span>`}</a>`)}</nav>`;
+// The numbers of succeeded and deleted jobs are those that are kept, as the list has them; the note says how many there ever were.
+function Stat({ state, stats }) {
+	const ever = { succeeded: stats?.succeeded, deleted: stats?.deleted }[state] ?? null;
+	const count = { succeeded: stats?.kept_succeeded, deleted: stats?.kept_deleted }[state] ?? stats?.[state] ?? null;
+	const note = state === 'scheduled' && stats?.retries > 0 ? plural(stats.retries, 'retry', 'retries') : ever !== null && ever !== count ? `${compact(ever)} ever` : '';
+	return html`<a class="stat" href=${href('jobs', { state })}><span class=${`stat-name ${state}`}><${Icon} name=${state} />${WORDS[state]}</span>
+		<span class="stat-value number" title=${stats && count === null ? 'Not counted yet' : num(count)}>${count === null ? '–' : count < 100000 ? num(count) : compact(count)}</span>
+		<span class="stat-note" title=${ever === null ? null : num(ever)}>${note}</span></a>`;
 }
+
+const States = ({ stats }) => html`<nav class="card states" aria-label="Jobs by state">${STATES.map((s) => html`<${Stat} key=${s} state=${s} stats=${stats} />`)}</nav>`;
 
 // rates turns counters of each second into rates: [times, succeeded per second, failures per second], over the last five minutes.
 // A gap of more than three seconds, as while the tab was hidden, is shown as one.

@@ -54,7 +54,7 @@ function Workers({ workers }) {
 		{ name: 'server', label: 'Server', render: (w) => w.server },
 		{ name: 'role', label: 'Role', render: (w) => html`<span class="muted">${w.role}</span>` },
 		{ name: 'state', label: 'State', render: (w) => { const [s, word] = WORKER_STATES[w.state] ?? ['unknown', w.state]; return html`<${State} s=${s} as=${word} />`; } },
-		{ name: 'job', label: 'Job', class: 'full', render: (w) => (w.job_id ? html`<a class="job-link" href=${href('job', {}, w.job_id)}>${w.job ?? `Job ${w.job_id}`}</a>${w.job_started_at && html` <span class="faint">since <${Time} t=${w.job_started_at} /></span>`}` : html`<span class="faint">–</span>`) },
+		{ name: 'job', label: 'Job', class: 'full', render: (w) => (w.job_id ? html`<a class="job-link" href=${href('job', {}, w.job_id)}>${w.job ?? `Job ${w.job_id}`}</a>${w.job_started_at && html` <span class="faint">· started <${Time} t=${w.job_started_at} /></span>`}` : html`<span class="faint">–</span>`) },
 		{ name: 'jobs_done', label: 'Done', align: 'right', render: (w) => num(w.jobs_done) },
 		{ name: 'memory', label: 'Memory', align: 'right', render: (w) => html`<span class="muted">${bytes(w.memory_bytes)}</span>` },
 		{ name: 'started_at', label: 'Started', align: 'right', render: (w) => html`<span class="muted"><${Time} t=${w.started_at} /></span>` }
