@@ -220,6 +220,8 @@ read_span(BgjobListing *listing, const BgjobMapSpan *span, int64 *ids, int max)
 		found |= UINT64CONST(1) << ((bgjob_jobmap_range_of(id) - span->first) % 64);
 		if (!is_wanted(listing))
 			continue;
+		if (listing->filter->visit != NULL)
+			listing->filter->visit(listing->jobs->slot, listing->filter->visit_arg);
 		ids[n++] = id;
 		listing->up_to = id - 1;
 	}

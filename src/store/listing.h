@@ -12,6 +12,7 @@
 
 #include "base/jobmap.h"
 #include "datatype/timestamp.h"
+#include "executor/tuptable.h"
 #include "nodes/pg_list.h"
 #include "rules/state.h"
 
@@ -38,6 +39,10 @@ typedef struct BgjobListFilter
 	int nroles;             /* 0: that is not known */
 	const int64 *running;   /* jobs that workers are at, in ascending order */
 	int nrunning;
+
+	/* called with the row of each job that a listing lists, but not a search; NULL: nothing is */
+	void (*visit)(TupleTableSlot *slot, void *arg);
+	void *visit_arg;
 
 	int64 deadline; /* by the steady clock: when the listing is to stop; 0: at the end */
 } BgjobListFilter;

@@ -25,6 +25,7 @@
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "pgtime.h"
+#include "store/failures.h"
 #include "store/rowmatch.h"
 #include "store/search.h"
 #include "store/summary.h"
@@ -502,6 +503,7 @@ static bool
 holds(const BgjobSearch *search, const Term *prepared, TupleTableSlot *slot)
 {
 	const BgjobTerm *term = prepared->term;
+	BgjobFailure failure;
 
 	switch (term->qualifier)
 	{
@@ -512,7 +514,8 @@ holds(const BgjobSearch *search, const Term *prepared, TupleTableSlot *slot)
 		case BGJOB_Q_ERROR:
 			return has_error(prepared->word, json_column(slot, BGJOB_C_ERROR));
 		case BGJOB_Q_FAILURE:
-			return false;
+			return bgjob_failure_of(slot, &failure) &&
+				   failure.group == (uint64) term->values[0].number;
 		case BGJOB_Q_ID:
 			return has_number(term, slot, BGJOB_C_ID);
 		case BGJOB_Q_JOB:

@@ -195,6 +195,7 @@ my %cases = (
 	bgjob_filter_remove     => [ q{SELECT bgjob_filter_remove('f')}, "SELECT bgjob_filter_remove('f')", '42501', 'admin', 'fuzz_stranger' ],
 	bgjob_list              => [ q{SELECT count(*) FROM bgjob_list(state => 'failed')}, q{SELECT bgjob_list(state => 'none')}, '22023' ],
 	bgjob_search            => [ q{SELECT count(*) FROM bgjob_search('state:failed')}, q{SELECT bgjob_search('none:')}, '22023' ],
+	bgjob_failures          => [ q{SELECT count(*) FROM bgjob_failures()}, q{SELECT bgjob_failures(0)}, '22023' ],
 	# What the views call, and nobody by name: what succeeds is what reads the view that needs it.
 	may_see            => [ 'SELECT count(t::text) FROM bgjob.jobs AS t', q{SELECT bgjob_internal.may_see('postgres')}, '42501' ],
 	in_queue           => [ 'SELECT count(t::text) FROM bgjob.jobs AS t', q{SELECT bgjob_internal.in_queue('fuzz_user', 'default', 0::smallint, 1, 'f')}, '42501' ],
