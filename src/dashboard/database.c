@@ -37,12 +37,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_WAITING   64
-#define IDLE_TIME      (180 * LOOP_SEC)
-#define PAUSE          (1 * LOOP_SEC) /* after a failed attempt to connect */
-#define MOST_DATABASES 20             /* of a login */
-#define MOST_ABSENT    256
-#define ABSENT_TIME    (60 * LOOP_SEC)
+#define MOST_WAITING 64 /* of a login, so that one cannot have all HTTP connections wait */
+#define IDLE_TIME    (180 * LOOP_SEC)
+#define PAUSE        (1 * LOOP_SEC) /* after a failed attempt to connect */
+#define MOST_ABSENT  256
+#define ABSENT_TIME  (60 * LOOP_SEC)
 
 struct Work
 {
@@ -96,6 +95,7 @@ finish(Database *database, const Outcome *outcome)
 	if (database->first == NULL)
 		database->last = &database->first;
 	database->count--;
+	database->login->waiting--;
 	if (work->order.done != NULL)
 		work->order.done(work->order.owner, outcome);
 	free_work(work);
@@ -141,9 +141,9 @@ note_absent(const char *name)
 	slot->until = loop_now() + ABSENT_TIME;
 }
 
-/* database_absent returns, as an array of PostgreSQL, the databases without the extension. */
-char *
-database_absent(void)
+/* known_absent returns, as an array of PostgreSQL, the databases without the extension. */
+static char *
+known_absent(void)
 {
 	char *names[MOST_ABSENT + 1];
 	int count = 0;
@@ -178,7 +178,9 @@ start_first(Database *database)
 		Outcome outcome = {.status = 404,
 						   .message = "the extension bgjob is not in this database"};
 
+		/* The next connection finds out whether it is there by then. */
 		note_absent(database->name);
+		backend_close(backend);
 		answer_first(database, &outcome);
 		return;
 	}
@@ -230,6 +232,15 @@ backend_up(Backend *backend)
 	go_on(backend->owner);
 }
 
+/* has_moved returns whether a statement failed as if the extension was not where it was; it is looked for again then. */
+static bool
+has_moved(const Outcome *outcome)
+{
+	return outcome->sqlstate != NULL &&
+		   (strcmp(outcome->sqlstate, "42883") == 0 ||
+			strcmp(outcome->sqlstate, "42P01") == 0 || strcmp(outcome->sqlstate, "3F000") == 0);
+}
+
 static void
 backend_done(Backend *backend, const PGresult *result)
 {
@@ -238,6 +249,7 @@ backend_done(Backend *backend, const PGresult *result)
 	Buffer clean = {0};
 	Outcome outcome;
 	char *sql = NULL;
+	bool moved;
 
 	outcome_of_result(result, &outcome);
 	outcome.ms = backend->ms;
@@ -251,9 +263,12 @@ backend_done(Backend *backend, const PGresult *result)
 		sql = statement_with_literals(order->statement, backend->schema, backend->pg,
 									  order->values);
 	outcome.sql = sql;
+	moved = has_moved(&outcome);
 	finish(database, &outcome);
 	buffer_free(&clean);
 	free(sql);
+	if (moved)
+		backend_close(backend);
 	if (!database->closed)
 		go_on(database);
 }
@@ -326,7 +341,7 @@ database_get(Login *login, const char *name)
 	for (database = login->databases; database != NULL; database = database->next, count++)
 		if (strcmp(database->name, name) == 0)
 			return database;
-	if (count >= MOST_DATABASES)
+	if (count >= DATABASE_MOST_FOR_LOGIN)
 		close_idlest(login);
 	database = new_database(login, name);
 	database->next = login->databases;
@@ -392,7 +407,7 @@ database_run(Database *database, const WorkOrder *order)
 	Work *work = mem_zero(sizeof(*work));
 
 	work->order = *order;
-	if (database->closed || database->count >= MOST_WAITING)
+	if (database->closed || database->login->waiting >= MOST_WAITING)
 	{
 		free_work(work);
 		return NULL;
@@ -400,6 +415,7 @@ database_run(Database *database, const WorkOrder *order)
 	*database->last = work;
 	database->last = &work->next;
 	database->count++;
+	database->login->waiting++;
 	/* The one that runs goes on by itself. */
 	if (database->count == 1)
 		loop_set(&database->timer, loop_now(), next_due, database);
@@ -411,6 +427,25 @@ void
 work_forget(Work *work)
 {
 	work->order.done = NULL;
+}
+
+/*
+ * database_order_list returns the order for a JSON array of the databases that the
+ * role may connect to; the caller says who is told.
+ */
+WorkOrder
+database_order_list(void)
+{
+	WorkOrder order = {.statement = statement_find(STATEMENT_INTERNAL, "databases"),
+					   .read_only = true,
+					   .no_extension = true};
+	char *only = config.databases != NULL ? values_array(config.databases) : NULL;
+	char *known = known_absent();
+
+	order.values = values_of(order.statement, only, known);
+	free(only);
+	free(known);
+	return order;
 }
 
 /* database_end frees what is remembered. */

@@ -14,6 +14,8 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 
+#define DATABASE_MOST_FOR_LOGIN 20 /* connections that are shared */
+
 typedef struct Database Database;
 typedef struct Work Work;
 
@@ -54,7 +56,7 @@ extern void database_close(Database *database);
 extern void database_close_all(Login *login);
 extern Work *database_run(Database *database, const WorkOrder *order);
 extern void work_forget(Work *work);
-extern char *database_absent(void);
+extern WorkOrder database_order_list(void);
 extern bool database_is_allowed(const char *name);
 extern void database_end(void);
 

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * health.c
- *	  For those that watch the program and the server: /healthz, /readyz.
+ *	  For those that watch the program and the server: /healthz, /readyz, /metrics.
  *
- * /healthz answers as long as the loop turns. /readyz asks the server, over a
- * connection of the program itself, by its connection options; it is made when that
- * is asked for, and closed when that has not happened for some minutes. Nobody who
+ * /healthz answers as long as the loop turns. /readyz and /metrics (metrics.c) ask the server, over
+ * connections of the program itself, by its connection options; they are made when one of
+ * them is asked for, and closed when that has not happened for some minutes. Nobody who
  * signs in uses it, so the program may also run without.
  *
  * Nobody has to sign in for them. They tell what the program's own role may see, so
@@ -16,6 +16,7 @@
 #include "dashboard/health.h"
 #include "client/memory.h"
 #include "dashboard/database.h"
+#include "dashboard/metrics.h"
 #include "dashboard/values.h"
 
 #include <stdlib.h>
@@ -36,16 +37,6 @@ health_close(void)
 	login_release(own);
 }
 
-static void
-answer_text(Request *request, int status, const char *text)
-{
-	Buffer body = {0};
-
-	buffer_add_text(&body, text);
-	buffer_add_text(&body, "\n");
-	request_answer(request, status, "text/plain; charset=utf-8", &body);
-}
-
 /* ask executes a statement on the program's own connection. */
 static void
 ask(Request *request, const char *name, void (*done)(void *owner, const Outcome *outcome))
@@ -57,23 +48,30 @@ ask(Request *request, const char *name, void (*done)(void *owner, const Outcome 
 
 	order.values = values_of(order.statement);
 	if (database_run(database_get(own, login_first_database()), &order) == NULL)
-		answer_text(request, 503, "too many ask at the same time");
+		request_answer_text(request, 503, "too many ask at the same time");
 }
 
 /* health_request answers /healthz. */
 void
 health_request(Request *request)
 {
-	answer_text(request, 200, "ok");
+	request_answer_text(request, 200, "ok");
 }
 
 static void
 ready_done(void *owner, const Outcome *outcome)
 {
 	if (outcome->status == 200)
-		answer_text(owner, 200, "ok");
+		request_answer_text(owner, 200, "ok");
 	else
-		answer_text(owner, 503, outcome->message);
+		request_answer_text(owner, 503, outcome->message);
+}
+
+/* metrics_request answers /metrics. */
+void
+metrics_request(Request *request)
+{
+	metrics_answer(request, own);
 }
 
 /* ready_request answers /readyz. */

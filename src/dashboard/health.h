@@ -13,6 +13,7 @@
 extern void health_open(void);
 extern void health_request(Request *request);
 extern void ready_request(Request *request);
+extern void metrics_request(Request *request);
 extern void health_close(void);
 
 #endif

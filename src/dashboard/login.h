@@ -19,6 +19,7 @@ typedef struct Login
 	int holders;
 	char *user; /* null: the program itself, by its own options */
 	char *password;
+	int waiting;                          /* statements, on all connections */
 	struct Database *databases;           /* the connections that are shared, see database.c */
 	void (*refused)(struct Login *login); /* the server takes the password no more */
 	void *owner;

@@ -19,6 +19,7 @@
  */
 #include "dashboard/request.h"
 #include "client/json.h"
+#include "client/log.h"
 #include "client/memory.h"
 #include "client/utf8.h"
 #include "dashboard/config.h"
@@ -28,6 +29,7 @@
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 
 static const char *const common_headers[][2] = {
 	{"Content-Security-Policy",
@@ -136,6 +138,11 @@ request_peer(Request *request)
 void
 request_respond(Request *request, int status, struct MHD_Response *response)
 {
+	if (response == NULL)
+	{
+		log_error("out of memory");
+		exit(EX_OSERR);
+	}
 	for (int i = 0; i < (int) (sizeof(common_headers) / sizeof(common_headers[0])); i++)
 		MHD_add_response_header(response, common_headers[i][0], common_headers[i][1]);
 	if (config.tls_cert != NULL)
@@ -177,6 +184,17 @@ request_answer(Request *request, int status, const char *type, Buffer *body)
 	}
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	request_respond(request, status, response);
+}
+
+/* request_answer_text answers with a line of plain text. */
+void
+request_answer_text(Request *request, int status, const char *text)
+{
+	Buffer body = {0};
+
+	buffer_add_text(&body, text);
+	buffer_add_text(&body, "\n");
+	request_answer(request, status, "text/plain; charset=utf-8", &body);
 }
 
 /* request_add_text adds a text of the server as a JSON string, or null. */

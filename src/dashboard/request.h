@@ -11,6 +11,7 @@
 #include "client/buffer.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct MHD_Connection;
 struct MHD_Response;
@@ -35,6 +36,7 @@ struct Request
 	Method method;
 	char *path; /* decoded, without the base path */
 	Buffer body;
+	size_t taken; /* bytes of the body */
 	bool body_too_long;
 	bool secret; /* the body has a password */
 	bool routed;
@@ -63,6 +65,7 @@ extern const char *request_cookie(Request *request, const char *name);
 extern const struct sockaddr *request_peer(Request *request);
 extern void request_respond(Request *request, int status, struct MHD_Response *response);
 extern void request_answer(Request *request, int status, const char *type, Buffer *body);
+extern void request_answer_text(Request *request, int status, const char *text);
 extern void request_fail(Request *request, int status, const char *sqlstate,
 						 const char *message, const char *detail, const char *hint);
 extern void request_fail_as(Request *request, const struct Outcome *outcome);

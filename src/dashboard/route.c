@@ -268,6 +268,9 @@ route_request(Request *request)
 		case ROUTE_READY:
 			ready_request(request);
 			break;
+		case ROUTE_METRICS:
+			metrics_request(request);
+			break;
 		case ROUTE_SESSION:
 			answer_session(request);
 			break;
@@ -283,7 +286,6 @@ route_request(Request *request)
 		case ROUTE_BULK:
 			bulk_request(request, rest);
 			break;
-		case ROUTE_METRICS:
 		case ROUTE_NONE:
 			request_fail(request, 404, NULL, "there is nothing at this address", NULL, NULL);
 			break;

@@ -20,11 +20,9 @@
 #include "client/json.h"
 #include "client/log.h"
 #include "client/memory.h"
-#include "dashboard/config.h"
 #include "dashboard/database.h"
 #include "dashboard/session.h"
 #include "dashboard/throttle.h"
-#include "dashboard/values.h"
 
 #include <netdb.h>
 #include <stdio.h>
@@ -64,24 +62,6 @@ static void
 refuse(Request *request)
 {
 	request_fail(request, 401, "28P01", "unknown role or wrong password", NULL, NULL);
-}
-
-/* order_databases makes the order for the list of databases. */
-static WorkOrder
-order_databases(void (*done)(void *owner, const Outcome *outcome), void *owner)
-{
-	WorkOrder order = {.statement = statement_find(STATEMENT_INTERNAL, "databases"),
-					   .read_only = true,
-					   .no_extension = true,
-					   .done = done,
-					   .owner = owner};
-	char *only = config.databases != NULL ? values_array(config.databases) : NULL;
-	char *absent = database_absent();
-
-	order.values = values_of(order.statement, only, absent);
-	free(only);
-	free(absent);
-	return order;
 }
 
 /* succeeded begins the session. That of the same browser ends. */
@@ -135,12 +115,14 @@ static void
 start(Request *request, const char *role, const char *password)
 {
 	Attempt *attempt = mem_zero(sizeof(*attempt));
-	WorkOrder order = order_databases(attempt_done, attempt);
+	WorkOrder order = database_order_list();
 
 	throttle_count(request_peer(request), role);
 	attempts++;
 	attempt->request = request;
 	attempt->login = login_new(role, password);
+	order.done = attempt_done;
+	order.owner = attempt;
 	database_run(database_get(attempt->login, login_first_database()), &order);
 }
 
@@ -224,9 +206,11 @@ show_done(void *owner, const Outcome *outcome)
 void
 signin_show(Request *request)
 {
-	WorkOrder order = order_databases(show_done, request);
+	WorkOrder order = database_order_list();
 	Session *session = request->session;
 
+	order.done = show_done;
+	order.owner = request;
 	if (database_run(database_get(session->login, login_first_database()), &order) == NULL)
 		session_answer(session, request);
 }

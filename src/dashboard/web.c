@@ -39,6 +39,7 @@
 #define IDLE_SECONDS     60
 #define REQUEST_TIME     (60 * LOOP_SEC) /* from the last answer to the next request, whole */
 #define ANSWER_TIME      (600 * LOOP_SEC)
+#define MOST_OF_BODIES   (64 * 1024 * 1024) /* of all requests that are not over */
 #define SWEEP_EVERY      (5 * LOOP_SEC)
 
 /* A connection. */
@@ -56,6 +57,7 @@ static LoopFd daemon_fd;
 static LoopTimer daemon_timer;
 static LoopTimer sweep_timer;
 static Peer *peers;
+static size_t bodies; /* bytes that requests have taken */
 
 static void plan(void);
 
@@ -195,10 +197,14 @@ begin(struct MHD_Connection *http, const char *path, const char *method, void **
 static void
 take_body(Request *request, const char *bytes, size_t len)
 {
-	if (request->body_too_long || request->body.len + len > REQUEST_MOST_BODY)
+	if (request->taken + len > REQUEST_MOST_BODY || bodies + len > MOST_OF_BODIES)
 		request->body_too_long = true;
-	else
+	if (!request->body_too_long)
+	{
 		buffer_add(&request->body, bytes, len);
+		request->taken += len;
+		bodies += len;
+	}
 	/* The library's own copy; the memory is writable, and not read again. */
 	if (request->secret)
 		explicit_bzero((void *) bytes, len);
@@ -263,6 +269,7 @@ completed(void *arg, struct MHD_Connection *http, void **state,
 		return;
 	log_debug("%s: %d", request->path, request->status);
 	*state = NULL;
+	bodies -= request->taken;
 	request_free(request);
 	set_deadline(http, REQUEST_TIME);
 }
