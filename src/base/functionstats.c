@@ -448,6 +448,9 @@ bgjob_function_stats_next(int *position, Oid database, BgjobFunctionStats *stats
 		Entry *entry = &table->entries[(*position)++];
 		bool found;
 
+		/* One that is being taken at this moment has counted nothing. */
+		if (!entry->in_use)
+			continue;
 		LWLockAcquire(&entry->lock, LW_SHARED);
 		found = entry->in_use && entry->stats.key.database == database &&
 				entry->stats.sums.attempts > 0;
