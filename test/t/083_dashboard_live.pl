@@ -36,7 +36,7 @@ sub count_jobs { return value("SELECT count(*) FROM bgjob.jobs WHERE $_[0]") }
 my $dashboard = start_dashboard();
 my $alice     = sign_in($dashboard, 'alice');
 my $bob       = sign_in($dashboard, 'bob');
-is($alice->{answer}{status}, 200, 'a role signs in') || diag(logged($dashboard));
+is($alice->{answer}{status}, 200, 'a role signs in') || diag(last_logged($dashboard));
 
 # ---- live ----
 
@@ -149,7 +149,7 @@ sub result
 	my ($session, $number) = @_;
 	my $bulk;
 
-	until_true(sub { $bulk = state_of($session, $number); $bulk->{state} !~ /running|stopping/ }) or diag(logged($dashboard));
+	until_true(sub { $bulk = state_of($session, $number); $bulk->{state} !~ /running|stopping/ }) or diag(last_logged($dashboard));
 	return join ' ', @$bulk{qw(state changed refused errors)};
 }
 

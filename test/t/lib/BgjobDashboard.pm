@@ -8,7 +8,7 @@
 #   my $session = sign_in($dashboard, 'alice');
 #   my $answer = api($session, 'GET', 'd/postgres/jobs');  {status, headers, body, json}
 #
-# The program's log is in a file; logged() of it is for diagnostics.
+# The program's log is in a file, of which logged() returns the text.
 package BgjobDashboard;
 use strict;
 use warnings;
@@ -21,7 +21,7 @@ use Socket qw(SHUT_WR);
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(dashboard_on user start_dashboard end_dashboard is_up logged connection request read_answer http api sign_in until_true memory_of
+our @EXPORT = qw(dashboard_on user start_dashboard end_dashboard is_up logged last_logged connection request read_answer http api sign_in until_true memory_of
   sockets_of viewer next_event);
 
 my ($node, $folder, $number);
@@ -73,7 +73,7 @@ sub start_dashboard
 	until_true(sub {
 		($dashboard{port}) = logged(\%dashboard) =~ /listening at 127\.0\.0\.1, port (\d+)/;
 		return defined $dashboard{port} || !is_up(\%dashboard);
-	}, $how->{seconds} // 60) or diag(logged(\%dashboard));
+	}, $how->{seconds} // 60) or diag(last_logged(\%dashboard));
 	return \%dashboard;
 }
 
@@ -94,11 +94,20 @@ sub end_dashboard
 	my ($dashboard) = @_;
 
 	kill 'TERM', $dashboard->{pid} if is_up($dashboard);
-	until_true(sub { !is_up($dashboard) }) or diag(logged($dashboard));
+	until_true(sub { !is_up($dashboard) }) or diag(last_logged($dashboard));
 	return $dashboard->{code};
 }
 
 sub logged { return -e $_[0]{log} ? slurp_file($_[0]{log}) : '' }
+
+# last_logged DASHBOARD returns the end of its log, for diagnostics.
+sub last_logged
+{
+	my @lines = split /\n/, logged($_[0]);
+
+	splice @lines, 0, -20 if @lines > 20;
+	return join "\n", map { substr $_, 0, 200 } @lines;
+}
 
 # until_true CODE [, SECONDS] waits until it returns true; false: it did not.
 sub until_true
