@@ -29,10 +29,10 @@
 #define MOST_IDS 10000
 
 static const BulkAction actions[] = {
-	{"delete", "bulk_delete", "Deleted", false, false},
-	{"requeue", "bulk_requeue", "Requeued", false, false},
-	{"reschedule", "bulk_reschedule", "Rescheduled", true, false},
-	{"change", "bulk_change", NULL, false, true},
+	{"delete", "bulk_delete", false, false},
+	{"requeue", "bulk_requeue", false, false},
+	{"reschedule", "bulk_reschedule", true, false},
+	{"change", "bulk_change", false, true},
 };
 
 static const char *const states[] = {"enqueued",  "scheduled", "awaiting", "processing",

@@ -12,12 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An action: its name, its statement in internal/, and how a job's reason begins. */
+/* An action, and its statement in internal/. */
 typedef struct BulkAction
 {
 	const char *name;
 	const char *statement;
-	const char *done; /* null: the jobs get no reason */
 	bool takes_time;  /* delay or run_at, exactly one */
 	bool takes_place; /* queue or priority, or both */
 } BulkAction;

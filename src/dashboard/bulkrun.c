@@ -228,8 +228,6 @@ value_of(const Bulk *bulk, const char *name)
 		return bulk_order_ids(bulk->batch + bulk->batch_at, bulk->batch_sent);
 	if (strcmp(name, "from_state") == 0)
 		return mem_copy(order->from_state);
-	if (strcmp(name, "reason") == 0)
-		return mem_copy(bulk->reason);
 	if (strcmp(name, "delay") == 0)
 		return mem_copy(order->delay);
 	if (strcmp(name, "run_at") == 0)
@@ -295,9 +293,6 @@ bulk_run(Bulk *bulk)
 	bulk->started_at = time(NULL);
 	bulk->deadline = loop_now() + MOST_TIME;
 	bulk->batch = mem_alloc(BATCH * sizeof(*bulk->batch));
-	if (bulk->order.action->done != NULL)
-		bulk->reason = mem_print("%s by %s (dashboard, bulk)", bulk->order.action->done,
-								 bulk->login->user);
 	bulk->database = database_open_own(bulk->login, bulk->database_name);
 	step(bulk);
 }
@@ -330,7 +325,6 @@ bulk_free(Bulk *bulk)
 	login_release(bulk->login);
 	free(bulk->database_name);
 	free(bulk->last_error);
-	free(bulk->reason);
 	free(bulk->batch);
 	free(bulk);
 }

@@ -49,7 +49,6 @@ struct Bulk
 
 	Database *database; /* its own connection */
 	Work *work;
-	char *reason;
 	int64_t *batch; /* the ids of this batch */
 	int batch_size;
 	int batch_at;   /* of them were dealt with */

@@ -166,12 +166,12 @@ is(count_jobs(q{queue = 'elsewhere' AND priority = 7 AND run_as = 'alice'::regro
 is(count_jobs(q{queue = 'many'}), 5, 'and none of another role');
 is(result($alice, bulk($alice, action => 'reschedule', query => 'queue:elsewhere', delay => '2 h', from_state => 'enqueued')), 'done 700 0 0', 'a bulk reschedules them');
 is(count_jobs(q{queue = 'elsewhere' AND state = 'scheduled' AND run_at > now() + interval '1 h'}), 700, 'for the time that is given');
-is(count_jobs(q{queue = 'elsewhere' AND reason = 'Rescheduled by alice (dashboard, bulk)'}), 700, 'the reason says who did it');
+is(count_jobs(q{queue = 'elsewhere' AND reason = 'Rescheduled by role "alice": bulk action in the dashboard'}), 700, 'the reason says who did it');
 is(result($alice, bulk($alice, action => 'requeue', ids => [ @many[ 0 .. 299 ], @many[ 0 .. 9 ] ], from_state => 'failed')), 'done 0 300 0', 'jobs in another state than expected are left alone, each once');
 is(result($alice, bulk($alice, action => 'requeue', ids => [ map { 0 + $_ } @many[ 0 .. 299 ] ], from_state => 'scheduled')), 'done 300 0 0', 'those in it are requeued');
-is(count_jobs(q{queue = 'elsewhere' AND state = 'enqueued' AND reason = 'Requeued by alice (dashboard, bulk)'}), 300, 'the reason says who did it');
+is(count_jobs(q{queue = 'elsewhere' AND state = 'enqueued' AND reason = 'Requeued by role "alice": bulk action in the dashboard'}), 300, 'the reason says who did it');
 is(result($alice, bulk($alice, action => 'delete', query => 'queue:elsewhere state:scheduled', from_state => 'scheduled')), 'done 400 0 0', 'a bulk deletes the others');
-is(count_jobs(q{queue = 'elsewhere' AND state = 'deleted' AND reason = 'Deleted by alice (dashboard, bulk)'}), 400, 'the reason says who did it');
+is(count_jobs(q{queue = 'elsewhere' AND state = 'deleted' AND reason = 'Deleted by role "alice": bulk action in the dashboard'}), 400, 'the reason says who did it');
 is(result($alice, bulk($alice, action => 'delete', query => 'queue:nowhere')), 'done 0 0 0', 'no job: nothing to do');
 
 # One job that may not be changed spoils no batch.
