@@ -257,13 +257,14 @@ get_feed(const char *user, const char *database)
 	return feed;
 }
 
-/* publish gives all viewers of a feed an event. */
+/* publish gives all viewers of a feed an event, but for those that have been told that it is the end. */
 static void
 publish(Feed *feed, Event *event)
 {
 	take_event(&feed->last, event);
 	for (Viewer *viewer = feed->viewers; viewer != NULL; viewer = viewer->next)
-		give(viewer, event);
+		if (viewer->session != NULL)
+			give(viewer, event);
 }
 
 /* fed is called with what the statement of a feed has come to. */
