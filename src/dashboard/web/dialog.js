@@ -88,7 +88,8 @@ export function ActionDialog({ action, params, title, label = 'Run', danger, con
 		setError(null);
 		try {
 			const answer = await act(action, params);
-			toast(done ?? `${title ?? label}: done`, { sql: answer.sql });
+			if (answer.result === false) toast('Nothing was changed: it is not any more as this page has shown it', { kind: 'error', sql: answer.sql });
+			else toast(done ?? `${title ?? label}: done`, { sql: answer.sql });
 			onClose();
 			onDone?.(answer.result);
 		} catch (e) {

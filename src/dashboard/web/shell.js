@@ -3,7 +3,7 @@
 // The navigation is a column at the side; on a narrow screen a bar at the bottom with a drawer for the rest. Its counts come
 // from the live stream.
 
-import { html, useEffect, useRef, useState } from './lib.js';
+import { html, useEffect, useState } from './lib.js';
 import { signOut } from './api.js';
 import { go, href } from './router.js';
 import { useLive, useLiveState } from './live.js';
@@ -11,6 +11,8 @@ import { pageNamed, pages } from './pages.js';
 import { compact, duration } from './format.js';
 import { installKeys, setShortcuts, shortcutsOn } from './keys.js';
 import { nextTheme, theme } from './theme.js';
+import { BulkProgress } from './bulk.js';
+import { SearchBox } from './search.js';
 import { Badge, Dialog, Icon, Kbd, Toasts } from './ui.js';
 
 const inBar = ['overview', 'jobs', 'failures', 'queues'];
@@ -37,21 +39,6 @@ function LiveSign() {
 	const state = useLiveState();
 	const text = { open: 'Live', connecting: 'Connecting', broken: 'Reconnecting', paused: 'Paused', closed: 'Off' }[state];
 	return html`<span class=${`live ${state}`} title="Changes appear by themselves while this is live"><span class="live-dot" aria-hidden="true"></span>${text}</span>`;
-}
-
-function Search({ route }) {
-	const box = useRef(null);
-	const onSubmit = (event) => {
-		event.preventDefault();
-		const text = box.current.value.trim();
-		if (/^#?\d+$/.test(text)) go('job', {}, text.replace('#', ''));
-		else go('jobs', { q: text });
-		box.current.blur();
-	};
-	const shown = route.page === 'jobs' ? route.params.q ?? '' : '';
-	useEffect(() => { box.current.value = shown; }, [shown]);
-	return html`<form class="search" role="search" onSubmit=${onSubmit}><${Icon} name="search" />
-		<input ref=${box} data-search type="search" name="q" placeholder="Search jobs, or a job’s number" aria-label="Search jobs" autocomplete="off" spellcheck="false" /><${Kbd}>/</${Kbd}></form>`;
 }
 
 function Controls({ route, session }) {
@@ -100,7 +87,7 @@ export function Shell({ route, session, children }) {
 			<${Controls} route=${route} session=${session} />
 		</aside>
 		<div class="column">
-			<header class="top"><${Search} route=${route} />${session.read_only && html`<${Badge} kind="quiet" icon="lock">Read only</${Badge}>`}
+			<header class="top"><${SearchBox} route=${route} />${session.read_only && html`<${Badge} kind="quiet" icon="lock">Read only</${Badge}>`}
 				${session.hide_arguments && html`<${Badge} kind="quiet" icon="lock">Arguments hidden</${Badge}>`}<${LiveSign} />
 				<button type="button" class="button ghost square help-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts" onClick=${() => setHelp(true)}><${Icon} name="keyboard" /></button></header>
 			<main id="content" tabindex="-1">${children}</main>
@@ -110,5 +97,5 @@ export function Shell({ route, session, children }) {
 		<nav class="bar-nav" aria-label="Main pages">${shown.filter((p) => inBar.includes(p.name)).map((p) => html`<${NavLink} key=${p.name} page=${p} current=${p.name === marked && !drawer} live=${live} />`)}
 			<button type="button" class="nav-link" aria-expanded=${drawer} aria-controls="side" onClick=${() => setDrawer(!drawer)}><${Icon} name=${drawer ? 'close' : 'more'} /><span class="nav-title">More</span></button></nav>
 		${help && html`<${Help} onClose=${() => setHelp(false)} />`}
-		<${Toasts} /></div>`;
+		<${Toasts} /><${BulkProgress} /></div>`;
 }
