@@ -9,6 +9,7 @@ WITH found AS MATERIALIZED (
 		query => concat_ws(' ', 'state:' || nullif(:state, ''), nullif(:q, ''))::text,
 		before_id => NULL::bigint, max_rows => 100, max_time => '50 ms'::interval) f
 	WHERE :newest IS NOT NULL
+		AND NOT (coalesce(:q, '') ~* '(^|[[:space:]])-*args[.:]' AND pg_catalog.current_setting('bgjob_dashboard.hide_arguments', true) IS NOT DISTINCT FROM 'on')
 )
 SELECT json_build_object(
 	'rows', coalesce((

@@ -24,8 +24,8 @@ function StateBar({ counts, total }) {
 	return html`<span class="state-bar" aria-hidden="true">${sorted(counts).map(([s, n]) => html`<span key=${s} class=${`seg ${s}`} style=${{ flexGrow: Math.max(n, total / 40) }}></span>`)}</span>`;
 }
 
-function Node({ node, current, open, onOpen }) {
-	const style = { left: `${node.x}px`, top: `${node.y}px`, width: `${NODE.width}px`, height: `${NODE.height}px` };
+function Node({ node, width, current, open, onOpen }) {
+	const style = { left: `${node.x}px`, top: `${node.y}px`, width: `${width}px`, height: `${NODE.height}px` };
 	const common = { class: `node ${node.kind} ${node.state ?? ''}`, style, 'data-node': node.key };
 	if (node.kind === 'signal') return html`<span ...${common} tabindex="0"><span class="node-name"><${Icon} name="link" size=${13} /> <bdi>${node.label}</bdi></span><span class="node-sub faint">signal</span></span>`;
 	if (node.kind === 'more') return html`<span ...${common} tabindex="0"><span class="node-name">${node.atLeast ? 'at least ' : ''}${num(node.missing)} more</span><span class="node-sub faint">not drawn</span></span>`;
@@ -41,13 +41,13 @@ function Node({ node, current, open, onOpen }) {
 		<span class="node-name" title=${node.label}><bdi>${nameOf(node)}</bdi></span><span class="node-sub">${node.state ? html`<${State} s=${node.state} />` : html`<span class="faint">removed</span>`} <span class="number faint">${node.id}</span></span></a>`;
 }
 
-function Edges({ edges, width, height }) {
+function Edges({ edges, nodeWidth, width, height }) {
 	return html`<svg class="edges" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} aria-hidden="true" focusable="false">${edges.map((e) => {
-		const x1 = e.from.x + NODE.width;
+		const x1 = e.from.x + nodeWidth;
 		const y1 = e.from.y + NODE.height / 2;
 		const x2 = e.to.x;
 		const y2 = e.to.y + NODE.height / 2;
-		const bend = Math.max(24, (x2 - x1) / 2);
+		const bend = Math.max(16, (x2 - x1) / 2);
 		const mark = e.failed ? 'bad' : e.done === e.count ? 'good' : 'open';
 		return html`<g key=${e.key} class=${`edge ${mark} ${e.kind}`}><path d=${`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 5} ${y2}`} /><path class="tip" d=${`M${x2 - 6} ${y2 - 3.5}L${x2} ${y2}L${x2 - 6} ${y2 + 3.5}z`} />
 			${e.count > 1 && html`<text x=${(x1 + x2) / 2} y=${(y1 + y2) / 2 - 5}>${compact(e.count)}</text>`}</g>`;
@@ -79,15 +79,23 @@ export function Graph({ id, show }) {
 	const [view, setView] = useState(matchMedia('(max-width: 760px)').matches ? 'list' : 'graph');
 	const [opened, setOpened] = useState(null);
 	const box = useRef(null);
+	const [room, setRoom] = useState(700);
 	const graph = useMemo(() => {
 		if (!data) return null;
 		const folded = fold(data, id);
-		return { ...folded, ...place(folded) };
-	}, [data, id]);
+		return { ...folded, ...place(folded, room) };
+	}, [data, id, room]);
+	const drawn = Boolean(graph) && graph.nodes.length > 1 && view === 'graph';
+	useEffect(() => {
+		if (!drawn || !box.current) return undefined;
+		const observer = new ResizeObserver(() => box.current && setRoom(box.current.clientWidth - 36));
+		observer.observe(box.current);
+		return () => observer.disconnect();
+	}, [drawn]);
 	useEffect(() => {
 		const own = graph?.nodes.find((n) => n.id === id);
-		if (own && box.current) box.current.scrollLeft = own.x - (box.current.clientWidth - NODE.width) / 2;
-	}, [id, view, Boolean(graph)]);
+		if (own && box.current) box.current.scrollLeft = own.x - (box.current.clientWidth - graph.nodeWidth) / 2;
+	}, [id, drawn, room]);
 	if (error) return html`<${Card} title="Antecedents and continuations"><div class="card-body"><${ErrorBox} error=${error} /></div></${Card}>`;
 	if (!graph || graph.nodes.length < 2) return show ? html`<${Card} title="Antecedents and continuations"><p class="card-body muted">${data ? 'They have been removed, or have ended long ago.' : 'Loading…'}</p></${Card}>` : null;
 	const onKeyDown = (event) => {
@@ -109,6 +117,6 @@ export function Graph({ id, show }) {
 			<span class="switch" role="group" aria-label="View">${[['graph', 'Graph'], ['list', 'List']].map(([v, label]) => html`<button key=${v} type="button" class="button small" aria-pressed=${view === v} onClick=${() => setView(v)}>${label}</button>`)}</span>`}>
 		${view === 'list' ? html`<${AsList} columns=${graph.columns} current=${id} />`
 			: html`<div class="graph-box" ref=${box} onKeyDown=${onKeyDown}><div class="graph" style=${{ width: `${graph.width}px`, height: `${graph.height}px` }}><${Edges} ...${graph} />
-				${graph.columns.flat().map((n) => html`<${Node} key=${n.key} node=${n} current=${id} open=${opened === n.key} onOpen=${() => setOpened(opened === n.key ? null : n.key)} />`)}</div></div>
+				${graph.columns.flat().map((n) => html`<${Node} key=${n.key} node=${n} width=${graph.nodeWidth} current=${id} open=${opened === n.key} onOpen=${() => setOpened(opened === n.key ? null : n.key)} />`)}</div></div>
 			${group && html`<${Members} node=${group} onClose=${() => setOpened(null)} />`}`}</${Card}>`;
 }

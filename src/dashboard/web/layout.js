@@ -3,7 +3,7 @@
 // A level has at most MOST nodes: where there are more jobs, those of one name are folded into one ("998 × resize, 3 failed"), the
 // largest groups first, and what is left over into "others".
 
-export const NODE = { width: 208, height: 50, gapX: 64, gapY: 14 };
+export const NODE = { width: 216, least: 150, height: 50, gapX: 60, leastGap: 38, gapY: 14 };
 const ALONE = 4;
 const MOST = 7;
 
@@ -77,14 +77,17 @@ export function fold(data, current) {
 	return { nodes, edges: [...edges.values()] };
 }
 
-// place gives each node x and y, and returns the size. Nodes of a column stand in the order of their neighbours' middle.
-export function place({ nodes, edges }) {
+// place gives each node x and y, and returns the size: so many pixels wide as there are, if the columns get room enough in these. Nodes of
+// a column stand in the order of their neighbours' middle.
+export function place({ nodes, edges }, available) {
 	const levels = [...new Set(nodes.map((n) => n.level))].sort((a, b) => a - b);
 	const columns = levels.map((level) => nodes.filter((n) => n.level === level));
 	const tallest = Math.max(...columns.map((c) => c.length));
 	const height = tallest * (NODE.height + NODE.gapY) - NODE.gapY;
+	const gap = columns.length > 3 ? NODE.leastGap : NODE.gapX;
+	const width = Math.max(NODE.least, Math.min(NODE.width, Math.floor((available - (columns.length - 1) * gap) / columns.length)));
 	const put = (column, x) => column.forEach((n, i) => {
-		n.x = x * (NODE.width + NODE.gapX);
+		n.x = x * (width + gap);
 		n.y = (height - (column.length * (NODE.height + NODE.gapY) - NODE.gapY)) / 2 + i * (NODE.height + NODE.gapY);
 	});
 	columns.forEach(put);
@@ -99,5 +102,5 @@ export function place({ nodes, edges }) {
 			put(column, columns.indexOf(column));
 		}
 	}
-	return { columns, width: columns.length * (NODE.width + NODE.gapX) - NODE.gapX, height };
+	return { columns, nodeWidth: width, width: columns.length * (width + gap) - gap, height };
 }
