@@ -19,7 +19,7 @@ const ACTIONS = {
 	requeue: { label: 'Requeue', doing: 'Requeueing', icon: 'requeue', title: 'Requeue jobs', text: 'They run again as soon as a worker is free. Running ones are canceled first.' },
 	reschedule: { label: 'Reschedule', doing: 'Rescheduling', icon: 'clock', title: 'Reschedule jobs', text: 'They wait, and run at the time that you give.' },
 	change: { label: 'Change', doing: 'Changing', icon: 'edit', title: 'Change queue or priority', text: 'Only jobs that wait are changed.' },
-	delete: { label: 'Delete', doing: 'Deleting', icon: 'trash', title: 'Delete jobs', text: 'Running ones are canceled. What awaits them may be deleted with them. This cannot be undone, but deleted jobs can be requeued until they are removed.', danger: true }
+	delete: { label: 'Delete', doing: 'Deleting', icon: 'trash', title: 'Delete jobs', text: 'Running ones are canceled, and jobs that await them may be deleted with them. Deleted jobs can be requeued until they are removed.', danger: true }
 };
 const FUNCTIONS = { requeue: 'bgjob_requeue', delete: 'bgjob_delete', reschedule: 'bgjob_reschedule', change: 'bgjob_change' };
 

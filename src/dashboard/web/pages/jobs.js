@@ -23,6 +23,8 @@ const pagesBefore = new Map();
 function StateTabs({ state, q }) {
 	const { data } = useData('job_counts', {}, { refresh: true });
 	const filtered = Boolean(q);
+	// On a narrow screen the tabs scroll: the current one is brought into view.
+	useEffect(() => { document.querySelector('main .tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' }); }, [state, Boolean(data)]);
 	return html`<${Tabs} label="Jobs by state" items=${[
 		{ label: 'All', href: href('jobs', { q }), current: !state },
 		...STATES.map((s) => ({ label: title(s), icon: s, href: href('jobs', { state: s, q }), current: s === state,
@@ -34,9 +36,9 @@ function Filters({ q, state }) {
 	const list = terms(q);
 	if (!list.length) return null;
 	const known = (t) => QUALIFIERS.find((x) => x.name === t.qualifier?.split('.')[0]);
-	return html`<div class="filters" aria-label="Search terms">${list.map((t, i) => html`<span class="filter" key=${`${i}${t.text}`}>
-			<span class="filter-text"><bdi>${known(t) ? html`<span class="muted">${t.negated ? 'not ' : ''}${t.qualifier}</span> ${t.value}` : t.text}</bdi></span>
-			<a class="filter-out" href=${href('jobs', { state, q: without(q, i) })} aria-label=${`Remove ${t.text}`} title="Remove"><${Icon} name="close" size=${12} /></a></span>`)}
+	return html`<div class="terms" aria-label="Search terms">${list.map((t, i) => html`<span class="term" key=${`${i}${t.text}`}>
+			<span class="term-text"><bdi>${known(t) ? html`<span class="muted">${t.negated ? 'not ' : ''}${t.qualifier}</span> ${t.value}` : t.text}</bdi></span>
+			<a class="term-out" href=${href('jobs', { state, q: without(q, i) })} aria-label=${`Remove ${t.text}`} title="Remove"><${Icon} name="close" size=${12} /></a></span>`)}
 		${list.length > 1 && html`<a class="small-text" href=${href('jobs', { state })}>Clear all</a>`}</div>`;
 }
 
