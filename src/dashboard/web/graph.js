@@ -15,7 +15,7 @@ const ORDER = ['failed', 'processing', 'enqueued', 'scheduled', 'awaiting', 'suc
 const SHOWN = 60;
 
 const sorted = (counts) => ORDER.filter((s) => counts[s]).map((s) => [s, counts[s]]);
-const nameOf = (node) => (node.kind === 'group' && node.label === null ? 'others' : node.label === null ? 'removed job' : shortName(node.label));
+const nameOf = (node) => (node.others ? 'others' : node.label === null ? 'removed' : shortName(node.label));
 
 // summary says a group's states in words: "3 failed, 995 succeeded".
 const summary = (counts) => sorted(counts).map(([s, n]) => `${num(n)} ${s}`).join(', ');
@@ -33,12 +33,12 @@ function Node({ node, width, current, open, onOpen }) {
 	if (node.kind === 'group') {
 		const total = node.members.length;
 		const bad = node.counts.failed ?? 0;
-		return html`<button type="button" ...${common} aria-expanded=${open} onClick=${onOpen} aria-label=${`${num(total)} jobs, ${nameOf(node)}: ${summary(node.counts)}`}>
+		return html`<button type="button" ...${common} aria-expanded=${open} onClick=${onOpen} title=${summary(node.counts)}>
 			<span class="node-name"><span class="number">${num(total)} ×</span> <bdi>${nameOf(node)}</bdi></span>
 			<span class="node-sub"><${StateBar} counts=${node.counts} total=${total} />${bad ? html`<span class="bad nowrap">${num(bad)} failed</span>` : html`<span class="faint nowrap">${sorted(node.counts)[0][0]}</span>`}</span></button>`;
 	}
 	return html`<a ...${common} class=${`${common.class} ${node.id === current ? 'this' : ''}`} href=${node.id === current ? null : href('job', {}, node.id)} tabindex="0" aria-current=${node.id === current ? 'true' : null}>
-		<span class="node-name" title=${node.label}><bdi>${nameOf(node)}</bdi></span><span class="node-sub">${node.state ? html`<${State} s=${node.state} />` : html`<span class="faint">removed</span>`} <span class="number faint">${node.id}</span></span></a>`;
+		<span class="node-name" title=${node.label}><bdi>${nameOf(node)}</bdi></span><span class="node-sub">${node.state ? html`<${State} s=${node.state} />` : html`<span class="faint">no more</span>`} <span class="number faint">${node.id}</span></span></a>`;
 }
 
 function Edges({ edges, nodeWidth, width, height }) {

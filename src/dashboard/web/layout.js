@@ -33,7 +33,7 @@ function foldLevel(members, level, current) {
 		else if (nodes.length >= MOST - 1 && groups.length > MOST) others.push(...list);
 		else nodes.push(list.length === 1 ? single(list[0], level) : group(name, list, level));
 	}
-	if (others.length) nodes.push(others.length === 1 ? single(others[0], level) : group(null, others, level));
+	if (others.length) nodes.push(others.length === 1 ? single(others[0], level) : { ...group(null, others, level), key: `${level} others`, others: true });
 	return nodes;
 }
 
