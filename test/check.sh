@@ -73,6 +73,18 @@ unpack_node_driver()
 	for package in *.deb; do dpkg -x "$package" .; done
 )
 
+# unpack_promtool has the tests find promtool in DIR. The package is not installed: it would start Prometheus at the next boot.
+# Without it, tests are skipped.
+unpack_promtool()
+(
+	mkdir -p "$DIR/prometheus" && cd "$DIR/prometheus" || return
+	apt-get -q download prometheus >log 2>&1 || { apt_update && apt-get -q download prometheus >log 2>&1; } || {
+		say "promtool cannot be loaded down:" "$(tail -n 1 log)" >&2
+		return
+	}
+	dpkg -x prometheus*.deb .
+)
+
 case ${1:-} in
 -h | --help)
 	sed -n '/^set -u$/q; s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | tail -n +2
@@ -96,6 +108,10 @@ copy_tree "$TOP" "$DIR/tree"
 if any_selected tap && foreign_node; then
 	unpack_node_driver
 	export NODE_PATH=$DIR/node/usr/share/nodejs
+fi
+if any_selected tap && ! command -v promtool >/dev/null; then
+	unpack_promtool
+	export PATH=$PATH:$DIR/prometheus/usr/bin
 fi
 if [ "$(id -u)" -eq 0 ]; then
 	chown -R "$(test_user):" "$DIR"

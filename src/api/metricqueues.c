@@ -147,6 +147,15 @@ note_counts(BgjobMetrics *metrics, BgjobMetricQueues *queues)
 	queues->rest.running = rest.running;
 }
 
+/* Returns which kind of queue comes first. */
+static int
+precedence(const MetricQueue *queue)
+{
+	if (strcmp(queue->queue, "default") == 0)
+		return 0;
+	return queue->configured ? 1 : 2;
+}
+
 /* Compares which of two queues goes before the other. */
 static int
 compare_ranks(const void *a, const void *b)
@@ -154,8 +163,8 @@ compare_ranks(const void *a, const void *b)
 	const MetricQueue *left = *(MetricQueue *const *) a;
 	const MetricQueue *right = *(MetricQueue *const *) b;
 
-	if (left->configured != right->configured)
-		return left->configured ? -1 : 1;
+	if (precedence(left) != precedence(right))
+		return precedence(left) - precedence(right);
 	if (left->configured)
 		return strcmp(left->queue, right->queue);
 	return left->rank < right->rank ? -1 : left->rank > right->rank;
@@ -213,7 +222,7 @@ collect(BgjobMetrics *metrics)
 		hash_create("bgjob metrics", 256, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	strlcpy(queues->rest.queue, BGJOB_METRIC_REST, sizeof(queues->rest.queue));
 	queues->rest.oldest = DT_NOEND;
-	queue_of(queues, "default")->configured = true;
+	(void) queue_of(queues, "default");
 	bgjob_queueconf_visit(note_configured, queues);
 	note_sums(queues);
 	note_counts(metrics, queues);

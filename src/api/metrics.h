@@ -46,7 +46,7 @@ typedef struct BgjobMetrics
 /* Returns the samples of a metric; "which" distinguishes metrics that are alike. */
 typedef void (*BgjobMetricSamples)(BgjobMetrics *metrics, int which);
 
-/* metrics.c */
+/* metricsamples.c */
 extern void
 bgjob_metric_put(BgjobMetrics *metrics, double value, const BgjobLabel *labels, int n);
 extern void bgjob_metric_put_buckets(BgjobMetrics *metrics, const int64 *at_most, int64 count,

@@ -43,10 +43,4 @@ typedef struct BgjobTotals
 extern void bgjob_totals_init(BgjobTotals *totals);
 extern void bgjob_totals_reset(BgjobTotals *totals);
 
-/* of the scheduler */
-extern void bgjob_totals_begin(void);
-extern void bgjob_totals_note_missed(BgjobMissed why);
-extern void bgjob_totals_note_late(int64 microseconds);
-extern void bgjob_totals_commit(void);
-
 #endif /* BGJOB_BASE_TOTALS_H */

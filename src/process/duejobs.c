@@ -15,7 +15,7 @@
 #include "base/chunkwaits.h"
 #include "base/database.h"
 #include "base/process.h"
-#include "base/totals.h"
+#include "base/totalnotes.h"
 #include "miscadmin.h"
 #include "process/duejobs.h"
 #include "store/due.h"

@@ -19,7 +19,7 @@
 #include "access/xact.h"
 #include "base/interval.h"
 #include "base/request.h"
-#include "base/totals.h"
+#include "base/totalnotes.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"

@@ -35,7 +35,7 @@
 
 #include "access/xact.h"
 #include "base/process.h"
-#include "base/totals.h"
+#include "base/totalnotes.h"
 #include "base/text.h"
 #include "miscadmin.h"
 #include "pgstat.h"

@@ -13,7 +13,7 @@
  */
 #include "postgres.h"
 
-#include "base/totals.h"
+#include "base/totalnotes.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
 #include "store/acquire.h"
