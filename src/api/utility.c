@@ -37,6 +37,7 @@
 #include "base/preparedmoves.h"
 #include "base/registry.h"
 #include "base/slot.h"
+#include "base/queuestats.h"
 #include "base/tally.h"
 #include "base/waits.h"
 #include "base/wake.h"
@@ -538,6 +539,7 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 	{
 		bgjob_jobmap_forget(dropped);
 		bgjob_tallies_forget(dropped);
+		bgjob_queue_stats_forget(dropped);
 	}
 	after_command(aftermath, counted);
 }
@@ -573,5 +575,6 @@ bgjob_installed(PG_FUNCTION_ARGS)
 						errmsg("this function can be called only by CREATE EXTENSION")));
 	bgjob_change_want(MyDatabaseId);
 	bgjob_change_recount(); /* the known counts may belong to a dropped extension */
+	bgjob_queue_stats_forget(MyDatabaseId);
 	PG_RETURN_VOID();
 }

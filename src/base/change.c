@@ -3,28 +3,25 @@
  * change.c
  *	  What the running transaction has changed, told to others when it commits.
  *
- * Any backend or worker that writes bgjob's tables notes here what it did. Other
- * processes are told after the commit only, and never of a savepoint that was rolled
- * back: notes are kept per subtransaction. One thing happens earlier: when the commit
- * begins, an idle worker is pre-woken. Jobs that a rollback puts back into their queues
- * are announced when it happens.
+ * Any backend or worker that writes bgjob's tables notes here what it did. Other processes are
+ * told after the commit only, and never of a savepoint that was rolled back: notes are kept per
+ * subtransaction. One thing happens earlier: when the commit begins, an idle worker is
+ * pre-woken. Jobs that a rollback puts back into their queues are announced when it happens.
  *
  * The callback runs after the rows are visible to others, so a process that is
  * woken finds them; where the transaction gives back places at gates, after its locks were
  * released. It must not throw; it takes short locks and sets latches.
  *
- * JOBS AND ATTEMPTS THAT ARE OVER are settled once for a transaction, all of
- * them together, when its commit or PREPARE begins and before anything else is
- * done about it (bgjob_change_settle, which store/settle.c sets); what settling ends
- * is settled, too. A savepoint that is rolled back takes its notes along; a group of jobs
- * pays once, as it is one transaction. After the commit the attempts are counted for
- * bgjob.function_stats (base/functionstats.c).
+ * JOBS AND ATTEMPTS THAT ARE OVER are settled once for a transaction, all of them together, when
+ * its commit or PREPARE begins and before anything else is done about it (bgjob_change_settle,
+ * which store/settle.c sets); what settling ends is settled, too. A savepoint that is rolled back
+ * takes its notes along; a group of jobs pays once, as it is one transaction. After the commit the
+ * attempts are counted for functions (base/functionstats.c) and queues (base/queuestats.c).
  *
  * HOLES, on purpose: PREPARE TRANSACTION drops the notes, since any session may
  * commit at any time, and leaves a mark instead (base/prepared.c), and what counts
  * need (base/preparedmoves.c). The session that ends a marked transaction has the whole
- * queue scanned anew. Without the library in shared_preload_libraries only what is to be
- * settled is noted.
+ * queue scanned anew. Where the library is not preloaded only what is to be settled is noted.
  *
  *-------------------------------------------------------------------------
  */
@@ -231,30 +228,33 @@ bgjob_change_cached(BgjobCached what)
 		to->cached[what] = true;
 }
 
+/* bgjob_change_flow notes that something has happened to a job, for the statistics of its queue. */
+void
+bgjob_change_flow(Oid role, const char *queue, BgjobFlow flow)
+{
+	Notes *to = current_notes();
+
+	if (to != NULL)
+	{
+		bgjob_tally_note_flow(&to->tallies, role, queue, flow);
+		to->counted = true;
+	}
+}
+
 /*
- * bgjob_change_ended notes that a job has ended in a final state: nothing more
- * will happen to it by itself. Of one that is requeued in the same transaction
- * the note stays. "over" tells all but the attempt; "attempt" is how it ended
- * (both are copied); NULL: it was not running.
+ * bgjob_change_over notes that a job has ended in a final state, or that an attempt is over and the
+ * job goes on. Of one that is requeued in the same transaction the note stays. "over" tells all
+ * but the attempt; "attempt" is how it ended (both are copied); NULL: it was not running.
  */
 void
-bgjob_change_ended(const BgjobOver *over, const BgjobAttempt *attempt)
+bgjob_change_over(const BgjobOver *over, Oid role, const char *queue,
+				  const BgjobAttempt *attempt)
 {
 	Notes *to = own_notes();
 
 	to->over = bgjob_over_add(to->over, over, attempt);
-}
-
-/*
- * bgjob_change_attempt_over notes that an attempt is over, and that the job goes
- * on: it is tried again, was interrupted, has snoozed, or was requeued.
- */
-void
-bgjob_change_attempt_over(int64 job, BgjobState state, const BgjobAttempt *attempt)
-{
-	BgjobOver over = {.job = job, .state = state};
-
-	bgjob_change_ended(&over, attempt);
+	if (attempt != NULL)
+		to->over->queue = bgjob_tally_ref(role, queue);
 }
 
 /*

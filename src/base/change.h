@@ -46,8 +46,9 @@ extern void bgjob_change_waits(const BgjobChunkKey *key, TimestampTz at);
 extern void bgjob_change_count(const BgjobCounted *from, const BgjobCounted *to);
 extern void bgjob_change_add_own(int64 *counts);
 extern void bgjob_change_visit_own(BgjobTallyVisit visit, void *arg);
-extern void bgjob_change_ended(const BgjobOver *over, const BgjobAttempt *attempt);
-extern void bgjob_change_attempt_over(int64 job, BgjobState state, const BgjobAttempt *attempt);
+extern void bgjob_change_flow(Oid role, const char *queue, BgjobFlow flow);
+extern void bgjob_change_over(const BgjobOver *over, Oid role, const char *queue,
+							  const BgjobAttempt *attempt);
 extern void bgjob_change_notice(Oid database, uint32 scheduler_notices);
 extern void bgjob_change_took_scheduled(TimestampTz at);
 extern void bgjob_change_took(const BgjobLaneKey *lane, int64 pos, int64 job);

@@ -74,6 +74,7 @@ reset_entry(BgjobDatabase *entry, Oid database)
 	pg_atomic_write_u64(&entry->low_due, 0);
 	pg_atomic_write_u64(&entry->low_lease, 0);
 	pg_atomic_write_u32(&entry->leases_known, 0);
+	pg_atomic_write_u32(&entry->stats_pending, 1); /* from before the start of the server */
 	for (int state = 0; state < BGJOB_NSTATES; state++)
 		pg_atomic_write_u64(&entry->moves[state], 0);
 	bgjob_totals_reset(&entry->totals);

@@ -6,7 +6,7 @@
  * An entry for each function that jobs have called, and for each kind of
  * command, by database and role: as pg_stat_statements has one for each
  * statement. The view bgjob.function_stats shows them, and a file keeps them
- * over a restart (base/functionstatsfile.c). After a crash of the server they
+ * over a restart (base/statsfile.c). After a crash of the server they
  * begin anew.
  *
  * COUNTING. The process that records the end of an attempt (a worker, or the

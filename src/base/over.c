@@ -5,7 +5,7 @@
  *
  * Part of the notes of a transaction (base/change.c), which has a list of them for each
  * subtransaction. After the commit they go to the
- * statistics of functions, to sessions that wait for a job, and to the scheduler, if more jobs may await one
+ * statistics of functions and of queues, to sessions that wait for a job, and to the scheduler, if more jobs may await one
  * than the transaction has seen.
  *
  * Any process, inside a transaction; what runs after its end does not throw.
@@ -17,6 +17,7 @@
 #include "base/dependants.h"
 #include "base/over.h"
 #include "base/reviews.h"
+#include "base/tallynotes.h"
 #include "base/waiters.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -79,6 +80,31 @@ review_dependants(const BgjobOver *over)
 		bgjob_review_ask(MyDatabaseId, over->job);
 }
 
+/* Counts how long attempts have waited and run. Those of a queue, mostly one after the other, pay for one lock. */
+static void
+count_times(const BgjobOver *list)
+{
+	const struct BgjobTallyRef *queue = NULL;
+	bool opened = false;
+
+	for (const BgjobOver *over = list; over != NULL; over = over->next)
+	{
+		if (over->attempt == NULL)
+			continue;
+		if (over->queue != queue)
+		{
+			if (opened)
+				bgjob_queue_stats_close();
+			opened = bgjob_tally_ref_open(over->queue);
+			queue = over->queue;
+		}
+		if (opened)
+			bgjob_queue_stats_add_times(over->attempt->run_time, over->attempt->wait_time);
+	}
+	if (opened)
+		bgjob_queue_stats_close();
+}
+
 /* bgjob_over_tell tells others of what is over, after the commit. */
 void
 bgjob_over_tell(const BgjobOver *list)
@@ -87,6 +113,7 @@ bgjob_over_tell(const BgjobOver *list)
 		if (over->attempt != NULL)
 			bgjob_function_stats_add(over->attempt);
 	bgjob_function_stats_flush();
+	count_times(list);
 	for (const BgjobOver *over = list; over != NULL; over = over->next)
 		if (bgjob_state_is_final(over->state))
 		{

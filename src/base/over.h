@@ -26,6 +26,7 @@ typedef struct BgjobOver
 	int64 batch;      /* of the job; 0: none */
 	bool member;  /* the job is still a member of its batch (store/batch.h), and has to leave */
 	uint32 edges; /* to jobs that await it, as settling has found them */
+	struct BgjobTallyRef *queue; /* of an attempt that is to be counted (base/tallynotes.h) */
 	const BgjobAttempt *attempt; /* to be counted at commit; NULL: the job was not running */
 } BgjobOver;
 

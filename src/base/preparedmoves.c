@@ -103,49 +103,64 @@ bgjob_prepared_moves_add(const int64 *counts, bool doubtful)
 	draft.doubtful |= doubtful;
 }
 
-/* Notes a role alone, instead of all its queues. False: there is no room for it. */
-static bool
+/* Notes a role alone, instead of all its queues. NULL: there is no room for it. */
+static BgjobPreparedQueue *
 add_lost(Oid role)
 {
+	BgjobPreparedQueue lost;
 	int n = 0;
 
+	memset(&lost, 0, sizeof(lost));
+	lost.tally.role = role;
+	lost.tally.lost = true;
 	for (int i = 0; i < draft.n; i++)
-		if (draft.items[i].role != role)
+		if (draft.items[i].tally.role != role)
 			draft.items[n++] = draft.items[i];
+		else
+			for (int flow = 0; flow < BGJOB_NFLOWS; flow++)
+				lost.flows[flow] += draft.items[i].flows[flow];
 	draft.n = n;
 	if (n == BGJOB_PREPARED_QUEUES)
-		return false;
-	memset(&draft.items[n], 0, sizeof(draft.items[n]));
-	draft.items[n].role = role;
-	draft.items[n].lost = true;
-	draft.n++;
-	return true;
+		return NULL;
+	draft.items[n] = lost;
+	return &draft.items[draft.n++];
+}
+
+/* Finds the item of a role and a queue, or adds it. NULL: there is no room for it. */
+static BgjobPreparedQueue *
+find_item(Oid role, const char *queue)
+{
+	BgjobPreparedQueue *item;
+
+	for (int i = 0; i < draft.n; i++)
+		if (draft.items[i].tally.role == role &&
+			(draft.items[i].tally.lost || strcmp(draft.items[i].tally.queue, queue) == 0))
+			return &draft.items[i];
+	if (draft.n == BGJOB_PREPARED_QUEUES)
+		return add_lost(role);
+	item = &draft.items[draft.n++];
+	memset(item, 0, sizeof(*item));
+	item->tally.role = role;
+	strlcpy(item->tally.queue, queue, sizeof(item->tally.queue));
+	return item;
 }
 
 /* bgjob_prepared_moves_add_tally adds the moves of a role in a queue; a BgjobTallyVisit. */
 void
-bgjob_prepared_moves_add_tally(Oid role, const char *queue, const int64 *counts, void *arg)
+bgjob_prepared_moves_add_tally(Oid role, const char *queue, const BgjobTallyNote *note,
+							   void *arg)
 {
-	BgjobTallyRow *item = NULL;
+	BgjobPreparedQueue *item = find_item(role, queue);
 
-	for (int i = 0; i < draft.n && item == NULL; i++)
-		if (draft.items[i].role == role &&
-			(draft.items[i].lost || strcmp(draft.items[i].queue, queue) == 0))
-			item = &draft.items[i];
-	if (item == NULL && draft.n == BGJOB_PREPARED_QUEUES)
-	{
-		draft.doubtful |= !add_lost(role);
-		return;
-	}
 	if (item == NULL)
 	{
-		item = &draft.items[draft.n++];
-		memset(item, 0, sizeof(*item));
-		item->role = role;
-		strlcpy(item->queue, queue, sizeof(item->queue));
+		draft.doubtful = true;
+		return;
 	}
 	for (int kind = 0; kind < BGJOB_NTALLIED; kind++)
-		item->counts[kind] += counts[kind];
+		item->tally.counts[kind] += note->counts[kind];
+	for (int flow = 0; flow < BGJOB_NFLOWS; flow++)
+		item->flows[flow] += note->flows[flow];
 }
 
 /* Returns what is kept of a transaction of this database, NULL: nothing. The lock is held. */
@@ -202,6 +217,33 @@ bgjob_prepared_moves_find(const char *gid, BgjobPreparedMoves *moves)
 	return kept != NULL;
 }
 
+/* Counts what has happened in a queue; of a role whose queues had no room, in its "*". */
+static void
+commit_flows(const BgjobPreparedQueue *item)
+{
+	BgjobQueueStatsRef stats = {.entry = -1};
+
+	if (!bgjob_queue_stats_open(&stats, item->tally.role,
+								item->tally.lost ? BGJOB_OTHER_QUEUES : item->tally.queue))
+		return;
+	bgjob_queue_stats_add_flows(item->flows);
+	bgjob_queue_stats_close();
+}
+
+/* Adds the moves of a queue to its tally. */
+static void
+commit_tally(const BgjobTallyRow *item)
+{
+	uint64 generation;
+	BgjobTally *tally =
+		item->lost ? NULL : bgjob_tally_get(item->role, item->queue, &generation);
+
+	if (item->lost)
+		bgjob_tallies_lose(item->role);
+	for (int kind = 0; tally != NULL && kind < BGJOB_NTALLIED; kind++)
+		pg_atomic_fetch_add_u64(&tally->moves[kind], item->counts[kind]);
+}
+
 /*
  * bgjob_prepared_moves_commit adds the moves of a prepared transaction that has just
  * been committed. The process is named among the movers, as that transaction.
@@ -217,15 +259,8 @@ bgjob_prepared_moves_commit(const BgjobPreparedMoves *moves)
 		pg_atomic_fetch_add_u64(&entry->moves[state], moves->counts[state]);
 	for (int i = 0; i < moves->n; i++)
 	{
-		const BgjobTallyRow *item = &moves->items[i];
-		uint64 generation;
-		BgjobTally *tally =
-			item->lost ? NULL : bgjob_tally_get(item->role, item->queue, &generation);
-
-		if (item->lost)
-			bgjob_tallies_lose(item->role);
-		for (int kind = 0; tally != NULL && kind < BGJOB_NTALLIED; kind++)
-			pg_atomic_fetch_add_u64(&tally->moves[kind], item->counts[kind]);
+		commit_tally(&moves->items[i].tally);
+		commit_flows(&moves->items[i]);
 	}
 	pg_atomic_fetch_add_u64(&entry->movers, 1);
 }

@@ -72,8 +72,45 @@ typedef struct BgjobQueueStatsRef
 	uint32 generation;
 } BgjobQueueStatsRef;
 
+/* What is still to be written into the history. */
+typedef struct BgjobQueuePending
+{
+	BgjobQueueStatsRef ref;
+	BgjobQueueStatsKey key;
+	TimestampTz since; /* the first of it was counted */
+	BgjobQueueSums sums;
+	TimestampTz hour;    /* of the row that was written last; a hint */
+	ItemPointerData tid; /* where that row is */
+} BgjobQueuePending;
+
+/* An entry as a file keeps it. */
+typedef struct BgjobQueueKept
+{
+	BgjobQueueStatsKey key;
+	TimestampTz since;
+	TimestampTz moved_at;
+	TimestampTz pending_since;
+	BgjobQueueSums pending;
+	BgjobQueueSums total;
+} BgjobQueueKept;
+
 extern Size bgjob_queue_stats_size(void);
 extern void bgjob_queue_stats_startup(void);
+
+extern void bgjob_queue_sums_add(BgjobQueueSums *into, const BgjobQueueSums *from);
+
+extern bool bgjob_queue_stats_open(BgjobQueueStatsRef *ref, Oid role, const char *queue);
+extern void bgjob_queue_stats_add_flows(const int64 *flows);
+extern void bgjob_queue_stats_add_times(double run_time, double wait_time);
+extern void bgjob_queue_stats_add_usage(int64 cpu_time, int64 wal_bytes);
+extern void bgjob_queue_stats_close(void);
+
 extern bool bgjob_queue_stats_next(int *position, Oid database, BgjobQueueStats *stats);
+extern bool bgjob_queue_stats_pending(int *position, BgjobQueuePending *pending);
+extern void bgjob_queue_stats_written(const BgjobQueuePending *pending);
+extern void bgjob_queue_stats_forget(Oid database);
+
+extern bool bgjob_queue_stats_kept(int position, BgjobQueueKept *kept);
+extern void bgjob_queue_stats_restore(const BgjobQueueKept *kept);
 
 #endif /* BGJOB_BASE_QUEUESTATS_H */

@@ -326,6 +326,9 @@ typedef struct BgjobDatabase
 
 	BgjobTotals totals; /* see base/totals.c */
 
+	/* Something may have been counted in a queue that is not in the history: see base/queuestats.c. */
+	pg_atomic_uint32 stats_pending;
+
 	/* Of the marks of sequences: see base/sequencemark.c. */
 	pg_atomic_uint64 sequence_epoch;
 

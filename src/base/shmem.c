@@ -19,7 +19,7 @@
 #include "base/externalworkers.h"
 #include "base/fair.h"
 #include "base/functionstats.h"
-#include "base/functionstatsfile.h"
+#include "base/statsfile.h"
 #include "base/inflight.h"
 #include "base/gateasks.h"
 #include "base/gatetable.h"
@@ -28,6 +28,7 @@
 #include "base/lease.h"
 #include "base/lateanswers.h"
 #include "base/queues.h"
+#include "base/queuestats.h"
 #include "base/preparedmoves.h"
 #include "base/registry.h"
 #include "base/reviews.h"
@@ -58,6 +59,7 @@ request(void)
 	RequestAddinShmemSpace(bgjob_awaiters_size());
 	RequestAddinShmemSpace(bgjob_console_size());
 	RequestAddinShmemSpace(bgjob_function_stats_size());
+	RequestAddinShmemSpace(bgjob_queue_stats_size());
 	RequestAddinShmemSpace(bgjob_jobmap_size());
 	RequestAddinShmemSpace(bgjob_dependants_size());
 	RequestAddinShmemSpace(bgjob_reviews_size());
@@ -86,7 +88,8 @@ startup(void)
 	bgjob_awaiters_startup();
 	bgjob_console_startup();
 	bgjob_function_stats_startup();
-	bgjob_function_stats_file_startup();
+	bgjob_queue_stats_startup();
+	bgjob_stats_files_startup();
 	bgjob_jobmap_startup();
 	bgjob_dependants_startup();
 	bgjob_reviews_startup();

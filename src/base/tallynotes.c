@@ -4,7 +4,8 @@
  *	  What the running transaction moves, by role and queue.
  *
  * Part of the notes of a transaction (base/change.c), which has them for each
- * subtransaction. When it has committed, they are added to the tallies (base/tally.c).
+ * subtransaction. When it has committed, they are added to the tallies (base/tally.c) and to
+ * the statistics of queues (base/queuestats.c).
  *
  * Most transactions move the jobs of one role in one queue, and so did the one
  * before. That costs a comparison of names when a move is noted, and one atomic
@@ -49,6 +50,7 @@ typedef struct BgjobTallyRef
 	uint64 generation; /* of the tally, when it was found */
 	NotePlace latest;  /* its note that was used last */
 	NotePlace before;  /* the one before: mostly that of the parent */
+	BgjobQueueStatsRef stats;
 } BgjobTallyRef;
 
 static HTAB *refs = NULL;
@@ -66,9 +68,12 @@ bgjob_tally_refs_trim(void)
 	last = NULL;
 }
 
-/* Returns the ref of a role and a queue, which may be new. */
-static BgjobTallyRef *
-ref_of(Oid role, const char *queue)
+/*
+ * bgjob_tally_ref returns the ref of a role and a queue, which may be new. It stays there as
+ * long as there are any notes.
+ */
+BgjobTallyRef *
+bgjob_tally_ref(Oid role, const char *queue)
 {
 	HASHCTL info = {.keysize = sizeof(RefKey), .entrysize = sizeof(BgjobTallyRef)};
 	RefKey key;
@@ -87,6 +92,7 @@ ref_of(Oid role, const char *queue)
 		last->tally = NULL;
 		last->generation = 0;
 		last->latest.serial = last->before.serial = 0;
+		last->stats.entry = -1;
 	}
 	return last;
 }
@@ -142,7 +148,17 @@ note_of(BgjobTallyNotes *notes, BgjobTallyRef *ref)
 void
 bgjob_tally_note(BgjobTallyNotes *notes, Oid role, const char *queue, BgjobTallied kind, int by)
 {
-	note_of(notes, ref_of(role, queue))->counts[kind] += by;
+	note_of(notes, bgjob_tally_ref(role, queue))->counts[kind] += by;
+}
+
+/* bgjob_tally_note_flow notes that something has happened to a job of a role in a queue. */
+void
+bgjob_tally_note_flow(BgjobTallyNotes *notes, Oid role, const char *queue, BgjobFlow flow)
+{
+	BgjobTallyNote *note = note_of(notes, bgjob_tally_ref(role, queue));
+
+	note->flowed = true;
+	note->flows[flow]++;
 }
 
 /* bgjob_tally_notes_merge adds the notes of a subtransaction to those of its parent. */
@@ -155,6 +171,11 @@ bgjob_tally_notes_merge(const BgjobTallyNotes *inner, BgjobTallyNotes *outer)
 
 		for (int kind = 0; kind < BGJOB_NTALLIED; kind++)
 			to->counts[kind] += inner->items[i].counts[kind];
+		if (!inner->items[i].flowed)
+			continue;
+		to->flowed = true;
+		for (int flow = 0; flow < BGJOB_NFLOWS; flow++)
+			to->flows[flow] += inner->items[i].flows[flow];
 	}
 }
 
@@ -176,6 +197,23 @@ tally_of(BgjobTallyRef *ref)
 	return ref->tally;
 }
 
+/* bgjob_tally_ref_open opens the statistics of the queue of a ref (base/queuestats.h). Does not throw. */
+bool
+bgjob_tally_ref_open(BgjobTallyRef *ref)
+{
+	return bgjob_queue_stats_open(&ref->stats, ref->key.role, ref->key.queue);
+}
+
+/* Adds a note to the statistics of its queue. */
+static void
+add_flows(const BgjobTallyNote *note)
+{
+	if (!bgjob_tally_ref_open(note->ref))
+		return;
+	bgjob_queue_stats_add_flows(note->flows);
+	bgjob_queue_stats_close();
+}
+
 /*
  * bgjob_tally_notes_commit adds the notes to the tallies. The process is named among
  * the movers (base/database.c). Does not throw.
@@ -188,6 +226,8 @@ bgjob_tally_notes_commit(const BgjobTallyNotes *notes)
 		const BgjobTallyNote *note = &notes->items[i];
 		BgjobTally *tally = NULL;
 
+		if (note->flowed)
+			add_flows(note);
 		for (int kind = 0; kind < BGJOB_NTALLIED; kind++)
 		{
 			if (note->counts[kind] == 0)
@@ -204,6 +244,6 @@ void
 bgjob_tally_notes_visit(const BgjobTallyNotes *notes, BgjobTallyVisit visit, void *arg)
 {
 	for (int i = 0; i < notes->n; i++)
-		visit(notes->items[i].ref->key.role, notes->items[i].ref->key.queue,
-			  notes->items[i].counts, arg);
+		visit(notes->items[i].ref->key.role, notes->items[i].ref->key.queue, &notes->items[i],
+			  arg);
 }

@@ -10,12 +10,15 @@
 
 #include "postgres.h"
 
+#include "base/queuestats.h"
 #include "base/tally.h"
 
 typedef struct BgjobTallyNote
 {
 	struct BgjobTallyRef *ref;
 	int64 counts[BGJOB_NTALLIED];
+	bool flowed; /* something of what follows is not 0 */
+	int64 flows[BGJOB_NFLOWS];
 } BgjobTallyNote;
 
 /* The notes of a subtransaction; all zero: none. Must not be copied. */
@@ -28,11 +31,16 @@ typedef struct BgjobTallyNotes
 	BgjobTallyNote first; /* most transactions have no more */
 } BgjobTallyNotes;
 
-typedef void (*BgjobTallyVisit)(Oid role, const char *queue, const int64 *counts, void *arg);
+typedef void (*BgjobTallyVisit)(Oid role, const char *queue, const BgjobTallyNote *note,
+								void *arg);
 
 extern void bgjob_tally_refs_trim(void);
 extern void bgjob_tally_note(BgjobTallyNotes *notes, Oid role, const char *queue,
 							 BgjobTallied kind, int by);
+extern void
+bgjob_tally_note_flow(BgjobTallyNotes *notes, Oid role, const char *queue, BgjobFlow flow);
+extern struct BgjobTallyRef *bgjob_tally_ref(Oid role, const char *queue);
+extern bool bgjob_tally_ref_open(struct BgjobTallyRef *ref);
 extern void bgjob_tally_notes_merge(const BgjobTallyNotes *inner, BgjobTallyNotes *outer);
 extern void bgjob_tally_notes_free(BgjobTallyNotes *notes);
 extern void bgjob_tally_notes_commit(const BgjobTallyNotes *notes);

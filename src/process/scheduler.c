@@ -37,6 +37,7 @@
 #include "base/forget.h"
 #include "base/guc.h"
 #include "base/process.h"
+#include "base/queuestats.h"
 #include "base/registry.h"
 #include "base/session.h"
 #include "base/slot.h"
@@ -62,6 +63,7 @@
 #include "process/renewal.h"
 #include "process/review.h"
 #include "process/scheduler.h"
+#include "process/statsflush.h"
 #include "process/unannounced.h"
 #include "process/workers.h"
 #include "rules/clock.h"
@@ -260,6 +262,7 @@ static Step steps[] = {{serve_notices},
 					   {bgjob_heldback_serve},
 					   {bgjob_leftover_serve},
 					   {bgjob_mapping_serve},
+					   {bgjob_statsflush_serve},
 					   {bgjob_unannounced_poll}};
 
 static void
@@ -279,6 +282,7 @@ forget_times(TimestampTz now)
 	bgjob_duejobs_clock_set(now);
 	bgjob_unannounced_clock_set(now);
 	bgjob_review_clock_set();
+	bgjob_statsflush_clock_set();
 	bgjob_gates_clock_set();
 	began_at = now;
 	bgjob_expiry_anew();
@@ -363,6 +367,7 @@ begin_service(void *arg)
 	bgjob_duejobs_begin();
 	bgjob_review_begin();
 	bgjob_gates_begin();
+	bgjob_statsflush_begin();
 	began_at = bgjob_now();
 	if (serving_since == 0)
 		serving_since = entry->serving_since != 0 ? entry->serving_since : began_at;
@@ -388,6 +393,12 @@ do_when_possible(void (*step)(void *arg))
 	return false;
 }
 
+static void
+end_stats(void *arg)
+{
+	bgjob_statsflush_end();
+}
+
 /* Ends all workers, unless another scheduler follows at once. */
 static void
 end_service(void)
@@ -406,8 +417,13 @@ end_service(void)
 						ShutdownRequestPending ? BGJOB_BY_SHUTDOWN
 						: at_once              ? BGJOB_BY_COMMAND
 											   : BGJOB_BY_SETTINGS);
-	if (!gone)
+	if (gone)
+		bgjob_queue_stats_forget(MyDatabaseId);
+	else
+	{
 		(void) try_here(bgjob_gates_end, NULL);
+		(void) try_here(end_stats, NULL);
+	}
 	if (gone || unwanted)
 		bgjob_forget(MyDatabaseId);
 }

@@ -264,6 +264,58 @@ CREATE TABLE bgjob_internal.total (
     jobs bigint NOT NULL
 );
 
+-- What has happened in each queue, by hour and by day of UTC. The scheduler adds to the row of the hour once a second, and adds
+-- hours that are over to their days. The histograms are those of src/rules/histogram.c; times are in microseconds.
+CREATE TABLE bgjob_internal.stats_hour (
+    at timestamptz NOT NULL,            -- when the hour began
+    role regrole NOT NULL,              -- the role that the jobs run as
+    queue text COLLATE "C" NOT NULL,    -- "*": those of the role's queues that are not counted by themselves
+    enqueued bigint NOT NULL,
+    succeeded bigint NOT NULL,
+    failed bigint NOT NULL,
+    deleted bigint NOT NULL,
+    retried bigint NOT NULL,
+    interrupted bigint NOT NULL,
+    lost bigint NOT NULL,
+    throttled bigint NOT NULL,
+    cpu_time bigint NOT NULL,
+    wal_bytes bigint NOT NULL,
+    runs bigint NOT NULL,               -- attempts whose running time is known
+    run_time bigint NOT NULL,
+    waits bigint NOT NULL,
+    wait_time bigint NOT NULL,
+    run_histogram bytea NOT NULL,
+    wait_histogram bytea NOT NULL,
+    in_day boolean NOT NULL,            -- it is in the row of its day, too
+    CONSTRAINT stats_hour_pkey PRIMARY KEY (at, role, queue)
+) WITH (fillfactor = 50);               -- keeps room for updates on the page of the row (HOT)
+CREATE INDEX stats_hour_open_idx ON bgjob_internal.stats_hour (at) WHERE NOT in_day;
+
+CREATE TABLE bgjob_internal.stats_day (
+    at timestamptz NOT NULL,
+    role regrole NOT NULL,
+    queue text COLLATE "C" NOT NULL,
+    enqueued bigint NOT NULL,
+    succeeded bigint NOT NULL,
+    failed bigint NOT NULL,
+    deleted bigint NOT NULL,
+    retried bigint NOT NULL,
+    interrupted bigint NOT NULL,
+    lost bigint NOT NULL,
+    throttled bigint NOT NULL,
+    cpu_time bigint NOT NULL,
+    wal_bytes bigint NOT NULL,
+    runs bigint NOT NULL,
+    run_time bigint NOT NULL,
+    waits bigint NOT NULL,
+    wait_time bigint NOT NULL,
+    run_histogram bytea NOT NULL,
+    wait_histogram bytea NOT NULL,
+    CONSTRAINT stats_day_pkey PRIMARY KEY (at, role, queue)
+) WITH (fillfactor = 80);
+ALTER TABLE bgjob_internal.stats_hour ALTER run_histogram SET STORAGE MAIN, ALTER wait_histogram SET STORAGE MAIN;
+ALTER TABLE bgjob_internal.stats_day ALTER run_histogram SET STORAGE MAIN, ALTER wait_histogram SET STORAGE MAIN;
+
 -- Queues that administrators have configured. A queue without a row has the defaults.
 CREATE TABLE bgjob_internal.queue_conf (
     queue text COLLATE "C" NOT NULL,
@@ -340,6 +392,8 @@ SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.state', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.log', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.settings', '');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.total', '');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.stats_hour', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
+SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.stats_day', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.unique_key', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.sequence', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('bgjob_internal.batch', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');

@@ -42,7 +42,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['queue', 'schedule', 'gate', 'limit_use', 'awaiting', 'edge', 'member', 'claim', 'lease', 'total', 'queue_conf', 'server_conf', 'limit_conf', 'weight_conf', 'function_conf', 'filter', 'installation'] LOOP
+    FOREACH name IN ARRAY ARRAY['queue', 'schedule', 'gate', 'limit_use', 'awaiting', 'edge', 'member', 'claim', 'lease', 'total', 'stats_hour', 'stats_day', 'queue_conf', 'server_conf', 'limit_conf', 'weight_conf', 'function_conf', 'filter', 'installation'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER not_on_subscribers BEFORE INSERT OR UPDATE OR DELETE ON bgjob_internal.%I
             FOR EACH ROW EXECUTE FUNCTION bgjob_internal.ignore_row()', name);
         EXECUTE pg_catalog.format('ALTER TABLE bgjob_internal.%I ENABLE REPLICA TRIGGER not_on_subscribers', name);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * attemptstats.c
- *	  What the end of an attempt adds to the statistics of its function.
+ *	  What the end of an attempt adds to the statistics of its function and its queue.
  *
  * The statistics are in shared memory (base/functionstats.c), by function or kind
  * of command. bgjob_job_apply() describes each attempt that ends, in any process,
@@ -11,12 +11,14 @@
  * its job was enqueued, or became due, and runs until its outcome is known; the
  * commit is not included. If the worker was lost, another process records the
  * attempt and does not know its end: the attempt has no run time. Jobs that are performed in
- * one call (run/chunk.c) share its time equally.
+ * one call (run/chunk.c) share its time equally. The same times are counted for the queue
+ * (base/queuestats.c), and what happens to its jobs besides, such as that one is created.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "base/change.h"
 #include "base/text.h"
 #include "miscadmin.h"
 #include "store/attemptstats.h"
@@ -96,4 +98,44 @@ bgjob_attemptstats_describe(const BgjobJob *job, BgjobEvent event, BgjobState to
 	describe_times(job, what, attempt);
 	if (attempt->failed)
 		describe_failure(what, attempt);
+}
+
+/*
+ * Returns whether an event ends an attempt whose worker, or whose lease, was lost: another process
+ * than the worker records it, or it is held against the job.
+ */
+static bool
+is_lost(const BgjobJob *job, const BgjobCircumstances *what)
+{
+	return what->crashed || (job->kind != BGJOB_KIND_EXTERNAL && what->worker_pid != MyProcPid);
+}
+
+static void
+note_flow(const BgjobJob *job, BgjobFlow flow)
+{
+	bgjob_change_flow(job->run_as, job->queue, flow);
+}
+
+/*
+ * bgjob_attemptstats_note_flows notes for the statistics of its queue what an event has done
+ * to a job, which was in the state "from".
+ */
+void
+bgjob_attemptstats_note_flows(const BgjobJob *job, BgjobState from, BgjobEvent event,
+							  const BgjobCircumstances *what, bool ends_attempt)
+{
+	if (from == BGJOB_NONE)
+		note_flow(job, BGJOB_FLOW_ENQUEUED);
+	if (job->state == BGJOB_SUCCEEDED)
+		note_flow(job, BGJOB_FLOW_SUCCEEDED);
+	else if (job->state == BGJOB_FAILED)
+		note_flow(job, BGJOB_FLOW_FAILED);
+	else if (job->state == BGJOB_DELETED)
+		note_flow(job, BGJOB_FLOW_DELETED);
+	else if (event == BGJOB_EV_RETRY)
+		note_flow(job, BGJOB_FLOW_RETRIED);
+	else if (event == BGJOB_EV_INTERRUPT)
+		note_flow(job, BGJOB_FLOW_INTERRUPTED);
+	if (ends_attempt && is_lost(job, what))
+		note_flow(job, BGJOB_FLOW_LOST);
 }

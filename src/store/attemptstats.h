@@ -15,5 +15,8 @@
 
 extern void bgjob_attemptstats_describe(const BgjobJob *job, BgjobEvent event, BgjobState to,
 										const BgjobCircumstances *what, BgjobAttempt *attempt);
+extern void
+bgjob_attemptstats_note_flows(const BgjobJob *job, BgjobState from, BgjobEvent event,
+							  const BgjobCircumstances *what, bool ends_attempt);
 
 #endif /* BGJOB_STORE_ATTEMPTSTATS_H */

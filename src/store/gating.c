@@ -12,8 +12,7 @@
  * has claimed it: bgjob_gating_enter() acquires the places; where that fails, bgjob_gating_bounce() puts
  * the job into the line of the gate that is full. That is no attempt. (3) An attempt ends: bgjob_gating_settle()
  * takes the next jobs of the lines to the queue, in the transaction that ends it. (4) The scheduler
- * looks at a line (process/gates.c): bgjob_gating_admit().
- * Only (2) decides what runs; the others look at counts that may have changed a moment later.
+ * looks at a line (process/gates.c): bgjob_gating_admit(). Only (2) decides what runs; the others look at counts that may have changed since.
  *
  * A SEQUENCE has one place, and a job may run only if none with a lower id stands in the
  * sequence (store/sequencekey.c). So a job that has failed, or waits for a retry, keeps the others waiting without
@@ -29,6 +28,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/change.h"
 #include "base/fair.h"
 #include "base/gatechange.h"
 #include "base/leasenotes.h"
@@ -123,6 +123,14 @@ note_passed(const BgjobGateNeed *needs, int n, int64 taken_from)
 		bgjob_change_gate_passed(&needs[i], taken_from == needs[i].line);
 }
 
+/* Counts that a job has to wait since others run, or have run; a pause, or a turn, is none of that. */
+static void
+note_throttled(const BgjobJob *job, const BgjobGateNeed *full)
+{
+	if (full->kind != BGJOB_GATE_FAIR && full->kind != BGJOB_GATE_PAUSE)
+		bgjob_change_flow(job->run_as, job->queue, BGJOB_FLOW_THROTTLED);
+}
+
 /* ---- a job becomes ready ---- */
 
 /*
@@ -154,6 +162,7 @@ bgjob_gating_file(BgjobJob *job)
 	}
 	bgjob_job_set(job, BGJOB_C_GATE, Int64GetDatum(line_of(&needs[full])));
 	bgjob_change_gate_filed(&needs[full]);
+	note_throttled(job, &needs[full]);
 }
 
 /* bgjob_gating_pass lets a job that becomes ready again go to the queue, whoever waits at its gates. */
@@ -226,6 +235,7 @@ void
 bgjob_gating_bounce(BgjobRel *jobs, BgjobJob *job, const BgjobGateNeed *full)
 {
 	put_into_line(jobs, job, full);
+	note_throttled(job, full);
 }
 
 /* ---- from a line to the queue ---- */

@@ -293,10 +293,8 @@ job_note_over(const BgjobJob *job, const BgjobAttempt *attempt)
 		over.batch = DatumGetInt64(bgjob_job_datum(job, BGJOB_C_BATCH_ID));
 		over.member = leaves_batch_later(job);
 	}
-	if (bgjob_state_is_final(job->state))
-		bgjob_change_ended(&over, attempt);
-	else if (attempt != NULL)
-		bgjob_change_attempt_over(job->id, job->state, attempt);
+	if (bgjob_state_is_final(job->state) || attempt != NULL)
+		bgjob_change_over(&over, job->run_as, job->queue, attempt);
 }
 
 /* Returns as what a job is counted. Its queue stays where it is in memory if the job gets another one. */
@@ -399,6 +397,7 @@ bgjob_job_apply_unfiltered(BgjobJob *job, BgjobEvent event, const BgjobCircumsta
 	job_set_state(job, to);
 	job->to_place = !what->in_queue;
 	job_note_over(job, ends_attempt ? &attempt : NULL);
+	bgjob_attemptstats_note_flows(job, from, event, what, ends_attempt);
 	count_change(&was, job);
 	if (ItemPointerIsValid(&job->tid) && /* else bgjob_job_save enters it into its batch */
 		!leaves_batch_later(job))

@@ -198,9 +198,8 @@ read_tallies(BgjobDatabase *entry, int *n, bool *known)
 
 /* Adds the counts of a role in a queue. */
 static void
-add_counts(Oid role, const char *name, const int64 *counts, void *arg)
+add_counts(Count *count, Oid role, const char *name, const int64 *counts)
 {
-	Count *count = arg;
 	const Role *known = role_of(count, role);
 	BgjobQueueCount *queue;
 
@@ -209,6 +208,13 @@ add_counts(Oid role, const char *name, const int64 *counts, void *arg)
 	queue = queue_of(count, name);
 	for (int kind = 0; kind < BGJOB_NTALLIED; kind++)
 		queue->counts[kind] += counts[kind];
+}
+
+/* Adds what the running transaction has moved; a BgjobTallyVisit. */
+static void
+add_note(Oid role, const char *name, const BgjobTallyNote *note, void *arg)
+{
+	add_counts(arg, role, name, note->counts);
 }
 
 /* Adds what the tallies say, and what the running transaction has moved by now. */
@@ -225,8 +231,8 @@ add_tallies(Count *count, const BgjobTallyRow *rows, int n)
 		}
 	for (int i = 0; i < n; i++)
 		if (rows[i].queue[0] != '\0')
-			add_counts(rows[i].role, rows[i].queue, rows[i].counts, count);
-	bgjob_change_visit_own(add_counts, count);
+			add_counts(count, rows[i].role, rows[i].queue, rows[i].counts);
+	bgjob_change_visit_own(add_note, count);
 }
 
 /* Adds the running jobs. */
@@ -413,12 +419,12 @@ typedef struct Waiting
 
 /* Adds what the running transaction has moved. */
 static void
-add_own(Oid role, const char *name, const int64 *counts, void *arg)
+add_own(Oid role, const char *name, const BgjobTallyNote *note, void *arg)
 {
 	Waiting *waiting = arg;
 
 	if (strcmp(name, waiting->queue) == 0)
-		waiting->n += counts[BGJOB_TALLIED_WAITING];
+		waiting->n += note->counts[BGJOB_TALLIED_WAITING];
 }
 
 /* Takes away the running jobs, which are counted as waiting. */

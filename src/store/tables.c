@@ -57,6 +57,8 @@ static const struct
 	[BGJOB_TABLE_QUEUE_CONF] = {"queue_conf"},
 	[BGJOB_TABLE_LIMIT_CONF] = {"limit_conf"},
 	[BGJOB_TABLE_WEIGHT_CONF] = {"weight_conf"},
+	[BGJOB_TABLE_STATS_HOUR] = {"stats_hour", true},
+	[BGJOB_TABLE_STATS_DAY] = {"stats_day", true},
 	[BGJOB_TABLE_SERVER_CONF] = {"server_conf"},
 	[BGJOB_TABLE_FUNCTION_CONF] = {"function_conf", true},
 	[BGJOB_TABLE_RECURRING] = {"recurring", true},
@@ -65,7 +67,7 @@ static const struct
 };
 
 /* OIDs that have been looked up; each is forgotten when its relation, or any schema, changes. The names are constants. */
-#define KNOWN_MAX 64
+#define KNOWN_MAX 96
 
 static struct
 {

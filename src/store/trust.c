@@ -82,6 +82,8 @@ static const struct
 	{"log", "liztt"},
 	{"settings", "llj"},
 	{"total", "cl"},
+	{"stats_hour", "zrtllllllllllllllyyb"},
+	{"stats_day", "zrtllllllllllllllyy"},
 	{"queue_conf", "tlbivii"},
 	{"limit_conf", "tliivccz"},
 	{"weight_conf", "tlf"},
@@ -118,6 +120,9 @@ static const struct
 	{"signal_hash_idx", "signal", {2, 4, 1}},
 	{"batch_pkey", "batch", {1}},
 	{"batch_key_idx", "batch", {2, 8}},
+	{"stats_hour_pkey", "stats_hour", {1, 2, 3}},
+	{"stats_hour_open_idx", "stats_hour", {1}},
+	{"stats_day_pkey", "stats_day", {1, 2, 3}},
 	{"member_pkey", "member", {1, 2, 3}},
 	{"batch_total_idx", "batch_total", {1}},
 	{"failure_pkey", "failure", {1}},
@@ -150,6 +155,8 @@ type_of(char letter)
 	{
 		case 'b':
 			return BOOLOID;
+		case 'y':
+			return BYTEAOID;
 		case 'c':
 			return CHAROID;
 		case 'f':
