@@ -37,7 +37,7 @@
 #include "base/preparedmoves.h"
 #include "base/registry.h"
 #include "base/slot.h"
-#include "base/queuestats.h"
+#include "base/queuestatstable.h"
 #include "base/tally.h"
 #include "base/waits.h"
 #include "base/wake.h"

@@ -9,26 +9,14 @@
  *
  * COUNTING. A transaction adds what it did when it has committed (base/change.c): its counts
  * once for each queue, the times of its attempts all under one lock. A process remembers
- * where its entries are (base/tallynotes.c). Memory is fixed and reserved at start, since
- * nothing may fail there. What is never used is never touched.
+ * where its entries are (base/tallynotes.c).
  *
  * PENDING. What was counted is "pending" until the scheduler has written it into the
  * history, and is then moved to the totals: copied, written, and moved when that has
  * committed. So it is written once, whatever fails in between, and a scheduler that takes over
  * goes on. The first addition after that tells the scheduler; more do not.
  *
- * BOUNDS. A role may use many queues, one for each of its customers, say. It has
- * BGJOB_QUEUE_STATS_OF_ROLE entries at most, and BGJOB_QUEUE_STATS_WHEN_FULL once half of all
- * are in use; the other queues of the role share an entry of the name "*". Some room is
- * reserved for these. Should it not suffice, roles share one "*" of the database.
- * An entry in which nothing was counted for a day makes room for another queue, if there
- * is none else. Its totals then go to the "*" of its role, so that sums over queues never
- * decrease.
- *
- * LOCKS. table->lock protects which entry is whose; each entry has a lock for its contents.
- * Giving an entry to another queue takes both, in this order, and another entry's after them. Where
- * only an entry's lock is taken, its generation tells whether it is still the same queue's.
- * No other lock is taken under them.
+ * Which queues have an entry of their own, and what is locked: base/queuestatstable.c.
  *
  * Any process; no transaction is needed. Where the library is not preloaded nothing is
  * counted.
@@ -38,102 +26,15 @@
 #include "postgres.h"
 
 #include "base/database.h"
-#include "base/queuestats.h"
+#include "base/queuestatstable.h"
 #include "base/wake.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
-#include "storage/lwlock.h"
-#include "storage/shmem.h"
-
-#define NBUCKETS 1024
-
-/* The last unused entries are for the queues that share one. */
-#define RESERVED (BGJOB_QUEUE_STATS / 16)
-
-/* An entry in which nothing was counted for so long may be given to another queue, in microseconds. */
-#define IDLE INT64CONST(86400000000)
-
-/* For so long the other queues of a role that has no room are not looked at again, in microseconds. */
-#define FULL INT64CONST(60000000)
-
-typedef struct Entry
-{
-	LWLock lock;
-	uint32 generation; /* grows when it becomes another queue's */
-	bool in_use;       /* this, and the key, are written under both locks */
-	BgjobQueueStatsKey key;
-
-	/* under the table's lock */
-	uint32 next; /* in its bucket, or in the list of unused ones: index + 1; 0: none */
-	TimestampTz full_until; /* of a "*": the role gets no more entries */
-
-	/* under its lock */
-	TimestampTz since;
-	TimestampTz moved_at; /* pending numbers were last moved to the totals, or it was taken */
-	TimestampTz pending_since; /* 0: nothing is pending */
-	BgjobQueueSums pending;
-	BgjobQueueSums total; /* what is not pending any more */
-	TimestampTz hour;     /* of the row of the history that was written last; a hint */
-	ItemPointerData tid;  /* where that row is */
-} Entry;
-
-typedef struct Table
-{
-	LWLock lock;
-	/* under the lock */
-	int nunused;
-	int used;      /* all entries from this one on have never been in use */
-	uint32 unused; /* the first of the others that are not in use: index + 1; 0: none */
-	uint32 buckets[NBUCKETS];
-	Entry entries[BGJOB_QUEUE_STATS];
-} Table;
-
-static Table *table = NULL;
 
 /* The entry that this process adds to, whose lock it holds; NULL: none. */
-static Entry *opened = NULL;
-
-/* ---- shared memory ---- */
-
-/* bgjob_queue_stats_size returns the bytes of shared memory that the statistics take. */
-Size
-bgjob_queue_stats_size(void)
-{
-	return sizeof(Table);
-}
-
-/* bgjob_queue_stats_startup creates or finds them; from shmem_startup_hook. */
-void
-bgjob_queue_stats_startup(void)
-{
-	bool found;
-
-	table = ShmemInitStruct("bgjob queue stats", sizeof(Table), &found);
-	if (!found)
-	{
-		LWLockInitialize(&table->lock, LWLockNewTrancheId());
-		table->nunused = BGJOB_QUEUE_STATS;
-		table->used = 0;
-		table->unused = 0;
-		memset(table->buckets, 0, sizeof(table->buckets));
-	}
-	LWLockRegisterTranche(table->lock.tranche, "BgjobQueueStats");
-}
+static BgjobQueueEntry *opened = NULL;
 
 /* ---- sums ---- */
-
-/* bgjob_queue_sums_add adds sums to others. */
-void
-bgjob_queue_sums_add(BgjobQueueSums *into, const BgjobQueueSums *from)
-{
-	for (int i = 0; i < BGJOB_NFLOWS; i++)
-		into->flows[i] += from->flows[i];
-	into->cpu_time += from->cpu_time;
-	into->wal_bytes += from->wal_bytes;
-	bgjob_histogram_merge(&into->run_time, &from->run_time);
-	bgjob_histogram_merge(&into->wait_time, &from->wait_time);
-}
 
 static void
 subtract_sums(BgjobQueueSums *from, const BgjobQueueSums *what)
@@ -154,239 +55,13 @@ is_empty(const BgjobQueueSums *sums)
 	return memcmp(sums, &nothing, sizeof(nothing)) == 0;
 }
 
-/* ---- entries; the table's lock is held ---- */
-
-static BgjobQueueStatsKey
-make_key(Oid database, Oid role, const char *queue)
-{
-	BgjobQueueStatsKey key;
-
-	memset(&key, 0, sizeof(key));
-	key.database = database;
-	key.role = role;
-	strlcpy(key.queue, queue, sizeof(key.queue));
-	return key;
-}
-
-static uint32 *
-bucket_of(const BgjobQueueStatsKey *key)
-{
-	return &table->buckets[hash_bytes((const unsigned char *) key, sizeof(*key)) % NBUCKETS];
-}
-
-/* Returns the entry of a key, NULL if it has none. */
-static Entry *
-look_up(const BgjobQueueStatsKey *key)
-{
-	uint32 at = *bucket_of(key);
-
-	while (at != 0 && memcmp(&table->entries[at - 1].key, key, sizeof(*key)) != 0)
-		at = table->entries[at - 1].next;
-	return at == 0 ? NULL : &table->entries[at - 1];
-}
-
-/* Gives an unused entry, of which there are some, to a key. */
-static Entry *
-take_unused(const BgjobQueueStatsKey *key, TimestampTz now)
-{
-	uint32 *bucket = bucket_of(key);
-	Entry *entry;
-
-	table->nunused--;
-	if (table->unused != 0)
-	{
-		entry = &table->entries[table->unused - 1];
-		table->unused = entry->next;
-	}
-	else
-	{
-		entry = &table->entries[table->used];
-		LWLockInitialize(&entry->lock, table->lock.tranche);
-		entry->generation = 1;
-		table->used++;
-	}
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
-	entry->key = *key;
-	entry->in_use = true;
-	entry->since = entry->moved_at = now;
-	entry->pending_since = 0;
-	memset(&entry->pending, 0, sizeof(entry->pending));
-	memset(&entry->total, 0, sizeof(entry->total));
-	entry->hour = 0;
-	ItemPointerSetInvalid(&entry->tid);
-	LWLockRelease(&entry->lock);
-	entry->full_until = 0;
-	entry->next = *bucket;
-	*bucket = entry - table->entries + 1;
-	return entry;
-}
-
-/* Takes an entry from its queue. Its lock is held, too. */
-static void
-release_entry(Entry *entry)
-{
-	uint32 number = entry - table->entries + 1;
-	uint32 *at = bucket_of(&entry->key);
-
-	while (*at != number)
-		at = &table->entries[*at - 1].next;
-	*at = entry->next;
-	entry->in_use = false;
-	entry->generation++;
-	entry->next = table->unused;
-	table->unused = number;
-	table->nunused++;
-}
-
-/*
- * Returns the "*" of a role, or, without room for it, that of the database; NULL: there is no
- * room for that either.
- */
-static Entry *
-find_other_queues(Oid database, Oid role, TimestampTz now)
-{
-	BgjobQueueStatsKey key = make_key(database, role, BGJOB_OTHER_QUEUES);
-	Entry *entry = look_up(&key);
-
-	if (entry == NULL && table->nunused > 0)
-		entry = take_unused(&key, now);
-	if (entry == NULL && OidIsValid(role))
-		entry = find_other_queues(database, InvalidOid, now);
-	return entry;
-}
-
-static bool
-stands_for_others(const Entry *entry)
-{
-	return strcmp(entry->key.queue, BGJOB_OTHER_QUEUES) == 0;
-}
-
-/* Takes an entry from its queue if nothing was counted there for long; its totals go to the "*" of its role. */
-static bool
-evict(Entry *entry, TimestampTz now)
-{
-	Entry *others = find_other_queues(entry->key.database, entry->key.role, now);
-	bool idle;
-
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
-	idle = entry->pending_since == 0 && entry->moved_at < now - IDLE;
-	if (idle && others != NULL)
-	{
-		LWLockAcquire(&others->lock, LW_EXCLUSIVE);
-		bgjob_queue_sums_add(&others->total, &entry->total);
-		LWLockRelease(&others->lock);
-	}
-	if (idle)
-		release_entry(entry);
-	LWLockRelease(&entry->lock);
-	return idle;
-}
-
-/* What is known of the entries when one is to be added. */
-typedef struct Survey
-{
-	int nqueues;      /* entries of the role */
-	Entry *oldest;    /* that of the role which was used least recently; NULL: none */
-	Entry *of_others; /* likewise, of all roles */
-} Survey;
-
-static Survey
-survey(const BgjobQueueStatsKey *key)
-{
-	Survey found = {0, NULL, NULL};
-
-	for (int i = 0; i < table->used; i++)
-	{
-		Entry *entry = &table->entries[i];
-
-		if (!entry->in_use || stands_for_others(entry))
-			continue;
-		if (found.of_others == NULL || entry->moved_at < found.of_others->moved_at)
-			found.of_others = entry;
-		if (entry->key.database != key->database || entry->key.role != key->role)
-			continue;
-		found.nqueues++;
-		if (found.oldest == NULL || entry->moved_at < found.oldest->moved_at)
-			found.oldest = entry;
-	}
-	return found;
-}
-
-/* Returns how many entries a role may have. */
-static int
-most_queues(void)
-{
-	return table->nunused < BGJOB_QUEUE_STATS / 2 ? BGJOB_QUEUE_STATS_WHEN_FULL
-												  : BGJOB_QUEUE_STATS_OF_ROLE;
-}
-
-/* Returns an entry for a key that has none, which may be one for several queues. NULL: there is no room. */
-static Entry *
-add_entry(const BgjobQueueStatsKey *key)
-{
-	TimestampTz now = bgjob_now();
-	Survey found = survey(key);
-	Entry *others;
-
-	if (found.nqueues < most_queues())
-	{
-		if (table->nunused > RESERVED ||
-			(found.of_others != NULL && evict(found.of_others, now)))
-			return take_unused(key, now);
-	}
-	else if (evict(found.oldest, now))
-		return take_unused(key, now);
-	others = find_other_queues(key->database, key->role, now);
-	if (others != NULL)
-		others->full_until = now + FULL;
-	return others;
-}
-
-/* Returns the entry of a key; else the "*" of its role if that has no room, as was found a short while ago. */
-static Entry *
-look_up_any(const BgjobQueueStatsKey *key)
-{
-	Entry *entry = look_up(key);
-	BgjobQueueStatsKey others;
-
-	if (entry != NULL)
-		return entry;
-	others = make_key(key->database, key->role, BGJOB_OTHER_QUEUES);
-	entry = look_up(&others);
-	if (entry == NULL || entry->full_until == 0)
-		return NULL;
-	return entry->full_until > bgjob_now() ? entry : NULL;
-}
-
-/* Finds the entry of a key in shared memory, or adds one, and its generation. NULL: there is no room. */
-static Entry *
-find_shared(const BgjobQueueStatsKey *key, uint32 *generation)
-{
-	Entry *entry;
-
-	LWLockAcquire(&table->lock, LW_SHARED);
-	entry = look_up_any(key);
-	if (entry == NULL)
-	{
-		LWLockRelease(&table->lock);
-		LWLockAcquire(&table->lock, LW_EXCLUSIVE);
-		entry = look_up_any(key);
-		if (entry == NULL)
-			entry = add_entry(key);
-	}
-	if (entry != NULL)
-		*generation = entry->generation;
-	LWLockRelease(&table->lock);
-	return entry;
-}
-
 /* ---- counting ---- */
 
 /* Locks the entry that is remembered; NULL: it is another queue's by now. */
-static Entry *
+static BgjobQueueEntry *
 lock_remembered(const BgjobQueueStatsRef *ref)
 {
-	Entry *entry = &table->entries[ref->entry];
+	BgjobQueueEntry *entry = bgjob_queue_entry_at(ref->entry);
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	if (entry->generation == ref->generation)
@@ -396,24 +71,24 @@ lock_remembered(const BgjobQueueStatsRef *ref)
 }
 
 /* Finds an entry, locks it, and remembers it unless it is shared by several queues; NULL: there is no room. */
-static Entry *
+static BgjobQueueEntry *
 lock_found(BgjobQueueStatsRef *ref, Oid role, const char *queue)
 {
-	BgjobQueueStatsKey key = make_key(MyDatabaseId, role, queue);
+	BgjobQueueStatsKey key = bgjob_queue_stats_key(MyDatabaseId, role, queue);
 
 	for (;;)
 	{
 		BgjobQueueStatsRef found;
-		Entry *entry = find_shared(&key, &found.generation);
+		BgjobQueueEntry *entry = bgjob_queue_entry_find(&key, &found.generation);
 
 		ref->entry = -1;
 		if (entry == NULL)
 			return NULL;
-		found.entry = entry - table->entries;
+		found.entry = bgjob_queue_entry_position(entry);
 		entry = lock_remembered(&found); /* it may have been evicted just now */
 		if (entry == NULL)
 			continue;
-		if (!stands_for_others(entry))
+		if (!bgjob_queue_entry_stands_for_others(entry))
 			*ref = found;
 		return entry;
 	}
@@ -428,7 +103,7 @@ bool
 bgjob_queue_stats_open(BgjobQueueStatsRef *ref, Oid role, const char *queue)
 {
 	Assert(opened == NULL);
-	if (table == NULL)
+	if (!bgjob_queue_entries_exist())
 		return false;
 	if (ref->entry >= 0)
 		opened = lock_remembered(ref);
@@ -477,7 +152,7 @@ tell_scheduler(void)
 void
 bgjob_queue_stats_close(void)
 {
-	Entry *entry = opened;
+	BgjobQueueEntry *entry = opened;
 	bool first;
 
 	opened = NULL;
@@ -495,7 +170,7 @@ bgjob_queue_stats_close(void)
 
 /* Copies an entry of a database; false: it is another's. The lock is held. */
 static bool
-copy_entry(const Entry *entry, Oid database, BgjobQueueStats *stats)
+copy_entry(const BgjobQueueEntry *entry, Oid database, BgjobQueueStats *stats)
 {
 	if (!entry->in_use || entry->key.database != database)
 		return false;
@@ -506,20 +181,6 @@ copy_entry(const Entry *entry, Oid database, BgjobQueueStats *stats)
 	return true;
 }
 
-/* Returns how many entries have ever been in use. */
-static int
-entries_used(void)
-{
-	int used;
-
-	if (table == NULL)
-		return 0;
-	LWLockAcquire(&table->lock, LW_SHARED);
-	used = table->used;
-	LWLockRelease(&table->lock);
-	return used;
-}
-
 /*
  * bgjob_queue_stats_next copies the next statistics of a database; *position is 0 at first.
  * Returns false if there are no more.
@@ -527,11 +188,11 @@ entries_used(void)
 bool
 bgjob_queue_stats_next(int *position, Oid database, BgjobQueueStats *stats)
 {
-	int used = entries_used();
+	int used = bgjob_queue_entries_used();
 
 	while (*position < used)
 	{
-		Entry *entry = &table->entries[(*position)++];
+		BgjobQueueEntry *entry = bgjob_queue_entry_at((*position)++);
 		bool found;
 
 		LWLockAcquire(&entry->lock, LW_SHARED);
@@ -549,11 +210,11 @@ bgjob_queue_stats_next(int *position, Oid database, BgjobQueueStats *stats)
 bool
 bgjob_queue_stats_pending(int *position, BgjobQueuePending *pending)
 {
-	int used = entries_used();
+	int used = bgjob_queue_entries_used();
 
 	while (*position < used)
 	{
-		Entry *entry = &table->entries[*position];
+		BgjobQueueEntry *entry = bgjob_queue_entry_at(*position);
 		bool found;
 
 		LWLockAcquire(&entry->lock, LW_SHARED);
@@ -584,7 +245,7 @@ bgjob_queue_stats_pending(int *position, BgjobQueuePending *pending)
 void
 bgjob_queue_stats_written(const BgjobQueuePending *pending)
 {
-	Entry *entry = lock_remembered(&pending->ref);
+	BgjobQueueEntry *entry = lock_remembered(&pending->ref);
 
 	if (entry == NULL)
 		return;
@@ -597,25 +258,6 @@ bgjob_queue_stats_written(const BgjobQueuePending *pending)
 	LWLockRelease(&entry->lock);
 }
 
-/* bgjob_queue_stats_forget frees the entries of a database that was dropped, or has lost the extension. */
-void
-bgjob_queue_stats_forget(Oid database)
-{
-	if (table == NULL)
-		return;
-	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < table->used; i++)
-	{
-		Entry *entry = &table->entries[i];
-
-		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
-		if (entry->in_use && entry->key.database == database)
-			release_entry(entry);
-		LWLockRelease(&entry->lock);
-	}
-	LWLockRelease(&table->lock);
-}
-
 /* ---- for the file ---- */
 
 /*
@@ -626,9 +268,9 @@ bgjob_queue_stats_forget(Oid database)
 bool
 bgjob_queue_stats_kept(int position, BgjobQueueKept *kept)
 {
-	const Entry *entry = &table->entries[position];
+	const BgjobQueueEntry *entry = bgjob_queue_entry_at(position);
 
-	if (position >= table->used || !entry->in_use)
+	if (entry == NULL || !entry->in_use)
 		return false;
 	memset(kept, 0, sizeof(*kept));
 	kept->key = entry->key;
@@ -644,17 +286,14 @@ bgjob_queue_stats_kept(int position, BgjobQueueKept *kept)
 void
 bgjob_queue_stats_restore(const BgjobQueueKept *kept)
 {
-	LWLockAcquire(&table->lock, LW_EXCLUSIVE);
-	if (look_up(&kept->key) == NULL && table->nunused > 0)
-	{
-		Entry *entry = take_unused(&kept->key, kept->since);
+	BgjobQueueEntry *entry = bgjob_queue_entry_add_kept(&kept->key, kept->since);
 
-		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
-		entry->moved_at = kept->moved_at;
-		entry->pending_since = kept->pending_since;
-		entry->pending = kept->pending;
-		entry->total = kept->total;
-		LWLockRelease(&entry->lock);
-	}
-	LWLockRelease(&table->lock);
+	if (entry == NULL)
+		return;
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	entry->moved_at = kept->moved_at;
+	entry->pending_since = kept->pending_since;
+	entry->pending = kept->pending;
+	entry->total = kept->total;
+	LWLockRelease(&entry->lock);
 }

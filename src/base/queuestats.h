@@ -94,11 +94,6 @@ typedef struct BgjobQueueKept
 	BgjobQueueSums total;
 } BgjobQueueKept;
 
-extern Size bgjob_queue_stats_size(void);
-extern void bgjob_queue_stats_startup(void);
-
-extern void bgjob_queue_sums_add(BgjobQueueSums *into, const BgjobQueueSums *from);
-
 extern bool bgjob_queue_stats_open(BgjobQueueStatsRef *ref, Oid role, const char *queue);
 extern void bgjob_queue_stats_add_flows(const int64 *flows);
 extern void bgjob_queue_stats_add_times(double run_time, double wait_time);
@@ -108,7 +103,6 @@ extern void bgjob_queue_stats_close(void);
 extern bool bgjob_queue_stats_next(int *position, Oid database, BgjobQueueStats *stats);
 extern bool bgjob_queue_stats_pending(int *position, BgjobQueuePending *pending);
 extern void bgjob_queue_stats_written(const BgjobQueuePending *pending);
-extern void bgjob_queue_stats_forget(Oid database);
 
 extern bool bgjob_queue_stats_kept(int position, BgjobQueueKept *kept);
 extern void bgjob_queue_stats_restore(const BgjobQueueKept *kept);

@@ -28,7 +28,7 @@
 #include "base/lease.h"
 #include "base/lateanswers.h"
 #include "base/queues.h"
-#include "base/queuestats.h"
+#include "base/queuestatstable.h"
 #include "base/preparedmoves.h"
 #include "base/registry.h"
 #include "base/reviews.h"

@@ -3,27 +3,25 @@
  * scheduler.c
  *	  Serves one database: due jobs, workers, lost jobs, retention.
  *
- * One per database that has the extension, connected as the bootstrap
- * superuser; it runs no code but bgjob's own, and hooks of libraries: jobs with
- * filters are left to workers (run/pending.c). It performs no jobs: it moves
- * due jobs into the queue, starts workers where there is work, returns the jobs of
- * lost workers and removes expired jobs, and sleeps until the next of these tasks is
- * due or another process wakes it.
+ * One per database that has the extension, connected as the bootstrap superuser; it runs no code
+ * but bgjob's own, and hooks of libraries: jobs with filters are left to workers (run/pending.c).
+ * It performs no jobs: it moves due jobs into the queue, starts workers where there is work,
+ * returns the jobs of lost workers and removes expired jobs, and sleeps until the next of these
+ * tasks is due or another process wakes it.
  *
- * Each step of a round processes a bounded number of rows. If there are more, the
- * next round follows at once. So no role's jobs wait long for another role's.
+ * Each step of a round processes a bounded number of rows. If there are more, the next round
+ * follows at once. So no role's jobs wait long for another role's.
  *
- * It never waits for a lock: tables are locked only if that can be done at once,
- * rows that other transactions have locked are skipped, and any other wait ends
- * after LOCK_TIMEOUT. Then the step is aborted and tried again after LOCK_PAUSE; the
- * other steps go on.
+ * It never waits for a lock: tables are locked only if that can be done at once, rows that other
+ * transactions have locked are skipped, and any other wait ends after LOCK_TIMEOUT. Then the step
+ * is aborted and tried again after LOCK_PAUSE; the other steps go on.
  *
- * While other databases wait for a scheduler, one that has nothing to do rests: it gives
- * up its slot, and is started again when it is notified, when something is due, or after
- * LONGEST_REST. One whose turn (TURN) is over does the same, once its workers are done.
+ * While other databases wait for a scheduler, one that has nothing to do rests: it gives up its
+ * slot, and is started again when it is notified, when something is due, or after LONGEST_REST.
+ * One whose turn (TURN) is over does the same, once its workers are done.
  *
- * An error ends the process; the launcher starts it again. At shutdown, and for a command
- * such as DROP DATABASE, it ends its workers and leaves.
+ * An error ends the process; the launcher starts it again. At shutdown, and for a command such as
+ * DROP DATABASE, it ends its workers and leaves.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +35,6 @@
 #include "base/forget.h"
 #include "base/guc.h"
 #include "base/process.h"
-#include "base/queuestats.h"
 #include "base/registry.h"
 #include "base/session.h"
 #include "base/slot.h"
@@ -174,11 +171,7 @@ find_extension(void *arg)
 		bgjob_renewal_begin();
 }
 
-/*
- * ---- the steps of a round ----
- *
- * Each returns when it is to be done again by itself; DT_NOEND: when notified.
- */
+/* ---- the steps of a round: each returns when it is to be done again by itself; DT_NOEND: when notified ---- */
 
 /* Has the queue and the schedule scanned again. */
 static void
@@ -393,12 +386,6 @@ do_when_possible(void (*step)(void *arg))
 	return false;
 }
 
-static void
-end_stats(void *arg)
-{
-	bgjob_statsflush_end();
-}
-
 /* Ends all workers, unless another scheduler follows at once. */
 static void
 end_service(void)
@@ -417,13 +404,10 @@ end_service(void)
 						ShutdownRequestPending ? BGJOB_BY_SHUTDOWN
 						: at_once              ? BGJOB_BY_COMMAND
 											   : BGJOB_BY_SETTINGS);
-	if (gone)
-		bgjob_queue_stats_forget(MyDatabaseId);
-	else
-	{
+	if (!gone)
 		(void) try_here(bgjob_gates_end, NULL);
-		(void) try_here(end_stats, NULL);
-	}
+	if (!gone)
+		(void) try_here(bgjob_statsflush_end, NULL);
 	if (gone || unwanted)
 		bgjob_forget(MyDatabaseId);
 }

@@ -202,9 +202,9 @@ bgjob_statsflush_serve(TimestampTz now)
 	return tidy.stage != TIDY_NOTHING ? now : again;
 }
 
-/* bgjob_statsflush_end writes what was counted until now, when the workers have left. */
+/* bgjob_statsflush_end writes what was counted until now, when the workers have left; a step for bgjob_try. */
 void
-bgjob_statsflush_end(void)
+bgjob_statsflush_end(void *arg)
 {
 	if (entry == NULL)
 		return;

@@ -13,6 +13,6 @@
 extern void bgjob_statsflush_begin(void);
 extern TimestampTz bgjob_statsflush_serve(TimestampTz now);
 extern void bgjob_statsflush_clock_set(void);
-extern void bgjob_statsflush_end(void);
+extern void bgjob_statsflush_end(void *arg);
 
 #endif /* BGJOB_PROCESS_STATSFLUSH_H */

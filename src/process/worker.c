@@ -30,6 +30,7 @@
 #include "base/inflight.h"
 #include "base/ownserver.h"
 #include "base/process.h"
+#include "base/queueusage.h"
 #include "base/registry.h"
 #include "base/request.h"
 #include "base/session.h"
@@ -185,6 +186,7 @@ wait_for_work(void)
 
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
+	bgjob_queue_usage_end();
 	while (!must_leave())
 	{
 		int64 until = since + bgjob_worker_idle_timeout * USECS_PER_SEC;
@@ -254,5 +256,6 @@ bgjob_worker_main(Datum arg)
 	do
 		perform_all();
 	while (!must_leave() && wait_for_work());
+	bgjob_queue_usage_end();
 	proc_exit(0);
 }

@@ -31,6 +31,7 @@
 #include "base/announce.h"
 #include "base/gate.h"
 #include "base/inflight.h"
+#include "base/queueusage.h"
 #include "base/registry.h"
 #include "base/request.h"
 #include "base/session.h"
@@ -369,7 +370,11 @@ claim_and_perform(void)
 	MemoryContextSwitchTo(bgjob_job_context);
 	bgjob_underway.claimed = claimed = bgjob_claim(jobs, &bgjob_underway.job, &may_group);
 	if (claimed)
+	{
 		RESUME_INTERRUPTS(); /* held by the claim */
+		bgjob_queue_usage_begin(bgjob_underway.job.run_as, bgjob_underway.job.queue,
+								GetCurrentStatementStartTimestamp());
+	}
 	chunk = claimed && bgjob_chunk_collect(jobs);
 
 	if (chunk)

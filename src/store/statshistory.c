@@ -30,6 +30,7 @@
 #include "access/heapam.h"
 #include "access/stratnum.h"
 #include "access/xact.h"
+#include "base/queuestatstable.h"
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"

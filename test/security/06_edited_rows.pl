@@ -50,7 +50,7 @@ sub lives
 	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', "$what: a later job runs");
 	$id = $node->safe_psql('postgres', q{SET ROLE alice; SELECT bgjob_enqueue('fine')});
 	is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', "$what: others' jobs run");
-	foreach my $view (qw(jobs job_states job_logs queues functions function_stats metrics filters recurring_jobs servers workers stats))
+	foreach my $view (qw(jobs job_states job_logs queues functions function_stats metrics filters recurring_jobs servers workers stats stats_history))
 	{
 		my ($ret, $out, $err) = $node->psql('postgres', "SELECT count(v::text) FROM bgjob.$view v");
 		is($err, '', "$what: bgjob.$view can be read");

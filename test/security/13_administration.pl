@@ -121,7 +121,7 @@ is($node->safe_psql('postgres', "SELECT bgjob_wait($id, '60 s')"), 'succeeded', 
 is(reply('monitor', "SELECT state FROM bgjob.jobs WHERE id = $id"), 'succeeded', 'a member of pg_monitor sees without a grant');
 is(reply('monitor', "SELECT bgjob_result($id)"), '[{"one": 1}]', 'the result, too');
 is(reply('monitor', "SELECT bgjob_wait($id)"), 'succeeded', 'a member of pg_monitor may wait for the job');
-is(reply('monitor', "SELECT count(*) >= 0 FROM bgjob.$_"), 't', "bgjob.$_") for qw(jobs job_states job_logs queues functions function_stats metrics servers workers stats recurring_jobs filters);
+is(reply('monitor', "SELECT count(*) >= 0 FROM bgjob.$_"), 't', "bgjob.$_") for qw(jobs job_states job_logs queues functions function_stats metrics servers workers stats stats_history recurring_jobs filters);
 is(reply('monitor', $_), '42501', "but not: $_") for q{SELECT bgjob_enqueue('nothing')}, q{SELECT bgjob_enqueue_many('nothing', '{NULL}')}, q{SELECT bgjob_recurring('r', '@daily', 'nothing')}, "SELECT bgjob_delete($id)",
 	q{SELECT bgjob_purge('succeeded')}, q{CREATE TEMP TABLE t (i int); CREATE TRIGGER t AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('nothing', 'columns=i'); INSERT INTO t VALUES (1)};
 is(reply('lookout', q{SELECT bgjob_enqueue('nothing') > 0}), 't', 'a member of pg_monitor with a grant to itself can enqueue');

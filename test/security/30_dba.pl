@@ -22,7 +22,7 @@ sub waits_as
 # LWLocks: a session knows the names of all tranches that libraries have made.
 $node->safe_psql('postgres', 'CREATE EXTENSION locknames');
 is($node->safe_psql('postgres', q{SELECT string_agg(n, ',' ORDER BY n) FROM unnest(locknames()) n}),
-	'BgjobAwaiters,BgjobChunkWaits,BgjobConsole,BgjobExternalWorkers,BgjobFair,BgjobFreeLeases,BgjobFunctionStats,BgjobGate,BgjobGateEntries,BgjobGateLists,BgjobGroup,BgjobLane,BgjobLaneGroup,BgjobLaneGroups,BgjobLaneScan,BgjobLateAnswers,BgjobLeases,BgjobMap,BgjobMapCleaner,BgjobPreparedMoves,BgjobQueues,BgjobRegistry,BgjobReviews,BgjobServers,BgjobTallies', 'every LWLock of bgjob has a name');
+	'BgjobAwaiters,BgjobChunkWaits,BgjobConsole,BgjobExternalWorkers,BgjobFair,BgjobFreeLeases,BgjobFunctionStats,BgjobGate,BgjobGateEntries,BgjobGateLists,BgjobGroup,BgjobLane,BgjobLaneGroup,BgjobLaneGroups,BgjobLaneScan,BgjobLateAnswers,BgjobLeases,BgjobMap,BgjobMapCleaner,BgjobPreparedMoves,BgjobQueueStats,BgjobQueues,BgjobRegistry,BgjobReviews,BgjobServers,BgjobTallies', 'every LWLock of bgjob has a name');
 
 # Processes and their waits.
 is($node->safe_psql('postgres', q{SELECT bgjob_enqueue('SELECT 1', kind => 'sql')}), 1, 'a job');

@@ -219,6 +219,10 @@ my %cases = (
 	limits             => [ 'SELECT count(t::text) FROM bgjob.limits AS t', 'SELECT bgjob_internal.limits()', '42501' ],
 	function_stats     => [ 'SELECT count(t::text) FROM bgjob.function_stats AS t', 'SELECT bgjob_internal.function_stats()', '42501' ],
 	metrics            => [ 'SELECT count(t::text) FROM bgjob.metrics AS t', 'SELECT bgjob_internal.metrics()', '42501' ],
+	histogram_add      => [ 'SELECT count(t::text) FROM bgjob.stats_history AS t', 'SELECT bgjob_internal.histogram_add(NULL, NULL)', '42501' ],
+	histogram_end      => [ 'SELECT count(t::text) FROM bgjob.stats_history AS t', 'SELECT bgjob_internal.histogram_end(NULL)', '42501' ],
+	histogram_sum      => [ 'SELECT count(t::text) FROM bgjob.stats_history AS t', q{SELECT bgjob_internal.histogram_sum('')}, '42501' ],
+	histogram_percentile => [ 'SELECT count(t::text) FROM bgjob.stats_history AS t', q{SELECT bgjob_internal.histogram_percentile('', 0.5)}, '42501' ],
 	schedule_description => [ 'SELECT count(t::text) FROM bgjob.recurring_jobs AS t', q{SELECT bgjob_internal.schedule_description('', true, '')}, '42501' ],
 	# What the extension's own script and triggers call; the refusals show that nobody else can.
 	installed          => [ 'CREATE EXTENSION', 'SELECT bgjob_internal.installed()', '55000', 'admin', 'admin' ],

@@ -38,6 +38,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.servers'), 0, 'bgjob
 is($node->safe_psql('postgres', 'SELECT workers, enqueued, scheduled, deleted FROM bgjob.stats'), '0|6|1|0', 'bgjob.stats');
 
 is($node->safe_psql('postgres', 'SELECT count(*), bgjob_function_stats_reset() FROM bgjob.function_stats'), '0|0', 'bgjob.function_stats');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM bgjob.stats_history'), 0, 'bgjob.stats_history');
 is($node->safe_psql('postgres', 'SELECT bgjob_delete(3), bgjob_delete(4)'), 't|t', 'bgjob_delete');
 is($node->safe_psql('postgres', 'SELECT bgjob_requeue(4)'), 't', 'bgjob_requeue');
 is($node->safe_psql('postgres', q(SELECT bgjob_reschedule(5, delay => '1 hour'))), 't', 'bgjob_reschedule');
