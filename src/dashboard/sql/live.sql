@@ -25,7 +25,7 @@ WITH stats AS MATERIALIZED (
 SELECT json_build_object(
     'at', clock_timestamp(),
     'changes', hashtextextended(concat(s.*, (SELECT string_agg(concat(q.*), ',') FROM queues q)), 0)::text,
-    'stats', to_jsonb(s) || jsonb_build_object('failures', (SELECT sum(f.failures) FROM bgjob.function_stats f)),
+    'stats', to_jsonb(s) || jsonb_build_object('failures', (SELECT coalesce(sum(f.failures), 0) FROM bgjob.function_stats f)),
     'busy', (SELECT count(*) FROM bgjob.workers w WHERE w.state = 'busy'),
     'queues', (SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM queues q),
     'running', (SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM running r))

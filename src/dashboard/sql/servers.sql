@@ -12,7 +12,7 @@ WITH running AS MATERIALIZED (
 ), workers AS MATERIALIZED (
     SELECT w.pid, w.server, w.role::text AS role, w.state, w.job_id, w.started_at, w.jobs_done, w.memory_bytes
     FROM bgjob.workers w
-    ORDER BY w.server, w.started_at, w.pid LIMIT 1000
+    ORDER BY w.server, w.started_at, w.pid LIMIT 300
 ), may AS MATERIALIZED (
     SELECT p.proname AS name, bool_or(has_function_privilege(p.oid, 'EXECUTE')) AS granted
     FROM pg_proc p JOIN pg_extension e ON e.extname = 'bgjob' AND p.pronamespace = e.extnamespace
@@ -29,6 +29,7 @@ SELECT json_build_object(
                     'started_at', w.started_at, 'jobs_done', w.jobs_done, 'memory_bytes', w.memory_bytes)
                     ORDER BY w.server, w.started_at, w.pid)
                 FROM workers w LEFT JOIN running r ON r.id = w.job_id),
+    'workers_total', (SELECT count(*) FROM bgjob.workers),
     'slots', (SELECT setting::integer FROM pg_settings WHERE name = 'max_worker_processes'),
     'enabled', current_setting('bgjob.enabled', true),
     'standby', pg_is_in_recovery(),

@@ -1,6 +1,6 @@
 // Starts the page: asks for the session, then shows the sign-in page or the shell with the page that the address names.
 
-import { html, render, useEffect, useState } from './lib.js';
+import { html, render, useEffect, useRef, useState } from './lib.js';
 import { currentSession, onSignedOut, session } from './api.js';
 import { go, useRoute } from './router.js';
 import { pageNamed } from './pages.js';
@@ -21,6 +21,12 @@ function Page({ route }) {
 		return () => { gone = true; };
 	}, [page]);
 	useEffect(() => { if (page) document.title = `${page.title}${route.id ? ` ${route.id}` : ''} · ${currentSession()?.title || route.db}`; }, [page, route.id, route.db]);
+	const arrived = useRef(false);
+	useEffect(() => {
+		// who does not see the page is told of a new one by the focus
+		if (arrived.current) document.getElementById('content')?.focus({ preventScroll: true });
+		arrived.current = true;
+	}, [page, route.id]);
 	if (!page) return html`<${Empty} icon="info" title="There is no such page" hint="The address may be incomplete. The navigation leads to all pages." />`;
 	if (loaded.name !== page.name) return html`<${Loading} />`;
 	if (loaded.error) return html`<${ErrorBox} error=${{ message: 'could not load this page', detail: loaded.error.message, hint: 'Reload the tab: the program may have been updated.' }} />`;

@@ -15,6 +15,7 @@ export function Dialog({ title, onClose, children, wide }) {
 	useEffect(() => {
 		const before = document.activeElement;
 		ref.current.showModal();
+		if (!ref.current.querySelector('[autofocus]')) ref.current.querySelector('input, select, textarea')?.focus();
 		return () => before?.isConnected && before.focus?.();
 	}, []);
 	return html`<dialog class=${`dialog${wide ? ' wide' : ''}`} ref=${ref} aria-labelledby="dialog-title"

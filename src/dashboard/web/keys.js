@@ -5,12 +5,17 @@
 
 import { go } from './router.js';
 import { pages } from './pages.js';
+import { setSetting, setting } from './settings.js';
 
-const SETTING = 'bgjob.shortcuts';
 let prefix = 0;
+let shortcuts = setting('shortcuts', 'on');
 
-export const shortcutsOn = () => localStorage.getItem(SETTING) !== 'off';
-export const setShortcuts = (on) => localStorage.setItem(SETTING, on ? 'on' : 'off');
+export const shortcutsOn = () => shortcuts !== 'off';
+
+export function setShortcuts(on) {
+	shortcuts = on ? 'on' : 'off';
+	setSetting('shortcuts', shortcuts);
+}
 
 const typing = (target) => Boolean(target.closest?.('input:not([type=checkbox]), textarea, select, [contenteditable]'));
 

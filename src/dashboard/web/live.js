@@ -31,7 +31,11 @@ function sync() {
 		source.addEventListener('end', () => session());
 		source.onerror = () => {
 			state = 'broken';
-			if (source?.readyState === EventSource.CLOSED) { source = null; setTimeout(sync, 5000); }
+			if (source?.readyState === EventSource.CLOSED) {
+				// refused: because the session is over, or the program is not ready
+				source = null;
+				session().catch(() => null).then(() => setTimeout(sync, 5000));
+			}
 			tell();
 		};
 	} else if (!wanted && source) {

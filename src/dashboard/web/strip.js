@@ -10,6 +10,7 @@ import { State, Table } from './ui.js';
 
 const LANE = 22;
 const AXIS = 22;
+const MOST = 60;
 
 // lanesOf sorts the attempts by worker: [{key, server, name, bars: [{id, job, state, from, to}]}].
 export function lanesOf(rows, workers, end, span) {
@@ -27,6 +28,13 @@ export function lanesOf(rows, workers, end, span) {
 	}
 	return [...lanes.values()].filter((l) => l.alive || l.bars.length)
 		.sort((a, b) => (a.server < b.server ? -1 : a.server > b.server ? 1 : (a.pid ?? 0) - (b.pid ?? 0)));
+}
+
+// shownOf returns the lanes that are drawn: all, or those that did most where there are too many.
+export function shownOf(lanes) {
+	if (lanes.length <= MOST) return lanes;
+	const busiest = new Set([...lanes].sort((a, b) => b.bars.length - a.bars.length).slice(0, MOST));
+	return lanes.filter((lane) => busiest.has(lane));
 }
 
 // merged joins neighbouring bars of a state that are less than a pixel apart. A joined one knows how many it holds.

@@ -1,20 +1,23 @@
 // The theme: light, dark, or as the system has it. It is the attribute data-theme of <html>, and kept in this browser.
 
-const SETTING = 'bgjob.theme';
+import { setSetting, setting } from './settings.js';
+
 const ORDER = ['system', 'light', 'dark'];
 
-export const theme = () => (ORDER.includes(localStorage.getItem(SETTING)) ? localStorage.getItem(SETTING) : 'system');
+let chosen = setting('theme', 'system');
+
+export const theme = () => (ORDER.includes(chosen) ? chosen : 'system');
 
 export function applyTheme() {
-	const chosen = theme();
-	if (chosen === 'system') delete document.documentElement.dataset.theme;
-	else document.documentElement.dataset.theme = chosen;
+	if (theme() === 'system') delete document.documentElement.dataset.theme;
+	else document.documentElement.dataset.theme = theme();
 	document.dispatchEvent(new CustomEvent('bgjob:theme'));
 }
 
 // nextTheme turns to the next of the three, and returns its name.
 export function nextTheme() {
-	localStorage.setItem(SETTING, ORDER[(ORDER.indexOf(theme()) + 1) % ORDER.length]);
+	chosen = ORDER[(ORDER.indexOf(theme()) + 1) % ORDER.length];
+	setSetting('theme', chosen);
 	applyTheme();
 	return theme();
 }

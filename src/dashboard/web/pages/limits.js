@@ -107,9 +107,8 @@ function List({ route }) {
 
 function One({ name }) {
 	const { data, ms, error, reload } = useData('limit', { name }, { refresh: 'always', order: (d) => JSON.stringify([d.holders, d.waiters].map((l) => (l ?? []).map((r) => r.id))) });
-	const list = useData('limits', { find: name, max_rows: 1 });
 	const dialogs = useDialogs(reload);
-	const may = readOnly() ? {} : list.data?.may ?? {};
+	const may = readOnly() ? {} : data?.may ?? {};
 	const limit = data?.limit;
 	const job = { name: 'job', label: 'Job', class: 'main', render: (r) => html`<a class="job-link" href=${href('job', {}, r.id)}>${r.job}</a> <span class="faint number">${r.id}</span>` };
 	const common = [{ name: 'queue', label: 'Queue', render: (r) => html`<span class="muted">${r.queue}</span>` }, { name: 'run_as', label: 'Role', render: (r) => html`<span class="muted">${r.run_as}</span>` }];
@@ -123,8 +122,8 @@ function One({ name }) {
 			: html`<${Card} class="limit-head"><div class="card-body"><div class="row"><${Use} limit=${limit} /><${Signs} limit=${limit} /></div></div></${Card}>
 			<${Card} title=${html`Holders <span class="count">${shown(data.holders?.length ?? 0, limit.running)}</span>`}><${Table} label="Jobs that hold the limit" columns=${holders} rows=${data.holders ?? []} rowHref=${(r) => href('job', {}, r.id)}
 				empty=${html`<${Empty} icon="processing" title=${isPattern(limit) ? 'A pattern is held by none' : 'No job holds it'} hint=${isPattern(limit) ? 'Each of its keys is a limit of its own.' : null} />`} /></${Card}>
-			<${Card} title=${html`Waiting <span class="count">${shown(data.waiters?.length ?? 0, limit.waiting)}</span>`}><${Table} label="Jobs that wait for the limit" columns=${waiters} rows=${data.waiters ?? []} rowHref=${(r) => href('job', {}, r.id)}
-				empty=${html`<${Empty} title=${limit.waiting > 0 ? `${plural(limit.waiting, 'job waits', 'jobs wait')}, none of them among the newest 1,000` : 'No job waits'} />`} /></${Card}>`}
+			<${Card} title=${html`Waiting <span class="count">${shown(data.waiters?.length ?? 0, limit.waiting)}</span>`} actions=${html`<a href=${href('jobs', { q: `limit:"${name.replace(/["\\]/g, '\\$&')}"` })}>All jobs under it</a>`}><${Table} label="Jobs that wait for the limit" columns=${waiters} rows=${data.waiters ?? []} rowHref=${(r) => href('job', {}, r.id)}
+				empty=${html`<${Empty} title=${limit.waiting > 0 ? `${plural(limit.waiting, 'job waits', 'jobs wait')}, none of which was found in 100 ms` : 'No job waits'} />`} /></${Card}>`}
 		${dialogs.element}`;
 }
 

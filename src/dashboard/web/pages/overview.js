@@ -85,20 +85,22 @@ function Queues({ data }) {
 		<${Table} label="The deepest queues" columns=${columns} rows=${rows} rowKey=${(r) => r.queue} empty=${html`<${Empty} icon="queues" title="No queue has jobs" />`} /></${Card}>`;
 }
 
-const SPANS = { hours: { bucket: 'hour', buckets: 48, title: '48 hours' }, week: { bucket: 'hour', buckets: 168, title: 'Week' }, days: { bucket: 'day', buckets: 60, title: '60 days' } };
+const SPANS = { day: { bucket: 'hour', buckets: 24, title: 'Day' }, week: { bucket: 'hour', buckets: 168, title: 'Week' }, months: { bucket: 'day', buckets: 60, title: '60 days' } };
 
 // filled spreads the rows of the history over all buckets of the span, so that an hour without jobs shows as one.
 function filled(rows, { bucket, buckets }) {
 	const step = bucket === 'day' ? 86400 : 3600;
-	const byTime = new Map(rows.map((r) => [Math.floor(Date.parse(r.at) / 1000 / step), r]));
-	const end = Math.floor(Date.now() / 1000 / step);
+	// days begin at midnight of the server's zone
+	const offset = rows.length ? Date.parse(rows[0].at) / 1000 % step : 0;
+	const byTime = new Map(rows.map((r) => [Math.round((Date.parse(r.at) / 1000 - offset) / step), r]));
+	const end = Math.floor((Date.now() / 1000 - offset) / step);
 	const times = Array.from({ length: buckets }, (_, i) => end - buckets + 1 + i);
 	const value = (name) => times.map((t) => Number(byTime.get(t)?.[name] ?? 0));
-	return { times: times.map((t) => t * step), succeeded: value('succeeded'), failed: value('failed'), duration: times.map((t) => byTime.get(t)?.p95_duration_ms ?? null), latency: times.map((t) => byTime.get(t)?.p95_latency_ms ?? null) };
+	return { times: times.map((t) => t * step + offset), succeeded: value('succeeded'), failed: value('failed'), duration: times.map((t) => byTime.get(t)?.p95_duration_ms ?? null), latency: times.map((t) => byTime.get(t)?.p95_latency_ms ?? null) };
 }
 
 function History({ span }) {
-	const chosen = SPANS[span] ?? SPANS.hours;
+	const chosen = SPANS[span] ?? SPANS.day;
 	const { data, error, reload } = useData('history', { bucket: chosen.bucket, buckets: chosen.buckets });
 	useEffect(() => { const timer = setInterval(() => document.hidden || reload(), 60000); return () => clearInterval(timer); }, [span]);
 	const h = useMemo(() => filled(data?.rows ?? [], chosen), [data, span]);
@@ -110,7 +112,7 @@ function History({ span }) {
 		{ label: 'Succeeded', colour: '--good', shown: (i) => num(h.succeeded[i]) }
 	];
 	const tabs = html`<div class="segments" role="group" aria-label="Time span">${Object.entries(SPANS).map(([name, s]) => html`<button type="button" key=${name} aria-pressed=${s === chosen}
-		onClick=${() => setParams({ span: name === 'hours' ? null : name })}>${s.title}</button>`)}</div>`;
+		onClick=${() => setParams({ span: name === 'day' ? null : name })}>${s.title}</button>`)}</div>`;
 	return html`<${Card} class="two-thirds" title="History" actions=${tabs}><div class="card-body">${error ? html`<${ErrorBox} error=${error} />`
 			: html`<${TimeChart} key=${span} bars label=${`Jobs by ${chosen.bucket}: ${num(sum(h.succeeded))} succeeded, ${num(sum(h.failed))} failed in all.`} data=${counts} series=${series} height=${180} />`}</div></${Card}>
 		<${Card} class="third" title="Latency" actions=${html`<span class="faint small-text">95 % are quicker</span>`}><div class="card-body">${error ? html`<p class="muted">Not known.</p>`
@@ -128,6 +130,6 @@ export default function Overview({ route }) {
 		${error && html`<${ErrorBox} error=${error} />`}
 		<div class="grid"><${States} stats=${live?.stats} /><${Throughput} live=${live} />
 			<${Card} class="third" title=${html`Needs attention <${AttentionBadge} n=${n} />`}>${data ? html`<${Attention} attention=${data.attention} reload=${reload} />` : loading && html`<${Loading} />`}</${Card}>
-			<${History} span=${route.params.span ?? 'hours'} />
+			<${History} span=${route.params.span ?? 'day'} />
 			<${Running} live=${live} />${data ? html`<${Queues} data=${data} />` : html`<${Card} class="third" title="Queues"><${Loading} /></${Card}>`}</div>`;
 }

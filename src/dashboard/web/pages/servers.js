@@ -3,7 +3,7 @@
 import { html, useEffect, useMemo, useState } from '../lib.js';
 import { href, setParams } from '../router.js';
 import { bytes, num, plural } from '../format.js';
-import { lanesOf, Strips, StripTable } from '../strip.js';
+import { lanesOf, shownOf, Strips, StripTable } from '../strip.js';
 import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Loading, PageHead, State, Table, Time, readOnly, useData } from '../ui.js';
 
 const MINUTES = [1, 5, 15];
@@ -48,7 +48,7 @@ function Servers({ data, may, reload, onEdit }) {
 
 const WORKER_STATES = { busy: ['processing', 'Busy'], idle: ['enqueued', 'Idle'], leaving: ['deleted', 'Leaving'] };
 
-function Workers({ workers }) {
+function Workers({ workers, total }) {
 	const columns = [
 		{ name: 'pid', label: 'Process', class: 'main', render: (w) => html`<span class="number">${w.pid}</span>` },
 		{ name: 'server', label: 'Server', render: (w) => w.server },
@@ -59,7 +59,7 @@ function Workers({ workers }) {
 		{ name: 'memory', label: 'Memory', align: 'right', render: (w) => html`<span class="muted">${bytes(w.memory_bytes)}</span>` },
 		{ name: 'started_at', label: 'Started', align: 'right', render: (w) => html`<span class="muted"><${Time} t=${w.started_at} /></span>` }
 	];
-	return html`<${Card} title=${html`Workers <span class="count">${num(workers.length)}</span>`}><${Table} label="Worker processes" columns=${columns} rows=${workers} rowKey=${(w) => String(w.pid)}
+	return html`<${Card} title=${html`Workers <span class="count">${total > workers.length ? `${num(workers.length)} of ${num(total)}` : num(total)}</span>`}><${Table} label="Worker processes" columns=${columns} rows=${workers} rowKey=${(w) => String(w.pid)}
 		empty=${html`<${Empty} icon="servers" title="No worker process" hint="Workers start with the first job, and leave when there is nothing to do." />`} /></${Card}>`;
 }
 
@@ -68,11 +68,12 @@ function Activity({ workers, minutes }) {
 	useEffect(() => { const timer = setInterval(() => document.hidden || reload(), 4000); return () => clearInterval(timer); }, [minutes]);
 	const span = minutes * 60000;
 	const end = data ? Date.parse(data.at) : 0;
-	const lanes = useMemo(() => (data ? lanesOf(data.rows ?? [], workers, end, span) : []), [data, minutes]);
+	const all = useMemo(() => (data ? lanesOf(data.rows ?? [], workers, end, span) : []), [data, minutes]);
+	const lanes = shownOf(all);
 	const tabs = html`<div class="segments" role="group" aria-label="Time span">${MINUTES.map((m) => html`<button type="button" key=${m} aria-pressed=${m === minutes} onClick=${() => setParams({ minutes: m === 5 ? null : m })}>${m} min</button>`)}</div>`;
 	return html`<${Card} title="Activity" actions=${html`<span class="strip-legend"><${State} s="processing" as="Running" /><${State} s="succeeded" as="Succeeded" /><${State} s="failed" as="Failed" /><${State} s="deleted" as="Deleted" /></span>${tabs}`}>
 		${error ? html`<div class="card-body"><${ErrorBox} error=${error} /></div>` : !data ? html`<${Loading} />`
-			: lanes.length ? html`<${Strips} lanes=${lanes} end=${end} span=${span} /><${StripTable} lanes=${lanes} end=${end} span=${span} />` : html`<${Empty} icon="servers" title="No worker was busy" />`}</${Card}>`;
+			: lanes.length ? html`<${Strips} lanes=${lanes} end=${end} span=${span} />${all.length > lanes.length && html`<p class="strip-note muted">The ${num(lanes.length)} busiest of ${num(all.length)} workers.</p>`}<${StripTable} lanes=${lanes} end=${end} span=${span} />` : html`<${Empty} icon="servers" title="No worker was busy" />`}</${Card}>`;
 }
 
 export default function Page({ route }) {
@@ -84,6 +85,6 @@ export default function Page({ route }) {
 	return html`<${PageHead} title="Servers and workers" ms=${ms} actions=${may.bgjob_server && html`<${Button} icon="plus" label="Add a server" onClick=${() => setEdited({})} />`} />
 		${error && html`<${ErrorBox} error=${error} />`}
 		${!data ? !error && html`<${Card}><${Loading} lines=${8} /></${Card}>` : html`<${Servers} data=${data} may=${may} reload=${reload} onEdit=${setEdited} />
-			<${Activity} workers=${workers} minutes=${minutes} /><${Workers} workers=${workers} />`}
+			<${Activity} workers=${workers} minutes=${minutes} /><${Workers} workers=${workers} total=${data.workers_total} />`}
 		${edited && html`<${Edit} server=${edited.name ? edited : null} onClose=${() => setEdited(null)} onDone=${reload} />`}`;
 }
