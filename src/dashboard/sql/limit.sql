@@ -1,4 +1,4 @@
--- One limit: the jobs that hold it, and the newest of those that wait for it.
+-- One limit: the jobs that hold it, and those that wait for it, as far as they are among the newest 300 enqueued ones under it.
 --
 -- Cost: bgjob.limits; bgjob_list() of up to 500 jobs that run; bgjob_search() for at most 100 ms. How many hold it and wait in all
 -- comes from shared memory.
@@ -14,10 +14,11 @@ WITH lim AS MATERIALIZED (
 ), found AS MATERIALIZED (
     SELECT s.ids, s.next_before_id
     FROM @bgjob@.bgjob_search(query => ('state:enqueued limit:"' || replace(replace(:name, '\', '\\'), '"', '\"') || '"')::text,
-                              before_id => NULL::bigint, max_rows => 100::integer, max_time => '100 ms'::interval) s
+                              before_id => NULL::bigint, max_rows => 300::integer, max_time => '100 ms'::interval) s
 ), waiters AS MATERIALIZED (
     SELECT j.id, j.job, j.queue, j.run_as::text AS run_as, j.created_at, j.priority
-    FROM bgjob.jobs j WHERE j.id = ANY ((SELECT f.ids FROM found f)::bigint[])
+    FROM bgjob.jobs j WHERE j.id = ANY ((SELECT f.ids FROM found f)::bigint[]) AND j.reason = 'limit'
+    ORDER BY j.priority DESC, j.id LIMIT 100
 )
 SELECT json_build_object(
     'limit', (SELECT json_build_object('name', l.name, 'max_running', l.max_running, 'running', l.running, 'waiting', l.waiting,

@@ -123,7 +123,7 @@ function One({ name }) {
 			<${Card} title=${html`Holders <span class="count">${shown(data.holders?.length ?? 0, limit.running)}</span>`}><${Table} label="Jobs that hold the limit" columns=${holders} rows=${data.holders ?? []} rowHref=${(r) => href('job', {}, r.id)}
 				empty=${html`<${Empty} icon="processing" title=${isPattern(limit) ? 'A pattern is held by none' : 'No job holds it'} hint=${isPattern(limit) ? 'Each of its keys is a limit of its own.' : null} />`} /></${Card}>
 			<${Card} title=${html`Waiting <span class="count">${shown(data.waiters?.length ?? 0, limit.waiting)}</span>`} actions=${html`<a href=${href('jobs', { q: `limit:"${name.replace(/["\\]/g, '\\$&')}"` })}>All jobs under it</a>`}><${Table} label="Jobs that wait for the limit" columns=${waiters} rows=${data.waiters ?? []} rowHref=${(r) => href('job', {}, r.id)}
-				empty=${html`<${Empty} title=${limit.waiting > 0 ? `${plural(limit.waiting, 'job waits', 'jobs wait')}, none of which was found in 100 ms` : 'No job waits'} />`} /></${Card}>`}
+				empty=${html`<${Empty} title=${limit.waiting > 0 ? `${plural(limit.waiting, 'job waits', 'jobs wait')}, none among the newest` : 'No job waits for it'} />`} /></${Card}>`}
 		${dialogs.element}`;
 }
 

@@ -62,14 +62,13 @@ function Running({ live }) {
 	const columns = [
 		{ name: 'job', label: 'Job', class: 'main', render: (r) => html`<a class="job-link" href=${href('job', {}, r.id)}>${r.job}</a>` },
 		{ name: 'queue', label: 'Queue', render: (r) => html`<span class="muted">${r.queue}</span>` },
-		{ name: 'progress', label: 'Progress', class: 'progress-column', render: (r) => (r.progress === null || r.progress === undefined ? html`<span class="faint">–</span>`
-			: html`<${Bar} value=${r.progress} max=${100} label=${`Progress of job ${r.id}`} text=${`${Math.floor(r.progress)} %`} />`) },
+		{ name: 'progress', label: 'Progress', class: 'progress-column', render: (r) => (r.progress === null || r.progress === undefined ? null : html`<${Bar} value=${r.progress} max=${100} label=${`Progress of job ${r.id}`} text=${`${Math.floor(r.progress)} %`} />`) },
 		{ name: 'message', label: 'Says', class: 'note-column', render: (r) => r.progress_message && html`<span class="clip muted" title=${r.progress_message}>${r.progress_message}</span>` },
 		{ name: 'server', label: 'Server', class: 'wide-only', render: (r) => html`<span class="muted">${r.server}</span>` },
 		{ name: 'started_at', label: 'Started', align: 'right', render: (r) => html`<span class="muted"><${Time} t=${r.started_at} /></span>` }
 	];
 	return html`<${Card} class="two-thirds" title=${html`Running now <span class="count">${num(total)}</span>`} actions=${total > rows.length && html`<a href=${href('jobs', { state: 'processing' })}>All ${num(total)}</a>`}>
-		<${Table} label="Jobs that run now" columns=${columns} rows=${rows} rowHref=${(r) => href('job', {}, r.id)}
+		<${Table} class="compact" label="Jobs that run now" columns=${columns} rows=${rows} rowHref=${(r) => href('job', {}, r.id)}
 			empty=${html`<${Empty} icon="processing" title="No job runs" hint="A job starts as soon as one is enqueued." />`} /></${Card}>`;
 }
 
@@ -82,7 +81,7 @@ function Queues({ data }) {
 		{ name: 'oldest', label: 'Oldest', align: 'right', render: (r) => (r.oldest_enqueued_at ? html`<span class="muted"><${Time} t=${r.oldest_enqueued_at} /></span>` : html`<span class="faint">–</span>`) }
 	];
 	return html`<${Card} class="third" title="Queues" actions=${html`<a href=${href('queues')}>${data.queues_total > rows.length ? `All ${num(data.queues_total)}` : 'All'}</a>`}>
-		<${Table} label="The deepest queues" columns=${columns} rows=${rows} rowKey=${(r) => r.queue} empty=${html`<${Empty} icon="queues" title="No queue has jobs" />`} /></${Card}>`;
+		<${Table} class="compact" label="The deepest queues" columns=${columns} rows=${rows} rowKey=${(r) => r.queue} empty=${html`<${Empty} icon="queues" title="No queue has jobs" />`} /></${Card}>`;
 }
 
 const SPANS = { day: { bucket: 'hour', buckets: 24, title: 'Day' }, week: { bucket: 'hour', buckets: 168, title: 'Week' }, months: { bucket: 'day', buckets: 60, title: '60 days' } };
