@@ -11,7 +11,7 @@
 # changes. Root only installs packages; the rest runs as "postgres". Ctrl-C ends all of it and removes the folder.
 #
 # PG_CONFIG chooses another server, TMPDIR another place, BGJOB_KEEP=1 keeps the folder with all the
-# logs, BGJOB_JOBS is the number of files that run at the same time (the number of processors),
+# logs, BGJOB_JOBS is the number of files that run at the same time (one more than processors),
 # BGJOB_TEST_TIMEOUT the limit for one file in seconds (600).
 # The last line is "N passed, N failed", with ", N skipped" where some were; the status is 1 if any failed.
 set -u

@@ -61,7 +61,7 @@ sub opening
 	  "jobs, of all processes of the server, also those that have ended. The client's CPU is that of Node.", '',
 	  '"graphile" is ../shared/peers/graphile.mjs, which counts the rows that are left every 5 ms. "own driver" is test/bench/peers/drive.mjs, which counts in its',
 	  'tasks. External workers are test/bench/client/external.c: one process in C, a connection and a name for each client, a completion and a fetch in two',
-	  'transactions, or in one ("together"). Absolute figures are noisy: compare the ratios.', '', '';
+	  'transactions, in two that are sent in one message ("pipelined"), or in one ("together"). Absolute figures are noisy: compare the ratios.', '', '';
 	return $text;
 }
 

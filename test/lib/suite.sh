@@ -18,7 +18,8 @@ TREE=$DIR/tree
 COUNTS=$DIR/counts
 LOGS=$DIR/logs
 MIRROR=$DIR/server
-JOBS=${BGJOB_JOBS:-$(nproc)}
+# One more than processors: a file waits more than it computes.
+JOBS=${BGJOB_JOBS:-$(($(nproc) + 1))}
 # Test files, in order, as GROUP/NAME.
 ITEMS=()
 # The server's messages about a crash. Signal 9 is not among them: tests send it.

@@ -15,10 +15,11 @@ sub run
 	for my $size (@sizes)
 	{
 		my ($clients, $jobs) = ($size->[0], $bench->n($size->[1]));
-		# In two transactions; in one that also fetches the next job; and by a client in Node, to be seen beside it.
+		# In two transactions; in two that are sent at once; in one that also fetches the next job; and by a client in Node, to be seen beside it.
 		$bench->alternate('external',
-			"bgjob $clients"          => sub { external_drain($bench, $jobs, $clients, 1, 'apart') },
-			"bgjob together $clients" => sub { external_drain($bench, $jobs, $clients, 1, 'together') },
+			"bgjob $clients"           => sub { external_drain($bench, $jobs, $clients, 1, 'apart') },
+			"bgjob pipelined $clients" => sub { external_drain($bench, $jobs, $clients, 1, 'pipelined') },
+			"bgjob together $clients"  => sub { external_drain($bench, $jobs, $clients, 1, 'together') },
 			$bench->peers
 			? ("graphile $clients" => sub { graphile_own($bench, $jobs, 'plain', 'noop', at_once => $clients) },
 				"bgjob in Node $clients" => sub { external_node($bench, $jobs, $clients) })

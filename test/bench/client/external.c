@@ -3,15 +3,16 @@
  * external.c
  *	  An external worker that does nothing with its jobs, for the benchmarks.
  *
- *	  external drain CLIENTS BATCH apart|together JOBS
- *	  external serve CLIENTS BATCH apart|together
+ *	  external drain CLIENTS BATCH apart|pipelined|together JOBS
+ *	  external serve CLIENTS BATCH apart|pipelined|together
  *	  external pickup CLIENTS JOBS
  *
  * One process with CLIENTS connections, each a worker with a name of its own,
  * served by one loop over their sockets: so the client costs as little as
  * libpq lets it. A client fetches up to BATCH jobs and completes them.
- * "apart", these are two transactions, as a simple worker has them;
- * "together", the completion and the next fetch are one, sent in one message.
+ * "apart", these are two transactions, each sent when the one before has been
+ * answered, as a simple worker has them; "pipelined", two transactions that are sent
+ * in one message, as by bgjob-worker; "together", one transaction.
  *
  * drain prints "ready", waits for a line, performs JOBS jobs and prints the
  * rate. serve goes on until it is terminated; a client that finds no job
@@ -47,6 +48,7 @@ typedef struct Client
 	char name[32];
 	bool asked_fetch; /* the message has a fetch in it */
 	bool waited;      /* the message was bgjob_await() */
+	int ends;         /* transactions whose end has not been answered */
 	int held;         /* jobs that were fetched and are not completed */
 	char *ids;        /* their ids: {1,2} */
 } Client;
@@ -54,6 +56,7 @@ typedef struct Client
 static int client_count;
 static int batch = 1;
 static bool together = false;
+static bool pipelined = false;
 static bool await_jobs = false;
 static Client clients[MAX_CLIENTS];
 
@@ -156,6 +159,15 @@ put_await(Client *client)
 	client->waited = true;
 }
 
+/* put_end ends the transaction. */
+static void
+put_end(Client *client)
+{
+	if (!PQpipelineSync(client->conn))
+		die("cannot send", client->conn);
+	client->ends++;
+}
+
 /* client_ask sends the next message: it depends on what the last one brought. */
 static void
 client_ask(Client *client)
@@ -166,14 +178,17 @@ client_ask(Client *client)
 	if (client->held > 0)
 	{
 		put_complete(client);
-		if (together)
+		if (pipelined)
+			put_end(client);
+		if (together || pipelined)
 			put_fetch(client);
 	}
 	else if (found_none && await_jobs)
 		put_await(client);
 	else
 		put_fetch(client);
-	if (!PQpipelineSync(client->conn) || PQflush(client->conn) < 0)
+	put_end(client);
+	if (PQflush(client->conn) < 0)
 		die("cannot send", client->conn);
 }
 
@@ -202,7 +217,7 @@ take_result(Client *client, PGresult *result)
 	switch (PQresultStatus(result))
 	{
 		case PGRES_PIPELINE_SYNC:
-			return true;
+			return --client->ends == 0;
 		case PGRES_COMMAND_OK: /* bgjob_await() */
 			return false;
 		case PGRES_TUPLES_OK:
@@ -392,14 +407,15 @@ main(int argc, char **argv)
 	bool is_serve = strcmp(mode, "serve") == 0 && argc == 5;
 
 	if (!is_pickup && !is_serve && !(strcmp(mode, "drain") == 0 && argc == 6))
-		die("usage: external drain|serve CLIENTS BATCH apart|together [JOBS], or pickup "
-			"CLIENTS JOBS",
+		die("usage: external drain|serve CLIENTS BATCH apart|pipelined|together [JOBS], or "
+			"pickup CLIENTS JOBS",
 			NULL);
 	client_count = number(argv[2], MAX_CLIENTS);
 	if (!is_pickup)
 	{
 		batch = number(argv[3], MAX_BATCH);
 		together = strcmp(argv[4], "together") == 0;
+		pipelined = strcmp(argv[4], "pipelined") == 0;
 	}
 	await_jobs = is_pickup || is_serve;
 	for (int i = 0; i < client_count; i++)

@@ -21,7 +21,7 @@ sub external_jobs
 	$bench->session('bench')->rows('VACUUM ANALYZE');
 }
 
-# external_drain has jobs performed by so many clients, each fetching up to "batch"; mode is apart or together.
+# external_drain has jobs performed by so many clients, each fetching up to "batch"; mode is apart, pipelined or together.
 sub external_drain
 {
 	my ($bench, $jobs, $clients, $batch, $mode) = @_;
