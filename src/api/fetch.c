@@ -315,7 +315,7 @@ bring_in(Fetch *fetch, const BgjobTaking *taking)
 		fetch->own_role = group->role;
 		fetch->own_noted = taking->noted;
 	}
-	if (!bgjob_lane_bring_own_in(fetch->queue, group, takes, &fetch->own_from))
+	if (!bgjob_lane_bring_own_in(fetch->queue, group, queue_list, takes, &fetch->own_from))
 		return;
 	fetch->own_from = PG_INT64_MIN;
 	bgjob_taker_found_all(taker, group, fetch->own_noted);

@@ -207,6 +207,21 @@ bgjob_queues_generation(void)
 	return pg_atomic_read_u64(&control->generation);
 }
 
+/*
+ * bgjob_queue_next_name copies the next name of a list of queues, which may be "*", and moves *list behind it. False: there
+ * is none any more. A name that is too long for a queue is cut. Neither allocates nor throws.
+ */
+bool
+bgjob_queue_next_name(const char **list, char *name)
+{
+	const char *start = *list + strspn(*list, BGJOB_QUEUE_SEPARATORS);
+	size_t n = strcspn(start, BGJOB_QUEUE_SEPARATORS);
+
+	*list = start + n;
+	strlcpy(name, start, Min(n + 1, BGJOB_QUEUE_NAME_SIZE));
+	return n > 0;
+}
+
 /* bgjob_queue_names returns whether a list like that of bgjob_queue_level has a name, or "*", as an element. */
 bool
 bgjob_queue_names(const char *list, const char *name)

@@ -40,6 +40,7 @@ extern bool bgjob_queues_full(void);
 extern bool bgjob_queues_bounded(void);
 extern bool bgjob_queues_limited(void);
 extern uint64 bgjob_queues_generation(void);
+extern bool bgjob_queue_next_name(const char **list, char *name);
 extern bool bgjob_queue_names(const char *list, const char *name);
 extern int bgjob_queue_level(const char *list, const char *queue);
 

@@ -239,7 +239,8 @@ bring_in(BgjobRel *rel)
 	}
 	if (own_from == PG_INT64_MIN)
 		own_noted = taking.noted;
-	if (!bgjob_lane_bring_own_in(rel, group, bgjob_own_server_takes, &own_from))
+	if (!bgjob_lane_bring_own_in(rel, group, bgjob_own_server_queues(), bgjob_own_server_takes,
+								 &own_from))
 		return;
 	own_from = PG_INT64_MIN;
 	bgjob_taker_found_all(taker, group, own_noted);

@@ -450,35 +450,106 @@ bgjob_lane_bring_in(BgjobRel *rel, const BgjobLaneGroupKey *key)
 	index_close(index, AccessShareLock);
 }
 
+/* The lanes of the queues that a list names: of each queue, the low part of its lanes' numbers. */
+typedef struct NamedLanes
+{
+	bool all; /* the list has "*" */
+	int n;
+	int64 *low;
+} NamedLanes;
+
+/* Finds the lanes that a list of queues names, for a group. */
+static void
+name_lanes(NamedLanes *named, const char *queues, const BgjobLaneGroupKey *key)
+{
+	const char *list = queues;
+	char name[BGJOB_QUEUE_NAME_SIZE];
+	int64 first = bgjob_lane_number_first(0, (BgjobLaneKind) key->kind);
+
+	named->all = false;
+	named->n = 0;
+	named->low = palloc((strlen(queues) / 2 + 1) * sizeof(int64));
+	while (bgjob_queue_next_name(&list, name))
+	{
+		if (strcmp(name, "*") == 0)
+			named->all = true;
+		named->low[named->n++] = bgjob_lane_number(name, 0, (BgjobLaneKind) key->kind) - first;
+	}
+}
+
+/*
+ * Returns the lowest number that a named lane can have, from a number on. So a worker that takes few of very many lanes
+ * passes by the others of a priority at once.
+ */
+static int64
+first_named(const NamedLanes *named, const BgjobLaneGroupKey *key, int64 number)
+{
+	int priority = bgjob_lane_number_priority(number);
+	int64 first = bgjob_lane_number_first(priority, (BgjobLaneKind) key->kind);
+	int64 lowest = PG_INT64_MAX;
+
+	if (named->all)
+		return number;
+	for (int i = 0; i < named->n; i++)
+		if (first + named->low[i] >= number)
+			lowest = Min(lowest, first + named->low[i]);
+	if (lowest == PG_INT64_MAX && priority > PG_INT16_MIN)
+		lowest = bgjob_lane_number_first(priority - 1, BGJOB_LANE_INTERNAL);
+	return lowest;
+}
+
+/* Brings in the lane at a place, if it is one that the caller takes and has something ready. Returns how many came in. */
+static int
+bring_own_in(BgjobRel *rel, Relation index, BgjobLaneGroup *group, BgjobLanePlace *place,
+			 BgjobLaneTakes takes)
+{
+	const BgjobLaneGroupKey *key = &group->key;
+	BgjobLaneKey lane;
+
+	bgjob_lane_key(&lane, key, place->lane.queue, place->lane.priority);
+	if (!is_of_kind(key, place->number) || !takes(&lane) || is_in_group(group, place->number) ||
+		peek(rel, index, key->role, place->number, &place->lane) == PEEK_NOTHING)
+		return 0;
+	return bgjob_overflow_bring_in(group, &lane, takes);
+}
+
 /*
  * bgjob_lane_bring_own_in walks along the lanes of a role, from *number on, and brings in
- * some that the calling worker takes. *number is where to go on. Returns whether it has
+ * some that the caller takes, which are of the queues of a list. *number is where to go on. Returns whether it has
  * come to the end.
  */
 bool
-bgjob_lane_bring_own_in(BgjobRel *rel, const BgjobLaneGroupKey *key, BgjobLaneTakes takes,
-						int64 *number)
+bgjob_lane_bring_own_in(BgjobRel *rel, const BgjobLaneGroupKey *key, const char *queues,
+						BgjobLaneTakes takes, int64 *number)
 {
 	Relation index = index_open(bgjob_relation_oid(BGJOB_QUEUE_INDEX), AccessShareLock);
 	BgjobLaneGroup *group = bgjob_lane_group(key);
 	BgjobLanePlace place;
-	bool more = true;
+	NamedLanes named;
+	bool more = group != NULL;
 
+	name_lanes(&named, queues, key);
 	for (int n = 0; more && n < BRING_IN_AT_MOST;)
 	{
-		BgjobLaneKey lane;
+		int64 wanted;
 
 		CHECK_FOR_INTERRUPTS();
-		more = group != NULL && bgjob_lanes_from(rel, key->role, *number, &place);
+		more = bgjob_lanes_from(rel, key->role, *number, &place);
 		if (!more)
 			break;
-		bgjob_lane_key(&lane, key, place.lane.queue, place.lane.priority);
-		if (is_of_kind(key, place.number) && takes(&lane) &&
-			!is_in_group(group, place.number) &&
-			peek(rel, index, key->role, place.number, &place.lane) != PEEK_NOTHING)
-			n += bgjob_overflow_bring_in(group, &lane, takes);
-		more = lane_after(key, place.number, number);
+		wanted = first_named(&named, key, place.number);
+		if (wanted == place.number)
+		{
+			n += bring_own_in(rel, index, group, &place, takes);
+			more = lane_after(key, place.number, number);
+		}
+		else
+		{
+			*number = wanted;
+			more = wanted != PG_INT64_MAX;
+		}
 	}
+	pfree(named.low);
 	index_close(index, AccessShareLock);
 	return !more;
 }

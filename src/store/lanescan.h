@@ -55,7 +55,7 @@ extern bool bgjob_lanes_from(BgjobRel *rel, Oid role, int64 number, BgjobLanePla
 extern int bgjob_lane_refill(BgjobRel *rel, const BgjobLaneKey *key, BgjobLaneItem *items,
 							 int wanted, void (*name)(const BgjobLaneItem *items, int n));
 extern bool bgjob_lane_bring_own_in(BgjobRel *rel, const BgjobLaneGroupKey *key,
-									BgjobLaneTakes takes, int64 *number);
+									const char *queues, BgjobLaneTakes takes, int64 *number);
 extern void bgjob_lane_bring_in(BgjobRel *rel, const BgjobLaneGroupKey *key);
 
 #endif /* BGJOB_STORE_LANESCAN_H */
