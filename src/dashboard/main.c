@@ -108,11 +108,12 @@ last_due(LoopTimer *timer)
 {
 }
 
-/* leave ends what is there: every request is answered before the HTTP server stops. */
+/* leave ends what is there. No request begins any more, and every one that waits is over before its connection is. */
 static void
 leave(void)
 {
 	notify_send("STOPPING=1");
+	web_stop();
 	bulks_close();
 	live_close();
 	session_close();

@@ -53,9 +53,10 @@ typedef struct Peer
 
 static struct MHD_Daemon *listener;
 static int port;
-static LoopFd daemon_fd;
-static LoopTimer daemon_timer;
+static LoopFd listener_fd;
+static LoopTimer listener_timer;
 static LoopTimer sweep_timer;
+static bool stopped;
 static Peer *peers;
 static size_t bodies; /* bytes that requests have taken */
 
@@ -69,13 +70,13 @@ run(void)
 }
 
 static void
-daemon_ready(LoopFd *fd, int events)
+listener_ready(LoopFd *fd, int events)
 {
 	run();
 }
 
 static void
-daemon_due(LoopTimer *timer)
+listener_due(LoopTimer *timer)
 {
 	run();
 }
@@ -87,18 +88,18 @@ plan(void)
 	MHD_UNSIGNED_LONG_LONG milliseconds;
 
 	if (MHD_get_timeout(listener, &milliseconds) == MHD_YES)
-		loop_set(&daemon_timer, loop_now() + (int64_t) milliseconds * LOOP_MS, daemon_due,
+		loop_set(&listener_timer, loop_now() + (int64_t) milliseconds * LOOP_MS, listener_due,
 				 NULL);
 	else
-		loop_unset(&daemon_timer);
+		loop_unset(&listener_timer);
 }
 
 /* web_run_soon has the library run in this turn or the next; after a connection was resumed. */
 void
 web_run_soon(void)
 {
-	if (listener != NULL)
-		loop_set(&daemon_timer, loop_now(), daemon_due, NULL);
+	if (!stopped)
+		loop_set(&listener_timer, loop_now(), listener_due, NULL);
 }
 
 static Peer *
@@ -326,8 +327,8 @@ web_open(void)
 	if (listener == NULL)
 		return false;
 	port = listen_log(MHD_get_daemon_info(listener, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd);
-	loop_watch(&daemon_fd, MHD_get_daemon_info(listener, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
-			   POLLIN, daemon_ready, NULL);
+	loop_watch(&listener_fd, MHD_get_daemon_info(listener, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
+			   POLLIN, listener_ready, NULL);
 	loop_set(&sweep_timer, loop_now() + SWEEP_EVERY, sweep_due, NULL);
 	plan();
 	return true;
@@ -340,15 +341,19 @@ web_port(void)
 	return port;
 }
 
-/* web_close ends all connections. Every request has to be answered before. */
+/* web_stop takes no more requests, and sends nothing more; the program is about to leave. */
+void
+web_stop(void)
+{
+	stopped = true;
+	loop_forget(&listener_fd);
+	loop_unset(&listener_timer);
+	loop_unset(&sweep_timer);
+}
+
+/* web_close ends all connections, after web_stop. Every request has to be answered before. */
 void
 web_close(void)
 {
-	if (listener == NULL)
-		return;
-	loop_forget(&daemon_fd);
-	loop_unset(&daemon_timer);
-	loop_unset(&sweep_timer);
 	MHD_stop_daemon(listener);
-	listener = NULL;
 }
