@@ -8,8 +8,8 @@
  *	  GET			those of the role in the database, with their progress
  *	  DELETE /7		stops one, after the batch that runs
  *
- * Before a bulk begins, the server checks the query and the times, in the connection
- * that the session's pages use, so that what is wrong with them is the answer.
+ * Before a bulk begins or is previewed, the server checks the query and the times, in the
+ * connection that the session's pages use, so that what is wrong with them is the answer.
  *
  * A bulk goes on when its session ends. It is the role's: whoever signs in as that role
  * sees it, and may stop it. A session may have SESSION_BULKS on their way, a role
@@ -241,20 +241,7 @@ begin(Request *request)
 	request_answer(request, 202, "application/json", &body);
 }
 
-/* checked is called with what the server says of an order. It says that it is over, if the session ends meanwhile. */
-static void
-checked(void *owner, const Outcome *outcome)
-{
-	Request *request = owner;
-	Asked *asked = request->owner;
-
-	asked->work = NULL;
-	if (outcome->status != 200)
-		request_fail_as(request, outcome);
-	else
-		begin(request);
-}
-
+/* ask executes a statement for a request that waits; without room for it the request is answered at once. */
 static void
 ask(Request *request, const char *name, char *const *values, int count,
 	void (*done)(void *, const Outcome *))
@@ -272,15 +259,6 @@ ask(Request *request, const char *name, char *const *values, int count,
 		database_run(database_get(request->session->login, request->database), &order);
 	if (asked->work == NULL)
 		request_fail_busy(request);
-}
-
-static void
-check(Request *request)
-{
-	const BulkOrder *order = &((Asked *) request->owner)->order;
-	char *const values[] = {order->query, order->delay, order->run_at};
-
-	ask(request, "bulk_check", values, 3, checked);
 }
 
 /* ---- previews ---- */
@@ -368,6 +346,34 @@ preview(Request *request)
 
 /* ---- the interface ---- */
 
+/* checked is called with what the server says of an order. It says that it is over, if the session ends meanwhile. */
+static void
+checked(void *owner, const Outcome *outcome)
+{
+	Request *request = owner;
+	Asked *asked = request->owner;
+
+	asked->work = NULL;
+	if (outcome->status != 200)
+		request_fail_as(request, outcome);
+	else if (outcome->value != NULL && *outcome->value == 't')
+		request_fail(request, 403, NULL, "arguments are hidden, and cannot be looked for", NULL,
+					 NULL);
+	else if (request_flag(request, "preview"))
+		preview(request);
+	else
+		begin(request);
+}
+
+static void
+check(Request *request)
+{
+	const BulkOrder *order = &((Asked *) request->owner)->order;
+	char *const values[] = {order->query, order->delay, order->run_at};
+
+	ask(request, "bulk_check", values, 3, checked);
+}
+
 static void
 answer_post(Request *request)
 {
@@ -379,8 +385,6 @@ answer_post(Request *request)
 	wrong = bulk_order_read(&asked->order, request->body.data, request->body.len);
 	if (wrong != NULL)
 		refuse(request, wrong);
-	else if (request_flag(request, "preview"))
-		preview(request);
 	else
 		check(request);
 }
