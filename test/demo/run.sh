@@ -127,8 +127,9 @@ dashboard()
 	ADDRESS=
 	[ -x "$BIN/bgjob-dashboard" ] || return 0
 	operator
+	sql app -f "$TREE/test/demo/afterwards.sql" >/dev/null || exit 1
 	for port in 8080 0; do
-		setsid "$BIN/bgjob-dashboard" -h "$DIR/socket" -p 5432 -d demo --listen "127.0.0.1:$port" --title Demo \
+		setsid "$BIN/bgjob-dashboard" -h "$DIR/socket" -p 5432 -U app -d demo --listen "127.0.0.1:$port" --title Demo \
 			</dev/null >"$DIR/dashboard.log" 2>&1 &
 		pid=$!
 		wait_until 30 listens_or_ended "$pid"
