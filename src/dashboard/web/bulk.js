@@ -69,7 +69,7 @@ function usePreview(orders) {
 
 function Preview({ preview, state }) {
 	if (preview.error) return html`<${ErrorBox} error=${preview.error} />`;
-	return html`<p class="preview" role="status">${preview.count === null ? html`<span class="muted">Counting…</span>`
+	return html`<p class="bulk-preview" role="status">${preview.count === null ? html`<span class="muted">Counting…</span>`
 		: html`<strong class="number">${preview.complete ? '' : 'at least '}${num(preview.count)}</strong> ${preview.count === 1 ? 'job' : 'jobs'}${state ? ` in state ${state}` : ''}
 			${!preview.complete && html`<span class="muted"> among the newest ${num(preview.looked)}; older ones that match are changed, too</span>`}`}</p>`;
 }

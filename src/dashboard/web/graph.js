@@ -49,7 +49,7 @@ function Edges({ edges, nodeWidth, width, height }) {
 		const y2 = e.to.y + NODE.height / 2;
 		const bend = Math.max(16, (x2 - x1) / 2);
 		const mark = e.failed ? 'bad' : e.done === e.count ? 'good' : 'open';
-		return html`<g key=${e.key} class=${`edge ${mark} ${e.kind}`}><path d=${`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 5} ${y2}`} /><path class="tip" d=${`M${x2 - 6} ${y2 - 3.5}L${x2} ${y2}L${x2 - 6} ${y2 + 3.5}z`} />
+		return html`<g key=${e.key} class=${`edge ${mark} ${e.kind}`}><path d=${`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 5} ${y2}`} /><path class="arrow" d=${`M${x2 - 6} ${y2 - 3.5}L${x2} ${y2}L${x2 - 6} ${y2 + 3.5}z`} />
 			${e.count > 1 && html`<text x=${(x1 + x2) / 2} y=${(y1 + y2) / 2 - 5}>${compact(e.count)}</text>`}</g>`;
 	})}</svg>`;
 }

@@ -49,7 +49,7 @@ export function JobCell({ job }) {
 	return html`<div class="job-cell"><div class="job-line"><a class=${`job-name ${job.kind === 'sql' ? 'mono' : ''}`} href=${href('job', {}, job.id)} title=${job.job}><bdi>${name}</bdi></a>
 		${job.args !== null && job.args !== undefined ? html`<span class="job-args mono" dir="ltr"><bdi>${job.args}</bdi></span>`
 			: job.args_bytes > 0 ? html`<span class="job-args faint">${bytes(job.args_bytes)} of arguments</span>` : null}
-		${job.recurring && html`<${Badge} icon="recurring">${job.recurring}</${Badge}>`}
+		${job.recurring && html`<${Badge} icon="recurring"><span class="clip" title=${job.recurring}>${job.recurring}</span></${Badge}>`}
 		${(job.tags ?? []).slice(0, 3).map((t) => html`<span class="tag" key=${t} title=${t}><bdi>${t}</bdi></span>`)}</div>${noteOf(job)}</div>`;
 }
 

@@ -74,7 +74,8 @@ export function fold(data, current) {
 		const missing = total - (levels.get(level)?.length ?? 0);
 		if (missing > 0) nodes.push({ key: `more ${level}`, kind: 'more', level, missing, atLeast: level === 1 && total >= 10000, members: [] });
 	}
-	return { nodes, edges: [...edges.values()] };
+	// those that hold up are drawn over the others
+	return { nodes, edges: [...edges.values()].sort((a, b) => a.failed - b.failed) };
 }
 
 // place gives each node x and y, and returns the size: so many pixels wide as there are, if the columns get room enough in these. Nodes of

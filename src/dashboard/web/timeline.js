@@ -25,8 +25,6 @@ function facts(e) {
 	if (e.attempt) list.push(['attempt', e.attempt]);
 	if (e.server) list.push(['server', e.server]);
 	if (e.worker_pid) list.push(['pid', e.worker_pid]);
-	if (e.latency_ms !== null && e.latency_ms !== undefined) list.push(['waited', duration(e.latency_ms)]);
-	if (e.duration_ms !== null && e.duration_ms !== undefined) list.push(['ran', duration(e.duration_ms)]);
 	return list;
 }
 
@@ -48,18 +46,27 @@ export function Failure({ error, brief }) {
 			: html`${rest}${context && html`<details><summary class="small-text">Context</summary>${code}</details>`}`}</div>`;
 }
 
-function Entry({ e, before, last, next }) {
+// shortReason leaves the message of the failed attempt out of the reason for the next one: it stands in the entry above.
+const shortReason = (reason, message) => (message && reason.endsWith(`: ${message}`) ? reason.slice(0, -message.length - 2) : reason);
+
+// spentIn returns for how long a state lasted. A success knows it to the microsecond.
+function spentIn(e, next, success) {
+	if (success && e.state === 'processing') return success.duration_ms;
+	if (success && next.state === 'processing' && success.latency_ms !== null) return success.latency_ms;
+	return Math.max(0, (next ? Date.parse(next.at) : now()) - Date.parse(e.at));
+}
+
+function Entry({ e, before, last, next, success }) {
 	useNow(last ? 1000 : 60000);
-	const until = next ? Date.parse(next.at) : now();
-	const spent = Math.max(0, until - Date.parse(e.at));
+	const spent = spentIn(e, next, success);
 	const over = last && (e.state === 'succeeded' || e.state === 'deleted' || e.state === 'failed');
 	const data = facts(e);
 	return html`<li class=${`step ${e.state}`}><span class="step-dot"><${Icon} name=${e.state} size=${16} /></span>
 		<div class="step-body"><div class="step-head"><strong class=${e.state}>${e.state}</strong><${Moment} at=${e.at} before=${before?.at} /></div>
-			${e.state === 'failed' && e.message ? html`<${Failure} error=${e} brief />` : e.reason && html`<p class="small-text break" dir="auto">${e.reason}</p>`}
-			${e.state === 'scheduled' && e.run_at && html`<p class="small-text muted">due <${Time} t=${e.run_at} /></p>`}
+			${e.state === 'failed' && e.message ? html`<${Failure} error=${e} brief />` : e.reason && html`<p class="small-text break" dir="auto">${before?.state === 'failed' ? shortReason(e.reason, before.message) : e.reason}</p>`}
+			${last && e.state === 'scheduled' && e.run_at && html`<p class="small-text muted">due <${Time} t=${e.run_at} /></p>`}
 			${data.length > 0 && html`<p class="small-text muted step-facts">${data.map(([name, value]) => html`<span key=${name}>${name} <span class="number value">${value}</span></span>`)}</p>`}
-			${!over && html`<p class="step-gap small-text">${next ? BETWEEN[e.state] : e.state === 'processing' ? 'running for' : 'waiting for'} <span class="number">${duration(spent)}</span></p>`}</div></li>`;
+			${!over && !(e.state === 'failed' && spent < 1) && html`<p class="step-gap small-text">${next ? BETWEEN[e.state] : e.state === 'processing' ? 'running for' : 'waiting for'} <span class="number">${duration(spent)}</span></p>`}</div></li>`;
 }
 
 export function Timeline({ states, total }) {
@@ -69,7 +76,8 @@ export function Timeline({ states, total }) {
 	const head = fold ? list.slice(0, HEAD) : list;
 	const tail = fold ? list.slice(-TAIL) : [];
 	const hidden = Number(total) - head.length - tail.length;
-	const entry = (e, i, all, offset) => html`<${Entry} key=${e.seq} e=${e} before=${list[offset + i - 1]} next=${list[offset + i + 1]} last=${offset + i === list.length - 1} />`;
+	const successOf = (i) => (list[i + 1]?.state === 'succeeded' ? list[i + 1] : list[i + 1]?.state === 'processing' && list[i + 2]?.state === 'succeeded' ? list[i + 2] : null);
+	const entry = (e, i, all, offset) => html`<${Entry} key=${e.seq} e=${e} before=${list[offset + i - 1]} next=${list[offset + i + 1]} success=${successOf(offset + i)} last=${offset + i === list.length - 1} />`;
 	if (!list.length) return html`<p class="muted card-body">This job has no history yet.</p>`;
 	return html`<ol class="timeline">${head.map((e, i, all) => entry(e, i, all, 0))}
 		${fold ? html`<li class="step-fold"><button type="button" class="button small" onClick=${() => setWhole(true)}>Show ${num(hidden)} more</button></li>`

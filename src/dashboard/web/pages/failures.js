@@ -22,8 +22,8 @@ function What({ group }) {
 	const sample = group.sample.split('\n')[0];
 	return html`<div class="group-cell"><a class="group-message mono" href=${listOf(group)} dir="auto">${first || 'no message'}</a>
 		<p class="group-sub"><code class="faint">${group.sqlstate}</code><span class="group-job clip" title=${group.job}><bdi>${shortName(group.job)}</bdi></span>
-			${group.queues.map((q) => html`<a class="tag" key=${q} href=${href('jobs', { state: 'failed', q: `queue:${q}` })} title=${`Failed jobs of queue ${q}`}>${q}</a>`)}</p>
-		<p class="group-sub faint"><span class="nowrap">newest <a href=${href('job', {}, group.sample_id)}>${group.sample_id}</a></span>${sample !== first && html`<span class="clip" dir="auto"><bdi>${sample}</bdi></span>`}</p></div>`;
+			${group.queues.map((q) => html`<a class="tag" key=${q} href=${href('jobs', { state: 'failed', q: `queue:${q}` })} title=${`Failed jobs of queue ${q}`}>${q}</a>`)}<a class="group-sample" href=${href('job', {}, group.sample_id)}>newest: <span class="number">${group.sample_id}</span></a></p>
+		${sample !== first && html`<p class="group-sub faint"><span class="clip" dir="auto"><bdi>${sample}</bdi></span></p>`}</div>`;
 }
 
 const COLUMNS = [

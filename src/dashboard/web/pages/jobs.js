@@ -51,7 +51,7 @@ function Foot({ jobs, params }) {
 	const back = before ? pagesBefore.get(here) : undefined;
 	const onOlder = () => pagesBefore.set(JSON.stringify([state ?? '', q ?? '', jobs.next]), before ?? '');
 	const shown = jobs.rows.length ? `${plural(jobs.rows.length, 'job')} shown` : 'None found so far';
-	return html`<nav class="pager" aria-label="Pages">
+	return html`<nav class="pager" aria-label="Pages of the list">
 		${before && html`<a class="button small" href=${href('jobs', { state, q })}><${Icon} name="left" /> Newest</a>`}
 		${back !== undefined && back !== '' && html`<a class="button small" href=${href('jobs', { state, q, before: back })}><${Icon} name="left" /> Newer</a>`}
 		<span class="muted" role="status">${cutShort ? html`${shown}. Looked through the newest <span class="number">${num(jobs.looked)}</span> jobs.`
