@@ -226,18 +226,21 @@ family_of(Prometheus *page, const char *name, const char *help, const char *type
 }
 
 /*
- * prometheus_add adds a row of bgjob.metrics, as libpq returns it: texts; labels is a JSON object.
- * Returns whether it is a sample; if not, it is left out.
+ * prometheus_add adds a row of bgjob.metrics, as libpq returns it: texts; labels is a JSON object; null
+ * is null. Returns whether it is a sample; if not, it is left out.
  */
 bool
 prometheus_add(Prometheus *page, const char *name, const char *labels, const char *value,
 			   const char *help, const char *type)
 {
-	const char *number = number_of(value);
 	Buffer sample = {0};
+	const char *number;
 	bool of_database;
 	bool valid;
 
+	if (name == NULL || labels == NULL || value == NULL || help == NULL || type == NULL)
+		return false;
+	number = number_of(value);
 	if (number == NULL || !is_name(name, strlen(name), true))
 		return false;
 	buffer_add_text(&sample, name);

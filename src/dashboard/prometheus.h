@@ -14,9 +14,6 @@
 
 #define PROMETHEUS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* What the database's rows are read with: the arguments of prometheus_add(), in their order. */
-#define PROMETHEUS_QUERY "SELECT name, labels, value, help, type FROM bgjob.metrics"
-
 typedef struct Prometheus Prometheus;
 
 extern Prometheus *prometheus_begin(void);

@@ -114,6 +114,11 @@ check_refused(void)
 		{"a", "{}", "one", "", "gauge"},
 		{"a", "{}", "1\nb 2", "", "gauge"},
 		{"a", "{}", "1 2", "", "gauge"},
+		{NULL, "{}", "1", "", "gauge"},
+		{"a", NULL, "1", "", "gauge"},
+		{"a", "{}", NULL, "", "gauge"},
+		{"a", "{}", "1", NULL, "gauge"},
+		{"a", "{}", "1", "", NULL},
 	};
 	Prometheus *page = prometheus_begin();
 	Buffer text = {0};
