@@ -157,7 +157,7 @@ SELECT is((SELECT to_timestamp(value) FROM bgjob.metrics WHERE name = 'bgjob_rec
 SELECT is((SELECT array_agg(DISTINCT labels ->> 'owner') FROM bgjob.metrics WHERE name = 'bgjob_recurring_failing'), ARRAY[current_user::text], 'recurring jobs have the label of their owner');
 SELECT is(tap_metric('bgjob_recurring_jobs', jsonb_build_object('state', state)), n, format('so many recurring jobs are %s', state)) FROM (VALUES ('active', 1::float8), ('paused', 1), ('failing', 0)) AS s(state, n);
 
-SELECT is(tap_metric('bgjob_workers', '{"server": "side", "state": "busy"}'), 1::float8, 'a worker of server side is busy');
+SELECT is(tap_metric('bgjob_workers', jsonb_build_object('server', server, 'state', 'busy')), 1::float8, 'the worker at a job is busy') FROM bgjob.workers WHERE job_id = :slow;
 SELECT is(tap_metric('bgjob_server_max_workers', jsonb_build_object('server', name)), workers::float8, format('server %s may have so many workers', name)) FROM bgjob.servers WHERE kind = 'internal' ORDER BY name;
 SELECT is(tap_metric('bgjob_external_workers', '{"state": "active"}'), 1::float8, 'an external worker is known');
 SELECT is(tap_metric('bgjob_leases'), 1::float8, 'and has a job');
