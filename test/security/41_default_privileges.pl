@@ -34,7 +34,7 @@ my $expected = value('postgres', $rights);
 
 cmp_ok(scalar(split /\n/, $expected), '>', 40, 'there are rights');
 unlike($expected, qr/: (?!PUBLIC|pg_database_owner|pg_monitor)/, 'the rights are those of PUBLIC and predefined roles');
-unlike($expected, qr/^bgjob(?:_internal)?\.(?!jobs|job_states|job_logs|queues|functions|function_stats|metrics|servers|workers|stats|stats_history|recurring_jobs|filters|batches|signals|limits|\w+\()\w+: /m, 'no role has a right on the tables');
+unlike($expected, qr/^bgjob(?:_internal)?\.(?!jobs|job_states|job_logs|queues|functions|function_stats|metrics|servers|workers|stats|stats_history|recurring_jobs|filters|batches|signals|limits|continuations|\w+\()\w+: /m, 'no role has a right on the tables');
 unlike($expected, qr/^bgjob_internal: /m, 'no role has a right on the schema of the tables');
 is(value($_, $rights), $expected, "the rights are the same with $_ default privileges") for qw(generous strict);
 
