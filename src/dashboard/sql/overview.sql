@@ -1,7 +1,8 @@
 -- The overview: the deepest queues, and what needs attention.
 --
--- Cost: shared memory for servers, queues and limits; the oldest job of 10 queues; the newest 200 failed jobs and 200 jobs that
--- wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. Independent of the number of jobs.
+-- Cost: shared memory for servers, queues and limits; the oldest job of 10 queues; the newest 1,000 failed jobs, by bgjob_failures();
+-- 100 of these and 200 jobs that wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. That is
+-- independent of the number of jobs.
 -- Counts are null until the server has counted.
 -- params:
 WITH queues AS MATERIALIZED (
@@ -15,20 +16,14 @@ WITH queues AS MATERIALIZED (
     WHERE q.queue = ANY ((SELECT array_agg(d.queue) FROM deepest d)::text[])
 ), servers AS MATERIALIZED (
     SELECT s.name, s.kind, s.queues, s.started_at, s.heartbeat_at, s.paused FROM bgjob.servers s
-), failed AS MATERIALIZED (
-    SELECT j.id, j.job, j.queue, j.finished_at, j.sequence_key, j.run_as, j.error ->> 'sqlstate' AS sqlstate,
-           CASE WHEN current_setting('bgjob_dashboard.hide_arguments', true) IS DISTINCT FROM 'on'
-                THEN left(j.error ->> 'message', 300) END AS message,
-           -- numbers and quoted names differ from job to job: one error is what is left without them
-           regexp_replace(left(j.error ->> 'message', 300), '"[^"]*"|<[^>]*>|[0-9]+', '…', 'g') AS form
-    FROM @bgjob@.bgjob_list(state => 'failed'::text, max_rows => 200::integer) j
 ), groups AS MATERIALIZED (
-    SELECT f.job, f.sqlstate, f.form, count(*) AS jobs, max(f.finished_at) AS last,
-           (array_agg(f.message ORDER BY f.id DESC))[1] AS message,
-           (array_agg(f.id ORDER BY f.id DESC))[1] AS id
-    FROM failed f
-    GROUP BY 1, 2, 3
-    ORDER BY 4 DESC, 5 DESC LIMIT 5
+    SELECT f.job, f.sqlstate, f.message, f.sample, f.jobs, f.last_at, f.query, f.complete
+    FROM @bgjob@.bgjob_failures(max_jobs => 1000::integer) f
+    ORDER BY f.jobs DESC, f.last_at DESC LIMIT 5
+), failed AS MATERIALIZED (
+    SELECT j.id, j.finished_at, j.sequence_key, j.run_as
+    FROM @bgjob@.bgjob_list(state => 'failed'::text, max_rows => 100::integer) j
+    WHERE j.sequence_key IS NOT NULL
 ), waiting AS MATERIALIZED (
     SELECT j.sequence_key, j.run_as FROM @bgjob@.bgjob_list(state => 'enqueued'::text, max_rows => 200::integer) j
     WHERE j.sequence_key IS NOT NULL
@@ -36,7 +31,6 @@ WITH queues AS MATERIALIZED (
     SELECT f.sequence_key, min(f.id) AS id, min(f.finished_at) AS since,
            (SELECT count(*) FROM waiting w WHERE w.sequence_key = f.sequence_key AND w.run_as = f.run_as) AS waiting
     FROM failed f
-    WHERE f.sequence_key IS NOT NULL
     GROUP BY f.sequence_key, f.run_as
     ORDER BY 4 DESC, 3 DESC LIMIT 5
 ), stuck AS MATERIALIZED (
@@ -70,9 +64,10 @@ SELECT json_build_object(
                           WHEN NOT EXISTS (SELECT FROM servers s WHERE s.kind = 'internal') THEN 'missing'
                           WHEN EXISTS (SELECT FROM servers s WHERE s.kind = 'internal' AND s.started_at IS NOT NULL
                                        HAVING max(s.heartbeat_at) < clock_timestamp() - '2 minutes'::interval) THEN 'silent' END,
-        'failures', (SELECT json_agg(json_build_object('job', g.job, 'sqlstate', g.sqlstate, 'message', g.message,
-                         'jobs', g.jobs, 'last', g.last, 'id', g.id::text) ORDER BY g.jobs DESC, g.last DESC) FROM groups g),
-        'failures_read', (SELECT count(*) FROM failed),
+        'failures', (SELECT json_agg(json_build_object('job', g.job, 'sqlstate', g.sqlstate, 'jobs', g.jobs, 'last', g.last_at, 'query', g.query,
+                         'complete', g.complete,
+                         'message', left(CASE WHEN current_setting('bgjob_dashboard.hide_arguments', true) IS DISTINCT FROM 'on'
+                                              THEN g.sample ELSE g.message END, 300)) ORDER BY g.jobs DESC, g.last_at DESC) FROM groups g),
         'sequences', (SELECT json_agg(json_build_object('key', s.sequence_key, 'id', s.id::text, 'since', s.since,
                           'waiting', s.waiting)) FROM sequences s),
         'stuck', (SELECT json_agg(json_build_object('queue', s.queue, 'enqueued', s.enqueued, 'reason', s.reason,

@@ -1,7 +1,7 @@
 // What needs attention: the list on the overview, made from sql/overview.sql. The worst comes first; each entry has a link or an action.
 
 import { html } from './lib.js';
-import { href } from './router.js';
+import { href, jobsOf } from './router.js';
 import { num, plural } from './format.js';
 import { ActionButton, Badge, Empty, Icon, Time } from './ui.js';
 
@@ -20,9 +20,9 @@ function itemsOf(a, reload) {
 
 	if (a.scheduler) add(a.scheduler === 'standby' ? 'info' : 'bad', 'servers', 'scheduler', ...SCHEDULER[a.scheduler], { href: href('servers') });
 	each(a.stuck, (s) => add('bad', 'queues', `stuck ${s.queue}`, html`${plural(s.enqueued, 'job')} in <b>${s.queue}</b> cannot start`, [s.detail, s.hint].filter(Boolean).join(' '),
-		{ href: href('jobs', { state: 'enqueued', queue: s.queue }) }));
-	each(a.failures, (f) => add('bad', 'failed', `failed ${f.job} ${f.id}`, html`<span class="number">${num(f.jobs)}</span> × <b>${f.job}</b> failed`,
-		html`${f.sqlstate && html`<code>${f.sqlstate}</code> `}${f.message} <span class="faint">· <${Time} t=${f.last} /></span>`, { href: href('failures') }));
+		{ href: jobsOf(s.queue, 'enqueued') }));
+	each(a.failures, (f) => add('bad', 'failed', `failed ${f.query}`, html`<span class="number">${num(f.jobs)}${f.complete ? '' : '+'}</span> × <b>${f.job}</b> failed`,
+		html`${f.sqlstate && html`<code>${f.sqlstate}</code> `}${f.message} <span class="faint">· <${Time} t=${f.last} /></span>`, { href: href('jobs', { q: f.query }) }));
 	each(a.sequences, (s) => add('warn', 'awaiting', `sequence ${s.key} ${s.id}`, html`Sequence <b>${s.key}</b> is blocked`,
 		html`Job ${s.id} failed <${Time} t=${s.since} />${s.waiting > 0 ? `; at least ${plural(s.waiting, 'job')} behind it` : ''}. Requeue or delete it.`, { href: href('job', {}, s.id) }));
 	each(a.recurring, (r) => add('warn', 'recurring', `recurring ${r.name} ${r.owner}`, r.error ? html`Recurring <b>${r.name}</b> has an error` : html`Recurring <b>${r.name}</b> is overdue`,

@@ -2,8 +2,9 @@
 //
 // <TimeChart label data series height bars format/>
 //   data    [times in seconds, values, values, …]; null is a gap
-//   series  [{label, colour (a custom property), dash, fill}] for each row of values. With bars, a series is drawn over the one
+//   series  [{label, colour (a custom property), dash, fill, dots}] for each row of values. With bars, a series is drawn over the one
 //           before it: give sums first, and "shown" (values → text) for what the legend says
+//   scale   (value → text) writes the axis, format the legend
 //   label   says in words what the chart shows, for who cannot see it
 // The legend above the canvas shows the values under the pointer, else the last ones. Colours follow the theme.
 
@@ -16,30 +17,30 @@ const uPlotModule = () => library ??= import('./vendor/uPlot.esm.js').then((modu
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const FONT = '11.5px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
-function axes(bars) {
+function axes(scale) {
 	const line = { stroke: colour('--line'), width: 1 };
 	const common = { stroke: colour('--faint'), font: FONT, ticks: { show: false } };
 	return [
 		{ ...common, grid: { show: false }, size: 26, gap: 6, space: 70, values: (u, splits, i, space, step) => splits.map((t) => (step >= 86400 ? day(t * 1000) : clock(t * 1000).slice(0, step >= 60 ? 5 : 8))) },
-		{ ...common, grid: line, size: 44, gap: 8, space: 34, values: (u, splits) => splits.map((v) => (v === null ? '' : compact(v))) }
+		{ ...common, grid: line, size: scale === compact ? 44 : 58, gap: 8, space: 34, values: (u, splits) => splits.map((v) => (v === null ? '' : scale(v))) }
 	];
 }
 
-function options(uPlot, { series, bars, width, height, onHover }) {
+function options(uPlot, { series, bars, scale, width, height, onHover }) {
 	return {
-		width, height, padding: [8, 4, 0, 0], legend: { show: false }, axes: axes(bars),
+		width, height, padding: [8, 4, 0, 0], legend: { show: false }, axes: axes(scale),
 		cursor: { y: false, drag: { setScale: false, x: false, y: false }, points: { show: !bars, size: 7 } },
 		scales: { x: { time: true }, y: { range: (u, min, max) => [0, Math.max(bars ? 4 : 1, (max || 0) * 1.12)] } },
 		series: [{}, ...series.map((s) => ({
 			label: s.label, stroke: bars ? null : colour(s.colour), width: bars ? 0 : 1.75, dash: s.dash, spanGaps: false,
 			fill: bars ? colour(s.colour) : s.fill ? `${colour(s.colour)}1c` : null,
-			paths: bars ? uPlot.paths.bars({ size: [0.72, 28], radius: 0.12 }) : uPlot.paths.linear(), points: { show: false }
+			paths: bars ? uPlot.paths.bars({ size: [0.72, 28], radius: 0.12 }) : uPlot.paths.linear(), points: { show: Boolean(s.dots), size: 5, width: 0, fill: colour(s.colour) }
 		}))],
 		hooks: { setCursor: [(u) => onHover(u.cursor.idx ?? null)] }
 	};
 }
 
-export function TimeChart({ label, data, series, height = 190, bars, format = compact, empty }) {
+export function TimeChart({ label, data, series, height = 190, bars, format = compact, scale = compact, empty }) {
 	const box = useRef(null);
 	const plot = useRef(null);
 	const latest = useRef(data);
@@ -53,7 +54,7 @@ export function TimeChart({ label, data, series, height = 190, bars, format = co
 		const make = (uPlot) => {
 			if (gone) return;
 			plot.current?.destroy();
-			plot.current = new uPlot(options(uPlot, { series, bars, width: box.current.clientWidth || 300, height, onHover: setAt }), latest.current, box.current);
+			plot.current = new uPlot(options(uPlot, { series, bars, scale, width: box.current.clientWidth || 300, height, onHover: setAt }), latest.current, box.current);
 		};
 		const remake = () => uPlotModule().then(make);
 		remake();
@@ -72,9 +73,11 @@ export function TimeChart({ label, data, series, height = 190, bars, format = co
 
 	const lastKnown = () => { let i = points - 1; while (i > 0 && data[1][i] === null) i--; return i; };
 	const index = at !== null && at < points ? at : lastKnown();
+	const order = series.map((s, i) => [s, i]);
+	if (bars) order.reverse();
 	const moment = points ? data[0][index] * 1000 : null;
 	return html`<figure class="chart"><figcaption class="legend">
-			${series.map((s, i) => html`<span class="legend-item" key=${s.label}><span class=${`swatch ${s.colour.slice(2)} ${s.dash ? 'dashed' : ''}`} aria-hidden="true"></span>${s.label}
+			${order.map(([s, i]) => html`<span class="legend-item" key=${s.label}><span class=${`swatch ${s.colour.slice(2)} ${s.dash ? 'dashed' : ''}`} aria-hidden="true"></span>${s.label}
 				<strong class="number">${points ? (s.shown ? s.shown(index) : format(data[i + 1][index])) : '–'}</strong></span>`)}
 			<span class="legend-at faint number">${at !== null && moment ? (bars && data[0][1] - data[0][0] >= 86400 ? day(moment) : clock(moment)) : ''}</span></figcaption>
 		<div class="chart-box" ref=${box} role="img" aria-label=${label} style=${{ height: `${height}px` }}></div>

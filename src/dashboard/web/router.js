@@ -58,6 +58,9 @@ export function href(page, params, id, db = current.db) {
 	return `${base}/${path}${query(params)}`;
 }
 
+// jobsOf returns the address of the jobs of a queue, in one state or in all.
+export const jobsOf = (queue, state) => href('jobs', { state, q: `queue:${queue}` });
+
 // go opens a page; replace: in place of the current entry of the history.
 export function go(page, params, id, { db, replace } = {}) {
 	open(href(page, params, id, db ?? current.db), replace);

@@ -133,6 +133,10 @@ export const Held = ({ held, show }) => held ? html`<button type="button" class=
 export const Tabs = ({ items, label }) => html`<nav class="tabs" aria-label=${label}>${items.map((t) => html`<a key=${t.label} href=${t.href} aria-current=${t.current ? 'page' : null}>
 	${t.icon && html`<${Icon} name=${t.icon} class=${t.icon} />`}${t.label}${t.count !== undefined && html` <span class="count">${t.count}</span>`}</a>`)}</nav>`;
 
+// Segments are a few buttons of which one is chosen.
+export const Segments = ({ label, items, value, onChange }) => html`<div class="segments" role="group" aria-label=${label}>${items.map((item) => html`<button type="button" key=${item.value}
+	aria-pressed=${item.value === value} onClick=${() => onChange(item.value)}>${item.label}</button>`)}</div>`;
+
 // Field is a labelled input of a form. hint explains it.
 let fields = 0;
 export function Field({ label, hint, value, onInput, type = 'text', options, ...rest }) {

@@ -3,12 +3,12 @@
 // Counts, running jobs and throughput come from the live stream; the rest from sql/overview.sql and sql/history.sql.
 
 import { html, useEffect, useMemo } from '../lib.js';
-import { href, setParams } from '../router.js';
+import { href, jobsOf, setParams } from '../router.js';
 import { liveSamples, useLive, useLiveState } from '../live.js';
 import { Attention, AttentionBadge, attentionCount } from '../attention.js';
 import { TimeChart } from '../chart.js';
 import { compact, duration, num, plural } from '../format.js';
-import { Badge, Bar, Card, Empty, ErrorBox, Icon, Loading, PageHead, Table, Time, useData } from '../ui.js';
+import { Badge, Bar, Card, Empty, ErrorBox, Icon, Loading, PageHead, Segments, Table, Time, useData } from '../ui.js';
 
 const WINDOW = 300;
 const STATES = ['enqueued', 'scheduled', 'awaiting', 'processing', 'succeeded', 'failed', 'deleted'];
@@ -53,7 +53,7 @@ function Throughput({ live }) {
 	const last = (list) => list.findLast((v) => v !== null);
 	const label = `Jobs per second in the last five minutes. Now ${compact(last(data[1]) ?? 0)} succeeded, ${compact(last(data[2]) ?? 0)} failed.`;
 	return html`<${Card} class="two-thirds" title="Throughput" actions=${html`<span class="faint small-text">per second, last 5 minutes${state === 'open' ? '' : ', paused'}</span>`}>
-		<div class="card-body"><${TimeChart} label=${label} data=${data} series=${LINES} height=${226} format=${(v) => (v === null ? '–' : compact(v))} /></div></${Card}>`;
+		<div class="card-body"><${TimeChart} label=${label} data=${data} series=${LINES} height=${250} format=${(v) => (v === null ? '–' : compact(v))} /></div></${Card}>`;
 }
 
 function Running({ live }) {
@@ -76,7 +76,7 @@ function Queues({ data }) {
 	const rows = data.queues ?? [];
 	const deepest = Math.max(1, ...rows.map((r) => r.enqueued ?? 0));
 	const columns = [
-		{ name: 'queue', label: 'Queue', class: 'main', render: (r) => html`<a class="job-link" href=${href('jobs', { queue: r.queue })}>${r.queue}</a>${r.paused && html` <${Badge} kind="warn" icon="pause">paused</${Badge}>`}` },
+		{ name: 'queue', label: 'Queue', class: 'main', render: (r) => html`<a class="job-link" href=${jobsOf(r.queue)}>${r.queue}</a>${r.paused && html` <${Badge} kind="warn" icon="pause">paused</${Badge}>`}` },
 		{ name: 'enqueued', label: 'Waiting', class: 'depth-column', render: (r) => html`<${Bar} value=${r.enqueued ?? 0} max=${deepest} label=${`Jobs that wait in ${r.queue}`} text=${num(r.enqueued)} kind=${r.paused ? 'warn' : ''} />` },
 		{ name: 'oldest', label: 'Oldest', align: 'right', render: (r) => (r.oldest_enqueued_at ? html`<span class="muted"><${Time} t=${r.oldest_enqueued_at} /></span>` : html`<span class="faint">–</span>`) }
 	];
@@ -85,6 +85,8 @@ function Queues({ data }) {
 }
 
 const SPANS = { day: { bucket: 'hour', buckets: 24, title: 'Day' }, week: { bucket: 'hour', buckets: 168, title: 'Week' }, months: { bucket: 'day', buckets: 60, title: '60 days' } };
+
+const PERCENTS = ['50', '95', '99'];
 
 // filled spreads the rows of the history over all buckets of the span, so that an hour without jobs shows as one.
 function filled(rows, { bucket, buckets }) {
@@ -95,31 +97,31 @@ function filled(rows, { bucket, buckets }) {
 	const end = Math.floor((Date.now() / 1000 - offset) / step);
 	const times = Array.from({ length: buckets }, (_, i) => end - buckets + 1 + i);
 	const value = (name) => times.map((t) => Number(byTime.get(t)?.[name] ?? 0));
-	return { times: times.map((t) => t * step + offset), succeeded: value('succeeded'), failed: value('failed'), duration: times.map((t) => byTime.get(t)?.p95_duration_ms ?? null), latency: times.map((t) => byTime.get(t)?.p95_latency_ms ?? null) };
+	return { times: times.map((t) => t * step + offset), succeeded: value('succeeded'), failed: value('failed'), of: (name) => times.map((t) => byTime.get(t)?.[name] ?? null) };
 }
 
-function History({ span }) {
-	const chosen = SPANS[span] ?? SPANS.day;
+function History({ span, percent }) {
+	const chosen = SPANS[span];
 	const { data, error, reload } = useData('history', { bucket: chosen.bucket, buckets: chosen.buckets });
 	useEffect(() => { const timer = setInterval(() => document.hidden || reload(), 60000); return () => clearInterval(timer); }, [span]);
 	const h = useMemo(() => filled(data?.rows ?? [], chosen), [data, span]);
 	const sum = (list) => list.reduce((a, b) => a + b, 0);
 	const counts = useMemo(() => [h.times, h.succeeded.map((v, i) => v + h.failed[i]), h.succeeded], [h]);
-	const times = useMemo(() => [h.times, h.latency.map(ms), h.duration.map(ms)], [h]);
+	const times = useMemo(() => [h.times, h.of(`p${percent}_latency_ms`), h.of(`p${percent}_duration_ms`)], [h, percent]);
 	const series = [
 		{ label: 'Failed', colour: '--bad', shown: (i) => num(h.failed[i]) },
 		{ label: 'Succeeded', colour: '--good', shown: (i) => num(h.succeeded[i]) }
 	];
-	const tabs = html`<div class="segments" role="group" aria-label="Time span">${Object.entries(SPANS).map(([name, s]) => html`<button type="button" key=${name} aria-pressed=${s === chosen}
-		onClick=${() => setParams({ span: name === 'day' ? null : name })}>${s.title}</button>`)}</div>`;
+	const choose = (change) => setParams({ span: span === 'day' ? null : span, percent: percent === '95' ? null : percent, ...change });
+	const tabs = html`<${Segments} label="Time span" items=${Object.entries(SPANS).map(([value, s]) => ({ value, label: s.title }))} value=${span} onChange=${(v) => choose({ span: v === 'day' ? null : v })} />`;
+	const percents = html`<${Segments} label="Percentile" items=${PERCENTS.map((value) => ({ value, label: `${value} %` }))} value=${percent} onChange=${(v) => choose({ percent: v === '95' ? null : v })} />`;
 	return html`<${Card} class="two-thirds" title="History" actions=${tabs}><div class="card-body">${error ? html`<${ErrorBox} error=${error} />`
 			: html`<${TimeChart} key=${span} bars label=${`Jobs by ${chosen.bucket}: ${num(sum(h.succeeded))} succeeded, ${num(sum(h.failed))} failed in all.`} data=${counts} series=${series} height=${180} />`}</div></${Card}>
-		<${Card} class="third" title="Latency" actions=${html`<span class="faint small-text">95 % are quicker</span>`}><div class="card-body">${error ? html`<p class="muted">Not known.</p>`
-			: html`<${TimeChart} key=${span} label=${`The 95th percentile of waiting and of running, by ${chosen.bucket}.`} data=${times} series=${LATENCY} height=${180} format=${(v) => (v === null ? '–' : duration(v))} />`}</div></${Card}>`;
+		<${Card} class="third" title="Latency" actions=${percents}><div class="card-body">${error ? html`<p class="muted">Not known.</p>`
+			: html`<${TimeChart} key=${span} label=${`The ${percent}th percentile of waiting and of running in the slowest queue, by ${chosen.bucket}.`} data=${times} series=${LATENCY} height=${180} scale=${duration} format=${(v) => (v === null ? '–' : duration(v))} /><p class="faint chart-note">${percent} % are quicker, in the slowest queue of each ${chosen.bucket}.</p>`}</div></${Card}>`;
 }
 
-const ms = (v) => (v === null || v === undefined ? null : Number(v));
-const LATENCY = [{ label: 'Waited', colour: '--accent' }, { label: 'Ran', colour: '--calm', dash: [5, 3] }];
+const LATENCY = [{ label: 'Waited', colour: '--accent', dots: true }, { label: 'Ran', colour: '--calm', dash: [5, 3], dots: true }];
 
 export default function Overview({ route }) {
 	const live = useLive();
@@ -129,6 +131,6 @@ export default function Overview({ route }) {
 		${error && html`<${ErrorBox} error=${error} />`}
 		<div class="grid"><${States} stats=${live?.stats} /><${Throughput} live=${live} />
 			<${Card} class="third" title=${html`Needs attention <${AttentionBadge} n=${n} />`}>${data ? html`<${Attention} attention=${data.attention} reload=${reload} />` : loading && html`<${Loading} />`}</${Card}>
-			<${History} span=${route.params.span ?? 'day'} />
+			<${History} span=${SPANS[route.params.span] ? route.params.span : 'day'} percent=${PERCENTS.includes(route.params.percent) ? route.params.percent : '95'} />
 			<${Running} live=${live} />${data ? html`<${Queues} data=${data} />` : html`<${Card} class="third" title="Queues"><${Loading} /></${Card}>`}</div>`;
 }

@@ -3,8 +3,8 @@
 // A page of 100 by name; the rates and times of each come from sql/queue_history.sql. Rows do not change their places.
 
 import { html, useEffect, useMemo, useState } from '../lib.js';
-import { href, setParams } from '../router.js';
-import { duration, num } from '../format.js';
+import { href, jobsOf, setParams } from '../router.js';
+import { bytes, duration, num } from '../format.js';
 import { ActionDialog, ActionButton, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Filter, Held, Loading, PageHead, Pager, Spark, Table, Time, readOnly, useData } from '../ui.js';
 
 // Configure is the dialog of a queue's numbers. An empty field means "any number", which the function takes as -1.
@@ -38,27 +38,32 @@ function lastDay(hours) {
 	const by = new Map((hours ?? []).map((h) => [Math.floor(Date.parse(h.at) / 1000 / step), h]));
 	const slots = Array.from({ length: 24 }, (_, i) => by.get(end - 23 + i) ?? null);
 	const current = slots.at(-1) ?? slots.at(-2);
+	const sum = (name) => slots.reduce((n, h) => n + Number(h?.[name] ?? 0), 0);
 	return {
-		bars: slots.map((h) => Number(h?.succeeded ?? 0) + Number(h?.failed ?? 0)), succeeded: slots.reduce((n, h) => n + Number(h?.succeeded ?? 0), 0),
-		failed: slots.reduce((n, h) => n + Number(h?.failed ?? 0), 0), wait: current?.p95_latency_ms ?? null, run: current?.p95_duration_ms ?? null
+		bars: slots.map((h) => Number(h?.succeeded ?? 0) + Number(h?.failed ?? 0)), succeeded: sum('succeeded'),
+		failed: sum('failed'), cpu: sum('cpu_ms'), wal: sum('wal_bytes'), wait: current?.p95_latency_ms ?? null, run: current?.p95_duration_ms ?? null
 	};
 }
 
+// pair writes two values that belong together, or a dash where there is none.
+const pair = (a, b, writeA, writeB) => (a === null && b === null ? '–' : `${writeA(a)} · ${writeB(b)}`);
+
 function columns({ history, may, reload, onConfigure, deepest }) {
 	return [
-		{ name: 'queue', label: 'Queue', class: 'main', render: (r) => html`<span class="row tight"><a class="job-link" href=${href('jobs', { queue: r.queue })}>${r.queue}</a>
+		{ name: 'queue', label: 'Queue', class: 'main', render: (r) => html`<span class="row tight"><a class="job-link" href=${jobsOf(r.queue)}>${r.queue}</a>
 			${r.paused && html`<${Badge} kind="warn" icon="pause">Paused</${Badge}>`}
 			${r.enqueued > 0 && !r.servers && html`<${Badge} kind="bad" icon="warning">No server</${Badge}>`}
 			${r.max_length !== null && r.enqueued >= r.max_length && html`<${Badge} kind="bad" icon="warning">Full</${Badge}>`}
 			${r.group_size > 1 && html`<${Badge}>${r.group_size} at once</${Badge}>`}</span>` },
 		{ name: 'enqueued', label: 'Waiting', class: 'depth', render: (r) => html`<${Bar} value=${r.enqueued ?? 0} max=${r.max_length ?? deepest} kind=${r.paused ? 'warn' : ''} label=${`Jobs that wait in ${r.queue}`}
-			text=${html`<a class=${r.enqueued ? '' : 'faint'} href=${href('jobs', { queue: r.queue, state: 'enqueued' })}>${num(r.enqueued)}</a>${r.max_length !== null && html`<span class="faint"> of ${num(r.max_length)}</span>`}`} />` },
+			text=${html`<a class=${r.enqueued ? '' : 'faint'} href=${jobsOf(r.queue, 'enqueued')}>${num(r.enqueued)}</a>${r.max_length !== null && html`<span class="faint"> of ${num(r.max_length)}</span>`}`} />` },
 		{ name: 'oldest', label: 'Oldest', align: 'right', render: (r) => html`<span class="muted"><${Time} t=${r.oldest_enqueued_at} /></span>` },
 		{ name: 'processing', label: 'Running', align: 'right', render: (r) => html`${num(r.processing)}${r.max_running !== null && html`<span class="faint"> of ${num(r.max_running)}</span>`}` },
-		{ name: 'scheduled', label: 'Scheduled', align: 'right', render: (r) => (r.scheduled ? html`<a class="quiet-link" href=${href('jobs', { queue: r.queue, state: 'scheduled' })}>${num(r.scheduled)}</a>` : html`<span class="faint">${num(r.scheduled)}</span>`) },
-		{ name: 'failed', label: 'Failed', align: 'right', render: (r) => (r.failed ? html`<a class="bad" href=${href('jobs', { queue: r.queue, state: 'failed' })}>${num(r.failed)}</a>` : html`<span class="faint">${num(r.failed)}</span>`) },
+		{ name: 'scheduled', label: 'Scheduled', align: 'right', render: (r) => (r.scheduled ? html`<a class="quiet-link" href=${jobsOf(r.queue, 'scheduled')}>${num(r.scheduled)}</a>` : html`<span class="faint">${num(r.scheduled)}</span>`) },
+		{ name: 'failed', label: 'Failed', align: 'right', render: (r) => (r.failed ? html`<a class="bad" href=${jobsOf(r.queue, 'failed')}>${num(r.failed)}</a>` : html`<span class="faint">${num(r.failed)}</span>`) },
 		{ name: 'day', label: 'Last 24 hours', render: (r) => { const d = history[r.queue]; return d ? html`<span class="row tight nowrap"><${Spark} bars points=${d.bars} width=${98} label=${`${num(d.succeeded)} succeeded and ${num(d.failed)} failed in the last 24 hours`} /><span class="muted number">${num(d.succeeded)}</span></span>` : html`<span class="faint">–</span>`; } },
-		{ name: 'p95', label: 'Waits · runs (95 %)', align: 'right', class: 'wide-only', render: (r) => { const d = history[r.queue]; return d ? html`<span class="muted">${duration(d.wait)} · ${duration(d.run)}</span>` : html`<span class="faint">–</span>`; } },
+		{ name: 'p95', label: 'Waits · runs (95 %)', align: 'right', class: 'wide-only', render: (r) => { const d = history[r.queue]; return d ? html`<span class="muted">${pair(d.wait, d.run, duration, duration)}</span>` : html`<span class="faint">–</span>`; } },
+		{ name: 'cost', label: 'CPU · WAL', align: 'right', class: 'roomy-only', render: (r) => { const d = history[r.queue]; return d ? html`<span class="muted">${pair(d.cpu || null, d.wal || null, duration, bytes)}</span>` : html`<span class="faint">–</span>`; } },
 		{ name: 'actions', title: 'Actions', align: 'right', class: 'corner', render: (r) => html`<${Actions} row=${r} may=${may} reload=${reload} onConfigure=${onConfigure} />` }
 	];
 }

@@ -1,10 +1,10 @@
 // Servers and workers: the pools and the external workers, the processes with their jobs, and what each did in the last minutes.
 
 import { html, useEffect, useMemo, useState } from '../lib.js';
-import { href, setParams } from '../router.js';
+import { href, jobsOf, setParams } from '../router.js';
 import { bytes, num, plural } from '../format.js';
 import { lanesOf, shownOf, Strips, StripTable } from '../strip.js';
-import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Loading, PageHead, State, Table, Time, readOnly, useData } from '../ui.js';
+import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Loading, PageHead, Segments, State, Table, Time, readOnly, useData } from '../ui.js';
 
 const MINUTES = [1, 5, 15];
 
@@ -36,7 +36,7 @@ function Servers({ data, may, reload, onEdit }) {
 	const columns = [
 		{ name: 'name', label: 'Server', class: 'main', render: (s) => html`<span class="row tight"><b class="job-link">${s.name}</b>${s.kind === 'external' && html`<${Badge}>External</${Badge}>`}
 			${s.paused && html`<${Badge} kind="warn" icon="pause">Paused</${Badge}>`}${!s.started_at && html`<${Badge}>Rests</${Badge}>`}</span>` },
-		{ name: 'queues', label: 'Queues, in order', class: 'full', render: (s) => html`<span class="row tight">${s.queues.map((q) => (q === '*' ? html`<${Badge} key=${q}>all others</${Badge}>` : html`<a key=${q} class="chip" href=${href('jobs', { queue: q })}>${q}</a>`))}</span>` },
+		{ name: 'queues', label: 'Queues, in order', class: 'full', render: (s) => html`<span class="row tight">${s.queues.map((q) => (q === '*' ? html`<${Badge} key=${q}>all others</${Badge}>` : html`<a key=${q} class="chip" href=${jobsOf(q)}>${q}</a>`))}</span>` },
 		{ name: 'busy', label: 'Busy', class: 'depth', render: (s) => (s.kind === 'internal' ? html`<${Bar} value=${s.busy} max=${s.workers || 1} label=${`Busy workers of ${s.name}`} text=${html`<b>${num(s.busy)}</b> of ${num(s.workers)}`} />` : html`${plural(s.busy, 'job')}`) },
 		{ name: 'started_at', label: 'Started', align: 'right', render: (s) => html`<span class="muted"><${Time} t=${s.started_at} /></span>` },
 		{ name: 'heartbeat_at', label: 'Seen', align: 'right', render: (s) => html`<span class="muted"><${Time} t=${s.heartbeat_at} /></span>` },
@@ -70,7 +70,7 @@ function Activity({ workers, minutes }) {
 	const end = data ? Date.parse(data.at) : 0;
 	const all = useMemo(() => (data ? lanesOf(data.rows ?? [], workers, end, span) : []), [data, minutes]);
 	const lanes = shownOf(all);
-	const tabs = html`<div class="segments" role="group" aria-label="Time span">${MINUTES.map((m) => html`<button type="button" key=${m} aria-pressed=${m === minutes} onClick=${() => setParams({ minutes: m === 5 ? null : m })}>${m} min</button>`)}</div>`;
+	const tabs = html`<${Segments} label="Time span" items=${MINUTES.map((value) => ({ value, label: `${value} min` }))} value=${minutes} onChange=${(v) => setParams({ minutes: v === 5 ? null : v })} />`;
 	return html`<${Card} title="Activity" actions=${html`<span class="strip-legend"><${State} s="processing" as="Running" /><${State} s="succeeded" as="Succeeded" /><${State} s="failed" as="Failed" /><${State} s="deleted" as="Deleted" /></span>${tabs}`}>
 		${error ? html`<div class="card-body"><${ErrorBox} error=${error} /></div>` : !data ? html`<${Loading} />`
 			: lanes.length ? html`<${Strips} lanes=${lanes} end=${end} span=${span} />${all.length > lanes.length && html`<p class="strip-note muted">The ${num(lanes.length)} busiest of ${num(all.length)} workers.</p>`}<${StripTable} lanes=${lanes} end=${end} span=${span} />` : html`<${Empty} icon="servers" title="No worker was busy" />`}</${Card}>`;
