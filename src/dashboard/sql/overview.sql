@@ -1,7 +1,7 @@
 -- The overview: the deepest queues, and what needs attention.
 --
--- Cost: shared memory for servers, queues and limits; the oldest job of 10 queues; the newest 1,000 failed jobs, by bgjob_failures();
--- 100 of these and 200 jobs that wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. That is
+-- Cost: shared memory for servers, queues and limits; the oldest job of 10 queues; the newest 300 failed jobs, by bgjob_failures();
+-- 50 of these and 200 jobs that wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. That is
 -- independent of the number of jobs.
 -- Counts are null until the server has counted.
 -- params:
@@ -18,11 +18,11 @@ WITH queues AS MATERIALIZED (
     SELECT s.name, s.kind, s.queues, s.started_at, s.heartbeat_at, s.paused FROM bgjob.servers s
 ), groups AS MATERIALIZED (
     SELECT f.job, f.sqlstate, f.message, f.sample, f.jobs, f.last_at, f.query, f.complete
-    FROM @bgjob@.bgjob_failures(max_jobs => 1000::integer) f
+    FROM @bgjob@.bgjob_failures(max_jobs => 300::integer) f
     ORDER BY f.jobs DESC, f.last_at DESC LIMIT 5
 ), failed AS MATERIALIZED (
     SELECT j.id, j.finished_at, j.sequence_key, j.run_as
-    FROM @bgjob@.bgjob_list(state => 'failed'::text, max_rows => 100::integer) j
+    FROM @bgjob@.bgjob_list(state => 'failed'::text, max_rows => 50::integer) j
     WHERE j.sequence_key IS NOT NULL
 ), waiting AS MATERIALIZED (
     SELECT j.sequence_key, j.run_as FROM @bgjob@.bgjob_list(state => 'enqueued'::text, max_rows => 200::integer) j
