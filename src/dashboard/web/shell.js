@@ -78,6 +78,12 @@ export function Shell({ route, session, children }) {
 	}, []);
 	useEffect(() => { if (session.colour) document.documentElement.style.setProperty('--stripe', session.colour); }, [session.colour]);
 	useEffect(() => setDrawer(false), [route]);
+	useEffect(() => {
+		if (!drawer) return undefined;
+		const onKeyDown = (event) => event.key === 'Escape' && setDrawer(false);
+		document.addEventListener('keydown', onKeyDown);
+		return () => document.removeEventListener('keydown', onKeyDown);
+	}, [drawer]);
 	const shown = pages.filter((p) => p.nav !== false);
 	return html`<div class="shell">
 		<a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); document.getElementById('content').focus(); }}>Skip to the content</a>
