@@ -19,6 +19,14 @@ WITH lim AS MATERIALIZED (
     SELECT j.id, j.job, j.queue, j.run_as::text AS run_as, j.created_at, j.priority
     FROM bgjob.jobs j WHERE j.id = ANY ((SELECT f.ids FROM found f)::bigint[]) AND j.reason = 'limit'
     ORDER BY j.priority DESC, j.id LIMIT 100
+), may AS MATERIALIZED (
+    -- bgjob_limit_close() is everybody's, for jobs; all limits may be closed by those to whom it was granted
+    SELECT p.proname AS name, bool_or(CASE p.proname WHEN 'bgjob_limit_close'
+               THEN EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee <> 0 AND pg_has_role(a.grantee, 'USAGE'))
+               ELSE has_function_privilege(p.oid, 'EXECUTE') END) AS granted
+    FROM pg_proc p JOIN pg_extension e ON e.extname = 'bgjob' AND p.pronamespace = e.extnamespace
+    WHERE p.proname IN ('bgjob_limit', 'bgjob_limit_remove', 'bgjob_limit_close')
+    GROUP BY p.proname
 )
 SELECT json_build_object(
     'limit', (SELECT json_build_object('name', l.name, 'max_running', l.max_running, 'running', l.running, 'waiting', l.waiting,
@@ -29,8 +37,4 @@ SELECT json_build_object(
                     'started_at', h.started_at, 'progress', h.progress) ORDER BY h.started_at, h.id) FROM holders h),
     'waiters', (SELECT json_agg(json_build_object('id', w.id::text, 'job', w.job, 'queue', w.queue, 'run_as', w.run_as,
                     'created_at', w.created_at, 'priority', w.priority) ORDER BY w.priority DESC, w.id) FROM waiters w),
-    'may', (SELECT json_object_agg(m.name, m.granted)
-            FROM (SELECT p.proname AS name, bool_or(has_function_privilege(p.oid, 'EXECUTE')) AS granted
-                  FROM pg_proc p JOIN pg_extension e ON e.extname = 'bgjob' AND p.pronamespace = e.extnamespace
-                  WHERE p.proname IN ('bgjob_limit', 'bgjob_limit_remove', 'bgjob_limit_close')
-                  GROUP BY p.proname) m))
+    'may', (SELECT json_object_agg(m.name, m.granted) FROM may m))

@@ -13,7 +13,10 @@ WITH limits AS MATERIALIZED (
 ), shown AS MATERIALIZED (
     SELECT p.* FROM page p ORDER BY p.name COLLATE "C" LIMIT least(:max_rows, 200)
 ), may AS MATERIALIZED (
-    SELECT p.proname AS name, bool_or(has_function_privilege(p.oid, 'EXECUTE')) AS granted
+    -- bgjob_limit_close() is everybody's, for jobs; all limits may be closed by those to whom it was granted
+    SELECT p.proname AS name, bool_or(CASE p.proname WHEN 'bgjob_limit_close'
+               THEN EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee <> 0 AND pg_has_role(a.grantee, 'USAGE'))
+               ELSE has_function_privilege(p.oid, 'EXECUTE') END) AS granted
     FROM pg_proc p JOIN pg_extension e ON e.extname = 'bgjob' AND p.pronamespace = e.extnamespace
     WHERE p.proname IN ('bgjob_limit', 'bgjob_limit_remove', 'bgjob_limit_close')
     GROUP BY p.proname

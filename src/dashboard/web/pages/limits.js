@@ -70,7 +70,7 @@ function Actions({ limit, may, reload, onEdit, onClose, words }) {
 	const common = { small: true, quiet: true, hideLabel: !words, onDone: reload };
 	const { name } = limit;
 	return html`<div class="actions">
-		${may.bgjob_limit_close && (limit.closed_until ? html`<${ActionButton} ...${common} icon="play" label="Open" title=${`Open limit ${name}`} action="limit_close" params=${{ name, delay: '0' }} done=${`Limit ${name} is open`} />`
+		${(may.bgjob_limit_close || may.bgjob_limit) && (limit.closed_until ? html`<${ActionButton} ...${common} icon="play" label="Open" title=${`Open limit ${name}`} action="limit_close" params=${{ name, delay: '0' }} done=${`Limit ${name} is open`} />`
 			: html`<${Button} ...${common} icon="lock" label=${words ? 'Close' : `Close limit ${name}`} onClick=${() => onClose(limit)} />`)}
 		${may.bgjob_limit && html`<${Button} ...${common} icon="edit" label=${words ? 'Change' : `Change limit ${name}`} onClick=${() => onEdit(limit)} />`}
 		${may.bgjob_limit_remove && html`<${ActionButton} ...${common} icon="trash" label="Remove" title=${`Remove limit ${name}`} danger action="limit_remove" params=${{ name }} confirm="Jobs that name this limit are no longer held up by it." done=${`Limit ${name} is removed`} />`}</div>`;
