@@ -13,7 +13,7 @@ WITH limits AS MATERIALIZED (
 ), shown AS MATERIALIZED (
     SELECT p.* FROM page p ORDER BY p.name COLLATE "C" LIMIT least(:max_rows, 200)
 ), may AS MATERIALIZED (
-    -- bgjob_limit_close() is everybody's, for jobs; all limits may be closed by those to whom it was granted
+    -- everybody may call bgjob_limit_close(), for jobs; all limits may be closed by those to whom it was granted
     SELECT p.proname AS name, bool_or(CASE p.proname WHEN 'bgjob_limit_close'
                THEN EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee <> 0 AND pg_has_role(a.grantee, 'USAGE'))
                ELSE has_function_privilege(p.oid, 'EXECUTE') END) AS granted
