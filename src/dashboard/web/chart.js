@@ -9,7 +9,7 @@
 // The legend above the canvas shows the values under the pointer, else the last ones. Colours follow the theme.
 
 import { html, useEffect, useRef, useState } from './lib.js';
-import { clock, compact, day } from './format.js';
+import { clock, compact, day, duration } from './format.js';
 
 let library = null;
 const uPlotModule = () => library ??= import('./vendor/uPlot.esm.js').then((module) => module.default);
@@ -17,12 +17,16 @@ const uPlotModule = () => library ??= import('./vendor/uPlot.esm.js').then((modu
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const FONT = '11.5px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
+// Steps of an axis of milliseconds that people find round.
+const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 30000, 60000, 120000, 300000, 600000, 1200000, 1800000, 3600000, 7200000,
+	14400000, 43200000, 86400000, 172800000, 432000000, 864000000];
+
 function axes(scale) {
 	const line = { stroke: colour('--line'), width: 1 };
 	const common = { stroke: colour('--faint'), font: FONT, ticks: { show: false } };
 	return [
 		{ ...common, grid: { show: false }, size: 26, gap: 6, space: 70, values: (u, splits, i, space, step) => splits.map((t) => (step >= 86400 ? day(t * 1000) : clock(t * 1000).slice(0, step >= 60 ? 5 : 8))) },
-		{ ...common, grid: line, size: scale === compact ? 44 : 58, gap: 8, space: 34, values: (u, splits) => splits.map((v) => (v === null ? '' : scale(v))) }
+		{ ...common, grid: line, size: scale === compact ? 44 : 58, gap: 8, space: 34, incrs: scale === duration ? STEPS : undefined, values: (u, splits) => splits.map((v) => (v === null ? '' : scale(v))) }
 	];
 }
 

@@ -64,7 +64,7 @@ function Running({ live }) {
 		{ name: 'queue', label: 'Queue', render: (r) => html`<span class="muted">${r.queue}</span>` },
 		{ name: 'progress', label: 'Progress', class: 'progress-column', render: (r) => (r.progress === null || r.progress === undefined ? null : html`<${Bar} value=${r.progress} max=${100} label=${`Progress of job ${r.id}`} text=${`${Math.floor(r.progress)} %`} />`) },
 		{ name: 'message', label: 'Says', class: 'note-column', render: (r) => r.progress_message && html`<span class="clip muted" title=${r.progress_message}>${r.progress_message}</span>` },
-		{ name: 'server', label: 'Server', class: 'wide-only', render: (r) => html`<span class="muted">${r.server}</span>` },
+		{ name: 'server', label: 'Server', class: 'wide-only', render: (r) => html`<span class="muted nowrap">${r.server}</span>` },
 		{ name: 'started_at', label: 'Started', align: 'right', render: (r) => html`<span class="muted"><${Time} t=${r.started_at} /></span>` }
 	];
 	return html`<${Card} class="two-thirds" title=${html`Running now <span class="count">${num(total)}</span>`} actions=${total > rows.length && html`<a href=${href('jobs', { state: 'processing' })}>All ${num(total)}</a>`}>

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useMemo, useState } from '../lib.js';
 import { href, jobsOf, setParams } from '../router.js';
-import { bytes, clock, num, plural } from '../format.js';
+import { bytes, num, plural } from '../format.js';
 import { lanesOf, shownOf, Strips, StripTable } from '../strip.js';
 import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Loading, PageHead, Segments, State, Table, Time, readOnly, useData } from '../ui.js';
 
@@ -70,11 +70,10 @@ function Activity({ workers, minutes }) {
 	const end = data ? Date.parse(data.at) : 0;
 	const all = useMemo(() => (data ? lanesOf(data.rows ?? [], workers, end, span) : []), [data, minutes]);
 	const lanes = shownOf(all);
-	const since = data?.capped && (data.rows ?? []).filter((r) => r[2] === 'succeeded').map((r) => r[6]).sort()[0];
 	const tabs = html`<${Segments} label="Time span" items=${MINUTES.map((value) => ({ value, label: `${value} min` }))} value=${minutes} onChange=${(v) => setParams({ minutes: v === 5 ? null : v })} />`;
 	return html`<${Card} title="Activity" actions=${html`<span class="strip-legend"><${State} s="processing" as="Running" /><${State} s="succeeded" as="Succeeded" /><${State} s="failed" as="Failed" /><${State} s="deleted" as="Deleted" /></span>${tabs}`}>
 		${error ? html`<div class="card-body"><${ErrorBox} error=${error} /></div>` : !data ? html`<${Loading} />`
-			: lanes.length ? html`<${Strips} lanes=${lanes} end=${end} span=${span} />${(since || all.length > lanes.length) && html`<p class="strip-note muted">${all.length > lanes.length && `The ${num(lanes.length)} busiest of ${num(all.length)} workers. `}${since && html`Of the jobs that have succeeded the newest ${num(data.rows.filter((r) => r[2] === 'succeeded').length)}, back to ${clock(since)}.`}</p>`}<${StripTable} lanes=${lanes} end=${end} span=${span} />` : html`<${Empty} icon="servers" title="No worker was busy" />`}</${Card}>`;
+			: lanes.length ? html`<${Strips} lanes=${lanes} end=${end} span=${span} />${(data.newest || all.length > lanes.length) && html`<p class="strip-note muted">${all.length > lanes.length && `The ${num(lanes.length)} busiest of ${num(all.length)} workers. `}${data.newest && `Of the jobs of each queue the newest ${num(data.newest)} are shown.`}</p>`}<${StripTable} lanes=${lanes} end=${end} span=${span} />` : html`<${Empty} icon="servers" title="No worker was busy" />`}</${Card}>`;
 }
 
 export default function Page({ route }) {
