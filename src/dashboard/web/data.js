@@ -87,3 +87,16 @@ export function useData(page, params, { refresh = false, order = rowsOf } = {}) 
 		reload: () => load(true), showHeld: () => state.waiting && show(state.waiting)
 	};
 }
+
+// useSteadyRows returns rows that come with every event of the live stream, but in their former order while one of them is under
+// the mouse or focused: their values go on changing, and none moves or leaves until then.
+export function useSteadyRows(rows, keyOf = (row) => row.id) {
+	const shown = useRef(rows);
+	if (rowIsInUse()) {
+		const fresh = new Map(rows.map((row) => [keyOf(row), row]));
+		shown.current = shown.current.map((row) => fresh.get(keyOf(row)) ?? row);
+	} else {
+		shown.current = rows;
+	}
+	return shown.current;
+}

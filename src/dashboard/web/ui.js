@@ -10,7 +10,7 @@ import { duration, exact, num, relative } from './format.js';
 
 export { Icon } from './icons.js';
 export { Table } from './table.js';
-export { useData } from './data.js';
+export { useData, useSteadyRows } from './data.js';
 export { readOnly } from './api.js';
 export { ActionButton, ActionDialog, CopyButton, Dialog, Toasts, copy, toast } from './dialog.js';
 

@@ -8,7 +8,7 @@ import { liveSamples, useLive, useLiveState } from '../live.js';
 import { Attention, AttentionBadge, attentionCount } from '../attention.js';
 import { TimeChart } from '../chart.js';
 import { compact, duration, num, plural } from '../format.js';
-import { Badge, Bar, Card, Empty, ErrorBox, Icon, Loading, PageHead, Segments, Table, Time, useData } from '../ui.js';
+import { Badge, Bar, Card, Empty, ErrorBox, Icon, Loading, PageHead, Segments, Table, Time, useData, useSteadyRows } from '../ui.js';
 
 const WINDOW = 300;
 const STATES = ['enqueued', 'scheduled', 'awaiting', 'processing', 'succeeded', 'failed', 'deleted'];
@@ -57,7 +57,7 @@ function Throughput({ live }) {
 }
 
 function Running({ live }) {
-	const rows = live?.running?.slice(0, 20) ?? [];
+	const rows = useSteadyRows(live?.running?.slice(0, 20) ?? []);
 	const total = live?.stats?.processing ?? rows.length;
 	const columns = [
 		{ name: 'job', label: 'Job', class: 'main', render: (r) => html`<a class="job-link" href=${href('job', {}, r.id)}>${r.job}</a>` },
@@ -123,9 +123,12 @@ function History({ span, percent }) {
 
 const LATENCY = [{ label: 'Waited', colour: '--accent', dots: true }, { label: 'Ran', colour: '--calm', dash: [5, 3], dots: true }];
 
+// placesOf tells which rows stand where, so that none moves under the mouse.
+const placesOf = (d) => JSON.stringify([d.queues, ...Object.values(d.attention)].map((list) => (Array.isArray(list) ? list.map((r) => r.queue ?? r.query ?? r.key ?? r.name ?? r) : list)));
+
 export default function Overview({ route }) {
 	const live = useLive();
-	const { data, ms: took, error, loading, reload } = useData('overview', {}, { refresh: true, order: (d) => JSON.stringify(Object.values(d.attention).map((v) => (Array.isArray(v) ? v.length : v))) });
+	const { data, ms: took, error, loading, reload } = useData('overview', {}, { refresh: true, order: placesOf });
 	const n = attentionCount(data?.attention);
 	return html`<${PageHead} title="Overview" ms=${took} />
 		${error && html`<${ErrorBox} error=${error} />`}
