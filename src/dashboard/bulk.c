@@ -13,8 +13,8 @@
  *
  * A bulk goes on when its session ends. It is the role's: whoever signs in as that role
  * sees it, and may stop it. A session may have SESSION_BULKS on their way, a role
- * ROLE_BULKS, however often it signs in. What has ended is listed for KEPT_FOR, at most
- * MOST_BULKS of all roles.
+ * ROLE_BULKS, however often it signs in, all together ALL_BULKS: each has a connection.
+ * What has ended is listed for KEPT_FOR, or until there are too many.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +29,9 @@
 
 #define SESSION_BULKS 2
 #define ROLE_BULKS    4
-#define MOST_BULKS    200
+#define ALL_BULKS     32
+#define ROLE_LISTED   20
+#define ALL_LISTED    200
 #define KEPT_FOR      (600 * LOOP_SEC)
 
 /* A preview looks so long for matching jobs, in steps. */
@@ -50,7 +52,6 @@ typedef struct Asked
 } Asked;
 
 static Bulk *bulks = NULL;
-static int nbulks = 0;
 static int64_t last_number = 0;
 
 static void count_more(Request *request);
@@ -65,7 +66,6 @@ remove_bulk(Bulk *bulk)
 	while (*link != bulk)
 		link = &(*link)->next;
 	*link = bulk->next;
-	nbulks--;
 	bulk_close(bulk);
 	bulk_free(bulk);
 }
@@ -83,21 +83,36 @@ ended(Bulk *bulk)
 	loop_set(&bulk->timer, loop_now() + KEPT_FOR, forget_due, bulk);
 }
 
-/* make_room removes the bulk that ended first, if the list is full. False: all are on their way. */
-static bool
-make_room(void)
+/* find_ended returns the bulk that ended first, of a role (null: of any); and how many of it are in the list. */
+static Bulk *
+find_ended(const char *user, int *count)
 {
 	Bulk *first = NULL;
 
-	if (nbulks < MOST_BULKS)
-		return true;
+	*count = 0;
 	for (Bulk *bulk = bulks; bulk != NULL; bulk = bulk->next)
+	{
+		if (user != NULL && strcmp(bulk->login->user, user) != 0)
+			continue;
+		(*count)++;
 		if (bulk->state != BULK_RUNNING)
 			first = bulk; /* the list has the newest first */
-	if (first == NULL)
-		return false;
-	remove_bulk(first);
-	return true;
+	}
+	return first;
+}
+
+/* make_room keeps the list within its bounds: nobody pushes others' out as long as there is one of the role itself. */
+static void
+make_room(const char *user)
+{
+	int count;
+	Bulk *first = find_ended(user, &count);
+
+	if (first != NULL && count >= ROLE_LISTED)
+		remove_bulk(first);
+	first = find_ended(NULL, &count);
+	if (first != NULL && count >= ALL_LISTED)
+		remove_bulk(first);
 }
 
 static bool
@@ -107,12 +122,13 @@ is_of_role(const Bulk *bulk, const Request *request)
 		   strcmp(bulk->database_name, request->database) == 0;
 }
 
-/* may_begin returns whether the session and its role have few enough on their way. */
+/* may_begin returns whether few enough are on their way. */
 static bool
 may_begin(const Request *request)
 {
 	int of_session = 0;
 	int of_role = 0;
+	int of_all = 0;
 
 	for (const Bulk *bulk = bulks; bulk != NULL; bulk = bulk->next)
 	{
@@ -120,8 +136,9 @@ may_begin(const Request *request)
 			continue;
 		of_session += bulk->session == request->session;
 		of_role += strcmp(bulk->login->user, request->session->login->user) == 0;
+		of_all++;
 	}
-	return of_session < SESSION_BULKS && of_role < ROLE_BULKS && make_room();
+	return of_session < SESSION_BULKS && of_role < ROLE_BULKS && of_all < ALL_BULKS;
 }
 
 static void
@@ -225,6 +242,7 @@ begin(Request *request)
 					 "Wait for one to end, or stop it.");
 		return;
 	}
+	make_room(request->session->login->user);
 	bulk = mem_zero(sizeof(*bulk));
 	bulk->number = ++last_number;
 	bulk->login = login_keep(request->session->login);
@@ -235,7 +253,6 @@ begin(Request *request)
 	bulk->ended = ended;
 	bulk->next = bulks;
 	bulks = bulk;
-	nbulks++;
 	bulk_run(bulk);
 	buffer_print(&body, "{\"bulk\": \"%lld\"}\n", (long long) bulk->number);
 	request_answer(request, 202, "application/json", &body);

@@ -26,7 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_IDS 10000
+#define MOST_IDS  10000
+#define MOST_TEXT 4000 /* bytes of a query, or of another text */
 
 static const BulkAction actions[] = {
 	{"delete", "bulk_delete", false, false},
@@ -61,14 +62,14 @@ is_given(JsonValue value)
 	return value.start != NULL && !json_is(value, "null");
 }
 
-/* text_of returns the text of a string, or the digits of a number; null for everything else. */
+/* text_of returns the text of a string, or the digits of a number; null for everything else, and if it is too long. */
 static char *
 text_of(JsonValue value)
 {
 	Buffer text = {0};
 	char *copy = NULL;
 
-	if (!is_given(value))
+	if (!is_given(value) || value.len > MOST_TEXT)
 		return NULL;
 	if (json_is_number(value))
 		return mem_copy_part(value.start, value.len);
@@ -158,7 +159,7 @@ read_jobs(BulkOrder *order, const JsonValue *values)
 		return read_ids(order, values[MEMBER_IDS]);
 	order->query = text_of(values[MEMBER_QUERY]);
 	if (order->query == NULL || !json_is_string(values[MEMBER_QUERY]))
-		return "\"query\" is not a text";
+		return "\"query\" is not a text, or too long";
 	return is_blank(order->query) ? "an empty query would mean all jobs" : NULL;
 }
 
@@ -201,7 +202,7 @@ read_details(BulkOrder *order, const JsonValue *values)
 	{
 		*texts[i] = text_of(values[of[i]]);
 		if (is_given(values[of[i]]) && *texts[i] == NULL)
-			return "a member is neither a text nor a number";
+			return "a member is neither a text nor a number, or too long";
 	}
 	times = (order->delay != NULL) != (order->run_at != NULL);
 	places = order->queue != NULL || order->priority != NULL;

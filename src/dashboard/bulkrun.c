@@ -26,6 +26,7 @@
 #include "dashboard/bulkrun.h"
 #include "client/log.h"
 #include "client/memory.h"
+#include "client/utf8.h"
 #include "dashboard/login.h"
 #include "dashboard/statement.h"
 
@@ -36,6 +37,7 @@
 #define BATCH_TEXT  "200"
 #define SEARCH_TIME "1 s"
 #define MOST_ERRORS 1000
+#define MOST_ERROR  1000 /* bytes of a message */
 #define MOST_TIME   (6 * 3600 * LOOP_SEC)
 
 static void step(Bulk *bulk);
@@ -51,7 +53,7 @@ bulk_state_name(BulkState state)
 }
 
 static void
-end(Bulk *bulk, BulkState state)
+end_bulk(Bulk *bulk, BulkState state)
 {
 	bulk->state = state;
 	bulk->ended_at = time(NULL);
@@ -70,7 +72,8 @@ static void
 note_error(Bulk *bulk, const Outcome *outcome)
 {
 	free(bulk->last_error);
-	bulk->last_error = mem_copy(outcome->message);
+	bulk->last_error = mem_copy_part(
+		outcome->message, utf8_cut(outcome->message, strlen(outcome->message), MOST_ERROR));
 	snprintf(bulk->last_sqlstate, sizeof(bulk->last_sqlstate), "%s",
 			 outcome->sqlstate != NULL ? outcome->sqlstate : "");
 }
@@ -79,7 +82,7 @@ static void
 fail(Bulk *bulk, const Outcome *outcome)
 {
 	note_error(bulk, outcome);
-	end(bulk, BULK_FAILED);
+	end_bulk(bulk, BULK_FAILED);
 }
 
 /* ---- the ids ---- */
@@ -157,16 +160,15 @@ search(Bulk *bulk)
 	bulk->work = database_run(bulk->database, &order);
 }
 
-/* next_given takes the next of the ids that were given. */
+/* next_given takes the next of the ids that were given; there are some. */
 static void
 next_given(Bulk *bulk)
 {
 	int left = bulk->order.nids - (int) bulk->looked_at;
 
 	bulk->batch_size = left < BATCH ? left : BATCH;
-	if (bulk->batch_size > 0)
-		memcpy(bulk->batch, bulk->order.ids + bulk->looked_at,
-			   bulk->batch_size * sizeof(*bulk->batch));
+	memcpy(bulk->batch, bulk->order.ids + bulk->looked_at,
+		   bulk->batch_size * sizeof(*bulk->batch));
 	bulk->looked_at += bulk->batch_size;
 	bulk->searched = bulk->looked_at == bulk->order.nids;
 	bulk->percent = 100.0 * (double) bulk->looked_at / bulk->order.nids;
@@ -193,7 +195,7 @@ batch_failed(Bulk *bulk, const Outcome *outcome)
 	bulk->errors++;
 	bulk->batch_at++;
 	if (++bulk->errors_in_a_row == MOST_ERRORS)
-		end(bulk, BULK_FAILED);
+		end_bulk(bulk, BULK_FAILED);
 	else
 		step(bulk);
 }
@@ -258,7 +260,7 @@ step(Bulk *bulk)
 {
 	if (bulk->stop || loop_now() > bulk->deadline)
 	{
-		end(bulk, BULK_STOPPED);
+		end_bulk(bulk, BULK_STOPPED);
 		return;
 	}
 	if (bulk->batch_at == bulk->batch_size)
@@ -267,7 +269,7 @@ step(Bulk *bulk)
 		bulk->one_by_one = false;
 		if (bulk->searched)
 		{
-			end(bulk, BULK_DONE);
+			end_bulk(bulk, BULK_DONE);
 			return;
 		}
 		if (bulk->order.query != NULL)

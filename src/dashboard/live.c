@@ -36,7 +36,8 @@
 
 #define PERIOD          (1 * LOOP_SEC)
 #define PERIOD_IN_ERROR (5 * LOOP_SEC)
-#define MOST_VIEWERS    200
+#define MOST_VIEWERS    400
+#define MOST_OF_ROLE    64
 #define MOST_OF_SESSION 16
 #define CHUNK           16384
 
@@ -210,15 +211,20 @@ end_viewer(Viewer *viewer)
 	give(viewer, end);
 }
 
-static int
-viewers_of(const Session *session)
+/* has_room returns whether one more viewer of a session may come: nobody takes the room of all others. */
+static bool
+has_room(const Session *session)
 {
-	int count = 0;
+	int of_role = 0;
+	int of_session = 0;
 
 	for (const Feed *feed = feeds; feed != NULL; feed = feed->next)
 		for (const Viewer *viewer = feed->viewers; viewer != NULL; viewer = viewer->next)
-			count += viewer->session == session;
-	return count;
+		{
+			of_role += strcmp(feed->user, session->login->user) == 0;
+			of_session += viewer->session == session;
+		}
+	return nviewers < MOST_VIEWERS && of_role < MOST_OF_ROLE && of_session < MOST_OF_SESSION;
 }
 
 /* ---- feeds ---- */
@@ -333,7 +339,7 @@ live_request(Request *request)
 		request_fail(request, 405, NULL, "live is for reading", NULL, NULL);
 		return;
 	}
-	if (nviewers >= MOST_VIEWERS || viewers_of(request->session) >= MOST_OF_SESSION)
+	if (!has_room(request->session))
 	{
 		request->retry_after = 30;
 		request_fail(request, 429, NULL, "too many viewers", NULL, NULL);

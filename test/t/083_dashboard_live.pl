@@ -109,6 +109,7 @@ foreach my $case (
 	[ 'nothing to change',            { action => 'change', query => 'queue:held' },                               qr/needs "queue" or "priority"/ ],
 	[ 'a malformed delay',            { action => 'reschedule', ids => ['1'], delay => 'soon' },                   qr/invalid input syntax for type interval/ ],
 	[ 'a malformed time',             { action => 'reschedule', ids => ['1'], run_at => 'yesteryear' },            qr/invalid input syntax for type timestamp/ ],
+	[ 'a query that is too long',     { action => 'delete', query => 'queue:held ' . 'x' x 4000 },                  qr/too long/ ],
 	[ 'a malformed query',            { action => 'delete', query => 'state:nonsense' },                           qr/./ ],
   )
 {
