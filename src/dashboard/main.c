@@ -101,6 +101,7 @@ catch_signals(void)
 	signals_catch(SIGTERM);
 	signals_catch(SIGINT);
 	signals_catch(SIGQUIT);
+	signals_catch(SIGHUP);
 }
 
 static void

@@ -8,9 +8,9 @@
  * later turn of the loop: request_respond keeps the answer and has the connection go
  * on. Until then the connection is suspended, so the request cannot vanish.
  *
- * Every answer has the headers that keep other sites out: nothing may be loaded but
- * from here, no script and no style is written into the page, nobody may show it in a
- * frame. Answers of the API are not stored anywhere.
+ * Every answer has the headers that keep other sites out. Where it sets no policy of its
+ * own, as the page does (asset.c), a browser may load nothing at all by it, and show it
+ * in no frame. Answers of the API are not stored anywhere.
  *
  * An error is {"error": {"sqlstate", "message", "detail", "hint"}}; what is not known
  * is null. sqlstate is PostgreSQL's; errors of the program itself have none.
@@ -32,16 +32,12 @@
 #include <sysexits.h>
 
 static const char *const common_headers[][2] = {
-	{"Content-Security-Policy",
-	 "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-	 "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
-	 "frame-ancestors 'none'"},
+	/* Of what is no page: nothing at all. */
+	{"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
 	{"X-Content-Type-Options", "nosniff"},
-	{"X-Frame-Options", "DENY"},
 	{"Referrer-Policy", "same-origin"},
 	{"Cross-Origin-Opener-Policy", "same-origin"},
-	{"Cross-Origin-Resource-Policy", "same-origin"},
-	{"Permissions-Policy", "camera=(), geolocation=(), microphone=()"}};
+	{"Cross-Origin-Resource-Policy", "same-origin"}};
 
 static Method
 read_method(const char *method)
@@ -144,7 +140,8 @@ request_respond(Request *request, int status, struct MHD_Response *response)
 		exit(EX_OSERR);
 	}
 	for (int i = 0; i < (int) (sizeof(common_headers) / sizeof(common_headers[0])); i++)
-		MHD_add_response_header(response, common_headers[i][0], common_headers[i][1]);
+		if (MHD_get_response_header(response, common_headers[i][0]) == NULL)
+			MHD_add_response_header(response, common_headers[i][0], common_headers[i][1]);
 	if (config.tls_cert != NULL)
 		MHD_add_response_header(response, "Strict-Transport-Security", "max-age=31536000");
 	if (MHD_get_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL) == NULL)

@@ -87,8 +87,9 @@ function read_params(text, line,    parts, n, i, p, name, type)
 }
 
 # skip_quoted returns the position after a text in quotes that begins at "at".
-function skip_quoted(at, quote, escapes,    c)
+function skip_quoted(at, quote, escapes,    c, start)
 {
+	start = at
 	for (at++; at <= len; at++)
 	{
 		c = substr(body, at, 1)
@@ -101,7 +102,7 @@ function skip_quoted(at, quote, escapes,    c)
 			at++
 		}
 	}
-	fail(line_at(len), "a text in quotes does not end")
+	fail(line_at(start), "a text in quotes does not end")
 }
 
 function line_at(at,    text)

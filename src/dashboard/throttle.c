@@ -10,11 +10,14 @@
  * of a counter by filling the table. A counter is forgotten when nothing has failed for
  * some time.
  *
+ * A role's failures would also let an attacker keep the role out, who always comes first
+ * when the delay ends. So they do not count where the role has signed in from the same
+ * address before; there its own failures do.
+ *
  * An attempt counts as failed when it begins, and is taken back if it succeeds; many at
  * the same time gain nothing. Addresses are those of the sockets; of IPv6 the first 64
- * bits. Behind a proxy all come from one address. So the delays have a bound that
- * somebody with the right password can live with: an attacker can slow others down, and
- * cannot keep them out.
+ * bits. Behind a proxy all come from one address, and share its delay, which is
+ * why that has a bound.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,6 +45,7 @@ typedef struct Counter
 
 static Counter addresses[SLOTS];
 static Counter roles[SLOTS];
+static uint64_t known[SLOTS]; /* hashes of a role and an address that it has signed in from */
 static uint64_t seed;
 
 void
@@ -63,25 +67,37 @@ hash(const void *bytes, size_t len)
 	return value ^ value >> 29;
 }
 
-/* address_counter returns the counter of an address; a socket of IPv6 may have one of IPv4. */
-static Counter *
-address_counter(const struct sockaddr *peer)
+/* address_hash returns the hash of an address; a socket of IPv6 may have one of IPv4. */
+static uint64_t
+address_hash(const struct sockaddr *peer)
 {
-	uint64_t place = 0;
-
 	if (peer != NULL && peer->sa_family == AF_INET)
-		place = hash(&((const struct sockaddr_in *) (const void *) peer)->sin_addr, 4);
-	else if (peer != NULL && peer->sa_family == AF_INET6)
+		return hash(&((const struct sockaddr_in *) (const void *) peer)->sin_addr, 4);
+	if (peer != NULL && peer->sa_family == AF_INET6)
 	{
 		const struct in6_addr *address =
 			&((const struct sockaddr_in6 *) (const void *) peer)->sin6_addr;
 
 		if (IN6_IS_ADDR_V4MAPPED(address))
-			place = hash(address->s6_addr + 12, 4);
-		else
-			place = hash(address->s6_addr, 8);
+			return hash(address->s6_addr + 12, 4);
+		return hash(address->s6_addr, 8);
 	}
-	return &addresses[place % SLOTS];
+	return 0;
+}
+
+static Counter *
+address_counter(const struct sockaddr *peer)
+{
+	return &addresses[address_hash(peer) % SLOTS];
+}
+
+/* pair_hash returns the hash of a role at an address. */
+static uint64_t
+pair_hash(const struct sockaddr *peer, const char *role)
+{
+	uint64_t both[2] = {address_hash(peer), hash(role, strlen(role))};
+
+	return hash(both, sizeof(both));
 }
 
 static Counter *
@@ -104,7 +120,12 @@ throttle_seconds(const struct sockaddr *peer, const char *role)
 {
 	int64_t by_address = left(address_counter(peer));
 	int64_t by_role = left(role_counter(role));
-	int64_t most = by_address > by_role ? by_address : by_role;
+	uint64_t pair = pair_hash(peer, role);
+	int64_t most;
+
+	if (known[pair % SLOTS] == pair)
+		by_role = 0;
+	most = by_address > by_role ? by_address : by_role;
 
 	return most > 0 ? (int) ((most + LOOP_SEC - 1) / LOOP_SEC) : 0;
 }
@@ -144,7 +165,12 @@ throttle_forgive(const struct sockaddr *peer, const char *role, bool succeeded)
 {
 	take_back(address_counter(peer));
 	if (succeeded)
+	{
+		uint64_t pair = pair_hash(peer, role);
+
+		known[pair % SLOTS] = pair;
 		memset(role_counter(role), 0, sizeof(Counter));
+	}
 	else
 		take_back(role_counter(role));
 }
