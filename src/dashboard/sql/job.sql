@@ -29,8 +29,6 @@ SELECT json_build_object(
 	'after', cardinality(j.after), 'after_batch', j.after_batch::text, 'after_signal', j.after_signal[1:50], 'condition', j.condition, 'await_timeout', j.await_timeout::text,
 	'error', CASE WHEN j.error IS NOT NULL THEN json_build_object('sqlstate', j.error ->> 'sqlstate', 'message', left(j.error ->> 'message', 16384), 'hint', left(j.error ->> 'hint', 4000),
 		'detail', CASE WHEN NOT h.args THEN left(j.error ->> 'detail', 16384) END, 'context', CASE WHEN NOT h.args THEN left(j.error ->> 'context', 16384) END) END,
-	'batch', (SELECT json_build_object('id', b.id::text, 'description', left(b.description, 300), 'state', b.state, 'total', b.total, 'succeeded', b.succeeded,
-			'failed', b.failed, 'deleted', b.deleted, 'processing', b.processing) FROM bgjob.batches b WHERE b.id = j.batch_id),
 	'batch_id', j.batch_id::text,
 	'states', (SELECT json_agg(json_build_object('seq', e.seq, 'state', e.state, 'reason', left(e.reason, 2000), 'at', e.at,
 			'queue', e.data ->> 'queue', 'run_at', e.data ->> 'run_at', 'server', e.data ->> 'server', 'worker_pid', e.data ->> 'worker_pid', 'attempt', e.data ->> 'attempt',

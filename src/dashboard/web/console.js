@@ -77,5 +77,5 @@ export function Console({ id, running }) {
 			${!log.rows.length && html`<p class="faint">${log.loading ? 'Loading…' : level ? 'No line has this level.' : 'Nothing yet. Lines of bgjob_log() and RAISE NOTICE appear here at once.'}</p>`}
 			${log.rows.map((l) => html`<div key=${l.seq} class=${`line-row ${l.level}`}><time class="line-at" datetime=${l.at} title=${exact(l.at)}>${at(l.at)}</time>
 				<span class="line-level">${icons[l.level] && html`<${Icon} name=${icons[l.level]} size=${12} />`}${l.level}</span><span class="line-text" dir="auto">${l.message}${l.cut && html`<span class="faint"> … cut</span>`}</span></div>`)}</div>
-		<p class="console-foot faint">${plural(log.rows.length, 'line')}${log.rows.length >= KEEP ? `; the newest ${num(KEEP)} are kept here` : ''}${running ? ' · live' : ''}</p></${Card}>`;
+		<p class="console-foot faint">${log.earlier ? 'the last ' : ''}${plural(log.rows.length, 'line')}${log.rows.length >= KEEP ? `; the newest ${num(KEEP)} are kept here` : ''}${running ? ' · live' : ''}</p></${Card}>`;
 }

@@ -3,7 +3,7 @@
 // useJobs(params) → {rows, ids, looked, next, newer, loading, error, ms, goOn(), showNewer(), reload()}
 //
 // When the live stream says that something changed, and at most every two seconds:
-//   - while the viewer does nothing in the list (no pointer over it, no focus in it, nothing selected, not scrolled), the first page is fetched
+//   - while the viewer does nothing in the list (no pointer over it, no focus in it, nothing selected, not scrolled, no look further), the first page is fetched
 //     anew, so that new rows appear by themselves;
 //   - otherwise the rows that are shown are brought up to date where they stand (sql/jobs_now.sql), also those that have left the state of the
 //     list, and newer ones are counted.
@@ -37,6 +37,7 @@ export function useJobs({ state, q, before, selected }) {
 			const { data, ms } = await get('jobs', { state, q, before: from ?? before, rows: PAGE });
 			if (round !== list.round) return;
 			if (from === null) { list.rows = new Map(); list.looked = 0; }
+			list.extended = from !== null;
 			for (const row of data.rows) list.rows.set(row.id, row);
 			Object.assign(list, {
 				ids: [...list.rows.keys()], looked: list.looked + Number(data.looked_through), next: data.next, refused: data.refused, newer: from === null ? 0 : list.newer,
@@ -61,7 +62,7 @@ export function useJobs({ state, q, before, selected }) {
 		} catch { /* the next round tries again; the page says nothing, since its rows are still right as of then */ }
 	};
 
-	if (list.key !== key) Object.assign(list, { key, rows: new Map(), ids: [], looked: 0, next: null, newer: 0, loading: true, error: null });
+	if (list.key !== key) Object.assign(list, { key, rows: new Map(), ids: [], looked: 0, next: null, newer: 0, extended: false, loading: true, error: null });
 	useEffect(() => { load(); return () => { list.round++; }; }, [key]);
 	useEffect(() => {
 		let timer = null;
@@ -69,7 +70,7 @@ export function useJobs({ state, q, before, selected }) {
 		const round = () => {
 			timer = null;
 			if (document.hidden || list.loading) return;
-			if (!before && list.ids.length <= PAGE && isAtRest(list.selected)) load({ quiet: true });
+			if (!before && !list.extended && isAtRest(list.selected)) load({ quiet: true });
 			else if (list.ids.length || !before) follow();
 		};
 		const stop = onLive((event) => {

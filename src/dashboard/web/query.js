@@ -3,11 +3,13 @@
 // The server reads queries (src/rules/query.h has the grammar). Here they are only taken apart to complete and to change them;
 // a text that the server would refuse passes unharmed. Pure functions.
 
+export const STATES = ['enqueued', 'scheduled', 'awaiting', 'processing', 'succeeded', 'failed', 'deleted'];
+
 // The qualifiers, with what the search box says about each. "from" is where sql/suggest.sql has its values.
 export const QUALIFIERS = [
 	{ name: 'job', hint: 'function or command', from: 'jobs', example: 'job:send_mail' },
 	{ name: 'queue', hint: 'queue', from: 'queues', list: true, example: 'queue:mail' },
-	{ name: 'state', hint: 'state', values: ['enqueued', 'scheduled', 'awaiting', 'processing', 'succeeded', 'failed', 'deleted'], list: true, example: 'state:failed' },
+	{ name: 'state', hint: 'state', values: STATES, list: true, example: 'state:failed' },
 	{ name: 'error', hint: 'words of the error', example: 'error:timeout' },
 	{ name: 'args', hint: 'value in the arguments', path: true, from: 'args', example: 'args.tenant_id:7' },
 	{ name: 'tag', hint: 'tag', from: 'tags', example: 'tag:vip' },
@@ -51,8 +53,8 @@ export const without = (query, n) => terms(query).filter((_, i) => i !== n).map(
 // join puts terms together to a query; null and '' are left out.
 export const join = (...parts) => parts.map((p) => String(p ?? '').trim()).filter(Boolean).join(' ');
 
-// stateOf returns the one state that a query asks for, or null.
+// stateOf returns the one state that a query asks for, or null; one that there is not is left to the server, which refuses it.
 export function stateOf(query) {
 	const found = terms(query).filter((t) => t.qualifier === 'state' && !t.negated);
-	return found.length === 1 && /^[a-z]+$/.test(found[0].value) ? found[0].value : null;
+	return found.length === 1 && STATES.includes(found[0].value) ? found[0].value : null;
 }

@@ -24,8 +24,9 @@ async function suggestions(db) {
 	return known.values;
 }
 
-const recent = () => { try { return JSON.parse(localStorage.getItem(RECENT)) ?? []; } catch { return []; } };
-const remember = (query) => localStorage.setItem(RECENT, JSON.stringify([query, ...recent().filter((r) => r !== query)].slice(0, 5)));
+// The last searches are kept for the tab alone: they may contain what the next user of the browser should not see.
+const recent = () => { try { return JSON.parse(sessionStorage.getItem(RECENT)) ?? []; } catch { return []; } };
+const remember = (query) => { try { sessionStorage.setItem(RECENT, JSON.stringify([query, ...recent().filter((r) => r !== query)].slice(0, 5))); } catch { /* not allowed to store: then not */ } };
 
 const offered = () => QUALIFIERS.filter((q) => !q.hidden && !(q.name === 'args' && currentSession()?.hide_arguments));
 

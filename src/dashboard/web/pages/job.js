@@ -62,6 +62,12 @@ function Progress({ job }) {
 
 const list = (values) => html`<span class="tags">${values.map((v) => html`<span class="tag" key=${v} title=${v}><bdi>${v}</bdi></span>`)}</span>`;
 
+function Batch({ id }) {
+	const { data } = useData('job_batch', { id }, { refresh: true, order: () => '' });
+	return html`<a href=${href('batch', {}, id)}>${data?.description ? html`<bdi>${data.description}</bdi>` : id}</a>${data && html` <${State} s=${data.state} />
+		<${Bar} value=${data.ended} max=${data.total} kind=${data.failed > 0 ? 'bad' : 'good'} label="Progress of the batch" text=${`${num(data.ended)} of ${num(data.total)}`} />`}`;
+}
+
 // The facts about a job: [label, value], those without a value are left out.
 function factsOf(job) {
 	const search = (q, text) => html`<a href=${href('jobs', { q })}><bdi>${text}</bdi></a>`;
@@ -73,8 +79,7 @@ function factsOf(job) {
 		['Timeout', job.timeout], ['Retries after', job.retry_delays?.join(', ')],
 		['Tags', job.tags?.length ? html`<span class="tags">${job.tags.map((t) => html`<a key=${t} class="tag" title=${t} href=${href('jobs', { q: `tag:"${t.replace(/["\\]/g, '\\$&')}"` })}><bdi>${t}</bdi></a>`)}</span>` : null],
 		['Recurring job', job.recurring && html`<a href=${href('recurring')}><bdi>${job.recurring}</bdi></a>`],
-		['Batch', job.batch_id && html`<a href=${href('batch', {}, job.batch_id)}>${job.batch_id}</a>${job.batch && html` <span class="break"><bdi>${job.batch.description}</bdi></span> <${State} s=${job.batch.state} />
-			<${Bar} value=${Number(job.batch.succeeded) + Number(job.batch.failed) + Number(job.batch.deleted)} max=${job.batch.total} kind=${Number(job.batch.failed) ? 'bad' : 'good'} label="Progress of the batch" text=${`${num(Number(job.batch.succeeded) + Number(job.batch.failed) + Number(job.batch.deleted))} of ${num(job.batch.total)}`} />`}`],
+		['Batch', job.batch_id && html`<${Batch} id=${job.batch_id} />`],
 		['Limits', job.limits?.length ? list(job.limits) : null], ['Sequence', job.sequence_key && quoted('sequence', job.sequence_key)], ['Fairness', job.fairness_key],
 		['Unique key', job.unique_key && quoted('unique', job.unique_key)],
 		['Awaits', job.after ? `${num(job.after)} ${job.after === 1 ? 'job' : 'jobs'}, until ${job.condition === 'any' ? 'one has succeeded' : `each has ${job.condition}`}` : job.after_batch ? html`batch <a href=${href('batch', {}, job.after_batch)}>${job.after_batch}</a>, until it has ${job.condition}` : null],

@@ -11,10 +11,9 @@ import { useLive } from '../live.js';
 import { BulkBar } from '../bulk.js';
 import { COLUMNS } from '../jobrow.js';
 import { useJobs } from '../joblist.js';
-import { QUALIFIERS, join, terms, without } from '../query.js';
+import { QUALIFIERS, STATES, join, terms, without } from '../query.js';
 import { Card, Empty, ErrorBox, Icon, Loading, PageHead, Table, Tabs, useData } from '../ui.js';
 
-const STATES = ['enqueued', 'scheduled', 'awaiting', 'processing', 'succeeded', 'failed', 'deleted'];
 const title = (state) => state[0].toUpperCase() + state.slice(1);
 
 // The page before each page that was left for the next one.
@@ -73,8 +72,9 @@ function Nothing({ state, q, refused }) {
 }
 
 export default function Page({ route }) {
-	const { state, q, before } = route.params;
-	const known = STATES.includes(state) ? state : undefined;
+	const { q, before } = route.params;
+	// a state that there is not is refused by the server
+	const known = route.params.state || undefined;
 	const [selection, setSelection] = useState(new Set());
 	const [everything, setEverything] = useState(false);
 	const jobs = useJobs({ state: known, q, before, selected: selection.size > 0 || everything });
