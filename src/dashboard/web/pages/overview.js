@@ -121,7 +121,7 @@ function History({ span, percent }) {
 			: html`<${TimeChart} key=${span} label=${`The ${percent}th percentile of waiting and of running in the slowest queue, by ${chosen.bucket}.`} data=${times} series=${LATENCY} height=${180} scale=${duration} format=${(v) => (v === null ? '–' : duration(v))} /><p class="faint chart-note">${percent} % are quicker, in the slowest queue of each ${chosen.bucket}.</p>`}</div></${Card}>`;
 }
 
-const LATENCY = [{ label: 'Waited', colour: '--accent', dots: true }, { label: 'Ran', colour: '--calm', dash: [5, 3], dots: true }];
+const LATENCY = [{ label: 'Waited', colour: '--warn', dash: [5, 3], dots: true }, { label: 'Ran', colour: '--accent', dots: true }];
 
 // placesOf tells which rows stand where, so that none moves under the mouse.
 const placesOf = (d) => JSON.stringify([d.queues, ...Object.values(d.attention)].map((list) => (Array.isArray(list) ? list.map((r) => r.queue ?? r.query ?? r.key ?? r.name ?? r) : list)));
