@@ -6,7 +6,10 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use BgjobDashboard;
 use BgjobTest;
+use IO::Select;
+use IO::Socket::UNIX;
 use PostgreSQL::Test::Utils;
+use Socket qw(SOCK_DGRAM);
 use Test::More;
 use Time::HiRes qw(time usleep);
 
@@ -230,6 +233,34 @@ value(q{SET ROLE alice; SELECT bgjob_enqueue('app.slow')});
 }
 value(q{SELECT bgjob_delete(id) FROM bgjob.jobs WHERE job = 'app.slow'});
 is(end_dashboard($dashboard), 0, 'the program leaves as it was asked to');
+
+# ---- an idle session, and the service manager ----
+
+{
+	my $path     = PostgreSQL::Test::Utils::tempdir_short() . '/notify';
+	my $manager  = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $path) or die $!;
+	my $received = '';
+	my $heard    = sub {
+		my ($what) = @_;
+		return until_true(sub {
+			while (IO::Select->new($manager)->can_read(0.01)) { $manager->recv(my $text, 1000); $received .= "$text\n" }
+			return $received =~ /^\Q$what\E$/m;
+		});
+	};
+
+	$dashboard = start_dashboard({ env => { NOTIFY_SOCKET => $path, WATCHDOG_USEC => 1_000_000 } }, '--session-timeout', '3s');
+	ok($heard->('READY=1'),    'the service manager is told when the program listens');
+	ok($heard->('WATCHDOG=1'), 'and gets signs of life');
+	my $viewer = viewer(sign_in($dashboard, 'alice'));
+	my @events;
+	while (my $event = next_event($viewer)) { push @events, $event->{event} }
+	is($events[-1], 'end', 'looking alone does not keep a session alive: its viewer is told of the end');
+	cmp_ok(scalar @events, '<', 30, 'in time');
+	# A socket holds few datagrams that nobody has read.
+	$heard->('WATCHDOG=1');
+	is(end_dashboard($dashboard), 0, 'the program leaves as it was asked to');
+	ok($heard->('STOPPING=1'), 'and says so');
+}
 
 check_counters($node);
 $node->stop;
