@@ -12,6 +12,9 @@ export { Icon } from './icons.js';
 export { Table } from './table.js';
 export { useData, useSteadyRows } from './data.js';
 export { readOnly } from './api.js';
+
+// mayAny tells whether a role may do any of some actions: {function: granted}.
+export const mayAny = (may) => Object.values(may).some(Boolean);
 export { ActionButton, ActionDialog, CopyButton, Dialog, Toasts, copy, toast } from './dialog.js';
 
 // useNow renders again every so often, so that relative times move. One timer for each period serves all components.
@@ -108,9 +111,9 @@ export function Card({ title, actions, children, class: extra = '', id }) {
 }
 
 // PageHead is the title of a page with its actions. ms is the time of the page's own query; the shell shows it in the footer.
-export function PageHead({ title, sub, actions, ms, children }) {
+export function PageHead({ title, crumb, sub, actions, ms, children }) {
 	useEffect(() => { document.dispatchEvent(new CustomEvent('bgjob:ms', { detail: ms ?? null })); }, [ms]);
-	return html`<header class="page-head"><div class="page-title"><h1>${title}</h1>${sub && html`<p class="muted">${sub}</p>`}</div>
+	return html`<header class="page-head"><div class="page-title">${crumb && html`<p class="crumb">${crumb}</p>`}<h1>${title}</h1>${sub && html`<p class="muted">${sub}</p>`}</div>
 		${actions && html`<div class="actions">${actions}</div>`}${children}</header>`;
 }
 

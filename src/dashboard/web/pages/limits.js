@@ -5,7 +5,7 @@
 import { html, useState } from '../lib.js';
 import { href, setParams } from '../router.js';
 import { compact, num, plural } from '../format.js';
-import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Filter, Held, Loading, PageHead, Pager, Table, Time, readOnly, useData } from '../ui.js';
+import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Filter, Held, Loading, PageHead, Pager, Table, Time, mayAny, readOnly, useData } from '../ui.js';
 
 const ALGORITHMS = [{ value: 'sliding_window', label: 'Sliding window' }, { value: 'fixed_window', label: 'Fixed window' }, { value: 'token_bucket', label: 'Token bucket' }];
 const CLOSINGS = [{ value: '10 minutes', label: '10 minutes' }, { value: '1 hour', label: '1 hour' }, { value: '1 day', label: '1 day' }, { value: '7 days', label: '7 days' }];
@@ -99,7 +99,7 @@ function List({ route }) {
 	return html`<${PageHead} title="Limits" ms=${ms} actions=${html`<${Held} held=${held} show=${showHeld} /><${Filter} label="Find a limit" value=${find} onInput=${(text) => setParams({ find: text })} />
 			${may.bgjob_limit && html`<${Button} icon="plus" label="Add a limit" onClick=${() => dialogs.onEdit(null)} />`}`} />
 		${error && html`<${ErrorBox} error=${error} />`}
-		<${Card}>${!data && loading ? html`<${Loading} lines=${8} />` : html`<${Table} label="Limits" columns=${columns} rows=${data?.rows ?? []} rowHref=${(l) => href('limits', {}, l.name)}
+		<${Card}>${!data && loading ? html`<${Loading} lines=${8} />` : html`<${Table} label="Limits" columns=${columns.filter((c) => c.name !== 'actions' || mayAny(may))} rows=${data?.rows ?? []} rowHref=${(l) => href('limits', {}, l.name)}
 			empty=${html`<${Empty} icon="limits" title=${find ? 'No limit has such a name' : 'No limits'} hint="A limit bounds how many jobs run at a time, or how many start in a span of time." />`} />`}
 			${(after || data?.next) && html`<${Pager} newest=${after && href('limits', { find })} newestLabel="First" older=${data?.next && href('limits', { find, after: data.next })} olderLabel="Next">${num(data?.total)} limits, by name</${Pager}>`}</${Card}>
 		${dialogs.element}`;
@@ -116,7 +116,7 @@ function One({ name }) {
 		{ name: 'started_at', label: 'Holds it since', align: 'right', render: (r) => html`<${Time} t=${r.started_at} />` }];
 	const waiters = [job, ...common, { name: 'priority', label: 'Priority', align: 'right', render: (r) => num(r.priority) }, { name: 'created_at', label: 'Enqueued', align: 'right', render: (r) => html`<${Time} t=${r.created_at} />` }];
 	const shown = (n, total) => (total > n ? `${num(n)} of ${num(total)}` : num(total ?? n));
-	return html`<${PageHead} title=${name} ms=${ms} sub=${html`<a href=${href('limits')}>Limits</a>`} actions=${limit && html`<${Actions} words limit=${limit} may=${may} reload=${reload} ...${dialogs} />`} />
+	return html`<${PageHead} title=${name} ms=${ms} crumb=${html`<a href=${href('limits')}>Limits</a>`} actions=${limit && html`<${Actions} words limit=${limit} may=${may} reload=${reload} ...${dialogs} />`} />
 		${error && html`<${ErrorBox} error=${error} />`}
 		${!data ? !error && html`<${Card}><${Loading} /></${Card}>` : !limit ? html`<${Card}><${Empty} icon="limits" title="This limit is not in use" hint="A key of a pattern is shown while its jobs run or wait, or while what they have spent counts." /></${Card}>`
 			: html`<${Card} class="limit-head"><div class="card-body"><div class="row"><${Use} limit=${limit} /><${Signs} limit=${limit} /></div></div></${Card}>

@@ -67,9 +67,9 @@ function Running({ live }) {
 		{ name: 'server', label: 'Server', class: 'wide-only', render: (r) => html`<span class="muted nowrap">${r.server}</span>` },
 		{ name: 'started_at', label: 'Started', align: 'right', render: (r) => html`<span class="muted"><${Time} t=${r.started_at} /></span>` }
 	];
-	return html`<${Card} class="two-thirds" title=${html`Running now <span class="count">${num(total)}</span>`} actions=${total > rows.length && html`<a href=${href('jobs', { state: 'processing' })}>All ${num(total)}</a>`}>
+	return html`<${Card} class="two-thirds" title=${html`Running now <span class="count">${live ? num(total) : ''}</span>`} actions=${total > rows.length && html`<a href=${href('jobs', { state: 'processing' })}>All ${num(total)}</a>`}>
 		<${Table} class="compact" label="Jobs that run now" columns=${columns} rows=${rows} rowHref=${(r) => href('job', {}, r.id)}
-			empty=${html`<${Empty} icon="processing" title="No job runs" hint="A job starts as soon as one is enqueued." />`} /></${Card}>`;
+			empty=${live ? html`<${Empty} icon="processing" title="No job runs" hint="A job starts as soon as one is enqueued." />` : html`<${Loading} />`} /></${Card}>`;
 }
 
 function Queues({ data }) {
@@ -132,8 +132,8 @@ export default function Overview({ route }) {
 	const n = attentionCount(data?.attention);
 	return html`<${PageHead} title="Overview" ms=${took} />
 		${error && html`<${ErrorBox} error=${error} />`}
-		<div class="grid"><${States} stats=${live?.stats} /><${Throughput} live=${live} />
+		${(data || loading) && html`<div class="grid"><${States} stats=${live?.stats} /><${Throughput} live=${live} />
 			<${Card} class="third" title=${html`Needs attention <${AttentionBadge} n=${n} />`}>${data ? html`<${Attention} attention=${data.attention} reload=${reload} />` : loading && html`<${Loading} />`}</${Card}>
 			<${History} span=${SPANS[route.params.span] ? route.params.span : 'day'} percent=${PERCENTS.includes(route.params.percent) ? route.params.percent : '95'} />
-			<${Running} live=${live} />${data ? html`<${Queues} data=${data} />` : html`<${Card} class="third" title="Queues"><${Loading} /></${Card}>`}</div>`;
+			<${Running} live=${live} />${data ? html`<${Queues} data=${data} />` : html`<${Card} class="third" title="Queues"><${Loading} /></${Card}>`}</div>`}`;
 }

@@ -5,7 +5,7 @@
 import { html, useEffect, useMemo, useState } from '../lib.js';
 import { href, jobsOf, setParams } from '../router.js';
 import { bytes, duration, num } from '../format.js';
-import { ActionDialog, ActionButton, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Filter, Held, Loading, PageHead, Pager, Spark, Table, Time, readOnly, useData } from '../ui.js';
+import { ActionDialog, ActionButton, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Filter, Held, Loading, PageHead, Pager, Spark, Table, Time, mayAny, readOnly, useData } from '../ui.js';
 
 // Configure is the dialog of a queue's numbers. An empty field means "any number", which the function takes as -1.
 function Configure({ row, onClose, onDone }) {
@@ -82,7 +82,7 @@ export default function Queues({ route }) {
 	return html`<${PageHead} title="Queues" ms=${ms} actions=${html`<${Held} held=${held} show=${showHeld} /><${Filter} label="Find a queue" value=${find} onInput=${(text) => setParams({ find: text })} />
 			${may.bgjob_queue && html`<${Button} icon="plus" label="Configure a queue" onClick=${() => setConfigured({})} />`}`} />
 		${error && html`<${ErrorBox} error=${error} />`}
-		<${Card}>${!data && loading ? html`<${Loading} lines=${8} />` : html`<${Table} label="Queues" columns=${columns({ history, may, reload, onConfigure: setConfigured, deepest })} rows=${rows} rowKey=${(r) => r.queue}
+		<${Card}>${!data && loading ? html`<${Loading} lines=${8} />` : html`<${Table} label="Queues" columns=${columns({ history, may, reload, onConfigure: setConfigured, deepest }).filter((c) => c.name !== 'actions' || mayAny(may))} rows=${rows} rowKey=${(r) => r.queue}
 			empty=${html`<${Empty} icon="queues" title=${find ? 'No queue has such a name' : 'No queue yet'} hint="A queue appears with its first job." />`} />`}
 			${(after || data?.next) && html`<${Pager} newest=${after && href('queues', { find })} newestLabel="First" older=${data?.next && href('queues', { find, after: data.next })} olderLabel="Next">${num(data?.total)} queues, by name</${Pager}>`}</${Card}>
 		${configured && html`<${Configure} row=${configured.queue ? configured : null} onClose=${() => setConfigured(null)} onDone=${reload} />`}`;

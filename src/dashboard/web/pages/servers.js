@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useState } from '../lib.js';
 import { href, jobsOf, setParams } from '../router.js';
 import { bytes, num, plural } from '../format.js';
 import { lanesOf, shownOf, Strips, StripTable } from '../strip.js';
-import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Loading, PageHead, Segments, State, Table, Time, readOnly, useData } from '../ui.js';
+import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Loading, PageHead, Segments, State, Table, Time, mayAny, readOnly, useData } from '../ui.js';
 
 const MINUTES = [1, 5, 15];
 
@@ -42,7 +42,7 @@ function Servers({ data, may, reload, onEdit }) {
 		{ name: 'heartbeat_at', label: 'Seen', align: 'right', render: (s) => html`<span class="muted"><${Time} t=${s.heartbeat_at} /></span>` },
 		{ name: 'actions', title: 'Actions', align: 'right', class: 'full', render: (s) => html`<${Actions} server=${s} may=${may} reload=${reload} onEdit=${onEdit} />` }
 	];
-	return html`<${Card} title=${html`Servers <span class="count">${num(data.rows?.length ?? 0)}</span>`}><${Table} label="Servers" columns=${columns} rows=${data.rows ?? []} rowKey=${(s) => `${s.kind} ${s.name}`}
+	return html`<${Card} title=${html`Servers <span class="count">${num(data.rows?.length ?? 0)}</span>`}><${Table} label="Servers" columns=${columns.filter((c) => c.name !== 'actions' || mayAny(may))} rows=${data.rows ?? []} rowKey=${(s) => `${s.kind} ${s.name}`}
 		empty=${html`<${Empty} icon="servers" title="No server serves this database" hint=${data.standby ? 'This is a standby: jobs run on the primary server.' : data.enabled === 'off' ? 'bgjob.enabled is off.' : 'Is the library in shared_preload_libraries, and the database in bgjob.databases?'} />`} /></${Card}>`;
 }
 
