@@ -121,6 +121,13 @@ bgjob_histogram_at_most(const BgjobHistogram *histogram, int doubles)
 	return n;
 }
 
+/* Returns how many durations a bucket has. Those of a histogram that was made by hand may be anything. */
+static uint64_t
+count_in(const BgjobHistogram *histogram, int bucket)
+{
+	return histogram->buckets[bucket] > 0 ? (uint64_t) histogram->buckets[bucket] : 0;
+}
+
 /*
  * bgjob_histogram_percentile returns the duration, in microseconds, that a fraction of
  * all do not exceed (0.95: the 95th percentile, that of the nearest rank); -1 if there are none.
@@ -129,12 +136,14 @@ bgjob_histogram_at_most(const BgjobHistogram *histogram, int doubles)
 double
 bgjob_histogram_percentile(const BgjobHistogram *histogram, double fraction)
 {
-	int64_t total = 0;
+	uint64_t sum = 0;
+	int64_t total;
 	int64_t rank;
 	int bucket = 0;
 
 	for (int i = 0; i < BGJOB_HISTOGRAM_BUCKETS; i++)
-		total += histogram->buckets[i];
+		sum += count_in(histogram, i);
+	total = (int64_t) sum;
 	if (total <= 0)
 		return -1;
 	rank = (int64_t) ceil(fraction * (double) total);
@@ -142,8 +151,8 @@ bgjob_histogram_percentile(const BgjobHistogram *histogram, double fraction)
 		rank = 1;
 	if (rank > total)
 		rank = total;
-	while (bucket < LAST && rank > histogram->buckets[bucket])
-		rank -= histogram->buckets[bucket++];
+	while (bucket < LAST && rank > (int64_t) count_in(histogram, bucket))
+		rank -= (int64_t) count_in(histogram, bucket++);
 	return bgjob_histogram_value(bucket);
 }
 
