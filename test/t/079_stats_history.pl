@@ -146,9 +146,9 @@ is_told('crash', '110 110 0', 'and counting goes on');
 wait_until($node, q{SELECT sum(lost) = 1 AND sum(interrupted) = 1 FROM bgjob.stats_history WHERE queue = 'lost' AND bucket = 'hour'}, 'the attempt of the killed worker is counted as lost');
 $pid = pid_of($node, "SELECT worker_pid FROM bgjob.jobs WHERE id = $id AND state = 'processing'");
 sql("SELECT pg_terminate_backend($pid)");
-wait_until($node, q{SELECT sum(lost) = 2 AND sum(interrupted) = 2 FROM bgjob.stats_history WHERE queue = 'lost' AND bucket = 'hour'}, 'so is that of a worker that was terminated');
+wait_until($node, q{SELECT sum(lost) = 1 AND sum(interrupted) = 2 FROM bgjob.stats_history WHERE queue = 'lost' AND bucket = 'hour'}, 'that of a worker that was terminated is interrupted, and not lost');
 sql("SELECT bgjob_delete($id)");
-wait_until($node, q{SELECT sum(deleted) = 1 AND sum(lost) = 2 FROM bgjob.stats_history WHERE queue = 'lost' AND bucket = 'hour'}, 'a deletion is none of that');
+wait_until($node, q{SELECT sum(deleted) = 1 AND sum(lost) = 1 AND sum(interrupted) = 2 FROM bgjob.stats_history WHERE queue = 'lost' AND bucket = 'hour'}, 'a deletion is none of that');
 
 # ---- hours and days ----
 

@@ -1,7 +1,8 @@
 -- counters.sql
 --
 -- Compares bgjob's counts and tables with bgjob_internal.job, the reference: the columns of bgjob.stats, those of
--- bgjob.queues, also by role, the side tables (queue, schedule, failure, claim, unique_key) and the history.
+-- bgjob.queues, also by role, the side tables (queue, schedule, failure, claim, unique_key) and the history. What the history of
+-- queues counts is compared with the history of jobs by 35_stats_history; here it has to agree with itself.
 --
 -- Included by check_counters.sql, and read by check_counters() of test/t/lib/BgjobTest.pm. For a superuser.
 
@@ -163,6 +164,22 @@ CREATE OR REPLACE FUNCTION pg_temp.tap_differences() RETURNS SETOF text LANGUAGE
 	FROM bgjob_internal.job
 	WHERE (state IN ('k', 'f', 'd')) IS DISTINCT FROM (finished_at IS NOT NULL) OR state = 'k' AND started_at IS NULL
 		OR state = 's' AND run_at IS NULL OR retries < 0
+	UNION ALL
+	-- In the history of queues, a day is the sum of its hours that are in it.
+	SELECT format('%s of queue %s of role %s has %s, its hours have %s', coalesce(d.at, h.at), coalesce(d.queue, h.queue), coalesce(d.role, h.role), d.told, h.told)
+	FROM (SELECT at, role::oid AS role, queue, ROW(enqueued, succeeded, failed, deleted, retried, interrupted, lost, throttled, cpu_time, wal_bytes, runs, run_time, waits, wait_time, run_histogram, wait_histogram)::text AS told
+		FROM bgjob_internal.stats_day WHERE at > now() - interval '30 days') d
+	FULL JOIN (SELECT date_trunc('day', at, 'UTC') AS at, role::oid AS role, queue, ROW(sum(enqueued), sum(succeeded), sum(failed), sum(deleted), sum(retried), sum(interrupted), sum(lost), sum(throttled),
+			sum(cpu_time), sum(wal_bytes), sum(runs), sum(run_time), sum(waits), sum(wait_time), bgjob_internal.histogram_sum(run_histogram), bgjob_internal.histogram_sum(wait_histogram))::text AS told
+		FROM bgjob_internal.stats_hour WHERE in_day AND date_trunc('day', at, 'UTC') > now() - interval '30 days' GROUP BY 1, 2, 3) h USING (at, role, queue)
+	WHERE d.told IS DISTINCT FROM h.told
+	UNION ALL
+	-- Nothing is counted twice, or taken away: no number is negative, and times are those of attempts that have ended.
+	SELECT format('history of queue %s of role %s at %s: %s', queue, role, at, h)
+	FROM bgjob_internal.stats_hour h
+	WHERE least(enqueued, succeeded, failed, deleted, retried, interrupted, lost, throttled, cpu_time, wal_bytes, runs, run_time, waits, wait_time) < 0
+		OR (runs > 0) IS DISTINCT FROM (bgjob_internal.histogram_percentile(run_histogram, 0.5) IS NOT NULL)
+		OR (waits > 0) IS DISTINCT FROM (bgjob_internal.histogram_percentile(wait_histogram, 0.5) IS NOT NULL) OR runs > waits
 	UNION ALL
 	-- Shared settings of jobs exist.
 	SELECT format('job %s names settings %s, which are not there', j.id, n.setting)
