@@ -182,7 +182,13 @@ replace_scheduler();
 jobs(1, 'tick');
 my $past = q{FROM bgjob_internal.stats_hour WHERE queue = 'past'};
 wait_until($node, "SELECT count(*) = 24 * 10 $past", 'one look removes the oldest day of hours, and no more');
-for (1 .. 6) { replace_scheduler(); jobs(1, 'tick') }
+for my $look (2 .. 6)
+{
+	my $most = $look < 6 ? 24 * (11 - $look) : 24 * 6 - 1;
+	replace_scheduler();
+	jobs(1, 'tick');
+	becomes_true_or_diag("SELECT count(*) <= $most $past");
+}
 wait_until($node, "SELECT min(at) >= now() - interval '35 days 1 hour' $past", 'in the end hours are kept for 35 days');
 is(sql("SELECT count(*) > 24 * 5 $past"), 't', 'younger ones stay');
 wait_until($node, q{SELECT min(at) >= now() - interval '1099 days' FROM bgjob_internal.stats_day WHERE queue = 'past'}, 'days are kept for three years');
