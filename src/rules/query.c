@@ -27,6 +27,9 @@
 /* Maximum length of a quotation in an error. */
 #define QUOTE_MAX 40
 
+/* Maximum number of digits of the exponent of a number. */
+#define EXPONENT_DIGITS 4
+
 const char bgjob_query_qualifiers[] =
 	"args, batch, error, failure, id, job, limit, queue, recurring, role, sequence, server, "
 	"since, sqlstate, state, tag, unique, until";
@@ -190,7 +193,8 @@ read_sqlstate(Reader *reader, BgjobQueryText *value)
 		if (lower(text[i]) != text[i] || is_digit(text[i]))
 			continue;
 		valid = text[i] >= 'a' && text[i] <= 'z';
-		text[i] = (char) (text[i] - 'a' + 'A');
+		if (valid)
+			text[i] = (char) (text[i] - 'a' + 'A');
 	}
 	if (valid)
 		return true;
@@ -232,10 +236,12 @@ skip_digits(const char **text)
 	return *text > start;
 }
 
-/* Returns whether a text is a number as JSON has it. */
+/* Returns whether a text is a number as JSON has it. A greater exponent than jsonb can have makes it a text. */
 static bool
 is_json_number(const char *text)
 {
+	const char *exponent;
+
 	if (*text == '-')
 		text++;
 	if (*text == '0')
@@ -253,7 +259,8 @@ is_json_number(const char *text)
 		text++;
 		if (*text == '-' || *text == '+')
 			text++;
-		if (!skip_digits(&text))
+		exponent = text;
+		if (!skip_digits(&text) || text - exponent > EXPONENT_DIGITS)
 			return false;
 	}
 	return *text == '\0';
