@@ -3,9 +3,10 @@
  * failures.c
  *	  bgjob_failures(): the newest failed jobs, grouped by their errors.
  *
- * Lists failed jobs as bgjob_list() does (store/listing.c), the newest ones up to a number,
- * and puts each into its group (store/failures.c). So it costs what it looks at, however many
- * jobs have failed; with more than that it says so in each row. A group is
+ * Searches for failed jobs as bgjob_search() does (store/listing.c), the newest ones up to a number
+ * and as long as there is time, and puts each into its group (store/failures.c). So what it
+ * costs is bounded, however many jobs have failed, and however many others lie between
+ * them; if there may be more, it says so in each row. A group is
  * named by a query that bgjob_search() understands, and which selects all of its jobs,
  * those that were not looked at, too.
  *
@@ -26,6 +27,7 @@
 #include "store/failures.h"
 #include "store/jobrow.h"
 #include "store/listing.h"
+#include "store/search.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -155,30 +157,35 @@ begin_grouping(Grouping *grouping)
 		AllocSetContextCreate(CurrentMemoryContext, "bgjob failure", ALLOCSET_DEFAULT_SIZES);
 }
 
-/* Groups the newest failed jobs, at most "max". Returns whether these are all. */
+/* Groups the newest failed jobs, at most "max" of them, until a deadline. Returns whether these are all. */
 static bool
-group_jobs(Grouping *grouping, int max)
+group_jobs(Grouping *grouping, int max, int64 deadline)
 {
+	BgjobQuery everything = {0};
 	BgjobListFilter filter = {.states = BGJOB_STATE_BIT(BGJOB_FAILED),
 							  .since = DT_NOBEGIN,
 							  .until = DT_NOEND,
 							  .before = PG_INT64_MAX,
+							  .deadline = deadline,
 							  .visit = add_job,
 							  .visit_arg = grouping};
-	int64 ids[256];
+	int64 *ids = palloc(max * sizeof(int64));
 	BgjobListing *listing;
-	int rest = max;
-	int n;
+	bool complete;
 
 	bgjob_list_pass_visible(&filter);
+	(void) bgjob_search_prepare(&everything, grouping->now, &filter);
 	listing = bgjob_listing_begin(&filter);
-	while (rest > 0 &&
-		   (n = bgjob_listing_next(listing, ids, Min(rest, (int) lengthof(ids)))) > 0)
-		rest -= n;
-	filter.visit = NULL;
-	n = rest > 0 ? 0 : bgjob_listing_next(listing, ids, 1);
+	complete =
+		bgjob_listing_search(listing, ids, max) < max && bgjob_listing_rest(listing) == 0;
+	if (!complete && bgjob_listing_rest(listing) != 0)
+	{
+		filter.visit = NULL;
+		complete =
+			bgjob_listing_search(listing, ids, 1) == 0 && bgjob_listing_rest(listing) == 0;
+	}
 	bgjob_listing_end(listing);
-	return n == 0;
+	return complete;
 }
 
 /* ---- the result ---- */
@@ -279,8 +286,8 @@ max_jobs_arg(FunctionCallInfo fcinfo)
 PG_FUNCTION_INFO_V1(bgjob_failures);
 
 /*
- * bgjob_failures(max_jobs) returns the groups of the newest failed jobs that the caller
- * sees. Errors: 22023 max_jobs is out of range; 22004 it is null; 42501 no USAGE.
+ * bgjob_failures(max_jobs, max_time) returns the groups of the newest failed jobs that the
+ * caller sees. Errors: 22023 an argument is out of range; 22004 it is null; 42501 no USAGE.
  */
 Datum
 bgjob_failures(PG_FUNCTION_ARGS)
@@ -289,14 +296,16 @@ bgjob_failures(PG_FUNCTION_ARGS)
 	Grouping grouping;
 	FailureGroup **groups;
 	bool complete;
+	int64 deadline;
 	int max;
 	int n;
 
 	bgjob_check_sight();
 	max = max_jobs_arg(fcinfo);
+	deadline = bgjob_list_deadline_arg(fcinfo, 1);
 	InitMaterializedSRF(fcinfo, 0);
 	begin_grouping(&grouping);
-	complete = group_jobs(&grouping, max);
+	complete = group_jobs(&grouping, max, deadline);
 	groups = sort_groups(&grouping, &n);
 	for (int i = 0; i < n; i++)
 		put_group(result, groups[i], complete);

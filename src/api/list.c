@@ -21,8 +21,10 @@
 #include "api/arguments.h"
 #include "api/counts.h"
 #include "api/list.h"
+#include "api/options.h"
 #include "api/rights.h"
 #include "base/change.h"
+#include "base/interval.h"
 #include "base/jobmap.h"
 #include "base/running.h"
 #include "catalog/pg_collation.h"
@@ -31,6 +33,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "parser/scansup.h"
+#include "rules/clock.h"
 #include "store/jobrow.h"
 #include "store/listing.h"
 #include "store/listrows.h"
@@ -73,6 +76,19 @@ bgjob_list_rows_arg(FunctionCallInfo fcinfo, int number)
 						errdetail("The value is %d.", rows),
 						errhint("The next page begins with before_id => the last id.")));
 	return rows;
+}
+
+/* bgjob_list_deadline_arg returns when max_time is over, by the steady clock. Raises 22004 if it is null, 22023 if it is out of range. */
+int64
+bgjob_list_deadline_arg(FunctionCallInfo fcinfo, int number)
+{
+	const Interval *max_time;
+
+	bgjob_arg_require(fcinfo, number, "max_time", "It is how long the search may take.");
+	max_time = PG_GETARG_INTERVAL_P(number);
+	bgjob_check_interval("max_time", max_time, "It is how long the search may take.",
+						 "Use '100 ms', or more for a search that may find little.");
+	return bgjob_steady_now() + bgjob_interval_microseconds(max_time, DAYS_PER_MONTH);
 }
 
 /* Returns the words of a search, in lower case. Raises 22023 if there are too many. */

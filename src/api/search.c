@@ -20,9 +20,7 @@
 #include "access/htup_details.h"
 #include "api/arguments.h"
 #include "api/list.h"
-#include "api/options.h"
 #include "api/rights.h"
-#include "base/interval.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -39,7 +37,8 @@ enum
 	P_QUERY,
 	P_BEFORE_ID,
 	P_MAX_ROWS,
-	P_MAX_TIME
+	P_MAX_TIME,
+	P_SEARCH_ARGS
 };
 
 /* Raises 22023 for a query that is not understood. */
@@ -71,17 +70,23 @@ query_arg(FunctionCallInfo fcinfo)
 	return query;
 }
 
-/* Returns when the search is to stop, by the steady clock. Raises 22004 or 22023. */
-static int64
-deadline_arg(FunctionCallInfo fcinfo)
+/* Returns whether arguments are searched. Raises 22004 if that is null, 22023 if they are not, but the query has a condition on them. */
+static bool
+search_args_arg(FunctionCallInfo fcinfo, const BgjobQuery *query)
 {
-	const Interval *max_time;
+	bool searched;
 
-	bgjob_arg_require(fcinfo, P_MAX_TIME, "max_time", "It is how long the search may take.");
-	max_time = PG_GETARG_INTERVAL_P(P_MAX_TIME);
-	bgjob_check_interval("max_time", max_time, "It is how long the search may take.",
-						 "Use '100 ms', or more for a search that may find little.");
-	return bgjob_steady_now() + bgjob_interval_microseconds(max_time, DAYS_PER_MONTH);
+	bgjob_arg_require(fcinfo, P_SEARCH_ARGS, "search_args",
+					  "It is whether arguments are searched.");
+	searched = PG_GETARG_BOOL(P_SEARCH_ARGS);
+	for (int i = 0; i < query->nterms && !searched; i++)
+		if (query->terms[i].qualifier == BGJOB_Q_ARGS)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("arguments of jobs are not searched"),
+					 errdetail("The query has a condition on them, but search_args is false."),
+					 errhint("Leave out what begins with \"args\".")));
+	return searched;
 }
 
 /* Makes the one row of the result. */
@@ -108,10 +113,10 @@ make_result(FunctionCallInfo fcinfo, const int64 *ids, int n, int64 looked_throu
 PG_FUNCTION_INFO_V1(bgjob_search);
 
 /*
- * bgjob_search(query, before_id, max_rows, max_time) returns the ids of the newest jobs that
- * match, how many were looked through, and the before_id to go on with (null: all were). Errors:
- * 22023 the query is not understood, max_rows or max_time is out of range; 22004 one of
- * them is null; 42704 no such role; 42501 no USAGE.
+ * bgjob_search(query, before_id, max_rows, max_time, search_args) returns the ids of the newest
+ * jobs that match, how many were looked through, and the before_id to go on with (null: all
+ * were). Errors: 22023 the query is not understood, max_rows or max_time is out of range; 22004
+ * one of them is null; 42704 no such role; 42501 no USAGE.
  */
 Datum
 bgjob_search(PG_FUNCTION_ARGS)
@@ -127,7 +132,8 @@ bgjob_search(PG_FUNCTION_ARGS)
 	bgjob_check_sight();
 	query = query_arg(fcinfo);
 	rows = bgjob_list_rows_arg(fcinfo, P_MAX_ROWS);
-	filter.deadline = deadline_arg(fcinfo);
+	filter.deadline = bgjob_list_deadline_arg(fcinfo, P_MAX_TIME);
+	filter.hides_args = !search_args_arg(fcinfo, query);
 	if (!PG_ARGISNULL(P_BEFORE_ID))
 		filter.before = Max(PG_GETARG_INT64(P_BEFORE_ID), 0);
 	bgjob_list_pass_visible(&filter);

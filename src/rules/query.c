@@ -220,7 +220,7 @@ read_hash(Reader *reader, BgjobQueryText *value)
 	value->number = (int64_t) hash;
 	if (i == 16 && value->length == 16)
 		return true;
-	return refuse(reader, "bgjob_failures() returns such queries.",
+	return refuse(reader, "Use a query that bgjob_failures() returns.",
 				  "\"%.*s\" names no group of failures.", quoted(value->text, value->length),
 				  value->text);
 }

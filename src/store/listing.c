@@ -220,8 +220,6 @@ read_span(BgjobListing *listing, const BgjobMapSpan *span, int64 *ids, int max)
 		found |= UINT64CONST(1) << ((bgjob_jobmap_range_of(id) - span->first) % 64);
 		if (!is_wanted(listing))
 			continue;
-		if (listing->filter->visit != NULL)
-			listing->filter->visit(listing->jobs->slot, listing->filter->visit_arg);
 		ids[n++] = id;
 		listing->up_to = id - 1;
 	}
@@ -287,7 +285,11 @@ search_span(BgjobListing *listing, const BgjobMapSpan *span, int64 lowest, int64
 			continue;
 		}
 		if (is_found(listing, &named))
+		{
 			ids[n++] = id;
+			if (listing->filter->visit != NULL)
+				listing->filter->visit(slot, listing->filter->visit_arg);
+		}
 		if (named)
 			found |= UINT64CONST(1) << ((bgjob_jobmap_range_of(id) - span->first) % 64);
 		listing->up_to = id - 1;

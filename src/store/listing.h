@@ -32,6 +32,7 @@ typedef struct BgjobListFilter
 	List *words;                /* in lower case: texts that all must be somewhere in the job */
 	List *unwanted;             /* likewise: texts that must not be anywhere in it */
 	struct BgjobSearch *search; /* the rest of a query (store/search.h) */
+	bool hides_args;            /* words in the arguments do not count */
 	int64 before;               /* only lower ids; PG_INT64_MAX: all */
 
 	bool (*sees)(Oid role); /* whether the reader sees the jobs of a role */
@@ -40,7 +41,7 @@ typedef struct BgjobListFilter
 	const int64 *running;   /* jobs that workers are at, in ascending order */
 	int nrunning;
 
-	/* called with the row of each job that a listing lists, but not a search; NULL: nothing is */
+	/* called with the row of each job that a search finds; NULL: nothing is */
 	void (*visit)(TupleTableSlot *slot, void *arg);
 	void *visit_arg;
 

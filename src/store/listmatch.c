@@ -16,7 +16,6 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "store/call.h"
@@ -25,9 +24,9 @@
 #include "store/rowmatch.h"
 #include "store/search.h"
 #include "store/summary.h"
+#include "store/words.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/formatting.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
@@ -180,27 +179,12 @@ bgjob_matcher_is_seen(BgjobMatcher *matcher, TupleTableSlot *slot)
 
 /* ---- words ---- */
 
-/* Removes from a list the words that are in a text. */
-static List *
-strike(List *words, const char *text)
-{
-	char *lower = str_tolower(text, strlen(text), DEFAULT_COLLATION_OID);
-	List *rest = NIL;
-	ListCell *cell;
-
-	foreach (cell, words)
-		if (strstr(lower, lfirst(cell)) == NULL)
-			rest = lappend(rest, lfirst(cell));
-	return rest;
-}
-
-/* Does so for a column; what is null or too long has no words. */
+/* Removes from a list of words those that are in a column; what is null or too long has no words. */
 static List *
 strike_column(List *words, TupleTableSlot *slot, BgjobColumn number)
 {
 	bool isnull;
 	Datum value = slot_getattr(slot, number, &isnull);
-	Jsonb *json;
 	Datum *elements;
 	bool *nulls;
 	int n;
@@ -211,16 +195,15 @@ strike_column(List *words, TupleTableSlot *slot, BgjobColumn number)
 	{
 		case BGJOB_C_ARGS:
 		case BGJOB_C_ERROR:
-			json = DatumGetJsonbP(value);
-			return strike(words, JsonbToCString(NULL, &json->root, VARSIZE(json)));
+			return bgjob_words_strike_json(words, DatumGetJsonbP(value));
 		case BGJOB_C_TAGS:
 			elements = bgjob_text_elements(value, &nulls, &n);
 			for (int i = 0; i < n; i++)
 				if (!nulls[i])
-					words = strike(words, TextDatumGetCString(elements[i]));
+					words = bgjob_words_strike(words, TextDatumGetCString(elements[i]));
 			return words;
 		default:
-			return strike(words, TextDatumGetCString(value));
+			return bgjob_words_strike(words, TextDatumGetCString(value));
 	}
 }
 
@@ -236,7 +219,7 @@ strike_name(List *words, const BgjobMatcher *matcher, TupleTableSlot *slot)
 	if (isnull)
 		return strike_column(words, slot, BGJOB_C_JOB);
 	bgjob_call_read(matcher->jobs, DatumGetInt64(call), &job, &func);
-	return strike(strike(words, job), func);
+	return bgjob_words_strike(bgjob_words_strike(words, job), func);
 }
 
 /* Does so for the reason of the job's state. */
@@ -265,7 +248,8 @@ strike_row(List *words, const BgjobMatcher *matcher, TupleTableSlot *slot)
 {
 	words = strike_name(words, matcher, slot);
 	words = strike_column(words, slot, BGJOB_C_TAGS);
-	words = strike_column(words, slot, BGJOB_C_ARGS);
+	if (!matcher->filter->hides_args)
+		words = strike_column(words, slot, BGJOB_C_ARGS);
 	words = strike_reason(words, slot);
 	return strike_column(words, slot, BGJOB_C_ERROR);
 }

@@ -29,6 +29,7 @@
 #include "store/rowmatch.h"
 #include "store/search.h"
 #include "store/summary.h"
+#include "store/words.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -487,11 +488,7 @@ has_args(const Term *term, Jsonb *args)
 	if (args == NULL)
 		return false;
 	if (term->term->npath == 0)
-	{
-		const char *text = JsonbToCString(NULL, &args->root, VARSIZE(args));
-
-		return is_in(term->word, text, strlen(text));
-	}
+		return bgjob_words_has_json(term->word, args);
 	value = follow(args, term->term);
 	return value != NULL && is_value(value, term);
 }
