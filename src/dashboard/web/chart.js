@@ -30,11 +30,18 @@ function axes(scale) {
 	];
 }
 
+// wholeBars leaves room for half a bar before the first one and after the last.
+function wholeBars(u, min, max) {
+	const times = u.data[0];
+	const half = times.length > 1 ? (times[1] - times[0]) * 0.6 : 1800;
+	return [min - half, max + half];
+}
+
 function options(uPlot, { series, bars, scale, width, height, onHover }) {
 	return {
-		width, height, padding: [8, 4, 0, 0], legend: { show: false }, axes: axes(scale),
+		width, height, padding: [8, 10, 0, 0], legend: { show: false }, axes: axes(scale),
 		cursor: { y: false, drag: { setScale: false, x: false, y: false }, points: { show: !bars, size: 7 } },
-		scales: { x: { time: true }, y: { range: (u, min, max) => [0, Math.max(bars ? 4 : 1, (max || 0) * 1.12)] } },
+		scales: { x: { time: true, range: bars ? wholeBars : undefined }, y: { range: (u, min, max) => [0, Math.max(bars ? 4 : 1, (max || 0) * 1.12)] } },
 		series: [{}, ...series.map((s) => ({
 			label: s.label, stroke: bars ? null : colour(s.colour), width: bars ? 0 : 1.75, dash: s.dash, spanGaps: false,
 			fill: bars ? colour(s.colour) : s.fill ? `${colour(s.colour)}1c` : null,

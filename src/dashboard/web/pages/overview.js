@@ -116,7 +116,7 @@ function History({ span, percent }) {
 	const tabs = html`<${Segments} label="Time span" items=${Object.entries(SPANS).map(([value, s]) => ({ value, label: s.title }))} value=${span} onChange=${(v) => choose({ span: v === 'day' ? null : v })} />`;
 	const percents = html`<${Segments} label="Percentile" items=${PERCENTS.map((value) => ({ value, label: `${value} %` }))} value=${percent} onChange=${(v) => choose({ percent: v === '95' ? null : v })} />`;
 	return html`<${Card} class="two-thirds" title="History" actions=${tabs}><div class="card-body">${error ? html`<${ErrorBox} error=${error} />`
-			: html`<${TimeChart} key=${span} bars label=${`Jobs by ${chosen.bucket}: ${num(sum(h.succeeded))} succeeded, ${num(sum(h.failed))} failed in all.`} data=${counts} series=${series} height=${180} />`}</div></${Card}>
+			: html`<${TimeChart} key=${span} bars label=${`Jobs by ${chosen.bucket}: ${num(sum(h.succeeded))} succeeded, ${num(sum(h.failed))} failed in all.`} data=${counts} series=${series} height=${202} />`}</div></${Card}>
 		<${Card} class="third" title="Latency" actions=${percents}><div class="card-body">${error ? html`<p class="muted">Not known.</p>`
 			: html`<${TimeChart} key=${span} label=${`The ${percent}th percentile of waiting and of running in the slowest queue, by ${chosen.bucket}.`} data=${times} series=${LATENCY} height=${180} scale=${duration} format=${(v) => (v === null ? '–' : duration(v))} /><p class="faint chart-note">${percent} % are quicker, in the slowest queue of each ${chosen.bucket}.</p>`}</div></${Card}>`;
 }
