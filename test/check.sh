@@ -47,7 +47,7 @@ packages()
 	if any_selected gates && [ "$codename" = bookworm ]; then say clang-format-14; fi
 	if any_selected plain pgtap tap; then say postgresql-NN-pgtap; fi
 	if any_selected plain tap security; then say libipc-run-perl; fi
-	if any_selected tap; then say postgresql-NN-cron iproute2 jq pgbouncer python3-psycopg nodejs curl openssl; fi
+	if any_selected tap; then say postgresql-NN-cron iproute2 jq pgbouncer python3-psycopg nodejs chromium chromium-driver python3-selenium curl openssl; fi
 	if any_selected tap && ! foreign_node; then say node-pg; fi
 	if any_selected gates tap; then say libpq-dev libmicrohttpd-dev; fi
 	if any_selected tap && [[ $codename =~ ^(bookworm|trixie)$ ]]; then say python3-croniter; fi

@@ -7,7 +7,7 @@
 -- Takes some ten seconds. Roles app, reporting and admin are made if they do not exist; their passwords are their names, so
 -- this is for private clusters alone. The jobs really run. Afterwards the times of those that have ended are spread over the last day:
 -- that is why the script writes into bgjob's own tables, which nothing else should do.
--- The parts: seed/shop.sql the application, seed/past.sql what has ended, seed/present.sql what goes on.
+-- The parts: seed/shop.sql the application, seed/past.sql what has ended, seed/present.sql what goes on, seed/history.sql the statistics.
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
 
@@ -25,6 +25,10 @@ SELECT bgjob_server('default', '{critical,mail,orders,default,index,search}', 6)
 GRANT USAGE ON SCHEMA bgjob TO app, reporting;
 SELECT format('GRANT %I TO admin', extowner::regrole::name) FROM pg_extension WHERE extname = 'bgjob' \gexec
 
+SELECT format('ALTER ROLE %I IN DATABASE %I SET search_path = %I, public', name, current_database(), schema)
+FROM (VALUES ('app', 'shop'), ('reporting', 'report')) AS r (name, schema) \gexec
+
 \ir seed/shop.sql
 \ir seed/past.sql
 \ir seed/present.sql
+\ir seed/history.sql

@@ -13,13 +13,13 @@ WITH RECURSIVE up AS (
     SELECT * FROM tree WHERE depth > 0 ORDER BY path LIMIT 200
 )
 SELECT pg_catalog.jsonb_build_object(
-    'id', b.id::text, 'parent_id', b.parent_id::text, 'description', b.description, 'state', b.state, 'role', b.role::text,
+    'id', b.id::text, 'parent_id', b.parent_id::text, 'description', b.description, 'state', b.state, 'role', pg_catalog.pg_get_userbyid(b.role)::text,
     'total', b.total, 'pending', b.pending, 'processing', b.processing, 'succeeded', b.succeeded, 'failed', b.failed, 'deleted', b.deleted,
     'created_at', b.created_at, 'finished_at', b.finished_at, 'unique_key', b.unique_key,
     'parameters', CASE WHEN pg_catalog.current_setting('bgjob_dashboard.hide_arguments', true) = 'on' THEN NULL ELSE pg_catalog.jsonb_pretty(b.parameters) END,
     'above', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('id', u.id::text, 'description', u.description) ORDER BY u.height DESC) FROM up u WHERE u.height > 0),
     'rows', coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-        'id', c.id::text, 'parent_id', c.parent_id::text, 'depth', s.depth - 1, 'description', c.description, 'state', c.state, 'role', c.role::text,
+        'id', c.id::text, 'parent_id', c.parent_id::text, 'depth', s.depth - 1, 'description', c.description, 'state', c.state, 'role', pg_catalog.pg_get_userbyid(c.role)::text,
         'total', c.total, 'pending', c.pending, 'processing', c.processing, 'succeeded', c.succeeded, 'failed', c.failed, 'deleted', c.deleted,
         'created_at', c.created_at, 'finished_at', c.finished_at) ORDER BY s.path)
         FROM shown s JOIN bgjob.batches c ON c.id = s.id), '[]'))

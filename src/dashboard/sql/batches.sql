@@ -19,7 +19,7 @@ WITH RECURSIVE top AS (
 SELECT pg_catalog.jsonb_build_object(
     'next_before_id', CASE WHEN (SELECT pg_catalog.count(*) > 25 FROM top) THEN (SELECT pg_catalog.min(id)::text FROM page) END,
     'rows', coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-        'id', b.id::text, 'parent_id', b.parent_id::text, 'depth', s.depth, 'description', b.description, 'state', b.state, 'role', b.role::text,
+        'id', b.id::text, 'parent_id', b.parent_id::text, 'depth', s.depth, 'description', b.description, 'state', b.state, 'role', pg_catalog.pg_get_userbyid(b.role)::text,
         'total', b.total, 'pending', b.pending, 'processing', b.processing, 'succeeded', b.succeeded, 'failed', b.failed, 'deleted', b.deleted,
         'created_at', b.created_at, 'finished_at', b.finished_at) ORDER BY s.path)
         FROM shown s JOIN bgjob.batches b ON b.id = s.id), '[]'))

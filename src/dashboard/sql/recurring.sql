@@ -13,7 +13,7 @@ SELECT pg_catalog.jsonb_build_object(
     'at', pg_catalog.now(),
     'more', (SELECT pg_catalog.count(*) > 200 FROM r),
     'rows', coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-        'name', s.name, 'owner', s.owner::text, 'schedule', s.schedule, 'time_zone', s.time_zone, 'description', s.description, 'day_match', s.day_match,
+        'name', s.name, 'owner', pg_catalog.pg_get_userbyid(s.owner)::text, 'schedule', s.schedule, 'time_zone', s.time_zone, 'description', s.description, 'day_match', s.day_match,
         'job', s.job, 'kind', s.kind, 'queue', s.queue, 'next_run_at', s.next_run_at, 'last_run_at', s.last_run_at, 'last_job_id', s.last_job_id::text,
         'last_state', s.last_state, 'active', s.active, 'error', s.error, 'jitter', s.jitter::text, 'starts_at', s.starts_at, 'ends_at', s.ends_at,
         'planned', CASE WHEN s.active THEN (

@@ -2,8 +2,9 @@
 -- Cost: of the row; and a search for the jobs that it has enqueued, newest first, which ends after 100 ms.
 -- params: name text, owner text
 SELECT pg_catalog.jsonb_build_object(
-    'name', r.name, 'owner', r.owner::text, 'schedule', r.schedule, 'time_zone', r.time_zone, 'description', r.description, 'day_match', r.day_match,
-    'job', r.job, 'kind', r.kind, 'queue', r.queue, 'priority', r.priority, 'max_retries', r.max_retries, 'timeout', r.timeout::text, 'run_as', r.run_as::text,
+    'hidden', EXISTS (SELECT FROM bgjob.recurring_jobs o WHERE o.name = r.name AND pg_catalog.pg_get_userbyid(o.owner) = current_user),
+    'name', r.name, 'owner', pg_catalog.pg_get_userbyid(r.owner)::text, 'schedule', r.schedule, 'time_zone', r.time_zone, 'description', r.description, 'day_match', r.day_match,
+    'job', r.job, 'kind', r.kind, 'queue', r.queue, 'priority', r.priority, 'max_retries', r.max_retries, 'timeout', r.timeout::text, 'run_as', pg_catalog.pg_get_userbyid(r.run_as)::text,
     'misfire', r.misfire, 'overlap', r.overlap, 'jitter', r.jitter::text, 'starts_at', r.starts_at, 'ends_at', r.ends_at, 'active', r.active,
     'next_run_at', r.next_run_at, 'last_run_at', r.last_run_at, 'last_job_id', r.last_job_id::text, 'last_state', r.last_state, 'error', r.error,
     'created_at', r.created_at, 'tags', r.tags, 'unique_key', r.unique_key, 'sequence_key', r.sequence_key, 'limits', r.limits, 'fairness_key', r.fairness_key,
@@ -15,5 +16,5 @@ SELECT pg_catalog.jsonb_build_object(
                 until => least(pg_catalog.now() + interval '12 years', r.ends_at), time_zone => r.time_zone, day_match => r.day_match, name => r.name) AS at
             LIMIT 8) o) END)
 FROM bgjob.recurring_jobs r
-WHERE r.name = :name AND (:owner IS NULL OR r.owner::text = :owner)
-ORDER BY r.owner::text LIMIT 1
+WHERE r.name = :name AND (:owner IS NULL OR pg_catalog.pg_get_userbyid(r.owner)::text = :owner)
+ORDER BY pg_catalog.pg_get_userbyid(r.owner)::text LIMIT 1

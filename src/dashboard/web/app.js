@@ -5,7 +5,7 @@ import { currentSession, onSignedOut, session } from './api.js';
 import { go, useRoute } from './router.js';
 import { pageNamed } from './pages.js';
 import { Shell } from './shell.js';
-import { Empty, ErrorBox, Loading } from './ui.js';
+import { Empty, ErrorBox, Loading, PageHead } from './ui.js';
 import SignIn from './pages/signin.js';
 import { applyTheme } from './theme.js';
 
@@ -27,9 +27,9 @@ function Page({ route }) {
 		if (arrived.current) document.getElementById('content')?.focus({ preventScroll: true });
 		arrived.current = true;
 	}, [page, route.id]);
-	if (!page) return html`<${Empty} icon="info" title="There is no such page" hint="The address may be incomplete. The navigation leads to all pages." />`;
+	if (!page) return html`<${PageHead} title="Not found" /><${Empty} icon="info" title="There is no such page" hint="The address may be incomplete. The navigation leads to all pages." />`;
 	if (loaded.name !== page.name) return html`<${Loading} />`;
-	if (loaded.error) return html`<${ErrorBox} error=${{ message: 'could not load this page', detail: loaded.error.message, hint: 'Reload the tab: the program may have been updated.' }} />`;
+	if (loaded.error) return html`<${PageHead} title=${page.title} /><${ErrorBox} error=${{ message: 'could not load this page', detail: loaded.error.message, hint: 'Reload the tab: the program may have been updated.' }} />`;
 	return html`<${loaded.component} key=${`${route.db}/${page.name}`} route=${route} />`;
 }
 

@@ -1,6 +1,7 @@
 // Page data that keeps itself fresh without moving what the viewer is about to click.
 //
 // useData(page, params, {refresh, order, every}) → {data, ms, error, loading, held, reload}
+//   reload   fetches again and shows the answer, whatever is in use: for the viewer's own actions
 //   refresh  true: fetches again when the live stream says that something changed, at most every two seconds, and every 15 s
 //            anyway; not while the tab is hidden. 'always': every two seconds, whether something changed or not
 //   order    (data) → text: the order of its rows. While a row is under the mouse or focused, an answer with another order is
@@ -29,7 +30,7 @@ export function useData(page, params, { refresh = false, order = rowsOf } = {}) 
 		Object.assign(state, { data: answer.data, ms: answer.ms, error: null, waiting: null });
 		render();
 	};
-	const load = useCallback(async (quiet) => {
+	const load = useCallback(async (quiet, asked) => {
 		if (!page) return;
 		state.abort?.abort();
 		const abort = state.abort = new AbortController();
@@ -40,7 +41,7 @@ export function useData(page, params, { refresh = false, order = rowsOf } = {}) 
 			const answer = await get(page, params, abort.signal);
 			if (mine !== state.key || abort.signal.aborted) return;
 			state.loading = false;
-			if (quiet && state.data && order(answer.data) !== order(state.data) && rowIsInUse()) {
+			if (quiet && !asked && state.data && order(answer.data) !== order(state.data) && rowIsInUse()) {
 				state.waiting = answer;
 				render();
 			} else show(answer);
@@ -84,7 +85,7 @@ export function useData(page, params, { refresh = false, order = rowsOf } = {}) 
 
 	return {
 		data: state.data, ms: state.ms, error: state.error, loading: state.loading, held: Boolean(state.waiting),
-		reload: () => load(true), showHeld: () => state.waiting && show(state.waiting)
+		reload: () => load(true, true), showHeld: () => state.waiting && show(state.waiting)
 	};
 }
 

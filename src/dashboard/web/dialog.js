@@ -14,9 +14,11 @@ export function Dialog({ title, onClose, children, wide }) {
 	const ref = useRef(null);
 	useEffect(() => {
 		const before = document.activeElement;
-		ref.current.showModal();
-		if (!ref.current.querySelector('[autofocus]')) ref.current.querySelector('input, select, textarea')?.focus();
-		return () => before?.isConnected && before.focus?.();
+		const dialog = ref.current;
+		dialog.showModal();
+		if (!dialog.querySelector('[autofocus]')) dialog.querySelector('input, select, textarea')?.focus();
+		// Nothing outside of a modal dialog takes the focus, so it is closed first.
+		return () => { dialog.close(); if (before?.isConnected) before.focus?.(); };
 	}, []);
 	return html`<dialog class=${`dialog${wide ? ' wide' : ''}`} ref=${ref} aria-labelledby="dialog-title"
 		onCancel=${(event) => { event.preventDefault(); onClose(); }} onMouseDown=${(event) => event.target === ref.current && onClose()}>

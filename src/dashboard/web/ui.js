@@ -154,7 +154,7 @@ export function Field({ label, hint, value, onInput, type = 'text', options, ...
 }
 
 // Pager leads to older rows and back to the newest. older: the address, or null at the end.
-export const Pager = ({ newest, older, newestLabel = 'Newest', olderLabel = 'Older', children }) => html`<nav class="pager" aria-label="Pages">
+export const Pager = ({ newest, older, newestLabel = 'Newest', olderLabel = 'Older', children }) => html`<nav class="pager" aria-label="Newer and older rows">
 	${newest && html`<a class="button small" href=${newest}><${Icon} name="left" /> ${newestLabel}</a>`}<span class="muted">${children}</span>
 	${older && html`<a class="button small" href=${older}>${olderLabel} <${Icon} name="right" /></a>`}</nav>`;
 

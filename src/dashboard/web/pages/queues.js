@@ -23,12 +23,17 @@ function Configure({ row, onClose, onDone }) {
 		<${Field} label="Jobs in a transaction" type="number" min="1" max="1000" value=${group} onInput=${setGroup} hint="1 to 1000." /></div></${ActionDialog}>`;
 }
 
+// configured says whether a queue has a configuration of its own, as far as the view tells.
+const configured = (row) => row.paused || row.max_running !== null || row.max_length !== null || row.group_size > 1;
+
 function Actions({ row, may, reload, onConfigure }) {
 	const common = { small: true, quiet: true, onDone: reload, params: { name: row.queue } };
 	return html`<div class="actions">
 		${row.paused ? may.bgjob_queue_resume && html`<${ActionButton} ...${common} icon="play" label="Resume" title=${`Resume queue ${row.queue}`} action="queue_resume" done=${`Queue ${row.queue} is resumed`} />`
 			: may.bgjob_queue_pause && html`<${ActionButton} ...${common} icon="pause" label="Pause" title=${`Pause queue ${row.queue}`} action="queue_pause" confirm="Jobs that run go on. No others of this queue start until it is resumed." done=${`Queue ${row.queue} is paused`} />`}
-		${may.bgjob_queue && html`<${Button} small quiet icon="edit" label=${`Configure queue ${row.queue}`} hideLabel onClick=${() => onConfigure(row)} />`}</div>`;
+		${may.bgjob_queue && html`<${Button} small quiet icon="edit" label=${`Configure queue ${row.queue}`} hideLabel onClick=${() => onConfigure(row)} />`}
+		${may.bgjob_queue_remove && configured(row) && html`<${ActionButton} ...${common} icon="trash" danger label=${`Remove the configuration of queue ${row.queue}`} hideLabel title=${`Remove the configuration of queue ${row.queue}`} action="queue_remove"
+			confirm="The queue has the defaults again, and is not paused. Its jobs stay." done=${`Queue ${row.queue} has the defaults`} />`}</div>`;
 }
 
 // lastDay sums the hours of a queue.

@@ -8,25 +8,29 @@ import { html, useState } from '../lib.js';
 import { ActionButton, Badge, Card, Code, Duration, Empty, ErrorBox, Held, Icon, Loading, PageHead, State, Table, Time, useData } from '../ui.js';
 import { go, href, setParams } from '../router.js';
 import { exact, now, plural, relative } from '../format.js';
-import { readOnly } from '../api.js';
+import { currentSession, readOnly } from '../api.js';
 import { RecurringForm } from './recurringform.js';
 import { Strip, StripAxis } from './recurringstrip.js';
 
 const keyOf = (row) => `${row.owner}/${row.name}`;
 const linkTo = (row) => href('recurring', { owner: row.owner }, row.name);
 
-// Controls are what can be done to a recurring job. compact: icons alone.
-function Controls({ row, reload, compact }) {
+// Names are unique per owner, and the functions take a name: the caller's own recurring job goes before that of another role. So an own
+// one of the same name hides the others' controls, and bgjob_recurring() would add an own one instead of changing another role's.
+//
+// Controls are what can be done to a recurring job. compact: icons alone; hidden: the role has an own one with its name.
+function Controls({ row, reload, compact, hidden }) {
 	const [editing, edit] = useState(false);
-	if (readOnly()) return null;
+	const own = row.owner === currentSession()?.user;
+	if (readOnly() || hidden && !own) return null;
 	const look = { small: compact, quiet: compact, hideLabel: compact, params: { name: row.name }, onDone: reload };
 	return html`<span class="actions">
 		<${ActionButton} ...${look} icon="bolt" action="recurring_trigger" label="Trigger now" title=${`Trigger ${row.name}`} done="Enqueued"
 			confirm="Enqueues the job now. The schedule stays as it is." />
 		${row.active ? html`<${ActionButton} ...${look} icon="pause" action="recurring_pause" label="Pause" title=${`Pause ${row.name}`} done="Paused" />`
 			: html`<${ActionButton} ...${look} icon="play" action="recurring_resume" label="Resume" title=${`Resume ${row.name}`} done="Resumed" />`}
-		<button type="button" class=${`button ${compact ? 'ghost small square' : ''}`} aria-label=${compact ? 'Edit' : null} title=${compact ? 'Edit' : null} aria-haspopup="dialog"
-			onClick=${() => edit(true)}><${Icon} name="edit" />${!compact && html` <span>Edit</span>`}</button>
+		${own && html`<button type="button" class=${`button ${compact ? 'ghost small square' : ''}`} aria-label=${compact ? 'Edit' : null} title=${compact ? 'Edit' : null} aria-haspopup="dialog"
+			onClick=${() => edit(true)}><${Icon} name="edit" />${!compact && html` <span>Edit</span>`}</button>`}
 		${!compact && html`<${ActionButton} ...${look} icon="trash" action="recurring_remove" label="Remove" danger title=${`Remove ${row.name}`} done="Removed"
 			confirm="It runs no more. The jobs that it has enqueued stay." onDone=${() => go('recurring')} />`}
 		${editing && html`<${RecurringForm} of=${row} onClose=${() => edit(false)} onDone=${reload} />`}</span>`;
@@ -58,6 +62,7 @@ function List({ route }) {
 	const [adding, add] = useState(false);
 	const rows = data?.rows ?? [];
 	const paused = rows.filter((row) => !row.active).length;
+	const mine = new Set(rows.filter((row) => row.owner === currentSession()?.user).map((row) => row.name));
 	const failing = rows.filter((row) => row.error).length;
 	const columns = [
 		{ name: 'name', label: 'Name', class: 'main', render: (row) => html`<${Name} row=${row} />` },
@@ -65,7 +70,7 @@ function List({ route }) {
 		{ name: 'strip', label: 'Next 20 hours', head: html`<${StripAxis} at=${data?.at} />`, class: 'full runs-cell', render: (row) => html`<${Strip} at=${data.at} row=${row} />` },
 		{ name: 'last', label: 'Last run', render: (row) => html`<${Last} row=${row} />` },
 		{ name: 'next', label: 'Next run', render: (row) => html`<${Next} row=${row} />` },
-		{ name: 'actions', title: 'Actions', class: 'right full', render: (row) => html`<${Controls} row=${row} reload=${reload} compact />` }
+		{ name: 'actions', title: 'Actions', class: 'right full', render: (row) => html`<${Controls} row=${row} reload=${reload} compact hidden=${mine.has(row.name)} />` }
 	];
 	const sub = data && [plural(rows.length, 'recurring job'), paused && `${paused} paused`, failing && `${failing} with an error`].filter(Boolean).join(' · ');
 	return html`<${PageHead} title="Recurring" sub=${sub} ms=${ms} actions=${html`<${Held} held=${held} show=${showHeld} />
@@ -110,7 +115,7 @@ function One({ route }) {
 	if (!row) return loading ? html`<${PageHead} title=${route.id} /><${Loading} />` : html`<${PageHead} title=${route.id} ms=${ms} />
 		<div class="card"><${Empty} icon="recurring" title="There is no such recurring job" hint="It may have been removed, or belongs to a role that yours is not a member of." /></div>`;
 	const sub = html`<a href=${href('recurring')}>Recurring</a> · ${row.owner}`;
-	return html`<${PageHead} title=${row.name} sub=${sub} ms=${ms} actions=${html`<${Controls} row=${row} reload=${reload} />`} />
+	return html`<${PageHead} title=${row.name} sub=${sub} ms=${ms} actions=${html`<${Controls} row=${row} reload=${reload} hidden=${row.hidden} />`} />
 		${row.error && html`<${ErrorBox} error=${{ message: row.error }} />`}
 		<div class="grid">
 			<div class="two-thirds stack">

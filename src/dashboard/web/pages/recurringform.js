@@ -45,7 +45,7 @@ function usePreview({ schedule, time_zone, day_match, name }) {
 }
 
 function Preview({ data, error }) {
-	return html`<div class="preview" role="status">
+	return html`<div class="schedule-preview" role="status">
 		${error ? html`<${ErrorBox} error=${error} />` : !data ? html`<p class="faint">…</p>` : html`<p class="lead">${data.description}</p>
 			${data.next.length ? html`<ol class="times">${data.next.map((t) => html`<li key=${t.at}><span>${t.local}</span><span class="muted">${relative(t.at)}</span></li>`)}</ol><p class="muted small-text">In ${data.time_zone}</p>`
 				: html`<p class="warn-text">It has no next run.</p>`}`}</div>`;

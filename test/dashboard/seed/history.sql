@@ -1,0 +1,26 @@
+-- The statistics of the last two weeks: hours like the present one, more by day than by night and fewer at the weekend. The scheduler
+-- makes the days of them.
+DO $$
+BEGIN
+	FOR i IN 1..1000 LOOP
+		COMMIT;
+		IF (SELECT sum(succeeded) > 2000 FROM bgjob_internal.stats_hour) THEN
+			RETURN;
+		END IF;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+	RAISE EXCEPTION 'the statistics have not been written';
+END $$;
+
+INSERT INTO bgjob_internal.stats_hour
+SELECT past, s.role, s.queue, s.enqueued * f, s.succeeded * f, s.failed * f * bad, s.deleted * f, s.retried * f * bad, 0, 0, s.throttled * f, s.cpu_time * f, s.wal_bytes * f,
+	s.runs, s.run_time, s.waits, s.wait_time, s.run_histogram, s.wait_histogram, false
+FROM bgjob_internal.stats_hour AS s
+CROSS JOIN LATERAL (
+	SELECT s.at - interval '1 hour' * n AS past FROM generate_series(1, 14 * 24) AS n
+) AS hours
+CROSS JOIN LATERAL (
+	SELECT (0.75 - 0.5 * cos((extract(hour FROM past)::float - 2) * pi() / 12)) * CASE WHEN extract(isodow FROM past) > 5 THEN 0.5 ELSE 0.9 END * (0.9 + 0.2 * random()) AS f,
+		CASE WHEN extract(hour FROM past) = 13 AND extract(day FROM past)::int % 3 = 0 THEN 9 ELSE random() * 1.4 END AS bad
+) AS factor
+WHERE s.at > now() - interval '2 hours';
