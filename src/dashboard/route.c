@@ -193,8 +193,12 @@ check_signin(Request *request)
 	const char *length = request_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
 
 	request->secret = true;
-	if (guard_json(request) &&
-		(length == NULL || strtoull(length, NULL, 10) > MOST_SIGNIN_BODY))
+	if (!guard_json(request))
+		return;
+	/* The memory is there at once: none with a part of the password is left behind. */
+	if (length != NULL && strtoull(length, NULL, 10) <= MOST_SIGNIN_BODY)
+		buffer_room(&request->body, MOST_SIGNIN_BODY);
+	else
 		request_fail(request, length == NULL ? 411 : 413, NULL,
 					 "the length of the body is missing, or too great", NULL, NULL);
 }

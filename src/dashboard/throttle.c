@@ -7,8 +7,7 @@
  * Counters are in two tables of fixed size, at the place that a hash says; the hash
  * has a seed of this process. Two roles whose hashes meet share a counter, and wait
  * for each other's failures at worst. Nothing is ever pushed out, so nobody gets rid
- * of a counter by filling the table. A counter is forgotten when nothing has failed for
- * some time.
+ * of a counter by filling the table. Each minute takes back a failure.
  *
  * A role's failures would also let an attacker keep the role out, who always comes first
  * when the delay ends. So they do not count where the role has signed in from the same
@@ -16,8 +15,8 @@
  *
  * An attempt counts as failed when it begins, and is taken back if it succeeds; many at
  * the same time gain nothing. Addresses are those of the sockets; of IPv6 the first 64
- * bits. Behind a proxy all come from one address, and share its delay, which is
- * why that has a bound.
+ * bits. Behind a proxy all come from one address, and share its delay. So an address may
+ * fail more often than a role, and the delay has a bound.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,16 +30,17 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define SLOTS         4096
-#define FREE_FAILURES 5
-#define LAST_DELAY    (16 * LOOP_SEC)
-#define FORGET_AFTER  (900 * LOOP_SEC)
+#define SLOTS           4096
+#define FREE_OF_ROLE    5
+#define FREE_OF_ADDRESS 20
+#define LAST_DELAY      (16 * LOOP_SEC)
+#define FORGET_EVERY    (60 * LOOP_SEC)
 
 typedef struct Counter
 {
 	int failures;
-	int64_t last;  /* when the last attempt began */
-	int64_t until; /* none before */
+	int64_t since; /* a failure is forgotten each minute from here */
+	int64_t until; /* no attempt before */
 } Counter;
 
 static Counter addresses[SLOTS];
@@ -106,11 +106,15 @@ role_counter(const char *role)
 	return &roles[hash(role, strlen(role)) % SLOTS];
 }
 
+/* left takes back what is forgotten by now, and returns how long an attempt has to wait. */
 static int64_t
 left(Counter *counter)
 {
-	if (counter->failures > 0 && loop_now() - counter->last > FORGET_AFTER)
-		memset(counter, 0, sizeof(*counter));
+	int64_t minutes = (loop_now() - counter->since) / FORGET_EVERY;
+
+	counter->failures = minutes < counter->failures ? counter->failures - (int) minutes : 0;
+	counter->since =
+		counter->failures > 0 ? counter->since + minutes * FORGET_EVERY : loop_now();
 	return counter->until - loop_now();
 }
 
@@ -131,31 +135,28 @@ throttle_seconds(const struct sockaddr *peer, const char *role)
 }
 
 static void
-count(Counter *counter)
+count(Counter *counter, int most_free)
 {
 	int beyond;
-	int64_t delay = 0;
 
-	counter->failures++;
-	beyond = counter->failures - FREE_FAILURES;
+	left(counter);
+	beyond = ++counter->failures - most_free;
 	if (beyond > 0)
-		delay = beyond > 5 ? LAST_DELAY : LOOP_SEC << (beyond - 1);
-	counter->last = loop_now();
-	counter->until = counter->last + (delay < LAST_DELAY ? delay : LAST_DELAY);
+		counter->until = loop_now() + (beyond > 4 ? LAST_DELAY : LOOP_SEC << (beyond - 1));
 }
 
 /* throttle_count counts an attempt that begins as a failed one. */
 void
 throttle_count(const struct sockaddr *peer, const char *role)
 {
-	count(address_counter(peer));
-	count(role_counter(role));
+	count(address_counter(peer), FREE_OF_ADDRESS);
+	count(role_counter(role), FREE_OF_ROLE);
 }
 
 static void
-take_back(Counter *counter)
+take_back(Counter *counter, int most_free)
 {
-	if (counter->failures > 0 && --counter->failures <= FREE_FAILURES)
+	if (counter->failures > 0 && --counter->failures <= most_free)
 		counter->until = 0;
 }
 
@@ -163,7 +164,7 @@ take_back(Counter *counter)
 void
 throttle_forgive(const struct sockaddr *peer, const char *role, bool succeeded)
 {
-	take_back(address_counter(peer));
+	take_back(address_counter(peer), FREE_OF_ADDRESS);
 	if (succeeded)
 	{
 		uint64_t pair = pair_hash(peer, role);
@@ -172,5 +173,5 @@ throttle_forgive(const struct sockaddr *peer, const char *role, bool succeeded)
 		memset(role_counter(role), 0, sizeof(Counter));
 	}
 	else
-		take_back(role_counter(role));
+		take_back(role_counter(role), FREE_OF_ROLE);
 }

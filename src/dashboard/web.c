@@ -31,10 +31,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define MOST_CONNECTIONS 1024
 #define MOST_FOR_ADDRESS (MOST_CONNECTIONS / 2)
+#define OTHER_FILES      256         /* descriptors, for connections to the server and so on */
 #define MEMORY_FOR_EACH  (32 * 1024) /* bounds a header, too */
 #define IDLE_SECONDS     60
 #define REQUEST_TIME     (60 * LOOP_SEC) /* from the last answer to the next request, whole */
@@ -287,16 +289,29 @@ log_library(void *arg, const char *format, va_list args)
 	log_debug("libmicrohttpd: %s", line);
 }
 
+/* most_connections leaves as many descriptors as connections to the server need. */
+static unsigned int
+most_connections(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+		limit.rlim_cur > MOST_CONNECTIONS + OTHER_FILES)
+		return MOST_CONNECTIONS;
+	return limit.rlim_cur > 2 * OTHER_FILES ? (unsigned int) limit.rlim_cur - OTHER_FILES
+											: (unsigned int) limit.rlim_cur / 2;
+}
+
 /* start starts the library at an address; tls: an array of options that ends with MHD_OPTION_END. */
 static struct MHD_Daemon *
 start(const struct addrinfo *address, unsigned int flags, struct MHD_OptionItem *tls)
 {
 	return MHD_start_daemon(
 		flags, 0, NULL, NULL, handle, NULL, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
-		MHD_OPTION_SOCK_ADDR, address->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned int) MOST_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-		(unsigned int) MOST_FOR_ADDRESS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t) MEMORY_FOR_EACH, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int) IDLE_SECONDS,
+		MHD_OPTION_SOCK_ADDR, address->ai_addr, MHD_OPTION_CONNECTION_LIMIT, most_connections(),
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned int) MOST_FOR_ADDRESS,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) MEMORY_FOR_EACH,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int) IDLE_SECONDS,
 		MHD_OPTION_LISTENING_ADDRESS_REUSE, (unsigned int) 1, MHD_OPTION_LISTEN_BACKLOG_SIZE,
 		(unsigned int) 511, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
 		peer_changed, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_ARRAY, tls,
