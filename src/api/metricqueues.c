@@ -4,7 +4,8 @@
  *	  The metrics of queues.
  *
  * A queue has samples of its own if it is among the first BGJOB_METRIC_NAMES_MAX: "default", then those that are
- * configured, by their names, then the others in the order in which they were first counted (base/queuestats.c). That
+ * configured, by their names, then the first one of each role, the second one of each, and so on, in the order in which
+ * they were first counted (base/queuestats.c): so a role with hundreds of queues does not hide those of others. That
  * order changes rarely: a counter that moved between its own samples and those of the rest would seem to
  * have been reset.
  *
@@ -31,7 +32,8 @@
 typedef struct MetricQueue
 {
 	char queue[BGJOB_QUEUE_NAME_SIZE]; /* zero-filled; must be first */
-	int rank;                          /* queues with lower ranks have their own samples */
+	int rank; /* queues with lower ranks have their own samples: how many its role had before, at least */
+	int number; /* of those with the same rank, the lower number */
 	bool configured;
 	bool paused;
 	int64 counts[BGJOB_NTALLIED];
@@ -62,7 +64,8 @@ queue_of(BgjobMetricQueues *queues, const char *name)
 	if (!found)
 	{
 		memset(&queue->rank, 0, sizeof(*queue) - offsetof(MetricQueue, rank));
-		queue->rank = (int) hash_get_num_entries(queues->by_name);
+		queue->rank = PG_INT32_MAX;
+		queue->number = (int) hash_get_num_entries(queues->by_name);
 		queue->oldest = DT_NOEND;
 	}
 	return queue;
@@ -103,19 +106,52 @@ add_sums(MetricQueue *queue, const BgjobQueueSums *from)
 	bgjob_histogram_merge(&into->wait_time, &from->wait_time);
 }
 
+/* A role that has been met. */
+typedef struct MetricRole
+{
+	Oid role; /* must be first */
+	bool seen;
+	int queues; /* how many of its queues have been met */
+} MetricRole;
+
+/* Returns what is known of a role. InvalidOid stands for those for which there was no room: who sees all sees them. */
+static MetricRole *
+role_of(HTAB *roles, Oid oid)
+{
+	bool found;
+	MetricRole *role = hash_search(roles, &oid, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		role->seen = OidIsValid(oid) ? bgjob_may_see(oid) : bgjob_sees_all();
+		role->queues = 0;
+	}
+	return role;
+}
+
 static void
 note_sums(BgjobMetricQueues *queues)
 {
-	bool sees_all = bgjob_sees_all();
+	HASHCTL info = {
+		.keysize = sizeof(Oid), .entrysize = sizeof(MetricRole), .hcxt = CurrentMemoryContext};
+	HTAB *roles =
+		hash_create("bgjob metric roles", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	BgjobQueueStats stats;
 	int position = 0;
 
 	while (bgjob_queue_stats_next(&position, MyDatabaseId, &stats))
 	{
+		MetricRole *role = role_of(roles, stats.key.role);
+		MetricQueue *queue;
+
 		CHECK_FOR_INTERRUPTS();
-		if (OidIsValid(stats.key.role) ? bgjob_may_see(stats.key.role) : sees_all)
-			add_sums(queue_of(queues, stats.key.queue), &stats.sums);
+		if (!role->seen)
+			continue;
+		queue = queue_of(queues, stats.key.queue);
+		queue->rank = Min(queue->rank, role->queues++);
+		add_sums(queue, &stats.sums);
 	}
+	hash_destroy(roles);
 }
 
 static void
@@ -167,7 +203,9 @@ compare_ranks(const void *a, const void *b)
 		return precedence(left) - precedence(right);
 	if (left->configured)
 		return strcmp(left->queue, right->queue);
-	return left->rank < right->rank ? -1 : left->rank > right->rank;
+	if (left->rank != right->rank)
+		return left->rank < right->rank ? -1 : 1;
+	return left->number < right->number ? -1 : left->number > right->number;
 }
 
 static void
