@@ -104,3 +104,14 @@ export function bytes(n) {
 
 // plural writes a count with its noun: "1 job", "12 jobs".
 export const plural = (n, one, many = `${one}s`) => `${num(n)} ${String(n) === '1' ? one : many}`;
+
+// spanText writes an interval as people say it: 00:01:00 is "minute", 00:00:30 "30 s".
+export function spanText(per) {
+	const clockLike = /^(\d+):(\d\d):(\d\d(?:\.\d+)?)$/.exec(per ?? '');
+	if (!clockLike) return per ?? '';
+	const seconds = Number(clockLike[1]) * 3600 + Number(clockLike[2]) * 60 + Number(clockLike[3]);
+	for (const [size, one, many] of [[86400, 'day', 'days'], [3600, 'hour', 'hours'], [60, 'minute', 'minutes'], [1, 'second', 'seconds']]) {
+		if (seconds >= size && seconds % size === 0) return seconds === size ? one : `${seconds / size} ${many}`;
+	}
+	return `${seconds} s`;
+}

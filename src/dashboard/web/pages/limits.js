@@ -4,24 +4,13 @@
 
 import { html, useState } from '../lib.js';
 import { href, setParams } from '../router.js';
-import { compact, num, plural } from '../format.js';
+import { compact, num, plural, spanText } from '../format.js';
 import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Filter, Held, Loading, PageHead, Pager, Table, Time, mayAny, readOnly, useData } from '../ui.js';
 
 const ALGORITHMS = [{ value: 'sliding_window', label: 'Sliding window' }, { value: 'fixed_window', label: 'Fixed window' }, { value: 'token_bucket', label: 'Token bucket' }];
 const CLOSINGS = [{ value: '10 minutes', label: '10 minutes' }, { value: '1 hour', label: '1 hour' }, { value: '1 day', label: '1 day' }, { value: '7 days', label: '7 days' }];
 
 const isPattern = (limit) => limit.name.endsWith('*');
-
-// spanText writes an interval as people say it: 00:01:00 is "minute", 00:00:30 "30 s".
-export function spanText(per) {
-	const clockLike = /^(\d+):(\d\d):(\d\d(?:\.\d+)?)$/.exec(per ?? '');
-	if (!clockLike) return per ?? '';
-	const seconds = Number(clockLike[1]) * 3600 + Number(clockLike[2]) * 60 + Number(clockLike[3]);
-	for (const [size, one, many] of [[86400, 'day', 'days'], [3600, 'hour', 'hours'], [60, 'minute', 'minutes'], [1, 'second', 'seconds']]) {
-		if (seconds >= size && seconds % size === 0) return seconds === size ? one : `${seconds / size} ${many}`;
-	}
-	return `${seconds} s`;
-}
 
 // Use shows what is taken of a limit: places of those that may run, units of its rate.
 function Use({ limit: l }) {

@@ -7,10 +7,10 @@ import { href, jobsOf, setParams } from '../router.js';
 import { liveSamples, useLive, useLiveState } from '../live.js';
 import { Attention, AttentionBadge, attentionCount } from '../attention.js';
 import { TimeChart } from '../chart.js';
+import { filled, rates } from '../series.js';
 import { compact, duration, num, plural } from '../format.js';
 import { Badge, Bar, Card, Empty, ErrorBox, Icon, Loading, PageHead, Segments, Table, Time, useData, useSteadyRows } from '../ui.js';
 
-const WINDOW = 300;
 const STATES = ['enqueued', 'scheduled', 'awaiting', 'processing', 'succeeded', 'failed', 'deleted'];
 const WORDS = { enqueued: 'Enqueued', scheduled: 'Scheduled', awaiting: 'Awaiting', processing: 'Processing', succeeded: 'Succeeded', failed: 'Failed', deleted: 'Deleted' };
 
@@ -25,25 +25,6 @@ function Stat({ state, stats }) {
 }
 
 const States = ({ stats }) => html`<nav class="card states" aria-label="Jobs by state">${STATES.map((s) => html`<${Stat} key=${s} state=${s} stats=${stats} />`)}</nav>`;
-
-// rates turns counters of each second into rates: [times, succeeded per second, failures per second], over the last five minutes.
-// A gap of more than three seconds, as while the tab was hidden, is shown as one.
-function rates(samples) {
-	const end = Math.floor((samples.at(-1)?.at ?? Date.now()) / 1000);
-	const times = Array.from({ length: WINDOW }, (_, i) => end - WINDOW + 1 + i);
-	const succeeded = Array(WINDOW).fill(null);
-	const failed = Array(WINDOW).fill(null);
-	for (let i = 1; i < samples.length; i++) {
-		const [a, b] = [samples[i - 1], samples[i]];
-		const seconds = (b.at - a.at) / 1000;
-		const slot = Math.floor(b.at / 1000) - end + WINDOW - 1;
-		if (slot < 0 || seconds > 3.5 || seconds <= 0) continue;
-		if (a.succeeded !== null && b.succeeded !== null) succeeded[slot] = Math.max(0, b.succeeded - a.succeeded) / seconds;
-		if (a.failures !== null && b.failures !== null) failed[slot] = Math.max(0, b.failures - a.failures) / seconds;
-		if (slot > 0 && succeeded[slot - 1] === null && seconds < 3.5) [succeeded[slot - 1], failed[slot - 1]] = [succeeded[slot], failed[slot]];
-	}
-	return [times, succeeded, failed];
-}
 
 const LINES = [{ label: 'Succeeded', colour: '--good', fill: true }, { label: 'Failed attempts', colour: '--bad', dash: [5, 3] }];
 
@@ -87,18 +68,6 @@ function Queues({ data }) {
 const SPANS = { day: { bucket: 'hour', buckets: 24, title: 'Day' }, week: { bucket: 'hour', buckets: 168, title: 'Week' }, months: { bucket: 'day', buckets: 60, title: '60 days' } };
 
 const PERCENTS = ['50', '95', '99'];
-
-// filled spreads the rows of the history over all buckets of the span, so that an hour without jobs shows as one.
-function filled(rows, { bucket, buckets }) {
-	const step = bucket === 'day' ? 86400 : 3600;
-	// days begin at midnight of the server's zone
-	const offset = rows.length ? Date.parse(rows[0].at) / 1000 % step : 0;
-	const byTime = new Map(rows.map((r) => [Math.round((Date.parse(r.at) / 1000 - offset) / step), r]));
-	const end = Math.floor((Date.now() / 1000 - offset) / step);
-	const times = Array.from({ length: buckets }, (_, i) => end - buckets + 1 + i);
-	const value = (name) => times.map((t) => Number(byTime.get(t)?.[name] ?? 0));
-	return { times: times.map((t) => t * step + offset), succeeded: value('succeeded'), failed: value('failed'), of: (name) => times.map((t) => byTime.get(t)?.[name] ?? null) };
-}
 
 function History({ span, percent }) {
 	const chosen = SPANS[span];

@@ -3,7 +3,8 @@
 import { html, useEffect, useMemo, useState } from '../lib.js';
 import { href, jobsOf, setParams } from '../router.js';
 import { bytes, num, plural } from '../format.js';
-import { lanesOf, shownOf, Strips, StripTable } from '../strip.js';
+import { lanesOf, shownOf } from '../lanes.js';
+import { Strips, StripTable } from '../strip.js';
 import { ActionButton, ActionDialog, Badge, Bar, Button, Card, Empty, ErrorBox, Field, Loading, PageHead, Segments, State, Table, Time, mayAny, readOnly, useData } from '../ui.js';
 
 const MINUTES = [1, 5, 15];
