@@ -1,7 +1,7 @@
 -- The overview: the deepest queues, and what needs attention.
 --
--- Cost: shared memory for servers, queues and limits; the oldest job of 10 queues; the newest 300 failed jobs, by bgjob_failures();
--- 50 of these and 200 jobs that wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. That is
+-- Cost: shared memory for servers, queues and limits; the oldest job of 10 queues; at most 20 ms of bgjob_failures(); the newest 50
+-- failed jobs and 200 that wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. That is
 -- independent of the number of jobs.
 -- Counts are null until the server has counted.
 -- params:
@@ -18,7 +18,7 @@ WITH queues AS MATERIALIZED (
     SELECT s.name, s.kind, s.queues, s.started_at, s.heartbeat_at, s.paused FROM bgjob.servers s
 ), groups AS MATERIALIZED (
     SELECT f.job, f.sqlstate, f.message, f.sample, f.jobs, f.last_at, f.query, f.complete
-    FROM @bgjob@.bgjob_failures(max_jobs => 300::integer) f
+    FROM @bgjob@.bgjob_failures(max_jobs => 300::integer, max_time => '20 ms'::interval) f
     ORDER BY f.jobs DESC, f.last_at DESC LIMIT 5
 ), failed AS MATERIALIZED (
     SELECT j.id, j.finished_at, j.sequence_key, j.run_as

@@ -57,8 +57,8 @@ function Workers({ workers, total }) {
 		{ name: 'state', label: 'State', render: (w) => { const [s, word] = WORKER_STATES[w.state] ?? ['unknown', w.state]; return html`<${State} s=${s} as=${word} />`; } },
 		{ name: 'job', label: 'Job', class: 'full', render: (w) => (w.job_id ? html`<a class="job-link" href=${href('job', {}, w.job_id)}>${w.job ?? `Job ${w.job_id}`}</a>${w.job_started_at && html` <span class="faint">· started <${Time} t=${w.job_started_at} /></span>`}` : html`<span class="faint">–</span>`) },
 		{ name: 'jobs_done', label: 'Done', align: 'right', render: (w) => num(w.jobs_done) },
-		{ name: 'memory', label: 'Memory', align: 'right', render: (w) => html`<span class="muted">${bytes(w.memory_bytes)}</span>` },
-		{ name: 'started_at', label: 'Started', align: 'right', render: (w) => html`<span class="muted"><${Time} t=${w.started_at} /></span>` }
+		{ name: 'memory', label: 'Memory', align: 'right', class: 'wide-only', render: (w) => html`<span class="muted">${bytes(w.memory_bytes)}</span>` },
+		{ name: 'started_at', label: 'Started', align: 'right', class: 'wide-only', render: (w) => html`<span class="muted"><${Time} t=${w.started_at} /></span>` }
 	];
 	return html`<${Card} title=${html`Workers <span class="count">${total > workers.length ? `${num(workers.length)} of ${num(total)}` : num(total)}</span>`}><${Table} label="Worker processes" columns=${columns} rows=${workers} rowKey=${(w) => String(w.pid)}
 		empty=${html`<${Empty} icon="servers" title="No worker process" hint="Workers start with the first job, and leave when there is nothing to do." />`} /></${Card}>`;
