@@ -94,7 +94,7 @@ function Runs({ row }) {
 		{ name: 'id', label: 'Job', class: 'main', render: (job) => html`<a class="number" href=${href('job', {}, job.id)}>${job.id}</a>` },
 		{ name: 'state', label: 'State', render: (job) => html`<${State} s=${job.state} />` },
 		{ name: 'created_at', label: 'Enqueued', render: (job) => html`<${Time} t=${job.created_at} />` },
-		{ name: 'took', label: 'Took', align: 'right', render: (job) => html`<${Took} job=${job} />` }
+		{ name: 'took', label: 'Took', align: 'right', render: (job) => html`<${Duration} ms=${job.duration_ms} />` }
 	];
 	return html`<${Card} title="Latest runs" actions=${html`<a class="button small ghost" href=${href('jobs', { q: query })}>All runs</a>`}>
 		${error ? html`<div class="card-body"><${ErrorBox} error=${error} /></div>` : html`<${Table} label="Latest runs" columns=${columns} rows=${data?.rows} rowHref=${(job) => href('job', {}, job.id)}
@@ -103,11 +103,6 @@ function Runs({ row }) {
 
 // quoted writes a value for the search box. In quotes it may have blanks.
 const quoted = (text) => /^[\w.@/-]+$/.test(text) ? text : `"${text.replaceAll('"', '')}"`;
-
-function Took({ job }) {
-	if (!job.finished_at || !job.started_at) return html`<span class="faint">–</span>`;
-	return html`<${Duration} ms=${Date.parse(job.finished_at) - Date.parse(job.started_at)} />`;
-}
 
 function One({ route }) {
 	const { data: row, ms, error, loading, reload } = useData('recurring_job', { name: route.id, owner: route.params.owner }, { refresh: true });
