@@ -230,9 +230,10 @@ foreach my $hidden (0, 1)
 	is_deeply([ sort keys %seen ], $hidden ? [] : [qw(job job_value jobs suggest)], $hidden ? 'nothing of hidden arguments is in any answer' : 'where they are shown, they are');
 	foreach my $q ('args.s3cret:x', '-args.a:1', 'ARGS:s3cret', "fine\targs.x:1")
 	{
-		my $data = page('boss', 'jobs', q => $q);
-		is_deeply([ !!$data->{refused}, scalar @{ $data->{rows} } ], [ !!1, 0 ], 'they cannot be searched for') if $hidden;
+		(my $encoded = $q) =~ s/\s/%20/g;
+		is(api($session{boss}, 'GET', "d/postgres/jobs?q=$encoded")->{status}, $hidden ? 400 : 200, "$encoded: " . ($hidden ? 'they cannot be searched for' : 'they are searched for'));
 	}
+	is(scalar @{ page('boss', 'jobs', q => 's3cret', state => 'succeeded')->{rows} }, $hidden ? 0 : 1, $hidden ? 'no word finds a job by them' : 'words are found in them');
 	end_dashboard($dashboard);
 }
 

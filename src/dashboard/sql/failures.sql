@@ -1,10 +1,10 @@
 -- The failed jobs, grouped by their errors, the largest groups first or those that have failed last.
 --
--- Cost: bgjob_failures() reads the newest 5,000 failed jobs, whatever the number of other jobs; "complete" says whether these are all.
--- The query of a group finds all of its jobs. At most 200 groups.
+-- Cost: bgjob_failures() looks at failed jobs, the newest first, for 45 ms and at 5,000 at most; "complete" says whether these were all. The query of
+-- a group finds all of its jobs. At most 200 groups.
 -- params: sort text = jobs
 WITH groups AS MATERIALIZED (
-	SELECT f.* FROM @bgjob@.bgjob_failures(max_jobs => 5000) f
+	SELECT f.* FROM @bgjob@.bgjob_failures(max_jobs => 5000, max_time => '45 ms'::interval) f
 )
 SELECT json_build_object(
 	'rows', coalesce((SELECT json_agg(json_build_object('id', g.failure, 'job', left(g.job, 300), 'sqlstate', g.sqlstate, 'message', g.message,

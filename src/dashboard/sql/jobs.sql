@@ -2,18 +2,16 @@
 --
 -- Cost: bgjob_search() finds the ids by the map of jobs, within 100 ms; each row is one look into the primary key. Arguments are cut, and
 -- those that take more than 8 kB in the table are not read. So a page costs the same at ten million jobs as at ten.
--- Where arguments are hidden, a search for values in them is refused: it would tell what they are.
--- The answer: rows, looked_through, next (the before of the next page; null: this is the last one), hidden, refused.
+-- Where arguments are hidden, they are not searched either: that would tell what they are.
+-- The answer: rows, looked_through, next (the before of the next page; null: this is the last one), hidden.
 -- params: state text, q text, before bigint, rows int = 50
 WITH hidden AS MATERIALIZED (
 	SELECT coalesce(pg_catalog.current_setting('bgjob_dashboard.hide_arguments', true) = 'on', false) AS args
-), asked AS MATERIALIZED (
-	SELECT concat_ws(' ', 'state:' || nullif(:state, ''), nullif(:q, ''))::text AS query, h.args AND coalesce(:q, '') ~* '(^|[[:space:]])-*args[.:]' AS refused
-	FROM hidden h
 ), found AS MATERIALIZED (
-	SELECT f.ids, f.looked_through, f.next_before_id, a.refused
-	FROM asked a LEFT JOIN LATERAL @bgjob@.bgjob_search(
-		query => a.query, before_id => :before, max_rows => least(greatest(:rows, 1), 200), max_time => '100 ms'::interval) f ON NOT a.refused
+	SELECT f.ids, f.looked_through, f.next_before_id
+	FROM hidden h, LATERAL @bgjob@.bgjob_search(
+		query => concat_ws(' ', 'state:' || nullif(:state, ''), nullif(:q, ''))::text,
+		before_id => :before, max_rows => least(greatest(:rows, 1), 200), max_time => '100 ms'::interval, search_args => NOT h.args) f
 )
 SELECT json_build_object(
 	'rows', coalesce((
@@ -28,5 +26,5 @@ SELECT json_build_object(
 			'progress', j.progress, 'progress_message', left(j.progress_message, 120), 'server', j.server,
 			'tags', j.tags[1:6], 'batch', j.batch_id::text, 'recurring', j.recurring_name) ORDER BY j.id DESC)
 		FROM unnest(f.ids) u (id) JOIN bgjob.jobs j ON j.id = u.id), '[]'),
-	'looked_through', f.looked_through::text, 'next', f.next_before_id::text, 'hidden', h.args, 'refused', f.refused)
+	'looked_through', f.looked_through::text, 'next', f.next_before_id::text, 'hidden', h.args)
 FROM found f, hidden h

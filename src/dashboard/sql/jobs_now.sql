@@ -1,15 +1,15 @@
 -- What has become of the rows of a page of jobs, and how many newer ones there are: keeps a list up to date without moving it.
 --
 -- Cost: one look into the primary key for each id (200 at most), and a page of 100 ids. Without newest, newer jobs are not counted.
--- The answer: rows (those that are no more are missing), newer (100: at least), more_newer.
+-- The answer: rows (those that are no more are missing), newer (100: at least).
 -- params: ids bigint[], state text, q text, newest bigint
 WITH found AS MATERIALIZED (
 	SELECT f.ids
 	FROM @bgjob@.bgjob_search(
 		query => concat_ws(' ', 'state:' || nullif(:state, ''), nullif(:q, ''))::text,
-		before_id => NULL::bigint, max_rows => 100, max_time => '50 ms'::interval) f
+		before_id => NULL::bigint, max_rows => 100, max_time => '50 ms'::interval,
+		search_args => pg_catalog.current_setting('bgjob_dashboard.hide_arguments', true) IS DISTINCT FROM 'on') f
 	WHERE :newest IS NOT NULL
-		AND NOT (coalesce(:q, '') ~* '(^|[[:space:]])-*args[.:]' AND pg_catalog.current_setting('bgjob_dashboard.hide_arguments', true) IS NOT DISTINCT FROM 'on')
 )
 SELECT json_build_object(
 	'rows', coalesce((

@@ -40,7 +40,7 @@ export function useJobs({ state, q, before, selected }) {
 			list.extended = from !== null;
 			for (const row of data.rows) list.rows.set(row.id, row);
 			Object.assign(list, {
-				ids: [...list.rows.keys()], looked: list.looked + Number(data.looked_through), next: data.next, refused: data.refused, newer: from === null ? 0 : list.newer,
+				ids: [...list.rows.keys()], looked: list.looked + Number(data.looked_through), next: data.next, newer: from === null ? 0 : list.newer,
 				loading: false, error: null, ms
 			});
 		} catch (error) {

@@ -41,7 +41,7 @@ export default function Page({ route }) {
 	const sort = route.params.sort === 'last' ? 'last' : 'jobs';
 	const { data, ms, error } = useData('failures', { sort }, { refresh: true });
 	const rows = data?.rows;
-	return html`<${PageHead} title="Failures" ms=${ms} sub=${data && data.rows.length > 0 && html`<span>${plural(data.jobs, 'failed job')} in ${plural(data.groups, 'group')}${!data.complete && '; the newest 5 000 failed jobs are counted'}</span>`} />
+	return html`<${PageHead} title="Failures" ms=${ms} sub=${data && data.rows.length > 0 && html`<span>${data.complete ? '' : 'The newest '}${plural(data.jobs, 'failed job')} in ${plural(data.groups, 'group')}${!data.complete && '; older ones are not counted, but a group is requeued and deleted as a whole'}</span>`} />
 		<${ErrorBox} error=${error} />
 		${rows?.length > 1 && html`<${Tabs} label="Order" items=${[{ label: 'Most jobs first', href: href('failures'), current: sort === 'jobs' }, { label: 'Failed last first', href: href('failures', { sort: 'last' }), current: sort === 'last' }]} />`}
 		${!data && !error ? html`<${Loading} lines=${8} />` : data && html`<${Card}><${Table} label="Groups of failures" class="groups" columns=${COLUMNS} rows=${rows} onOpen=${(g) => go('jobs', { state: 'failed', q: terms(g.query).filter((t) => t.qualifier !== 'state').map((t) => t.text).join(' ') })}

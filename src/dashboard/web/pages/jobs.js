@@ -59,8 +59,7 @@ function Foot({ jobs, params }) {
 			: more && html`<a class="button small" href=${href('jobs', { state, q, before: jobs.next })} onClick=${onOlder}>Older <${Icon} name="right" /></a>`}</nav>`;
 }
 
-function Nothing({ state, q, refused }) {
-	if (refused) return html`<${Empty} icon="lock" title="Arguments are hidden in this dashboard" hint="They cannot be searched for, either." />`;
+function Nothing({ state, q }) {
 	if (q) return html`<${Empty} icon="search" title="No job matches" hint="Words are looked for in name, arguments, tags, reason and error. Fewer terms find more."><a class="button small" href=${href('jobs', { state })}>Clear the search</a></${Empty}>`;
 	const hints = {
 		failed: ['Nothing has failed', 'Jobs that fail with no retry left stay here until somebody acts.', 'check'], processing: ['Nothing is running', 'Workers are waiting for jobs.', 'clock'],
@@ -96,7 +95,7 @@ export default function Page({ route }) {
 				: html`<${Table} label="Jobs" class="jobs" columns=${COLUMNS} rows=${rows} rowHref=${(row) => href('job', {}, row.id)} onOpen=${(row) => go('job', {}, row.id)}
 					rowClass=${(row) => (row.gone ? 'left' : known && row.state !== known ? 'left' : row.state === 'failed' ? 'is-failed' : '')}
 					selection=${readOnly() ? null : everything ? new Set(jobs.ids) : selection} onSelect=${onSelect}
-					empty=${jobs.next === null ? html`<${Nothing} state=${known} q=${q} refused=${jobs.refused} />` : null} />`}
+					empty=${jobs.next === null ? html`<${Nothing} state=${known} q=${q} />` : null} />`}
 			${(rows.length > 0 || jobs.next !== null) && html`<${Foot} jobs=${jobs} params=${{ state: known, q, before }} />`}</div></${Card}>`}
 		<${BulkBar} rows=${chosen} everything=${everything} onEverything=${() => setEverything(true)} onClear=${() => onSelect(new Set())} query=${query} state=${known}
 			whole=${rows.length > 0 && chosen.length === rows.length} more=${jobs.next !== null || Boolean(before)} live=${live} onDone=${jobs.reload} />`;
