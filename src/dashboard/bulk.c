@@ -373,9 +373,6 @@ checked(void *owner, const Outcome *outcome)
 	asked->work = NULL;
 	if (outcome->status != 200)
 		request_fail_as(request, outcome);
-	else if (outcome->value != NULL && *outcome->value == 't')
-		request_fail(request, 403, NULL, "arguments are hidden, and cannot be looked for", NULL,
-					 NULL);
 	else if (request_flag(request, "preview"))
 		preview(request);
 	else
