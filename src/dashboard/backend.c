@@ -17,6 +17,9 @@
  * statement_timeout bounds every statement; a server that answers nothing at all for
  * longer than that is given up.
  *
+ * One thing blocks: libpq looks up the names of servers with getaddrinfo(). Where the
+ * name service hangs, addresses (hostaddr) keep the program going.
+ *
  * Everything is sent as a pipeline: one round trip for the settings, one for a
  * statement with BEGIN READ ONLY and COMMIT around it. A statement that is not read
  * only is a transaction by itself. One that failed leaves a transaction block, which is
@@ -40,7 +43,7 @@
 
 static const char *const settings[] = {
 	"SET search_path = pg_catalog, pg_temp",
-	"SET statement_timeout = " BACKEND_STATEMENT_TIMEOUT,
+	("SET statement_timeout = " BACKEND_STATEMENT_TIMEOUT),
 	"SET idle_in_transaction_session_timeout = '30s'",
 	"SET client_min_messages = error",
 	"SET TimeZone = 'UTC'",
@@ -48,9 +51,6 @@ static const char *const settings[] = {
 	"SET IntervalStyle = 'postgres'",
 	"SET extra_float_digits = 1",
 	"SET jit = off"}; /* what it would gain is far below what it costs with statements this short */
-static const char *const own_settings[] = {
-	"SET LOCAL search_path TO DEFAULT", "SET LOCAL TimeZone TO DEFAULT",
-	"SET LOCAL DateStyle TO DEFAULT", "SET LOCAL IntervalStyle TO DEFAULT"};
 static const char read_only_setting[] = "SET default_transaction_read_only = on";
 static const char hide_setting[] = "SET bgjob_dashboard.hide_arguments = 'on'";
 
@@ -232,18 +232,15 @@ backend_open(Backend *backend)
 	loop_set(&backend->timer, loop_now(), open_due, backend);
 }
 
-/* backend_run sends a statement; the connection is idle. how: 0, or the sum of BACKEND_… */
+/* backend_run sends a statement; the connection is idle. */
 void
-backend_run(Backend *backend, const char *sql, int count, char *const *values, int how)
+backend_run(Backend *backend, const char *sql, int count, char *const *values, bool read_only)
 {
-	if (how != 0)
-		send(backend, how & BACKEND_READ_ONLY ? "BEGIN READ ONLY" : "BEGIN");
-	if (how & BACKEND_OWN_SETTINGS)
-		for (int i = 0; i < (int) (sizeof(own_settings) / sizeof(own_settings[0])); i++)
-			send(backend, own_settings[i]);
+	if (read_only)
+		send(backend, "BEGIN READ ONLY");
 	PQsendQueryParams(backend->pg, sql, count, NULL, (const char *const *) values, NULL, NULL,
 					  0);
-	if (how != 0)
+	if (read_only)
 		send(backend, "COMMIT");
 	PQpipelineSync(backend->pg);
 	backend->ms = read_clock();

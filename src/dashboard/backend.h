@@ -27,10 +27,6 @@ typedef enum BackendState
 	BACKEND_ROLLING_BACK
 } BackendState;
 
-/* How a statement is executed. */
-#define BACKEND_READ_ONLY    1
-#define BACKEND_OWN_SETTINGS 2 /* with the role's settings, not those of the program */
-
 /* Why there is no connection. */
 typedef struct BackendFailure
 {
@@ -65,7 +61,7 @@ struct Backend
 
 extern void backend_open(Backend *backend);
 extern void
-backend_run(Backend *backend, const char *sql, int count, char *const *values, int how);
+backend_run(Backend *backend, const char *sql, int count, char *const *values, bool read_only);
 extern void backend_close(Backend *backend);
 
 #endif

@@ -195,9 +195,7 @@ start_first(Database *database)
 		return;
 	}
 	sql = statement_sql(order->statement, schema);
-	backend_run(backend, sql, order->statement->count, order->values,
-				(order->read_only ? BACKEND_READ_ONLY : 0) |
-					(order->statement->own_settings ? BACKEND_OWN_SETTINGS : 0));
+	backend_run(backend, sql, order->statement->count, order->values, order->read_only);
 	free(sql);
 }
 

@@ -8,9 +8,16 @@
  * when the program is built. No statement is composed of what a request has; that
  * comes as parameters alone.
  *
- * The text has two kinds of marks: the byte 1, where the name of the extension's schema
- * belongs, which differs between databases; and for a parameter the byte 2 and a
- * character, 'A' for the first one. A parameter is always cast to its declared type.
+ * The text has marks: the byte 1, where the name of the extension's schema belongs,
+ * which differs between databases; for a parameter the byte 2 and a character, 'A' for
+ * the first one, which is always cast to its declared type; and the bytes 3 and 4, FROM
+ * and CROSS JOIN with what restores the role's own settings.
+ *
+ * That has to happen within the statement. The program's search_path is safe, and the
+ * role's is not: whoever owns a database can set it for all that connect to it, so that names and
+ * operators of the statement would mean something else. They are looked up when it is
+ * parsed, the settings are restored when it is executed, and its transaction, which it
+ * has for itself, ends that.
  *
  * For "copy as SQL" the parameters are written as literals instead. That text is for
  * reading; what is executed has parameters.
@@ -22,7 +29,15 @@
 
 #include <string.h>
 
-#define MARK_SCHEMA '\001'
+#define MARK_SCHEMA    '\001'
+#define MARK_PARAMETER '\002'
+#define MARK_FROM      '\003'
+
+/* What bgjob captures, and looks names up by. The count is never used, but volatile, so it is computed. */
+static const char role_settings[] =
+	" (SELECT count(set_config(s.name, s.reset_val, true)) FROM pg_catalog.pg_settings AS s "
+	"WHERE s.name IN ('search_path', 'TimeZone', 'DateStyle', 'IntervalStyle')) AS "
+	"role_settings";
 
 /* statement_find returns the statement of a file, without its suffix; null if there is none. */
 const Statement *
@@ -72,7 +87,16 @@ add_literal(Buffer *sql, const Parameter *parameter, PGconn *pg, const char *val
 	buffer_print(sql, "::%s", parameter->type);
 }
 
-/* write_out writes a statement; values: null for parameters, else literals. */
+static void
+add_parameter(Buffer *sql, const Statement *statement, int i, PGconn *pg, char *const *values)
+{
+	if (values != NULL)
+		add_literal(sql, &statement->parameters[i], pg, values[i]);
+	else
+		buffer_print(sql, "$%d::%s", i + 1, statement->parameters[i].type);
+}
+
+/* write_out writes a statement; values: null for what is executed, else for reading. */
 static char *
 write_out(const Statement *statement, const char *schema, PGconn *pg, char *const *values)
 {
@@ -82,22 +106,22 @@ write_out(const Statement *statement, const char *schema, PGconn *pg, char *cons
 
 	while (true)
 	{
-		size_t plain = strcspn(at, "\001\002");
+		char mark;
+		size_t plain = strcspn(at, "\001\002\003\004");
 
 		buffer_add(&sql, at, plain);
 		at += plain;
 		if (*at == '\0')
 			break;
-		if (*at++ == MARK_SCHEMA)
+		mark = *at++;
+		if (mark == MARK_SCHEMA)
 			buffer_add_text(&sql, schema);
-		else
+		else if (mark == MARK_PARAMETER)
+			add_parameter(&sql, statement, *at++ - 'A', pg, values);
+		else if (values == NULL)
 		{
-			int i = *at++ - 'A';
-
-			if (values != NULL)
-				add_literal(&sql, &statement->parameters[i], pg, values[i]);
-			else
-				buffer_print(&sql, "$%d::%s", i + 1, statement->parameters[i].type);
+			buffer_add_text(&sql, mark == MARK_FROM ? "FROM" : "CROSS JOIN");
+			buffer_add_text(&sql, role_settings);
 		}
 	}
 	text = mem_copy_part(sql.data, sql.len);
@@ -112,7 +136,10 @@ statement_sql(const Statement *statement, const char *schema)
 	return write_out(statement, schema, NULL, NULL);
 }
 
-/* statement_with_literals returns the same for reading, with the values written in. */
+/*
+ * statement_with_literals returns the same for reading, with the values written in, and
+ * without what restores the settings, which whoever copies it has not changed.
+ */
 char *
 statement_with_literals(const Statement *statement, const char *schema, PGconn *pg,
 						char *const *values)

@@ -27,7 +27,6 @@ typedef struct Statement
 	const char *text;
 	int count;
 	const Parameter *parameters;
-	bool own_settings; /* of the role: what is looked up by name, or kept with a job */
 } Statement;
 
 typedef struct StatementTable

@@ -2,11 +2,15 @@
 #
 #   awk -f statements.awk sql/*.sql actions/*.sql internal/*.sql > statements.c
 #
-# A file is comments, one of which may be "-- params: name type [= default], …", and one statement. With the
-# comment "-- search_path: role" the statement sees the role's own settings instead of the program's. In
+# A file is comments, one of which may be "-- params: name type [= default], …", and one statement. In
 # the statement, :name is a parameter and @bgjob@ the schema of the extension's functions. The C text
 # has the byte 1 for that schema, and for a parameter the byte 2 and a character: "A" for the first one,
-# and so on. statement.c writes both out. Comments are left out.
+# and so on. Comments are left out.
+#
+# A function that keeps settings with a job, or looks up names, has to see the role's own settings instead of the
+# program's. Such a statement has @from_role@ where a FROM clause may stand, or @join_role@ behind one: the bytes 3
+# and 4. statement.c writes out what restores the settings while the statement is executed; names in
+# the statement itself are looked up before.
 #
 # What is wrong ends the translation with the file and the line.
 
@@ -32,8 +36,8 @@ function c_string(text,    out, i, c)
 			out = out "\\t"
 		else if (c == "\001")
 			out = out "\\001"
-		else if (c == "\002")
-			out = out "\\002"
+		else if (c ~ /[\002\003\004]/)
+			out = out sprintf("\\00%d", c == "\002" ? 2 : c == "\003" ? 3 : 4)
 		else
 			out = out c
 	}
@@ -173,6 +177,11 @@ function translate(    at, c, before, rest, end, name)
 			out = out "\001"
 			end = at + 7
 		}
+		else if (substr(rest, 1, 11) == "@from_role@" || substr(rest, 1, 11) == "@join_role@")
+		{
+			out = out (substr(rest, 2, 1) == "f" ? "\003" : "\004")
+			end = at + 11
+		}
 		else if (c == ";")
 			ended = 1
 		else if (c !~ /[ \t\n]/ || !ended)
@@ -209,8 +218,7 @@ function finish(    i, path, n, folder, name, line)
 			printf "\t{\"%s\", \"%s\", %s},\n", name_of[i], type_of[i], has_default[i] ? c_string(default_of[i]) : "NULL"
 		print "};\n"
 	}
-	line = sprintf("\t{\"%s\",\n\t %s,\n\t %d, %s, %s},\n", name, c_string(out), params, params > 0 ? "parameters_" count : "NULL",
-		own_settings ? "true" : "false")
+	line = sprintf("\t{\"%s\",\n\t %s,\n\t %d, %s},\n", name, c_string(out), params, params > 0 ? "parameters_" count : "NULL")
 	if (!(folder in table))
 		folders[++nfolders] = folder
 	table[folder] = table[folder] line
@@ -221,7 +229,7 @@ function begin()
 {
 	file = FILENAME
 	body = ""
-	comments = params = have_params = first_line = own_settings = 0
+	comments = params = have_params = first_line = 0
 	split("", number_of)
 	split("", used)
 	split("", default_of)
@@ -245,8 +253,6 @@ FNR == 1 {
 		comments++
 		if (/^-- params:/)
 			read_params(substr($0, 11), FNR)
-		if (/^-- search_path: role/)
-			own_settings = 1
 		next
 	}
 	if (first_line == 0 && /^[ \t]*$/)

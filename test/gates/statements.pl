@@ -49,7 +49,8 @@ my @right = (
 	[ 'parameters and the schema are marked', "-- One.\n-- params: a int, b text = x\nSELECT \@bgjob\@.f(:b, :a)\n", q{"SELECT \001.f(\002B, \002A)"} ],
 	[ 'a default is kept',                   "-- One.\n-- params: a int = 20\nSELECT :a\n",                    q({"a", "int", "20"}) ],
 	[ 'NULL is none',                        "-- One.\n-- params: a int[] = NULL\nSELECT :a\n",                q({"a", "int[]", NULL}) ],
-	[ 'the settings of the role are asked for', "-- One.\n-- search_path: role\nSELECT 1\n",                   q(0, NULL, true}) ]);
+	[ 'the settings of the role are asked for', "-- One.\nSELECT 1\n\@from_role\@\n",                        q("\003") ],
+	[ 'beside other tables',                 "-- One.\nSELECT 1 FROM a\n\@join_role\@\nWHERE true\n",       q("\004\n") ]);
 
 printf "1..%d\n", 1 + @wrong + @right;
 my ($said, $is_c) = translate(glob "$tree/src/dashboard/{sql,actions,internal}/*.sql");

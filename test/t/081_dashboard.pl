@@ -225,6 +225,35 @@ $node->safe_psql('plain', 'DROP EXTENSION bgjob; CREATE SCHEMA "My Schema"; CREA
 ok(until_true(sub { api($alice, 'POST', 'd/plain/do/delete', { id => 1 })->{status} == 200 }), 'one whose extension moves is found again');
 like(api($alice, 'POST', 'd/plain/do/delete?preview=1', { id => 1 })->{json}{sql}, qr/"My Schema"\.bgjob_delete/, 'in its schema');
 
+# ---- a database whose owner means no good ----
+
+# Operators and functions that raise "caught" stand before those of pg_catalog.
+$node->safe_psql('shop', 'CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO public');
+foreach my $type (qw(int4 int8 text name bool timestamptz))
+{
+	$node->safe_psql('shop', "CREATE FUNCTION evil.compare($type, $type) RETURNS bool LANGUAGE plpgsql AS \$\$BEGIN RAISE EXCEPTION 'caught'; END\$\$");
+	$node->safe_psql('shop', "CREATE OPERATOR evil.$_ (leftarg = $type, rightarg = $type, function = evil.compare)") for '=', '<>', '<', '>';
+}
+$node->safe_psql('shop', "CREATE FUNCTION evil.$_(anyelement) RETURNS json LANGUAGE plpgsql AS \$\$BEGIN RAISE EXCEPTION 'caught'; END\$\$") for qw(to_json to_jsonb quote_ident);
+$node->safe_psql('shop', 'CREATE FUNCTION evil.mine() RETURNS int LANGUAGE sql RETURN 1; ALTER DATABASE shop SET search_path = evil, pg_catalog, public');
+my $copied = (split /\n/, $node->safe_psql('shop', "SET search_path = pg_catalog, public; SET ROLE alice; SELECT bgjob_enqueue('pg_catalog.now', delay => '1 day')"))[-1];
+my $victim = sign_in($dashboard, 'alice');
+foreach my $file (sort glob "$top/src/dashboard/sql/*.sql")
+{
+	my ($name) = $file =~ m{(\w+)\.sql$};
+	next if $name eq 'live';
+	$answer = api($victim, 'GET', "d/shop/$name");
+	unlike($answer->{body}, qr/caught/, "page $name: names are those of pg_catalog");
+}
+$answer = api($victim, 'POST', 'd/shop/do/copy_job', { id => $copied });
+is($answer->{status}, 200, 'action copy_job: so are its names') || diag($answer->{body});
+is($node->safe_psql('shop', "SET search_path = pg_catalog; SELECT settings->>'search_path' FROM bgjob.jobs WHERE id > $copied"), 'evil, pg_catalog, public',
+	'action copy_job: the job keeps the search_path of the role');
+unlike($answer->{json}{sql}, qr/set_config/, 'action copy_job: its SQL is what the role itself would write');
+$answer = api($victim, 'POST', 'd/shop/do/recurring_save', { name => 'mine', schedule => '@hourly', job => 'mine' });
+is($answer->{status}, 200, 'action recurring_save: the function is looked up as the role would') || diag($answer->{body});
+$node->safe_psql('shop', 'SET search_path = pg_catalog, public; ALTER DATABASE shop RESET search_path; DROP SCHEMA evil CASCADE');
+
 # ---- two roles ----
 
 my $bob = sign_in($dashboard, 'bob');
