@@ -1,11 +1,11 @@
 -- What each worker did in the last minutes: the attempts that have ended lately, and those that run.
 --
--- Of each of the 24 busiest queues the newest finished jobs are read, some 1,000 in all: the newest jobs of all queues together may
+-- Of each of the 24 busiest queues the newest finished jobs are read, some 600 in all: the newest jobs of all queues together may
 -- be those of one that is quick. Attempts that were followed by a retry, and earlier attempts of a job, are not among them: a
 -- job's row has its last attempt.
 --
 -- Cost: bgjob_list() of at most 24 queues, of failed and deleted jobs, and of up to 500 jobs that run.
--- params: minutes int = 5, max_rows int = 1000
+-- params: minutes int = 5, max_rows int = 600
 WITH queues AS MATERIALIZED (
     SELECT q.queue FROM bgjob.queues q ORDER BY q.processing DESC NULLS LAST, q.enqueued DESC NULLS LAST, q.queue LIMIT 24
 ), share AS MATERIALIZED (
