@@ -58,7 +58,7 @@ function Help({ onClose }) {
 	const line = (keys, text) => html`<tr><td>${keys.map((k) => html`<${Kbd}>${k}</${Kbd}> `)}</td><td>${text}</td></tr>`;
 	return html`<${Dialog} title="Keyboard" onClose=${onClose}><div class="help">
 		<table><caption>Everywhere</caption><tbody>${line(['/'], 'Search')}${line(['?'], 'This help')}${line(['Esc'], 'Leaves a field, closes a dialog')}</tbody></table>
-		<table><caption>In a list</caption><tbody>${line(['j', 'k'], 'Next, previous row')}${line(['x'], 'Selects the row')}${line(['Enter'], 'Opens the row')}</tbody></table>
+		<table><caption>In a list</caption><tbody>${line(['j', 'k'], 'Next, previous row')}${line(['x'], 'Selects the row')}${line(['X'], 'Selects all rows up to this one')}${line(['Enter'], 'Opens the row')}</tbody></table>
 		<table><caption>Pages</caption><tbody>${pages.filter((p) => p.key).map((p) => line(['g', p.key], p.title))}</tbody></table></div>
 		<label class="inline-check"><input type="checkbox" checked=${on} onChange=${(event) => { setShortcuts(event.target.checked); set(event.target.checked); }} /> Single-key shortcuts are on</label>
 	</${Dialog}>`;
