@@ -390,7 +390,7 @@ tell(const Notes *committed)
 	if (committed->due != DT_NOEND)
 		bgjob_announce_due(committed->due);
 	bgjob_wait_notes_commit(committed->waits);
-	bgjob_over_tell(committed->settled);
+	bgjob_over_tell(committed->settled, &committed->tallies);
 	if (committed->notices != 0)
 		bgjob_notify_scheduler(committed->notice_database, committed->notices);
 }

@@ -80,40 +80,29 @@ review_dependants(const BgjobOver *over)
 		bgjob_review_ask(MyDatabaseId, over->job);
 }
 
-/* Counts how long attempts have waited and run. Those of a queue, mostly one after the other, pay for one lock. */
+/*
+ * Adds what the transaction did to the statistics of queues: its notes of them, and how long attempts
+ * have waited and run. That is one lock if all was in one queue.
+ */
 static void
-count_times(const BgjobOver *list)
+count_in_queues(const BgjobOver *list, const BgjobTallyNotes *notes)
 {
-	const struct BgjobTallyRef *queue = NULL;
-	bool opened = false;
-
+	bgjob_tally_notes_count(notes);
 	for (const BgjobOver *over = list; over != NULL; over = over->next)
-	{
-		if (over->attempt == NULL)
-			continue;
-		if (over->queue != queue)
-		{
-			if (opened)
-				bgjob_queue_stats_close();
-			opened = bgjob_tally_ref_open(over->queue);
-			queue = over->queue;
-		}
-		if (opened)
+		if (over->attempt != NULL && bgjob_tally_ref_open(over->queue))
 			bgjob_queue_stats_add_times(over->attempt->run_time, over->attempt->wait_time);
-	}
-	if (opened)
-		bgjob_queue_stats_close();
+	bgjob_tally_ref_close();
 }
 
-/* bgjob_over_tell tells others of what is over, after the commit. */
+/* bgjob_over_tell tells others of what is over, and of the transaction's notes of queues, after the commit. */
 void
-bgjob_over_tell(const BgjobOver *list)
+bgjob_over_tell(const BgjobOver *list, const BgjobTallyNotes *notes)
 {
 	for (const BgjobOver *over = list; over != NULL; over = over->next)
 		if (over->attempt != NULL)
 			bgjob_function_stats_add(over->attempt);
 	bgjob_function_stats_flush();
-	count_times(list);
+	count_in_queues(list, notes);
 	for (const BgjobOver *over = list; over != NULL; over = over->next)
 		if (bgjob_state_is_final(over->state))
 		{

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/functionstats.h"
+#include "base/tallynotes.h"
 #include "rules/state.h"
 
 /*
@@ -34,6 +35,6 @@ extern BgjobOver *
 bgjob_over_add(BgjobOver *list, const BgjobOver *over, const BgjobAttempt *attempt);
 extern BgjobOver *bgjob_over_concat(BgjobOver *first, BgjobOver *rest);
 extern void bgjob_over_free(BgjobOver *list);
-extern void bgjob_over_tell(const BgjobOver *list);
+extern void bgjob_over_tell(const BgjobOver *list, const BgjobTallyNotes *notes);
 
 #endif /* BGJOB_BASE_OVER_H */

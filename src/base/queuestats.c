@@ -7,9 +7,9 @@
  * and a queue of a database, and has counts, and histograms of how long attempts have waited
  * and run. A clean restart keeps them (base/statsfile.c); after a crash they begin anew.
  *
- * COUNTING. A transaction adds what it did when it has committed (base/change.c): its counts
- * once for each queue, the times of its attempts all under one lock. A process remembers
- * where its entries are (base/tallynotes.c).
+ * COUNTING. A transaction adds what it did when it has committed (base/over.c): its counts and
+ * the times of its attempts, all under one lock where they are of one queue. A process
+ * remembers where its entries are (base/tallynotes.c).
  *
  * PENDING. What was counted is "pending" until the scheduler has written it into the
  * history, and is then moved to the totals: copied, written, and moved when that has

@@ -197,21 +197,40 @@ tally_of(BgjobTallyRef *ref)
 	return ref->tally;
 }
 
-/* bgjob_tally_ref_open opens the statistics of the queue of a ref (base/queuestats.h). Does not throw. */
+/* The ref whose queue's statistics are open; NULL: none. */
+static BgjobTallyRef *opened = NULL;
+
+/*
+ * bgjob_tally_ref_open opens the statistics of the queue of a ref (base/queuestats.h), unless they are, and
+ * closes those of another one. The caller ends with bgjob_tally_ref_close. Does not throw.
+ */
 bool
 bgjob_tally_ref_open(BgjobTallyRef *ref)
 {
-	return bgjob_queue_stats_open(&ref->stats, ref->key.role, ref->key.queue);
+	if (opened == ref)
+		return true;
+	bgjob_tally_ref_close();
+	if (bgjob_queue_stats_open(&ref->stats, ref->key.role, ref->key.queue))
+		opened = ref;
+	return opened != NULL;
 }
 
-/* Adds a note to the statistics of its queue. */
-static void
-add_flows(const BgjobTallyNote *note)
+/* bgjob_tally_ref_close closes what is open. */
+void
+bgjob_tally_ref_close(void)
 {
-	if (!bgjob_tally_ref_open(note->ref))
-		return;
-	bgjob_queue_stats_add_flows(note->flows);
-	bgjob_queue_stats_close();
+	if (opened != NULL)
+		bgjob_queue_stats_close();
+	opened = NULL;
+}
+
+/* bgjob_tally_notes_count adds the notes to the statistics of queues; those of the last one stay open. Does not throw. */
+void
+bgjob_tally_notes_count(const BgjobTallyNotes *notes)
+{
+	for (int i = 0; i < notes->n; i++)
+		if (notes->items[i].flowed && bgjob_tally_ref_open(notes->items[i].ref))
+			bgjob_queue_stats_add_flows(notes->items[i].flows);
 }
 
 /*
@@ -226,8 +245,6 @@ bgjob_tally_notes_commit(const BgjobTallyNotes *notes)
 		const BgjobTallyNote *note = &notes->items[i];
 		BgjobTally *tally = NULL;
 
-		if (note->flowed)
-			add_flows(note);
 		for (int kind = 0; kind < BGJOB_NTALLIED; kind++)
 		{
 			if (note->counts[kind] == 0)

@@ -41,9 +41,11 @@ extern void
 bgjob_tally_note_flow(BgjobTallyNotes *notes, Oid role, const char *queue, BgjobFlow flow);
 extern struct BgjobTallyRef *bgjob_tally_ref(Oid role, const char *queue);
 extern bool bgjob_tally_ref_open(struct BgjobTallyRef *ref);
+extern void bgjob_tally_ref_close(void);
 extern void bgjob_tally_notes_merge(const BgjobTallyNotes *inner, BgjobTallyNotes *outer);
 extern void bgjob_tally_notes_free(BgjobTallyNotes *notes);
 extern void bgjob_tally_notes_commit(const BgjobTallyNotes *notes);
+extern void bgjob_tally_notes_count(const BgjobTallyNotes *notes);
 extern void
 bgjob_tally_notes_visit(const BgjobTallyNotes *notes, BgjobTallyVisit visit, void *arg);
 

@@ -39,6 +39,8 @@ is( $standby->safe_psql('postgres', q(SELECT string_agg(state || n, ' ' ORDER BY
 is($standby->safe_psql('postgres', 'SELECT enqueued, scheduled, succeeded FROM bgjob.stats'),
 	sprintf('%d|1|%d', $jobs / 2, $jobs / 2), 'bgjob.stats of the standby counts the jobs');
 is($standby->safe_psql('postgres', 'SELECT count(*), bgjob_function_stats_reset() FROM bgjob.function_stats'), '0|0', 'bgjob.function_stats of the standby has no rows, and can be reset');
+my $history = q{FROM bgjob.stats_history WHERE bucket = 'hour'};
+wait_until($standby, sprintf("SELECT sum(succeeded) = %d $history", $jobs / 2), 'bgjob.stats_history of the standby is that of the primary');
 my (undef, undef, $refused) = $standby->psql('postgres', q(SELECT bgjob_enqueue('work', '[0]')));
 like($refused, qr/cannot execute bgjob_enqueue\(\)/, 'nothing can be enqueued there');
 (undef, undef, $refused) = $standby->psql('postgres', q(SELECT bgjob_run(max(id)) FROM bgjob.jobs WHERE state = 'enqueued'));
@@ -57,6 +59,7 @@ is($standby->safe_psql('postgres', "SELECT count(*) FROM bgjob.jobs WHERE interr
 my $id = $standby->safe_psql('postgres', q(SELECT bgjob_enqueue('work', '[-1]')));
 cmp_ok($id, '>', $jobs + 1, 'a new job gets a new id');
 is($standby->safe_psql('postgres', "SELECT bgjob_wait($id, '30 s')"), 'succeeded', 'the new job runs');
+wait_until($standby, "SELECT sum(succeeded) = $jobs + 2 $history", 'and bgjob.stats_history goes on');
 check_counters($standby);
 $standby->stop;
 done_testing();
