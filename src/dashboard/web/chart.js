@@ -4,7 +4,8 @@
 //   data    [times in seconds, values, values, …]; null is a gap
 //   series  [{label, colour (a custom property), dash, fill, dots}] for each row of values. With bars, a series is drawn over the one
 //           before it: give sums first, and "shown" (values → text) for what the legend says
-//   scale   (value → text) writes the axis, format the legend
+//   scale   (value → text) writes the axis, format the legend. An axis of durations is logarithmic: waits differ by orders of magnitude
+//   dots    of a series: shows values that no line connects
 //   label   says in words what the chart shows, for who cannot see it
 // The legend above the canvas shows the values under the pointer, else the last ones. Colours follow the theme.
 
@@ -17,17 +18,29 @@ const uPlotModule = () => library ??= import('./vendor/uPlot.esm.js').then((modu
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const FONT = '11.5px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
-// Steps of an axis of milliseconds that people find round.
-const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 30000, 60000, 120000, 300000, 600000, 1200000, 1800000, 3600000, 7200000,
-	14400000, 43200000, 86400000, 172800000, 432000000, 864000000];
+// Lines of an axis of milliseconds, each some ten times the one before, which people find round.
+const MILLISECONDS = [0.001, 0.01, 0.1, 1, 10, 100, 1000, 10000, 60000, 600000, 3600000, 36000000, 86400000, 864000000, 8640000000];
+
+// around returns the lines next to the lowest and the highest value, at least two.
+function around(low, high) {
+	const from = Math.max(0, MILLISECONDS.findLastIndex((m) => m <= low));
+	const to = MILLISECONDS.findIndex((m) => m >= high);
+	return MILLISECONDS.slice(from, Math.max(from + 2, (to < 0 ? MILLISECONDS.length : to) + 1));
+}
 
 function axes(scale) {
 	const line = { stroke: colour('--line'), width: 1 };
 	const common = { stroke: colour('--faint'), font: FONT, ticks: { show: false } };
 	return [
 		{ ...common, grid: { show: false }, size: 26, gap: 6, space: 70, values: (u, splits, i, space, step) => splits.map((t) => (step >= 86400 ? day(t * 1000) : clock(t * 1000).slice(0, step >= 60 ? 5 : 8))) },
-		{ ...common, grid: line, size: scale === compact ? 44 : 58, gap: 8, space: 34, incrs: scale === duration ? STEPS : undefined, values: (u, splits) => splits.map((v) => (v === null ? '' : scale(v))) }
+		{ ...common, grid: line, size: scale === compact ? 44 : 58, gap: 8, space: 34, ...(scale === duration ? { filter: (u, splits) => splits, splits: (u, axis, min, max) => MILLISECONDS.filter((m) => m >= min && m <= max) } : {}), values: (u, splits) => splits.map((v) => (v === null ? '' : scale(v))) }
 	];
+}
+
+// ofTimes is the range of an axis of milliseconds.
+function ofTimes(u, min, max) {
+	const lines = around(min || 1, max || 1000);
+	return [lines[0], lines.at(-1)];
 }
 
 // wholeBars leaves room for half a bar before the first one and after the last.
@@ -39,13 +52,13 @@ function wholeBars(u, min, max) {
 
 function options(uPlot, { series, bars, scale, width, height, onHover }) {
 	return {
-		width, height, padding: [8, 10, 0, 0], legend: { show: false }, axes: axes(scale),
+		width, height, padding: [8, 20, 0, 0], legend: { show: false }, axes: axes(scale),
 		cursor: { y: false, drag: { setScale: false, x: false, y: false }, points: { show: !bars, size: 7 } },
-		scales: { x: { time: true, range: bars ? wholeBars : undefined }, y: { range: (u, min, max) => [0, Math.max(bars ? 4 : 1, (max || 0) * 1.12)] } },
+		scales: { x: { time: true, range: bars ? wholeBars : undefined }, y: scale === duration ? { distr: 3, range: ofTimes } : { range: (u, min, max) => [0, Math.max(bars ? 4 : 1, (max || 0) * 1.12)] } },
 		series: [{}, ...series.map((s) => ({
 			label: s.label, stroke: bars ? null : colour(s.colour), width: bars ? 0 : 1.75, dash: s.dash, spanGaps: false,
 			fill: bars ? colour(s.colour) : s.fill ? `${colour(s.colour)}1c` : null,
-			paths: bars ? uPlot.paths.bars({ size: [0.72, 28], radius: 0.12 }) : uPlot.paths.linear(), points: { show: Boolean(s.dots), size: 5, width: 0, fill: colour(s.colour) }
+			paths: bars ? uPlot.paths.bars({ size: [0.72, 28], radius: 0.12 }) : uPlot.paths.linear(), points: { show: (u, i) => Boolean(s.dots) && u.data[i].filter((v) => v !== null).length <= 2, size: 5, width: 0, fill: colour(s.colour) }
 		}))],
 		hooks: { setCursor: [(u) => onHover(u.cursor.idx ?? null)] }
 	};
