@@ -32,6 +32,7 @@ function Actions({ row, may, reload, onConfigure }) {
 		${row.paused ? may.bgjob_queue_resume && html`<${ActionButton} ...${common} icon="play" label="Resume" title=${`Resume queue ${row.queue}`} action="queue_resume" done=${`Queue ${row.queue} is resumed`} />`
 			: may.bgjob_queue_pause && html`<${ActionButton} ...${common} icon="pause" label="Pause" title=${`Pause queue ${row.queue}`} action="queue_pause" confirm="Jobs that run go on. No others of this queue start until it is resumed." done=${`Queue ${row.queue} is paused`} />`}
 		${may.bgjob_queue && html`<${Button} small quiet icon="edit" label=${`Configure queue ${row.queue}`} hideLabel onClick=${() => onConfigure(row)} />`}
+		${may.bgjob_queue_remove && !configured(row) && html`<span class="action-space"></span>`}
 		${may.bgjob_queue_remove && configured(row) && html`<${ActionButton} ...${common} icon="trash" danger label=${`Remove the configuration of queue ${row.queue}`} hideLabel title=${`Remove the configuration of queue ${row.queue}`} action="queue_remove"
 			confirm="The queue has the defaults again, and is not paused. Its jobs stay." done=${`Queue ${row.queue} has the defaults`} />`}</div>`;
 }
