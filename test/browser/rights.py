@@ -8,14 +8,14 @@ from harness import until
 from signin import sign_in, signed_in
 
 
-def request(browser, method, path, body=None, csrf="right"):
-    """Sends a request from the page itself, with its session. Returns [status, answer]."""
+def request(browser, method, path, body=None, csrf="right", session=""):
+    """Sends a request from the page itself, with its session. session: the path below which the program stands. Returns [status, answer]."""
     return browser.js("""
-        const [method, path, body, csrf] = arguments;
-        return fetch('/api/session').then((r) => r.json()).then((s) => fetch(path, { method, body: body === null ? undefined : JSON.stringify(body), headers: {
+        const [method, path, body, csrf, session] = arguments;
+        return fetch(`${session}/api/session`).then((r) => r.json()).then((s) => fetch(path, { method, body: body === null ? undefined : JSON.stringify(body), headers: {
             'Content-Type': 'application/json', ...(csrf === 'right' ? { 'X-CSRF-Token': s.csrf } : csrf ? { 'X-CSRF-Token': csrf } : {}) } }))
             .then(async (r) => [r.status, await r.json().catch(() => null)]);
-    """, method, path, body, csrf)
+    """, method, path, body, csrf, session)
 
 
 def of_others(tap, browser, database):

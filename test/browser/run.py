@@ -4,6 +4,7 @@
 
 test/t/084_browser.pl starts a cluster with the database that test/dashboard/seed.sql makes, and the program, and gives
    BROWSER_URL        where the program listens
+   BROWSER_URL_MODES  where another one does, which only shows, hides arguments, and stands below /jobs
    BROWSER_DATABASE   the superuser's connection string for the database
    BROWSER_HOME       a folder for the browser's files
    BROWSER_TREE       the source
@@ -19,13 +20,14 @@ import bulk
 import hostile
 import keys
 import live
+import modes
 import pages
 import rights
 import search
 import signin
 from harness import Browser, Database, Tap
 
-PARTS = [signin, pages, keys, search, live, actions, bulk, hostile, rights]
+PARTS = [signin, pages, keys, search, live, actions, bulk, hostile, rights, modes]
 
 
 def main():

@@ -28,8 +28,10 @@ is($node->safe_psql('shop', q(SELECT string_agg(state, ' ' ORDER BY state) FROM 
 
 my $home      = PostgreSQL::Test::Utils::tempdir();
 my $dashboard = start_dashboard('-d', $node->connstr('shop'), '--title', 'Web shop');
+my $showing   = start_dashboard('-d', $node->connstr('shop'), '--read-only', '--hide-arguments', '--base-path', '/jobs');
 my %variables = (
 	BROWSER_URL      => "http://127.0.0.1:$dashboard->{port}",
+	BROWSER_URL_MODES => "http://127.0.0.1:$showing->{port}",
 	BROWSER_DATABASE => $node->connstr('shop') . ' user=' . $node->safe_psql('shop', 'SELECT current_user'),
 	BROWSER_HOME     => $home,
 	BROWSER_TREE     => $top,
@@ -74,6 +76,7 @@ kill 'KILL', -$pid;
 
 ok(is_up($dashboard), 'the program is still up') || diag(logged($dashboard));
 is(end_dashboard($dashboard), 0, 'it ends');
+is(end_dashboard($showing), 0, 'the other one ends, too');
 unlike(logged($dashboard), qr/\] (?:ERROR|FATAL|PANIC):/, 'it has logged no error of its own');
 is($node->safe_psql('shop', q(SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'bgjob-dashboard%')), 0, 'no connection of it is left');
 

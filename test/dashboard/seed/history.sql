@@ -19,7 +19,7 @@ $$;
 
 INSERT INTO bgjob_internal.stats_hour
 SELECT past, s.role, s.queue, s.enqueued * f, s.succeeded * f, s.failed * f * bad, s.deleted * f, s.retried * f * bad, 0, 0, s.throttled * f, s.cpu_time * f, s.wal_bytes * f,
-	s.runs, s.run_time, s.waits, s.wait_time, s.run_histogram, s.wait_histogram, false
+	like_.runs, like_.run_time, like_.waits, like_.wait_time, like_.run_histogram, like_.wait_histogram, false
 FROM bgjob_internal.stats_hour AS s
 CROSS JOIN LATERAL (
 	SELECT s.at - interval '1 hour' * n AS past FROM generate_series(1, 14 * 24) AS n
@@ -28,5 +28,9 @@ CROSS JOIN LATERAL (
 	SELECT pg_temp.busy(past) / pg_temp.busy(now()) * (0.9 + 0.2 * random()) AS f,
 		CASE WHEN extract(hour FROM past) = 13 AND extract(day FROM past)::int % 3 = 0 THEN 9 ELSE random() * 1.4 END AS bad
 ) AS factor
+-- How long jobs took in that hour: as in some queue of the present one.
+CROSS JOIN LATERAL (
+	SELECT o.* FROM bgjob_internal.stats_hour AS o WHERE o.at = s.at AND o.runs > 0 ORDER BY md5(o.queue || o.role || s.queue || hours.past) LIMIT 1
+) AS like_
 -- Not every queue has jobs in every hour.
 WHERE s.at > now() - interval '2 hours' AND (s.queue IN ('mail', 'critical', 'orders') OR random() < 0.5);
