@@ -66,10 +66,11 @@ typedef enum BgjobMapOf
 	BGJOB_MAP_OF_CALLS,
 	BGJOB_MAP_OF_ROLES, /* wanted */
 	BGJOB_MAP_OF_ROLES_SEEN,
-	BGJOB_MAP_OF_QUEUES
+	BGJOB_MAP_OF_QUEUES,
+	BGJOB_MAP_OF_BATCHES
 } BgjobMapOf;
 
-#define BGJOB_MAP_CHOICES (BGJOB_MAP_OF_QUEUES + 1)
+#define BGJOB_MAP_CHOICES (BGJOB_MAP_OF_BATCHES + 1)
 
 /* What is looked for: ranges with one of the states, all the names, one of each choice, and a job created at "since" or later. */
 typedef struct BgjobMapProbe

@@ -6,7 +6,7 @@
  * A query (rules/query.h) is first turned into what can be compared cheaply. States, times
  * and words go into the filter of the listing (store/listing.h), the other terms stay
  * here. Some of them the map of jobs knows (base/jobmap.h): the queue, the name of the
- * job, the role and the tags, where they are not negated. These lead the listing to the
+ * job, the role, the tags, the batch and the recurring job, where they are not negated. These lead the listing to the
  * ranges of ids where such jobs may be; rows there are compared with all terms.
  *
  * A term of which nothing is known in a row does not hold, and its negation does: a job
@@ -28,6 +28,7 @@
 #include "store/failures.h"
 #include "store/rowmatch.h"
 #include "store/search.h"
+#include "store/searchjson.h"
 #include "store/summary.h"
 #include "store/words.h"
 #include "utils/acl.h"
@@ -238,6 +239,24 @@ bgjob_search_ids(const BgjobSearch *search, int *n)
 	return search->ids;
 }
 
+/* Returns whether the map of jobs knows what a term is about. */
+static bool
+is_mapped(const BgjobTerm *term)
+{
+	switch (term->qualifier)
+	{
+		case BGJOB_Q_BATCH:
+		case BGJOB_Q_JOB:
+		case BGJOB_Q_QUEUE:
+		case BGJOB_Q_RECURRING:
+		case BGJOB_Q_ROLE:
+		case BGJOB_Q_TAG:
+			return !term->negated;
+		default:
+			return false;
+	}
+}
+
 /* Adds the values of a term to a choice that is free, if there are not too many. */
 static void
 probe_choice(const Term *term, BgjobMapChoice *choice)
@@ -250,8 +269,37 @@ probe_choice(const Term *term, BgjobMapChoice *choice)
 
 		if (term->roles != NULL)
 			bgjob_summary_add_role(names, term->roles[i]);
+		else if (term->term->qualifier == BGJOB_Q_BATCH)
+			bgjob_summary_add_batch(names, term->term->values[i].number);
 		else
 			bgjob_summary_add_queue(names, term->term->values[i].text);
+	}
+}
+
+static void
+probe_term(const Term *term, BgjobMapProbe *probe)
+{
+	switch (term->term->qualifier)
+	{
+		case BGJOB_Q_TAG:
+		case BGJOB_Q_RECURRING: /* counts as a tag */
+			bgjob_summary_add_tag(&probe->names, term->term->values[0].text);
+			break;
+		case BGJOB_Q_JOB:
+			if (probe->choices[BGJOB_MAP_OF_CALLS].n == 0)
+				bgjob_calls_probe(&term->calls, &probe->choices[BGJOB_MAP_OF_CALLS]);
+			break;
+		case BGJOB_Q_ROLE:
+			probe_choice(term, &probe->choices[BGJOB_MAP_OF_ROLES]);
+			break;
+		case BGJOB_Q_QUEUE:
+			probe_choice(term, &probe->choices[BGJOB_MAP_OF_QUEUES]);
+			break;
+		case BGJOB_Q_BATCH:
+			probe_choice(term, &probe->choices[BGJOB_MAP_OF_BATCHES]);
+			break;
+		default:
+			break;
 	}
 }
 
@@ -260,21 +308,8 @@ void
 bgjob_search_probe(const BgjobSearch *search, BgjobMapProbe *probe)
 {
 	for (int i = 0; i < search->nterms; i++)
-	{
-		const Term *term = &search->terms[i];
-
-		if (term->term->negated)
-			continue;
-		if (term->term->qualifier == BGJOB_Q_TAG)
-			bgjob_summary_add_tag(&probe->names, term->term->values[0].text);
-		else if (term->term->qualifier == BGJOB_Q_JOB &&
-				 probe->choices[BGJOB_MAP_OF_CALLS].n == 0)
-			bgjob_calls_probe(&term->calls, &probe->choices[BGJOB_MAP_OF_CALLS]);
-		else if (term->term->qualifier == BGJOB_Q_ROLE)
-			probe_choice(term, &probe->choices[BGJOB_MAP_OF_ROLES]);
-		else if (term->term->qualifier == BGJOB_Q_QUEUE)
-			probe_choice(term, &probe->choices[BGJOB_MAP_OF_QUEUES]);
-	}
+		if (is_mapped(search->terms[i].term))
+			probe_term(&search->terms[i], probe);
 }
 
 /* ---- comparing ---- */
@@ -372,125 +407,14 @@ json_column(TupleTableSlot *slot, BgjobColumn column)
 	return isnull ? NULL : DatumGetJsonbP(value);
 }
 
-/* Returns whether a word, in lower case, is in a text. */
-static bool
-is_in(const char *word, const char *text, size_t length)
-{
-	return strstr(str_tolower(text, length, DEFAULT_COLLATION_OID), word) != NULL;
-}
-
-/* Returns the string that a member of an object is; NULL: it is none. */
-static JsonbValue *
-string_member(Jsonb *json, const char *key)
-{
-	JsonbValue *value;
-
-	if (json == NULL || !JB_ROOT_IS_OBJECT(json))
-		return NULL;
-	value = getKeyJsonValueFromContainer(&json->root, key, (int) strlen(key), NULL);
-	return value != NULL && value->type == jbvString ? value : NULL;
-}
-
-static bool
-has_error(const char *word, Jsonb *error)
-{
-	static const char *const keys[] = {"message", "sqlstate", "detail"};
-
-	for (int i = 0; i < lengthof(keys); i++)
-	{
-		JsonbValue *value = string_member(error, keys[i]);
-
-		if (value != NULL && is_in(word, value->val.string.val, value->val.string.len))
-			return true;
-	}
-	return false;
-}
-
-/* Returns whether an error has one of the SQLSTATEs of a term, or of their classes. */
-static bool
-has_sqlstate(const BgjobTerm *term, Jsonb *error)
-{
-	JsonbValue *is = string_member(error, "sqlstate");
-
-	for (int i = 0; is != NULL && i < term->nvalues; i++)
-		if (is->val.string.len >= (int) term->values[i].length &&
-			memcmp(is->val.string.val, term->values[i].text, term->values[i].length) == 0)
-			return true;
-	return false;
-}
-
-/* Returns the element of a container that a part of a path names; NULL: there is none. */
-static JsonbValue *
-step(JsonbContainer *container, const BgjobQueryText *element)
-{
-	char *end;
-	unsigned long index;
-
-	if (JsonContainerIsObject(container))
-		return getKeyJsonValueFromContainer(container, element->text, (int) element->length,
-											NULL);
-	if (!JsonContainerIsArray(container) || JsonContainerIsScalar(container) ||
-		element->length == 0 || element->length > 9 ||
-		strspn(element->text, "0123456789") != element->length)
-		return NULL;
-	index = strtoul(element->text, &end, 10);
-	return getIthJsonbValueFromContainer(container, (uint32) index);
-}
-
-/* Returns the value at the end of a path; NULL: there is none. */
-static JsonbValue *
-follow(Jsonb *json, const BgjobTerm *term)
-{
-	JsonbContainer *container = &json->root;
-	JsonbValue *value = NULL;
-
-	for (int i = 0; i < term->npath; i++)
-	{
-		if (container == NULL)
-			return NULL;
-		value = step(container, &term->path[i]);
-		if (value == NULL)
-			return NULL;
-		container = value->type == jbvBinary ? value->val.binary.data : NULL;
-	}
-	return value;
-}
-
-/* Returns whether a value in JSON is that of a term. */
-static bool
-is_value(const JsonbValue *is, const Term *term)
-{
-	const BgjobQueryText *wanted = &term->term->values[0];
-
-	switch (wanted->kind)
-	{
-		case BGJOB_VALUE_TEXT:
-			return is->type == jbvString && is->val.string.len == (int) wanted->length &&
-				   memcmp(is->val.string.val, wanted->text, wanted->length) == 0;
-		case BGJOB_VALUE_NUMBER:
-			return is->type == jbvNumeric && DatumGetBool(DirectFunctionCall2(
-												 numeric_eq, NumericGetDatum(is->val.numeric),
-												 NumericGetDatum(term->number)));
-		case BGJOB_VALUE_TRUE:
-		case BGJOB_VALUE_FALSE:
-			return is->type == jbvBool && is->val.boolean == (wanted->kind == BGJOB_VALUE_TRUE);
-		case BGJOB_VALUE_NULL:
-			return is->type == jbvNull;
-	}
-	return false;
-}
-
 static bool
 has_args(const Term *term, Jsonb *args)
 {
-	JsonbValue *value;
-
 	if (args == NULL)
 		return false;
 	if (term->term->npath == 0)
 		return bgjob_words_has_json(term->word, args);
-	value = follow(args, term->term);
-	return value != NULL && is_value(value, term);
+	return bgjob_json_has_value(args, term->term, term->number);
 }
 
 /* ---- terms ---- */
@@ -509,7 +433,7 @@ holds(const BgjobSearch *search, const Term *prepared, TupleTableSlot *slot)
 		case BGJOB_Q_BATCH:
 			return has_number(term, slot, BGJOB_C_BATCH_ID);
 		case BGJOB_Q_ERROR:
-			return has_error(prepared->word, json_column(slot, BGJOB_C_ERROR));
+			return bgjob_json_has_error(json_column(slot, BGJOB_C_ERROR), prepared->word);
 		case BGJOB_Q_FAILURE:
 			return bgjob_failure_of(slot, &failure) &&
 				   failure.group == (uint64) term->values[0].number;
@@ -530,7 +454,7 @@ holds(const BgjobSearch *search, const Term *prepared, TupleTableSlot *slot)
 		case BGJOB_Q_SERVER:
 			return has_server(search, term->values[0].text, slot);
 		case BGJOB_Q_SQLSTATE:
-			return has_sqlstate(term, json_column(slot, BGJOB_C_ERROR));
+			return bgjob_json_has_sqlstate(json_column(slot, BGJOB_C_ERROR), term);
 		case BGJOB_Q_TAG:
 			return bgjob_row_has_tag(slot, term->values[0].text);
 		case BGJOB_Q_UNIQUE:
@@ -542,15 +466,6 @@ holds(const BgjobSearch *search, const Term *prepared, TupleTableSlot *slot)
 			break; /* are in the filter */
 	}
 	return true;
-}
-
-/* Returns whether the map of jobs knows what a term is about. */
-static bool
-is_mapped(const BgjobTerm *term)
-{
-	return !term->negated &&
-		   (term->qualifier == BGJOB_Q_JOB || term->qualifier == BGJOB_Q_QUEUE ||
-			term->qualifier == BGJOB_Q_ROLE || term->qualifier == BGJOB_Q_TAG);
 }
 
 /* Returns whether the terms hold of which the map knows, or all others. */

@@ -3,8 +3,9 @@
  * summary.c
  *	  What the map of jobs (base/jobmap.h) is told of a job's row.
  *
- * That is the state, the time of its creation, and hashes of four names: the queue, the
- * call, the role, and each tag. A function is known by the number of its call
+ * That is the state, the time of its creation, and hashes of names: the queue, the
+ * call, the role, each tag, the batch, and the recurring job. The last two count as tags: few jobs
+ * in a row have different ones. A function is known by the number of its call
  * (store/call.h), a command by the length of its text. All of it is computed from the
  * row alone, without fetching anything that is stored elsewhere: while a range is
  * cleaned nothing may be waited for. Tags that are compressed or out of line stand for
@@ -83,6 +84,13 @@ bgjob_summary_add_tag(BgjobMapNames *names, const char *tag)
 	add_bytes(names, BGJOB_MAP_TAG, tag, strlen(tag));
 }
 
+/* A batch, by its id. */
+void
+bgjob_summary_add_batch(BgjobMapNames *names, int64 batch)
+{
+	add_bytes(names, BGJOB_MAP_TAG, &batch, sizeof(batch));
+}
+
 static void
 add_tags(BgjobMapNames *names, Datum tags)
 {
@@ -128,6 +136,10 @@ add_names(BgjobMapNames *names, const Datum *values, const bool *nulls)
 	bgjob_summary_add_role(names, DatumGetObjectId(values[BGJOB_C_RUN_AS - 1]));
 	if (!nulls[BGJOB_C_TAGS - 1])
 		add_tags(names, values[BGJOB_C_TAGS - 1]);
+	if (!nulls[BGJOB_C_BATCH_ID - 1])
+		bgjob_summary_add_batch(names, DatumGetInt64(values[BGJOB_C_BATCH_ID - 1]));
+	if (!nulls[BGJOB_C_RECURRING_NAME - 1])
+		add_text(names, BGJOB_MAP_TAG, values[BGJOB_C_RECURRING_NAME - 1]);
 }
 
 /* The names of a row, which most rows have in common with the one before. */
@@ -140,13 +152,14 @@ static struct
 	BgjobMapNames names;
 } last;
 
-/* Returns whether a row calls a function, has no tags, and a queue whose name fits. */
+/* Returns whether a row calls a function, has nothing that counts as a tag, and a queue whose name fits. */
 static bool
 is_simple(const Datum *values, const bool *nulls)
 {
 	Pointer queue = DatumGetPointer(values[BGJOB_C_QUEUE - 1]);
 
 	return !nulls[BGJOB_C_CALL_ID - 1] && nulls[BGJOB_C_TAGS - 1] &&
+		   nulls[BGJOB_C_BATCH_ID - 1] && nulls[BGJOB_C_RECURRING_NAME - 1] &&
 		   is_plain(PointerGetDatum(queue)) && VARSIZE_ANY_EXHDR(queue) < sizeof(last.queue);
 }
 

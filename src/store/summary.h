@@ -22,5 +22,6 @@ extern void bgjob_summary_add_call(BgjobMapNames *names, int64 call);
 extern void bgjob_summary_add_command(BgjobMapNames *names, Size length);
 extern void bgjob_summary_add_role(BgjobMapNames *names, Oid role);
 extern void bgjob_summary_add_tag(BgjobMapNames *names, const char *tag);
+extern void bgjob_summary_add_batch(BgjobMapNames *names, int64 batch);
 
 #endif /* BGJOB_STORE_SUMMARY_H */
