@@ -115,7 +115,7 @@ backend_late(LoopTimer *timer)
 		 true);
 }
 
-/* set_time has the connection end if it is late. */
+/* set_time sets the time after which the connection is given up. */
 static void
 set_time(Backend *backend, int64_t time)
 {

@@ -5,7 +5,7 @@
  *
  * Options for the connection are those of psql. They say which server the dashboard is
  * for; user and password among them are for the program's own connection (health.c),
- * and nobody else's. What is wrong ends the program with EX_USAGE, or with EX_CONFIG
+ * and nobody else's. A wrong option ends the program with EX_USAGE, or with EX_CONFIG
  * where a file is wrong, before anything is connected to.
  *
  * Passwords travel over the connection to the browser. So an address beyond this host
@@ -201,7 +201,7 @@ set_connection_option(int option, char *value, char **dbname)
 	}
 }
 
-/* set_access_option handles the options that say who reaches the program, and how; false: it is none of them. */
+/* set_access_option handles the options for the way to the program; false: it is none of them. */
 static bool
 set_access_option(int option, const char *value)
 {

@@ -101,7 +101,7 @@ finish(Database *database, const Outcome *outcome)
 	free_work(work);
 }
 
-/* finish_all tells all that wait the same. What comes meanwhile stays. */
+/* finish_all tells all that wait the same. Statements that come meanwhile stay. */
 static void
 finish_all(Database *database, const Outcome *outcome)
 {
@@ -271,7 +271,7 @@ backend_done(Backend *backend, const PGresult *result)
 		go_on(database);
 }
 
-/* backend_down answers all that wait, and has the session end where the password is not taken any more. */
+/* backend_down answers all that wait, and ends the session if the server takes the password no more. */
 static void
 backend_down(Backend *backend, const BackendFailure *failure)
 {
@@ -420,7 +420,7 @@ database_run(Database *database, const WorkOrder *order)
 	return work;
 }
 
-/* work_forget has a statement be executed without telling anybody. Not within or after its callback. */
+/* work_forget drops the callback of a statement, which is executed nevertheless. Not within or after its callback. */
 void
 work_forget(Work *work)
 {
@@ -429,7 +429,7 @@ work_forget(Work *work)
 
 /*
  * database_order_list returns the order for a JSON array of the databases that the
- * role may connect to; the caller says who is told.
+ * role may connect to; the caller sets the callback.
  */
 WorkOrder
 database_order_list(void)

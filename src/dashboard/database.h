@@ -28,6 +28,7 @@ typedef struct Outcome
 	const char *message;
 	const char *detail;
 	const char *hint;
+	const char *said;       /* by the server or libpq, for the log; null: nothing more */
 	const PGresult *result; /* null without one */
 	const char *value;      /* the first column of the first row; null: none, or NULL */
 	size_t value_len;

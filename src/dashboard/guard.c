@@ -8,7 +8,7 @@
  * - Sec-Fetch-Site, which no script can set, has to be same-origin; a browser without it
  *	 sends Origin, which has to name the host that the request was sent to. A request
  *	 with neither comes from no browser.
- * - What changes something has the session's token in the header X-CSRF-Token. A page of
+ * - A request that changes something has the session's token in the header X-CSRF-Token. A page of
  *	 another site cannot know it, and cannot send the header without being asked first
  *	 (CORS), which is never answered.
  * - A body is application/json, which no form can send.

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a role that has signed in does not take over from the program's own connection. */
+/* Parameters of the program's own connection that a role which has signed in does not take over. */
 static const char *const not_shared[] = {"user",
 										 "password",
 										 "passfile",

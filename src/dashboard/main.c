@@ -3,21 +3,20 @@
  * main.c
  *	  bgjob-dashboard: background jobs in a browser.
  *
- * The program serves one page and an API by HTTP. Whoever uses it signs in with a role
- * of the server and its password, and everything that is shown or done for them is SQL on a
- * connection of that role: PostgreSQL decides who may see and do what, and nothing
- * here has to. See doc/man/bgjob-dashboard.1 for its use.
+ * The program serves one page and an API by HTTP. A user signs in with a role of the
+ * server and its password, and everything that is shown or done is SQL on a connection
+ * of that role: PostgreSQL decides what each may see and do, and nothing here has to. See doc/man/bgjob-dashboard.1 for its use.
  *
  *	  main.c			start, loop, end
  *	  config.c, help.c	the command line
  *	  web.c, request.c	HTTP: connections, requests and their answers
- *	  route.c, guard.c	who answers a request, and whether it may be answered
+ *	  route.c, guard.c	which part answers a request, and whether it may
  *	  asset.c			the page's files (web), embedded by assets.sh
  *	  statement.c		all SQL (sql, actions, internal), embedded by statements.awk
  *	  values.c			values of parameters, from the query string or from JSON
  *	  backend.c			a connection to the server		login.c		as whom
  *	  database.c		statements that wait for one	outcome.c	what became of them
- *	  session.c, token.c	who is signed in
+ *	  session.c, token.c	sessions, and their secrets
  *	  signin.c, throttle.c	signing in and out
  *	  page.c, action.c	what a page shows; what a user does
  *	  live.c			what goes on, as it happens
@@ -119,7 +118,7 @@ leave(void)
 	live_close();
 	session_close();
 	health_close();
-	/* What was closed is freed by timers that are due. */
+	/* Sessions and connections that were closed are freed by timers that are due. */
 	loop_set(&last_timer, loop_now(), last_due, NULL);
 	loop_turn();
 	web_close();

@@ -4,8 +4,8 @@
  *	  What became of a statement, in the terms of HTTP.
  *
  * The server's SQLSTATE decides the status, by its class where nothing more special is
- * in the table. What is the input's fault is 400, what the role may not do is 403,
- * what another state of things forbids is 409. 503 says that it may work later.
+ * in the table: 400 for wrong input, 403 for missing rights, 409 where the state of
+ * things forbids it. 503 says that it may work later.
  *
  * Pure, but for the messages, which point into what is given.
  *
@@ -86,6 +86,7 @@ outcome_of_failure(const BackendFailure *failure, Outcome *outcome)
 {
 	memset(outcome, 0, sizeof(*outcome));
 	outcome->sqlstate = failure->sqlstate;
+	outcome->said = failure->message;
 	if (failure->unasked)
 	{
 		outcome->status = 403;

@@ -4,9 +4,9 @@
  *	  A request by HTTP, and its answer.
  *
  * A request belongs to libmicrohttpd's connection: made when its header is there,
- * freed when it is over (web.c). Whoever deals with it answers once, at once or in a
- * later turn of the loop: request_respond keeps the answer and has the connection go
- * on. Until then the connection is suspended, so the request cannot vanish.
+ * freed when it is over (web.c). The part of the program that serves it answers once, at
+ * once or in a later turn of the loop: request_respond keeps the answer and resumes the
+ * connection. Until then the connection is suspended, so the request cannot vanish.
  *
  * Every answer has the headers that keep other sites out. Where it sets no policy of its
  * own, as the page does (asset.c), a browser may load nothing at all by it, and show it

@@ -7,17 +7,17 @@
  *
  *	  /static/HASH/NAME			the page's files
  *	  /healthz /readyz /metrics	for those that watch
- *	  /api/session				signing in, who is signed in, signing out
+ *	  /api/session				signing in, the session, signing out
  *	  /api/d/DATABASE/PAGE		a page's data
  *	  /api/d/DATABASE/do/ACTION	an action
  *	  /api/d/DATABASE/live		what goes on, as it happens
  *	  /api/d/DATABASE/bulk[/N]	actions on many jobs
  *	  everything else			the page itself, whose script reads the address
  *
- * What may be refused is refused when the header is there, before a body is taken:
- * methods, other sites, what is not signed in or has no token. So only somebody who is
- * signed in has the program keep a body, but for that of signing in. When the body
- * is there, the session is looked up again; it may have ended.
+ * Requests are refused when the header is there, before a body is taken: wrong methods,
+ * other sites, no session, no token. So the program keeps no bodies but those of
+ * sessions, and the short one of signing in. When the body is there, the session is
+ * looked up again; it may have ended.
  *
  *-------------------------------------------------------------------------
  */
@@ -246,7 +246,7 @@ answer_session(Request *request)
 		signin_show(request);
 }
 
-/* route_request has a request answered whose body is there. */
+/* route_request answers a request whose body is there. */
 void
 route_request(Request *request)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * session.c
- *	  Who is signed in.
+ *	  The sessions of roles that are signed in.
  *
  * A session is a login (a role and its password, login.c) and two secrets: its id, which
  * is in a cookie that no script reads and no other site's request carries, and a token

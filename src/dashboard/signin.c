@@ -8,11 +8,11 @@
  * libpq would take it for none and look for another. A wrong password and an unknown
  * role get the same answer; what the server really said is in the log.
  *
- * Attempts are throttled (throttle.c), and only some are under way at a time. What was
- * sent is wiped from memory; the password goes on in the login alone.
+ * Attempts are throttled (throttle.c), and only some are under way at a time. The body of
+ * the request is wiped from memory; the password goes on in the login alone.
  *
  * The first statement on the new connection lists the databases that the role may
- * connect to. It is repeated when the page asks who is signed in.
+ * connect to. It is repeated when the page asks for the session.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +43,7 @@ typedef struct Attempt
 	Login *login;
 } Attempt;
 
-/* log_attempt writes into the log who has tried, and from where. */
+/* log_attempt writes the role, its address and the outcome into the log. */
 static void
 log_attempt(Request *request, const char *role, const char *what)
 {
@@ -80,13 +80,13 @@ succeeded(Request *request, Login *login, const Outcome *outcome)
 	session_answer(session, request);
 }
 
-/* failed answers an attempt that came to nothing. What nobody is to be blamed for is not counted. */
+/* failed answers an attempt that came to nothing. A failure that is not the role's fault is not counted. */
 static void
 failed(Request *request, Login *login, const Outcome *outcome)
 {
 	bool blamed = outcome->sqlstate != NULL && strncmp(outcome->sqlstate, "28", 2) == 0;
 
-	log_attempt(request, login->user, outcome->message);
+	log_attempt(request, login->user, outcome->said != NULL ? outcome->said : outcome->message);
 	if (!blamed && !outcome->unasked)
 		throttle_forgive(request_peer(request), login->user, false);
 	if (blamed)

@@ -14,7 +14,7 @@
  * and CROSS JOIN with what restores the role's own settings.
  *
  * That has to happen within the statement. The program's search_path is safe, and the
- * role's is not: whoever owns a database can set it for all that connect to it, so that names and
+ * role's is not: the owner of a database can set it for all that connect to it, so that names and
  * operators of the statement would mean something else. They are looked up when it is
  * parsed, the settings are restored when it is executed, and its transaction, which it
  * has for itself, ends that.
@@ -33,7 +33,7 @@
 #define MARK_PARAMETER '\002'
 #define MARK_FROM      '\003'
 
-/* What bgjob captures, and looks names up by. The count is never used, but volatile, so it is computed. */
+/* Restores the settings that bgjob captures, and looks names up by. The count is never used, but volatile, so it is computed. */
 static const char role_settings[] =
 	" (SELECT count(set_config(s.name, s.reset_val, true)) FROM pg_catalog.pg_settings AS s "
 	"WHERE s.name IN ('search_path', 'TimeZone', 'DateStyle', 'IntervalStyle')) AS "
@@ -138,7 +138,7 @@ statement_sql(const Statement *statement, const char *schema)
 
 /*
  * statement_with_literals returns the same for reading, with the values written in, and
- * without what restores the settings, which whoever copies it has not changed.
+ * without the clause that restores the settings: a session of psql has not changed them.
  */
 char *
 statement_with_literals(const Statement *statement, const char *schema, PGconn *pg,

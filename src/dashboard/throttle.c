@@ -9,7 +9,7 @@
  * for each other's failures at worst. Nothing is ever pushed out, so nobody gets rid
  * of a counter by filling the table. Each minute takes back a failure.
  *
- * A role's failures would also let an attacker keep the role out, who always comes first
+ * A role's failures would also let an attacker keep the role out, by always coming first
  * when the delay ends. So they do not count where the role has signed in from the same
  * address before; there its own failures do.
  *

@@ -4,7 +4,7 @@
  *	  The values of a statement's parameters, as texts that the server reads.
  *
  * They come from the query string or from a JSON object, by name; what is not given
- * has the default of the statement, and what the statement does not know is ignored.
+ * has the default of the statement; names that the statement does not know are ignored.
  * Whether a value is one of its type, the server says.
  *
  * Of JSON, a string is its text, also for jsonb (so numbers in it stay exact); null is

@@ -8,14 +8,14 @@
  * routed when its body is whole. If it is not answered then, because a statement runs,
  * its connection is suspended until it is.
  *
- * Somebody who opens many connections, or sends slowly, shall harm nobody else. So
+ * A client that opens many connections, or sends slowly, must not harm others. So
  * the number of connections is limited, for one address to half of that, and each has a
  * time by which its next request has to be there, however often it sends a byte; the
  * library's own time-out counts from the last byte. A connection that is late has its
  * socket shut down, and the library then closes it. While a statement runs, the time
  * does not count: statements have their own.
  *
- * What is not HTTP is answered by the library itself, with a page of its own.
+ * Bytes that are no HTTP are answered by the library itself, with a page of its own.
  *
  *-------------------------------------------------------------------------
  */
@@ -83,7 +83,7 @@ listener_due(LoopTimer *timer)
 	run();
 }
 
-/* plan has the library run when it wants to. */
+/* plan sets the timer to the time at which the library wants to run. */
 static void
 plan(void)
 {
@@ -96,7 +96,7 @@ plan(void)
 		loop_unset(&listener_timer);
 }
 
-/* web_run_soon has the library run in this turn or the next; after a connection was resumed. */
+/* web_run_soon runs the library in this turn or the next; after a connection was resumed. */
 void
 web_run_soon(void)
 {
@@ -161,7 +161,7 @@ sweep_due(LoopTimer *timer)
 	loop_set(&sweep_timer, loop_now() + SWEEP_EVERY, sweep_due, NULL);
 }
 
-/* web_resume has the connection of a request that was answered go on. */
+/* web_resume resumes the connection of a request that was answered. */
 void
 web_resume(Request *request)
 {
@@ -182,7 +182,7 @@ has_body(Request *request)
 		   (length != NULL && strtoull(length, NULL, 10) > 0);
 }
 
-/* begin makes a request when its header is there. What is too long is refused before it is sent. */
+/* begin makes a request when its header is there. A body that is too long is refused before it is sent. */
 static void
 begin(struct MHD_Connection *http, const char *path, const char *method, void **state)
 {
@@ -196,7 +196,7 @@ begin(struct MHD_Connection *http, const char *path, const char *method, void **
 		request_fail(request, 413, NULL, "the request is too long", NULL, NULL);
 }
 
-/* take_body takes a part of the body. What is beyond the limit is thrown away, and the request refused at its end. */
+/* take_body takes a part of the body. The rest beyond the limit is dropped, and the request refused at its end. */
 static void
 take_body(Request *request, const char *bytes, size_t len)
 {

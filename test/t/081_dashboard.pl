@@ -318,6 +318,7 @@ cmp_ok($answer->{headers}{'retry-after'}, '>', 0, 'for some time');
 ok(until_true(sub { sign_in($dashboard, 'carol')->{answer}{status} == 200 }), 'then the right password signs in');
 sign_in($dashboard, 'carol', 'wrong') for 1 .. 7;
 is(sign_in($dashboard, 'carol')->{answer}{status}, 200, 'where a role has signed in, it is not kept out so soon');
+like(logged($dashboard), qr/sign-in of role "alice" from 127\.0\.0\.1: .*password authentication failed/, 'the log says why the server has refused a role');
 unlike(logged($dashboard), qr/other|wrong/, 'no password is logged');
 is(end_dashboard($dashboard), 0, 'the program leaves as it was asked to');
 
