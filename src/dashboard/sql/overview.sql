@@ -1,6 +1,6 @@
 -- The overview: the deepest queues, and what needs attention.
 --
--- Cost: shared memory for servers, queues and limits; the oldest job of 10 queues; at most 20 ms of bgjob_failures(); the newest 50
+-- Cost: shared memory for servers, queues and limits; the oldest job of 18 queues; at most 20 ms of bgjob_failures(); the newest 50
 -- failed jobs and 200 that wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. That is
 -- independent of the number of jobs.
 -- Counts are null until the server has counted.
@@ -10,10 +10,13 @@ WITH queues AS MATERIALIZED (
     FROM bgjob.queues q
 ), deepest AS MATERIALIZED (
     SELECT q.* FROM queues q ORDER BY q.enqueued DESC NULLS LAST, q.processing DESC, q.queue LIMIT 10
+), still AS MATERIALIZED (
+    -- jobs wait and none runs
+    SELECT q.queue, q.enqueued FROM queues q WHERE q.enqueued > 0 AND q.processing = 0 AND NOT q.paused ORDER BY q.enqueued DESC, q.queue LIMIT 8
 ), oldest AS MATERIALIZED (
     -- the condition goes down into the view, which looks for the oldest job of these queues alone
     SELECT q.queue, q.oldest_enqueued_at FROM bgjob.queues q
-    WHERE q.queue = ANY ((SELECT array_agg(d.queue) FROM deepest d)::text[])
+    WHERE q.queue = ANY ((SELECT array_agg(d.queue) FROM (SELECT d.queue FROM deepest d UNION SELECT s.queue FROM still s) d)::text[])
 ), servers AS MATERIALIZED (
     SELECT s.name, s.kind, s.queues, s.started_at, s.heartbeat_at, s.paused FROM bgjob.servers s
 ), groups AS MATERIALIZED (
@@ -34,12 +37,12 @@ WITH queues AS MATERIALIZED (
     GROUP BY f.sequence_key, f.run_as
     ORDER BY 4 DESC, 3 DESC LIMIT 5
 ), stuck AS MATERIALIZED (
+    -- for half a minute: workers may be busy, or about to start
     SELECT q.queue, q.enqueued, w.reason, w.detail, w.hint
-    FROM (SELECT q.queue, q.enqueued FROM queues q
-          WHERE q.enqueued > 0 AND q.processing = 0 AND NOT q.paused ORDER BY q.enqueued DESC, q.queue LIMIT 8) q
+    FROM still q JOIN oldest o ON o.queue = q.queue AND o.oldest_enqueued_at < now() - '30 seconds'::interval
     CROSS JOIN LATERAL (SELECT j.id FROM @bgjob@.bgjob_list(state => 'enqueued'::text, queue => q.queue::text, max_rows => 1::integer) j) j
-    CROSS JOIN LATERAL @bgjob@.bgjob_why(id => j.id) w
-    WHERE w.reason IN ('no worker', 'not adopted')
+    CROSS JOIN LATERAL (SELECT w.reason, w.detail, w.hint FROM @bgjob@.bgjob_why(id => j.id) w
+                        WHERE w.reason IN ('no worker', 'not adopted') LIMIT 1) w
 ), recurring AS MATERIALIZED (
     SELECT r.name, r.owner::text AS owner, r.error, r.next_run_at,
            r.active AND r.next_run_at < now() - '1 minute'::interval AS overdue

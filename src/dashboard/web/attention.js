@@ -19,7 +19,8 @@ function itemsOf(a, reload) {
 	const each = (list, call) => (list ?? []).forEach(call);
 
 	if (a.scheduler) add(a.scheduler === 'standby' ? 'info' : 'bad', 'servers', 'scheduler', ...SCHEDULER[a.scheduler], { href: href('servers') });
-	each(a.stuck, (s) => add('bad', 'queues', `stuck ${s.queue}`, html`${plural(s.enqueued, 'job')} in <b>${s.queue}</b> cannot start`, [s.detail, s.hint].filter(Boolean).join(' '),
+	// without a scheduler no queue moves: that is said once
+	if (!a.scheduler) each(a.stuck, (s) => add('bad', 'queues', `stuck ${s.queue}`, html`${plural(s.enqueued, 'job')} in <b>${s.queue}</b> cannot start`, [s.detail, s.hint].filter(Boolean).join(' '),
 		{ href: jobsOf(s.queue, 'enqueued') }));
 	each(a.failures, (f) => add('bad', 'failed', `failed ${f.query}`, html`<span class="number">${num(f.jobs)}${f.complete ? '' : '+'}</span> × <b>${f.job}</b> failed`,
 		html`${f.sqlstate && html`<code>${f.sqlstate}</code> `}${f.message} <span class="faint">· <${Time} t=${f.last} /></span>`, { href: href('jobs', { q: f.query }) }));
