@@ -200,7 +200,7 @@ my ($late) = enqueue('alice', 1, q{queue => 'slow'});
 is(api($bob, 'GET', 'd/postgres/bulk')->{body}, qq({"bulks": []}\n), 'another role does not see it');
 is(api($bob, 'DELETE', "d/postgres/bulk/$held")->{status}, 404, 'nor stop it');
 is(state_of($alice, $held)->{state}, 'running', 'so it runs');
-my $elsewhere = bulk($alice, action => 'delete', query => 'queue:slow state:enqueued');
+my $elsewhere = bulk($alice, action => 'delete', ids => [ @slow[ 0 .. 399 ] ]);
 is(api($alice, 'POST', 'd/postgres/bulk', { action => 'delete', query => 'queue:slow' })->{status}, 429, 'two at a time for a session');
 is(api($alice, 'DELETE', "d/postgres/bulk/$elsewhere")->{status}, 200, 'one is to be stopped');
 is(api($alice, 'DELETE', 'session')->{status}, 200, 'the session ends');
