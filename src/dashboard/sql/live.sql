@@ -15,12 +15,20 @@ WITH stats AS MATERIALIZED (
     FROM bgjob.queues q
     ORDER BY q.enqueued DESC NULLS LAST, q.queue
     LIMIT 50
+), busy AS MATERIALIZED (
+    -- After a start of the server the map of jobs, by which the search finds those that run, has to be made first; until then it
+    -- finds some. Those of the server's own workers are known without it.
+    SELECT ARRAY(SELECT w.job_id FROM bgjob.workers w WHERE w.job_id IS NOT NULL ORDER BY w.job_id DESC LIMIT 50) || s.ids AS ids
+    FROM @bgjob@.bgjob_search(query => 'state:processing'::text, max_rows => 50::integer, max_time => '20 ms'::interval) s
 ), running AS MATERIALIZED (
     SELECT j.id::text AS id, j.job, j.queue, j.run_as::text AS run_as, j.started_at, j.progress,
            CASE WHEN current_setting('bgjob_dashboard.hide_arguments', true) IS DISTINCT FROM 'on' THEN j.progress_message END
                AS progress_message,
            j.server
-    FROM @bgjob@.bgjob_list(state => 'processing'::text, max_rows => 50::integer) j
+    FROM bgjob.jobs j
+    WHERE j.id = ANY ((SELECT b.ids FROM busy b)::bigint[]) AND j.state = 'processing'
+    ORDER BY j.id DESC
+    LIMIT 50
 )
 SELECT json_build_object(
     'at', clock_timestamp(),
