@@ -2,7 +2,7 @@
 --
 -- At most 1,000 jobs one step away, 300 and 100 further on; the others are counted (10,000: at least). Antecedents are known from the rows of the jobs.
 -- Who awaits a job is in bgjob.continuations while it waits; those that have ended are looked for among the 2,000 ids behind this one.
--- Cost: looks into primary keys, one range of 2,000 ids; 1,000 continuations take some 20 ms.
+-- Cost: looks into primary keys, one range of 2,000 ids; with 1,000 continuations less than 0.2 s on a busy machine.
 -- The answer: nodes (id, job, kind, state, level: below 0 it is awaited), edges (from, to), totals (before, after), batch, signals.
 -- params: id bigint
 WITH RECURSIVE this AS MATERIALIZED (
@@ -28,8 +28,8 @@ WITH RECURSIVE this AS MATERIALIZED (
 	FROM after a CROSS JOIN LATERAL (
 		SELECT array_agg(x.id) AS ids
 		FROM (SELECT DISTINCT y.id
-			FROM (SELECT c.job_id AS id
-				FROM unnest(a.ids) i (id) CROSS JOIN LATERAL (SELECT c.job_id FROM bgjob.continuations c WHERE c.awaited_id = i.id LIMIT 1000) c
+			-- one search for all ids: one for each would scan the table as often, where its statistics are out of date
+			FROM ((SELECT c.job_id AS id FROM bgjob.continuations c WHERE c.awaited_id = ANY (a.ids) LIMIT 1000)
 				UNION ALL
 				SELECT r.id FROM near r WHERE r.after && a.ids OR r.after_batch = ANY (a.ids)) y
 			LIMIT CASE a.level WHEN 0 THEN 1000 WHEN 1 THEN 300 ELSE 100 END) x) n

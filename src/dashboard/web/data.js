@@ -101,3 +101,14 @@ export function useSteadyRows(rows, keyOf = (row) => row.id) {
 	}
 	return shown.current;
 }
+
+// useEvery calls a function every so many milliseconds while "on" is true and the tab is visible: for what is dear, or changes little.
+export function useEvery(call, ms, on = true) {
+	const latest = useRef(call);
+	latest.current = call;
+	useEffect(() => {
+		if (!on) return undefined;
+		const timer = setInterval(() => { if (!document.hidden) latest.current(); }, ms);
+		return () => clearInterval(timer);
+	}, [ms, on]);
+}

@@ -8,7 +8,8 @@ import { html, useEffect, useMemo, useRef, useState } from './lib.js';
 import { compact, num } from './format.js';
 import { href } from './router.js';
 import { NODE, fold, place } from './layout.js';
-import { shortName } from './jobrow.js';
+import { useEvery } from './data.js';
+import { isWaiting, shortName } from './jobrow.js';
 import { Card, ErrorBox, Icon, State, useData } from './ui.js';
 
 const ORDER = ['failed', 'processing', 'enqueued', 'scheduled', 'awaiting', 'succeeded', 'deleted', 'removed'];
@@ -75,7 +76,7 @@ function AsList({ columns, current }) {
 }
 
 export function Graph({ id, show }) {
-	const { data, error } = useData('job_graph', { id }, { refresh: true, order: () => '' });
+	const { data, error, reload } = useData('job_graph', { id }, { order: () => '' });
 	const [view, setView] = useState(matchMedia('(max-width: 760px)').matches ? 'list' : 'graph');
 	const [opened, setOpened] = useState(null);
 	const box = useRef(null);
@@ -85,6 +86,7 @@ export function Graph({ id, show }) {
 		const folded = fold(data, id);
 		return { ...folded, ...place(folded, room) };
 	}, [data, id, room]);
+	useEvery(reload, 10000, Boolean(data?.nodes?.some(([, , , state]) => state === 'processing' || isWaiting(state))));
 	const drawn = Boolean(graph) && graph.nodes.length > 1 && view === 'graph';
 	useEffect(() => {
 		if (!drawn || !box.current) return undefined;

@@ -6,6 +6,7 @@
 import { html, useRef, useState } from './lib.js';
 import { duration, num, now } from './format.js';
 import { href } from './router.js';
+import { useEvery } from './data.js';
 import { shortName } from './jobrow.js';
 import { Card, Duration, State, Time, useData } from './ui.js';
 
@@ -19,7 +20,8 @@ function percentile(values, p) {
 }
 
 export function Runs({ id }) {
-	const { data, error } = useData('job_runs', { id }, { refresh: true, order: () => '' });
+	const { data, error, reload } = useData('job_runs', { id }, { order: () => '' });
+	useEvery(reload, 10000);
 	const [at, setAt] = useState(null);
 	const strip = useRef(null);
 	if (error || !data || data.rows.length < 2) return null;
