@@ -73,7 +73,7 @@ BEGIN
 				'list', jsonb_build_array(i % 3, 'x' || i % 3, NULL, i % 2 = 0), 'a.b', i % 5, 'big', 1e20::numeric + i),
 			queue => (ARRAY['default', 'tap_wait', 'tap_a', 'tap_b'])[1 + i % 4], run_as => role,
 			tags => CASE i % 3 WHEN 1 THEN '{odd}' WHEN 2 THEN '{even,"two words"}'::text[] END,
-			sequence_key => CASE WHEN i % 50 = 1 THEN 'order-7' END, unique_key => CASE WHEN i % 100 = 1 THEN 'key' || i END,
+			sequence_key => CASE WHEN i % 200 = 1 THEN 'order-7' END, unique_key => CASE WHEN i % 100 = 1 THEN 'key' || i END,
 			limits => CASE i % 20 WHEN 1 THEN '{tap_limit}' WHEN 2 THEN '{tap_rate:a=2}'::text[] END);
 		IF i % 20 = 0 THEN
 			PERFORM bgjob_enqueue('tap_fail', jsonb_build_array(i, (ARRAY['40001', '40P01', 'P0001'])[1 + i / 20 % 3]), max_retries => 0, run_as => role);
