@@ -93,6 +93,10 @@ is_deeply([ map { my $expression = $_; map { my ($metric, $matchers) = ($_ =~ /^
 	'so is each label by which they choose');
 my %used = map { $_ => 1 } map { /\b(bgjob_\w+)/g } @expressions;
 is_deeply([ grep { my $family = $_; !grep { /^\Q$family\E(_bucket)?$/ } keys %used } sort keys %families ], [], 'each metric is in the dashboard or in a rule');
+my $n = 0;
+my @queries = map { s/\$__rate_interval/5m/gr =~ s/\$(?:database|queue)/.*/gr } map { $_->{expr} } map { @{ $_->{targets} // [] } } @{ $grafana->{panels} };
+promtool_accepts('the queries of the dashboard for Grafana are valid', '/dev/null', 'check', 'rules',
+	written('queries.yml', JSON::PP->new->encode({ groups => [ { name => 'queries', rules => [ map { { record => 'query:' . $n++, expr => $_ } } @queries ] } ] })));
 my %ids; $ids{ $_->{id} }++ for @{ $grafana->{panels} };
 is_deeply([ grep { $ids{$_} > 1 } keys %ids ], [], 'panels have numbers of their own');
 my %in_manual = map { $_ => 1 } $manual =~ /`(bgjob_\w+)`/g;
