@@ -3,8 +3,9 @@
  * database.c
  *	  Statements of a login in a database, which wait for their turn at a connection.
  *
- * A login has one connection to each database that it looks at, made when a statement
- * comes, closed when none has come for some minutes. Statements wait in a queue, whose
+ * A login has one connection to each database that it looks at, and one more while it is
+ * told what goes on there, so that neither waits for the other. They are made when a statement
+ * comes, and closed when none has come for some minutes. Statements wait in a queue, whose
  * length is bounded; they are never executed twice. Where one has to be by itself
  * (bulk actions), there are connections beside.
  *
@@ -54,7 +55,7 @@ struct Database
 	Backend backend;
 	Login *login; /* held */
 	char *name;
-	bool own; /* not shared */
+	bool live; /* for what goes on; else for pages and actions */
 	bool closed;
 	Work *first; /* the one that runs, if one does */
 	Work **last;
@@ -329,32 +330,44 @@ close_idlest(Login *login)
 		database_close(idlest);
 }
 
-/* database_get returns the shared connection of a login to a database. */
-Database *
-database_get(Login *login, const char *name)
+/* get returns a connection that is shared; it is made where there is none. */
+static Database *
+get(Login *login, const char *name, bool live)
 {
 	Database *database;
 	int count = 0;
 
 	for (database = login->databases; database != NULL; database = database->next, count++)
-		if (strcmp(database->name, name) == 0)
+		if (database->live == live && strcmp(database->name, name) == 0)
 			return database;
 	if (count >= DATABASE_MOST_FOR_LOGIN)
 		close_idlest(login);
 	database = new_database(login, name);
+	database->live = live;
 	database->next = login->databases;
 	login->databases = database;
 	return database;
+}
+
+/* database_get returns the connection of a login to a database. */
+Database *
+database_get(Login *login, const char *name)
+{
+	return get(login, name, false);
+}
+
+/* database_get_live returns the one for what goes on (live.c). */
+Database *
+database_get_live(Login *login, const char *name)
+{
+	return get(login, name, true);
 }
 
 /* database_open_own returns a connection that nobody else uses; to be closed by database_close. */
 Database *
 database_open_own(Login *login, const char *name)
 {
-	Database *database = new_database(login, name);
-
-	database->own = true;
-	return database;
+	return new_database(login, name);
 }
 
 static void

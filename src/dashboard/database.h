@@ -52,6 +52,7 @@ typedef struct WorkOrder
 } WorkOrder;
 
 extern Database *database_get(Login *login, const char *name);
+extern Database *database_get_live(Login *login, const char *name);
 extern Database *database_open_own(Login *login, const char *name);
 extern void database_close(Database *database);
 extern void database_close_all(Login *login);

@@ -9,8 +9,8 @@
  *
  * A feed is what the viewers of a role and a database share. It runs one statement a
  * second, however many look, and none if nobody does; where the statement takes long, it
- * pauses twice that time. The statement goes over the connection of one of the
- * viewers' sessions: all are of one role, so each may see the same.
+ * pauses twice that time. The statement goes over a connection beside that for pages, of
+ * one of the viewers' sessions: all are of one role, so each may see the same.
  *
  * An event is a text that its readers share, and that is freed with the last of them. A
  * viewer holds one event that is being sent, and at most one that comes next: whoever
@@ -316,7 +316,7 @@ feed_due(LoopTimer *timer)
 	if (feed->asker == NULL)
 		return;
 	feed->asked_at = loop_now();
-	feed->work = database_run(database_get(feed->asker->login, feed->database), &order);
+	feed->work = database_run(database_get_live(feed->asker->login, feed->database), &order);
 	/* Null: so many pages wait for the connection already. */
 	if (feed->work == NULL)
 	{
