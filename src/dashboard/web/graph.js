@@ -113,9 +113,11 @@ export function Graph({ id, show }) {
 		[...box.current.querySelectorAll('[data-node]')].find((e) => e.dataset.node === next.key)?.focus();
 	};
 	const group = graph.nodes.find((n) => n.kind === 'group' && n.key === opened);
-	const before = graph.nodes.filter((n) => n.level < 0).reduce((sum, n) => sum + (n.members.length || 1), 0);
-	const after = graph.nodes.filter((n) => n.level > 0).reduce((sum, n) => sum + (n.members.length || 1), 0);
-	return html`<${Card} title="Antecedents and continuations" actions=${html`<span class="faint small-text">${before ? `${num(before)} before` : ''}${before && after ? ' · ' : ''}${after ? `${num(after)} after` : ''}</span>
+	const count = (side) => graph.nodes.filter((n) => Math.sign(n.level) === side).reduce((sum, n) => sum + (n.missing ?? (n.members.length || 1)), 0);
+	const atLeast = graph.nodes.some((n) => n.atLeast);
+	const before = count(-1);
+	const after = count(1);
+	return html`<${Card} title="Antecedents and continuations" actions=${html`<span class="faint small-text">${before ? `${num(before)} before` : ''}${before && after ? ' · ' : ''}${after ? `${atLeast ? 'at least ' : ''}${num(after)} after` : ''}</span>
 			<span class="switch" role="group" aria-label="View">${[['graph', 'Graph'], ['list', 'List']].map(([v, label]) => html`<button key=${v} type="button" class="button small" aria-pressed=${view === v} onClick=${() => setView(v)}>${label}</button>`)}</span>`}>
 		${view === 'list' ? html`<${AsList} columns=${graph.columns} current=${id} />`
 			: html`<div class="graph-box" ref=${box} onKeyDown=${onKeyDown}><div class="graph" style=${{ width: `${graph.width}px`, height: `${graph.height}px` }}><${Edges} ...${graph} />

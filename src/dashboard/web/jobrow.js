@@ -40,7 +40,7 @@ function noteOf(job) {
 		return html`<span class="note progress-note">${job.progress !== null && html`<${Bar} value=${job.progress} max=${100} label=${`Progress of job ${job.id}`} text=${`${Math.round(job.progress)} %`} />`}
 			<span class="clip">${job.progress_message}</span></span>`;
 	}
-	if (job.reason && job.state !== 'succeeded') return html`<span class="note">${job.reason}</span>`;
+	if (job.reason && job.reason !== job.state && job.state !== 'succeeded') return html`<span class="note">${job.reason}</span>`;
 	return null;
 }
 
@@ -48,7 +48,7 @@ export function JobCell({ job }) {
 	const name = job.kind === 'sql' ? job.job.replace(/\s+/g, ' ') : shortName(job.job);
 	return html`<div class="job-cell"><div class="job-line"><a class=${`job-name ${job.kind === 'sql' ? 'mono' : ''}`} href=${href('job', {}, job.id)} title=${job.job}><bdi>${name}</bdi></a>
 		${job.args !== null && job.args !== undefined ? html`<span class="job-args mono" dir="ltr"><bdi>${job.args}</bdi></span>`
-			: job.args_bytes > 0 ? html`<span class="job-args faint">${bytes(job.args_bytes)} of arguments</span>` : null}
+			: job.args_bytes > 0 ? html`<span class="job-size faint">${bytes(job.args_bytes)} of arguments</span>` : null}
 		${job.recurring && html`<${Badge} icon="recurring"><span class="clip" title=${job.recurring}>${job.recurring}</span></${Badge}>`}
 		${(job.tags ?? []).slice(0, 3).map((t) => html`<span class="tag" key=${t} title=${t}><bdi>${t}</bdi></span>`)}</div>${noteOf(job)}</div>`;
 }

@@ -48,7 +48,7 @@ function Why({ job }) {
 	if (!isWaiting(job.state)) return null;
 	const list = job.why ?? [];
 	return html`<${Card} title="Why it waits" class="why-card">${list.length ? html`<ol class="why">${list.map((w, i) => html`<li key=${i}><span class="why-reason">${w.reason}</span>
-			<div><p class="break">${w.detail}${w.until && html` <span class="nowrap">until <${Time} t=${w.until} /></span>`}</p>${w.hint && html`<p class="muted small-text break">${w.hint}</p>`}</div></li>`)}</ol>`
+			<div><p class="break">${w.detail}${w.until && html` <span class="nowrap muted">(<${Time} t=${w.until} />)</span>`}</p>${w.hint && html`<p class="muted small-text break">${w.hint}</p>`}</div></li>`)}</ol>`
 		: html`<p class="card-body muted">Nothing holds it up: it is next.</p>`}</${Card}>`;
 }
 
