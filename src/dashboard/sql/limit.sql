@@ -1,15 +1,19 @@
 -- One limit: the jobs that hold it, and those that wait for it, as far as they are among the newest 300 enqueued ones under it.
 --
--- Cost: bgjob.limits; bgjob_list() of up to 500 jobs that run; bgjob_search() for at most 100 ms. How many hold it and wait in all
+-- Cost: bgjob.limits; the rows of up to 500 jobs that run; bgjob_search() for at most 150 ms. How many hold it and wait in all
 -- comes from shared memory.
 -- params: name text
 WITH lim AS MATERIALIZED (
     SELECT l.name, l.max_running, l.running, l.waiting, l.rate, l.per, l.algorithm, l.used, l.closed_until, l.on_limit
     FROM bgjob.limits l WHERE l.name = :name
+), busy AS MATERIALIZED (
+    SELECT ARRAY(SELECT w.job_id FROM bgjob.workers w WHERE w.job_id IS NOT NULL LIMIT 500) || s.ids AS ids
+    FROM @bgjob@.bgjob_search(query => 'state:processing'::text, max_rows => 500::integer, max_time => '50 ms'::interval) s
 ), holders AS MATERIALIZED (
     SELECT j.id, j.job, j.queue, j.run_as::text AS run_as, j.started_at, j.progress
-    FROM @bgjob@.bgjob_list(state => 'processing'::text, max_rows => 500::integer) j
-    WHERE EXISTS (SELECT FROM unnest(j.limits) u WHERE u = :name OR starts_with(u, :name || '='))
+    FROM bgjob.jobs j
+    WHERE j.id = ANY ((SELECT b.ids FROM busy b)::bigint[]) AND j.state = 'processing'
+      AND EXISTS (SELECT FROM unnest(j.limits) u WHERE u = :name OR starts_with(u, :name || '='))
     ORDER BY j.started_at, j.id LIMIT 100
 ), found AS MATERIALIZED (
     SELECT s.ids, s.next_before_id

@@ -1,10 +1,15 @@
 -- The servers (pools of workers and external workers), and the worker processes with the job of each.
 --
--- Cost: shared memory; the rows of the jobs that run now, at most 1,000.
+-- Cost: shared memory; the rows of the jobs that run now, at most 1,000. Of external ones only some are found while the map of jobs is
+-- made, after a start of the server.
 -- params:
-WITH running AS MATERIALIZED (
+WITH busy AS MATERIALIZED (
+    SELECT ARRAY(SELECT w.job_id FROM bgjob.workers w WHERE w.job_id IS NOT NULL LIMIT 1000) || s.ids AS ids
+    FROM @bgjob@.bgjob_search(query => 'state:processing'::text, max_rows => 1000::integer, max_time => '50 ms'::interval) s
+), running AS MATERIALIZED (
     SELECT j.id, j.job, j.started_at, j.progress, j.server, j.kind
-    FROM @bgjob@.bgjob_list(state => 'processing'::text, max_rows => 1000::integer) j
+    FROM bgjob.jobs j
+    WHERE j.id = ANY ((SELECT b.ids FROM busy b)::bigint[]) AND j.state = 'processing'
 ), servers AS MATERIALIZED (
     SELECT s.name, s.kind, s.queues, s.workers, s.busy, s.started_at, s.heartbeat_at, s.paused
     FROM bgjob.servers s
