@@ -24,7 +24,6 @@ function countOf(name, live) {
 	switch (name) {
 		case 'jobs': return stats.processing || null;
 		case 'failures': return stats.failed || null;
-		case 'recurring': return stats.recurring || null;
 		default: return null;
 	}
 }
