@@ -50,7 +50,7 @@ function Batches({ route }) {
 			{ label: 'Signals', href: href('batches', { view: 'signals' }), current: false }]} />
 		${error && html`<${ErrorBox} error=${error} />`}
 		<div class="card">${!data && loading ? html`<${Loading} />` : html`<${Table} label="Batches" columns=${columns} rows=${data?.rows} rowHref=${(b) => href('batch', {}, b.id)}
-				empty=${html`<${Empty} icon="batches" title=${state ? `No batch is ${state}` : 'No batches yet'} hint="bgjob_batch() makes one; bgjob_enqueue(…, batch => id) puts jobs into it." />`} />
+				empty=${html`<${Empty} icon="batches" title=${!state ? 'No batches yet' : data?.next_before_id ? `None of the 1 000 looked at is ${state}` : `No batch is ${state}`} hint="bgjob_batch() makes one; bgjob_enqueue(…, batch => id) puts jobs into it." />`} />
 			${(before || data?.next_before_id) && html`<${Pager} newest=${before && href('batches', { state })} older=${data?.next_before_id && href('batches', { state, before_id: data.next_before_id })} />`}`}</div>`;
 }
 
