@@ -70,7 +70,7 @@ for my $function (sort keys %call)
 like(errors(q{CREATE TEMP TABLE x (id int); CREATE TRIGGER x AFTER INSERT ON x FOR EACH ROW EXECUTE FUNCTION bgjob_enqueue_trigger('nothing', 'columns=');
 	BEGIN READ ONLY; INSERT INTO x VALUES (1); ROLLBACK}), qr/cannot execute bgjob_enqueue_trigger\(\) in a read-only transaction/, 'the trigger function fails in a read-only transaction');
 my $called = join ',', keys %call;
-my $reading = q{^bgjob_(wait|result|why|list|current_id|current_batch|antecedents|progress|log|cancel_requested|parameter|set_parameter|snooze|discard|limit_used|function_stats_reset|enqueue_trigger|await|protocol|external_deadline|cron_.*)$};
+my $reading = q{^bgjob_(wait|result|why|list|search|failures|current_id|current_batch|antecedents|progress|log|cancel_requested|parameter|set_parameter|snooze|discard|limit_used|function_stats_reset|enqueue_trigger|await|protocol|external_deadline|cron_.*)$};
 is(value(qq{SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p, pg_depend d, pg_extension e WHERE d.refobjid = e.oid AND d.objid = p.oid AND d.deptype = 'e'
 		AND e.extname = 'bgjob' AND p.proname LIKE 'bgjob\\_%' AND p.proname !~ '$reading' AND p.proname <> ALL (string_to_array('$called', ','))}),
 	'', 'all functions that write were tried');
