@@ -169,8 +169,9 @@ sub light
 		value('SELECT ' . join(', ', map { sprintf $what, $_ } @ids[ $n .. $n + 9 ]));
 		$n += 10;
 	}
+	# It is none of the sequence, where those behind it have to wait.
 	my $idle = session();
-	say($idle, 'BEGIN', flood('a', 10, 1), flood('e', 10, 1), 'SELECT bgjob_delete(min(id)) FROM bgjob.jobs WHERE state = \'enqueued\'');
+	say($idle, 'BEGIN', flood('a', 10, 1), flood('e', 10, 1), 'SELECT bgjob_delete(min(id)) FROM bgjob.jobs WHERE state = \'enqueued\' AND sequence_key IS NULL');
 	value('BEGIN; ' . flood('f', 10, 1) . q{; PREPARE TRANSACTION 'f'});
 	wait_until($node, q{SELECT count(*) <= 1 FROM bgjob.jobs WHERE state IN ('enqueued', 'processing', 'scheduled')}, 'a session and a prepared transaction hold nobody up');
 	value(q{COMMIT PREPARED 'f'});

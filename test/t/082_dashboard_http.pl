@@ -224,6 +224,7 @@ drip();
 
 # ---- many at once ----
 
+ok(until_true(sub { usleep(10_000); sockets_of($dashboard) <= 10 }, 60), 'the connections of before are gone, but for the slow ones');
 my $memory      = memory_of($dashboard);
 my $sockets = sockets_of($dashboard);
 {
