@@ -240,7 +240,7 @@ fetch_item(Fetch *fetch, const BgjobLaneKey *key, const BgjobLaneItem *item, int
 		(void) bgjob_lease_free(number, bgjob_lease_serial(number), none, &since);
 		return;
 	}
-	if (bgjob_external_start(fetch->jobs, &job, number, fetch->worker, at))
+	if (bgjob_external_start(fetch->jobs, &job, number, fetch->worker, &at))
 		lease_job(fetch, &job, number, at);
 }
 

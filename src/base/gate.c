@@ -353,10 +353,10 @@ show(void)
 
 /*
  * bgjob_gates_acquire takes a place for this process at each of n gates, or at none: then it returns the index of the first that is
- * full; else -1. "now" is the time of the start that rates count. The caller holds no place yet.
+ * full; else -1. *now is set to the time of that, which rates count. The caller holds no place yet.
  */
 int
-bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz now)
+bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz *now)
 {
 	static bool registered = false;
 	int locked[BGJOB_GATES_MAX];
@@ -368,12 +368,13 @@ bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz now)
 		on_shmem_exit(release_at_exit, (Datum) 0);
 	registered = true;
 	nlocked = lock_all(needs, n, locked);
-	full = reserve_all(needs, n, now);
+	*now = bgjob_now(); /* under the locks: an attempt that held the place has ended by now */
+	full = reserve_all(needs, n, *now);
 	for (int i = 0; i < n; i++)
 	{
 		look[i] = full != BGJOB_GATE_NOTHING && came(&needs[i]) && i != full;
 		if (full == BGJOB_GATE_NOTHING)
-			look[i] = start(&needs[i], now);
+			look[i] = start(&needs[i], *now);
 	}
 	unlock_all(locked, nlocked);
 	for (int i = 0; i < n; i++)
@@ -388,7 +389,7 @@ bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz now)
 		if (has_rate(&needs[nheld])) /* what was spent, which may be corrected */
 			held[nheld].units = units_of(&needs[nheld]);
 	}
-	held_since = now;
+	held_since = *now;
 	ending = false;
 	show();
 	look_at_turns(&held[n - 1]); /* a turn is the last one */

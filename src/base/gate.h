@@ -50,7 +50,7 @@ typedef struct BgjobGateState
 	TimestampTz closed_until; /* by bgjob_limit_close(); 0: it is not */
 } BgjobGateState;
 
-extern int bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz now);
+extern int bgjob_gates_acquire(const BgjobGateNeed *needs, int n, TimestampTz *now);
 extern int bgjob_gates_own(const BgjobGateNeed **needs);
 extern void bgjob_gates_end_at_commit(void);
 extern bool bgjob_gates_are_ending(void);

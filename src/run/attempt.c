@@ -169,7 +169,7 @@ pass_gates(BgjobRel *jobs)
 	if (!bgjob_gate_may_need(&bgjob_underway.job))
 		return true;
 	bgjob_underway.started_at = bgjob_now();
-	if (bgjob_gating_enter(&bgjob_underway.job, bgjob_underway.started_at, &full))
+	if (bgjob_gating_enter(&bgjob_underway.job, &bgjob_underway.started_at, &full))
 		return true;
 	bgjob_underway.started_at = 0;
 	bounce(jobs, &full);

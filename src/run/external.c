@@ -139,7 +139,7 @@ bounce(BgjobRel *jobs, BgjobJob *job, const BgjobGateNeed *full, TimestampTz at)
 
 /* Acquires places for a job at its gates, and passes them to its lease. False: the job waits at one. */
 static bool
-pass_gates(BgjobRel *jobs, BgjobJob *job, int number, TimestampTz at)
+pass_gates(BgjobRel *jobs, BgjobJob *job, int number, TimestampTz *at)
 {
 	const BgjobGateNeed *held;
 	BgjobGateNeed needs[BGJOB_GATES_MAX];
@@ -150,7 +150,7 @@ pass_gates(BgjobRel *jobs, BgjobJob *job, int number, TimestampTz at)
 		return true;
 	if (!bgjob_gating_enter(job, at, &full))
 	{
-		bounce(jobs, job, &full, at);
+		bounce(jobs, job, &full, *at);
 		return false;
 	}
 	n = bgjob_gates_own(&held);
@@ -163,7 +163,7 @@ pass_gates(BgjobRel *jobs, BgjobJob *job, int number, TimestampTz at)
 	bgjob_gates_release(); /* there is no room to note them: it waits as if the first was full */
 	if (bgjob_gate_needs(job, needs) == 0)
 		return true;
-	bounce(jobs, job, &needs[0], at);
+	bounce(jobs, job, &needs[0], *at);
 	return false;
 }
 
@@ -241,12 +241,12 @@ may_start(BgjobRel *jobs, BgjobJob *job, const char *worker, TimestampTz at)
 
 /*
  * bgjob_external_start begins an attempt at a job that the running transaction has claimed for
- * an external worker, whose name this is. False: the job does not go to the worker, and has gone on
- * otherwise.
+ * an external worker, whose name this is. *at is the time of the start; it becomes a later one if the job has
+ * to have places first. False: the job does not go to the worker, and has gone on otherwise.
  */
 bool
 bgjob_external_start(BgjobRel *jobs, BgjobJob *job, int number, const char *worker,
-					 TimestampTz at)
+					 TimestampTz *at)
 {
 	if (bgjob_job_is_pending(job))
 	{
@@ -255,10 +255,10 @@ bgjob_external_start(BgjobRel *jobs, BgjobJob *job, int number, const char *work
 	}
 	if (bgjob_perform_is_expired(job))
 	{
-		expire(jobs, job, at);
+		expire(jobs, job, *at);
 		return false;
 	}
-	return pass_gates(jobs, job, number, at) && may_start(jobs, job, worker, at);
+	return pass_gates(jobs, job, number, at) && may_start(jobs, job, worker, *at);
 }
 
 /* ---- the end ---- */

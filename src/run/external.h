@@ -25,7 +25,7 @@ typedef struct BgjobExternalFailure
 extern void bgjob_external_begin_fetch(void);
 extern void bgjob_external_end_fetch(void);
 extern bool bgjob_external_start(BgjobRel *jobs, BgjobJob *job, int number, const char *worker,
-								 TimestampTz at);
+								 TimestampTz *at);
 extern void bgjob_external_succeed(BgjobRel *jobs, const BgjobLease *lease, BgjobJob *job,
 								   const Jsonb *result);
 extern void bgjob_external_fail(BgjobRel *jobs, const BgjobLease *lease, BgjobJob *job,

@@ -265,7 +265,7 @@ enter_gates(const BgjobJob *job)
 	};
 	BgjobGateNeed full;
 
-	if (!bgjob_gate_may_need(job) || bgjob_gating_enter(job, bgjob_underway.started_at, &full))
+	if (!bgjob_gate_may_need(job) || bgjob_gating_enter(job, &bgjob_underway.started_at, &full))
 		return;
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("job " INT64_FORMAT " cannot be performed now", job->id),

@@ -193,11 +193,11 @@ bgjob_gating_pass_back(const BgjobJob *job)
 /* ---- a worker has claimed it ---- */
 
 /*
- * bgjob_gating_enter acquires a place at each gate of a job that this process has claimed; "now" is
- * when it starts. False: *full is one that has no room, and no place is held.
+ * bgjob_gating_enter acquires a place at each gate of a job that this process has claimed; *now, which is
+ * the caller's, becomes the time of that, when the job starts. False: *full is one that has no room, and no place is held.
  */
 bool
-bgjob_gating_enter(const BgjobJob *job, TimestampTz now, BgjobGateNeed *full)
+bgjob_gating_enter(const BgjobJob *job, TimestampTz *now, BgjobGateNeed *full)
 {
 	BgjobGateNeed needs[BGJOB_GATES_MAX];
 	int n = bgjob_gate_needs(job, needs);

@@ -34,7 +34,7 @@ typedef struct BgjobAdmitted
 
 extern void bgjob_gating_file(BgjobJob *job);
 extern void bgjob_gating_pass(BgjobJob *job);
-extern bool bgjob_gating_enter(const BgjobJob *job, TimestampTz now, BgjobGateNeed *full);
+extern bool bgjob_gating_enter(const BgjobJob *job, TimestampTz *now, BgjobGateNeed *full);
 extern void bgjob_gating_bounce(BgjobRel *jobs, BgjobJob *job, const BgjobGateNeed *full);
 extern void bgjob_gating_pass_back(const BgjobJob *job);
 extern void bgjob_gating_leave_sequence(const BgjobJob *job);
