@@ -17,12 +17,14 @@
  *-------------------------------------------------------------------------
  */
 #include "client/target.h"
+#include "client/log.h"
 #include "client/memory.h"
 
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -177,4 +179,45 @@ target_free(Target *target)
 		free(target->values[i]);
 	}
 	target->count = 0;
+}
+
+/* target_option handles an option that psql has, too, but for the database; false: it is none of them. */
+bool
+target_option(Target *target, int option, const char *value)
+{
+	switch (option)
+	{
+		case 'h':
+			target_set(target, "host", value);
+			return true;
+		case 'p':
+			target_set(target, "port", value);
+			return true;
+		case 'U':
+			target_set(target, "user", value);
+			return true;
+		case 'w':
+			target->never_ask = true;
+			return true;
+		case 'W':
+			target->always_ask = true;
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* target_take_dbname reads --dbname, and hides the argument if it has a password. A wrong one ends the program. */
+void
+target_take_dbname(Target *target, char *argument)
+{
+	char *wrong = target_add_dbname(target, argument);
+
+	if (wrong != NULL)
+	{
+		log_usage("%s", wrong);
+		exit(EX_USAGE);
+	}
+	if (target_get(target, "password") != NULL)
+		memset(argument, '*', strlen(argument));
 }

@@ -26,6 +26,8 @@ extern void target_set(Target *target, const char *name, const char *value);
 extern void
 target_default(Target *target, const char *name, const char *variable, const char *value);
 extern const char *target_get(const Target *target, const char *name);
+extern bool target_option(Target *target, int option, const char *value);
+extern void target_take_dbname(Target *target, char *argument);
 extern char *target_add_dbname(Target *target, const char *dbname);
 extern void target_rotate(Target *target);
 extern bool target_ask_password(Target *target);

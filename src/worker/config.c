@@ -159,51 +159,21 @@ add_labels(const char *value)
 	}
 }
 
-/* set_dbname reads --dbname, and hides the argument if it has a password. */
-static void
-set_dbname(char *argument)
-{
-	char *wrong = target_add_dbname(&config.target, argument);
-
-	if (wrong != NULL)
-	{
-		log_usage("%s", wrong);
-		exit(EX_USAGE);
-	}
-	if (target_get(&config.target, "password") != NULL)
-		memset(argument, '*', strlen(argument));
-}
-
 /* set_connection_option handles the options of psql; false: it is none of them. */
 static bool
 set_connection_option(int option, char *value, char **dbname)
 {
 	switch (option)
 	{
-		case 'h':
-			target_set(&config.target, "host", value);
-			return true;
-		case 'p':
-			target_set(&config.target, "port", value);
-			return true;
-		case 'U':
-			target_set(&config.target, "user", value);
-			return true;
 		case 'd':
 			*dbname = value;
-			return true;
-		case 'w':
-			config.target.never_ask = true;
-			return true;
-		case 'W':
-			config.target.always_ask = true;
 			return true;
 		case OPT_CONNECT_TIMEOUT:
 			config.connect_timeout =
 				duration("--connect-timeout", value, 100000, INT64_C(3600000000));
 			return true;
 		default:
-			return false;
+			return target_option(&config.target, option, value);
 	}
 }
 
@@ -321,7 +291,7 @@ read_options(int argc, char **argv)
 			set_limit_option(option, optarg);
 	}
 	if (dbname != NULL)
-		set_dbname(dbname);
+		target_take_dbname(&config.target, dbname);
 	return optind;
 }
 
