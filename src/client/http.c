@@ -1,11 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * http.c
- *	  Pages by HTTP, by libmicrohttpd within the program's loop.
+ *	  Pages by HTTP, by libmicrohttpd within the program's loop (client/httploop.c).
  *
- * The library has one descriptor for all of its sockets (epoll) and no thread; the
- * loop watches that, and runs the library when something is there or due. So a page
- * sees a consistent program, and that a page comes shows that the loop turns.
+ * So a page sees a consistent program, and that a page comes shows that the loop turns.
  *
  * GET and HEAD alone. The number of connections and their time are limited, so that
  * somebody who opens many harms nobody but those who want pages.
@@ -15,9 +13,9 @@
  *-------------------------------------------------------------------------
  */
 #include "client/http.h"
+#include "client/httploop.h"
 #include "client/listen.h"
 #include "client/log.h"
-#include "client/loop.h"
 #include "client/memory.h"
 
 #ifdef BGJOB_HTTP
@@ -32,42 +30,6 @@
 
 static struct MHD_Daemon *listener;
 static HttpServe serve_page;
-static LoopFd listener_fd;
-static LoopTimer listener_timer;
-
-static void plan(void);
-
-static void
-run(void)
-{
-	MHD_run(listener);
-	plan();
-}
-
-static void
-listener_ready(LoopFd *fd, int events)
-{
-	run();
-}
-
-static void
-listener_due(LoopTimer *timer)
-{
-	run();
-}
-
-/* plan has the library run when it wants to. */
-static void
-plan(void)
-{
-	MHD_UNSIGNED_LONG_LONG milliseconds;
-
-	if (MHD_get_timeout(listener, &milliseconds) == MHD_YES)
-		loop_set(&listener_timer, loop_now() + (int64_t) milliseconds * LOOP_MS, listener_due,
-				 NULL);
-	else
-		loop_unset(&listener_timer);
-}
 
 static enum MHD_Result
 answer(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
@@ -100,7 +62,6 @@ http_open(const char *address, HttpServe serve)
 {
 	struct addrinfo *found = listen_find(address);
 	unsigned int flags = MHD_USE_EPOLL;
-	const union MHD_DaemonInfo *info;
 
 	if (found == NULL)
 		return false;
@@ -115,11 +76,7 @@ http_open(const char *address, HttpServe serve)
 	freeaddrinfo(found);
 	if (listener == NULL)
 		return false;
-	info = MHD_get_daemon_info(listener, MHD_DAEMON_INFO_EPOLL_FD);
-	loop_watch(&listener_fd, info->epoll_fd, POLLIN, listener_ready, NULL);
-	info = MHD_get_daemon_info(listener, MHD_DAEMON_INFO_LISTEN_FD);
-	listen_log(info->listen_fd);
-	plan();
+	httploop_begin(listener);
 	return true;
 }
 
@@ -128,8 +85,7 @@ http_close(void)
 {
 	if (listener == NULL)
 		return;
-	loop_forget(&listener_fd);
-	loop_unset(&listener_timer);
+	httploop_end();
 	MHD_stop_daemon(listener);
 	listener = NULL;
 }

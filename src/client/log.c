@@ -17,6 +17,7 @@
  */
 #include "client/log.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,23 @@ static const char *program_name = "bgjob";
 static LogLevel lowest = LOG_LEVEL_INFO;
 static bool to_journal = false;
 
-/* log_open sets the name for messages on the command line, and finds out whether the journal reads. */
+/* open_standard_streams makes sure that no socket gets the number of a standard stream, which is written to. */
+static void
+open_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+/*
+ * log_open sets the name for messages on the command line, and finds out whether the journal reads.
+ * A program calls it first: it opens the standard streams that are closed.
+ */
 void
 log_open(const char *program)
 {
@@ -52,6 +69,7 @@ log_open(const char *program)
 	unsigned long long inode;
 
 	program_name = program;
+	open_standard_streams();
 	if (stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
 		fstat(STDERR_FILENO, &target) == 0)
 		to_journal = target.st_dev == device && target.st_ino == inode;

@@ -41,7 +41,6 @@
 #include "dashboard/throttle.h"
 #include "dashboard/web.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -51,19 +50,6 @@
 
 static bool over;
 static LoopTimer last_timer;
-
-/* open_standard_streams makes sure that no socket gets the number of a standard stream. */
-static void
-open_standard_streams(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
-}
 
 /* raise_limits allows as many descriptors as the system lets it. */
 static void
@@ -132,7 +118,6 @@ int
 main(int argc, char **argv)
 {
 	log_open("bgjob-dashboard");
-	open_standard_streams();
 	config_read(argc, argv);
 	keep_secrets();
 	raise_limits();

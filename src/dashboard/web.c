@@ -1,12 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * web.c
- *	  The HTTP server: libmicrohttpd within the program's loop.
+ *	  The HTTP server: libmicrohttpd within the program's loop (client/httploop.c).
  *
- * The library has one descriptor for all of its sockets (epoll) and no thread; the
- * loop watches that, and runs the library when something is there or due. A request is
- * routed when its body is whole. If it is not answered then, because a statement runs,
- * its connection is suspended until it is.
+ * A request is routed when its body is whole. If it is not answered then, because a
+ * statement runs, its connection is suspended until it is.
  *
  * A client that opens many connections, or sends slowly, must not harm others. So
  * the number of connections is limited, for one address to half of that, and each has a
@@ -20,6 +18,7 @@
  *-------------------------------------------------------------------------
  */
 #include "dashboard/web.h"
+#include "client/httploop.h"
 #include "client/listen.h"
 #include "client/log.h"
 #include "client/loop.h"
@@ -55,54 +54,9 @@ typedef struct Peer
 
 static struct MHD_Daemon *listener;
 static int port;
-static LoopFd listener_fd;
-static LoopTimer listener_timer;
 static LoopTimer sweep_timer;
-static bool stopped;
 static Peer *peers;
 static size_t bodies; /* bytes that requests have taken */
-
-static void plan(void);
-
-static void
-run(void)
-{
-	MHD_run(listener);
-	plan();
-}
-
-static void
-listener_ready(LoopFd *fd, int events)
-{
-	run();
-}
-
-static void
-listener_due(LoopTimer *timer)
-{
-	run();
-}
-
-/* plan sets the timer to the time at which the library wants to run. */
-static void
-plan(void)
-{
-	MHD_UNSIGNED_LONG_LONG milliseconds;
-
-	if (MHD_get_timeout(listener, &milliseconds) == MHD_YES)
-		loop_set(&listener_timer, loop_now() + (int64_t) milliseconds * LOOP_MS, listener_due,
-				 NULL);
-	else
-		loop_unset(&listener_timer);
-}
-
-/* web_run_soon runs the library in this turn or the next; after a connection was resumed. */
-void
-web_run_soon(void)
-{
-	if (!stopped)
-		loop_set(&listener_timer, loop_now(), listener_due, NULL);
-}
 
 static Peer *
 peer_of(struct MHD_Connection *http)
@@ -169,7 +123,7 @@ web_resume(Request *request)
 		return;
 	request->suspended = false;
 	MHD_resume_connection(request->http);
-	web_run_soon();
+	httploop_soon();
 }
 
 /* has_body returns whether a body follows the header. */
@@ -341,11 +295,8 @@ web_open(void)
 	freeaddrinfo(address);
 	if (listener == NULL)
 		return false;
-	port = listen_log(MHD_get_daemon_info(listener, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd);
-	loop_watch(&listener_fd, MHD_get_daemon_info(listener, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
-			   POLLIN, listener_ready, NULL);
+	port = httploop_begin(listener);
 	loop_set(&sweep_timer, loop_now() + SWEEP_EVERY, sweep_due, NULL);
-	plan();
 	return true;
 }
 
@@ -360,9 +311,7 @@ web_port(void)
 void
 web_stop(void)
 {
-	stopped = true;
-	loop_forget(&listener_fd);
-	loop_unset(&listener_timer);
+	httploop_end();
 	loop_unset(&sweep_timer);
 }
 

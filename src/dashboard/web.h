@@ -15,7 +15,6 @@
 extern bool web_open(void);
 extern int web_port(void);
 extern void web_resume(Request *request);
-extern void web_run_soon(void);
 extern void web_stop(void);
 extern void web_close(void);
 

@@ -33,7 +33,6 @@
 #include "worker/status.h"
 #include "worker/worker.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -44,19 +43,6 @@
 /* Descriptors beside those of the handlers: connections, log, HTTP. */
 #define OTHER_DESCRIPTORS 128
 #define SLOT_DESCRIPTORS  8
-
-/* open_standard_streams makes sure that no socket gets the number of a standard stream. */
-static void
-open_standard_streams(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
-}
 
 /* seed_random makes the pauses of this process its own. */
 static void
@@ -103,7 +89,6 @@ int
 main(int argc, char **argv)
 {
 	log_open("bgjob-worker");
-	open_standard_streams();
 	seed_random();
 	config_read(argc, argv);
 	process_raise_limits(OTHER_DESCRIPTORS + SLOT_DESCRIPTORS * config.concurrency);
