@@ -189,19 +189,11 @@ int
 bgjob_awaiting_after(int64 after, int64 *jobs, int max)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_AWAITING);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
-	BgjobScan *scan;
-	bool isnull;
-	int n = 0;
+	int n;
 
 	bgjob_key(&key, A_JOB, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	scan = bgjob_scan_begin(rel, AWAITING_INDEX, snapshot, &key, 1);
-	while (n < max && bgjob_scan_next(scan))
-		jobs[n++] = DatumGetInt64(slot_getattr(rel->slot, A_JOB, &isnull));
-	ExecClearTuple(rel->slot);
-	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
+	n = bgjob_rel_read_ids(rel, AWAITING_INDEX, &key, A_JOB, jobs, max);
 	bgjob_rel_close(rel);
 	return n;
 }

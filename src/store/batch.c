@@ -240,23 +240,11 @@ int
 bgjob_batches_after(int64 after, int64 *ids, int max)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_BATCH);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
-	BgjobScan *scan;
-	int n = 0;
+	int n;
 
 	bgjob_key(&key, B_ID, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	scan = bgjob_scan_begin(rel, "batch_pkey", snapshot, &key, 1);
-	while (n < max && bgjob_scan_next(scan))
-	{
-		bool isnull;
-
-		CHECK_FOR_INTERRUPTS();
-		ids[n++] = DatumGetInt64(slot_getattr(rel->slot, B_ID, &isnull));
-	}
-	ExecClearTuple(rel->slot);
-	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
+	n = bgjob_rel_read_ids(rel, "batch_pkey", &key, B_ID, ids, max);
 	bgjob_rel_close(rel);
 	return n;
 }

@@ -255,19 +255,11 @@ int
 bgjob_line_jobs(int64 gate, int64 *jobs, int max)
 {
 	BgjobRel *rel = bgjob_rel_open_read(BGJOB_TABLE_GATE);
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
-	BgjobScan *scan;
-	bool isnull;
-	int n = 0;
+	int n;
 
 	bgjob_key(&key, L_GATE, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(gate));
-	scan = bgjob_scan_begin(rel, LINE_INDEX, snapshot, &key, 1);
-	while (n < max && bgjob_scan_next(scan))
-		jobs[n++] = DatumGetInt64(slot_getattr(rel->slot, L_JOB, &isnull));
-	ExecClearTuple(rel->slot);
-	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
+	n = bgjob_rel_read_ids(rel, LINE_INDEX, &key, L_JOB, jobs, max);
 	bgjob_rel_close(rel);
 	return n;
 }

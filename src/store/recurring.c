@@ -311,22 +311,10 @@ bgjob_recurring_due(BgjobRel *rel, const BgjobDue *after, TimestampTz until, Bgj
 static int
 collect(BgjobRel *rel, const char *index, int64 after, int64 *ids, int max)
 {
-	Snapshot snapshot = bgjob_rel_snapshot(rel);
 	ScanKeyData key;
-	BgjobScan *scan;
-	int n = 0;
 
 	bgjob_key(&key, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	scan = bgjob_scan_begin(rel, index, snapshot, &key, 1);
-	while (n < max && bgjob_scan_next(scan))
-	{
-		bool isnull;
-
-		ids[n++] = DatumGetInt64(slot_getattr(rel->slot, BGJOB_R_ID, &isnull));
-	}
-	bgjob_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	return n;
+	return bgjob_rel_read_ids(rel, index, &key, BGJOB_R_ID, ids, max);
 }
 
 /* bgjob_recurring_ids gives the numbers of rows, greater than "after", at most "max". */

@@ -501,6 +501,30 @@ bgjob_scan_end(BgjobScan *scan)
 }
 
 /*
+ * bgjob_rel_read_ids reads the ids in a column of at most "max" rows, those that an index has for a
+ * key, in its order; returns their number.
+ */
+int
+bgjob_rel_read_ids(BgjobRel *rel, const char *index, ScanKey key, AttrNumber column, int64 *ids,
+				   int max)
+{
+	Snapshot snapshot = bgjob_rel_snapshot(rel);
+	BgjobScan *scan = bgjob_scan_begin(rel, index, snapshot, key, 1);
+	bool isnull;
+	int n = 0;
+
+	while (n < max && bgjob_scan_next(scan))
+	{
+		CHECK_FOR_INTERRUPTS();
+		ids[n++] = DatumGetInt64(slot_getattr(rel->slot, column, &isnull));
+	}
+	ExecClearTuple(rel->slot);
+	bgjob_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return n;
+}
+
+/*
  * bgjob_key fills in a key of a scan: column (of the index, from 1), strategy,
  * the function of the comparison, and the value to compare with. Texts are
  * compared by their bytes, as the columns are declared.

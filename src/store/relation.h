@@ -80,6 +80,8 @@ bgjob_scan_begin(BgjobRel *rel, const char *index, Snapshot snapshot, ScanKey ke
 extern bool bgjob_scan_next(BgjobScan *scan);
 extern bool bgjob_scan_previous(BgjobScan *scan);
 extern void bgjob_scan_end(BgjobScan *scan);
+extern int bgjob_rel_read_ids(BgjobRel *rel, const char *index, ScanKey key, AttrNumber column,
+							  int64 *ids, int max);
 extern void bgjob_key(ScanKey key, AttrNumber column, StrategyNumber strategy,
 					  RegProcedure proc, Datum value);
 
