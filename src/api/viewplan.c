@@ -3,7 +3,7 @@
  * viewplan.c
  *	  Plans of queries that read bgjob's views: they cost what they return.
  *
- * bgjob.jobs, job_states and job_logs are security_barrier views. The server
+ * bgjob.jobs, job_states, job_logs and batches are security_barrier views. The server
  * plans such a view by itself: ORDER BY, LIMIT and joins of the query do not
  * reach the index of the table below, so the newest 20 of ten million jobs would
  * cost all ten million. The planner hook here keeps the barrier and moves it down
@@ -72,7 +72,7 @@ view_of(const RangeTblEntry *rte)
 static bool
 is_own_view(const RangeTblEntry *rte, bool *jobs)
 {
-	static const char *const names[] = {"jobs", "job_states", "job_logs"};
+	static const char *const names[] = {"jobs", "job_states", "job_logs", "batches"};
 	Oid view = view_of(rte);
 	const char *name = OidIsValid(view) ? get_rel_name(view) : NULL;
 

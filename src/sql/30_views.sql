@@ -1,10 +1,10 @@
 -- The views: the contract. Each shows what the current user may see; security_barrier keeps a function in the
 -- reader's own conditions from seeing more.
 --
--- src/api/viewplan.c opens jobs, job_states and job_logs to the planner, and moves their barrier down to their tables. So in these:
--- the condition is may_see() or may_see_job() of a column of a table; functions in FROM return only what the reader may see; other
--- subqueries are LATERAL; and no column shows another table's value by itself, not even to an operator that asks for statistics.
--- That table is on no nullable side of an outer join.
+-- src/api/viewplan.c opens jobs, job_states, job_logs and batches (33_composition.sql) to the planner, and moves their barrier down to
+-- their tables. So in these: the condition is may_see() or may_see_job() of a column of a table; functions in FROM return only what
+-- the reader may see; other subqueries are LATERAL; and no column shows another table's value by itself, not even to an operator
+-- that asks for statistics. That table is on no nullable side of an outer join.
 
 CREATE VIEW bgjob.jobs WITH (security_barrier) AS
 SELECT j.id,

@@ -1,5 +1,8 @@
 -- Batches and signals.
 
+-- src/api/viewplan.c opens batches to the planner: the rules in 30_views.sql hold here, too. Each subquery returns one row, whatever it
+-- finds. So the outer joins are as good as CROSS JOIN, and the planner removes those of whose columns a query has none.
+
 CREATE VIEW bgjob.batches WITH (security_barrier) AS
 SELECT b.id,
        b.parent AS parent_id,
@@ -20,19 +23,19 @@ SELECT b.id,
        b.parameters,
        b.unique_key::text AS unique_key
 FROM bgjob_internal.batch b
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT coalesce(sum(x.jobs), 0)::bigint AS jobs, coalesce(sum(x.failed), 0)::bigint AS failed, coalesce(sum(x.deleted), 0)::bigint AS deleted
     FROM bgjob_internal.batch_total x WHERE x.batch = b.id
-) t
-CROSS JOIN LATERAL (
+) t ON true
+LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE x.state = 'o') AS open, count(*) FILTER (WHERE x.state = 'f') AS failed,
            count(*) FILTER (WHERE x.state = 'd') AS deleted
     FROM bgjob_internal.member x WHERE x.batch = b.id
-) m
-CROSS JOIN LATERAL (
+) m ON true
+LEFT JOIN LATERAL (
     SELECT count(*) AS running
     FROM bgjob_internal.running_jobs() w JOIN bgjob_internal.member x ON x.batch = b.id AND x.state = 'o' AND x.job = w.job
-) r
+) r ON true
 WHERE bgjob_internal.may_see(b.role);
 COMMENT ON VIEW bgjob.batches IS 'batches, and how far their jobs are, with those of the batches in them';
 

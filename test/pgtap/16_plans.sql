@@ -1,8 +1,9 @@
 -- 16_plans.sql
 --
 -- What this file proves (design.md, promise 7, for readers):
---   * queries on jobs, job_states and job_logs use the indexes of the tables: by id, by several ids, the newest n, joined
+--   * queries on jobs, job_states, job_logs and batches use the indexes of the tables: by id, by several ids, the newest n, joined
 --     with the user's tables, in a view, a function or a prepared statement, and by a state that few jobs are in;
+--   * the figures of a batch are counted only for the batches that a query returns, and only if it asks for them;
 --   * the rows are the same as without these plans;
 --   * no plan shows a hidden row to a function or an operator in the reader's own conditions, however the planner is set;
 --   * a scheduled job keeps its run_at when it has run; every column and function has a comment.
@@ -53,6 +54,22 @@ SELECT bgjob_enqueue('tap16_log', '{"text": "mine"}', delay => '1 day', run_as =
 SELECT bgjob_enqueue('tap16_log', '{"text": "mine"}', queue => 'tap16_paused', run_as => 'tap16_reader') AS waits \gset
 SELECT bgjob_delete(bgjob_enqueue('tap16_log', '{"text": "mine"}', queue => 'tap16_paused', run_as => 'tap16_reader')) AS deleted \gset
 RESET tap16.setting;
+-- Batches of both roles, each with another one in it and two jobs.
+CREATE FUNCTION tap16_batches(word text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	outer_one bigint;
+BEGIN
+	FOR i IN 1 .. 20 LOOP
+		outer_one := bgjob_batch(word || i, parameters => jsonb_build_object('text', word || i), unique_key => word || i);
+		PERFORM bgjob_enqueue('VALUES (1)', kind => 'sql', queue => 'tap16_paused', batch => b)
+		FROM unnest(ARRAY[outer_one, bgjob_batch(word || i, parent => outer_one)]) b;
+	END LOOP;
+END $$;
+SET ROLE tap16_reader;
+SELECT tap16_batches('mine ') AS done \gset
+SET ROLE tap16_other;
+SELECT tap16_batches('secret ') AS done \gset
+RESET ROLE;
 VACUUM ANALYZE;
 
 CREATE TABLE tap16_ref AS SELECT id AS job_id, 'row ' || id AS note FROM bgjob.jobs ORDER BY id LIMIT 10;
@@ -93,7 +110,15 @@ SELECT tap16_no_scan('WITH j AS (SELECT * FROM bgjob.jobs) SELECT * FROM j WHERE
 SELECT tap16_no_scan('SELECT (SELECT state FROM bgjob.jobs WHERE id = job_id) FROM tap16_ref', 'in a subquery of the target list: an index');
 CREATE VIEW tap16_view AS SELECT id, job, args, state FROM bgjob.jobs;
 SELECT tap16_no_scan('SELECT * FROM tap16_view WHERE id = 4', 'in a view of the user: an index');
+SELECT matches(tap16_plan('SELECT * FROM bgjob.batches WHERE id = 5'), 'Index Cond: \(b\.id = ', 'batches by id: an index');
+SELECT matches(tap16_plan('SELECT * FROM bgjob.batches ORDER BY id DESC LIMIT 20'), 'Index Scan Backward using batch_pkey', 'the newest batches: the index backwards');
+SELECT unalike(tap16_plan('SELECT * FROM bgjob.batches ORDER BY id DESC LIMIT 20'), '%Sort Key%', 'the newest batches: they are not sorted, so only these are counted');
 RESET enable_seqscan;
+-- batch, batch_total and member are the tables of the batches.
+SELECT is(ARRAY(SELECT DISTINCT m[1] FROM regexp_matches(tap16_plan(query), 'Scan[^\n]* on bgjob_internal\.(\w+)', 'g') m), tables, query || ': no other table')
+FROM (VALUES ('SELECT id, parent_id, description, created_at, role, parameters, unique_key FROM bgjob.batches ORDER BY id DESC LIMIT 26', '{batch}'::text[]),
+	('SELECT count(*) FROM bgjob.batches', '{batch}'), ('SELECT b.id, c.id FROM bgjob.batches b JOIN bgjob.batches c ON c.parent_id = b.id', '{batch}'),
+	('SELECT total FROM bgjob.batches', '{batch,batch_total}'), ('SELECT finished_at FROM bgjob.batches', '{batch,member}')) q (query, tables);
 
 SELECT matches(tap16_plan(format('SELECT * FROM bgjob.jobs WHERE state = %L', state)), 'job_ids\(''\{' || state || '\}''(.|\n)*Index Cond: \(\(?j\.id = ANY \(',
 		'state ' || state || ': by the ids of its jobs')
@@ -137,7 +162,8 @@ SELECT unalike(plan, '%newest_ids%', 'other queries: no list of the newest') FRO
 CREATE TABLE tap16_all AS SELECT * FROM bgjob.jobs;
 CREATE TABLE tap16_history AS SELECT * FROM bgjob.job_states;
 CREATE TABLE tap16_lines AS SELECT * FROM bgjob.job_logs;
-GRANT SELECT ON tap16_all, tap16_history, tap16_lines TO PUBLIC;
+CREATE TABLE tap16_batch AS SELECT * FROM bgjob.batches;
+GRANT SELECT ON tap16_all, tap16_history, tap16_lines, tap16_batch TO PUBLIC;
 SELECT cmp_ok((SELECT count(*) FROM tap16_lines), '>=', 608::bigint, 'every job has logged');
 
 -- tap16_same compares a query on the views with the same on the tables, of the rows that a role sees.
@@ -151,7 +177,8 @@ BEGIN
 		EXECUTE format('SET LOCAL ROLE %I', reader);
 		EXECUTE format('SELECT string_agg(r::text, E''\n'' ORDER BY r::text) FROM (%s) r', query) INTO seen;
 		EXECUTE format('SELECT string_agg(r::text, E''\n'' ORDER BY r::text) FROM (%s) r',
-			replace(replace(replace(query,
+			replace(replace(replace(replace(query,
+				'bgjob.batches', '(SELECT * FROM tap16_batch WHERE pg_has_role(role, ''USAGE''))'),
 				'bgjob.jobs', '(SELECT * FROM tap16_all WHERE pg_has_role(run_as, ''USAGE''))'),
 				'bgjob.job_states', '(SELECT h.* FROM tap16_history h JOIN tap16_all a ON a.id = h.job_id WHERE pg_has_role(a.run_as, ''USAGE''))'),
 				'bgjob.job_logs', '(SELECT l.* FROM tap16_lines l JOIN tap16_all a ON a.id = l.job_id WHERE pg_has_role(a.run_as, ''USAGE''))')) INTO truth;
@@ -177,7 +204,9 @@ SELECT tap16_same(query, query) FROM unnest(ARRAY[
 	'SELECT r.note, v.id FROM tap16_ref r JOIN (SELECT x.* FROM bgjob.jobs x WHERE x.state = ''succeeded'') v ON v.id = r.job_id',
 	'SELECT r.note, (SELECT count(*) FROM bgjob.jobs j WHERE j.state = ''failed'' AND j.id > r.job_id) FROM tap16_ref r',
 	'SELECT count(*) FROM bgjob.jobs a JOIN bgjob.jobs b ON a.id = b.id + 1 WHERE a.state = ''succeeded'' AND b.state = ''failed''',
-	'SELECT j.id FROM bgjob.jobs j WHERE EXISTS (SELECT FROM bgjob.job_logs l WHERE l.job_id = j.id AND l.message LIKE ''%7%'')']) query;
+	'SELECT j.id FROM bgjob.jobs j WHERE EXISTS (SELECT FROM bgjob.job_logs l WHERE l.job_id = j.id AND l.message LIKE ''%7%'')',
+	'SELECT b.* FROM bgjob.batches b', 'SELECT b.id, b.total FROM bgjob.batches b ORDER BY b.id DESC LIMIT 7 OFFSET 3', 'SELECT b.id, c.pending FROM bgjob.batches b LEFT JOIN bgjob.batches c ON c.parent_id = b.id AND c.state = ''processing''',
+	'SELECT b.state, count(*), sum(b.total) FROM bgjob.batches b WHERE b.parent_id IS NULL GROUP BY 1', 'SELECT j.id, b.pending FROM bgjob.jobs j JOIN bgjob.batches b ON b.id = j.batch_id']) query;
 
 -- A condition that fails for the jobs of other functions comes after the one on the name, as it would on a table.
 SELECT bgjob_enqueue('pg_catalog.int4pl', '[1, 2]') AS sum \gset
@@ -226,11 +255,13 @@ CREATE TABLE tap16_attack (query text);
 INSERT INTO tap16_attack
 SELECT format('SELECT count(*) FROM bgjob.%s v WHERE tap16_leak(v.%s::text)', v, c)
 FROM (SELECT 'jobs', unnest('{args,job,reason,queue,error,result,progress_message,worker_pid,tags,parameters,settings,state,started_at}'::text[])
-	UNION ALL SELECT 'job_states', unnest('{reason,data,state,at,seq}'::text[]) UNION ALL SELECT 'job_logs', unnest('{message,level,seq,job_id}'::text[])) a (v, c)
-UNION ALL SELECT format('SELECT count(*) FROM bgjob.%s v WHERE tap16_leak(v::text)', v) FROM unnest('{jobs,job_states,job_logs}'::text[]) v
+	UNION ALL SELECT 'job_states', unnest('{reason,data,state,at,seq}'::text[]) UNION ALL SELECT 'job_logs', unnest('{message,level,seq,job_id}'::text[])
+	UNION ALL SELECT 'batches', unnest('{description,parameters,unique_key}'::text[])) a (v, c)
+UNION ALL SELECT format('SELECT count(*) FROM bgjob.%s v WHERE tap16_leak(v::text)', v) FROM unnest('{jobs,job_states,job_logs,batches}'::text[]) v
 UNION ALL SELECT format('SELECT count(*) FROM bgjob.%s v WHERE v.%s %s ''x''', v, c, o)
 FROM (SELECT 'jobs', unnest('{job,reason,queue,progress_message,state,recurring_name}'::text[])
-	UNION ALL SELECT 'job_states', unnest('{reason,state}'::text[]) UNION ALL SELECT 'job_logs', unnest('{message,level}'::text[])) a (v, c), unnest('{==#,<<#}'::text[]) o
+	UNION ALL SELECT 'job_states', unnest('{reason,state}'::text[]) UNION ALL SELECT 'job_logs', unnest('{message,level}'::text[])
+	UNION ALL SELECT 'batches', unnest('{description,unique_key}'::text[])) a (v, c), unnest('{==#,<<#}'::text[]) o
 UNION ALL SELECT unnest(ARRAY[
 	'SELECT count(*) FROM bgjob.jobs v WHERE v.args::text ### ''x''',
 	'SELECT count(*) FROM bgjob.jobs v WHERE v.state = ''failed'' AND tap16_leak(v.args::text)',
@@ -244,6 +275,9 @@ UNION ALL SELECT unnest(ARRAY[
 	'SELECT count(*) FROM tap16_ref r JOIN bgjob.job_logs v ON tap16_leak_two(v.message, r.note)',
 	'SELECT count(*) FROM bgjob.jobs a JOIN bgjob.jobs b ON tap16_leak_two(a.args::text, b.args::text) WHERE a.id < 4',
 	'SELECT count(*) FROM bgjob.job_logs l JOIN bgjob.job_states h USING (job_id) WHERE tap16_leak_two(l.message, h.data::text)',
+	'SELECT count(*) FROM tap16_ref r JOIN bgjob.batches v ON tap16_leak_two(v.description, r.note)',
+	'SELECT count(*) FROM tap16_ref r LEFT JOIN bgjob.batches v ON v.unique_key ==# r.note AND v.total > 0',
+	'SELECT count(*) FROM bgjob.batches v WHERE tap16_leak(concat(v.total, v.pending, v.state, v.description))',
 	'SELECT count(*) FROM bgjob.jobs v WHERE CASE WHEN v.id > 0 THEN tap16_leak(v.args::text) ELSE tap16_leak(v.result::text) END',
 	'SELECT count(*) FROM bgjob.jobs v WHERE tap16_leak(v.args::text) OR v.id = 3',
 	'SELECT count(*) FROM bgjob.jobs v WHERE EXISTS (SELECT FROM tap16_ref r WHERE tap16_leak_two(v.args::text, r.note))',
