@@ -14,8 +14,8 @@
  * adds: it is read at one moment, and the view reads it at another.
  * Rows that a superuser has edited by UPDATE are not where they should be.
  *
- * Runs in a session that reads bgjob.jobs (api/viewplan.c), with the snapshot of its
- * query. Locks: AccessShareLock on the tables while they are read.
+ * Runs in a session that reads bgjob.jobs (api/viewplan.c) or lists jobs
+ * (store/candidates.c), with the snapshot of its query. Locks: AccessShareLock on the tables while they are read.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +23,7 @@
 
 #include "access/tableam.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "store/instate.h"
 #include "store/jobrow.h"
 #include "store/relation.h"
@@ -92,24 +93,26 @@ id_in(TupleTableSlot *slot, AttrNumber column, AttrNumber otherwise)
 	return DatumGetInt64(isnull ? slot_getattr(slot, otherwise, &isnull) : id);
 }
 
-/* Adds the jobs that stand in a table. */
+/* Adds the jobs that stand in a table, by the rows that "snapshot" shows. "with" is the snapshot of the scan: that, or one with more rows. */
 static void
-add_listed(BgjobIds *ids, const StateList *list, BgjobSees sees, void *arg)
+add_listed(BgjobIds *ids, const StateList *list, BgjobRel *rel, Snapshot with,
+		   Snapshot snapshot, BgjobSees sees, void *arg)
 {
-	BgjobRel *rel = bgjob_rel_open_read(list->table);
-	TableScanDesc scan = table_beginscan(rel->rel, GetActiveSnapshot(), 0, NULL);
+	TableScanDesc scan = table_beginscan(rel->rel, with, 0, NULL);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, rel->slot))
 	{
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
+		if (with != snapshot && !table_tuple_satisfies_snapshot(rel->rel, rel->slot, snapshot))
+			continue;
 		if (list->role == 0 ||
 			sees(DatumGetObjectId(slot_getattr(rel->slot, list->role, &isnull)), arg))
 			bgjob_ids_add(ids, id_in(rel->slot, list->job, list->else_job));
 	}
+	ExecClearTuple(rel->slot);
 	table_endscan(scan);
-	bgjob_rel_close(rel);
 }
 
 /* Adds the jobs whose rows have one of the states. */
@@ -147,5 +150,35 @@ bgjob_ids_in_states(BgjobIds *ids, uint32 states, BgjobSees sees, void *arg)
 	}
 	for (int i = 0; i < lengthof(lists); i++)
 		if ((states & (1u << lists[i].state)) != 0)
-			add_listed(ids, &lists[i], sees, arg);
+		{
+			BgjobRel *rel = bgjob_rel_open_read(lists[i].table);
+
+			add_listed(ids, &lists[i], rel, GetActiveSnapshot(), GetActiveSnapshot(), sees,
+					   arg);
+			bgjob_rel_close(rel);
+		}
+}
+
+/*
+ * bgjob_ids_if_few does the same for one state, if that reads no more than "most" blocks of each
+ * table, dead rows included; otherwise it returns false. It takes no predicate locks.
+ */
+bool
+bgjob_ids_if_few(BgjobIds *ids, BgjobState state, BlockNumber most, Snapshot snapshot,
+				 BgjobSees sees, void *arg)
+{
+	bool few = !bgjob_restored_at(snapshot);
+
+	for (int i = 0; few && i < lengthof(lists); i++)
+		if (lists[i].state == state)
+		{
+			BgjobRel *rel = bgjob_rel_open_read(lists[i].table);
+
+			few = RelationGetNumberOfBlocks(rel->rel) <= most;
+			if (few)
+				add_listed(ids, &lists[i], rel, bgjob_scan_snapshot(snapshot), snapshot, sees,
+						   arg);
+			bgjob_rel_close(rel);
+		}
+	return few;
 }

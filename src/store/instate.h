@@ -11,6 +11,8 @@
 #include "postgres.h"
 
 #include "rules/state.h"
+#include "storage/block.h"
+#include "utils/snapshot.h"
 
 /* A growing list of ids. */
 typedef struct BgjobIds
@@ -27,5 +29,7 @@ extern void bgjob_ids_add(BgjobIds *ids, int64 id);
 typedef bool (*BgjobSees)(Oid role, void *arg);
 
 extern void bgjob_ids_in_states(BgjobIds *ids, uint32 states, BgjobSees sees, void *arg);
+extern bool bgjob_ids_if_few(BgjobIds *ids, BgjobState state, BlockNumber most,
+							 Snapshot snapshot, BgjobSees sees, void *arg);
 
 #endif /* BGJOB_STORE_INSTATE_H */

@@ -7,7 +7,9 @@
  * (base/jobmap.h) names the ranges of ids that may have what is wanted; only in these
  * are rows read, along the primary key, and compared with the filter. So it costs
  * what it returns and some ranges besides, however many jobs there are. Where there is
- * no map (in recovery, or without shared memory) all rows are read.
+ * no map (in recovery, or without shared memory) all rows are read. Of the jobs in one state
+ * whose ids a small table names (store/candidates.h), only the rows are read, and ranges without
+ * such a job are passed over; the map may be missing then.
  *
  * A range that was read in vain, although the map had promised something there, is
  * cleaned (store/rangeclean.c), CLEANINGS of them in one listing: the next one
@@ -37,6 +39,7 @@
 #include "base/compat.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
+#include "store/candidates.h"
 #include "store/jobrow.h"
 #include "store/listing.h"
 #include "store/listmatch.h"
@@ -65,6 +68,7 @@ struct BgjobListing
 	Relation index;
 	IndexScanDesc scan;
 	Snapshot snapshot;
+	BgjobCandidates *candidates; /* NULL: all rows of a range are read */
 	bool mapped;
 	int64 up_to; /* higher ids have been visited; -1: all have */
 	int cleanings;
@@ -91,6 +95,7 @@ bgjob_listing_begin(const BgjobListFilter *filter)
 	listing->index = index_open(bgjob_relation_oid("job_pkey"), AccessShareLock);
 	listing->scan = bgjob_index_beginscan(listing->jobs->rel, listing->index,
 										  bgjob_scan_snapshot(listing->snapshot), 2);
+	listing->candidates = bgjob_candidates_begin(filter, listing->snapshot);
 	listing->up_to = filter->before == PG_INT64_MAX ? PG_INT64_MAX : filter->before - 1;
 	return listing;
 }
@@ -99,6 +104,8 @@ bgjob_listing_begin(const BgjobListFilter *filter)
 void
 bgjob_listing_end(BgjobListing *listing)
 {
+	if (listing->candidates != NULL)
+		bgjob_candidates_end(listing->candidates);
 	index_endscan(listing->scan);
 	index_close(listing->index, AccessShareLock);
 	bgjob_rel_close(listing->jobs);
@@ -114,14 +121,34 @@ running_range(const BgjobListing *listing, int64 from)
 	return -1;
 }
 
+/*
+ * Goes on to the range of the next candidate, rather than to its id: where a search stops must not tell about
+ * a job that the reader does not see. False: there is none.
+ */
+static bool
+pass_over(BgjobListing *listing)
+{
+	int64 id;
+
+	bgjob_candidates_seek(listing->candidates, 0, listing->up_to);
+	id = bgjob_candidates_next(listing->candidates);
+	if (id < 0)
+		return false;
+	listing->up_to = Min(listing->up_to, bgjob_jobmap_last_id(bgjob_jobmap_range_of(id)));
+	return true;
+}
+
 /* Finds the next ranges to be read. False: there are none. */
 static bool
-next_span(const BgjobListing *listing, BgjobMapSpan *span)
+next_span(BgjobListing *listing, BgjobMapSpan *span)
 {
-	int64 from = bgjob_jobmap_range_of(listing->up_to);
+	int64 from;
 	int64 running = -1;
 	bool found = true;
 
+	if (listing->candidates != NULL && !pass_over(listing))
+		return false;
+	from = bgjob_jobmap_range_of(listing->up_to);
 	*span = (BgjobMapSpan){0, from};
 	if (!listing->mapped)
 		return true;
@@ -148,7 +175,8 @@ static void
 clean_span(BgjobListing *listing, const BgjobMapSpan *span, int64 lowest, int64 highest,
 		   uint64 found)
 {
-	if (!listing->mapped || span->last - span->first >= BGJOB_MAP_SPAN)
+	if (!listing->mapped || listing->candidates != NULL ||
+		span->last - span->first >= BGJOB_MAP_SPAN)
 		return;
 	for (int64 range = span->last; range >= span->first; range--)
 		if ((found & (UINT64CONST(1) << (range - span->first))) == 0 &&
@@ -161,14 +189,55 @@ clean_span(BgjobListing *listing, const BgjobMapSpan *span, int64 lowest, int64 
 		}
 }
 
+/* Begins to read the rows with ids from "highest" down to "lowest". */
 static void
-begin_span(BgjobListing *listing, int64 lowest, int64 highest)
+scan_ids(BgjobListing *listing, int64 lowest, int64 highest)
 {
 	ScanKeyData keys[2];
 
 	bgjob_key(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(lowest));
 	bgjob_key(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(highest));
 	index_rescan(listing->scan, keys, 2, NULL, 0);
+}
+
+/* Begins to read what may match of a span. */
+static void
+begin_span(BgjobListing *listing, int64 lowest, int64 highest)
+{
+	if (listing->candidates != NULL)
+		bgjob_candidates_seek(listing->candidates, lowest, highest);
+	else
+		scan_ids(listing, lowest, highest);
+}
+
+/* Goes on to the next row that the snapshot shows; false if there is none. */
+static bool
+scan_on(BgjobListing *listing)
+{
+	while (index_getnext_slot(listing->scan, BackwardScanDirection, listing->jobs->slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (bgjob_scan_sees(listing->jobs, listing->scan, listing->snapshot))
+			return true;
+	}
+	return false;
+}
+
+/* Reads the next row of a span that may match; false if there is none. */
+static bool
+read_next(BgjobListing *listing)
+{
+	int64 id;
+
+	if (listing->candidates == NULL)
+		return scan_on(listing);
+	while ((id = bgjob_candidates_next(listing->candidates)) >= 0)
+	{
+		scan_ids(listing, id, id);
+		if (scan_on(listing))
+			return true;
+	}
+	return false;
 }
 
 /* Reads the next row of a span, which must match but for words and rights; returns its id, -1 if there is none. */
@@ -178,13 +247,9 @@ next_row(BgjobListing *listing)
 	TupleTableSlot *slot = listing->jobs->slot;
 	bool isnull;
 
-	while (index_getnext_slot(listing->scan, BackwardScanDirection, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (bgjob_scan_sees(listing->jobs, listing->scan, listing->snapshot) &&
-			bgjob_matcher_has_names(listing->matcher, slot))
+	while (read_next(listing))
+		if (bgjob_matcher_has_names(listing->matcher, slot))
 			return DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull));
-	}
 	return -1;
 }
 
@@ -269,16 +334,11 @@ search_span(BgjobListing *listing, const BgjobMapSpan *span, int64 lowest, int64
 	int n = 0;
 
 	begin_span(listing, lowest, highest);
-	while (!stopped && index_getnext_slot(listing->scan, BackwardScanDirection, slot))
+	while (!stopped && read_next(listing))
 	{
 		bool named;
 		bool isnull;
-		int64 id;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!bgjob_scan_sees(listing->jobs, listing->scan, listing->snapshot))
-			continue;
-		id = DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull));
+		int64 id = DatumGetInt64(slot_getattr(slot, BGJOB_C_ID, &isnull));
 		if (!bgjob_matcher_is_seen(listing->matcher, slot))
 		{
 			stopped = stops_at_unseen(listing, id);

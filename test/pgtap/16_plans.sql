@@ -115,7 +115,7 @@ SELECT matches(tap16_plan('SELECT * FROM bgjob.batches ORDER BY id DESC LIMIT 20
 SELECT unalike(tap16_plan('SELECT * FROM bgjob.batches ORDER BY id DESC LIMIT 20'), '%Sort Key%', 'the newest batches: they are not sorted, so only these are counted');
 RESET enable_seqscan;
 -- batch, batch_total and member are the tables of the batches.
-SELECT is(ARRAY(SELECT DISTINCT m[1] FROM regexp_matches(tap16_plan(query), 'Scan[^\n]* on bgjob_internal\.(\w+)', 'g') m), tables, query || ': no other table')
+SELECT is(ARRAY(SELECT DISTINCT m[1] FROM regexp_matches(tap16_plan(query), 'Scan[^\n]* on bgjob_internal\.(\w+)', 'g') m ORDER BY 1), tables, query || ': no other table')
 FROM (VALUES ('SELECT id, parent_id, description, created_at, role, parameters, unique_key FROM bgjob.batches ORDER BY id DESC LIMIT 26', '{batch}'::text[]),
 	('SELECT count(*) FROM bgjob.batches', '{batch}'), ('SELECT b.id, c.id FROM bgjob.batches b JOIN bgjob.batches c ON c.parent_id = b.id', '{batch}'),
 	('SELECT total FROM bgjob.batches', '{batch,batch_total}'), ('SELECT finished_at FROM bgjob.batches', '{batch,member}')) q (query, tables);

@@ -3,6 +3,7 @@
 -- What this file proves about bgjob_search() and bgjob_failures(), and about the reasons of those who change jobs:
 --   * each qualifier finds the jobs that a condition on bgjob.jobs finds, also negated, combined, and for roles that see some of the jobs;
 --   * pages go on where the last one ended, by rows and by time, and return each job once;
+--   * of the jobs in a state that a small table names, no others are looked through;
 --   * what a role does not see changes neither what it finds nor what it is told;
 --   * groups of failures are complete, and their queries select them exactly;
 --   * the role that deletes, requeues or reschedules another role's job is recorded, and so is a reason;
@@ -239,6 +240,13 @@ END $$;
 SELECT is(tap_pages(q, step, t::interval), tap_found(q), format('pages of %s rows and %s of "%s" return each job once', step, t, q))
 	FROM unnest('{"",state:failed,queue:tap_a -tag:odd,args.tenant.id:3,nowhere,"id:3,20,100,250"}'::text[]) q, unnest('{1,7,10000}'::int[]) step, unnest('{0,1 min}'::text[]) t;
 SELECT is((s.ids, s.looked_through), ('{}'::bigint[], 0::bigint), 'there is nothing before the first') FROM bgjob_search('', before_id => -1) s;
+
+-- Small tables name the jobs in a state; no other rows are read.
+SELECT is(s.looked_through, count(*), 'jobs in state ' || j.state || ': only these are looked through')
+	FROM bgjob.jobs j, bgjob_search('state:' || j.state, max_rows => 10000, max_time => '1 min') s
+	WHERE j.state NOT IN ('succeeded', 'deleted') GROUP BY j.state, s.looked_through;
+SELECT is(s.looked_through, (SELECT count(*) FROM bgjob.jobs WHERE state = 'failed'), 'also where nothing more is found')
+	FROM bgjob_search('state:failed nowhere', max_time => '1 min') s;
 
 ----------------------------------------------------------------------------------------------------
 -- Rights

@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * candidates.h
+ *	  The ids of the jobs in a state, in descending order.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BGJOB_STORE_CANDIDATES_H
+#define BGJOB_STORE_CANDIDATES_H
+
+#include "postgres.h"
+
+#include "store/listing.h"
+#include "utils/snapshot.h"
+
+typedef struct BgjobCandidates BgjobCandidates;
+
+extern BgjobCandidates *
+bgjob_candidates_begin(const BgjobListFilter *filter, Snapshot snapshot);
+extern void bgjob_candidates_seek(BgjobCandidates *candidates, int64 lowest, int64 highest);
+extern int64 bgjob_candidates_next(BgjobCandidates *candidates);
+extern void bgjob_candidates_end(BgjobCandidates *candidates);
+
+#endif /* BGJOB_STORE_CANDIDATES_H */
