@@ -60,6 +60,7 @@ is($alice->{answer}{status}, 200, 'a role signs in') || diag(last_logged($dashbo
 	my $other = next_event(viewer($bob));
 	($held) = grep { $_->{queue} eq 'held' } @{ $other->{json}{queues} };
 	is($held->{enqueued}, 0, 'another role sees its own jobs alone');
+	is(join(' ', sort keys %$held), 'enqueued failed paused processing queue scheduled', 'of a queue it has what is in memory, so nothing is looked up for each');
 
 	value(q{SET ROLE alice; SELECT bgjob_enqueue('app.slow')});
 	ok(until_true(sub { $event = next_event($viewer); @{ $event->{json}{running} } && defined $event->{json}{running}[0]{progress} }), 'a running job is shown with its progress');

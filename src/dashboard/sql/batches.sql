@@ -3,7 +3,7 @@
 -- them); and at most 1,000 in others, from the oldest of the page on, since a batch is younger than the one that it is in.
 -- params: state text, before_id bigint
 WITH RECURSIVE newest AS MATERIALIZED (
-    -- Their ids alone: the counts would be made for all batches before these are sorted.
+    -- their ids alone, along the index: nothing is counted for these
     SELECT b.id FROM bgjob.batches b
     WHERE b.parent_id IS NULL AND b.id < coalesce(:before_id, 9223372036854775807)
     ORDER BY b.id DESC LIMIT CASE WHEN :state IS NULL THEN 26 ELSE 1000 END

@@ -1,7 +1,8 @@
 -- What all pages show live. Runs once a second for each role and database that somebody looks at, however many look.
 --
--- Counts, queues and workers come from shared memory. Of at most 50 running jobs the row is read, for their names; values
--- that are stored out of line are not. So the cost is the same at any number of jobs.
+-- Counts, queues and workers come from shared memory; since when the oldest job of a queue waits is left out, which would have to be
+-- looked up in the table of each. Of at most 50 running jobs the row is read, for their names; values
+-- that are stored out of line are not. So the cost is the same at any number of jobs, and small at 10,000 queues.
 --
 -- "changes" is another text when jobs were added, moved or ended, or a queue was paused: a page that lists them fetches again
 -- then. Progress and console of jobs do not change it. "failures" are the attempts that have failed, retried ones included.
@@ -11,13 +12,13 @@ WITH stats AS MATERIALIZED (
            s.recurring, s.kept_succeeded, s.kept_deleted
     FROM bgjob.stats s
 ), queues AS MATERIALIZED (
-    SELECT q.queue, q.paused, q.enqueued, q.processing, q.scheduled, q.failed, q.oldest_enqueued_at
+    SELECT q.queue, q.paused, q.enqueued, q.processing, q.scheduled, q.failed
     FROM bgjob.queues q
     ORDER BY q.enqueued DESC NULLS LAST, q.queue
     LIMIT 50
 ), busy AS MATERIALIZED (
-    -- After a start of the server the map of jobs, by which the search finds those that run, has to be made first; until then it
-    -- finds some. Those of the server's own workers are known without it.
+    -- After a restore, until bgjob_adopt(), the search may not find all of them in its time. Those of the server's own workers are
+    -- known without it.
     SELECT ARRAY(SELECT w.job_id FROM bgjob.workers w WHERE w.job_id IS NOT NULL ORDER BY w.job_id DESC LIMIT 50) || s.ids AS ids
     FROM @bgjob@.bgjob_search(query => 'state:processing'::text, max_rows => 50::integer, max_time => '20 ms'::interval) s
 ), running AS MATERIALIZED (

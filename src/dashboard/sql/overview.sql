@@ -1,8 +1,8 @@
 -- The overview: the deepest queues, and what needs attention.
 --
--- Cost: shared memory for servers, queues and limits; the oldest job of 18 queues; at most 20 ms of bgjob_failures(); the newest 50
--- failed jobs and 200 that wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. That is
--- independent of the number of jobs.
+-- Cost: shared memory for servers, queues and limits; the oldest job of each queue and priority; at most 20 ms of bgjob_failures();
+-- the newest 50 failed jobs and 200 that wait, by bgjob_list(); bgjob_why() for at most 8 queues whose jobs wait while none runs. That
+-- is independent of the number of jobs.
 -- Counts are null until the server has counted.
 -- params:
 WITH queues AS MATERIALIZED (
@@ -14,7 +14,7 @@ WITH queues AS MATERIALIZED (
     -- jobs wait and none runs
     SELECT q.queue, q.enqueued FROM queues q WHERE q.enqueued > 0 AND q.processing = 0 AND NOT q.paused ORDER BY q.enqueued DESC, q.queue LIMIT 8
 ), oldest AS MATERIALIZED (
-    -- the condition goes down into the view, which looks for the oldest job of these queues alone
+    -- the first row has the oldest jobs of all queues looked up, the others cost nothing
     SELECT q.queue, q.oldest_enqueued_at FROM bgjob.queues q
     WHERE q.queue = ANY ((SELECT array_agg(d.queue) FROM (SELECT d.queue FROM deepest d UNION SELECT s.queue FROM still s) d)::text[])
 ), servers AS MATERIALIZED (

@@ -1,6 +1,6 @@
 -- The queues by name, a page of 100, with what they have done in the last 24 hours.
 --
--- Cost: shared memory for the counts, the oldest job of the queues that are shown, their rows in bgjob.stats_history. Counts are
+-- Cost: shared memory for the counts, the oldest job of each queue and priority, their rows in bgjob.stats_history. Counts are
 -- null until the server has counted.
 -- params: after text, find text, max_rows int = 100
 WITH counts AS MATERIALIZED (
@@ -14,7 +14,7 @@ WITH counts AS MATERIALIZED (
 ), shown AS MATERIALIZED (
     SELECT p.* FROM page p ORDER BY p.queue COLLATE "C" LIMIT least(:max_rows, 200)
 ), oldest AS MATERIALIZED (
-    -- the condition goes down into the view, which looks for the oldest job of these queues alone
+    -- the first row has the oldest jobs of all queues looked up, the others cost nothing
     SELECT q.queue, q.oldest_enqueued_at FROM bgjob.queues q
     WHERE q.queue = ANY ((SELECT array_agg(s.queue) FROM shown s)::text[])
 ), servers AS MATERIALIZED (
