@@ -37,6 +37,9 @@
 /* A table with more blocks is not copied: some 7,000 jobs, which takes a millisecond. */
 #define BLOCKS_AT_MOST 64
 
+/* So many dead rows are passed over to find the next candidate; where there are more, the map tells where to look. */
+#define DEAD_AT_MOST 1000
+
 /* Tables with an index on the id, which is their first column. */
 static const struct
 {
@@ -143,17 +146,22 @@ open_index(BgjobCandidates *candidates, BgjobTable table, const char *index, Sna
 											 bgjob_scan_snapshot(snapshot), 2);
 }
 
+/* Returns the next id of an index, whose rows are never updated. BGJOB_CANDIDATE_UNKNOWN: before it are "most" rows that the snapshot does not show. */
 static int64
-next_indexed(BgjobCandidates *candidates)
+next_indexed(BgjobCandidates *candidates, int most)
 {
 	TupleTableSlot *slot = candidates->rel->slot;
+	int dead = 0;
 	bool isnull;
 
-	while (index_getnext_slot(candidates->scan, BackwardScanDirection, slot))
+	while (index_getnext_tid(candidates->scan, BackwardScanDirection) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (bgjob_scan_sees(candidates->rel, candidates->scan, candidates->snapshot))
+		if (index_fetch_heap(candidates->scan, slot) &&
+			bgjob_scan_sees(candidates->rel, candidates->scan, candidates->snapshot))
 			return DatumGetInt64(slot_getattr(slot, 1, &isnull));
+		if (++dead == most)
+			return BGJOB_CANDIDATE_UNKNOWN;
 	}
 	return -1;
 }
@@ -205,7 +213,20 @@ bgjob_candidates_seek(BgjobCandidates *candidates, int64 lowest, int64 highest)
 int64
 bgjob_candidates_next(BgjobCandidates *candidates)
 {
-	return candidates->scan != NULL ? next_indexed(candidates) : next_copied(candidates);
+	return candidates->scan != NULL ? next_indexed(candidates, PG_INT32_MAX)
+									: next_copied(candidates);
+}
+
+/*
+ * bgjob_candidates_highest returns the highest candidate up to an id; -1: there is none;
+ * BGJOB_CANDIDATE_UNKNOWN: it is behind many dead rows, as a held snapshot keeps them. It seeks.
+ */
+int64
+bgjob_candidates_highest(BgjobCandidates *candidates, int64 up_to)
+{
+	bgjob_candidates_seek(candidates, 0, up_to);
+	return candidates->scan != NULL ? next_indexed(candidates, DEAD_AT_MOST)
+									: next_copied(candidates);
 }
 
 /* bgjob_candidates_end closes what the candidates are read from. */

@@ -128,14 +128,11 @@ running_range(const BgjobListing *listing, int64 from)
 static bool
 pass_over(BgjobListing *listing)
 {
-	int64 id;
+	int64 id = bgjob_candidates_highest(listing->candidates, listing->up_to);
 
-	bgjob_candidates_seek(listing->candidates, 0, listing->up_to);
-	id = bgjob_candidates_next(listing->candidates);
-	if (id < 0)
-		return false;
-	listing->up_to = Min(listing->up_to, bgjob_jobmap_last_id(bgjob_jobmap_range_of(id)));
-	return true;
+	if (id >= 0)
+		listing->up_to = Min(listing->up_to, bgjob_jobmap_last_id(bgjob_jobmap_range_of(id)));
+	return id >= 0 || id == BGJOB_CANDIDATE_UNKNOWN;
 }
 
 /* Finds the next ranges to be read. False: there are none. */

@@ -285,7 +285,7 @@ SELECT ok(bool_and(cardinality(tap_found(query)) = jobs AND sample_id = ANY (tap
 SELECT is(ARRAY(SELECT unnest(tap_found(query)) FROM bgjob_failures(max_time => '1 min') ORDER BY 1 DESC), tap_truth('state = ''failed'''), 'and no other''s');
 SELECT is((sum(jobs)::int, bool_or(complete)), (11, false), 'fewer jobs are looked at, the newest ones, which it says') FROM bgjob_failures(11, '1 min');
 SELECT is((sum(jobs)::int, bool_and(complete)), (40, true), 'as many as there are are complete') FROM bgjob_failures(40, '1 min');
-SELECT ok(count(*) < 4 AND bool_or(complete) IS NOT TRUE, 'without time it looks at some, and says so') FROM bgjob_failures(max_time => '0');
+SELECT ok(coalesce(sum(jobs), 0) < 40 AND bool_or(complete) IS NOT TRUE, 'without time it looks at some, and says so') FROM bgjob_failures(max_time => '0');
 SELECT is(tap_try('SELECT count(*) FROM bgjob_failures()', 'tap37_part'), '0', 'a role has its own failures alone');
 SELECT is(tap_found('failure:0000000000000000'), '{}', 'no other group is found');
 SELECT query AS grouped FROM bgjob_failures(max_time => '1 min') WHERE sqlstate = '40001' \gset
