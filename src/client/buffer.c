@@ -13,6 +13,7 @@
 #include "client/buffer.h"
 #include "client/memory.h"
 
+#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,15 +22,13 @@
 #define FIRST_SIZE 512
 #define KEPT_SIZE  (256 * 1024) /* a larger one is freed by buffer_clear */
 
-/* buffer_room returns where so many bytes can be written; the caller adds them to len. */
+/* buffer_grow makes room for so many bytes, which are not there at the end; see buffer_room. */
 char *
-buffer_room(Buffer *buffer, size_t room)
+buffer_grow(Buffer *buffer, size_t room)
 {
 	size_t need = buffer->len + room;
 	size_t before = buffer->data - buffer->memory;
 
-	if (buffer->memory != NULL && before + need <= buffer->size)
-		return buffer->data + buffer->len;
 	if (buffer->memory == NULL || need > buffer->size || before < buffer->size / 2)
 	{
 		size_t size = buffer->size > 0 ? buffer->size : FIRST_SIZE;
@@ -48,22 +47,6 @@ buffer_room(Buffer *buffer, size_t room)
 		memmove(buffer->memory, buffer->data, buffer->len);
 	buffer->data = buffer->memory;
 	return buffer->data + buffer->len;
-}
-
-void
-buffer_add(Buffer *buffer, const void *bytes, size_t len)
-{
-	char *to = buffer_room(buffer, len);
-
-	if (len > 0)
-		memcpy(to, bytes, len);
-	buffer->len += len;
-}
-
-void
-buffer_add_text(Buffer *buffer, const char *text)
-{
-	buffer_add(buffer, text, strlen(text));
 }
 
 /* buffer_print adds what printf would print. */
@@ -87,22 +70,37 @@ buffer_print(Buffer *buffer, const char *format, ...)
 	buffer->len += len;
 }
 
+/* buffer_add_number adds a number in decimal digits. */
+void
+buffer_add_number(Buffer *buffer, int64_t value)
+{
+	char digits[20];
+	char *first = digits + sizeof(digits);
+	uint64_t left = value < 0 ? -(uint64_t) value : (uint64_t) value;
+
+	do
+		*--first = (char) ('0' + left % 10);
+	while ((left /= 10) > 0);
+	if (value < 0)
+		*--first = '-';
+	buffer_add(buffer, first, digits + sizeof(digits) - first);
+}
+
 /* buffer_add_int32 adds a number as PostgreSQL's protocol has it: the high byte first. */
 void
 buffer_add_int32(Buffer *buffer, int32_t value)
 {
-	unsigned char bytes[4];
+	uint32_t bytes = htobe32((uint32_t) value);
 
-	for (int i = 0; i < 4; i++)
-		bytes[i] = (unsigned char) ((uint32_t) value >> (24 - 8 * i));
-	buffer_add(buffer, bytes, 4);
+	buffer_add(buffer, &bytes, sizeof(bytes));
 }
 
 void
 buffer_add_int64(Buffer *buffer, int64_t value)
 {
-	buffer_add_int32(buffer, (int32_t) ((uint64_t) value >> 32));
-	buffer_add_int32(buffer, (int32_t) (uint64_t) value);
+	uint64_t bytes = htobe64((uint64_t) value);
+
+	buffer_add(buffer, &bytes, sizeof(bytes));
 }
 
 /* buffer_take removes so many bytes from the front. */

@@ -334,8 +334,10 @@ is_name(JsonValue quoted, const char *name)
 	Buffer plain = {0};
 	bool same;
 
+	if (quoted.len == len + 2 && memcmp(quoted.start + 1, name, len) == 0)
+		return true;
 	if (memchr(quoted.start, '\\', quoted.len) == NULL)
-		return quoted.len == len + 2 && memcmp(quoted.start + 1, name, len) == 0;
+		return false;
 	same =
 		json_string(quoted, &plain) && plain.len == len && memcmp(plain.data, name, len) == 0;
 	buffer_free(&plain);
@@ -377,6 +379,7 @@ json_members(JsonValue object, const char *const *names, JsonValue *values, int 
 			{
 				values[i] = value;
 				known = true;
+				break;
 			}
 		others += !known;
 		skip_space(&scan);

@@ -10,8 +10,8 @@
  * a result that cannot be stored by a failure that says so, a failure by one without
  * its detail. Then it is given up: the lease ends by itself.
  *
- * False from the server says that the job was not ours any more. That is no error:
- * somebody else has it, or the answer was received before a connection broke.
+ * The server returns the jobs that were not ours any more. That is no error: somebody
+ * else has them, or the answer was received before a connection broke.
  *
  *-------------------------------------------------------------------------
  */
@@ -155,7 +155,7 @@ answers_send(void)
 	{
 		Answer *answer = answers_take(&waiting);
 
-		answer->told = false;
+		answer->counts = true;
 		counts[answer->kind]++;
 		answers_add(&sent, answer);
 	}
@@ -167,9 +167,9 @@ answers_send(void)
 		send_release(counts[ANSWER_RELEASE]);
 }
 
-/* answers_told takes rows of a job and whether its answer counts; they are in the order of the answers. */
+/* answers_too_late takes jobs that were not ours any more when their answers came; they are in the order of the answers. */
 void
-answers_told(const PGresult *result)
+answers_too_late(const PGresult *result)
 {
 	Answer *answer = sent.first;
 
@@ -177,12 +177,11 @@ answers_told(const PGresult *result)
 	{
 		int64_t id = strtoll(PQgetvalue(result, row, 0), NULL, 10);
 
-		while (answer != NULL && (answer->told || answer->id != id))
+		while (answer != NULL && answer->id != id)
 			answer = answer->next;
 		if (answer == NULL)
 			return;
-		answer->told = true;
-		answer->counts = PQgetvalue(result, row, 1)[0] == 't';
+		answer->counts = false;
 	}
 }
 

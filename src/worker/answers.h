@@ -19,7 +19,7 @@ extern bool answers_to_send(void);
 extern bool answers_are_apart(void);
 extern void answers_add_ids(Buffer *ids);
 extern void answers_send(void);
-extern void answers_told(const PGresult *result);
+extern void answers_too_late(const PGresult *result);
 extern void answers_confirmed(void);
 extern void answers_again(const char *refusal);
 extern void answers_drop(int64_t job);

@@ -16,20 +16,6 @@
 
 #include <stdlib.h>
 
-void
-job_free(Job *job)
-{
-	if (job == NULL)
-		return;
-	free(job->name);
-	free(job->args);
-	free(job->queue);
-	free(job->lease_until);
-	free(job->deadline);
-	free(job->parameters);
-	free(job);
-}
-
 /* answer_make makes an answer to a job; the caller fills in what belongs to its kind. */
 Answer *
 answer_make(const Job *job, AnswerKind kind)

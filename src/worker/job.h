@@ -12,21 +12,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Texts that are JSON are as the server wrote them; null where there is none. */
+/* Texts that are JSON are as the server wrote them; null where there is none. All of a job is one block of memory. */
 typedef struct Job
 {
 	int64_t id;
-	char *name;
-	char *args; /* JSON */
+	const char *name;
+	const char *args; /* JSON */
 	size_t args_len;
-	char *queue;
+	const char *queue;
 	int attempt;
-	char *lease_until;   /* JSON: a string, ISO 8601 */
-	char *deadline;      /* the same */
-	char *parameters;    /* JSON */
-	int64_t lease_end;   /* times of the steady clock; */
-	int64_t deadline_at; /* 0: none */
+	const char *lease_until; /* JSON: a string, ISO 8601 */
+	const char *deadline;    /* the same */
+	const char *parameters;  /* JSON */
+	int64_t lease_end;       /* times of the steady clock; */
+	int64_t deadline_at;     /* 0: none */
 	int64_t started_at;
+	char texts[];
 } Job;
 
 typedef enum AnswerKind
@@ -48,8 +49,7 @@ typedef struct Answer
 	bool retry;
 	double delay; /* of a release, in seconds; negative: none */
 	int tries;
-	bool told; /* the server has said whether it counts */
-	bool counts;
+	bool counts; /* the server has not said that the job is not ours */
 } Answer;
 
 /* A list of answers, first in, first out. */
@@ -61,7 +61,6 @@ typedef struct AnswerList
 	size_t bytes;
 } AnswerList;
 
-extern void job_free(Job *job);
 extern Answer *answer_make(const Job *job, AnswerKind kind);
 extern void answer_free(Answer *answer);
 extern void answers_add(AnswerList *list, Answer *answer);

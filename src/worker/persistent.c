@@ -82,10 +82,12 @@ persistent_send(Slot *slot)
 	Buffer *line = &slot->to_handler;
 
 	buffer_clear(line);
-	buffer_print(line, "{\"id\":%lld", (long long) job->id);
+	buffer_add_text(line, "{\"id\":");
+	buffer_add_number(line, job->id);
 	add_text(line, ",\"job\":", job->name);
 	add_json(line, ",\"args\":", job->args, job->args_len);
-	buffer_print(line, ",\"attempt\":%d", job->attempt);
+	buffer_add_text(line, ",\"attempt\":");
+	buffer_add_number(line, job->attempt);
 	add_text(line, ",\"queue\":", job->queue);
 	add_json(line, ",\"lease_until\":", job->lease_until, length(job->lease_until));
 	add_json(line, ",\"deadline\":", job->deadline, length(job->deadline));

@@ -44,6 +44,7 @@ static Connection *connection;
 static const PipelineOwner *owner;
 static bool may_prepare;
 static bool prepared[STATEMENT_COUNT];
+static char names[STATEMENT_COUNT][16];
 static Step steps[MAX_STEPS];
 static int nsteps = 0;
 static int at = 0;
@@ -56,6 +57,8 @@ pipeline_begin(Connection *conn, const PipelineOwner *its_owner, bool prepare)
 	connection = conn;
 	owner = its_owner;
 	may_prepare = prepare;
+	for (int i = 0; i < STATEMENT_COUNT; i++)
+		snprintf(names[i], sizeof(names[i]), "bgjob_%d", i);
 	pipeline_reset();
 	PQenterPipelineMode(conn->pg);
 }
@@ -96,12 +99,6 @@ add_step(StepKind kind, int what)
 	steps[nsteps++] = (Step){kind, what};
 }
 
-static void
-name_of(Statement statement, char *name, size_t size)
-{
-	snprintf(name, size, "bgjob_%d", (int) statement);
-}
-
 /* pipeline_send sends a statement. A failure shows when the connection is read. */
 void
 pipeline_send(Statement statement, const PipelineValue *values, int count)
@@ -109,7 +106,7 @@ pipeline_send(Statement statement, const PipelineValue *values, int count)
 	const char *data[MAX_VALUES];
 	int lens[MAX_VALUES];
 	int formats[MAX_VALUES];
-	char name[16];
+	const char *name = names[statement];
 
 	for (int i = 0; i < count; i++)
 	{
@@ -117,7 +114,6 @@ pipeline_send(Statement statement, const PipelineValue *values, int count)
 		lens[i] = values[i].len;
 		formats[i] = values[i].binary;
 	}
-	name_of(statement, name, sizeof(name));
 	if (may_prepare && !prepared[statement])
 	{
 		PQsendPrepare(connection->pg, name, statement_text(statement), count, NULL);

@@ -65,6 +65,21 @@ enum
 	GROUP_WORK
 };
 
+/* The columns of STATEMENT_FETCH. */
+enum
+{
+	F_ID,
+	F_JOB,
+	F_ARGS,
+	F_QUEUE,
+	F_ATTEMPT,
+	F_LEASE_UNTIL,
+	F_PARAMETERS,
+	F_DEADLINE,
+	F_SECONDS_LEFT,
+	F_COUNT
+};
+
 static Connection connection;
 static bool ready = false;        /* identified */
 static bool bound = false;        /* jobs go with the connection */
@@ -240,13 +255,47 @@ session_turn(void)
 
 /* ---- hearing ---- */
 
-/* text_of copies a value; null stays null. */
-static char *
-text_of(const PGresult *result, int row, int column)
+/* take_text copies a value that was fetched to where *to is, and moves that on; null stays null. */
+static const char *
+take_text(int row, int column, char **to)
 {
-	if (PQgetisnull(result, row, column))
+	char *text = *to;
+	size_t size = PQgetlength(fetched, row, column) + 1;
+
+	if (PQgetisnull(fetched, row, column))
 		return NULL;
-	return mem_copy_part(PQgetvalue(result, row, column), PQgetlength(result, row, column));
+	*to += size;
+	return memcpy(text, PQgetvalue(fetched, row, column), size);
+}
+
+/* job_of makes a job of a row that was fetched. */
+static Job *
+job_of(int row)
+{
+	size_t size = sizeof(Job);
+	Job *job;
+	char *to;
+
+	for (int column = 0; column < F_COUNT; column++)
+		size += PQgetlength(fetched, row, column) + 1;
+	job = mem_alloc(size);
+	memset(job, 0, sizeof(*job));
+	to = job->texts;
+	job->id = strtoll(PQgetvalue(fetched, row, F_ID), NULL, 10);
+	job->name = take_text(row, F_JOB, &to);
+	job->args = take_text(row, F_ARGS, &to);
+	job->args_len = PQgetlength(fetched, row, F_ARGS);
+	job->queue = take_text(row, F_QUEUE, &to);
+	job->attempt = atoi(PQgetvalue(fetched, row, F_ATTEMPT));
+	job->lease_until = take_text(row, F_LEASE_UNTIL, &to);
+	job->parameters = take_text(row, F_PARAMETERS, &to);
+	job->deadline = take_text(row, F_DEADLINE, &to);
+	job->lease_end = fetch_sent_at + config.lease;
+	if (!PQgetisnull(fetched, row, F_SECONDS_LEFT))
+		job->deadline_at =
+			loop_now() +
+			(int64_t) (strtod(PQgetvalue(fetched, row, F_SECONDS_LEFT), NULL) * LOOP_SEC);
+	return job;
 }
 
 /* begin_fetched begins the jobs of a fetch that has been committed. */
@@ -256,24 +305,7 @@ begin_fetched(void)
 	int count = PQntuples(fetched);
 
 	for (int row = 0; row < count; row++)
-	{
-		Job *job = mem_zero(sizeof(*job));
-
-		job->id = strtoll(PQgetvalue(fetched, row, 0), NULL, 10);
-		job->name = mem_copy(PQgetvalue(fetched, row, 1));
-		job->args = text_of(fetched, row, 2);
-		job->args_len = PQgetlength(fetched, row, 2);
-		job->queue = mem_copy(PQgetvalue(fetched, row, 3));
-		job->attempt = atoi(PQgetvalue(fetched, row, 4));
-		job->lease_until = text_of(fetched, row, 5);
-		job->parameters = text_of(fetched, row, 6);
-		job->deadline = text_of(fetched, row, 7);
-		job->lease_end = fetch_sent_at + config.lease;
-		if (!PQgetisnull(fetched, row, 8))
-			job->deadline_at =
-				loop_now() + (int64_t) (strtod(PQgetvalue(fetched, row, 8), NULL) * LOOP_SEC);
-		worker_take(job);
-	}
+		worker_take(job_of(row));
 	if (count > 0 && !fetched_here)
 	{
 		/* Asks whether the server has bound the jobs. */
@@ -306,7 +338,7 @@ rows_told(Statement statement, PGresult *result)
 		case STATEMENT_COMPLETE:
 		case STATEMENT_FAIL:
 		case STATEMENT_RELEASE:
-			answers_told(result);
+			answers_too_late(result);
 			break;
 		case STATEMENT_FETCH:
 			PQclear(fetched);

@@ -342,7 +342,7 @@ slot_job_over(Slot *slot)
 	output_job_over(&slot->output, slot->job);
 	if (slot->verdict == VERDICT_DROP)
 		reports_forget(slot->job->id);
-	job_free(slot->job);
+	free(slot->job);
 	slot->job = NULL;
 	buffer_clear(&slot->to_handler);
 	worker.busy--;
@@ -418,7 +418,7 @@ slot_exited(Slot *slot)
 void
 slot_free(Slot *slot)
 {
-	job_free(slot->job);
+	free(slot->job);
 	buffer_free(&slot->to_handler);
 	buffer_free(&slot->from_handler);
 	output_free(&slot->output);

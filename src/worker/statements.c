@@ -55,20 +55,19 @@ static const char *const templates[STATEMENT_COUNT] = {
 						"AND s.name OPERATOR(pg_catalog.=) $1::pg_catalog.text",
 	[STATEMENT_CANCEL] = "SELECT pg_catalog.pg_cancel_backend($1::pg_catalog.int4)",
 	[STATEMENT_COMPLETE] =
-		"SELECT c.id, %1.bgjob_complete(c.id, $1::pg_catalog.text, c.result) FROM ROWS FROM "
-		"(pg_catalog.unnest($2::pg_catalog.int8[]), pg_catalog.unnest($3::pg_catalog.jsonb[])) "
-		"AS c(id, result)",
+		"SELECT c.id FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.int8[]), "
+		"pg_catalog.unnest($3::pg_catalog.jsonb[])) AS c(id, result) "
+		"WHERE NOT %1.bgjob_complete(c.id, $1::pg_catalog.text, c.result)",
 	[STATEMENT_FAIL] =
-		"SELECT f.id, %1.bgjob_fail(f.id, $1::pg_catalog.text, f.error, f.detail, f.retry) "
-		"FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.int8[]), "
+		"SELECT f.id FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.int8[]), "
 		"pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.jsonb[]), "
-		"pg_catalog.unnest($5::pg_catalog.bool[])) AS f(id, error, detail, retry)",
-	[STATEMENT_RELEASE] = "SELECT r.id, %1.bgjob_release(r.id, $1::pg_catalog.text, CASE WHEN "
-						  "r.delay IS NOT NULL THEN "
-						  "pg_catalog.make_interval(secs => r.delay) END) FROM ROWS FROM "
-						  "(pg_catalog.unnest($2::pg_catalog.int8[]), "
-						  "pg_catalog.unnest($3::pg_catalog.float8[])) "
-						  "AS r(id, delay)",
+		"pg_catalog.unnest($5::pg_catalog.bool[])) AS f(id, error, detail, retry) "
+		"WHERE NOT %1.bgjob_fail(f.id, $1::pg_catalog.text, f.error, f.detail, f.retry)",
+	[STATEMENT_RELEASE] =
+		"SELECT r.id FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.int8[]), "
+		"pg_catalog.unnest($3::pg_catalog.float8[])) AS r(id, delay) "
+		"WHERE NOT %1.bgjob_release(r.id, $1::pg_catalog.text, CASE WHEN r.delay IS NOT NULL "
+		"THEN pg_catalog.make_interval(secs => r.delay) END)",
 	[STATEMENT_FETCH] =
 		"SELECT f.id, f.job, f.args, f.queue, f.attempt, pg_catalog.to_json(f.lease_until), "
 		"f.parameters, pg_catalog.to_json(d.deadline), pg_catalog.date_part('epoch', "

@@ -120,7 +120,7 @@ give_back(Job *job, double delay)
 
 	answer->delay = delay;
 	session_answer(answer);
-	job_free(job);
+	free(job);
 }
 
 /* free_slot returns a slot that can begin a job, one with a handler first. */

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * json.c
- *	  Unit tests of client/json and client/utf8: which texts are JSON, members,
- *	  strings; and random texts, which must neither crash nor be read beyond their end.
+ *	  Unit tests of client/json, client/utf8 and client/buffer: which texts are JSON, members,
+ *	  strings, numbers; and random texts, which must neither crash nor be read beyond their end.
  *
  *-------------------------------------------------------------------------
  */
@@ -273,6 +273,24 @@ check_random(void)
 	is_true(accepted > 1000, "some random texts are JSON");
 }
 
+static void
+check_numbers(void)
+{
+	static const int64_t numbers[] = {0, 7, -1, 10, 1234567890, INT64_MAX, INT64_MIN};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+	{
+		Buffer written = {0};
+		char expected[24];
+		int len = snprintf(expected, sizeof(expected), "%lld", (long long) numbers[i]);
+
+		buffer_add_number(&written, numbers[i]);
+		is_true(written.len == (size_t) len && memcmp(written.data, expected, len) == 0,
+				expected);
+		buffer_free(&written);
+	}
+}
+
 int
 main(void)
 {
@@ -281,6 +299,7 @@ main(void)
 	check_members();
 	check_arrays();
 	check_strings();
+	check_numbers();
 	check_random();
 	return tap_end();
 }
