@@ -19,6 +19,11 @@
  * the other end of the connection may be gone unnoticed. The scheduler does it in each round as well (bgjob_awaiters_offer):
  * for lanes that it has discovered, queues that go on, and what all else has missed.
  *
+ * The server sets latches, too: by alarms that it leaves set (of authentication_timeout, and to report statistics of a session that
+ * has become idle), and to have a session catch up with invalidation messages, when half of their queue is full. A waiting session sleeps
+ * again after one look at its own state. It does not catch up: the server would go on with the next one, until all are awake. So it signals one
+ * for every 256 messages, until the queue is full; then it has all of them start with empty caches when they go on.
+ *
  * A session that finds a job when it looks, and so does not sleep, owes nothing: whoever registered before the
  * job was ready has been woken for it, whoever came later sees it.
  *
