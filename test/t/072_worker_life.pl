@@ -99,7 +99,7 @@ gone($_, 'a job that was requeued has the whole process group ended') for $pid, 
 $pid = performed($parent);
 value("SELECT bgjob_delete($parent)");
 gone($pid, 'so has the attempt that followed, when it is deleted');
-$job = enqueue('waits', undef, q(timeout => '300 ms', max_retries => 0));
+$job = enqueue('waits', undef, q(timeout => '2 s', max_retries => 0));
 $pid = performed($job);
 gone($pid, 'a job that is out of time has its handler ended');
 wait_until($node, "SELECT state = 'failed' AND error ->> 'sqlstate' = '57014' FROM bgjob.jobs WHERE id = $job", 'and has failed as jobs that time out do');
