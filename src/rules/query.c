@@ -27,6 +27,9 @@
 /* Maximum length of a quotation in an error. */
 #define QUOTE_MAX 40
 
+/* Maximum length of the name of a queue. */
+#define QUEUE_NAME_MAX 63
+
 /* Maximum number of digits of the exponent of a number. */
 #define EXPONENT_DIGITS 4
 
@@ -47,6 +50,7 @@ typedef struct Reader
 typedef bool (*ReadValue)(Reader *reader, BgjobQueryText *value);
 
 static bool read_number(Reader *reader, BgjobQueryText *value);
+static bool read_queue(Reader *reader, BgjobQueryText *value);
 static bool read_state(Reader *reader, BgjobQueryText *value);
 static bool read_sqlstate(Reader *reader, BgjobQueryText *value);
 static bool read_hash(Reader *reader, BgjobQueryText *value);
@@ -69,7 +73,7 @@ static const Qualifier qualifiers[] = {
 	[BGJOB_Q_ID] = {"id", true, read_number},
 	[BGJOB_Q_JOB] = {"job", false, NULL},
 	[BGJOB_Q_LIMIT] = {"limit", false, NULL},
-	[BGJOB_Q_QUEUE] = {"queue", true, NULL},
+	[BGJOB_Q_QUEUE] = {"queue", true, read_queue},
 	[BGJOB_Q_RECURRING] = {"recurring", false, NULL},
 	[BGJOB_Q_ROLE] = {"role", true, NULL},
 	[BGJOB_Q_SEQUENCE] = {"sequence", false, NULL},
@@ -164,6 +168,25 @@ read_number(Reader *reader, BgjobQueryText *value)
 	}
 	return refuse(reader, "An id is a whole number, such as 4711.", "\"%.*s\" is no id.",
 				  quoted(value->text, value->length), value->text);
+}
+
+/* A name that no queue can have (bgjob_check_queue_name) is a typing error: it would find nothing, and negated, everything. */
+static bool
+read_queue(Reader *reader, BgjobQueryText *value)
+{
+	bool valid = value->length <= QUEUE_NAME_MAX;
+
+	for (size_t i = 0; valid && i < value->length; i++)
+	{
+		char c = value->text[i];
+
+		valid = (c >= 'a' && c <= 'z') || is_digit(c) || c == '_' || c == '-';
+	}
+	return valid || refuse(reader,
+						   "The name of a queue has up to 63 lower-case letters, digits, "
+						   "underscores and hyphens. Several are separated by commas.",
+						   "\"%.*s\" is no name of a queue.",
+						   quoted(value->text, value->length), value->text);
 }
 
 static bool
@@ -380,6 +403,14 @@ read_text(Reader *reader, const char *delimiters, BgjobQueryText *text, bool *in
 	return is_blank(delimiter) ? '\0' : delimiter;
 }
 
+/* Returns whether an empty value makes sense: an argument or a tag may be empty, whereas every text has an empty word. */
+static bool
+may_be_empty(const BgjobTerm *term)
+{
+	return term->qualifier == BGJOB_Q_TAG ||
+		   (term->qualifier == BGJOB_Q_ARGS && term->npath > 0);
+}
+
 /* Reads the values of a term. */
 static bool
 read_values(Reader *reader)
@@ -400,8 +431,10 @@ read_values(Reader *reader)
 		delimiter = read_text(reader, delimiters, value, &in_quotes);
 		if (delimiter < 0)
 			return false;
-		if (value->length == 0 && (!in_quotes || term->qualifier == BGJOB_Q_WORD))
-			return refuse(reader, "An empty value is written \"\", where it makes sense.",
+		if (value->length == 0 && !(in_quotes && may_be_empty(term)))
+			return refuse(reader,
+						  may_be_empty(term) ? "An empty value is written \"\"."
+											 : "Give it one, or leave the term out.",
 						  "A value is missing.");
 		term->nvalues++;
 		if (qualifier->read != NULL && !(in_quotes && qualifier->read == read_json) &&

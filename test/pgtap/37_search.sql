@@ -334,7 +334,7 @@ COMMIT;
 ----------------------------------------------------------------------------------------------------
 
 SELECT is(tap_error(format('SELECT bgjob_search(%L)', q)), '22023', left(q, 20) || ' is refused')
-	FROM unnest(ARRAY['colour:red', 'state:none', 'id:x', 'since:noon', 'sqlstate:4', 'failure:1', '"open', 'tag:', '-job:', 'args..x:1', 'http://example.com', repeat('x ', 65), repeat('€', 6000), 'id:' || repeat('1,', 600) || '1']) q;
+	FROM unnest(ARRAY['colour:red', 'state:none', 'id:x', 'since:noon', 'sqlstate:4', 'failure:1', '"open', 'tag:', '-job:', 'args..x:1', 'http://example.com', 'queue:Mail', '-queue:tap_a,"x y"', 'state:failed -state:none', 'error:""', 'args:""', '-job:""', 'role:tap37,""', repeat('x ', 65), repeat('€', 6000), 'id:' || repeat('1,', 600) || '1']) q;
 SELECT is(tap_error('SELECT bgjob_search(''Moon €€ state:none'')'), '22023', 'a position is counted in characters');
 SELECT throws_ok('SELECT bgjob_search(''Moon €€ state:none'')', '22023', 'invalid value of "state" in a query for jobs', 'the message names the qualifier');
 SELECT is(tap_error('SELECT bgjob_search(NULL)'), '22004', 'no query is refused');
