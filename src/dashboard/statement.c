@@ -19,8 +19,9 @@
  * parsed, the settings are restored when it is executed, and its transaction, which it
  * has for itself, ends that.
  *
- * For "copy as SQL" the parameters are written as literals instead. That text is for
- * reading; what is executed has parameters.
+ * For "copy as SQL" the parameters are written as literals instead, and optional
+ * arguments that are null are left out. That text is for reading; what is executed has
+ * parameters.
  *
  *-------------------------------------------------------------------------
  */
@@ -96,6 +97,23 @@ add_parameter(Buffer *sql, const Statement *statement, int i, PGconn *pg, char *
 		buffer_print(sql, "$%d::%s", i + 1, statement->parameters[i].type);
 }
 
+/*
+ * leave_out takes ", name => " back, which stands before an argument. False: there is no
+ * comma, so it is the first one.
+ */
+static bool
+leave_out(Buffer *sql)
+{
+	size_t len = sql->len;
+
+	while (len > 0 && sql->data[len - 1] != ',')
+		len--;
+	if (len == 0)
+		return false;
+	sql->len = len - 1;
+	return true;
+}
+
 /* write_out writes a statement; values: null for what is executed, else for reading. */
 static char *
 write_out(const Statement *statement, const char *schema, PGconn *pg, char *const *values)
@@ -117,7 +135,13 @@ write_out(const Statement *statement, const char *schema, PGconn *pg, char *cons
 		if (mark == MARK_SCHEMA)
 			buffer_add_text(&sql, schema);
 		else if (mark == MARK_PARAMETER)
-			add_parameter(&sql, statement, *at++ - 'A', pg, values);
+		{
+			int i = *at++ - 'A';
+
+			if (values == NULL || values[i] != NULL || !statement->parameters[i].optional ||
+				!leave_out(&sql))
+				add_parameter(&sql, statement, i, pg, values);
+		}
 		else if (values == NULL)
 		{
 			buffer_add_text(&sql, mark == MARK_FROM ? "FROM" : "CROSS JOIN");

@@ -18,6 +18,7 @@ typedef struct Parameter
 	const char *name;
 	const char *type;
 	const char *fallback; /* value where none is given; null: NULL */
+	bool optional;        /* an argument that need not be shown where it is null */
 } Parameter;
 
 /* Made by statements.awk, which says what the text has in the places of parameters. */

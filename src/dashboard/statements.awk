@@ -2,8 +2,9 @@
 #
 #   awk -f statements.awk sql/*.sql actions/*.sql internal/*.sql > statements.c
 #
-# A file is comments, one of which may be "-- params: name type [= default], …", and one statement. In
-# the statement, :name is a parameter and @bgjob@ the schema of the extension's functions. The C text
+# A file is comments, one of which may be "-- params: name type[?] [= default], …", and one statement. A type with a
+# question mark: the parameter is an argument of a function, not the first one, that may as well be left out as be null; so it is, where
+# the statement is shown. In the statement, :name is a parameter and @bgjob@ the schema of the extension's functions. The C text
 # has the byte 1 for that schema, and for a parameter the byte 2 and a character: "A" for the first one,
 # and so on. Comments are left out.
 #
@@ -75,6 +76,7 @@ function read_params(text, line,    parts, n, i, p, name, type)
 			fail(line, "\"" p "\" is not a name and a type")
 		name = word[1]
 		type = word[2]
+		optional[i] = sub(/\?$/, "", type)
 		if (name !~ /^[a-z][a-z0-9_]*$/)
 			fail(line, "\"" name "\" is no name of a parameter")
 		if (type !~ /^(text|bigint|int|integer|boolean|numeric|real|timestamptz|interval|jsonb|date)(\[\])?$/)
@@ -215,7 +217,7 @@ function finish(    i, path, n, folder, name, line)
 	{
 		printf "static const Parameter parameters_%d[] = {\n", count
 		for (i = 1; i <= params; i++)
-			printf "\t{\"%s\", \"%s\", %s},\n", name_of[i], type_of[i], has_default[i] ? c_string(default_of[i]) : "NULL"
+			printf "\t{\"%s\", \"%s\", %s, %s},\n", name_of[i], type_of[i], has_default[i] ? c_string(default_of[i]) : "NULL", optional[i] ? "true" : "false"
 		print "};\n"
 	}
 	line = sprintf("\t{\"%s\",\n\t %s,\n\t %d, %s},\n", name, c_string(out), params, params > 0 ? "parameters_" count : "NULL")

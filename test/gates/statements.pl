@@ -47,8 +47,9 @@ my @right = (
 	[ 'nothing in quotes is one',            "-- One.\nSELECT ':a', \":b\", \$x\$:c\$x\$, E'\\':d'\n",         q{"SELECT ':a', \":b\", $x$:c$x$, E'\\\\':d'"} ],
 	[ 'comments are left out',               "-- One.\nSELECT 1 -- :a\n/* :b */ + 2;\n",                       qq{"SELECT 1\\n"\n\t" + 2"} ],
 	[ 'parameters and the schema are marked', "-- One.\n-- params: a int, b text = x\nSELECT \@bgjob\@.f(:b, :a)\n", q{"SELECT \001.f(\002B, \002A)"} ],
-	[ 'a default is kept',                   "-- One.\n-- params: a int = 20\nSELECT :a\n",                    q({"a", "int", "20"}) ],
-	[ 'NULL is none',                        "-- One.\n-- params: a int[] = NULL\nSELECT :a\n",                q({"a", "int[]", NULL}) ],
+	[ 'a default is kept',                   "-- One.\n-- params: a int = 20\nSELECT :a\n",                    q({"a", "int", "20", false}) ],
+	[ 'NULL is none',                        "-- One.\n-- params: a int[] = NULL\nSELECT :a\n",                q({"a", "int[]", NULL, false}) ],
+	[ 'an optional argument is one',         "-- One.\n-- params: a int, b int[]?\nSELECT :a, :b\n",            q({"b", "int[]", NULL, true}) ],
 	[ 'the settings of the role are asked for', "-- One.\nSELECT 1\n\@from_role\@\n",                        q("\003") ],
 	[ 'beside other tables',                 "-- One.\nSELECT 1 FROM a\n\@join_role\@\nWHERE true\n",       q("\004\n") ]);
 

@@ -225,6 +225,11 @@ $node->safe_psql('plain', 'DROP EXTENSION bgjob; CREATE SCHEMA "My Schema"; CREA
 ok(until_true(sub { api($alice, 'POST', 'd/plain/do/delete', { id => 1 })->{status} == 200 }), 'one whose extension moves is found again');
 like(api($alice, 'POST', 'd/plain/do/delete?preview=1', { id => 1 })->{json}{sql}, qr/"My Schema"\.bgjob_delete/, 'in its schema');
 
+sub shown { return api($alice, 'POST', "d/postgres/do/$_[0]?preview=1", $_[1])->{json}{sql} }
+like(shown('reschedule', { id => 1, delay => '1 h, or so' }), qr/bgjob_reschedule\(id => 1::bigint, delay => '1 h, or so'::interval\)/, 'an argument that is not given is not shown');
+like(shown('recurring_save', { name => 'a, b => (', queue => 'x' }), qr/bgjob_recurring\(name => 'a, b => \('::text, queue => 'x'::text\)/, 'however many these are');
+like(shown('server_set', { name => 'x' }), qr/\(name => 'x'::text, queues => NULL::text\[\]\)/, 'but one is that would mean something else then');
+
 # ---- a database whose owner means no good ----
 
 # Operators and functions that raise "caught" stand before those of pg_catalog.
