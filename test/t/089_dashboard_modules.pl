@@ -1,5 +1,5 @@
 # The pure modules of the dashboard's page, run by node: how times, durations and numbers are written, the series of the charts,
-# the lanes of the strips. A browser is not needed for these, nor a server.
+# the lanes and marks of the strips. A browser is not needed for these, nor a server.
 use strict;
 use warnings;
 use Cwd 'abs_path';
@@ -13,7 +13,7 @@ my $folder = PostgreSQL::Test::Utils::tempdir();
 
 # node takes files as modules where package.json says so
 append_to_file("$folder/package.json", '{"type": "module"}');
-copy("$web/$_.js", "$folder/$_.js") or die "$_: $!" for qw(format series lanes);
+copy("$web/$_.js", "$folder/$_.js") or die "$_: $!" for qw(format series lanes runmarks);
 append_to_file("$folder/test.js", do { local $/; <DATA> });
 
 my ($out, $err) = run_command([ 'env', 'TZ=UTC', 'LC_ALL=C', 'node', "$folder/test.js" ]);
@@ -32,6 +32,7 @@ __DATA__
 import * as format from './format.js';
 import { filled, rates } from './series.js';
 import { lanesOf, merged, shownOf, ticks } from './lanes.js';
+import * as strip from './runmarks.js';
 
 // narrow spaces are shown as _
 const show = (value) => (typeof value === 'string' ? value : JSON.stringify(value)).replaceAll('\u202f', '_');
@@ -94,3 +95,29 @@ is(bars.map((b) => [b.id, b.n]), [['1', 2], ['3', 1], ['4', 1]], 'bars closer th
 is(shownOf(Array.from({ length: 70 }, (_, i) => ({ key: i, bars: Array(i) }))).length, 60, 'at most 60 lanes are drawn');
 is(shownOf(Array.from({ length: 70 }, (_, i) => ({ key: i, bars: Array(i) })))[0].key, 10, 'those that did most, in their order');
 is(ticks(start, 300000).length, 6, 'five minutes have six ticks, if they end on one');
+
+// the strips of recurring jobs
+is(strip.bands([]), [], 'no runs are no bands');
+is(strip.bands([0, 15, 30, 100, 115, 300]), [{ from: 0, to: 30, n: 3 }, { from: 100, to: 100, n: 1 }, { from: 115, to: 115, n: 1 }, { from: 300, to: 300, n: 1 }], 'three runs that stand close together are a band, two are not');
+is([strip.place(-1000), strip.place(-480), strip.place(0), strip.place(960), strip.place(5000)], [0, 0, 1 / 3, 1, 1], 'places are within the strip');
+const past = { since: null, runs: [[-600, 'failed'], [-90, 'succeeded'], [-60, 'failed'], [-30, 'succeeded'], [-15, 'succeeded'], [0, 'succeeded']] };
+is(strip.marks(past), { succeeded: [{ from: -90, to: -90, n: 1 }, { from: -30, to: 0, n: 3 }], others: [{ at: -60, state: 'failed' }], unknown: null },
+	'runs that have succeeded are bands, the others marks; what is older than the strip is left out');
+is(strip.marks({ ...past, since: -100 }).unknown, { from: -480, to: -100 }, 'what is not all known is a band of its own');
+is(strip.marks({ ...past, since: -100 }, -200).unknown, { from: -200, to: -100 }, 'it begins when the recurring job was added');
+is(strip.marks({ ...past, since: -500 }).unknown, null, 'beyond the strip it is none');
+is(strip.counted(past), '4 succeeded, 2 failed', 'runs are counted in words');
+is(strip.moved({ since: -10, runs: [[-5, 'failed']] }, 2), { since: -12, runs: [[-7, 'failed']] }, 'a strip moves with the time');
+is(strip.moved({ since: null, runs: [] }, 2), { since: null, runs: [] }, 'an empty one, too');
+is(strip.arrayOf(['a', 'b "c"\\d', '{e,f}']), '{"a","b \\"c\\"\\\\d","{e,f}"}', 'names become an array');
+const at = Date.parse('2026-11-30T12:00:00Z');
+const job = (name, minutes, last_state = 'succeeded') => ({ name, last_state, last_job_id: name, last_run_at: new Date(at - minutes * 60e3).toISOString() });
+const list = [job('a', 1), job('b', 2), job('c', 3), job('old', 500), { name: 'never', last_run_at: null }];
+const known = new Map([['a', { seen: 'a succeeded', at: 500, since: -20, runs: [[-20, 'failed']] }], ['b', { seen: 'b processing', at: 1000, since: null, runs: [] }]]);
+const asked = (now) => strip.wanted(list, known, (r) => r.name, { at, now }).map((r) => r.name);
+is(asked(10000), ['c'], 'runs are asked for where none are known');
+is(asked(20000), ['c', 'b'], 'and after a while where the job has run since');
+is(asked(61000), ['c', 'a', 'b'], 'and later where there was no time to look for all');
+is(strip.wanted(Array.from({ length: 60 }, (_, i) => job(String(i), 1)), new Map(), (r) => r.name, { at, now: 0 }).length, 40, 'not of all at once');
+is(strip.ticks(at), [-360, 360, 720], 'the axis names each sixth hour');
+is(strip.ticks(Date.parse('2026-11-30T13:20:00Z')), [280, 640], 'but none beside now, nor at the edge');

@@ -48,6 +48,10 @@ CALL pg_temp.day();
 SELECT bgjob_enqueue('SELECT pg_sleep(3600)', kind => 'sql', queue => 'index', timeout => '20 ms', max_retries => 0, tags => '{maintenance}') FROM generate_series(1, 3) \g /dev/null
 SELECT bgjob_enqueue('INSERT INTO shop.orders VALUES ($1, 1, 2)', '[1]', kind => 'sql', queue => 'index', max_retries => 0) \g /dev/null
 
+-- What recurring jobs have enqueued: carts each quarter of an hour, photos each hour, of which some fail. Their names come below.
+SELECT bgjob_enqueue('abandon_carts', queue => 'index') FROM generate_series(1, 40) \g /dev/null
+SELECT bgjob_enqueue('resize_image', jsonb_build_object('image_id', CASE WHEN n IN (2, 3, 6) THEN 0 ELSE n END, 'width', 200)) FROM generate_series(1, 9) AS n \g /dev/null
+
 -- A fan-out of a thousand and a join.
 SELECT bgjob_enqueue('extract_events', '["2026-11-28"]', tags => '{pipeline}') AS root \gset
 SELECT bgjob_enqueue('load_events', '["2026-11-28"]', after => (SELECT array_agg(part) FROM bgjob_enqueue_many('transform_events',
@@ -105,3 +109,13 @@ SET created_at = j.first, finished_at = j.last
 FROM (SELECT batch_id, min(created_at) AS first, max(finished_at) AS last FROM bgjob_internal.job GROUP BY batch_id) AS j
 WHERE j.batch_id = b.id;
 UPDATE bgjob_internal.signal SET at = now() - interval '5 hours' * random();
+-- Those of recurring jobs stand at the times of their schedules.
+UPDATE bgjob_internal.job AS j
+SET recurring_name = r.name, created_at = r.at, started_at = r.at + (j.started_at - j.created_at), finished_at = r.at + (j.finished_at - j.created_at),
+	entered_at = r.at + (j.entered_at - j.created_at)
+FROM (SELECT v.id, 'abandoned carts' AS name, date_trunc('hour', now()) - interval '15 minutes' * row_number() OVER (ORDER BY v.id DESC) AS at
+	FROM bgjob.jobs AS v WHERE v.job = 'abandon_carts'
+	UNION ALL
+	SELECT v.id, 'product photos', date_trunc('hour', now()) - interval '1 hour' * (row_number() OVER (ORDER BY v.id DESC) - 1)
+	FROM bgjob.jobs AS v WHERE v.job = 'resize_image' AND v.args ->> 'width' = '200') AS r
+WHERE r.id = j.id;

@@ -68,6 +68,7 @@ SET bgjob.time_zone = 'Europe/Berlin';
 SELECT bgjob_recurring('close the day', '30 2 * * *', 'close_day', queue => 'index', misfire => 'all'),
 	bgjob_recurring('abandoned carts', '*/15 * * * *', 'abandon_carts', overlap => 'skip'),
 	bgjob_recurring('stock from the warehouse', '*/5 8-20 * * MON-FRI', 'update_stock', '{"sku": "ALL", "delta": 0}'),
+	bgjob_recurring('product photos', '0 * * * *', 'resize_image', '{"image_id": 1, "width": 200}'),
 	bgjob_recurring('vacuum', '15 4 * * SUN', 'VACUUM (ANALYZE)', kind => 'sql', queue => 'index', tags => '{maintenance}'),
 	bgjob_recurring('pay suppliers', '0 9 LW * *', 'abandon_carts', queue => 'critical', time_zone => 'Europe/Berlin'),
 	bgjob_recurring('newsletter', '0 10 * * TUE#1', 'send_mail', '{"recipient": "list@shop.example", "template": "newsletter"}', active => false),
@@ -77,7 +78,7 @@ SELECT bgjob_recurring('close the day', '30 2 * * *', 'close_day', queue => 'ind
 SELECT bgjob_recurring('traffic', '@every_second', 'traffic', queue => 'index') \g /dev/null
 \endif
 DROP FUNCTION exchange_rates();
-SELECT bgjob_recurring_trigger(name) FROM unnest(ARRAY['close the day', 'abandoned carts', 'stock from the warehouse', 'vacuum']) AS name \g /dev/null
+SELECT bgjob_recurring_trigger(name) FROM unnest(ARRAY['close the day', 'abandoned carts', 'stock from the warehouse', 'product photos', 'vacuum']) AS name \g /dev/null
 RESET ROLE;
 
 SET ROLE reporting;
@@ -88,6 +89,7 @@ SELECT bgjob_recurring('sales by country', '0 6 * * MON-FRI', 'sales_by_country'
 SELECT bgjob_recurring_trigger('sales by country') \g /dev/null
 RESET ROLE;
 RESET search_path;
+UPDATE bgjob_internal.recurring SET created_at = now() - interval '40 days';
 
 DO $$
 BEGIN

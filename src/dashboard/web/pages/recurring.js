@@ -1,4 +1,4 @@
-// The page Recurring: every recurring job with its schedule in words and its next runs on a strip of one day; and the page of one
+// The page Recurring: every recurring job with its schedule in words and its last and next runs on a strip of one day; and the page of one
 // of them, /recurring/<name>?owner=<role>, with its options, next times and latest runs.
 //
 // The words and the times are the server's (bgjob_cron_describe, bgjob_cron_occurrences). The strip is the same day for all rows,
@@ -9,8 +9,9 @@ import { ActionButton, Badge, Card, Code, Duration, Empty, ErrorBox, Held, Icon,
 import { go, href, setParams } from '../router.js';
 import { exact, now, plural, relative } from '../format.js';
 import { currentSession, readOnly } from '../api.js';
+import { join, term } from '../query.js';
 import { RecurringForm } from './recurringform.js';
-import { Strip, StripAxis } from './recurringstrip.js';
+import { Strip, StripAxis, usePast } from './recurringstrip.js';
 
 const keyOf = (row) => `${row.owner}/${row.name}`;
 const linkTo = (row) => href('recurring', { owner: row.owner }, row.name);
@@ -61,13 +62,14 @@ function List({ route }) {
 	const { data, ms, error, loading, reload, held, showHeld } = useData('recurring', { search }, { refresh: true });
 	const [adding, add] = useState(false);
 	const rows = data?.rows ?? [];
+	const past = usePast(data, keyOf);
 	const paused = rows.filter((row) => !row.active).length;
 	const mine = new Set(rows.filter((row) => row.owner === currentSession()?.user).map((row) => row.name));
 	const failing = rows.filter((row) => row.error).length;
 	const columns = [
 		{ name: 'name', label: 'Name', class: 'main', render: (row) => html`<${Name} row=${row} />` },
 		{ name: 'schedule', label: 'Schedule', class: 'full schedule', render: (row) => html`<${Schedule} row=${row} />` },
-		{ name: 'strip', label: 'Next 20 hours', head: html`<${StripAxis} at=${data?.at} />`, class: 'full runs-cell', render: (row) => html`<${Strip} at=${data.at} row=${row} />` },
+		{ name: 'strip', label: 'Runs', head: html`<${StripAxis} at=${data?.at} />`, class: 'full runs-cell', render: (row) => html`<${Strip} at=${data.at} row=${row} past=${past.get(keyOf(row))} />` },
 		{ name: 'last', label: 'Last run', render: (row) => html`<${Last} row=${row} />` },
 		{ name: 'next', label: 'Next run', render: (row) => html`<${Next} row=${row} />` },
 		{ name: 'actions', title: 'Actions', class: 'right full', render: (row) => html`<${Controls} row=${row} reload=${reload} compact hidden=${mine.has(row.name)} />` }
@@ -88,7 +90,7 @@ const Facts = ({ items }) => html`<dl class="facts">${items.filter(([, value]) =
 
 // Runs are the latest jobs of a recurring job.
 function Runs({ row }) {
-	const query = `recurring:${quoted(row.name)}${row.run_as ? ` role:${quoted(row.run_as)}` : ''}`;
+	const query = join(term('recurring', row.name), row.run_as && term('role', row.run_as));
 	const { data, error } = useData('recurring_runs', { query }, { refresh: true });
 	const columns = [
 		{ name: 'id', label: 'Job', class: 'main', render: (job) => html`<a class="number" href=${href('job', {}, job.id)}>${job.id}</a>` },
@@ -100,9 +102,6 @@ function Runs({ row }) {
 		${error ? html`<div class="card-body"><${ErrorBox} error=${error} /></div>` : html`<${Table} label="Latest runs" columns=${columns} rows=${data?.rows} rowHref=${(job) => href('job', {}, job.id)}
 			empty=${html`<p class="card-body muted">${data ? 'None is kept.' : 'Looking…'}</p>`} />`}</${Card}>`;
 }
-
-// quoted writes a value for the search box. In quotes it may have blanks.
-const quoted = (text) => /^[\w.@/-]+$/.test(text) ? text : `"${text.replaceAll('"', '')}"`;
 
 function One({ route }) {
 	const { data: row, ms, error, loading, reload } = useData('recurring_job', { name: route.id, owner: route.params.owner }, { refresh: true });
