@@ -127,6 +127,15 @@ is(page('boss', 'jobs_now', ids => '{}', newest => $newest, state => 'failed')->
 like(api($session{boss}, 'GET', 'd/postgres/jobs?state=nonsense')->{json}{error}{detail}, qr/nonsense/, 'a state that there is not is refused');
 is(api($session{boss}, 'GET', 'd/postgres/jobs?before=x')->{status}, 400, 'so is a page that is none');
 
+foreach my $q ('state:nonsense', '-state:nonsense', 'state:failed%20state:nonsense', 'state:', 'queue:Mail', 'role:nobody_of_that_name', 'error:%22%22', 'colour:red', '%22open')
+{
+	my %status = map { ($_ => api($session{boss}, 'GET', "d/postgres/$_=$q")->{status}) } 'jobs?q', 'jobs_now?ids={1}&newest=0&q', 'query_check?q';
+	is_deeply([ values %status ], [ 400, 400, 400 ], "$q: is refused");
+}
+like(api($session{boss}, 'POST', 'd/postgres/bulk?preview=1', { action => 'delete', query => 'state:nonsense' })->{json}{error}{detail}, qr/nonsense/, 'a bulk of jobs in a state that there is not is refused');
+is(api($session{boss}, 'GET', 'd/postgres/query_check?q=state:failed%20-tag:vip')->{status}, 200, 'what is understood is not');
+is(api($session{boss}, 'GET', 'd/postgres/query_check')->{status}, 200, 'nor is nothing');
+
 my $words = page('boss', 'suggest');
 ok((grep { $_ eq 'held' } @{ $words->{queues} }), 'the search box knows the queues');
 ok((grep { $_ eq 'app.fine' } @{ $words->{jobs} }), 'the functions, without their types');
@@ -204,6 +213,41 @@ is(scalar ids('boss', q => $_->{query}), $_->{jobs}, 'the query of a group finds
 is(page('alice', 'failures')->{jobs}, 1, 'a role sees its own');
 is_deeply([ map { $_->{last_at} } @{ page('boss', 'failures', sort => 'last')->{rows} } ],
 	[ reverse sort map { $_->{last_at} } @{ $failures->{rows} } ], 'they can be in the order of the last failure');
+
+# ---- recurring jobs: what they have done, and options that are taken back ----
+
+my $name = q(a "b" \\c, {d});
+(my $literal = $name) =~ s/(["\\])/\\$1/g;
+sub past { return page($_[0], 'recurring_past', owners => "{$_[1]}", names => qq({"$literal"})) }
+sub save { return api($session{alice}, 'POST', 'd/postgres/do/recurring_save', { name => $name, @_ })->{body} }
+like(save(schedule => '0 0 1 1 *', job => 'app.fine', queue => 'default'), qr/"result"/, 'a recurring job is added');
+is_deeply(past('alice', 'alice')->{rows}, [ { name => $name, owner => 'alice', since => undef, runs => [] } ], 'it has done nothing yet');
+my @runs = map { act('alice', 'recurring_trigger', { name => $name }) } 1 .. 34;
+all_end('its jobs have ended');
+my ($strip) = @{ past('alice', 'alice')->{rows} };
+is_deeply([ scalar @{ $strip->{runs} }, map({ $_->[1] } @{ $strip->{runs} }[ 0, 31 ]) ], [ 32, 'succeeded', 'succeeded' ], 'its latest jobs are there, with their states');
+is($strip->{since}, $strip->{runs}[0][0], 'and it is told how far they reach');
+value("SELECT bgjob_requeue($runs[0]), bgjob_delete($runs[33])");
+all_end('one has run again');
+is(past('alice', 'alice')->{rows}[0]{runs}[-1][1], 'deleted', 'what has become of a job is told');
+is_deeply(past('bob', 'alice')->{rows}, [], 'a role without rights is told nothing');
+is_deeply(page('alice', 'recurring_past')->{rows}, [], 'nobody asked for is nobody');
+
+my @options = qw(timeout jitter starts_at ends_at unique_key sequence_key limits tags);
+sub options
+{
+	my $row = page('alice', 'recurring_job', name => $name);
+
+	return join ' ', map { my $value = ref $row->{$_} ? "@{ $row->{$_} }" : $row->{$_} // ''; $value eq '' ? () : "$_=$value" } @options;
+}
+value(q{SELECT bgjob_limit('l', max_running => 1)});
+is(options(), '', 'without options, none is shown');
+like(save(timeout => '1 min', jitter => '30 s', starts_at => '2026-01-01', ends_at => '2099-01-01', unique_key => 'u', sequence_key => 's', limits => ['l'], tags => ['t']), qr/"result"/, 'options are given');
+is(join(' ', options() =~ /(\w+)=/g), "@options", 'then all are shown');
+like(save(timeout => '0', jitter => '0', starts_at => '-infinity', ends_at => 'infinity', unique_key => '', sequence_key => '', limits => [], tags => []), qr/"result"/, 'they are taken back');
+is(options(), '', 'with what the form sends for an empty field, each is gone');
+like(save(args => '[1]') . save(args => '[]') . page('alice', 'recurring_job', name => $name)->{args}, qr/\}\s+\[\s*\]$/, 'so are arguments');
+
 end_dashboard($dashboard);
 
 # ---- where arguments are hidden ----

@@ -6,7 +6,8 @@
 --
 -- "changes" is another text when jobs were added, moved or ended, or a queue was paused: a page that lists them fetches again
 -- then. Progress and console of jobs do not change it. "failures" are the attempts that have failed, retried ones included.
--- Counts are null until the server has counted. A count is a number; ids are strings.
+-- Counts are null until the server has counted. A count is a number; ids are strings. What waits, runs or has failed is counted for the
+-- roles that the viewer sees, as the lists have it; the other states are counted for all roles ("sees_all": that is the same).
 WITH stats AS MATERIALIZED (
     SELECT s.servers, s.workers, s.enqueued, s.scheduled, s.awaiting, s.processing, s.succeeded, s.failed, s.deleted, s.retries,
            s.recurring, s.kept_succeeded, s.kept_deleted
@@ -16,6 +17,9 @@ WITH stats AS MATERIALIZED (
     FROM bgjob.queues q
     ORDER BY q.enqueued DESC NULLS LAST, q.queue
     LIMIT 50
+), seen AS MATERIALIZED (
+    SELECT sum(q.enqueued) AS enqueued, sum(q.processing) AS processing, sum(q.scheduled) AS scheduled, sum(q.failed) AS failed
+    FROM bgjob.queues q
 ), busy AS MATERIALIZED (
     -- After a restore, until bgjob_adopt(), the search may not find all of them in its time. Those of the server's own workers are
     -- known without it.
@@ -34,8 +38,14 @@ WITH stats AS MATERIALIZED (
 SELECT json_build_object(
     'at', clock_timestamp(),
     'changes', hashtextextended(concat(s.*, (SELECT string_agg(concat(q.*), ',') FROM queues q)), 0)::text,
-    'stats', to_jsonb(s) || jsonb_build_object('failures', (SELECT coalesce(sum(f.failures), 0) FROM bgjob.function_stats f)),
+    'stats', to_jsonb(s) || jsonb_build_object(
+        'enqueued', CASE WHEN s.enqueued IS NOT NULL THEN coalesce(n.enqueued, 0) END, 'processing', CASE WHEN s.processing IS NOT NULL THEN coalesce(n.processing, 0) END,
+        'scheduled', CASE WHEN s.scheduled IS NOT NULL THEN coalesce(n.scheduled, 0) END, 'failed', CASE WHEN s.failed IS NOT NULL THEN coalesce(n.failed, 0) END,
+        'sees_all', (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
+            OR pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE')
+            OR pg_catalog.pg_has_role((SELECT e.extowner FROM pg_catalog.pg_extension e WHERE e.extname = 'bgjob'), 'USAGE'),
+        'failures', (SELECT coalesce(sum(f.failures), 0) FROM bgjob.function_stats f)),
     'busy', (SELECT count(*) FROM bgjob.workers w WHERE w.state = 'busy'),
     'queues', (SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM queues q),
     'running', (SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM running r))
-FROM stats s
+FROM stats s, seen n

@@ -4,8 +4,8 @@
 SELECT pg_catalog.jsonb_build_object(
     'hidden', EXISTS (SELECT FROM bgjob.recurring_jobs o WHERE o.name = r.name AND pg_catalog.pg_get_userbyid(o.owner) = current_user),
     'name', r.name, 'owner', pg_catalog.pg_get_userbyid(r.owner)::text, 'schedule', r.schedule, 'time_zone', r.time_zone, 'description', r.description, 'day_match', r.day_match,
-    'job', r.job, 'kind', r.kind, 'queue', r.queue, 'priority', r.priority, 'max_retries', r.max_retries, 'timeout', r.timeout::text, 'run_as', pg_catalog.pg_get_userbyid(r.run_as)::text,
-    'misfire', r.misfire, 'overlap', r.overlap, 'jitter', r.jitter::text, 'starts_at', r.starts_at, 'ends_at', r.ends_at, 'active', r.active,
+    'job', r.job, 'kind', r.kind, 'queue', r.queue, 'priority', r.priority, 'max_retries', r.max_retries, 'timeout', nullif(r.timeout, interval '0')::text, 'run_as', pg_catalog.pg_get_userbyid(r.run_as)::text,
+    'misfire', r.misfire, 'overlap', r.overlap, 'jitter', nullif(r.jitter, interval '0')::text, 'starts_at', r.starts_at, 'ends_at', r.ends_at, 'active', r.active,
     'next_run_at', r.next_run_at, 'last_run_at', r.last_run_at, 'last_job_id', r.last_job_id::text, 'last_state', r.last_state, 'error', r.error,
     'created_at', r.created_at, 'tags', r.tags, 'unique_key', r.unique_key, 'sequence_key', r.sequence_key, 'limits', r.limits, 'fairness_key', r.fairness_key,
     'args', CASE WHEN pg_catalog.current_setting('bgjob_dashboard.hide_arguments', true) = 'on' THEN NULL ELSE pg_catalog.jsonb_pretty(r.args) END,

@@ -3,6 +3,9 @@
 // A combobox after the pattern of WAI-ARIA: the field keeps the focus, the arrow keys choose in the list below it, Enter takes
 // what is chosen or searches, Escape closes the list. A number alone opens that job. What can be completed is fetched when the box is first
 // used (sql/suggest.sql), and again after a minute.
+//
+// Before the list is opened, the server says whether it understands the query (sql/query_check.sql). If not, the error stands below the
+// box, and what was typed can be corrected there.
 
 import { html, useEffect, useRef, useState } from './lib.js';
 import { currentSession, get } from './api.js';
@@ -90,8 +93,10 @@ export function SearchBox({ route }) {
 	const [options, setOptions] = useState(null);
 	const [at, setAt] = useState(-1);
 	const [values, setValues] = useState({});
+	const [error, setError] = useState(null);
+	const asked = useRef(0);
 	const shown = route.page === 'jobs' ? route.params.q ?? '' : '';
-	useEffect(() => { setText(shown); setOptions(null); }, [shown, route.page]);
+	useEffect(() => { setText(shown); setOptions(null); setError(null); }, [shown, route.page]);
 
 	const offer = (value, all = values) => {
 		setOptions(optionsFor(value, box.current.selectionStart ?? value.length, all));
@@ -102,7 +107,20 @@ export function SearchBox({ route }) {
 		suggestions(route.db).then((all) => { setValues(all); if (document.activeElement === box.current) offer(box.current.value, all); }, () => {});
 	};
 	const close = () => { setOptions(null); setAt(-1); };
-	const leave = (value) => { close(); search(value, route); box.current.blur(); };
+	const leave = async (value) => {
+		const mine = ++asked.current;
+		close();
+		setError(null);
+		try {
+			if (value.trim()) await get('query_check', { q: value });
+		} catch (e) {
+			// what is not about the query, the page will say
+			if (mine === asked.current && e.status === 400) { setError(e); return; }
+		}
+		if (mine !== asked.current) return;
+		search(value, route);
+		box.current?.blur();
+	};
 	const take = (option) => {
 		if (option.go) { leave(option.go); return; }
 		if (option.run) { setText(option.insert); leave(option.insert); return; }
@@ -132,13 +150,15 @@ export function SearchBox({ route }) {
 		}
 	};
 	useEffect(() => { if (at >= 0) document.getElementById(`search-${at}`)?.scrollIntoView({ block: 'nearest' }); }, [at]);
-	const open = Boolean(options?.length);
+	const open = Boolean(options?.length) && !error;
 	return html`<form class="search" role="search" onSubmit=${(event) => { event.preventDefault(); leave(text); }}><${Icon} name="search" />
 		<input ref=${box} data-search type="search" name="q" value=${text} placeholder="Search jobs: words, queue:mail, args.tenant_id:7, or a number" aria-label="Search jobs"
 			role="combobox" aria-expanded=${open} aria-controls="search-list" aria-autocomplete="list" aria-activedescendant=${at >= 0 ? `search-${at}` : null}
 			autocomplete="off" autocapitalize="off" spellcheck="false" onFocus=${onFocus} onBlur=${close} onKeyDown=${onKeyDown}
-			onInput=${(event) => { setText(event.target.value); offer(event.target.value); }} onClick=${() => offer(text)} /><${Kbd}>/</${Kbd}>
+			aria-invalid=${error ? 'true' : null} aria-describedby=${error ? 'search-error' : null}
+			onInput=${(event) => { asked.current++; setError(null); setText(event.target.value); offer(event.target.value); }} onClick=${() => offer(text)} /><${Kbd}>/</${Kbd}>
 		<ul class="search-list" id="search-list" role="listbox" aria-label="Suggestions" hidden=${!open}>
 			${open && options.map((o, i) => html`<li key=${`${i}${o.label}`} id=${`search-${i}`} role="option" aria-selected=${i === at} class=${i === at ? 'active' : ''}
-				onMouseDown=${(event) => { event.preventDefault(); take(o); }}><span class="search-label mono">${o.label}</span><span class="search-hint">${o.hint}</span></li>`)}</ul></form>`;
+				onMouseDown=${(event) => { event.preventDefault(); take(o); }}><span class="search-label mono">${o.label}</span><span class="search-hint">${o.hint}</span></li>`)}</ul>
+		${error && html`<div class="search-error" id="search-error" role="alert"><p><strong>${error.detail?.replace(/^At character \d+: /, '') ?? error.message}</strong></p>${error.hint && html`<p class="muted">${error.hint}</p>`}</div>`}</form>`;
 }

@@ -140,17 +140,18 @@ export const Tabs = ({ items, label }) => html`<nav class="tabs" aria-label=${la
 export const Segments = ({ label, items, value, onChange }) => html`<div class="segments" role="group" aria-label=${label}>${items.map((item) => html`<button type="button" key=${item.value}
 	aria-pressed=${item.value === value} onClick=${() => onChange(item.value)}>${item.label}</button>`)}</div>`;
 
-// Field is a labelled input of a form. hint explains it.
+// Field is a labelled input of a form. hint explains it; error says what is wrong with its value.
 let fields = 0;
-export function Field({ label, hint, value, onInput, type = 'text', options, ...rest }) {
+export function Field({ label, hint, error, value, onInput, type = 'text', options, ...rest }) {
 	const [id] = useState(() => `field-${++fields}`);
-	const described = hint ? `${id}-hint` : null;
+	const described = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(' ') || null;
+	if (error) rest['aria-invalid'] = 'true';
 	const change = (event) => onInput(type === 'checkbox' ? event.target.checked : event.target.value);
 	return html`<div class=${`field ${type === 'checkbox' ? 'inline' : ''}`}><label for=${id}>${label}</label>
 		${options ? html`<select id=${id} value=${value} onChange=${change} aria-describedby=${described} ...${rest}>${options.map((o) => html`<option value=${o.value ?? o} selected=${(o.value ?? o) === value}>${o.label ?? o}</option>`)}</select>`
 			: type === 'checkbox' ? html`<input id=${id} type="checkbox" checked=${value} onChange=${change} aria-describedby=${described} ...${rest} />`
 			: html`<input id=${id} type=${type} value=${value ?? ''} onInput=${change} aria-describedby=${described} autocomplete="off" spellcheck="false" ...${rest} />`}
-		${hint && html`<p class="hint" id=${described}>${hint}</p>`}</div>`;
+		${error && html`<p class="field-error" id=${`${id}-error`} role="alert">${error}</p>`}${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}</div>`;
 }
 
 // Pager leads to older rows and back to the newest. older: the address, or null at the end.

@@ -18,7 +18,9 @@ const WORDS = { enqueued: 'Enqueued', scheduled: 'Scheduled', awaiting: 'Awaitin
 function Stat({ state, stats }) {
 	const ever = { succeeded: stats?.succeeded, deleted: stats?.deleted }[state] ?? null;
 	const count = { succeeded: stats?.kept_succeeded, deleted: stats?.kept_deleted }[state] ?? stats?.[state] ?? null;
-	const note = state === 'scheduled' && stats?.retries > 0 ? plural(stats.retries, 'retry', 'retries') : ever !== null && ever !== count ? `${compact(ever)} ever` : '';
+	// What waits, runs or has failed is counted for the roles that the viewer sees; the rest is not.
+	const ofAll = stats && !stats.sees_all && ['awaiting', 'succeeded', 'deleted'].includes(state);
+	const note = ofAll ? 'of all roles' : state === 'scheduled' && stats?.retries > 0 && stats.sees_all ? plural(stats.retries, 'retry', 'retries') : ever !== null && ever !== count ? `${compact(ever)} ever` : '';
 	return html`<a class="stat" href=${href('jobs', { state })}><span class=${`stat-name ${state}`}><${Icon} name=${state} />${WORDS[state]}</span>
 		<span class="stat-value number" title=${stats && count === null ? 'Not counted yet' : num(count)}>${count === null ? '–' : count < 100000 ? num(count) : compact(count)}</span>
 		<span class="stat-note" title=${ever === null ? null : num(ever)}>${note}</span></a>`;
@@ -45,7 +47,7 @@ function Running({ live }) {
 		{ name: 'queue', label: 'Queue', render: (r) => html`<span class="muted">${r.queue}</span>` },
 		{ name: 'progress', label: 'Progress', class: 'progress-column', render: (r) => (r.progress === null || r.progress === undefined ? null : html`<${Bar} value=${r.progress} max=${100} label=${`Progress of job ${r.id}`} text=${`${Math.floor(r.progress)} %`} />`) },
 		{ name: 'message', label: 'Says', class: 'note-column', render: (r) => r.progress_message && html`<span class="clip muted" title=${r.progress_message}>${r.progress_message}</span>` },
-		{ name: 'server', label: 'Server', class: 'wide-only', render: (r) => html`<span class="muted nowrap">${r.server}</span>` },
+		{ name: 'server', label: 'Server', class: 'server-column wide-only', render: (r) => html`<span class="muted nowrap">${r.server}</span>` },
 		{ name: 'started_at', label: 'Started', align: 'right', render: (r) => html`<span class="muted"><${Time} t=${r.started_at} /></span>` }
 	];
 	return html`<${Card} class="two-thirds" title=${html`Running now <span class="count">${live ? num(total) : ''}</span>`} actions=${total > rows.length && html`<a href=${href('jobs', { state: 'processing' })}>All ${num(total)}</a>`}>
