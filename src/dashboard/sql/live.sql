@@ -12,14 +12,16 @@ WITH stats AS MATERIALIZED (
     SELECT s.servers, s.workers, s.enqueued, s.scheduled, s.awaiting, s.processing, s.succeeded, s.failed, s.deleted, s.retries,
            s.recurring, s.kept_succeeded, s.kept_deleted
     FROM bgjob.stats s
-), queues AS MATERIALIZED (
+), every_queue AS MATERIALIZED (
     SELECT q.queue, q.paused, q.enqueued, q.processing, q.scheduled, q.failed
     FROM bgjob.queues q
+), queues AS MATERIALIZED (
+    SELECT q.* FROM every_queue q
     ORDER BY q.enqueued DESC NULLS LAST, q.queue
     LIMIT 50
 ), seen AS MATERIALIZED (
     SELECT sum(q.enqueued) AS enqueued, sum(q.processing) AS processing, sum(q.scheduled) AS scheduled, sum(q.failed) AS failed
-    FROM bgjob.queues q
+    FROM every_queue q
 ), busy AS MATERIALIZED (
     -- After a restore, until bgjob_adopt(), the search may not find all of them in its time. Those of the server's own workers are
     -- known without it.
