@@ -5,7 +5,8 @@
  *
  * Each has an entry in the registry: its scheduler, the notices for that scheduler,
  * the number of jobs in each state. The launcher makes entries for the databases in
- * pg_database; CREATE EXTENSION makes one when it commits. The
+ * pg_database; CREATE EXTENSION makes one when it commits, and after a start of the server
+ * a session that needs one does not wait for the launcher. The
  * launcher forgets the entries of databases without the extension.
  *
  * Entries are made and freed under registry->lock. Only functions whose comments say

@@ -30,7 +30,10 @@
 #include "base/change.h"
 #include "base/database.h"
 #include "base/leasenotes.h"
+#include "base/process.h"
 #include "base/slot.h"
+#include "base/wake.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "rules/clock.h"
 #include "store/gateneeds.h"
@@ -281,6 +284,28 @@ restore_row(BgjobRel *rel, void *jobs)
 }
 
 /*
+ * Returns the entry of this database. After a start of the server a worker may come before the
+ * launcher: then this makes the entry. NULL: there is no room, the database is not to be served,
+ * or the server is a standby.
+ */
+static BgjobDatabase *
+own_database(void)
+{
+	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	char *name;
+
+	if (entry != NULL || bgjob_registry == NULL || RecoveryInProgress())
+		return entry;
+	name = get_database_name(MyDatabaseId);
+	if (name == NULL || !bgjob_database_allowed(name))
+		return NULL;
+	entry = bgjob_database_want(MyDatabaseId);
+	if (entry != NULL)
+		bgjob_notify_launcher(false);
+	return entry;
+}
+
+/*
  * bgjob_leases_ensure sees to it that the leases of this database are in memory. To be
  * called before anything is asked of them. If there are more than fit, the scheduler
  * has the jobs of the others go back (bgjob_leases_unknown).
@@ -288,7 +313,7 @@ restore_row(BgjobRel *rel, void *jobs)
 void
 bgjob_leases_ensure(void)
 {
-	BgjobDatabase *entry = bgjob_database_find(MyDatabaseId);
+	BgjobDatabase *entry = own_database();
 	LWLock *lock;
 
 	if (entry == NULL || pg_atomic_read_u32(&entry->leases_known) != 0 || RecoveryInProgress())

@@ -91,7 +91,7 @@ is(alone(fetch('p', 'w')), $job, 'another one is fetched');
 value("SET bgjob.bind_leases = off; BEGIN; SELECT bgjob_release($job, 'w'); PREPARE TRANSACTION 'r'");
 $node->stop('immediate');
 start_again($node);
-is(state_of($job), 'processing', 'after a crash it is with its worker while its release is prepared');
+becomes($job, 'processing', 'after a crash it is with its worker while its release is prepared');
 value(q{COMMIT PREPARED 'r'});
 wait_until($node, "SELECT string_agg(id::text, '') = '$job' FROM bgjob_fetch('{p}', 'v')", 'committed, it can be fetched');
 becomes($job, 'enqueued', 'the session of that worker has ended');
@@ -132,6 +132,25 @@ foreach my $how ('fast', 'immediate', 'kill')
 	is(alone("SELECT bgjob_complete($bound, 'v')"), 't', "$how: and completed");
 	is(value("SELECT count(*) FROM bgjob.jobs WHERE id IN ($kept, $bound, $limited, $second) AND state = 'succeeded'"), 4, "$how: all have succeeded");
 }
+
+#
+# A worker that comes back before the launcher has come to its database: as if that were slow after a start.
+#
+my ($kept, $next) = map { new_job('e') } 1 .. 2;
+is(alone(fetch('e', 'w')), $kept, 'a job is fetched');
+$node->append_conf('postgresql.conf', q{bgjob.databases = 'none'});
+$node->restart;
+my $launcher = pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob launcher' AND wait_event_type = 'Extension'});
+kill 'STOP', $launcher;
+set_and_reload($node, 'bgjob.databases' => '*');
+wait_until($node, q{SELECT current_setting('bgjob.databases') = '*'}, 'the launcher does not go on');
+is(alone("SELECT * FROM bgjob_heartbeat('w', '{$kept}', '5 min')"), "$kept|continue", 'before it does, a heartbeat counts');
+is(alone("SELECT bgjob_complete($kept, 'w')"), 't', 'and an answer');
+is(value(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}), 0, 'without a scheduler');
+kill 'CONT', $launcher;
+wait_until($node, "SET bgjob.bind_leases = off; SELECT string_agg(id::text, '') = '$next' FROM bgjob_fetch('{e}', 'w', 5)", 'when that is there, the next job can be fetched');
+is(alone("SELECT bgjob_complete($next, 'w')"), 't', 'which is completed, too');
+is(value("SELECT string_agg(state, ' ') FROM bgjob.jobs WHERE id IN ($kept, $next)"), 'succeeded succeeded', 'both have succeeded');
 
 #
 # Leases run out. No role has the last ones.
