@@ -10,7 +10,8 @@
  * BOUNDS. A role may use many queues, one for each of its customers, say. It has
  * BGJOB_QUEUE_STATS_OF_ROLE entries at most, and BGJOB_QUEUE_STATS_WHEN_FULL once half of all
  * are in use; the other queues of the role share an entry of the name "*". Some room is
- * reserved for these. Should it not suffice, roles share one "*" of the database.
+ * reserved for these. Should it not suffice, roles share one "*" of the database, for which
+ * the last room is reserved.
  * An entry in which nothing was counted for a day makes room for another queue, if there
  * is none else. Its totals then go to the "*" of its role, so that sums over queues never
  * decrease.
@@ -34,8 +35,9 @@
 
 #define NBUCKETS 1024
 
-/* The last unused entries are for the queues that share one. */
-#define RESERVED (BGJOB_QUEUE_STATS / 16)
+/* The last unused entries are for the queues that share one, and the very last for the roles that do. */
+#define RESERVED           (BGJOB_QUEUE_STATS / 16)
+#define RESERVED_FOR_ROLES (RESERVED / 4)
 
 /* An entry in which nothing was counted for so long may be given to another queue, in microseconds. */
 #define IDLE INT64CONST(86400000000)
@@ -225,7 +227,7 @@ find_other_queues(Oid database, Oid role, TimestampTz now)
 	BgjobQueueStatsKey key = bgjob_queue_stats_key(database, role, BGJOB_OTHER_QUEUES);
 	BgjobQueueEntry *entry = look_up(&key);
 
-	if (entry == NULL && table->nunused > 0)
+	if (entry == NULL && table->nunused > (OidIsValid(role) ? RESERVED_FOR_ROLES : 0))
 		entry = take_unused(&key, now);
 	if (entry == NULL && OidIsValid(role))
 		entry = find_other_queues(database, InvalidOid, now);
