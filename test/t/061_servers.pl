@@ -190,6 +190,21 @@ for my $priority (0, 5, -5)
 	is(sql("SELECT bgjob_wait($id, '60 s')"), 'succeeded', "a job of the other server with priority $priority is found");
 	cmp_ok(wait_time($id), '<', 2, 'soon');
 }
+# Its worker goes to its own lanes, and does not walk through those of the role, whenever another lane has come up for which there is no room.
+use constant { LANES => 3000, ROUNDS => 20 };
+is(sql('SELECT count(bgjob_enqueue(\'nap\', \'[0]\', queue => \'lane\' || i)) FROM generate_series(301, ' . LANES . ') i'), LANES - 300, 'there are thousands of lanes');
+my $idle = q{SELECT state = 'idle' FROM bgjob.workers WHERE server = 'only'};
+my $lookups = q{(SELECT idx_scan FROM pg_stat_all_indexes WHERE indexrelid = 'bgjob_internal.queue_pkey'::regclass)};
+wait_until($node, $idle, 'the worker of the other server waits');
+$before = sql("SELECT $lookups");
+for my $i (1 .. ROUNDS)
+{
+	$id = sql('SELECT bgjob_enqueue(\'nap\', \'[0]\', queue => \'lane' . (LANES - $i) . "'), bgjob_enqueue('nap', '[0]', queue => 'only')") =~ s/.*\|//r;
+	sql("SELECT bgjob_wait($id, '60 s')");
+	becomes_true($node, $idle, 60, 'postgres'); # it has looked for more, and reports what it did before it waits
+}
+wait_until($node, "SELECT $lookups >= $before + " . ROUNDS, 'it has looked for lanes');
+cmp_ok(sql("SELECT $lookups - $before"), '<', LANES * ROUNDS / 4, 'but not gone through all of them each time');
 sql("SELECT bgjob_delete($slow)");
 wait_until($node, q{SELECT NOT EXISTS (SELECT FROM bgjob.jobs WHERE state IN ('enqueued', 'processing'))}, 'the others run when default has time');
 sql(q{SELECT bgjob_server_remove('only'), bgjob_server_remove('default')});
