@@ -52,13 +52,13 @@ is(alone("SELECT bgjob_complete($job, 'w')"), 't', 'which completes it in anothe
 #
 $job = new_job('a');
 my $other = new_job('a');
-is(alone(fetch('a', 'w', 1, '500 ms')), $job, 'a job is fetched for a short time');
+is(alone(fetch('a', 'w', 1, '2 s')), $job, 'a job is fetched for a short time');
 my $ending = session();
 is(say($ending, 'BEGIN'), '', 'a transaction begins');
 is(say($ending, "SELECT bgjob_complete($job, 'w')"), 't', 'it completes the job in time, and does not commit');
 is(alone(fetch('a', 'v', 1, '10 ms')), $other, 'another job is fetched for a shorter time');
 becomes($other, 'enqueued', 'it goes back while the row of the first one is locked');
-wait_until($node, q{SELECT clock_timestamp() > max(at) + interval '600 ms' FROM bgjob.job_states WHERE state = 'processing'}, 'the first lease is over');
+wait_until($node, q{SELECT clock_timestamp() > max(at) + interval '2100 ms' FROM bgjob.job_states WHERE state = 'processing'}, 'the first lease is over');
 is(say($ending, 'COMMIT'), '', 'the transaction commits');
 is(state_of($job), 'succeeded', 'the job has succeeded: the answer was in time');
 is(alone(fetch('a', 'w')), $other, 'the other one is fetched');

@@ -201,11 +201,11 @@ my $other = session();
 	my $second = fetched($other, 'lease', 'short', 1, '20 ms');
 	is(say($other, 'SELECT pg_sleep(0.05)', "SELECT bgjob_complete($second, 'short')"), "\nf", 'an answer after lease_until is late, even if nobody else has the job');
 	back($second, 'the job waits');
-	is(fetched($other, 'lease', 'beats', 1, '1500 ms'), $second, 'a lease of 1.5 s');
-	for (1 .. 8)
+	is(fetched($other, 'lease', 'beats', 1, '3 s'), $second, 'a lease of 3 s');
+	for (1 .. 10)
 	{
-		usleep(400_000);
-		say($other, "SELECT * FROM bgjob_heartbeat('beats', '{$second}', '1500 ms')");
+		usleep(700_000);
+		say($other, "SELECT * FROM bgjob_heartbeat('beats', '{$second}', '3 s')");
 	}
 	is(shown($second), 'processing retries 0 interruptions 1', 'heartbeats keep it for more than two leases');
 	is(say($other, "SELECT bgjob_complete($second, 'beats')"), 't', 'and it is completed');
@@ -213,16 +213,16 @@ my $other = session();
 	# A completion that is not committed when the lease ends counts.
 	my $third = external('lease');
 	my $s = session();
-	is(fetched($s, 'lease', 'slow', 1, '500 ms'), $third, 'a worker');
+	is(fetched($s, 'lease', 'slow', 1, '2 s'), $third, 'a worker');
 	is(say($s, 'BEGIN', "SELECT bgjob_complete($third, 'slow', '\"in time\"')"), 't', 'answers in time');
-	usleep(1_200_000);
+	usleep(2_500_000);
 	is(fetched($other, 'lease', 'x'), '', 'and has not committed when its lease ends: nobody else gets the job');
 	say($s, 'COMMIT');
 	is(value("SELECT state || result FROM bgjob.jobs WHERE id = $third"), 'succeeded"in time"', 'its answer counts');
 	$third = external('lease');
-	is(fetched($s, 'lease', 'slow', 1, '500 ms'), $third, 'another one');
+	is(fetched($s, 'lease', 'slow', 1, '2 s'), $third, 'another one');
 	is(say($s, 'BEGIN', "SELECT bgjob_complete($third, 'slow')"), 't', 'answers in time');
-	usleep(1_000_000);
+	usleep(2_500_000);
 	say($s, 'ROLLBACK');
 	back($third, 'and rolls back after the end of its lease: the job is back');
 	cleared('lease');
