@@ -79,8 +79,10 @@ refuse(int64 id, const char *detail, const char *hint)
 
 /* Takes a waiting job out of its place, for the running transaction; never waits. Raises 55000 if that cannot be done. */
 static void
-take(const BgjobJob *job)
+take(BgjobRel *jobs, BgjobJob *job)
 {
+	BgjobTaken taken;
+
 	if (job->state != BGJOB_ENQUEUED && job->state != BGJOB_SCHEDULED)
 		refuse(job->id, psprintf("It is %s.", bgjob_state_name(job->state)),
 			   bgjob_state_is_final(job->state) ? "Enqueue the job again with bgjob_requeue()."
@@ -89,7 +91,10 @@ take(const BgjobJob *job)
 		refuse(job->id, "A worker is performing it.", NULL);
 	if (bgjob_job_is_pending(job))
 		refuse(job->id, "It has become due, and a worker has to call its filters first.", NULL);
-	switch (bgjob_place_take(job, NULL))
+	taken = bgjob_place_take(job, NULL);
+	if (taken == BGJOB_TAKEN && !bgjob_job_refresh(jobs, job))
+		taken = BGJOB_NOT_THERE;
+	switch (taken)
 	{
 		case BGJOB_TAKEN:
 			break;
@@ -155,7 +160,7 @@ bgjob_run(PG_FUNCTION_ARGS)
 	CommandCounterIncrement(); /* see this transaction's own changes */
 	jobs = bgjob_rel_open(BGJOB_TABLE_JOB);
 	read_job(jobs, PG_GETARG_INT64(0), &job);
-	take(&job);
+	take(jobs, &job);
 	performs = make_due(jobs, &job);
 	bgjob_rel_close(jobs);
 	if (performs)

@@ -9,6 +9,9 @@
  * about to take the job as well. A caller that is too late waits for the holder
  * (bgjob_job_wait_for_holder), without any lock on the job, and then reads the job again.
  *
+ * A job may have left its place and come back to it between being read and being locked:
+ * it waited at a gate, say, or its attempt was interrupted. So it is read again then.
+ *
  * Any process, inside a transaction.
  *
  *-------------------------------------------------------------------------
@@ -44,6 +47,8 @@ bgjob_job_acquire_there(BgjobRel *jobs, BgjobJob *job, TransactionId *holder, bo
 
 	bgjob_job_check_reserved(job->id);
 	taken = bgjob_place_take(job, holder);
+	if (taken == BGJOB_TAKEN && !bgjob_job_refresh(jobs, job))
+		taken = BGJOB_BUSY;
 	if (taken == BGJOB_NOT_THERE)
 		taken = bgjob_job_lock(jobs, job) ? bgjob_place_take(job, holder) : BGJOB_BUSY;
 	*there = taken == BGJOB_TAKEN;
@@ -67,7 +72,7 @@ bool
 bgjob_job_try_acquire(BgjobRel *jobs, BgjobJob *job)
 {
 	if (bgjob_place_is_lock(bgjob_place_of(job)))
-		return bgjob_place_take(job, NULL) == BGJOB_TAKEN;
+		return bgjob_place_take(job, NULL) == BGJOB_TAKEN && bgjob_job_refresh(jobs, job);
 	return bgjob_job_try_lock(jobs, job) && bgjob_place_take(job, NULL) != BGJOB_BUSY;
 }
 

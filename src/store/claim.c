@@ -147,7 +147,8 @@ claim_item(BgjobRel *rel, BgjobRel *jobs, const BgjobLaneKey *key, const BgjobLa
 	if (fits != NULL && !fits(job))
 		return DOES_NOT_FIT;
 	if (!(in_place && bgjob_rel_delete(rel, &at, NULL)) &&
-		bgjob_queue_take(key, item->pos, NULL) != BGJOB_TAKEN)
+		(bgjob_queue_take(key, item->pos, NULL) != BGJOB_TAKEN ||
+		 !bgjob_job_refresh(jobs, job))) /* it may have been away meanwhile */
 		return NOT_CLAIMED;
 	/* A queue row that was written by hand, and matches no enqueued job, is not performed. */
 	return job->state == BGJOB_ENQUEUED && job->pos == item->pos ? CLAIMED : NOT_CLAIMED;

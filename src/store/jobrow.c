@@ -257,6 +257,18 @@ bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job)
 	return found;
 }
 
+/*
+ * bgjob_job_refresh reads a job again, which the caller has locked by its place since it was read:
+ * its row may have been replaced before. False: it has been removed.
+ */
+bool
+bgjob_job_refresh(BgjobRel *rel, BgjobJob *job)
+{
+	ItemPointerData tid = job->tid;
+
+	return bgjob_job_read_at(rel, &tid, job->id, job) || bgjob_job_read(rel, job->id, job);
+}
+
 static TM_Result
 job_lock_row(BgjobRel *rel, BgjobJob *job, LockWaitPolicy policy)
 {

@@ -120,6 +120,7 @@ extern void bgjob_job_check_reserved(int64 id);
 extern bool bgjob_job_read(BgjobRel *rel, int64 id, BgjobJob *job);
 extern bool bgjob_job_read_standing(BgjobRel *rel, int64 id, BgjobJob *job);
 extern bool bgjob_job_peek(BgjobRel *rel, int64 id, ItemPointer tid);
+extern bool bgjob_job_refresh(BgjobRel *rel, BgjobJob *job);
 extern bool bgjob_job_read_at(BgjobRel *rel, ItemPointer tid, int64 id, BgjobJob *job);
 extern Oid bgjob_job_role(int64 id);
 extern bool bgjob_job_lock(BgjobRel *rel, BgjobJob *job);

@@ -1,5 +1,6 @@
 # Delete, requeue and reschedule return whatever the job does: while its commit waits for the calling session,
 # without a row in the queue (a restored database), or after its worker is lost. Accepted requests take effect.
+# Sessions that change one job at the same time meet no error.
 use strict;
 use warnings;
 use FindBin;
@@ -158,6 +159,29 @@ for my $db ('copy', 'restored')
 	$node->safe_psql($db, 'SELECT bgjob_adopt()');
 	has_performed($db);
 }
+# Eight sessions move one job between two priorities. One may read the job, and take it when it has been away and come back.
+my $moved = $node->safe_psql('postgres', q{
+	CREATE TABLE problem (sqlstate text, message text);
+	CREATE PROCEDURE move(job bigint, times int) LANGUAGE plpgsql AS $$
+	BEGIN
+		SET synchronous_commit = off;
+		FOR i IN 1..times LOOP
+			BEGIN
+				PERFORM bgjob_change(job, priority => i % 2);
+			EXCEPTION WHEN OTHERS THEN
+				INSERT INTO problem VALUES (SQLSTATE, SQLERRM);
+			END;
+			COMMIT;
+		END LOOP;
+	END $$;
+	SELECT bgjob_queue('held', paused => true) \gset x
+	SELECT bgjob_enqueue('add_child', queue => 'held')});
+my $moves = PostgreSQL::Test::Utils::tempdir() . '/move.pgb';
+append_to_file($moves, "CALL move($moved, 2000);\n");
+command_ok([ 'pgbench', '-n', '-c', '8', '-t', '1', '-f', $moves, $node->connstr('postgres') ], 'eight sessions change a job');
+is($node->safe_psql('postgres', 'SELECT sqlstate, message, count(*) FROM problem GROUP BY 1, 2'), '', 'none of them meets an error');
+is($node->safe_psql('postgres', "SELECT state, bgjob_delete(id) FROM bgjob.jobs WHERE id = $moved"), 'enqueued|t', 'the job is still enqueued');
+
 check_counters($node);
 $node->stop('immediate');
 done_testing();
