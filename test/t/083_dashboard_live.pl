@@ -54,12 +54,13 @@ is($alice->{answer}{status}, 200, 'a role signs in') || diag(last_logged($dashbo
 	is(next_event($viewer)->{json}{changes}, $before, 'nothing changes: "changes" stays');
 	my @ids = enqueue('alice', 3, q{queue => 'held'});
 	ok(until_true(sub { $event = next_event($viewer); $event->{json}{changes} ne $before }), 'jobs are enqueued: "changes" is another');
-	is($event->{json}{stats}{enqueued}, 3, 'the numbers are those of bgjob.stats');
+	is($event->{json}{stats}{enqueued}, 3, 'the numbers are those of the lists');
 	my ($held) = grep { $_->{queue} eq 'held' } @{ $event->{json}{queues} };
 	is("$held->{enqueued} $held->{paused}", '3 1', 'and those of the queues');
 	my $other = next_event(viewer($bob));
 	($held) = grep { $_->{queue} eq 'held' } @{ $other->{json}{queues} };
 	is($held->{enqueued}, 0, 'another role sees its own jobs alone');
+	is_deeply([ @{ $other->{json}{stats} }{qw(enqueued failed sees_all)} ], [ 0, 0, JSON::PP::false ], 'it is told how many these are, and that the other numbers are of all roles');
 	is(join(' ', sort keys %$held), 'enqueued failed paused processing queue scheduled', 'of a queue it has what is in memory, so nothing is looked up for each');
 
 	value(q{SET ROLE alice; SELECT bgjob_enqueue('app.slow')});
