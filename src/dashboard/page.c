@@ -38,6 +38,17 @@ page_done(void *owner, const Outcome *outcome)
 	request_answer(request, 200, "application/json", &body);
 }
 
+/* refuse answers that a parameter has a wrong value. */
+static void
+refuse(Request *request, const Parameter *parameter)
+{
+	Buffer detail = {0};
+
+	buffer_print(&detail, "\"%s\" is one of %s", parameter->name, parameter->choices);
+	request_fail(request, 400, NULL, "a parameter has a wrong value", detail.data, NULL);
+	buffer_free(&detail);
+}
+
 /* page_request answers GET /api/d/DATABASE/NAME. */
 void
 page_request(Request *request, const char *name)
@@ -46,10 +57,17 @@ page_request(Request *request, const char *name)
 					   .read_only = true,
 					   .done = page_done,
 					   .owner = request};
+	const Parameter *wrong;
 
 	if (order.statement == NULL)
 	{
 		request_fail(request, 404, NULL, "there is no such page", NULL, NULL);
+		return;
+	}
+	wrong = values_wrong_in_query(order.statement, request);
+	if (wrong != NULL)
+	{
+		refuse(request, wrong);
 		return;
 	}
 	order.values = values_from_query(order.statement, request);

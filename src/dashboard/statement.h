@@ -18,6 +18,7 @@ typedef struct Parameter
 	const char *name;
 	const char *type;
 	const char *fallback; /* value where none is given; null: NULL */
+	const char *choices;  /* the values that it may have, as "a|b"; null: any */
 	bool optional;        /* an argument that need not be shown where it is null */
 } Parameter;
 

@@ -4,7 +4,7 @@
 #
 # A file is comments, one of which may be "-- params: name type[?] [= default], …", and one statement. A type with a
 # question mark: the parameter is an argument of a function, not the first one, that may as well be left out as be null; so it is, where
-# the statement is shown. In the statement, :name is a parameter and @bgjob@ the schema of the extension's functions. The C text
+# the statement is shown. A type text(a|b): the parameter has one of these values. In the statement, :name is a parameter and @bgjob@ the schema of the extension's functions. The C text
 # has the byte 1 for that schema, and for a parameter the byte 2 and a character: "A" for the first one,
 # and so on. Comments are left out.
 #
@@ -79,6 +79,12 @@ function read_params(text, line,    parts, n, i, p, name, type)
 		optional[i] = sub(/\?$/, "", type)
 		if (name !~ /^[a-z][a-z0-9_]*$/)
 			fail(line, "\"" name "\" is no name of a parameter")
+		choices_of[i] = ""
+		if (type ~ /^text\([a-z|]+\)$/)
+		{
+			choices_of[i] = substr(type, 6, length(type) - 6)
+			type = "text"
+		}
 		if (type !~ /^(text|bigint|int|integer|boolean|numeric|real|timestamptz|interval|jsonb|date)(\[\])?$/)
 			fail(line, "type \"" type "\" is none of those of parameters")
 		if (name in number_of)
@@ -217,7 +223,8 @@ function finish(    i, path, n, folder, name, line)
 	{
 		printf "static const Parameter parameters_%d[] = {\n", count
 		for (i = 1; i <= params; i++)
-			printf "\t{\"%s\", \"%s\", %s, %s},\n", name_of[i], type_of[i], has_default[i] ? c_string(default_of[i]) : "NULL", optional[i] ? "true" : "false"
+			printf "\t{\"%s\", \"%s\", %s, %s, %s},\n", name_of[i], type_of[i], has_default[i] ? c_string(default_of[i]) : "NULL",
+				choices_of[i] != "" ? c_string(choices_of[i]) : "NULL", optional[i] ? "true" : "false"
 		print "};\n"
 	}
 	line = sprintf("\t{\"%s\",\n\t %s,\n\t %d, %s},\n", name, c_string(out), params, params > 0 ? "parameters_" count : "NULL")
@@ -235,6 +242,7 @@ function begin()
 	split("", number_of)
 	split("", used)
 	split("", default_of)
+	split("", choices_of)
 	split("", has_default)
 }
 

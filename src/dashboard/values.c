@@ -5,7 +5,8 @@
  *
  * They come from the query string or from a JSON object, by name; what is not given
  * has the default of the statement; names that the statement does not know are ignored.
- * Whether a value is one of its type, the server says.
+ * Whether a value is one of its type, the server says; whether it is among the choices of a
+ * parameter, values_wrong_in_query.
  *
  * Of JSON, a string is its text, also for jsonb (so numbers in it stay exact); null is
  * NULL; an array is one of PostgreSQL where the parameter is one; everything else is
@@ -54,6 +55,39 @@ values_array(char *const *list)
 	text = mem_copy_part(array.data, array.len);
 	buffer_free(&array);
 	return text;
+}
+
+/* is_choice returns whether a text is one of those in a list, "a|b". */
+static bool
+is_choice(const char *choices, const char *text)
+{
+	size_t len = strcspn(text, "|");
+
+	if (text[len] != '\0')
+		return false;
+	for (const char *choice = choices; choice != NULL; choice = strchr(choice, '|'))
+	{
+		choice += *choice == '|';
+		if (strncmp(choice, text, len) == 0 && strchr("|", choice[len]) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* values_wrong_in_query returns the first parameter to which a query string gives none of its choices; null: there is none. */
+const Parameter *
+values_wrong_in_query(const Statement *statement, Request *request)
+{
+	for (int i = 0; i < statement->count; i++)
+	{
+		const Parameter *parameter = &statement->parameters[i];
+		const char *given = request_argument(request, parameter->name);
+
+		if (parameter->choices != NULL && given != NULL &&
+			!is_choice(parameter->choices, given))
+			return parameter;
+	}
+	return NULL;
 }
 
 /* values_from_query reads the query string of a request. */

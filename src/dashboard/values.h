@@ -13,6 +13,7 @@
 #include "dashboard/request.h"
 #include "dashboard/statement.h"
 
+extern const Parameter *values_wrong_in_query(const Statement *statement, Request *request);
 extern char **values_from_query(const Statement *statement, Request *request);
 extern char **values_from_json(const Statement *statement, JsonValue object);
 extern char **values_of(const Statement *statement, ...);

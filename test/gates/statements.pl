@@ -37,6 +37,7 @@ my @wrong = (
 	[ 'a parameter that is not used',  "-- One.\n-- params: id bigint\nSELECT 1\n",              1, 'parameter "id" is not used' ],
 	[ 'a parameter without a type',    "-- One.\n-- params: id\nSELECT :id\n",                   2, 'not a name and a type' ],
 	[ 'an unknown type',               "-- One.\n-- params: id oid\nSELECT :id\n",               2, 'none of those of parameters' ],
+	[ 'choices of another type',       "-- One.\n-- params: a int(1|2)\nSELECT :a\n",              2, 'none of those of parameters' ],
 	[ 'a parameter that is there twice', "-- One.\n-- params: a int, a text\nSELECT :a\n",       2, 'declared twice' ],
 	[ 'two lists of parameters',       "-- One.\n-- params: a int\n-- params: b int\nSELECT :a\n", 3, 'declared twice' ],
 	[ 'a numbered parameter',          "-- One.\n\nSELECT \$1\n",                                3, 'parameters are written :name' ],
@@ -47,9 +48,10 @@ my @right = (
 	[ 'nothing in quotes is one',            "-- One.\nSELECT ':a', \":b\", \$x\$:c\$x\$, E'\\':d'\n",         q{"SELECT ':a', \":b\", $x$:c$x$, E'\\\\':d'"} ],
 	[ 'comments are left out',               "-- One.\nSELECT 1 -- :a\n/* :b */ + 2;\n",                       qq{"SELECT 1\\n"\n\t" + 2"} ],
 	[ 'parameters and the schema are marked', "-- One.\n-- params: a int, b text = x\nSELECT \@bgjob\@.f(:b, :a)\n", q{"SELECT \001.f(\002B, \002A)"} ],
-	[ 'a default is kept',                   "-- One.\n-- params: a int = 20\nSELECT :a\n",                    q({"a", "int", "20", false}) ],
-	[ 'NULL is none',                        "-- One.\n-- params: a int[] = NULL\nSELECT :a\n",                q({"a", "int[]", NULL, false}) ],
-	[ 'an optional argument is one',         "-- One.\n-- params: a int, b int[]?\nSELECT :a, :b\n",            q({"b", "int[]", NULL, true}) ],
+	[ 'a default is kept',                   "-- One.\n-- params: a int = 20\nSELECT :a\n",                    q({"a", "int", "20", NULL, false}) ],
+	[ 'NULL is none',                        "-- One.\n-- params: a int[] = NULL\nSELECT :a\n",                q({"a", "int[]", NULL, NULL, false}) ],
+	[ 'choices are kept',                    "-- One.\n-- params: a text(b|c) = b\nSELECT :a\n",             q({"a", "text", "b", "b|c", false}) ],
+	[ 'an optional argument is one',         "-- One.\n-- params: a int, b int[]?\nSELECT :a, :b\n",            q({"b", "int[]", NULL, NULL, true}) ],
 	[ 'the settings of the role are asked for', "-- One.\nSELECT 1\n\@from_role\@\n",                        q("\003") ],
 	[ 'beside other tables',                 "-- One.\nSELECT 1 FROM a\n\@join_role\@\nWHERE true\n",       q("\004\n") ]);
 

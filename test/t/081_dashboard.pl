@@ -214,6 +214,8 @@ $answer = api($alice, 'GET', 'd/postgres/queues');
 is($answer->{status}, 200, 'a page is served') || diag($answer->{body});
 like($answer->{body}, qr/^\{"data": .*, "ms": \d+\.\d+\}$/s, 'with the time that its statement took');
 is(api($alice, 'GET', 'd/postgres/nothing')->{status}, 404, 'a page that is not there is 404');
+is(api($alice, 'GET', "d/postgres/$_")->{status}, 400, "$_: a value that a page does not know is 400") for 'batches?state=nonsense', 'batches?state=failed%7Cdeleted', 'history?bucket=', 'failures?sort=job';
+is(api($alice, 'GET', "d/postgres/$_")->{status}, 200, "$_: one that it knows is served") for 'batches?state=failed', 'history?bucket=day', 'failures?sort=last', 'failures';
 is(api($alice, 'GET', 'd/nowhere/queues')->{status}, 404, 'so is a database that is not there');
 is(api($alice, 'GET', 'd/closed/queues')->{status}, 403, 'a database that the role may not connect to is 403');
 is(api($alice, 'GET', 'd/plain/queues')->{status}, 404, 'a database without the extension is 404');

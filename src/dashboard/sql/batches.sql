@@ -1,7 +1,7 @@
 -- Batches, newest first: 25 that are in no other, each with the batches in it. state: of the outermost ones.
 -- Cost: the counts of the batches that are looked at: 26, or, to find those in a state, at most 1,000 (the next page goes on behind
 -- them); and at most 1,000 in others, from the oldest of the page on, since a batch is younger than the one that it is in.
--- params: state text, before_id bigint
+-- params: state text(processing|succeeded|failed|deleted), before_id bigint
 WITH RECURSIVE newest AS MATERIALIZED (
     -- their ids alone, along the index: nothing is counted for these
     SELECT b.id FROM bgjob.batches b

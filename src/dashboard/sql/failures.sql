@@ -2,7 +2,7 @@
 --
 -- Cost: bgjob_failures() looks at failed jobs, the newest first, for 45 ms and at 5,000 at most; "complete" says whether these were all. The query of
 -- a group finds all of its jobs. At most 200 groups.
--- params: sort text = jobs
+-- params: sort text(jobs|last) = jobs
 WITH groups AS MATERIALIZED (
 	SELECT f.* FROM @bgjob@.bgjob_failures(max_jobs => 5000, max_time => '45 ms'::interval) f
 )

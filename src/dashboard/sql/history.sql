@@ -2,7 +2,7 @@
 --
 -- Percentiles are those of the slowest queue: they cannot be added.
 -- Cost: the rows of bgjob.stats_history in that time, one for each bucket and queue.
--- params: bucket text = hour, buckets int = 48, queue text
+-- params: bucket text(hour|day) = hour, buckets int = 48, queue text
 WITH buckets AS (
     SELECT h.at, sum(h.succeeded)::bigint AS succeeded, sum(h.failed)::bigint AS failed,
            sum(h.deleted)::bigint AS deleted, sum(h.retried)::bigint AS retried,
