@@ -89,7 +89,10 @@ my @goals = (
 		my $variant = "all failed, $_";
 		[ views => "$variant: at most 10 blocks for each job", sub { my ($results) = @_; quotient(map { $results->median('views', $variant, $_) } 'blocks', 'rows') }, '<=', 10, '%.1f' ]
 	} 'superuser', 'one in ten'),
-	(map { [ external => "external jobs, one at a time, clients: $_: at least 2 × graphile-worker by default", ratio('external', "bgjob $_", 'external', "graphile $_"), '>=', 2, '%.2f ×' ] } 1, 4, 16),
+	(map {
+		my ($variant, $how) = @$_;
+		map { [ external => "external jobs, one at a time, $how, clients: $_: at least 2 × graphile-worker by default", ratio('external', "$variant $_", 'external', "graphile $_"), '>=', 2, '%.2f ×' ] } 1, 4, 16
+	} [ 'bgjob pipelined', 'completion and next fetch in one message as bgjob-worker sends them' ], [ 'bgjob', 'each in a message of its own' ]),
 	(map {
 		my $clients = $_;
 		([ external_groups => "external jobs in groups of 100, clients: $clients: at least 1.5 × graphile-worker, batched", ratio('external_groups', "bgjob $clients", 'external_groups', 'graphile batched'), '>=', 1.5, '%.2f ×' ],
