@@ -61,18 +61,36 @@ is(sql('SELECT count(*) FROM bgjob.servers WHERE kind = \'external\''), '0', 'a 
 
 # Each session that wakes fetches, and is a worker by that.
 sub woken { return sql(q{SELECT count(*) FROM bgjob.servers WHERE kind = 'external' AND name LIKE 'crowd%'}) }
-taken_by(enqueue('crowd'), 'crowd%', 'one of them gets a job');
-until_waiting('crowd', CROWD - 1);
-is(woken(), '1', 'and only one has been woken');
-sql(q{SELECT count(*) FROM bgjob_enqueue_many('work', array_fill('1'::jsonb, ARRAY[20]), kind => 'external', queue => 'crowd')});
-until_waiting('crowd', CROWD - 21);
-wait_until($node, q{SELECT count(*) = 21 FROM bgjob.jobs WHERE queue = 'crowd' AND state = 'processing'}, 'twenty jobs of one commit are taken');
+
+# crowd_takes JOBS, WHAT enqueues so many jobs in one commit, and tests that as many sessions have been woken. Where a session that is
+# woken does not fetch within a second, another one is woken; so a round in which the machine took as long says nothing, and there is another one.
+sub crowd_takes
+{
+	my ($jobs, $what) = @_;
+	my $settled = '(' . waiting('crowd') . q{) + (SELECT count(*) FROM bgjob.servers WHERE kind = 'external' AND name LIKE 'crowd%') = } . CROWD;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	for (1 .. 10)
+	{
+		my $before = woken();
+		my $first  = sql("SELECT min(id) FROM bgjob_enqueue_many('work', array_fill('1'::jsonb, ARRAY[$jobs]), kind => 'external', queue => 'crowd') id");
+		my $these  = "FROM bgjob.jobs WHERE queue = 'crowd' AND id >= $first";
+
+		wait_until($node, "SELECT count(*) = $jobs $these AND state = 'processing'", "$what: taken");
+		wait_until($node, "SELECT $settled", "$what: each session waits, or is a worker");
+		next if sql("SELECT count(*) $these AND started_at - created_at > interval '0.8 s'") ne '0';
+		return is(woken() - $before, $jobs, "$what: and no more than as many have been woken");
+	}
+	return fail("$what: no round took less than a second");
+}
+crowd_takes(1, 'one job');
+crowd_takes(20, 'twenty jobs of one commit');
 enqueue('other') for 1 .. 5;
 sql(q{BEGIN; SELECT bgjob_enqueue('work', kind => 'external', queue => 'crowd'); ROLLBACK});
 sql(q{BEGIN; SAVEPOINT a; SELECT bgjob_enqueue('work', kind => 'external', queue => 'crowd'); ROLLBACK TO a; SELECT bgjob_enqueue('work', kind => 'external', queue => 'another'); COMMIT});
-taken_by(enqueue('crowd'), 'crowd%', 'a job is taken after others that concern nobody');
-is(woken(), '22', 'as many have been woken as there were jobs');
-is(sql(waiting('crowd')), CROWD - 22, 'the others sleep on');
+crowd_takes(1, 'a job after others that concern nobody');
+my $asleep = sql(waiting('crowd'));
+is($asleep + woken(), CROWD, 'the others sleep on');
 
 # ---- who is woken, and does not fetch ----
 
@@ -208,7 +226,7 @@ is(output($quiet), "got|0\n\ngot|0\ngot|1\n", 'a worker that is paused gets noth
 
 # ---- the end of the server ----
 
-until_waiting('crowd', CROWD - 22);
+until_waiting('crowd', $asleep);
 $crowd->{handle}->kill_kill;
 sql(q{SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE '%{crowd}%' AND pid <> pg_backend_pid()});
 until_waiting('crowd', 0);
