@@ -8,8 +8,9 @@ use List::Util qw(max);
 use Time::HiRes qw(sleep time);
 
 # QUIET: seconds after which nobody else wakes. The server leaves each session's alarm of authentication_timeout set, which wakes it that long
-# after it has connected: LATE is after the case.
-use constant { SESSIONS => 1000, QUIET => 1.5, LATE => '10min' };
+# after it has connected: LATE is after the case. The alarm for statistics wakes a session up to ten seconds after its last statement: the
+# first round begins IDLE seconds after all wait.
+use constant { SESSIONS => 1000, QUIET => 1.5, LATE => '10min', IDLE => 11 };
 
 sub run
 {
@@ -33,6 +34,7 @@ sub waiting
 	$bench->wait_for(60, 'all wait', sub {
 		$bench->admin->value(q(SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL bgjob_await%' AND wait_event_type = 'Extension')) == SESSIONS;
 	});
+	sleep IDLE;
 	for my $round (1 .. $rounds)
 	{
 		sleep QUIET / 10;
