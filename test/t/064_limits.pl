@@ -604,9 +604,16 @@ for my $how ('TERM worker', 'KILL worker', 'TERM scheduler', 'KILL scheduler', '
 		my ($signal, $whom) = ($1, $2);
 		for my $round (1 .. $signal eq 'TERM' && $whom eq 'worker' ? 10 : 2)
 		{
-			ask($node, sprintf $load, 20) if $round > 1;
-			my $pid = pid_of($node, $whom eq 'worker' ? q{SELECT worker_pid FROM bgjob.jobs WHERE state = 'processing' AND worker_pid IS NOT NULL ORDER BY random() LIMIT 1}
-				: q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres'});
+			my $pid = '';
+
+			# Few jobs may be over before they are looked at: then there are more.
+			for (my $looks = 0; $pid eq '' && $looks < 200; $looks++)
+			{
+				ask($node, sprintf $load, 20) if $round + $looks > 1;
+				$pid = $whom eq 'worker' ? value(q{SELECT worker_pid FROM bgjob.jobs WHERE state = 'processing' AND worker_pid IS NOT NULL ORDER BY random() LIMIT 1})
+				  : pid_of($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler' AND datname = 'postgres'});
+			}
+			die "no $whom was seen" if $pid eq '';
 			kill $signal, $pid;
 			until_gone($pid);
 		}
