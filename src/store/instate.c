@@ -15,7 +15,8 @@
  * Rows that a superuser has edited by UPDATE are not where they should be.
  *
  * Runs in a session that reads bgjob.jobs (api/viewplan.c) or lists jobs
- * (store/candidates.c), with the snapshot of its query. Locks: AccessShareLock on the tables while they are read.
+ * (store/candidates.c), with the snapshot of its query. Locks: AccessShareLock on
+ * the tables while they are read.
  *
  *-------------------------------------------------------------------------
  */

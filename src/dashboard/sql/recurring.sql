@@ -1,5 +1,5 @@
--- Recurring jobs with their next runs within the strip, which ends in sixteen hours: minutes from now. sql/recurring_past.sql has what was. Of runs that are less than a
--- quarter of an hour apart, one in a quarter of an hour is there.
+-- Recurring jobs with their next runs within the strip, which ends in sixteen hours: minutes from now. Of runs that are less than a
+-- quarter of an hour apart, one in a quarter of an hour is there. Past runs: recurring_past.sql.
 -- Cost: of the 200 rows that it returns, each with 65 runs at most, so one that runs every second costs no more.
 -- params: search text
 WITH r AS (
