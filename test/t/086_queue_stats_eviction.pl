@@ -50,6 +50,7 @@ sub run_in
 }
 
 # all_told WHAT waits until the history has as many jobs as there are, and tests that it has none of them in the wrong place.
+# The scheduler marks an entry as written after that has committed, so it is waited for, too.
 sub all_told
 {
 	my ($what) = @_;
@@ -57,6 +58,7 @@ sub all_told
 
 	wait_until($node, "SELECT coalesce(sum(enqueued), 0) = $jobs FROM bgjob_internal.stats_hour", "$what: the history has all jobs")
 	  || diag(sql('SELECT sum(enqueued) FROM bgjob_internal.stats_hour') . " instead of $jobs");
+	wait_until($node, q{SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, "$what: and the scheduler rests");
 	is(sql(q{SELECT sum(enqueued) FROM bgjob.stats_history WHERE bucket = 'hour'}), $jobs, "$what: so has the view");
 	# A queue of a role has at most what was enqueued there, and a role all of it unless roles share an entry.
 	return is(sql(q{
@@ -78,8 +80,8 @@ sub own_rows
 sub counted_of { my ($role) = @_; return sql("SET ROLE $role; SELECT string_agg(concat_ws(' ', labels ->> 'queue', value), ', ' ORDER BY labels ->> 'queue') FROM bgjob.metrics WHERE name = 'bgjob_jobs_enqueued_total'") }
 sub counted_in_all { return sql(q{SELECT sum(value) FROM bgjob.metrics WHERE name = 'bgjob_jobs_enqueued_total'}) }
 
-# told ROLE, QUEUE returns how many jobs of a queue the history has, by hours.
-sub told { my ($role, $queue) = @_; return sql("SELECT string_agg(enqueued::text, ' ' ORDER BY at) FROM bgjob_internal.stats_hour WHERE role = '$role'::regrole AND queue = '$queue'") }
+# told ROLE, QUEUE returns how many jobs of a queue the history has: of up to a day ago, and of later.
+sub told { my ($role, $queue) = @_; return sql("SELECT concat_ws(' ', sum(enqueued) FILTER (WHERE at < now() - interval '1 day'), sum(enqueued) FILTER (WHERE at >= now() - interval '1 day')) FROM bgjob_internal.stats_hour WHERE role = '$role'::regrole AND queue = '$queue'") }
 
 # ---- more roles and queues than there is room for ----
 
