@@ -185,8 +185,8 @@ wait_for_work(void)
 	bool work = false;
 
 	pgstat_report_stat(true);
-	pgstat_report_activity(STATE_IDLE, NULL);
 	bgjob_queue_usage_end();
+	pgstat_report_activity(STATE_IDLE, NULL);
 	while (!must_leave())
 	{
 		int64 until = since + bgjob_worker_idle_timeout * USECS_PER_SEC;

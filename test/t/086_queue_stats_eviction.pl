@@ -38,7 +38,7 @@ sub put
 	return sql($script);
 }
 
-# run_in ROLE, QUEUE has a worker perform a job, and returns its pid.
+# run_in ROLE, QUEUE has a worker perform a job, and returns its pid when it has counted what it used.
 sub run_in
 {
 	my ($role, $queue) = @_;
@@ -46,11 +46,12 @@ sub run_in
 
 	$jobs++;
 	sql("SELECT bgjob_wait($id, '60 s')");
+	wait_until($node, q{SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'bgjob worker'}, "$queue of $role: the worker is idle");
 	return sql('SELECT pid FROM bgjob.workers');
 }
 
-# all_told WHAT waits until the history has as many jobs as there are, and tests that it has none of them in the wrong place.
-# The scheduler marks an entry as written after that has committed, so it is waited for, too.
+# all_told WHAT waits until the history has as many jobs as there are, and nothing is pending, and tests that it has none of them
+# in the wrong place. The scheduler marks an entry as written after that has committed, so it is waited for, too.
 sub all_told
 {
 	my ($what) = @_;
@@ -58,7 +59,12 @@ sub all_told
 
 	wait_until($node, "SELECT coalesce(sum(enqueued), 0) = $jobs FROM bgjob_internal.stats_hour", "$what: the history has all jobs")
 	  || diag(sql('SELECT sum(enqueued) FROM bgjob_internal.stats_hour') . " instead of $jobs");
-	wait_until($node, q{SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, "$what: and the scheduler rests");
+	wait_until($node, q{
+		SELECT (SELECT ARRAY[sum(enqueued), sum(succeeded), sum(cpu_time), sum(wal_bytes)] FROM bgjob_internal.stats_hour)
+			= (SELECT array_agg(total ORDER BY n) FROM (SELECT n, sum(round(value::numeric * scale)) AS total
+				FROM (VALUES (1, 'bgjob_jobs_enqueued_total', 1), (2, 'bgjob_jobs_finished_total', 1), (3, 'bgjob_job_cpu_seconds_total', 1000000), (4, 'bgjob_job_wal_bytes_total', 1)) m (n, name, scale)
+				JOIN bgjob.metrics USING (name) GROUP BY n) s)}, "$what: and all that was counted");
+	wait_until($node, q{SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'bgjob scheduler'}, "$what: nothing is pending");
 	is(sql(q{SELECT sum(enqueued) FROM bgjob.stats_history WHERE bucket = 'hour'}), $jobs, "$what: so has the view");
 	# A queue of a role has at most what was enqueued there, and a role all of it unless roles share an entry.
 	return is(sql(q{
