@@ -13,7 +13,7 @@
  *
  * Where jobs usually take less than WORKER_QUICK, a round waits for the answers of those
  * that have just begun, WORKER_GATHER at most: fewer commits for the server, and fewer
- * calls here.
+ * calls here. After a job that took longer they wait for none until most are quick again.
  *
  * An answer is kept until its transaction has been confirmed. If the transaction
  * fails, its answers are sent again, one by one, so that one that the server refuses
@@ -249,6 +249,7 @@ session_turn(void)
 		send_work(answers, fetch);
 	if (cancel_pid != 0)
 		send_cancel();
+	loop_unset(&turn_timer);
 	loop_set(&round_timer, loop_now() + ROUND_LIMIT, round_timed_out, NULL);
 	connection_flush(&connection);
 }

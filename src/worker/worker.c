@@ -184,7 +184,7 @@ worker_take(Job *job)
 	}
 }
 
-/* worker_observe notes how long a job took. */
+/* worker_observe notes how long a job took: the usual duration is a moving average, but grows at once to that of a job that took long. */
 void
 worker_observe(const Job *job)
 {
@@ -194,7 +194,11 @@ worker_observe(const Job *job)
 	while (bucket < WORKER_BUCKETS && (double) took / LOOP_SEC > worker_bucket_limits[bucket])
 		bucket++;
 	worker.counts.buckets[bucket]++;
-	worker.usual_duration += (took - worker.usual_duration) / 16;
+	/* Answers have waited for a job that took so long: they do not for a while. */
+	if (took >= WORKER_GATHER && took > worker.usual_duration)
+		worker.usual_duration = took;
+	else
+		worker.usual_duration += (took - worker.usual_duration) / 16;
 	worker.counts.durations += took;
 }
 

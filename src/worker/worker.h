@@ -22,9 +22,13 @@ typedef enum WorkerMode
 #define WORKER_BUCKETS 12
 extern const double worker_bucket_limits[WORKER_BUCKETS];
 
-/* A job that takes less is quick; how long answers of quick jobs are waited for. */
+/*
+ * A job that takes less is quick; how long answers of quick jobs are waited for. The latter is longer than
+ * a tick of the kernel, which is 4 ms as a rule: for a shorter wait the kernel sets the timer of the
+ * processor, which costs more than the rest of the call, above all in a virtual machine.
+ */
 #define WORKER_QUICK  (LOOP_MS / 2)
-#define WORKER_GATHER LOOP_MS
+#define WORKER_GATHER (5 * LOOP_MS)
 
 /* What has happened since the start. */
 typedef struct WorkerCounts
@@ -47,7 +51,7 @@ typedef struct Worker
 {
 	Slot *slots;
 	int busy;               /* slots that have a job */
-	int64_t usual_duration; /* of jobs; a moving average */
+	int64_t usual_duration; /* of jobs; see worker_observe */
 	int64_t taken;          /* jobs that were begun */
 	WorkerMode mode;
 	bool paused;  /* by an administrator */

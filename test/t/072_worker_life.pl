@@ -172,6 +172,35 @@ $job = ask($node, q{SELECT bgjob_enqueue('quick', kind => 'external')});
 ended($job, 'succeeded', 'and performs jobs after the restart');
 end_worker($worker);
 
+# Jobs that have always been quick, and one that is not: answers wait for each other, but not for that one.
+$worker = start_worker([ '--concurrency', 2, '--heartbeat', '1h', '--lease', '3h', '--persistent' ], 'perl', '-e', <<'EOT', $stop);
+$| = 1;
+while (my $line = <STDIN>)
+{
+	my ($id) = $line =~ /"id":(\d+)/;
+	if ($line =~ /"job":"waits"/)
+	{
+		open my $file, '>', "$ARGV[0].$id.new" or die; print $file $$; close $file;
+		rename "$ARGV[0].$id.new", "$ARGV[0].$id.pid";
+		select undef, undef, undef, 0.02 until -e "$ARGV[0].$id";
+	}
+	print qq({"id":$id}\n);
+}
+EOT
+until_logged($worker, qr/connected to database/, 'a worker for quick jobs');
+for my $round (1 .. 3)
+{
+	value(q{SELECT count(bgjob_enqueue('quick', kind => 'external')) FROM generate_series(1, 200)});
+	wait_until($node, q{SELECT count(*) = 0 FROM bgjob.jobs WHERE job = 'quick' AND state <> 'succeeded'}, "round $round: quick jobs have succeeded");
+	($job, my $quick) = split /\|/, value(q{SELECT bgjob_enqueue('waits', kind => 'external'), bgjob_enqueue('quick', kind => 'external')});
+	performed($job);
+	ended($quick, 'succeeded', "round $round: so has one beside a job that takes long");
+	is(state($job), 'processing', "round $round: while that runs");
+	let_go($job);
+	ended($job, 'succeeded', "round $round: which succeeds, too");
+}
+end_worker($worker);
+
 # The lease ends while the server cannot be reached: the handler is ended.
 $worker = start_worker([ '--pooled', '--lease', '2s', '--kill-after', '300ms' ], $handler, $stop);
 $job = enqueue('waits');

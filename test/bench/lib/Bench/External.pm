@@ -57,15 +57,15 @@ sub external_pickup
 	return (p50 => [ 'us', $p50 ], p99 => [ 'us', $p99 ]);
 }
 
-# external_worker has jobs performed by bgjob-worker with so many handlers in Python that stay. The program's CPU is its own alone: that
-# of its handlers is not in it until they have ended.
+# external_worker has jobs performed by bgjob-worker, which a command may start, with so many handlers in Python that stay. The program's
+# CPU is its own alone: that of its handlers is not in it until they have ended.
 sub external_worker
 {
-	my ($bench, $jobs, $handlers) = @_;
+	my ($bench, $jobs, $handlers, @command) = @_;
 
 	external_jobs($bench, $jobs);
 	my $meter = Bench::Meter->begin(bench => $bench, db => 'bench');
-	my ($worker) = _start($bench, "$bench->{bindir}/bgjob-worker", '--queue', '*', '--concurrency', $handlers, '--name', 'bench', '--persistent',
+	my ($worker) = _start($bench, @command, "$bench->{bindir}/bgjob-worker", '--queue', '*', '--concurrency', $handlers, '--name', 'bench', '--persistent',
 		'--', 'python3', "$bench->{dir}/tree/test/bench/client/noop.py");
 	eval { $bench->wait_for(60 + $jobs / 100, 'all jobs have succeeded', sub { stats($bench)->{succeeded} == $jobs }) };
 	my ($error, $own) = ($@, (Bench::Meter::process_cpu($worker))[0]);
