@@ -1,5 +1,5 @@
-# bgjob-worker --persistent with four no-op handlers in Python: the rate, and the program's own CPU for each job; also with the program
-# and its handlers on one processor: to wake a handler on another one costs a virtual machine more than all that the program does itself
+# bgjob-worker --persistent with four no-op handlers in Python: the rate, and the program's own CPU for each job; also with the program,
+# its handlers and its session on one processor: to wake somebody on another one costs a virtual machine more than the program itself
 package Case::external_worker;
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ sub run
 	my $jobs = $bench->n(50_000);
 	$bench->alternate('external_worker',
 		'bgjob-worker'                   => sub { external_worker($bench, $jobs, 4) },
-		'bgjob-worker, on one processor' => sub { external_worker($bench, $jobs, 4, 'taskset', '-c', _processor()) });
+		'bgjob-worker, on one processor' => sub { external_worker($bench, $jobs, 4, _processor()) });
 }
 
 # _processor returns one that may be used.

@@ -57,16 +57,18 @@ sub external_pickup
 	return (p50 => [ 'us', $p50 ], p99 => [ 'us', $p99 ]);
 }
 
-# external_worker has jobs performed by bgjob-worker, which a command may start, with so many handlers in Python that stay. The program's
-# CPU is its own alone: that of its handlers is not in it until they have ended.
+# external_worker has jobs performed by bgjob-worker with so many handlers in Python that stay; all on one processor, if one is given. The
+# program's CPU is its own alone: that of its handlers is not in it until they have ended.
 sub external_worker
 {
-	my ($bench, $jobs, $handlers, @command) = @_;
+	my ($bench, $jobs, $handlers, $processor) = @_;
+	my @there = defined $processor ? ('taskset', '-c', $processor) : ();
 
 	external_jobs($bench, $jobs);
 	my $meter = Bench::Meter->begin(bench => $bench, db => 'bench');
-	my ($worker) = _start($bench, @command, "$bench->{bindir}/bgjob-worker", '--queue', '*', '--concurrency', $handlers, '--name', 'bench', '--persistent',
+	my ($worker) = _start($bench, @there, "$bench->{bindir}/bgjob-worker", '--queue', '*', '--concurrency', $handlers, '--name', 'bench', '--persistent',
 		'--', 'python3', "$bench->{dir}/tree/test/bench/client/noop.py");
+	_move_sessions($bench, $processor) if @there;
 	eval { $bench->wait_for(60 + $jobs / 100, 'all jobs have succeeded', sub { stats($bench)->{succeeded} == $jobs }) };
 	my ($error, $own) = ($@, (Bench::Meter::process_cpu($worker))[0]);
 	my $all = Bench::Meter::family_cpu($worker);
@@ -79,6 +81,20 @@ sub external_worker
 		program  => [ 'us/job', $own / $jobs * 1e6 ],
 		handlers => [ 'us/job', ($all - $own) / $jobs * 1e6 ],
 		$meter->costs($jobs));
+}
+
+# _move_sessions has the sessions of bgjob-worker run on a processor.
+sub _move_sessions
+{
+	my ($bench, $processor) = @_;
+	my $pids = q(SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name LIKE 'bgjob-worker%');
+
+	$bench->wait_for(60, 'bgjob-worker is connected', sub { ($bench->admin->row($pids))[0] });
+	for my $pid (split / /, ($bench->admin->row($pids))[0])
+	{
+		system("taskset -cp $processor $pid >/dev/null") == 0 or die "taskset failed\n";
+	}
+	return;
 }
 
 # stop_program ends a program that goes on until it is terminated.
