@@ -13,7 +13,7 @@
  *
  * Where jobs usually take less than WORKER_QUICK, a round waits for the answers of those
  * that have just begun, WORKER_GATHER at most: fewer commits for the server, and fewer
- * calls here. After a job that took longer they wait for none until most are quick again.
+ * calls here. After a job that took longer, no round waits until most jobs are quick again.
  *
  * An answer is kept until its transaction has been confirmed. If the transaction
  * fails, its answers are sent again, one by one, so that one that the server refuses
