@@ -1,5 +1,7 @@
-# bgjob-worker --persistent with four no-op handlers in Python: the rate, and the program's own CPU for each job; also with the program,
-# its handlers and its session on one processor: to wake somebody on another one costs a virtual machine more than the program itself
+# bgjob-worker --persistent with four no-op handlers in Python: the rate, and the program's own CPU for each job
+#
+# Also with the program, its handlers and its session on one processor: to wake a process on another one costs a virtual machine more
+# than the program itself.
 package Case::external_worker;
 use strict;
 use warnings;

@@ -68,8 +68,10 @@ sub external_worker
 	my $meter = Bench::Meter->begin(bench => $bench, db => 'bench');
 	my ($worker) = _start($bench, @there, "$bench->{bindir}/bgjob-worker", '--queue', '*', '--concurrency', $handlers, '--name', 'bench', '--persistent',
 		'--', 'python3', "$bench->{dir}/tree/test/bench/client/noop.py");
-	_move_sessions($bench, $processor) if @there;
-	eval { $bench->wait_for(60 + $jobs / 100, 'all jobs have succeeded', sub { stats($bench)->{succeeded} == $jobs }) };
+	eval {
+		_move_sessions($bench, $processor) if @there;
+		$bench->wait_for(60 + $jobs / 100, 'all jobs have succeeded', sub { stats($bench)->{succeeded} == $jobs });
+	};
 	my ($error, $own) = ($@, (Bench::Meter::process_cpu($worker))[0]);
 	my $all = Bench::Meter::family_cpu($worker);
 	$meter->stop;
@@ -87,10 +89,11 @@ sub external_worker
 sub _move_sessions
 {
 	my ($bench, $processor) = @_;
-	my $pids = q(SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name LIKE 'bgjob-worker%');
+	my $pids;
 
-	$bench->wait_for(60, 'bgjob-worker is connected', sub { ($bench->admin->row($pids))[0] });
-	for my $pid (split / /, ($bench->admin->row($pids))[0])
+	$bench->wait_for(60, 'bgjob-worker is connected',
+		sub { ($pids) = $bench->admin->row(q(SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name LIKE 'bgjob-worker%')) });
+	for my $pid (split / /, $pids)
 	{
 		system("taskset -cp $processor $pid >/dev/null") == 0 or die "taskset failed\n";
 	}
