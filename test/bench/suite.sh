@@ -10,18 +10,8 @@ TREE=$DIR/tree
 
 # shellcheck source=test/lib/common.sh
 . "$TREE/test/lib/common.sh"
-
-# build makes the private server and installs the extension there, with the flags of a release.
-build()
-{
-	mirror_server "$DIR/server"
-	if ! { make_bgjob "$TREE" -j "$(nproc)" all && make_bgjob "$TREE" install &&
-		make -s -C "$TREE/test/modules/bareworker" PG_CONFIG="$PG_CONFIG" all install &&
-		make -s -C "$TREE/test/bench/client" PG_CONFIG="$PG_CONFIG"; } >"$DIR/build.log" 2>&1; then
-		cat "$DIR/build.log" >&2
-		die "bgjob does not build"
-	fi
-}
+# shellcheck source=test/bench/lib/build.sh
+. "$TREE/test/bench/lib/build.sh"
 
 # install_peers fetches graphile-worker into the copy of the peers' folder; without it they are left out.
 install_peers()
@@ -36,7 +26,7 @@ install_peers()
 
 # The defaults of PostgreSQL, but for the library, the missing TCP port and the socket's folder.
 say "building"
-build
+build "$DIR"
 install_peers
 trap 'cluster_stop "$DIR" >/dev/null' EXIT
 trap 'exit 1' INT TERM HUP

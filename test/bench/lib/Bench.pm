@@ -16,7 +16,10 @@ sub new
 	my $self = bless { %opt, sessions => {}, statements => {}, restart => 0, changed => 0 }, $class;
 
 	$self->{peers} = -d "$opt{dir}/peers";
-	$self->admin->rows("CREATE ROLE $_ LOGIN") for qw(app other);
+	for my $role (qw(app other))
+	{
+		$self->admin->rows("CREATE ROLE $role LOGIN") unless $self->admin->value("SELECT count(*) FROM pg_roles WHERE rolname = '$role'");
+	}
 	return $self;
 }
 

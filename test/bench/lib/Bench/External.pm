@@ -92,7 +92,7 @@ sub _move_sessions
 	my $pids;
 
 	$bench->wait_for(60, 'bgjob-worker is connected',
-		sub { ($pids) = $bench->admin->row(q(SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name LIKE 'bgjob-worker%')) });
+		sub { ($pids) = $bench->admin->row(q(SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name LIKE 'bgjob-worker%')); defined $pids });
 	for my $pid (split / /, $pids)
 	{
 		system("taskset -cp $processor $pid >/dev/null") == 0 or die "taskset failed\n";

@@ -1,0 +1,56 @@
+# Prints what two commits have reached, from the figures of each turn.
+#
+#   perl compare.pl OLD NEW     files raw.tsv, lines in the order in which they were measured
+#
+# The ratio is new to old, of the first figure with the first, of the second with the second; of a series, the place
+# is named behind the figure. Figures that one of them lacks are counted at the end.
+use strict;
+use warnings;
+
+my (%figures, @order, $alone);
+
+# median returns the middle of some numbers.
+sub median
+{
+	my @sorted = sort { $a <=> $b } @_;
+	return @sorted % 2 ? $sorted[ $#sorted / 2 ] : ($sorted[ @sorted / 2 - 1 ] + $sorted[ @sorted / 2 ]) / 2;
+}
+
+# read_figures reads the figures of one of the two.
+sub read_figures
+{
+	my ($which, $file) = @_;
+
+	open my $in, '<:encoding(UTF-8)', $file or die "$file: $!\n";
+	while (<$in>)
+	{
+		chomp;
+		my (undef, $case, $variant, $metric, $at, $unit, $value) = split /\t/, $_, -1;
+		my $name = join "\t", "$case: $variant", $at eq '' ? $metric : "$metric $at", $unit;
+		push @order, $name unless $figures{$name};
+		push @{ $figures{$name}{$which} }, $value;
+	}
+	return;
+}
+
+die "usage: compare.pl OLD NEW\n" unless @ARGV == 2;
+binmode STDOUT, ':encoding(UTF-8)';
+read_figures(old => $ARGV[0]);
+read_figures(new => $ARGV[1]);
+my $row = "%-48s %-14s %10s %10s  %-14s %6s  %s\n";
+printf $row, 'case: variant', 'figure', 'old', 'new', 'unit', 'ratio', 'from, to; pairs';
+for my $name (@order)
+{
+	my ($old, $new) = @{ $figures{$name} }{qw(old new)};
+	unless ($old && $new && @$old == @$new)
+	{
+		$alone++;
+		next;
+	}
+	my @ratios = map { $old->[$_] ? $new->[$_] / $old->[$_] : () } 0 .. $#$old;
+	my ($variant, $figure, $unit) = split /\t/, $name;
+	my @sorted = sort { $a <=> $b } @ratios;
+	printf $row, $variant, $figure, (map { sprintf '%.4g', median(@$_) } $old, $new), $unit,
+	  @ratios ? (sprintf('%.2f', median(@ratios)), sprintf('%.2f, %.2f; %d', @sorted[ 0, -1 ], scalar @ratios)) : ('-', 'none');
+}
+print "figures that only one of them has, or not in each turn: $alone\n" if $alone;
