@@ -1,20 +1,14 @@
 # Prints what two commits have reached, from the figures of each turn.
 #
-#   perl compare.pl OLD NEW     files raw.tsv, lines in the order in which they were measured
+#   perl -I lib compare.pl OLD NEW     files raw.tsv, lines in the order in which they were measured
 #
 # The ratio is new to old, of the first figure with the first, of the second with the second; of a series, the place
 # is named behind the figure. Figures that one of them lacks are counted at the end.
 use strict;
 use warnings;
+use Bench::Results;
 
 my (%figures, @order, $alone);
-
-# median returns the middle of some numbers.
-sub median
-{
-	my @sorted = sort { $a <=> $b } @_;
-	return @sorted % 2 ? $sorted[ $#sorted / 2 ] : ($sorted[ @sorted / 2 - 1 ] + $sorted[ @sorted / 2 ]) / 2;
-}
 
 # read_figures reads the figures of one of the two.
 sub read_figures
@@ -33,6 +27,14 @@ sub read_figures
 	return;
 }
 
+# ratio returns the last two columns of a row.
+sub ratio
+{
+	my ($median, $least, $greatest, $pairs) = Bench::Results::summary(@_);
+
+	return (sprintf('%.2f', $median), sprintf('%.2f, %.2f; %d', $least, $greatest, $pairs));
+}
+
 die "usage: compare.pl OLD NEW\n" unless @ARGV == 2;
 binmode STDOUT, ':encoding(UTF-8)';
 read_figures(old => $ARGV[0]);
@@ -49,8 +51,7 @@ for my $name (@order)
 	}
 	my @ratios = map { $old->[$_] ? $new->[$_] / $old->[$_] : () } 0 .. $#$old;
 	my ($variant, $figure, $unit) = split /\t/, $name;
-	my @sorted = sort { $a <=> $b } @ratios;
-	printf $row, $variant, $figure, (map { sprintf '%.4g', median(@$_) } $old, $new), $unit,
-	  @ratios ? (sprintf('%.2f', median(@ratios)), sprintf('%.2f, %.2f; %d', @sorted[ 0, -1 ], scalar @ratios)) : ('-', 'none');
+	my @medians = map { sprintf '%.4g', (Bench::Results::summary(@$_))[0] } $old, $new;
+	printf $row, $variant, $figure, @medians, $unit, @ratios ? ratio(@ratios) : ('-', 'none');
 }
 print "figures that only one of them has, or not in each turn: $alone\n" if $alone;

@@ -8,7 +8,8 @@
 #
 # The cases are those of this checkout, for both. Each has a private server and cluster of its own, which is idle while
 # the other one is measured. Prints for each figure the medians, and the median, the least and the greatest of the
-# ratios. BGJOB_KEEP=1 keeps the folder with the logs and raw.tsv, every single figure.
+# ratios. A clean checkout beside HEAD shows how far ratios differ from 1 by chance.
+# BGJOB_KEEP=1 keeps the folder with the logs and raw.tsv, every single figure.
 # Like run.sh it installs what is missing, and leaves what was installed on the machine alone.
 set -u
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -22,6 +23,8 @@ OPTIONS=()
 # parse ARGUMENT… reads the command line.
 parse()
 {
+	local case
+
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--quick) OPTIONS+=(--quick) ;;
@@ -37,20 +40,20 @@ parse()
 	done
 	[ "${#WORDS[@]}" -ge 2 ] || die "usage: compare.sh [--repeat N] [--quick] COMMIT CASE…"
 	COMMIT=$(git -C "$TOP" rev-parse --verify --quiet "${WORDS[0]}^{commit}") || die "no such commit: ${WORDS[0]}"
-	for CASE in "${WORDS[@]:1}"; do
-		[ -f "$TOP/test/bench/cases/$CASE.pm" ] || die "no such case: $CASE (run.sh --list names them)"
-		OPTIONS+=("$CASE")
+	for case in "${WORDS[@]:1}"; do
+		[ -f "$TOP/test/bench/cases/$case.pm" ] || die "no such case: $case (run.sh --list names them)"
+		OPTIONS+=("$case")
 	done
 }
 
-# copy_commit TO has the commit in a folder, with the cases of this checkout.
+# copy_commit TO puts the commit into a folder, but with the cases of this checkout.
 copy_commit()
 {
 	mkdir -p "$1"
 	git -C "$TOP" archive "$COMMIT" | tar -C "$1" -xf - || die "git archive failed"
-	rm -rf "$1/test/bench" "$1/test/modules/bareworker" "$1/test/lib"
+	rm -rf "$1/test/bench" "$1/test/modules/bareworker"
 	mkdir -p "$1/test/modules"
-	cp -R "$TOP/test/bench" "$TOP/test/lib" "$1/test/"
+	cp -R "$TOP/test/bench" "$1/test/"
 	cp -R "$TOP/test/modules/bareworker" "$1/test/modules/"
 }
 

@@ -54,4 +54,4 @@ for ((pair = 1; pair <= PAIRS; pair++)); do
 		measure "$which" "$@" || die "a case failed; its ratios would be wrong"
 	done
 done
-perl "$BENCH/compare.pl" "$DIR/old/raw.tsv" "$DIR/new/raw.tsv"
+perl -I "$BENCH/lib" "$BENCH/compare.pl" "$DIR/old/raw.tsv" "$DIR/new/raw.tsv"

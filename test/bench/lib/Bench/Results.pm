@@ -61,7 +61,7 @@ sub settle
 	{
 		my %line;
 		@line{qw(case variant metric at unit)} = split /\t/, $key, -1;
-		@line{qw(median low high runs)} = _summary(@{ $sets{$key} });
+		@line{qw(median low high runs)} = summary(@{ $sets{$key} });
 		@line{qw(date commit)} = (strftime('%Y-%m-%d', gmtime), $self->{commit});
 		push @lines, \%line;
 	}
@@ -159,8 +159,8 @@ sub lines
 	return grep { $_->{case} eq $case } @{ $self->{lines} };
 }
 
-# _summary is the median, the least, the greatest and the number of values, rounded to six places that count.
-sub _summary
+# summary is the median, the least, the greatest and the number of values, rounded to six places that count.
+sub summary
 {
 	my @sorted = sort { $a <=> $b } @_;
 	my $middle = @sorted % 2 ? $sorted[ $#sorted / 2 ] : ($sorted[ @sorted / 2 - 1 ] + $sorted[ @sorted / 2 ]) / 2;
